@@ -1,0 +1,2 @@
+//! Starling.
+pub mod swarm;

@@ -1,0 +1,155 @@
+//! Everything that can happen to a swarm, as plain data.
+//!
+//! A command carries all that it needs: resolved configuration, drawn ids, and
+//! (beside it) the time. The same commands in the same order make the same swarm
+//! on every pod.
+
+use super::group;
+use super::id::{Epoch, NodeId, PodId, SessionId};
+use super::interest::{ChannelSet, InterestChange};
+use super::livestream;
+use super::member::ViewerMode;
+use super::request::RequestId;
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct By {
+    /// The acting node.
+    pub node: NodeId,
+    /// Its session, when it says so; must be its current one then.
+    pub session: Option<SessionId>,
+    /// The client's name for the request, if it may repeat it.
+    pub request: Option<RequestId>,
+}
+
+/// Make a livestream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CreateLivestream {
+    /// The incarnation to be.
+    pub epoch: Epoch,
+    /// Who has authority.
+    pub broadcaster: NodeId,
+    /// Complete and valid.
+    pub config: livestream::Config,
+    /// Opaque; at most 1 KiB.
+    pub metadata: Box<[u8]>,
+    /// How long an ended livestream is kept, in milliseconds.
+    pub retention_ms: u64,
+}
+
+/// Make a group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CreateGroup {
+    /// The incarnation to be.
+    pub epoch: Epoch,
+    /// Who owns it; `None` = the first participant.
+    pub owner: Option<NodeId>,
+    /// Complete and valid.
+    pub config: group::Config,
+    /// Opaque; at most 1 KiB.
+    pub metadata: Box<[u8]>,
+    /// How long an ended group is kept, in milliseconds.
+    pub retention_ms: u64,
+    /// How long an empty group lives, in milliseconds.
+    pub empty_ms: u64,
+}
+
+/// Begin a session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Join {
+    /// Who joins.
+    pub node: NodeId,
+    /// The session to be.
+    pub session: SessionId,
+    /// The client's name for the request.
+    pub request: Option<RequestId>,
+    /// How long a detached session lives, in milliseconds.
+    pub ttl_ms: u32,
+    /// Livestreams: how it watches; `None` = as before, else actively.
+    pub mode: Option<ViewerMode>,
+    /// Livestreams: whether it forwards; `None` = as before, else yes when it
+    /// watches actively. A lurker never does.
+    pub can_relay: Option<bool>,
+    /// `None` = as before, else empty.
+    pub endpoint: Option<Box<[u8]>>,
+    /// `None` = as before, else empty.
+    pub metadata: Option<Box<[u8]>>,
+    /// On top of the defaults, or of what the node wanted before.
+    pub interests: Vec<InterestChange>,
+}
+
+/// Everything that can happen to a swarm.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::large_enum_variant, reason = "a command is moved once, from the door to the swarm")]
+pub enum Command {
+    /// Make a livestream, or find the one that lives under this id.
+    CreateLivestream(CreateLivestream),
+    /// Make a group, or find the one that lives under this id.
+    CreateGroup(CreateGroup),
+    /// Begin a session.
+    Join(Join),
+    /// End the acting node's session.
+    Leave(By),
+    /// Renew the lease of a detached session.
+    Touch(NodeId, SessionId),
+    /// The session has its first stream on this pod.
+    Attach(NodeId, SessionId, PodId),
+    /// The session has lost its last stream on this pod.
+    Detach(NodeId, SessionId, PodId),
+    /// This pod is gone, and all its streams.
+    PodGone(PodId),
+    /// Carry out what is due.
+    Expire,
+    /// Change what the acting node wants.
+    SetInterest(By, Vec<InterestChange>),
+    /// Change the acting node's metadata.
+    UpdateMember(By, Box<[u8]>),
+    /// Change the swarm's metadata.
+    UpdateSwarm(By, Box<[u8]>),
+    /// End the swarm.
+    End(By),
+    /// End another node's session.
+    Remove(By, NodeId),
+    /// A peer does not answer.
+    ReportPeer(By, NodeId),
+    /// Take the right to publish on these channels.
+    Claim {
+        /// Who.
+        by: By,
+        /// On what; not empty.
+        channels: ChannelSet,
+        /// The broadcaster's session to be, if it has none.
+        session: SessionId,
+        /// The lease of that session, in milliseconds.
+        ttl_ms: u32,
+    },
+    /// Livestreams: begin.
+    Start(By),
+    /// Livestreams: hold.
+    Pause(By),
+    /// Livestreams: go on.
+    Resume(By),
+    /// Livestreams: let a node moderate.
+    AddModerator(By, NodeId),
+    /// Livestreams: no longer let a node moderate.
+    RemoveModerator(By, NodeId),
+    /// Livestreams: keep a node from CHAT.
+    Mute(By, NodeId),
+    /// Livestreams: let a node back to CHAT.
+    Unmute(By, NodeId),
+    /// Livestreams: hand authority to an active viewer.
+    Transfer(By, NodeId),
+    /// Groups: switch microphone and camera; `None` = as it is.
+    SetMedia {
+        /// Who.
+        by: By,
+        /// The microphone.
+        audio: Option<bool>,
+        /// The camera.
+        video: Option<bool>,
+    },
+    /// Groups: take the screen share.
+    StartShare(By),
+    /// Groups: release the screen share.
+    StopShare(By),
+}

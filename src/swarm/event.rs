@@ -1,0 +1,236 @@
+//! What a command did: the visible changes, and what else must know of it.
+
+use super::id::{NodeId, SessionId};
+use super::interest::{Channel, ChannelSet, Interests};
+use super::livestream::State;
+use super::member::{Media, MemberView};
+use super::roster::{Key, Roster};
+use super::topology::{Placement, Topology};
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum LeaveReason {
+    /// The node left.
+    Left,
+    /// The node joined again.
+    Replaced,
+    /// Somebody with authority removed it.
+    Removed,
+    /// It had no stream and no heartbeat for its lease.
+    Timeout,
+    /// The swarm ended.
+    Ended,
+}
+
+impl LeaveReason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Left, Self::Replaced, Self::Removed, Self::Timeout, Self::Ended];
+}
+
+/// Why a swarm ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// Somebody with authority ended it.
+    Requested,
+    /// The broadcaster was away for too long.
+    BroadcasterTimeout,
+    /// The group was empty for too long.
+    Empty,
+}
+
+/// A visible change. All changes of one command share one revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A session began. The broadcaster's is [`Event::BroadcasterJoined`].
+    Joined {
+        /// Its slot in the roster.
+        key: Key,
+        /// The member.
+        member: Box<MemberView>,
+    },
+    /// A session ended.
+    Left {
+        /// Its slot in the roster.
+        key: Key,
+        /// Who.
+        node: NodeId,
+        /// Which join of it.
+        session: SessionId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// The livestream's state changed.
+    StateChanged {
+        /// The new state.
+        state: State,
+        /// Set when it ended. Then every session ended with reason ENDED; no
+        /// event tells of each.
+        reason: Option<EndReason>,
+    },
+    /// The group ended, and every session in it.
+    GroupEnded {
+        /// Why.
+        reason: EndReason,
+    },
+    /// The swarm's metadata changed.
+    MetadataChanged {
+        /// The new metadata.
+        metadata: Box<[u8]>,
+    },
+    /// The broadcaster has a session.
+    BroadcasterJoined {
+        /// Who.
+        node: NodeId,
+        /// Which join of it.
+        session: SessionId,
+    },
+    /// The broadcaster has no session any more.
+    BroadcasterLost {
+        /// Who.
+        node: NodeId,
+        /// Which join of it.
+        session: SessionId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Authority went to another node. Sessions go on.
+    Transferred {
+        /// The old broadcaster.
+        from: NodeId,
+        /// The new one, no viewer any more.
+        to: NodeId,
+        /// Slot of the new one.
+        to_key: Key,
+        /// The old one as a viewer, and its slot, when it has a session.
+        viewer: Option<(Key, Box<MemberView>)>,
+    },
+    /// A node became or ceased to be a moderator.
+    ModeratorChanged {
+        /// Who.
+        node: NodeId,
+        /// What it is now.
+        moderator: bool,
+    },
+    /// A node was muted or unmuted.
+    MuteChanged {
+        /// Who.
+        node: NodeId,
+        /// What it is now.
+        muted: bool,
+    },
+    /// The shape changed; this stands for all placements.
+    TopologySwitched {
+        /// The new shape.
+        topology: Topology,
+    },
+    /// A node may publish under a new term, the revision of this event.
+    AuthorityGranted {
+        /// Who.
+        node: NodeId,
+        /// On what.
+        channels: ChannelSet,
+    },
+    /// A member wants something else.
+    InterestChanged {
+        /// Its slot in the roster.
+        key: Key,
+        /// Who.
+        node: NodeId,
+        /// All its interests.
+        interests: Interests,
+    },
+    /// A member stands elsewhere.
+    PlacementChanged {
+        /// Its slot in the roster.
+        key: Key,
+        /// Who.
+        node: NodeId,
+        /// Where.
+        placement: Placement,
+    },
+    /// A member's metadata changed.
+    MemberUpdated {
+        /// Its slot in the roster.
+        key: Key,
+        /// Who.
+        node: NodeId,
+        /// The new metadata.
+        metadata: Box<[u8]>,
+    },
+    /// A group has another owner.
+    OwnerChanged {
+        /// The new one; `None` when nobody is in.
+        owner: Option<NodeId>,
+    },
+    /// A participant switched its microphone or camera.
+    MediaChanged {
+        /// Its slot in the roster.
+        key: Key,
+        /// Who.
+        node: NodeId,
+        /// What it sends now.
+        media: Media,
+    },
+    /// A participant shares its screen.
+    ShareStarted {
+        /// Who.
+        node: NodeId,
+    },
+    /// Nobody shares a screen any more.
+    ShareStopped {
+        /// Who did.
+        node: NodeId,
+    },
+}
+
+/// The right to publish on one (source, channel), as the feed must enforce it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The source.
+    pub source: NodeId,
+    /// The channel.
+    pub channel: Channel,
+    /// The term in force; 0 = nobody may publish.
+    pub term: u64,
+    /// Whether updates are taken now.
+    pub enabled: bool,
+}
+
+/// Nodes whose target list may have changed: a superset, never less.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Every list.
+    pub all: bool,
+    /// The broadcaster's list.
+    pub root: bool,
+    /// These members' lists.
+    pub nodes: Vec<NodeId>,
+}
+
+/// What a command did.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// The revision of the change; for a repeat, of the original; without a
+    /// change, the swarm's current one.
+    pub revision: u64,
+    /// The visible changes; empty when there was none.
+    pub events: Vec<Event>,
+    /// Whose target lists may have changed.
+    pub touched: Touched,
+    /// Grants that changed. Whoever enforces them must do so before the command
+    /// is answered.
+    pub grants: Vec<Grant>,
+    /// Sessions that ended, and why.
+    pub ended: Vec<(SessionId, LeaveReason)>,
+    /// The acting node's session, after Join and Claim.
+    pub session: Option<SessionId>,
+    /// True when a new swarm was made.
+    pub created: bool,
+    /// True when the swarm ended.
+    pub over: bool,
+    /// True when the swarm is to be forgotten.
+    pub removed: bool,
+    /// What a large swarm left behind, to be dropped outside any lock.
+    pub retired: Option<Box<Roster>>,
+}

@@ -1,0 +1,503 @@
+//! A call among peers: everybody forwards to everybody.
+//!
+//! The mesh is read from the roster; no edge is stored. Invariants
+//! ([`Group::check`]): at most `max_participants`; the screen is shared by a
+//! member or by nobody; a term lives no longer than its holder's session.
+
+mod media;
+
+use super::command::{By, Command, CreateGroup, Join};
+use super::error::Rejection;
+use super::event::{Applied, EndReason, Event, Grant, LeaveReason};
+use super::id::{Epoch, NodeId};
+use super::interest::{Channel, InterestChange, Interests, MAX_OVERRIDES};
+use super::member::{Lease, Media, Member, MemberView, Role};
+use super::request::{Method, Requests};
+use super::roster::{Key, Roster, Timer};
+use super::stats::Stats;
+use super::topology::{Target, TargetList, Topology};
+
+/// How a group behaves; fixed when it is made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// Capacity; 1..256.
+    pub max_participants: u32,
+    /// What one subscriber is sent at most, in bytes per second.
+    pub bandwidth_per_participant: u64,
+    /// How often a keyframe is wanted, in milliseconds.
+    pub keyframe_interval_ms: u32,
+    /// How far a subscriber may fall behind, in milliseconds.
+    pub max_lag_ms: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_participants: 16,
+            bandwidth_per_participant: 500_000,
+            keyframe_interval_ms: 2_000,
+            max_lag_ms: 2_000,
+        }
+    }
+}
+
+/// A group.
+#[derive(Clone, Debug, Hash)]
+pub struct Group {
+    epoch: Epoch,
+    revision: u64,
+    /// The time of the last command: time never runs backwards here.
+    now: u64,
+    config: Config,
+    metadata: Box<[u8]>,
+    retention_ms: u64,
+    empty_ms: u64,
+    /// Who owned it at first; ownership returns there when nobody is in.
+    named_owner: Option<NodeId>,
+    owner: Option<NodeId>,
+    sharing: Option<NodeId>,
+    roster: Roster,
+    requests: Requests,
+    stats: Stats,
+    created_at: u64,
+    /// Since when nobody has been in.
+    empty_since: Option<u64>,
+    ended: Option<(u64, EndReason)>,
+}
+
+impl Group {
+    pub(super) fn create(command: CreateGroup, now: u64) -> (Self, Applied) {
+        let CreateGroup { epoch, owner, config, metadata, retention_ms, empty_ms } = command;
+        let group = Self {
+            epoch,
+            revision: 1,
+            now,
+            config,
+            metadata: metadata.clone(),
+            retention_ms,
+            empty_ms,
+            named_owner: owner,
+            owner,
+            sharing: None,
+            roster: Roster::default(),
+            requests: Requests::default(),
+            stats: Stats { active_since: Some(now), ..Stats::default() },
+            created_at: now,
+            empty_since: Some(now),
+            ended: None,
+        };
+        let events = vec![Event::OwnerChanged { owner }];
+        (group, Applied { revision: 1, events, created: true, ..Applied::default() })
+    }
+
+    /// True when creating with `command` would make the same group.
+    pub(super) fn is_made_by(&self, command: &CreateGroup) -> bool {
+        self.config == command.config && self.named_owner == command.owner
+    }
+
+    /// Carries a command out, or refuses it and changes nothing, not even the time.
+    pub(super) fn apply(&mut self, command: Command, at: u64) -> Result<Applied, Rejection> {
+        let before = self.now;
+        self.now = before.max(at);
+        let result = self.dispatch(command);
+        if result.is_err() {
+            self.now = before;
+        }
+        result
+    }
+
+    fn dispatch(&mut self, command: Command) -> Result<Applied, Rejection> {
+        match command {
+            Command::CreateLivestream(_) | Command::CreateGroup(_) => Err(Rejection::Exists),
+            Command::Join(join) => self.join(join),
+            Command::Leave(by) => self.acting(by, Method::Leave, |g, by, out| {
+                let key = g.member(by)?;
+                g.dismiss(key, LeaveReason::Left, out);
+                Ok(())
+            }),
+            Command::Touch(node, session) => self.liveness(|g| g.roster.renew(node, session, g.now, Lease::touch)),
+            Command::Attach(node, session, pod) => {
+                self.liveness(|g| g.roster.renew(node, session, g.now, |lease, _| lease.attach(pod)))
+            }
+            Command::Detach(node, session, pod) => {
+                self.liveness(|g| g.roster.renew(node, session, g.now, |lease, now| lease.detach(pod, now)))
+            }
+            Command::PodGone(pod) => {
+                self.roster.pod_gone(pod, self.now);
+                Ok(self.unchanged())
+            }
+            Command::Expire => Ok(self.expire()),
+            Command::SetInterest(by, changes) => {
+                self.acting(by, Method::SetInterest, |g, by, out| g.set_interest(by, &changes, out))
+            }
+            Command::UpdateMember(by, metadata) => self.acting(by, Method::UpdateMember, |g, by, out| {
+                let key = g.member(by)?;
+                if g.roster.at(key).metadata != metadata {
+                    g.roster.update(key, |member| member.metadata = metadata.clone());
+                    out.events.push(Event::MemberUpdated { key, node: by.node, metadata });
+                }
+                Ok(())
+            }),
+            Command::UpdateSwarm(by, metadata) => self.acting(by, Method::UpdateSwarm, |g, by, out| {
+                g.as_owner(by)?;
+                if g.metadata != metadata {
+                    g.metadata = metadata.clone();
+                    out.events.push(Event::MetadataChanged { metadata });
+                }
+                Ok(())
+            }),
+            Command::End(by) => {
+                if self.ended.is_some() && Some(by.node) == self.owner {
+                    return Ok(self.unchanged());
+                }
+                self.acting(by, Method::End, |g, by, out| {
+                    g.as_owner(by)?;
+                    g.finish(EndReason::Requested, out);
+                    Ok(())
+                })
+            }
+            Command::Remove(by, node) => self.acting(by, Method::Remove, |g, by, out| {
+                let key = g.roster.key(node).ok_or(Rejection::NoSuchMember(node))?;
+                g.as_owner(by)?;
+                g.dismiss(key, LeaveReason::Removed, out);
+                Ok(())
+            }),
+            Command::ReportPeer(by, node) => self.liveness(|g| {
+                g.roster.admit(&by, None)?;
+                g.roster.key(node).ok_or(Rejection::NoSuchMember(node))?;
+                g.stats.peer_reports += 1;
+                Ok(())
+            }),
+            Command::Claim { by, channels, .. } => self.claim(&by, channels),
+            Command::SetMedia { by, audio, video } => {
+                self.acting(by, Method::SetMedia, |g, by, out| g.set_media(by, audio, video, out))
+            }
+            Command::StartShare(by) => self.acting(by, Method::StartShare, Self::start_share),
+            Command::StopShare(by) => self.acting(by, Method::StopShare, Self::stop_share),
+            Command::Start(_)
+            | Command::Pause(_)
+            | Command::Resume(_)
+            | Command::AddModerator(..)
+            | Command::RemoveModerator(..)
+            | Command::Mute(..)
+            | Command::Unmute(..)
+            | Command::Transfer(..) => Err(Rejection::WrongKind),
+        }
+    }
+
+    /// Runs an action of a member or of the owner; checks in the order of the
+    /// contract.
+    fn acting(
+        &mut self,
+        by: By,
+        method: Method,
+        act: impl FnOnce(&mut Self, &By, &mut Applied) -> Result<(), Rejection>,
+    ) -> Result<Applied, Rejection> {
+        if let Some(revision) = self.requests.recall(&by, method, self.now)? {
+            return Ok(Applied { revision, ..Applied::default() });
+        }
+        self.not_ended()?;
+        self.roster.admit(&by, self.owner)?;
+        let mut applied = Applied::default();
+        act(self, &by, &mut applied)?;
+        let applied = self.commit(applied);
+        if let Some(request) = by.request {
+            self.requests.remember(by.node, method, request, applied.revision, self.now);
+        }
+        Ok(applied)
+    }
+
+    /// Runs something that nobody sees.
+    fn liveness(&mut self, act: impl FnOnce(&mut Self) -> Result<(), Rejection>) -> Result<Applied, Rejection> {
+        self.not_ended()?;
+        act(self)?;
+        Ok(self.unchanged())
+    }
+
+    fn commit(&mut self, mut applied: Applied) -> Applied {
+        if !applied.events.is_empty() {
+            self.revision += 1;
+        }
+        applied.revision = self.revision;
+        applied
+    }
+
+    fn unchanged(&self) -> Applied {
+        Applied { revision: self.revision, ..Applied::default() }
+    }
+
+    fn not_ended(&self) -> Result<(), Rejection> {
+        if self.ended.is_some() { Err(Rejection::Ended) } else { Ok(()) }
+    }
+
+    fn as_owner(&self, by: &By) -> Result<(), Rejection> {
+        if Some(by.node) == self.owner { Ok(()) } else { Err(Rejection::NotOwner { node: by.node }) }
+    }
+
+    fn member(&self, by: &By) -> Result<Key, Rejection> {
+        self.roster.key(by.node).ok_or(Rejection::NotAMember(by.node))
+    }
+
+    fn join(&mut self, join: Join) -> Result<Applied, Rejection> {
+        let present = self.roster.key(join.node);
+        if let Some(repeat) = self.roster.repeated_join(&join)? {
+            return Ok(repeat);
+        }
+        self.not_ended()?;
+        self.roster.has_room_for_interests(&join)?;
+        if present.is_none() && self.roster.len() >= self.config.max_participants as usize {
+            return Err(Rejection::Full { max: self.config.max_participants });
+        }
+        let mut out = Applied { session: Some(join.session), ..Applied::default() };
+        out.touched.all = true;
+        let (now, revision) = (self.now, self.revision + 1);
+        let key = match present {
+            Some(key) => {
+                let member = self.roster.at(key);
+                let (node, session, levels) = (member.node, member.session, member.levels());
+                self.close(key, LeaveReason::Replaced, &mut out);
+                self.stats.left(LeaveReason::Replaced, levels);
+                out.events.push(Event::Left { key, node, session, reason: LeaveReason::Replaced });
+                self.roster.update(key, |member| member.renew(join, now, revision));
+                key
+            }
+            None => {
+                let role = Role::Participant(Media { audio: true, video: true });
+                let key = self.roster.insert(Member::new(join, role, Interests::participant(), now, revision));
+                self.empty_since = None;
+                key
+            }
+        };
+        let member = self.roster.at(key);
+        let node = member.node;
+        self.stats.joined(node, member.levels());
+        self.stats.peak = self.stats.peak.max(self.roster.len() as u64);
+        let member = Box::new(self.view_of(member));
+        out.events.push(Event::Joined { key, member });
+        if self.owner.is_none() {
+            self.set_owner(Some(node), &mut out);
+        }
+        Ok(self.commit(out))
+    }
+
+    fn set_owner(&mut self, owner: Option<NodeId>, out: &mut Applied) {
+        self.owner = owner;
+        out.events.push(Event::OwnerChanged { owner });
+    }
+
+    /// What ends with a session, whatever becomes of the member: its terms.
+    fn close(&mut self, key: Key, reason: LeaveReason, out: &mut Applied) {
+        let member = self.roster.at(key);
+        out.ended.push((member.session, reason));
+        let (source, terms) = (member.node, member.terms.is_some());
+        if terms {
+            self.roster.update(key, |member| member.terms = None);
+            out.grants.extend(Channel::ALL.map(|channel| Grant { source, channel, term: 0, enabled: false }));
+        }
+    }
+
+    /// Ends a session and takes the member out; its screen share and what others
+    /// want of it go with it, and ownership passes on.
+    fn dismiss(&mut self, key: Key, reason: LeaveReason, out: &mut Applied) {
+        self.close(key, reason, out);
+        let member = self.roster.remove(key);
+        let (node, session) = (member.node, member.session);
+        self.stats.left(reason, member.levels());
+        out.touched.all = true;
+        out.touched.nodes.push(node);
+        out.events.push(Event::Left { key, node, session, reason });
+        if self.sharing == Some(node) {
+            self.sharing = None;
+            out.events.push(Event::ShareStopped { node });
+        }
+        for key in self.keys() {
+            if self.roster.at(key).interests.overrides().iter().any(|o| o.source == Some(node)) {
+                self.roster.update(key, |member| member.interests.forget(node));
+                self.tell_interest(key, out);
+            }
+        }
+        if self.roster.is_empty() {
+            self.empty_since = Some(self.now);
+        }
+        if self.owner == Some(node) {
+            let heir = self.roster.iter().min_by_key(|(_, member)| member.place).map(|(_, member)| member.node);
+            self.set_owner(heir.or(self.named_owner), out);
+        }
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        self.roster.iter().map(|(key, _)| key).collect()
+    }
+
+    fn tell_interest(&self, key: Key, out: &mut Applied) {
+        let member = self.roster.at(key);
+        out.events.push(Event::InterestChanged { key, node: member.node, interests: member.interests.clone() });
+        out.touched.all = true;
+    }
+
+    fn set_interest(&mut self, by: &By, changes: &[InterestChange], out: &mut Applied) -> Result<(), Rejection> {
+        let key = self.member(by)?;
+        if !self.roster.at(key).interests.has_room_for(changes) {
+            return Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES as u32 });
+        }
+        self.want(key, out, |interests, now| {
+            changes.iter().fold(false, |changed, wish| interests.set(*wish, now) || changed)
+        });
+        Ok(())
+    }
+
+    fn want(&mut self, key: Key, out: &mut Applied, set: impl FnOnce(&mut Interests, u64) -> bool) {
+        let (now, before) = (self.now, self.roster.at(key).levels());
+        if self.roster.update(key, |member| set(&mut member.interests, now)) {
+            self.stats.wants_instead(before, self.roster.at(key).levels());
+            self.tell_interest(key, out);
+        }
+    }
+
+    /// Ends the group and every session in it.
+    fn finish(&mut self, reason: EndReason, out: &mut Applied) {
+        for key in self.keys() {
+            self.close(key, LeaveReason::Ended, out);
+        }
+        let roster = std::mem::take(&mut self.roster);
+        for (_, member) in roster.iter() {
+            self.stats.left(LeaveReason::Ended, member.levels());
+        }
+        self.sharing = None;
+        self.stats.set_active(false, self.now);
+        self.ended = Some((self.now, reason));
+        out.over = true;
+        out.touched.all = true;
+        out.retired = Some(Box::new(roster));
+        out.events.push(Event::GroupEnded { reason });
+    }
+
+    fn expire(&mut self) -> Applied {
+        let mut out = Applied::default();
+        if let Some((at, _)) = self.ended {
+            return Applied { removed: at + self.retention_ms <= self.now, ..self.unchanged() };
+        }
+        for (key, timer) in self.roster.due(self.now, usize::MAX) {
+            match timer {
+                Timer::Lease => self.dismiss(key, LeaveReason::Timeout, &mut out),
+                // Its lease may have ended in the same breath.
+                Timer::Interest if self.roster.get(key).is_some() => {
+                    self.want(key, &mut out, Interests::expire);
+                }
+                Timer::Interest => {}
+            }
+        }
+        if self.empty_since.is_some_and(|since| since + self.empty_ms <= self.now) {
+            self.finish(EndReason::Empty, &mut out);
+            out.removed = true;
+        }
+        self.commit(out)
+    }
+
+    /// When something falls due next, in milliseconds since the Unix epoch.
+    pub fn next_expiry(&self) -> Option<u64> {
+        if let Some((at, _)) = self.ended {
+            return Some(at + self.retention_ms);
+        }
+        let empty = self.empty_since.map(|since| since + self.empty_ms);
+        [self.roster.next_expiry(), empty].into_iter().flatten().min()
+    }
+
+    /// Whom a member forwards to: everybody else. `None` when it is no member.
+    /// O(participants).
+    pub fn targets(&self, node: NodeId) -> Option<TargetList> {
+        self.roster.key(node)?;
+        let others = self.roster.iter().filter(|(_, member)| member.node != node);
+        let targets = others
+            .map(|(_, member)| Target {
+                node: member.node,
+                session: member.session,
+                endpoint: member.endpoint.clone(),
+                can_relay: false,
+                interests: Channel::ALL.map(|channel| member.interests.level(Some(node), channel)),
+            })
+            .collect();
+        Some(TargetList { topology: Topology::Mesh, placement: None, targets })
+    }
+
+    /// A member as others see it.
+    pub fn view(&self, key: Key) -> Option<MemberView> {
+        self.roster.get(key).map(|member| self.view_of(member))
+    }
+
+    fn view_of(&self, member: &Member) -> MemberView {
+        MemberView { sharing: self.sharing == Some(member.node), ..member.view() }
+    }
+
+    /// The incarnation.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Number of the last visible change.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// How it behaves.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Opaque to us.
+    pub const fn metadata(&self) -> &[u8] {
+        &self.metadata
+    }
+
+    /// Who alone may end it and remove others.
+    pub const fn owner(&self) -> Option<NodeId> {
+        self.owner
+    }
+
+    /// Who shares its screen.
+    pub const fn sharing(&self) -> Option<NodeId> {
+        self.sharing
+    }
+
+    /// All sessions.
+    pub const fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// What the group counts.
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The time of the last command, in milliseconds since the Unix epoch.
+    pub const fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// When it was made, in milliseconds since the Unix epoch.
+    pub const fn created_at(&self) -> u64 {
+        self.created_at
+    }
+
+    /// When and why it ended.
+    pub const fn ended(&self) -> Option<(u64, EndReason)> {
+        self.ended
+    }
+
+    /// Panics when an invariant of the module does not hold. O(n).
+    pub fn check(&self) {
+        self.roster.check();
+        assert!(self.roster.len() <= self.config.max_participants as usize);
+        assert!(self.sharing.is_none_or(|node| self.roster.key(node).is_some()), "a member shares its screen");
+        assert!(self.roster.is_empty() || self.owner.is_some(), "a group with members has an owner");
+        assert_eq!(self.empty_since.is_some() || self.ended.is_some(), self.roster.is_empty());
+        let left: u64 = self.stats.leaves.iter().sum();
+        assert_eq!(self.stats.joins - left, self.roster.len() as u64, "each join has at most one leave");
+        let mut interests = [[0; 5]; 5];
+        for (_, member) in self.roster.iter() {
+            assert!(matches!(member.role, Role::Participant(_)));
+            member.levels().into_iter().enumerate().for_each(|(channel, level)| interests[channel][level as usize] += 1);
+        }
+        assert_eq!(interests, self.stats.interests, "members by interest add up");
+    }
+}

@@ -1,0 +1,112 @@
+//! Microphone, camera, screen: what a participant sends, and its right to.
+
+use super::Group;
+use crate::swarm::command::By;
+use crate::swarm::error::Rejection;
+use crate::swarm::event::{Applied, Event, Grant};
+use crate::swarm::id::NodeId;
+use crate::swarm::interest::{Channel, ChannelSet};
+use crate::swarm::member::{Media, Member, Role};
+use crate::swarm::roster::Key;
+
+impl Group {
+    pub(super) fn set_media(
+        &mut self,
+        by: &By,
+        audio: Option<bool>,
+        video: Option<bool>,
+        out: &mut Applied,
+    ) -> Result<(), Rejection> {
+        let key = self.member(by)?;
+        let before = media(self.roster.at(key));
+        let after = Media { audio: audio.unwrap_or(before.audio), video: video.unwrap_or(before.video) };
+        if before != after {
+            self.roster.update(key, |member| member.role = Role::Participant(after));
+            out.events.push(Event::MediaChanged { key, node: by.node, media: after });
+            out.grants.extend(self.grants_of(key));
+        }
+        Ok(())
+    }
+
+    pub(super) fn start_share(&mut self, by: &By, out: &mut Applied) -> Result<(), Rejection> {
+        let key = self.member(by)?;
+        match self.sharing {
+            Some(holder) if holder != by.node => Err(Rejection::ScreenShareHeld { holder }),
+            Some(_) => Ok(()),
+            None => {
+                self.sharing = Some(by.node);
+                out.events.push(Event::ShareStarted { node: by.node });
+                out.grants.extend(self.grants_of(key));
+                Ok(())
+            }
+        }
+    }
+
+    /// Stopping what one does not hold is a repeat, and changes nothing.
+    pub(super) fn stop_share(&mut self, by: &By, out: &mut Applied) -> Result<(), Rejection> {
+        let key = self.member(by)?;
+        if self.sharing == Some(by.node) {
+            self.sharing = None;
+            out.events.push(Event::ShareStopped { node: by.node });
+            out.grants.extend(self.grants_of(key));
+        }
+        Ok(())
+    }
+
+    /// Grants a participant a new term on its own channels; SCREEN only while it
+    /// holds the share.
+    pub(super) fn claim(&mut self, by: &By, channels: ChannelSet) -> Result<Applied, Rejection> {
+        self.not_ended()?;
+        self.roster.admit(by, None)?;
+        if channels.contains(Channel::Screen) && self.sharing != Some(by.node) {
+            return Err(match self.sharing {
+                Some(holder) => Rejection::ScreenShareHeld { holder },
+                None => Rejection::ChannelDisabled,
+            });
+        }
+        let key = self.member(by)?;
+        let term = self.revision + 1;
+        let session = self.roster.update(key, |member| {
+            let terms = member.terms.get_or_insert_default();
+            channels.iter().for_each(|channel| terms[channel.index()] = term);
+            member.session
+        });
+        let mut out = Applied { session: Some(session), ..Applied::default() };
+        out.grants.extend(self.grants_of(key).filter(|grant| channels.contains(grant.channel)));
+        out.events.push(Event::AuthorityGranted { node: by.node, channels });
+        Ok(self.commit(out))
+    }
+
+    fn grants_of(&self, key: Key) -> impl Iterator<Item = Grant> {
+        let member = self.roster.at(key);
+        let (source, media, shares) = (member.node, media(member), self.sharing == Some(member.node));
+        let terms = member.terms.as_deref().copied().unwrap_or_default();
+        Channel::ALL.into_iter().filter_map(move |channel| {
+            let enabled = match channel {
+                Channel::Visual => media.video,
+                Channel::Audio => media.audio,
+                Channel::Screen => shares,
+                Channel::Chat | Channel::Data => true,
+            };
+            let term = terms[channel.index()];
+            (term != 0).then_some(Grant { source, channel, term, enabled })
+        })
+    }
+
+    /// The rights to publish that are in force.
+    pub fn grants(&self) -> impl Iterator<Item = Grant> {
+        self.keys().into_iter().flat_map(|key| self.grants_of(key).collect::<Vec<_>>())
+    }
+
+    /// What a participant sends; `None` when it is no member.
+    pub fn media(&self, node: NodeId) -> Option<Media> {
+        self.roster.find(node).map(media)
+    }
+}
+
+fn media(member: &Member) -> Media {
+    match member.role {
+        Role::Participant(media) => media,
+        Role::Broadcaster { .. } | Role::Viewer { .. } => unreachable!("a group has participants only"),
+    }
+}

@@ -1,0 +1,168 @@
+//! Seats in the relay tree, the switch between star and tree, and target lists.
+
+use super::{Change, Livestream};
+use crate::swarm::event::Event;
+use crate::swarm::id::NodeId;
+use crate::swarm::roster::Key;
+use crate::swarm::topology::relay_tree::{Disturbed, Parent, Place};
+use crate::swarm::topology::{Placement, Target, TargetList, Topology};
+
+impl Livestream {
+    pub(super) fn seat(&mut self, key: Key, can_relay: bool, change: &mut Change) {
+        let disturbed = self.tree.disturbed_by_insert(can_relay);
+        self.reshape(disturbed, change, |livestream| livestream.tree.insert(key, can_relay));
+        self.touch_around(key, change);
+    }
+
+    pub(super) fn unseat(&mut self, key: Key, change: &mut Change) {
+        self.touch_around(key, change);
+        let disturbed = self.tree.disturbed_by_remove(key);
+        self.reshape(disturbed, change, |livestream| {
+            livestream.tree.remove(key);
+        });
+    }
+
+    /// Changes the tree and notes whose place changed. In the star nobody else's
+    /// does.
+    fn reshape(&mut self, disturbed: Disturbed, change: &mut Change, act: impl FnOnce(&mut Self)) {
+        if self.topology == Topology::Star {
+            change.applied.touched.root = true;
+            return act(self);
+        }
+        let mut before: Vec<(Key, Place)> = Vec::with_capacity(64);
+        self.tree.each(&disturbed, |key, place| before.push((key, place)));
+        act(self);
+        before.sort_unstable_by_key(|(key, _)| *key);
+        before.dedup_by_key(|(key, _)| *key);
+        let mut moved: Vec<(Key, Option<Parent>, Place)> = Vec::new();
+        self.tree.each(&disturbed, |key, place| {
+            let old = before.binary_search_by_key(&key, |(key, _)| *key).ok().map(|at| before[at].1);
+            // A newcomer's place is told with its Joined.
+            if old.is_some_and(|old| old != place) && moved.iter().all(|(seen, _, _)| *seen != key) {
+                moved.push((key, old.and_then(|place| place.parent), place));
+            }
+        });
+        for (key, old_parent, place) in moved {
+            self.stats.reparentings += u64::from(old_parent.is_some() && old_parent != place.parent);
+            change.moved.push(key);
+            change.applied.touched.nodes.push(self.roster.at(key).node);
+            self.touch_feeder(old_parent, change);
+            self.touch_feeder(place.parent, change);
+        }
+    }
+
+    /// A node's list changed, and with it perhaps what its parent must send it.
+    fn touch_feeder(&self, parent: Option<Parent>, change: &mut Change) {
+        let touched = &mut change.applied.touched;
+        match parent {
+            None => {}
+            Some(Parent::Root) => touched.root = true,
+            Some(Parent::Relay(key)) => {
+                touched.nodes.extend(self.roster.get(key).map(|member| member.node));
+                match self.tree.place(key).and_then(|place| place.parent) {
+                    Some(Parent::Relay(above)) => touched.nodes.extend(self.roster.get(above).map(|member| member.node)),
+                    Some(Parent::Root) => touched.root = true,
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// The lists of `key` and of those that feed it may have changed.
+    pub(super) fn touch_around(&self, key: Key, change: &mut Change) {
+        change.applied.touched.nodes.push(self.roster.at(key).node);
+        match self.topology {
+            Topology::Star | Topology::Mesh => change.applied.touched.root = true,
+            Topology::Tree => self.touch_feeder(self.tree.place(key).and_then(|place| place.parent), change),
+        }
+    }
+
+    /// Another node is the root: the place of everyone who hangs on it changed.
+    pub(super) fn root_moved(&self, change: &mut Change) {
+        match self.topology {
+            Topology::Star | Topology::Mesh => change.moved.extend(self.tree.keys()),
+            Topology::Tree => {
+                let roots = self.tree.root_children();
+                change.moved.extend(roots);
+                if let ([first, ..], 1) = (roots, self.tree.relays()) {
+                    change.moved.extend(self.tree.children(*first));
+                }
+            }
+        }
+    }
+
+    /// Switches between star and tree when the number of viewers says so, with
+    /// hysteresis; else tells where the moved viewers stand now.
+    pub(super) fn settle(&mut self, change: &mut Change) {
+        let (viewers, threshold) = (self.tree.len(), self.config.star_to_tree_threshold as usize);
+        let topology = match self.topology {
+            Topology::Star if viewers > threshold => Topology::Tree,
+            Topology::Tree if 5 * viewers <= 4 * threshold => Topology::Star,
+            unchanged => unchanged,
+        };
+        if topology != self.topology {
+            self.topology = topology;
+            change.applied.touched.all = true;
+            change.event(Event::TopologySwitched { topology });
+            return;
+        }
+        let mut moved = std::mem::take(&mut change.moved);
+        moved.sort_unstable();
+        moved.dedup();
+        for key in moved {
+            if let (Some(member), Some(placement)) = (self.roster.get(key), self.placement(key)) {
+                change.event(Event::PlacementChanged { key, node: member.node, placement });
+            }
+        }
+    }
+
+    /// Where a viewer stands; `None` when the slot holds no viewer. O(1).
+    pub fn placement(&self, key: Key) -> Option<Placement> {
+        let place = self.tree.place(key)?;
+        let can_relay = self.tree.is_relay(key);
+        let node = |parent| match parent {
+            Parent::Root => self.broadcaster,
+            Parent::Relay(key) => self.roster.at(key).node,
+        };
+        Some(match self.topology {
+            Topology::Star | Topology::Mesh => {
+                Placement { parent: Some(self.broadcaster), backup: None, depth: 1, can_relay }
+            }
+            Topology::Tree => Placement {
+                parent: place.parent.map(node),
+                backup: place.backup.map(node),
+                depth: place.depth,
+                can_relay,
+            },
+        })
+    }
+
+    /// Whom a node forwards to: the broadcaster for `None`, else a viewer.
+    /// `None` when that is no member. O(targets).
+    pub fn targets(&self, node: Option<NodeId>) -> Option<TargetList> {
+        let node = node.filter(|node| *node != self.broadcaster);
+        let (children, placement) = match node {
+            None if self.topology == Topology::Star => (self.tree.keys(), None),
+            None => (self.tree.root_children(), None),
+            Some(node) => {
+                let key = self.roster.key(node)?;
+                let children = if self.topology == Topology::Star { &[] } else { self.tree.children(key) };
+                (children, self.placement(key))
+            }
+        };
+        let targets = children.iter().map(|key| self.target(*key)).collect();
+        Some(TargetList { topology: self.topology, placement, targets })
+    }
+
+    fn target(&self, key: Key) -> Target {
+        let member = self.roster.at(key);
+        let feeds = self.topology == Topology::Tree && !self.tree.children(key).is_empty();
+        Target {
+            node: member.node,
+            session: member.session,
+            endpoint: member.endpoint.clone(),
+            can_relay: self.tree.is_relay(key),
+            interests: Target::interests(member.levels(), feeds),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A member of a swarm: one session of one node.
+
+use super::command::Join;
+use super::id::{NodeId, PodId, SessionId};
+use super::interest::{Interest, Interests};
+use super::request::RequestId;
+use super::topology::Placement;
+
+/// What a member is in its swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The one node with authority over a livestream. Not a viewer.
+    Broadcaster {
+        /// Whether it would forward as a viewer, should it become one.
+        can_relay: bool,
+    },
+    /// A node that watches a livestream.
+    Viewer {
+        /// How it watches.
+        mode: ViewerMode,
+        /// Whether it forwards. Never for a lurker.
+        can_relay: bool,
+    },
+    /// A peer in a group.
+    Participant(Media),
+}
+
+/// How a viewer watches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ViewerMode {
+    /// It plays the stream.
+    #[default]
+    Active,
+    /// It keeps an eye on it.
+    Lurker,
+}
+
+/// What a participant sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Media {
+    /// Its microphone is on.
+    pub audio: bool,
+    /// Its camera is on.
+    pub video: bool,
+}
+
+/// Liveness of a session: attached while it has a stream somewhere, else living
+/// on borrowed time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// How long a detached session lives, in milliseconds.
+    pub ttl_ms: u32,
+    /// Pods on which the session has a stream, sorted.
+    pods: Vec<PodId>,
+    /// When it was last detached or touched.
+    since: u64,
+}
+
+impl Lease {
+    /// The lease of a session that has no stream yet.
+    pub const fn new(ttl_ms: u32, now: u64) -> Self {
+        Self { ttl_ms, pods: Vec::new(), since: now }
+    }
+
+    /// True while the session has a stream on some pod.
+    pub const fn is_attached(&self) -> bool {
+        !self.pods.is_empty()
+    }
+
+    /// True while the session has a stream on `pod`.
+    pub fn is_attached_to(&self, pod: PodId) -> bool {
+        self.pods.binary_search(&pod).is_ok()
+    }
+
+    /// When the session ends unless it attaches or is touched; `None` while attached.
+    pub fn deadline(&self) -> Option<u64> {
+        (!self.is_attached()).then(|| self.since + u64::from(self.ttl_ms))
+    }
+
+    pub(super) fn attach(&mut self, pod: PodId) {
+        if let Err(at) = self.pods.binary_search(&pod) {
+            self.pods.insert(at, pod);
+        }
+    }
+
+    pub(super) fn detach(&mut self, pod: PodId, now: u64) {
+        if let Ok(at) = self.pods.binary_search(&pod) {
+            self.pods.remove(at);
+            self.since = now;
+        }
+        if self.pods.is_empty() {
+            self.pods = Vec::new();
+        }
+    }
+
+    pub(super) const fn touch(&mut self, now: u64) {
+        self.since = now;
+    }
+}
+
+/// One session of one node.
+#[derive(Clone, Debug, Hash)]
+pub struct Member {
+    /// Who.
+    pub node: NodeId,
+    /// Which join of it.
+    pub session: SessionId,
+    /// When this session began, in milliseconds since the Unix epoch.
+    pub joined_at: u64,
+    /// The revision at which the node took its place; kept when it joins again.
+    pub place: u64,
+    /// What it is in the swarm.
+    pub role: Role,
+    /// Its liveness.
+    pub lease: Lease,
+    /// What it wants.
+    pub interests: Interests,
+    /// Where peers reach it, in its own words; at most 256 bytes.
+    pub endpoint: Box<[u8]>,
+    /// Opaque; at most 256 bytes.
+    pub metadata: Box<[u8]>,
+    /// The request that made this session, and its revision.
+    pub(super) join_request: Option<Box<(RequestId, u64)>>,
+    /// Groups: current term per channel; 0 = none. Boxed: viewers have none.
+    pub(super) terms: Option<Box<[u64; 5]>>,
+}
+
+/// A member as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberView {
+    /// Who.
+    pub node: NodeId,
+    /// Which join of it.
+    pub session: SessionId,
+    /// When this session began, in milliseconds since the Unix epoch.
+    pub joined_at: u64,
+    /// What it is.
+    pub role: Role,
+    /// How long it may be detached, in milliseconds.
+    pub ttl_ms: u32,
+    /// Whether it has a stream somewhere.
+    pub attached: bool,
+    /// What it wants.
+    pub interests: Interests,
+    /// Where peers reach it.
+    pub endpoint: Box<[u8]>,
+    /// Opaque.
+    pub metadata: Box<[u8]>,
+    /// Livestreams: where it stands; `None` for the broadcaster.
+    pub placement: Option<Placement>,
+    /// Livestreams: whether it may moderate.
+    pub moderator: bool,
+    /// Livestreams: whether it is kept from CHAT.
+    pub muted: bool,
+    /// Groups: whether it holds the screen share.
+    pub sharing: bool,
+}
+
+impl Member {
+    /// The first session of a node.
+    pub(super) fn new(join: Join, role: Role, defaults: Interests, now: u64, revision: u64) -> Self {
+        let mut member = Self {
+            node: join.node,
+            session: join.session,
+            joined_at: now,
+            place: revision,
+            role,
+            lease: Lease::new(join.ttl_ms, now),
+            interests: defaults,
+            endpoint: Box::default(),
+            metadata: Box::default(),
+            join_request: None,
+            terms: None,
+        };
+        member.renew(join, now, revision);
+        member
+    }
+
+    /// Begins another session; what the request does not name stays.
+    pub(super) fn renew(&mut self, join: Join, now: u64, revision: u64) {
+        self.session = join.session;
+        self.joined_at = now;
+        self.lease = Lease::new(join.ttl_ms, now);
+        self.join_request = join.request.map(|request| Box::new((request, revision)));
+        if let Some(endpoint) = join.endpoint {
+            self.endpoint = endpoint;
+        }
+        if let Some(metadata) = join.metadata {
+            self.metadata = metadata;
+        }
+        for wish in join.interests {
+            self.interests.set(wish, now);
+        }
+    }
+
+    pub(super) fn view(&self) -> MemberView {
+        MemberView {
+            node: self.node,
+            session: self.session,
+            joined_at: self.joined_at,
+            role: self.role,
+            ttl_ms: self.lease.ttl_ms,
+            attached: self.lease.is_attached(),
+            interests: self.interests.clone(),
+            endpoint: self.endpoint.clone(),
+            metadata: self.metadata.clone(),
+            placement: None,
+            moderator: false,
+            muted: false,
+            sharing: false,
+        }
+    }
+
+    /// True for viewers, active or lurking.
+    pub const fn is_viewer(&self) -> bool {
+        matches!(self.role, Role::Viewer { .. })
+    }
+
+    /// The levels of all channels for sources in general.
+    pub fn levels(&self) -> [Interest; 5] {
+        self.interests.levels()
+    }
+}

@@ -1,0 +1,70 @@
+//! What an interest is worth: priority, delay budget, quality and filter.
+//!
+//! One table for the target lists and for the fan-out (DESIGN: "What is sent to
+//! whom"). The values of priority, delay and quality are those of
+//! `elara-diffusion` 0.2.0; the filter is what its documentation promised.
+
+use super::interest::{Channel, Interest};
+
+/// Order among updates and targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// When nothing else is waiting.
+    Background,
+    /// In turn.
+    Normal,
+    /// Before others.
+    High,
+    /// At once.
+    Urgent,
+}
+
+/// Which updates of a channel pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// Nothing.
+    Nothing,
+    /// Keyframes only.
+    Keyframes,
+    /// All but the top temporal layer.
+    WithoutTopLayer,
+    /// Everything.
+    Everything,
+}
+
+/// How updates travel to a node with some interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Propagation {
+    /// Order among targets.
+    pub priority: Priority,
+    /// How long a forwarder may hold an update back to coalesce writes, in
+    /// milliseconds.
+    pub delay_ms: u32,
+    /// 0 = full, 1 = without the top temporal layer, 2 = keyframes.
+    pub quality: u32,
+}
+
+impl Interest {
+    /// Priority, delay budget and quality of this level; `None` when nothing is sent.
+    pub const fn propagation(self) -> Option<Propagation> {
+        let (priority, delay_ms, quality) = match self {
+            Self::None => return None,
+            Self::Low => (Priority::Background, 200, 2),
+            Self::Medium => (Priority::Normal, 50, 1),
+            Self::High => (Priority::High, 10, 0),
+            Self::Critical => (Priority::Urgent, 0, 0),
+        };
+        Some(Propagation { priority, delay_ms, quality })
+    }
+
+    /// What passes of `channel` at this level. Only VISUAL and SCREEN have
+    /// keyframes and layers to leave out.
+    pub const fn filter(self, channel: Channel) -> Filter {
+        match (self, channel) {
+            (Self::None, _) => Filter::Nothing,
+            (Self::Low, Channel::Visual | Channel::Screen) => Filter::Keyframes,
+            (Self::Medium, Channel::Visual | Channel::Screen) => Filter::WithoutTopLayer,
+            _ => Filter::Everything,
+        }
+    }
+}
