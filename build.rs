@@ -1,1 +1,50 @@
-fn main(){}
+//! Compiles `proto/` with protox, so that nobody has to install protoc.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use prost_types::FileDescriptorSet;
+use prost_types::field_descriptor_proto::Type;
+
+const FILES: [&str; 3] =
+    ["starling/swarm/v1/swarm.proto", "starling/livestream/v1/livestream.proto", "starling/group/v1/group.proto"];
+
+/// Fields whose messages are encoded once and sent to many.
+const ENCODED_ONCE: [(&str, &str); 3] = [
+    ("SubscribeUpdatesResponse", "deliveries"),
+    ("WatchLivestreamResponse", "events"),
+    ("WatchGroupResponse", "events"),
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // tonic-prost-build emits none of its own; without it every change rebuilds.
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
+    std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+
+    let mut descriptors = compiler.file_descriptor_set();
+    share_encoded(&mut descriptors);
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}
+
+/// Makes the generated code see the fields of [`ENCODED_ONCE`] as `bytes`.
+///
+/// On the wire an embedded message and a bytes field are the same, so that one
+/// encoding, a shared `Bytes`, can be handed to any number of streams. Reflection
+/// keeps the true types.
+fn share_encoded(descriptors: &mut FileDescriptorSet) {
+    let messages = descriptors.file.iter_mut().flat_map(|file| &mut file.message_type);
+    for message in messages {
+        let name = message.name().to_owned();
+        for field in &mut message.field {
+            if ENCODED_ONCE.contains(&(name.as_str(), field.name())) {
+                field.set_type(Type::Bytes);
+                field.type_name = None;
+            }
+        }
+    }
+}

@@ -1,2 +1,35 @@
-//! Starling.
+//! Starling keeps swarms: who takes part, who may change what, who forwards to
+//! whom, and which updates must reach whom.
+//!
+//! The modules, from the inside out; each uses only those before it:
+//!
+//! - [`swarm`]: the core. A deterministic state machine over plain data.
+//! - [`feed`]: updates. A ring of encoded records per swarm, read by cursors.
+//! - [`store`]: all swarms, in shards: swarm, event log and watchers under one lock.
+//! - [`cluster`]: the command log and its only door; the sweeper.
+//! - [`service`]: use cases, without transport or wire format.
+//! - [`grpc`]: the edge, over the generated code in [`pb`].
+//! - [`config`], [`telemetry`], [`shutdown`], [`app`]: the process.
+//! - [`client`], [`cli`]: the other side of the wire, and the command line.
+
 pub mod swarm;
+
+pub mod feed;
+pub mod store;
+
+pub mod cluster;
+pub mod service;
+
+pub mod pb;
+pub mod shutdown;
+
+pub mod grpc;
+
+pub mod config;
+pub mod telemetry;
+
+pub mod app;
+
+pub mod client;
+
+pub mod cli;

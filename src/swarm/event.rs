@@ -234,3 +234,77 @@ pub struct Applied {
     /// What a large swarm left behind, to be dropped outside any lock.
     pub retired: Option<Box<Roster>>,
 }
+
+/// What an event is about; watchers choose by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum EventKind {
+    /// Joins, leaves, members' metadata.
+    Membership,
+    /// State and metadata of the swarm.
+    Lifecycle,
+    /// The broadcaster came, went or handed over.
+    Broadcaster,
+    /// Moderators and mutes.
+    Moderation,
+    /// Star or tree.
+    Topology,
+    /// Rights to publish.
+    Authority,
+    /// What members want.
+    Interest,
+    /// Where members stand.
+    Placement,
+    /// Microphones and cameras.
+    Media,
+    /// Screen shares.
+    Share,
+    /// Who owns a group.
+    Ownership,
+}
+
+impl Event {
+    /// What it is about.
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::Joined { .. } | Self::Left { .. } | Self::MemberUpdated { .. } => EventKind::Membership,
+            Self::StateChanged { .. } | Self::GroupEnded { .. } | Self::MetadataChanged { .. } => EventKind::Lifecycle,
+            Self::BroadcasterJoined { .. } | Self::BroadcasterLost { .. } | Self::Transferred { .. } => {
+                EventKind::Broadcaster
+            }
+            Self::ModeratorChanged { .. } | Self::MuteChanged { .. } => EventKind::Moderation,
+            Self::TopologySwitched { .. } => EventKind::Topology,
+            Self::AuthorityGranted { .. } => EventKind::Authority,
+            Self::InterestChanged { .. } => EventKind::Interest,
+            Self::PlacementChanged { .. } => EventKind::Placement,
+            Self::OwnerChanged { .. } => EventKind::Ownership,
+            Self::MediaChanged { .. } => EventKind::Media,
+            Self::ShareStarted { .. } | Self::ShareStopped { .. } => EventKind::Share,
+        }
+    }
+
+    /// The slot of the one member that it is about, if there is one.
+    pub const fn member(&self) -> Option<Key> {
+        match self {
+            Self::Joined { key, .. }
+            | Self::Left { key, .. }
+            | Self::MemberUpdated { key, .. }
+            | Self::InterestChanged { key, .. }
+            | Self::PlacementChanged { key, .. }
+            | Self::MediaChanged { key, .. } => Some(*key),
+            Self::StateChanged { .. }
+            | Self::GroupEnded { .. }
+            | Self::MetadataChanged { .. }
+            | Self::BroadcasterJoined { .. }
+            | Self::BroadcasterLost { .. }
+            | Self::Transferred { .. }
+            | Self::ModeratorChanged { .. }
+            | Self::MuteChanged { .. }
+            | Self::TopologySwitched { .. }
+            | Self::AuthorityGranted { .. }
+            | Self::OwnerChanged { .. }
+            | Self::ShareStarted { .. }
+            | Self::ShareStopped { .. } => None,
+        }
+    }
+}

@@ -281,8 +281,10 @@ impl Group {
     }
 
     fn set_owner(&mut self, owner: Option<NodeId>, out: &mut Applied) {
-        self.owner = owner;
-        out.events.push(Event::OwnerChanged { owner });
+        if self.owner != owner {
+            self.owner = owner;
+            out.events.push(Event::OwnerChanged { owner });
+        }
     }
 
     /// What ends with a session, whatever becomes of the member: its terms.
@@ -340,9 +342,7 @@ impl Group {
         if !self.roster.at(key).interests.has_room_for(changes) {
             return Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES as u32 });
         }
-        self.want(key, out, |interests, now| {
-            changes.iter().fold(false, |changed, wish| interests.set(*wish, now) || changed)
-        });
+        self.want(key, out, |interests, now| interests.set_all(changes, now));
         Ok(())
     }
 
@@ -496,7 +496,11 @@ impl Group {
         let mut interests = [[0; 5]; 5];
         for (_, member) in self.roster.iter() {
             assert!(matches!(member.role, Role::Participant(_)));
-            member.levels().into_iter().enumerate().for_each(|(channel, level)| interests[channel][level as usize] += 1);
+            member
+                .levels()
+                .into_iter()
+                .enumerate()
+                .for_each(|(channel, level)| interests[channel][level as usize] += 1);
         }
         assert_eq!(interests, self.stats.interests, "members by interest add up");
     }

@@ -103,6 +103,11 @@ impl SwarmId {
         }
     }
 
+    /// The least id of a kind.
+    pub const fn first(kind: SwarmKind) -> Self {
+        Self { kind, number: NonZeroU64::MIN }
+    }
+
     /// The number, never 0.
     pub const fn get(self) -> u64 {
         self.number.get()

@@ -149,11 +149,9 @@ impl Interests {
     ///
     /// O(overrides of this member).
     pub fn level(&self, source: Option<NodeId>, channel: Channel) -> Interest {
-        let find = |wanted: Option<NodeId>| self.overrides().iter().find(|o| o.channel == channel && o.source == wanted);
-        source
-            .and_then(|_| find(source))
-            .or_else(|| find(None))
-            .map_or(self.standing[channel.index()], |o| o.level)
+        let find =
+            |wanted: Option<NodeId>| self.overrides().iter().find(|o| o.channel == channel && o.source == wanted);
+        source.and_then(|_| find(source)).or_else(|| find(None)).map_or(self.standing[channel.index()], |o| o.level)
     }
 
     /// The levels of all channels for sources in general.
@@ -176,17 +174,25 @@ impl Interests {
         match (source, expires_at) {
             (None, None) => self.standing[channel.index()] = level,
             (Some(_), None) if self.level(None, channel) == level => {}
-            _ => self
-                .overrides
-                .get_or_insert_default()
-                .push(InterestOverride { source, channel, level, expires_at }),
+            _ => self.overrides.get_or_insert_default().push(InterestOverride { source, channel, level, expires_at }),
+        }
+        *self != before
+    }
+
+    /// Sets several levels, one after the other. Returns true when anything is
+    /// another in the end.
+    pub fn set_all(&mut self, changes: &[InterestChange], now: u64) -> bool {
+        let before = self.clone();
+        for change in changes {
+            self.set(*change, now);
         }
         *self != before
     }
 
     /// True when `changes` cannot pass [`MAX_OVERRIDES`].
     pub fn has_room_for(&self, changes: &[InterestChange]) -> bool {
-        self.overrides().len() + changes.iter().filter(|c| c.source.is_some() || c.ttl_ms.is_some()).count() <= MAX_OVERRIDES
+        self.overrides().len() + changes.iter().filter(|c| c.source.is_some() || c.ttl_ms.is_some()).count()
+            <= MAX_OVERRIDES
     }
 
     /// When the next override falls away.

@@ -22,6 +22,7 @@ use super::member::{Lease, Member, MemberView, Role};
 use super::request::{Method, Requests};
 use super::roster::{Key, Roster};
 use super::stats::Stats;
+use super::topology::relay_tree::Place;
 use super::topology::{RelayTree, Topology};
 
 /// The most mutes of a livestream.
@@ -98,6 +99,8 @@ pub struct Livestream {
     config: Config,
     metadata: Box<[u8]>,
     retention_ms: u64,
+    /// Who had authority at first: what a repeated Create names.
+    named_broadcaster: NodeId,
     broadcaster: NodeId,
     /// Since when the broadcaster has had no session.
     absent_since: Option<u64>,
@@ -119,8 +122,9 @@ pub struct Livestream {
 #[derive(Debug, Default)]
 struct Change {
     applied: Applied,
-    /// Viewers whose placement changed, perhaps more than once.
-    moved: Vec<Key>,
+    /// Viewers whose placement changed, perhaps more than once, and their place
+    /// before; `None` when it is another one for certain.
+    moved: Vec<(Key, Option<Place>)>,
 }
 
 impl Change {
@@ -141,6 +145,7 @@ impl Livestream {
             config,
             metadata,
             retention_ms,
+            named_broadcaster: broadcaster,
             broadcaster,
             absent_since: Some(now),
             terms: [0; 5],
@@ -161,7 +166,7 @@ impl Livestream {
 
     /// True when creating with `command` would make the same livestream.
     pub(super) fn is_made_by(&self, command: &CreateLivestream) -> bool {
-        self.config == command.config && self.broadcaster == command.broadcaster
+        self.config == command.config && self.named_broadcaster == command.broadcaster
     }
 
     /// Carries a command out, or refuses it and changes nothing, not even the time.
@@ -185,20 +190,28 @@ impl Livestream {
             Command::Detach(node, session, pod) => self.liveness(node, session, |lease, now| lease.detach(pod, now)),
             Command::PodGone(pod) => Ok(self.pod_gone(pod)),
             Command::Expire => Ok(self.expire()),
-            Command::SetInterest(by, changes) => self.acting(by, Method::SetInterest, |l, by, c| l.set_interest(by, &changes, c)),
+            Command::SetInterest(by, changes) => {
+                self.acting(by, Method::SetInterest, |l, by, c| l.set_interest(by, &changes, c))
+            }
             Command::UpdateMember(by, metadata) => {
                 self.acting(by, Method::UpdateMember, |l, by, c| l.update_member(by, metadata, c))
             }
-            Command::UpdateSwarm(by, metadata) => self.acting(by, Method::UpdateSwarm, |l, by, c| l.update(by, metadata, c)),
+            Command::UpdateSwarm(by, metadata) => {
+                self.acting(by, Method::UpdateSwarm, |l, by, c| l.update(by, metadata, c))
+            }
             Command::End(by) => self.end(by),
             Command::Remove(by, node) => self.acting(by, Method::Remove, |l, by, c| l.remove(by, node, c)),
             Command::ReportPeer(by, node) => self.report_peer(&by, node),
             Command::Claim { by, channels, session, ttl_ms } => self.claim(&by, channels, session, ttl_ms),
-            Command::Start(by) => self.acting(by, Method::Start, |l, by, c| {
-                l.go(by, State::Active, &[State::Initializing], c)
-            }),
-            Command::Pause(by) => self.acting(by, Method::Pause, |l, by, c| l.go(by, State::Paused, &[State::Active], c)),
-            Command::Resume(by) => self.acting(by, Method::Resume, |l, by, c| l.go(by, State::Active, &[State::Paused], c)),
+            Command::Start(by) => {
+                self.acting(by, Method::Start, |l, by, c| l.go(by, State::Active, &[State::Initializing], c))
+            }
+            Command::Pause(by) => {
+                self.acting(by, Method::Pause, |l, by, c| l.go(by, State::Paused, &[State::Active], c))
+            }
+            Command::Resume(by) => {
+                self.acting(by, Method::Resume, |l, by, c| l.go(by, State::Active, &[State::Paused], c))
+            }
             Command::AddModerator(by, node) => {
                 self.acting(by, Method::AddModerator, |l, by, c| l.set_moderator(by, node, true, c))
             }
@@ -486,7 +499,11 @@ impl Livestream {
                 }
                 Role::Participant(_) => panic!("a livestream has no participants"),
             }
-            member.levels().into_iter().enumerate().for_each(|(channel, level)| interests[channel][level as usize] += 1);
+            member
+                .levels()
+                .into_iter()
+                .enumerate()
+                .for_each(|(channel, level)| interests[channel][level as usize] += 1);
         }
         assert_eq!(interests, self.stats.interests, "members by interest add up");
         let left: u64 = self.stats.leaves.iter().sum();

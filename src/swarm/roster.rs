@@ -145,7 +145,12 @@ impl Roster {
 
     /// What is due at `now`, earliest first; at most `limit` of it.
     pub(super) fn due(&self, now: u64, limit: usize) -> Vec<(Key, Timer)> {
-        self.timers.iter().take_while(|(at, _, _)| *at <= now).take(limit).map(|(_, key, timer)| (*key, *timer)).collect()
+        self.timers
+            .iter()
+            .take_while(|(at, _, _)| *at <= now)
+            .take(limit)
+            .map(|(_, key, timer)| (*key, *timer))
+            .collect()
     }
 
     /// True when `session` is the current one of `node`.
@@ -157,9 +162,7 @@ impl Roster {
     /// a session that it names is its current one.
     pub(super) fn admit(&self, by: &By, regent: Option<NodeId>) -> Result<(), Rejection> {
         match by.session {
-            Some(given) if !self.is_current(by.node, given) => {
-                Err(Rejection::SessionReplaced { node: by.node, given })
-            }
+            Some(given) if !self.is_current(by.node, given) => Err(Rejection::SessionReplaced { node: by.node, given }),
             _ if Some(by.node) == regent || self.index.contains_key(&by.node) => Ok(()),
             _ => Err(Rejection::NotAMember(by.node)),
         }

@@ -119,7 +119,12 @@ impl Unique {
     }
 
     /// How many distinct nodes were counted.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate to 1.6 %")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate to 1.6 %"
+    )]
     pub fn count(&self) -> u64 {
         let registers = match self {
             Self::Exact(nodes) => return nodes.len() as u64,

@@ -217,9 +217,7 @@ impl Livestream {
         if !self.roster.at(key).interests.has_room_for(changes) {
             return Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES as u32 });
         }
-        self.want(key, change, |interests, now| {
-            changes.iter().fold(false, |changed, wish| interests.set(*wish, now) || changed)
-        });
+        self.want(key, change, |interests, now| interests.set_all(changes, now));
         Ok(())
     }
 

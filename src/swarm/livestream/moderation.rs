@@ -10,7 +10,8 @@ use crate::swarm::member::{Role, ViewerMode};
 
 impl Livestream {
     /// Grants the broadcaster a new term on `channels`, which supersedes the old
-    /// one on these alone. Makes its session if it has none.
+    /// one on these alone. CHAT is open to all and has none. Makes its session if
+    /// it has none.
     pub(super) fn claim(
         &mut self,
         by: &By,
@@ -36,11 +37,14 @@ impl Livestream {
             };
             self.join_anew(join, &mut change);
         }
-        for channel in channels.iter().filter(|channel| *channel != Channel::Chat) {
+        let channels: ChannelSet = channels.iter().filter(|channel| *channel != Channel::Chat).collect();
+        for channel in channels.iter() {
             self.terms[channel.index()] = self.revision + 1;
             change.applied.grants.push(self.grant(channel));
         }
-        change.event(Event::AuthorityGranted { node: by.node, channels });
+        if !channels.is_empty() {
+            change.event(Event::AuthorityGranted { node: by.node, channels });
+        }
         let mut applied = self.commit(change);
         applied.session = self.broadcaster_session();
         Ok(applied)
@@ -68,7 +72,13 @@ impl Livestream {
     }
 
     /// Mutes outlive sessions: one can be lifted while the node is away.
-    pub(super) fn set_mute(&mut self, by: &By, node: NodeId, muted: bool, change: &mut Change) -> Result<(), Rejection> {
+    pub(super) fn set_mute(
+        &mut self,
+        by: &By,
+        node: NodeId,
+        muted: bool,
+        change: &mut Change,
+    ) -> Result<(), Rejection> {
         if muted || !self.muted.contains(&node) {
             self.viewer(node)?;
         }
@@ -120,6 +130,8 @@ impl Livestream {
         // The root is another node now: whoever hung on it hangs on that one.
         change.applied.touched.all = true;
         self.root_moved(change);
+        // Where the old broadcaster stands is told with the transfer itself.
+        change.moved.retain(|(key, _)| Some(*key) != old);
         Ok(())
     }
 }

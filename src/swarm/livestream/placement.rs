@@ -34,19 +34,21 @@ impl Livestream {
         act(self);
         before.sort_unstable_by_key(|(key, _)| *key);
         before.dedup_by_key(|(key, _)| *key);
-        let mut moved: Vec<(Key, Option<Parent>, Place)> = Vec::new();
+        let mut moved: Vec<(Key, Place, Place)> = Vec::new();
         self.tree.each(&disturbed, |key, place| {
-            let old = before.binary_search_by_key(&key, |(key, _)| *key).ok().map(|at| before[at].1);
-            // A newcomer's place is told with its Joined.
-            if old.is_some_and(|old| old != place) && moved.iter().all(|(seen, _, _)| *seen != key) {
-                moved.push((key, old.and_then(|place| place.parent), place));
+            // A newcomer has no old place; its new one is told with its Joined.
+            if let Ok(at) = before.binary_search_by_key(&key, |(key, _)| *key)
+                && before[at].1 != place
+                && moved.iter().all(|(seen, _, _)| *seen != key)
+            {
+                moved.push((key, before[at].1, place));
             }
         });
-        for (key, old_parent, place) in moved {
-            self.stats.reparentings += u64::from(old_parent.is_some() && old_parent != place.parent);
-            change.moved.push(key);
+        for (key, old, place) in moved {
+            self.stats.reparentings += u64::from(old.parent.is_some() && old.parent != place.parent);
+            change.moved.push((key, Some(old)));
             change.applied.touched.nodes.push(self.roster.at(key).node);
-            self.touch_feeder(old_parent, change);
+            self.touch_feeder(old.parent, change);
             self.touch_feeder(place.parent, change);
         }
     }
@@ -60,7 +62,9 @@ impl Livestream {
             Some(Parent::Relay(key)) => {
                 touched.nodes.extend(self.roster.get(key).map(|member| member.node));
                 match self.tree.place(key).and_then(|place| place.parent) {
-                    Some(Parent::Relay(above)) => touched.nodes.extend(self.roster.get(above).map(|member| member.node)),
+                    Some(Parent::Relay(above)) => {
+                        touched.nodes.extend(self.roster.get(above).map(|member| member.node))
+                    }
                     Some(Parent::Root) => touched.root = true,
                     None => {}
                 }
@@ -80,12 +84,12 @@ impl Livestream {
     /// Another node is the root: the place of everyone who hangs on it changed.
     pub(super) fn root_moved(&self, change: &mut Change) {
         match self.topology {
-            Topology::Star | Topology::Mesh => change.moved.extend(self.tree.keys()),
+            Topology::Star | Topology::Mesh => change.moved.extend(self.tree.keys().iter().map(|key| (*key, None))),
             Topology::Tree => {
                 let roots = self.tree.root_children();
-                change.moved.extend(roots);
+                change.moved.extend(roots.iter().map(|key| (*key, None)));
                 if let ([first, ..], 1) = (roots, self.tree.relays()) {
-                    change.moved.extend(self.tree.children(*first));
+                    change.moved.extend(self.tree.children(*first).iter().map(|key| (*key, None)));
                 }
             }
         }
@@ -107,9 +111,11 @@ impl Livestream {
             return;
         }
         let mut moved = std::mem::take(&mut change.moved);
-        moved.sort_unstable();
-        moved.dedup();
-        for key in moved {
+        // A command may move a viewer there and back: its first place is what counts.
+        moved.sort_by_key(|(key, before)| (*key, before.is_some()));
+        moved.dedup_by_key(|(key, _)| *key);
+        moved.retain(|(key, before)| before.is_none() || *before != self.tree.place(*key));
+        for (key, _) in moved {
             if let (Some(member), Some(placement)) = (self.roster.get(key), self.placement(key)) {
                 change.event(Event::PlacementChanged { key, node: member.node, placement });
             }

@@ -267,11 +267,7 @@ impl RelayTree {
         } else {
             Parent::Relay(self.slots[if parent + 1 == self.relays { 0 } else { parent + 1 }])
         };
-        Place {
-            parent: Some(Parent::Relay(self.slots[parent])),
-            backup: Some(backup),
-            depth: self.depth_of_slot(slot),
-        }
+        Place { parent: Some(Parent::Relay(self.slots[parent])), backup: Some(backup), depth: self.depth_of_slot(slot) }
     }
 
     fn depth_of_slot(&self, slot: usize) -> u32 {

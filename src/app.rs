@@ -1,0 +1,150 @@
+//! The process: bind, run, drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tonic_health::ServingStatus;
+
+use crate::cluster::{Door, sweeper};
+use crate::config::Config;
+use crate::grpc::{self, Edge, server};
+use crate::pb::group::v1::group_service_server::SERVICE_NAME as GROUPS;
+use crate::pb::livestream::v1::livestream_service_server::SERVICE_NAME as LIVESTREAMS;
+use crate::service::{self, Service};
+use crate::shutdown::Shutdown;
+use crate::store::{self, Store};
+
+/// The overall service of the health protocol, and ours.
+const HEALTH: [&str; 3] = ["", LIVESTREAMS, GROUPS];
+
+/// A server that has its address and does not serve yet.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Why the server stopped before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The transport failed.
+    #[error("the server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+impl App {
+    /// Takes the address that the configuration names; port 0 stands for a free one.
+    pub async fn bind(config: Config) -> io::Result<Self> {
+        let listener = TcpListener::bind(config.server.listen).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { config, listener, address })
+    }
+
+    /// Where it will serve.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` begins, then drains: health says NOT_SERVING, streams
+    /// say goodbye over the spread, connections are told to go, and at the deadline
+    /// whatever is left is dropped.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), Failure> {
+        let Self { config, listener, address } = self;
+        let store = Arc::new(Store::new(store::Settings {
+            shards: config.store.shards,
+            event_log_revisions: config.store.event_log_revisions,
+            ring_bytes: config.feed.ring_bytes,
+        }));
+        let door = Door::local(store);
+        let edge =
+            Edge::new(Service::new(door.clone(), service_settings(&config)), edge_settings(&config), shutdown.clone());
+
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let report = async |status| {
+            for service in HEALTH {
+                reporter.set_service_status(service, status).await;
+            }
+        };
+        // tonic's reporter begins with SERVING; we are not, yet.
+        report(ServingStatus::NotServing).await;
+
+        let go_away = Shutdown::new();
+        let stop = go_away.draining();
+        let serve = server::serve(edge, http_settings(&config), health, listener, stop);
+        let sweep = sweeper::run(door);
+        tokio::pin!(serve, sweep);
+
+        report(ServingStatus::Serving).await;
+        tracing::info!(%address, "serving");
+        tokio::select! {
+            served = &mut serve => return Ok(served?),
+            () = &mut sweep => unreachable!("the sweeper runs for ever"),
+            () = shutdown.draining() => {}
+        }
+
+        let deadline = Instant::now() + config.drain.timeout;
+        report(ServingStatus::NotServing).await;
+        tracing::info!(streams = shutdown.open_streams(), "draining");
+        let drain = async {
+            tokio::select! {
+                () = shutdown.idle() => {}
+                () = tokio::time::sleep(config.drain.spread) => {}
+            }
+            go_away.begin();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            served = &mut serve => {
+                served?;
+                tracing::info!("drained");
+            }
+            () = drain => unreachable!("draining waits for the server"),
+            () = &mut sweep => unreachable!("the sweeper runs for ever"),
+            () = tokio::time::sleep_until(deadline) => {
+                let streams = shutdown.open_streams();
+                tracing::warn!(streams, timeout = ?config.drain.timeout, "dropping what did not drain in time");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn service_settings(config: &Config) -> service::Settings {
+    service::Settings {
+        max_swarms: config.store.max_swarms,
+        retention_ms: millis(config.retention.ended),
+        empty_group_ms: millis(config.retention.empty_group),
+    }
+}
+
+const fn edge_settings(config: &Config) -> grpc::Settings {
+    grpc::Settings {
+        list_page: config.store.list_page,
+        payload_bytes: config.feed.payload_bytes,
+        heartbeat: config.streams.heartbeat_interval,
+        max_age: config.streams.max_age,
+        drain_spread: config.drain.spread,
+        receive_bytes: config.limits.receive_bytes,
+        publish_receive_bytes: config.limits.publish_receive_bytes,
+    }
+}
+
+const fn http_settings(config: &Config) -> server::Http {
+    server::Http {
+        max_concurrent_streams: config.server.max_concurrent_streams,
+        keepalive_interval: config.server.http2_keepalive_interval,
+        keepalive_timeout: config.server.http2_keepalive_timeout,
+        max_local_error_reset_streams: config.server.max_local_error_reset_streams,
+        max_header_list_bytes: config.server.max_header_list_bytes,
+        reflection: config.server.reflection,
+        grpc_web: config.server.grpc_web,
+    }
+}

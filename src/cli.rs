@@ -1,0 +1,93 @@
+//! The command line.
+
+pub mod annexb;
+mod healthcheck;
+mod publish;
+mod serve;
+mod tree;
+mod watch;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::client::{Client, ConnectError};
+
+/// Livestream and group swarms over gRPC: target lists, relay trees and update fan-out.
+#[derive(Debug, Parser)]
+#[command(name = "starling", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default).
+    Serve(serve::Serve),
+    /// Publish an H.264 Annex B stream as a livestream.
+    Publish(publish::Publish),
+    /// Watch a livestream.
+    Watch(watch::Watch),
+    /// Draw the relay tree of a livestream as it is.
+    Tree(tree::Tree),
+    /// Ask a server whether it serves; exits with 0 if so.
+    Healthcheck(healthcheck::Healthcheck),
+}
+
+/// Where the server is.
+#[derive(Debug, clap::Args)]
+struct Server {
+    /// The server's URL.
+    #[arg(long = "server", value_name = "URL", env = "STARLING_SERVER", default_value = "http://127.0.0.1:50051")]
+    url: String,
+}
+
+impl Server {
+    async fn connect(&self) -> Result<Client, ConnectError> {
+        Client::connect(&self.url).await
+    }
+}
+
+/// What went wrong, in words for a terminal.
+struct Failure(String);
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a status says, without its metadata.
+fn told(status: &tonic::Status) -> Failure {
+    Failure(format!("the server says {:?}: {}", status.code(), status.message()))
+}
+
+impl Cli {
+    /// Carries the command out.
+    pub async fn run(self) -> ExitCode {
+        let outcome = match self.command.unwrap_or(Command::Serve(self.serve)) {
+            Command::Serve(serve) => serve.run().await,
+            Command::Publish(publish) => publish.run().await,
+            Command::Watch(watch) => watch.run().await,
+            Command::Tree(tree) => tree.run().await,
+            Command::Healthcheck(healthcheck) => healthcheck.run().await,
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("starling: {failure}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}

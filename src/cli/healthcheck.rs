@@ -1,0 +1,28 @@
+//! `starling healthcheck`.
+
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::{Failure, Server, told};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Healthcheck {
+    #[command(flatten)]
+    server: Server,
+    /// The service to ask for; the server as a whole if not given.
+    #[arg(long, default_value = "")]
+    service: String,
+}
+
+impl Healthcheck {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let client = self.server.connect().await?;
+        let request = HealthCheckRequest { service: self.service };
+        let answer = HealthClient::new(client.channel).check(request).await.map_err(|status| told(&status))?;
+        match answer.into_inner().status() {
+            ServingStatus::Serving => Ok(()),
+            other => Err(Failure(format!("the server is {}", other.as_str_name()))),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The command log, and the only door through which a swarm changes.
+//!
+//! [`Door::submit`] puts a command into the log and resolves when this pod has
+//! applied it. In one process the log is the shard's lock: the command is applied
+//! where it is submitted. On several pods it will be a replicated log per shard;
+//! every pod applies every command in the same order, and nothing above this
+//! module changes.
+
+pub mod clock;
+pub mod sweeper;
+pub mod wire;
+
+use std::sync::Arc;
+
+use crate::store::Store;
+use crate::store::entry::Tie;
+use crate::swarm::id::{NodeId, PodId, SessionId, SwarmId};
+use crate::swarm::{Applied, Command, Rejection, Swarm};
+
+/// A single process is pod 0.
+const THIS_POD: PodId = 0;
+
+/// The only way to change a swarm. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Door {
+    store: Arc<Store>,
+}
+
+impl Door {
+    /// The door of a single process.
+    pub const fn local(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    /// The swarms, for reading.
+    pub const fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Submits a command. `view` sees the swarm as the command left it, before any
+    /// other command; it runs while the shard is locked and must be short.
+    #[expect(clippy::unused_async, reason = "a replicated log answers later, and callers must be ready for it")]
+    pub async fn submit<R>(
+        &self,
+        id: SwarmId,
+        command: Command,
+        view: impl FnOnce(&Swarm, &Applied) -> R + Send,
+    ) -> Result<R, Rejection> {
+        let (id, at, command) = logged(id, clock::now(), command);
+        self.store.apply(id, command, at, view)
+    }
+
+    /// Tells the swarm that a session has one more stream on this pod.
+    #[expect(clippy::unused_async, reason = "a replicated log answers later, and callers must be ready for it")]
+    pub async fn attach(&self, id: SwarmId, node: NodeId, session: SessionId) -> Result<Arc<Tie>, Rejection> {
+        self.store.attach(id, node, session, THIS_POD, clock::now())
+    }
+
+    /// Tells the swarm that a session has one stream less on this pod. Does not
+    /// wait for the log: it is called where streams are dropped.
+    pub fn detach(&self, id: SwarmId, node: NodeId, session: SessionId) {
+        self.store.detach(id, node, session, THIS_POD, clock::now());
+    }
+}
+
+/// The command as the log hands it back. In debug builds, and so in tests, it
+/// travels through its byte form, as it would on several pods.
+fn logged(id: SwarmId, at: u64, command: Command) -> (SwarmId, u64, Command) {
+    if cfg!(debug_assertions) {
+        let bytes = wire::encode(id, at, &command);
+        let decoded = wire::decode(&bytes).expect("what was encoded can be decoded");
+        debug_assert_eq!(decoded, (id, at, command));
+        return decoded;
+    }
+    (id, at, command)
+}

@@ -1,0 +1,25 @@
+//! Carries out what falls due: leases, interests, timeouts, retention.
+
+use std::time::Duration;
+
+use super::{Door, clock};
+
+/// How long to sleep when nothing is due; a new deadline wakes the sweeper sooner.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Submits Expire for each swarm that falls due, for ever: sleeps until then.
+pub async fn run(door: Door) {
+    let store = door.store();
+    loop {
+        let now = clock::now();
+        for id in store.due(now) {
+            store.expire(id, now);
+        }
+        let next = store.next_expiry();
+        let wait = next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(clock::now())));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = store.sooner_than(next.unwrap_or(u64::MAX)) => {}
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Every command beside its bytes. The bytes stay as they are; a new command adds
+//! a line.
+
+use super::*;
+
+/// What version 1 writes for each command, without the header.
+#[rustfmt::skip]
+pub(super) fn golden() -> Vec<(&'static str, Command)> {
+    let node = NodeId::new(7).unwrap();
+    let session = SessionId::new(8).unwrap();
+    let other = NodeId::new(300).unwrap();
+    let epoch = Epoch::new((1 << 53) - 1).unwrap();
+    let by = || By { node, session: None, request: None };
+    let full = By {
+        node,
+        session: Some(session),
+        request: Some(RequestId { name: "é1".into(), fingerprint: u64::MAX }),
+    };
+    let create_livestream = CreateLivestream {
+        epoch,
+        broadcaster: node,
+        config: livestream::Config {
+            star_to_tree_threshold: 50,
+            tree_fanout: 5,
+            bandwidth_per_viewer: 500_000,
+            keyframe_interval_ms: 2_000,
+            max_viewers: 1_000_000,
+            max_lag_ms: 2_001,
+            broadcaster_timeout_ms: 300_000,
+        },
+        metadata: b"hi".as_slice().into(),
+        retention_ms: 60_000,
+    };
+    let create_group = CreateGroup {
+        epoch,
+        owner: Some(node),
+        config: group::Config {
+            max_participants: 16,
+            bandwidth_per_participant: 500_000,
+            keyframe_interval_ms: 2_000,
+            max_lag_ms: 2_001,
+        },
+        metadata: Box::default(),
+        retention_ms: 60_000,
+        empty_ms: 30_000,
+    };
+    let changes = vec![
+        InterestChange {
+            channel: Channel::Visual,
+            source: Some(other),
+            level: Interest::Critical,
+            ttl_ms: Some(u32::MAX),
+        },
+        InterestChange { channel: Channel::Data, source: None, level: Interest::None, ttl_ms: None },
+    ];
+    let join = Join {
+        node,
+        session,
+        request: None,
+        ttl_ms: 30_000,
+        mode: Some(ViewerMode::Lurker),
+        can_relay: Some(false),
+        endpoint: Some(b"e".as_slice().into()),
+        metadata: None,
+        interests: changes.clone(),
+    };
+    let metadata = || b"abc".as_slice().into();
+    let channels = [Channel::Visual, Channel::Data].into_iter().collect();
+    let claim = Command::Claim { by: by(), channels, session, ttl_ms: 30_000 };
+    let media = Command::SetMedia { by: by(), audio: Some(true), video: None };
+
+    vec![
+        (
+            "01 ffffffffffffff0f 07 32 05 a0c21e d00f c0843d d10f e0a712 02 6869 e0d403",
+            Command::CreateLivestream(create_livestream),
+        ),
+        ("02 ffffffffffffff0f 01 07 10 a0c21e d00f d10f 00 e0d403 b0ea01", Command::CreateGroup(create_group)),
+        (
+            "03 07 08 00 b0ea01 01 02 01 00 01 01 65 00 02 01 01 ac02 05 01 ffffffff0f 05 00 01 00",
+            Command::Join(join),
+        ),
+        ("04 07 01 08 01 03 c3a931 ffffffffffffffffff01", Command::Leave(full)),
+        ("05 07 08", Command::Touch(node, session)),
+        ("06 07 08 00", Command::Attach(node, session, 0)),
+        ("07 07 08 80 01", Command::Detach(node, session, 128)),
+        ("08 ffffffff0f", Command::PodGone(u32::MAX)),
+        ("09", Command::Expire),
+        ("0a 07 00 00 02 01 01 ac02 05 01 ffffffff0f 05 00 01 00", Command::SetInterest(by(), changes)),
+        ("0b 07 00 00 03 616263", Command::UpdateMember(by(), metadata())),
+        ("0c 07 00 00 03 616263", Command::UpdateSwarm(by(), metadata())),
+        ("0d 07 00 00", Command::End(by())),
+        ("0e 07 00 00 ac02", Command::Remove(by(), other)),
+        ("0f 07 00 00 ac02", Command::ReportPeer(by(), other)),
+        ("10 07 00 00 11 08 b0ea01", claim),
+        ("11 07 00 00", Command::Start(by())),
+        ("12 07 00 00", Command::Pause(by())),
+        ("13 07 00 00", Command::Resume(by())),
+        ("14 07 00 00 ac02", Command::AddModerator(by(), other)),
+        ("15 07 00 00 ac02", Command::RemoveModerator(by(), other)),
+        ("16 07 00 00 ac02", Command::Mute(by(), other)),
+        ("17 07 00 00 ac02", Command::Unmute(by(), other)),
+        ("18 07 00 00 ac02", Command::Transfer(by(), other)),
+        ("19 07 00 00 01 01 00", media),
+        ("1a 07 00 00", Command::StartShare(by())),
+        ("1b 07 00 00", Command::StopShare(by())),
+    ]
+}

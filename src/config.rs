@@ -1,0 +1,246 @@
+//! The configuration: typed, checked as a whole, put together from four layers.
+//!
+//! Each layer overrides the one before, key by key: the compiled-in `config/default.toml`, a TOML or YAML file, the
+//! environment (`STARLING__SECTION__KEY`), flags. `default.toml` is also the documentation of every key. What is wrong
+//! with a configuration is reported all at once, one [`Fault`] for each faulty key.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+mod check;
+mod fault;
+mod load;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+pub use fault::{ConfigError, Fault};
+pub use reference::Reference;
+
+/// Everything that can be set. Its sections are handed to the parts that they concern.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The listener and its HTTP/2 connections.
+    pub server: ServerConfig,
+    /// The goodbye at shutdown.
+    pub drain: DrainConfig,
+    /// Long-lived streams.
+    pub streams: StreamsConfig,
+    /// The in-memory store.
+    pub store: StoreConfig,
+    /// How long finished swarms stay.
+    pub retention: RetentionConfig,
+    /// The ring of recent updates of a swarm.
+    pub feed: FeedConfig,
+    /// Sizes of request messages.
+    pub limits: LimitsConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
+}
+
+/// The listener and its HTTP/2 connections.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// Open streams per connection.
+    pub max_concurrent_streams: u32,
+    /// Time between HTTP/2 pings.
+    #[serde(with = "duration_text")]
+    pub http2_keepalive_interval: Duration,
+    /// Time that the answer to a ping may take.
+    #[serde(with = "duration_text")]
+    pub http2_keepalive_timeout: Duration,
+    /// Streams that the server may reset on one connection because of its client's errors.
+    pub max_local_error_reset_streams: usize,
+    /// Largest header list of one request.
+    pub max_header_list_bytes: u32,
+    /// Whether server reflection answers.
+    pub reflection: bool,
+    /// Whether browsers are served by gRPC-Web.
+    pub grpc_web: bool,
+}
+
+/// The goodbye at shutdown.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainConfig {
+    /// Time over which open streams are told goodbye.
+    #[serde(with = "duration_text")]
+    pub spread: Duration,
+    /// Hard deadline, counted from the start of the drain; always longer than `spread`.
+    #[serde(with = "duration_text")]
+    pub timeout: Duration,
+}
+
+/// Long-lived streams.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamsConfig {
+    /// Time between heartbeats on a watch.
+    #[serde(with = "duration_text")]
+    pub heartbeat_interval: Duration,
+    /// Age, +-10 %, at which a stream is asked to resume elsewhere; zero for never.
+    #[serde(with = "duration_text")]
+    pub max_age: Duration,
+}
+
+/// The in-memory store.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Parts with a lock of their own; a power of two.
+    pub shards: usize,
+    /// Revisions of each swarm that a watch can resume from.
+    pub event_log_revisions: usize,
+    /// Swarms that may exist at the same time.
+    pub max_swarms: usize,
+    /// Longest page of a list.
+    pub list_page: usize,
+}
+
+/// How long finished swarms stay.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// Time for which an ended livestream still answers.
+    #[serde(with = "duration_text")]
+    pub ended: Duration,
+    /// Time for which a group without participants is kept.
+    #[serde(with = "duration_text")]
+    pub empty_group: Duration,
+}
+
+/// The ring of recent updates of a swarm.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedConfig {
+    /// Size of the ring.
+    pub ring_bytes: usize,
+    /// Largest payload of one update; at most a quarter of the ring.
+    pub payload_bytes: usize,
+}
+
+/// Sizes of request messages.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Largest request message, publishing apart.
+    pub receive_bytes: usize,
+    /// Largest message of a publish stream; always holds the largest payload.
+    pub publish_receive_bytes: usize,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// Directives of [`tracing_subscriber::EnvFilter`].
+    pub filter: String,
+    /// How events are written.
+    pub format: LogFormat,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Human on a terminal, otherwise JSON.
+    Auto,
+    /// Lines for people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The settings that have a flag: the last layer.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+pub struct Overrides {
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// What to log, such as "info" or "warn,starling=debug".
+    #[arg(long, value_name = "DIRECTIVES")]
+    pub log: Option<String>,
+    /// How to write the log.
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Puts the layers together and checks the result.
+    ///
+    /// `env` may hold the whole environment ([`environment`]): only `STARLING__` variables count.
+    ///
+    /// # Errors
+    /// Reports every fault of every layer, not just the first one.
+    pub fn load(file: Option<&Path>, env: HashMap<String, String>, overrides: Overrides) -> Result<Self, ConfigError> {
+        load::load(file, env, overrides)
+    }
+
+    /// The configuration as a TOML file that loads as the same configuration.
+    ///
+    /// # Panics
+    /// When a number is above `i64::MAX`, which no loaded configuration contains.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a loaded configuration came from TOML's own types")
+    }
+
+    /// Every key with its variable, default and meaning, in the order of `default.toml`.
+    #[must_use]
+    pub fn reference() -> Vec<Reference> {
+        reference::parse(DEFAULT_TOML)
+    }
+
+    /// [`Config::reference`] as a Markdown table.
+    #[must_use]
+    pub fn reference_table() -> String {
+        reference::table(&Self::reference())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        toml::from_str(DEFAULT_TOML).expect("default.toml is compiled in, and a test loads it")
+    }
+}
+
+/// The process's environment, as [`Config::load`] wants it.
+///
+/// Unlike [`std::env::vars`] it survives variables that are not UTF-8: it leaves out those that are not ours, and makes
+/// the others readable, so that a fault can name them.
+#[must_use]
+pub fn environment() -> HashMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| reference::is_ours(name))
+        .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
+        .collect()
+}
+
+/// Durations are text in every layer: a bare number would leave its unit to be guessed.
+mod duration_text {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map_err(|error| D::Error::custom(format_args!("not a duration: {error}")))
+    }
+}
+
+const DEFAULT_TOML: &str = include_str!("config/default.toml");

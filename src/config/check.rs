@@ -1,0 +1,155 @@
+//! The ranges of the keys, and the rules between them.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use humantime::format_duration;
+use tracing_subscriber::EnvFilter;
+
+use super::fault::Faults;
+use super::{
+    Config, DrainConfig, FeedConfig, LimitsConfig, LogConfig, RetentionConfig, ServerConfig, StoreConfig, StreamsConfig,
+};
+
+impl Config {
+    /// Adds what is out of its range or against a rule. The destructuring makes a new key ask for its range.
+    pub(super) fn check(&self, faults: &mut Faults) {
+        let Self { server, drain, streams, store, retention, feed, limits, log } = self;
+        server.check(faults);
+        drain.check(faults);
+        streams.check(faults);
+        store.check(faults);
+        retention.check(faults);
+        feed.check(faults);
+        limits.check(feed, faults);
+        log.check(faults);
+    }
+}
+
+impl ServerConfig {
+    fn check(&self, faults: &mut Faults) {
+        let Self {
+            listen: _,
+            max_concurrent_streams,
+            http2_keepalive_interval,
+            http2_keepalive_timeout,
+            max_local_error_reset_streams,
+            max_header_list_bytes,
+            reflection: _,
+            grpc_web: _,
+        } = *self;
+        faults.number("server.max_concurrent_streams", max_concurrent_streams, 1..=65_535);
+        faults.duration("server.http2_keepalive_interval", http2_keepalive_interval, SECOND..=HOUR);
+        faults.duration("server.http2_keepalive_timeout", http2_keepalive_timeout, SECOND..=5 * MINUTE);
+        faults.number("server.max_local_error_reset_streams", max_local_error_reset_streams, 1..=65_535);
+        faults.number("server.max_header_list_bytes", max_header_list_bytes, 1_024..=1_048_576);
+    }
+}
+
+impl DrainConfig {
+    fn check(&self, faults: &mut Faults) {
+        let Self { spread, timeout } = *self;
+        faults.duration("drain.spread", spread, Duration::ZERO..=10 * MINUTE);
+        faults.duration("drain.timeout", timeout, SECOND..=HOUR);
+        faults.rule(&["drain.timeout", "drain.spread"], timeout > spread, || {
+            let (timeout, spread) = (format_duration(timeout), format_duration(spread));
+            format!("{timeout} is not longer than drain.spread, {spread}")
+        });
+    }
+}
+
+impl StreamsConfig {
+    fn check(&self, faults: &mut Faults) {
+        let Self { heartbeat_interval, max_age } = *self;
+        let shortest = Duration::from_millis(100);
+        faults.duration("streams.heartbeat_interval", heartbeat_interval, shortest..=10 * MINUTE);
+        if !max_age.is_zero() {
+            faults.duration("streams.max_age", max_age, SECOND..=30 * DAY);
+        }
+    }
+}
+
+impl StoreConfig {
+    fn check(&self, faults: &mut Faults) {
+        let Self { shards, event_log_revisions, max_swarms, list_page } = *self;
+        faults.number("store.shards", shards, 1..=4_096);
+        faults.rule(&["store.shards"], shards.is_power_of_two(), || format!("{shards} is not a power of two"));
+        faults.number("store.event_log_revisions", event_log_revisions, 16..=1_048_576);
+        faults.rule(&["store.max_swarms"], max_swarms >= 1, || format!("{max_swarms} is not 1 or more"));
+        faults.number("store.list_page", list_page, 1..=10_000);
+    }
+}
+
+impl RetentionConfig {
+    fn check(&self, faults: &mut Faults) {
+        let Self { ended, empty_group } = *self;
+        faults.duration("retention.ended", ended, Duration::ZERO..=DAY);
+        faults.duration("retention.empty_group", empty_group, Duration::ZERO..=DAY);
+    }
+}
+
+impl FeedConfig {
+    fn check(&self, faults: &mut Faults) {
+        let Self { ring_bytes, payload_bytes } = *self;
+        faults.number("feed.ring_bytes", ring_bytes, 64 * KIB..=1_024 * MIB);
+        faults.number("feed.payload_bytes", payload_bytes, 1..=16 * MIB);
+        let quarter = ring_bytes / 4;
+        faults.rule(&["feed.payload_bytes", "feed.ring_bytes"], payload_bytes <= quarter, || {
+            format!("{payload_bytes} is more than a quarter of feed.ring_bytes, {quarter}")
+        });
+    }
+}
+
+impl LimitsConfig {
+    fn check(&self, feed: &FeedConfig, faults: &mut Faults) {
+        let Self { receive_bytes, publish_receive_bytes } = *self;
+        faults.number("limits.receive_bytes", receive_bytes, KIB..=16 * MIB);
+        faults.number("limits.publish_receive_bytes", publish_receive_bytes, 1..=32 * MIB);
+        let least = feed.payload_bytes.saturating_add(PUBLISH_OVERHEAD_BYTES);
+        faults.rule(&["limits.publish_receive_bytes", "feed.payload_bytes"], publish_receive_bytes >= least, || {
+            format!("{publish_receive_bytes} is less than feed.payload_bytes + {PUBLISH_OVERHEAD_BYTES}, {least}")
+        });
+    }
+}
+
+impl LogConfig {
+    fn check(&self, faults: &mut Faults) {
+        let Self { filter, format: _ } = self;
+        if let Err(error) = EnvFilter::try_new(filter) {
+            faults.rule(&["log.filter"], false, || format!("{filter:?}: {error}"));
+        }
+    }
+}
+
+// === impl Faults ===
+
+impl Faults {
+    fn number<T: Copy + Display + PartialOrd>(&mut self, key: &str, value: T, range: RangeInclusive<T>) {
+        self.rule(&[key], range.contains(&value), || format!("{value} is not in {} to {}", range.start(), range.end()));
+    }
+
+    fn duration(&mut self, key: &str, value: Duration, range: RangeInclusive<Duration>) {
+        self.rule(&[key], range.contains(&value), || {
+            let [value, start, end] = [value, *range.start(), *range.end()].map(format_duration);
+            format!("{value} is not in {start} to {end}")
+        });
+    }
+
+    /// Adds a fault of the first key if the rule is broken. When another fault concerns one of the keys, the rule says
+    /// nothing: what it would judge is not what was meant.
+    fn rule(&mut self, keys: &[&str], holds: bool, problem: impl FnOnce() -> String) {
+        if !holds && !keys.iter().any(|key| self.concern(key)) {
+            self.add(keys[0], problem());
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const KIB: usize = 1_024;
+const MIB: usize = 1_024 * KIB;
+/// Room for what surrounds the payload in the message of a publish stream.
+const PUBLISH_OVERHEAD_BYTES: usize = 1_024;

@@ -1,0 +1,76 @@
+//! What is wrong with a configuration: all of it, collected before anything is reported.
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// A configuration that was refused, with everything that is wrong with it. Displays one fault per line.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub struct ConfigError {
+    faults: Vec<Fault>,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct Fault {
+    /// The path of the key, such as `server.listen`; or the variable or file that is faulty as a whole.
+    pub key: String,
+    /// What is wrong with it, and where the value came from.
+    pub problem: String,
+}
+
+/// Collects faults.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    faults: Vec<Fault>,
+    /// Where the value of a key came from; a key that is not here has its default.
+    origins: HashMap<String, String>,
+}
+
+// === impl ConfigError ===
+
+impl ConfigError {
+    /// The faults, in the order in which they are displayed.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.faults.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            // A quoted value may have several lines; its fault still has one.
+            let line = fault.to_string().replace('\n', " ");
+            write!(f, "{separator}{line}")?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Faults ===
+
+impl Faults {
+    /// Notes where the value of `key` came from, for the faults that follow.
+    pub(super) fn originates(&mut self, key: &str, origin: String) {
+        self.origins.insert(key.to_owned(), origin);
+    }
+
+    pub(super) fn add(&mut self, key: &str, problem: impl fmt::Display) {
+        let problem = match self.origins.get(key) {
+            Some(origin) => format!("{problem} (from {origin})"),
+            None => problem.to_string(),
+        };
+        self.faults.push(Fault { key: key.to_owned(), problem });
+    }
+
+    pub(super) fn concern(&self, key: &str) -> bool {
+        self.faults.iter().any(|fault| fault.key == key)
+    }
+
+    /// `value`, if nothing was wrong.
+    pub(super) fn unless_any<T>(self, value: T) -> Result<T, ConfigError> {
+        if self.faults.is_empty() { Ok(value) } else { Err(ConfigError { faults: self.faults }) }
+    }
+}

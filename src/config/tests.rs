@@ -1,0 +1,306 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+
+#[test]
+fn the_default_loads_and_is_the_compiled_in_one() {
+    let loaded = Config::load(None, HashMap::new(), Overrides::default()).unwrap();
+    assert_eq!(loaded, Config::default());
+    assert_eq!(loaded.server.listen.to_string(), "127.0.0.1:50051");
+    assert_eq!(loaded.drain.timeout, Duration::from_secs(15));
+    assert_eq!(loaded.streams.max_age, Duration::from_secs(3_600));
+    assert_eq!(loaded.feed.ring_bytes, 8 * 1024 * 1024);
+    assert_eq!(loaded.log.format, LogFormat::Auto);
+}
+
+#[test]
+fn flags_win_over_variables_over_the_file_over_the_default() {
+    let file = TestFile::new(
+        "starling.toml",
+        "[server]\nlisten = '127.0.0.1:1'\ngrpc_web = false\n[log]\nfilter = 'warn'\nformat = 'human'\n",
+    );
+    let env = env(&[
+        ("STARLING__SERVER__LISTEN", "127.0.0.1:2"),
+        ("STARLING__LOG__FILTER", "debug"),
+        ("STARLING__STORE__SHARDS", "128"),
+        ("STARLING__SERVER__REFLECTION", "false"),
+    ]);
+    let overrides = Overrides {
+        listen: Some("[::1]:3".parse().unwrap()),
+        log_format: Some(LogFormat::Json),
+        ..Overrides::default()
+    };
+
+    let mut expected = Config::default();
+    expected.server.listen = "[::1]:3".parse().unwrap();
+    expected.server.grpc_web = false;
+    expected.server.reflection = false;
+    expected.store.shards = 128;
+    expected.log.filter = "debug".to_owned();
+    expected.log.format = LogFormat::Json;
+    assert_eq!(Config::load(Some(&file.path), env, overrides).unwrap(), expected);
+}
+
+#[test]
+fn yaml_works_with_both_of_its_extensions() {
+    let text = "drain:\n  spread: 1s\nstore:\n  shards: 8\nserver:\n  # nothing set here\n";
+    for name in ["starling.yaml", "starling.yml"] {
+        let config = load_file(&TestFile::new(name, text)).unwrap();
+        assert_eq!(config.drain.spread, Duration::from_secs(1));
+        assert_eq!(config.store.shards, 8);
+        assert_eq!(config.server, Config::default().server);
+    }
+}
+
+#[test]
+fn an_empty_file_and_an_empty_variable_change_nothing() {
+    for name in ["starling.toml", "starling.yaml"] {
+        assert_eq!(load_file(&TestFile::new(name, "# nothing\n")).unwrap(), Config::default());
+    }
+    let env = env(&[("STARLING__SERVER__LISTEN", "")]);
+    assert_eq!(load_env(env).unwrap(), Config::default());
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_refused_and_the_known_ones_are_named() {
+    let file = TestFile::new("starling.toml", "[drain]\nspred = '1s'\n[drian]\nspread = '1s'\n");
+    let error = load_file(&file).unwrap_err();
+    let name = file.path.display();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "drain.spred: unknown key (from {name}); [drain] has spread, timeout\n\
+             drian: unknown section (from {name}); there are {}",
+            "drain, feed, limits, log, retention, server, store, streams"
+        )
+    );
+}
+
+#[test]
+fn a_key_that_looks_like_a_path_is_refused_like_any_other() {
+    let text = "\"drain[-99999999999]\" = 1\n\"drain.spread\" = \"1s\"\n[store]\n\"shards[0]\" = 1\n";
+    let error = load_file(&TestFile::new("starling.toml", text)).unwrap_err();
+    assert_eq!(keys(&error), ["drain.spread", "drain[-99999999999]", "store.shards[0]"]);
+}
+
+#[test]
+fn an_unknown_variable_is_refused_and_those_of_others_are_not_ours() {
+    let env = env(&[
+        ("STARLING__SERVER__LISTENS", "127.0.0.1:1"),
+        ("starling__server__listen", "127.0.0.1:2"),
+        ("STARLING__LISTEN[0]", "x"),
+        ("STARLING_SERVICE_HOST", "10.0.0.1"),
+        ("STARLING_PORT", "tcp://10.0.0.1:50051"),
+        ("PATH", "/bin"),
+    ]);
+    assert_eq!(
+        keys(&load_env(env).unwrap_err()),
+        ["STARLING__LISTEN[0]", "STARLING__SERVER__LISTENS", "starling__server__listen"]
+    );
+}
+
+#[test]
+fn all_faults_are_reported_together_one_per_line_with_their_origin() {
+    let file = TestFile::new(
+        "starling.toml",
+        "[server]\nlisten = 'here'\ncolour = 1\n[store]\nlist_page = true\n[streams]\nheartbeat_interval = 15\n",
+    );
+    let env = env(&[
+        ("STARLING__STORE__SHARDS", "63"),
+        ("STARLING__STORE__MAX_SWARMS", "many"),
+        ("STARLING__STORE__EVENT_LOG_REVISIONS", "-1"),
+        ("STARLING__DRAIN__SPREAD", "20s"),
+        ("STARLING__DRAIN__SPRAED", "20s"),
+        ("STARLING__RETENTION__ENDED", "soon"),
+    ]);
+    let overrides = Overrides { log: Some("starling=loud".to_owned()), ..Overrides::default() };
+
+    let error = Config::load(Some(&file.path), env, overrides).unwrap_err();
+    let name = file.path.display();
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), error.faults().len(), "{text}");
+    let expected = [
+        format!("server.colour: unknown key (from {name}); "),
+        "STARLING__DRAIN__SPRAED: unknown variable".to_owned(),
+        "retention.ended: \"soon\": not a duration: ".to_owned(),
+        format!("server.listen: \"here\": invalid socket address syntax (from {name})"),
+        "store.event_log_revisions: -1 is out of range (from STARLING__STORE__EVENT_LOG_REVISIONS)".to_owned(),
+        format!("store.list_page: expects an integer, found the boolean true (from {name})"),
+        "store.max_swarms: expects an integer, found \"many\" (from STARLING__STORE__MAX_SWARMS)".to_owned(),
+        format!("streams.heartbeat_interval: expects text such as \"15s\", found the integer 15 (from {name})"),
+        "drain.timeout: 15s is not longer than drain.spread, 20s".to_owned(),
+        "store.shards: 63 is not a power of two (from STARLING__STORE__SHARDS)".to_owned(),
+        "log.filter: \"starling=loud\": ".to_owned(),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{text}");
+    for (line, start) in lines.iter().zip(&expected) {
+        assert!(line.starts_with(start), "expected {start:?}, found {line:?}");
+    }
+    assert!(text.ends_with("(from --log)"), "{text}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_one_fault_among_the_others() {
+    let broken_toml = TestFile::new("starling.toml", "[server]\nlisten = \n");
+    let broken_yaml = TestFile::new("starling.yaml", "server: [\n");
+    let other = TestFile::new("starling.json", "{}");
+    let missing = TestFile { path: broken_toml.path.with_file_name("missing.toml"), dir: TempDir::new().unwrap() };
+    for file in [broken_toml, broken_yaml, other, missing] {
+        let env = env(&[("STARLING__STORE__SHARDS", "3")]);
+        let error = Config::load(Some(&file.path), env, Overrides::default()).unwrap_err();
+        assert_eq!(keys(&error), [&*file.path.display().to_string(), "store.shards"]);
+        assert_eq!(error.to_string().lines().count(), 2, "{error}");
+    }
+}
+
+#[test]
+fn a_section_that_is_no_section_is_refused_even_if_a_variable_mends_it() {
+    let file = TestFile::new("starling.toml", "drain = 5\n");
+    let env = env(&[("STARLING__DRAIN__SPREAD", "1s")]);
+    let error = Config::load(Some(&file.path), env, Overrides::default()).unwrap_err();
+    assert_eq!(keys(&error), ["drain"]);
+}
+
+#[test]
+fn the_ends_of_every_range_are_accepted_and_what_lies_beyond_is_refused() {
+    let ranges: &[(&str, &[&str], &[&str])] = &[
+        ("server.max_concurrent_streams", &["1", "65535"], &["0", "65536", "4294967296"]),
+        ("server.http2_keepalive_interval", &["1s", "1h"], &["999ms", "3601s"]),
+        ("server.http2_keepalive_timeout", &["1s", "5m"], &["999ms", "301s"]),
+        ("server.max_local_error_reset_streams", &["1", "65535"], &["0", "65536"]),
+        ("server.max_header_list_bytes", &["1024", "1048576"], &["1023", "1048577"]),
+        ("drain.spread", &["0s", "14999ms"], &["15s", "601s"]),
+        ("drain.timeout", &["5001ms", "1h"], &["5s", "999ms", "3601s"]),
+        ("streams.heartbeat_interval", &["100ms", "10m"], &["99ms", "601s", "0s"]),
+        ("streams.max_age", &["0s", "1s", "30d"], &["1ms", "999ms", "31d"]),
+        ("store.shards", &["1", "4096"], &["0", "3", "8192"]),
+        ("store.event_log_revisions", &["16", "1048576"], &["15", "1048577"]),
+        ("store.max_swarms", &["1", "4294967296"], &["0", "-1"]),
+        ("store.list_page", &["1", "10000"], &["0", "10001"]),
+        ("retention.ended", &["0s", "24h"], &["86401s"]),
+        ("retention.empty_group", &["0s", "24h"], &["86401s"]),
+        ("feed.ring_bytes", &["4194304", "1073741824"], &["4194303", "65535", "1073741825"]),
+        ("feed.payload_bytes", &["1", "2096128"], &["0", "2096129", "2097153", "16777217"]),
+        ("limits.receive_bytes", &["1024", "16777216"], &["1023", "16777217"]),
+        ("limits.publish_receive_bytes", &["1049600", "33554432"], &["1049599", "33554433"]),
+        ("log.filter", &["off", "warn,starling=debug"], &["starling=loud"]),
+        ("log.format", &["auto", "human", "json"], &["JSON", "yaml"]),
+    ];
+    for (key, accepted, refused) in ranges {
+        let variable = reference::variable(key);
+        for value in *accepted {
+            let loaded = load_env(env(&[(&variable, value)]));
+            assert!(loaded.is_ok(), "{key} = {value}: {loaded:?}");
+        }
+        for value in *refused {
+            let error = load_env(env(&[(&variable, value)])).unwrap_err();
+            assert_eq!(error.faults().len(), 1, "{key} = {value}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_value_of_several_lines_makes_a_fault_of_one() {
+    let error = load_env(env(&[("STARLING__SERVER__LISTEN", "one\ntwo\nthree")])).unwrap_err();
+    assert_eq!(error.to_string().lines().count(), 1, "{error}");
+}
+
+#[test]
+fn a_rule_between_two_keys_is_silent_when_one_of_them_is_faulty_itself() {
+    let env = env(&[("STARLING__FEED__RING_BYTES", "1"), ("STARLING__FEED__PAYLOAD_BYTES", "lots")]);
+    let error = load_env(env).unwrap_err();
+    assert_eq!(keys(&error), ["feed.payload_bytes", "feed.ring_bytes"]);
+}
+
+#[test]
+fn the_printed_configuration_loads_as_the_same_one() {
+    let mut config = Config::default();
+    config.server.listen = "[::]:50051".parse().unwrap();
+    config.server.grpc_web = false;
+    config.streams.max_age = Duration::ZERO;
+    config.streams.heartbeat_interval = Duration::from_millis(1_500);
+    config.log.filter = "warn,starling=debug".to_owned();
+    config.log.format = LogFormat::Json;
+    for config in [config, Config::default()] {
+        let file = TestFile::new("printed.toml", &config.to_toml());
+        assert_eq!(load_file(&file).unwrap(), config);
+    }
+}
+
+#[test]
+fn every_key_is_documented_with_its_default() {
+    let references = Config::reference();
+    let documented: BTreeSet<_> = references.iter().map(|it| it.key.clone()).collect();
+    let existing: BTreeSet<_> = toml::Table::try_from(Config::default())
+        .unwrap()
+        .iter()
+        .flat_map(|(section, keys)| {
+            let keys = keys.as_table().unwrap().keys();
+            keys.map(move |key| format!("{section}.{key}"))
+        })
+        .collect();
+    assert_eq!(documented, existing);
+
+    for Reference { key, env: variable, default, meaning } in references {
+        assert!(meaning.ends_with('.') && !meaning.contains('|'), "{key}: {meaning:?}");
+        let loaded = load_env(env(&[(&variable, &default)])).unwrap();
+        assert_eq!(loaded, Config::default(), "{key}");
+    }
+}
+
+#[test]
+fn the_reference_is_a_table_with_a_row_for_each_key() {
+    let table = Config::reference_table();
+    assert_eq!(table.lines().count(), 2 + Config::reference().len());
+    let row = "| `server.listen` | `STARLING__SERVER__LISTEN` | `127.0.0.1:50051` | Address and port";
+    assert!(table.lines().nth(2).unwrap().starts_with(row), "{table}");
+}
+
+#[test]
+fn the_flags_parse_on_a_command_line() {
+    #[derive(Debug, clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        overrides: Overrides,
+    }
+    let line = ["starling", "--listen", "[::1]:7", "--log", "debug", "--log-format", "json"];
+    let Flags { overrides } = clap::Parser::try_parse_from(line).unwrap();
+    let config = Config::load(None, HashMap::new(), overrides).unwrap();
+    assert_eq!(config.server.listen.to_string(), "[::1]:7");
+    assert_eq!(config.log, LogConfig { filter: "debug".to_owned(), format: LogFormat::Json });
+}
+
+struct TestFile {
+    path: PathBuf,
+    #[expect(dead_code, reason = "removes the directory when dropped")]
+    dir: TempDir,
+}
+
+impl TestFile {
+    fn new(name: &str, text: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self { path, dir }
+    }
+}
+
+fn load_file(file: &TestFile) -> Result<Config, ConfigError> {
+    Config::load(Some(&file.path), HashMap::new(), Overrides::default())
+}
+
+fn load_env(env: HashMap<String, String>) -> Result<Config, ConfigError> {
+    Config::load(None, env, Overrides::default())
+}
+
+fn env(variables: &[(&str, &str)]) -> HashMap<String, String> {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn keys(error: &ConfigError) -> Vec<&str> {
+    error.faults().iter().map(|fault| fault.key.as_str()).collect()
+}

@@ -1,0 +1,170 @@
+//! One update, encoded once.
+//!
+//! The bytes are a whole gRPC message that holds this one record:
+//!
+//! ```text
+//! 00 | length, 4 bytes | 0A | length, varint | Delivery
+//! ```
+//!
+//! `0A` is field 1 of `SubscribeUpdatesResponse`, a repeated field: records laid
+//! end to end behind one gRPC prefix are the encoding of one larger message. The
+//! layout of `Delivery` and `Update` is that of `starling/swarm/v1/swarm.proto`;
+//! a test at the edge decodes it with the generated code.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::swarm::id::NodeId;
+use crate::swarm::interest::Channel;
+use crate::swarm::propagation::Priority;
+
+/// Flag and length in front of every gRPC message.
+const GRPC_PREFIX: usize = 5;
+
+/// A point in time, as protobuf has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timestamp {
+    /// Seconds since the Unix epoch.
+    pub seconds: i64,
+    /// Nanoseconds beyond; 0 to 999 999 999.
+    pub nanos: i32,
+}
+
+/// Where an update stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// Who published it.
+    pub source: NodeId,
+    /// On what.
+    pub channel: Channel,
+    /// Under which grant.
+    pub term: u64,
+    /// Its number in the term, from 1.
+    pub sequence: u64,
+}
+
+/// An update before it has a position.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// What it is about.
+    pub channel: Channel,
+    /// Opaque.
+    pub payload: Bytes,
+    /// Needs no earlier update.
+    pub keyframe: bool,
+    /// Its own urgency, if it has any.
+    pub priority: Option<Priority>,
+    /// Its temporal layer, from 0.
+    pub temporal_layer: u32,
+    /// The publisher's number of it; 0 = let the server count.
+    pub publisher_sequence: u64,
+    /// The publisher's time.
+    pub timestamp: Option<Timestamp>,
+    /// The server's time.
+    pub accepted_at: Timestamp,
+}
+
+/// An update in the ring.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Where it stands.
+    pub position: Position,
+    /// Needs no earlier update.
+    pub keyframe: bool,
+    message: Bytes,
+    delivery: usize,
+}
+
+impl Record {
+    /// Encodes an update. O(payload): the one copy that is made of it.
+    pub fn encode(position: Position, draft: Draft) -> Self {
+        let Draft {
+            channel: _,
+            payload,
+            keyframe,
+            priority,
+            temporal_layer,
+            publisher_sequence: _,
+            timestamp,
+            accepted_at,
+        } = draft;
+        let mut head = BytesMut::with_capacity(64);
+        put_message(&mut head, 1, |out| {
+            put_varint(out, 1, position.source.get());
+            put_varint(out, 2, position.channel as u64 + 1);
+            put_varint(out, 3, position.term);
+            put_varint(out, 4, position.sequence);
+        });
+        let mut tail = BytesMut::with_capacity(64);
+        put_varint(&mut tail, 3, u64::from(keyframe));
+        put_varint(&mut tail, 4, priority.map_or(0, |priority| priority as u64 + 1));
+        put_varint(&mut tail, 5, u64::from(temporal_layer));
+        if let Some(timestamp) = timestamp {
+            put_message(&mut tail, 6, |out| put_timestamp(out, timestamp));
+        }
+        put_message(&mut tail, 7, |out| put_timestamp(out, accepted_at));
+
+        let body = if payload.is_empty() { 0 } else { 1 + varint_len(payload.len() as u64) + payload.len() };
+        let update = head.len() + body + tail.len();
+        let delivery = 1 + varint_len(update as u64) + update;
+        let item = 1 + varint_len(delivery as u64) + delivery;
+        let mut message = BytesMut::with_capacity(GRPC_PREFIX + item);
+        message.put_u8(0);
+        message.put_u32(u32::try_from(item).expect("payloads are limited to a few MiB"));
+        message.put_u8(0x0a);
+        put_length(&mut message, delivery as u64);
+        let start = message.len();
+        message.put_u8(0x0a);
+        put_length(&mut message, update as u64);
+        message.put_slice(&head);
+        if !payload.is_empty() {
+            message.put_u8(0x12);
+            put_length(&mut message, payload.len() as u64);
+            message.put_slice(&payload);
+        }
+        message.put_slice(&tail);
+        Self { position, keyframe, message: message.freeze(), delivery: start }
+    }
+
+    /// The `Delivery` alone: an item of `SubscribeUpdatesResponse.deliveries`.
+    pub fn delivery(&self) -> Bytes {
+        self.message.slice(self.delivery..)
+    }
+
+    /// The whole gRPC message, prefix and all.
+    pub const fn message(&self) -> &Bytes {
+        &self.message
+    }
+}
+
+fn put_timestamp(out: &mut BytesMut, timestamp: Timestamp) {
+    put_varint(out, 1, timestamp.seconds.cast_unsigned());
+    put_varint(out, 2, i64::from(timestamp.nanos).cast_unsigned());
+}
+
+/// A varint field; the default is left out, as proto3 has it.
+fn put_varint(out: &mut BytesMut, field: u8, value: u64) {
+    if value != 0 {
+        out.put_u8(field << 3);
+        put_length(out, value);
+    }
+}
+
+fn put_message(out: &mut BytesMut, field: u8, fill: impl FnOnce(&mut BytesMut)) {
+    let mut inner = BytesMut::with_capacity(32);
+    fill(&mut inner);
+    out.put_u8(field << 3 | 2);
+    put_length(out, inner.len() as u64);
+    out.put_slice(&inner);
+}
+
+fn put_length(out: &mut BytesMut, mut value: u64) {
+    while value >= 0x80 {
+        out.put_u8((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
+}
+
+const fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}

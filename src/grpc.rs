@@ -1,0 +1,60 @@
+//! The edge: protobuf and HTTP/2 outside, the service inside.
+//!
+//! A request is parsed in [`convert`] (or [`fields`]), handed to the service, and
+//! its answer converted back; errors become statuses in [`status`] alone. Streams
+//! are driven by [`stream`].
+
+mod convert;
+mod fields;
+mod gate;
+mod group;
+mod livestream;
+mod publish;
+pub mod server;
+mod status;
+mod stream;
+mod subscribe;
+mod watch;
+
+use std::time::Duration;
+
+use tonic::{Response, Status};
+
+use crate::service::Service;
+use crate::shutdown::Shutdown;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Limits and times of the edge.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The most items of a page.
+    pub list_page: usize,
+    /// The largest payload of an update, in bytes.
+    pub payload_bytes: usize,
+    /// How often an idle stream gives a sign of life.
+    pub heartbeat: Duration,
+    /// How long a stream may live, +- 10 %; zero = for ever.
+    pub max_age: Duration,
+    /// Over how long streams leave a draining process.
+    pub drain_spread: Duration,
+    /// The largest request, in bytes.
+    pub receive_bytes: usize,
+    /// The largest request that publishes, in bytes.
+    pub publish_receive_bytes: usize,
+}
+
+/// Both services over the same swarms.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    service: Service,
+    settings: Settings,
+    shutdown: Shutdown,
+}
+
+impl Edge {
+    /// The edge of a service.
+    pub const fn new(service: Service, settings: Settings, shutdown: Shutdown) -> Self {
+        Self { service, settings, shutdown }
+    }
+}

@@ -1,0 +1,285 @@
+//! Domain to wire, what both services share. Requests are parsed in [`livestream`]
+//! and [`group`], field by field with [`super::fields`].
+
+pub(super) mod group;
+pub(super) mod group_requests;
+pub(super) mod livestream;
+pub(super) mod livestream_requests;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::feed;
+use crate::pb::swarm::v1 as pb;
+use crate::service::watch::{Removal, ResetReason, TargetDelta};
+use crate::swarm::Command;
+use crate::swarm::event::{EndReason, LeaveReason};
+use crate::swarm::id::SwarmId;
+use crate::swarm::interest::{Channel, ChannelSet, Interest, Interests};
+use crate::swarm::propagation::{Filter, Priority};
+use crate::swarm::stats::Stats;
+use crate::swarm::topology::{Placement, Target, TargetList, Topology};
+
+/// A parsed request that changes a swarm.
+#[derive(Debug)]
+pub(super) struct Action {
+    pub(super) id: SwarmId,
+    pub(super) command: Command,
+}
+
+/// Milliseconds since the Unix epoch.
+pub(super) fn timestamp(ms: u64) -> prost_types::Timestamp {
+    let seconds = i64::try_from(ms / 1_000).unwrap_or(i64::MAX);
+    prost_types::Timestamp { seconds, nanos: i32::try_from(ms % 1_000).unwrap_or(0) * 1_000_000 }
+}
+
+/// Milliseconds.
+pub(super) fn duration(ms: impl Into<u64>) -> prost_types::Duration {
+    prost_types::Duration::try_from(Duration::from_millis(ms.into())).unwrap_or_default()
+}
+
+impl From<Channel> for pb::Channel {
+    fn from(channel: Channel) -> Self {
+        match channel {
+            Channel::Visual => Self::Visual,
+            Channel::Audio => Self::Audio,
+            Channel::Screen => Self::Screen,
+            Channel::Chat => Self::Chat,
+            Channel::Data => Self::Data,
+        }
+    }
+}
+
+pub(super) fn channels(channels: ChannelSet) -> Vec<i32> {
+    channels.iter().map(|channel| pb::Channel::from(channel).into()).collect()
+}
+
+impl From<Interest> for pb::Interest {
+    fn from(interest: Interest) -> Self {
+        match interest {
+            Interest::None => Self::None,
+            Interest::Low => Self::Low,
+            Interest::Medium => Self::Medium,
+            Interest::High => Self::High,
+            Interest::Critical => Self::Critical,
+        }
+    }
+}
+
+impl From<Priority> for pb::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Background => Self::Background,
+            Priority::Normal => Self::Normal,
+            Priority::High => Self::High,
+            Priority::Urgent => Self::Urgent,
+        }
+    }
+}
+
+impl From<Topology> for pb::Topology {
+    fn from(topology: Topology) -> Self {
+        match topology {
+            Topology::Star => Self::Star,
+            Topology::Tree => Self::Tree,
+            Topology::Mesh => Self::Mesh,
+        }
+    }
+}
+
+impl From<LeaveReason> for pb::LeaveReason {
+    fn from(reason: LeaveReason) -> Self {
+        match reason {
+            LeaveReason::Left => Self::Left,
+            LeaveReason::Replaced => Self::Replaced,
+            LeaveReason::Removed => Self::Removed,
+            LeaveReason::Timeout => Self::Timeout,
+            LeaveReason::Ended => Self::Ended,
+        }
+    }
+}
+
+impl From<EndReason> for pb::EndReason {
+    fn from(reason: EndReason) -> Self {
+        match reason {
+            EndReason::Requested => Self::Requested,
+            EndReason::BroadcasterTimeout => Self::BroadcasterTimeout,
+            EndReason::Empty => Self::Empty,
+        }
+    }
+}
+
+impl From<ResetReason> for pb::ResetReason {
+    fn from(reason: ResetReason) -> Self {
+        match reason {
+            ResetReason::Fresh => Self::Fresh,
+            ResetReason::EpochChanged => Self::EpochChanged,
+            ResetReason::Lapped => Self::Lapped,
+            ResetReason::UnknownPosition => Self::UnknownPosition,
+        }
+    }
+}
+
+impl From<feed::GapReason> for pb::GapReason {
+    fn from(reason: feed::GapReason) -> Self {
+        match reason {
+            feed::GapReason::Evicted => Self::Evicted,
+            feed::GapReason::TermChanged => Self::TermChanged,
+        }
+    }
+}
+
+/// The standing level of every channel, then the overrides.
+pub(super) fn interests(interests: &Interests) -> Vec<pb::ChannelInterest> {
+    let item = |channel: Channel, level: Interest| pb::ChannelInterest {
+        channel: pb::Channel::from(channel).into(),
+        interest: pb::Interest::from(level).into(),
+        ..Default::default()
+    };
+    let levels = Channel::ALL.into_iter().zip(interests.levels()).map(|(channel, level)| item(channel, level));
+    let overrides = interests.overrides().iter().map(|o| pb::ChannelInterest {
+        source_node_id: o.source.map_or(0, |source| source.get()),
+        expire_time: o.expires_at.map(timestamp),
+        ..item(o.channel, o.level)
+    });
+    levels.chain(overrides).collect()
+}
+
+impl From<Placement> for pb::Placement {
+    fn from(placement: Placement) -> Self {
+        let Placement { parent, backup, depth, can_relay } = placement;
+        Self {
+            parent_node_id: parent.map(|node| node.get()),
+            backup_parent_node_id: backup.map(|node| node.get()),
+            depth,
+            can_relay,
+            edge_served: placement.edge_served(),
+        }
+    }
+}
+
+impl From<Target> for pb::Target {
+    fn from(target: Target) -> Self {
+        let Target { node, session, endpoint, can_relay, interests } = target;
+        let channels = Channel::ALL.into_iter().zip(interests).map(|(channel, level)| {
+            let propagation = level.propagation();
+            pb::TargetChannel {
+                channel: pb::Channel::from(channel).into(),
+                interest: pb::Interest::from(level).into(),
+                priority: propagation.map_or(pb::Priority::Unspecified, |p| p.priority.into()).into(),
+                delay_budget: propagation.map(|p| duration(p.delay_ms)),
+                quality: propagation.map_or(0, |p| p.quality),
+            }
+        });
+        Self {
+            node_id: node.get(),
+            session_id: session.get(),
+            endpoint: Bytes::from(endpoint),
+            can_relay,
+            channels: channels.collect(),
+        }
+    }
+}
+
+impl From<TargetList> for pb::TargetList {
+    fn from(list: TargetList) -> Self {
+        let TargetList { topology, placement, targets } = list;
+        Self {
+            topology: pb::Topology::from(topology).into(),
+            placement: placement.map(Into::into),
+            targets: targets.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<TargetDelta> for pb::TargetDelta {
+    fn from(delta: TargetDelta) -> Self {
+        let TargetDelta { topology, placement, added, updated, removed } = delta;
+        let removed = removed.into_iter().map(|(node, removal)| {
+            let reason = match removal {
+                Removal::Gone => pb::TargetRemovalReason::Gone,
+                Removal::Reassigned => pb::TargetRemovalReason::Reassigned,
+            };
+            pb::RemovedTarget { node_id: node.get(), reason: reason.into() }
+        });
+        Self {
+            topology: pb::Topology::from(topology).into(),
+            placement: placement.map(Into::into),
+            added: added.into_iter().map(Into::into).collect(),
+            updated: updated.into_iter().map(Into::into).collect(),
+            removed: removed.collect(),
+        }
+    }
+}
+
+impl From<feed::Position> for pb::Position {
+    fn from(position: feed::Position) -> Self {
+        let feed::Position { source, channel, term, sequence } = position;
+        Self { source_node_id: source.get(), channel: pb::Channel::from(channel).into(), term, sequence }
+    }
+}
+
+impl From<feed::Gap> for pb::Gap {
+    fn from(gap: feed::Gap) -> Self {
+        let feed::Gap { after, before, reason } = gap;
+        let (term, sequence) = after;
+        let same_term = term == before.term;
+        Self {
+            source_node_id: before.source.get(),
+            channel: pb::Channel::from(before.channel).into(),
+            after: Some(pb::Point { term, sequence }),
+            before: Some(pb::Point { term: before.term, sequence: before.sequence }),
+            reason: pb::GapReason::from(reason).into(),
+            count: same_term.then(|| before.sequence - sequence - 1),
+        }
+    }
+}
+
+/// The filter of a subscription, as told to the subscriber.
+pub(super) fn filter(source_node_id: u64, channel: Channel, interest: Interest, filter: Filter) -> pb::Filter {
+    pb::Filter {
+        source_node_id,
+        channel: pb::Channel::from(channel).into(),
+        interest: pb::Interest::from(interest).into(),
+        // Until publishers declare layers, there is one.
+        max_temporal_layer: 0,
+        keyframes_only: filter == Filter::Keyframes,
+    }
+}
+
+/// A swarm's statistics at `now`.
+pub(super) fn stats(
+    stats: &Stats,
+    members: usize,
+    tree_depth: u32,
+    now: u64,
+    delivery: feed::Counts,
+) -> pb::SwarmStats {
+    let leaves = LeaveReason::ALL.into_iter().zip(stats.leaves).filter(|(_, count)| *count > 0);
+    let mut interests = Vec::new();
+    for (channel, counts) in Channel::ALL.into_iter().zip(stats.interests) {
+        for (level, members) in Interest::ALL.into_iter().zip(counts).filter(|(_, members)| *members > 0) {
+            let (channel, interest) = (pb::Channel::from(channel).into(), pb::Interest::from(level).into());
+            interests.push(pb::InterestCount { channel, interest, members });
+        }
+    }
+    let feed::Counts { published, published_bytes, delivered, delivered_bytes } = delivery;
+    let delivery = pb::DeliveryStats { published, published_bytes, delivered, delivered_bytes, ..Default::default() };
+    pb::SwarmStats {
+        joins: stats.joins,
+        leaves: leaves
+            .map(|(reason, count)| pb::LeaveCount { reason: pb::LeaveReason::from(reason).into(), count })
+            .collect(),
+        members: members as u64,
+        peak_members: stats.peak,
+        unique_members: stats.unique.count(),
+        unique_members_estimated: stats.unique.is_estimate(),
+        interests,
+        active_time: Some(duration(stats.active_time(now))),
+        tree_depth,
+        reparentings: stats.reparentings,
+        peer_reports: stats.peer_reports,
+        delivery: Some(delivery),
+    }
+}

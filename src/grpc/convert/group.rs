@@ -1,0 +1,149 @@
+//! A group on the wire.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{channels, duration, interests, timestamp};
+use crate::pb::group::v1 as pb;
+use crate::pb::swarm::v1::{self as shared};
+use crate::swarm::Group;
+use crate::swarm::event::{Event, EventKind};
+use crate::swarm::group::Config;
+use crate::swarm::id::SwarmId;
+use crate::swarm::member::{MemberView, Role};
+
+impl From<&Config> for pb::GroupConfig {
+    fn from(config: &Config) -> Self {
+        let Config { max_participants, bandwidth_per_participant, keyframe_interval_ms, max_lag_ms } = *config;
+        Self {
+            max_participants: Some(max_participants),
+            bandwidth_per_participant: Some(bandwidth_per_participant),
+            keyframe_interval: Some(duration(keyframe_interval_ms)),
+            max_lag: Some(duration(max_lag_ms)),
+        }
+    }
+}
+
+const fn state(group: &Group) -> pb::GroupState {
+    if group.ended().is_some() { pb::GroupState::Ended } else { pb::GroupState::Active }
+}
+
+pub(in crate::grpc) fn group(id: SwarmId, group: &Group) -> pb::Group {
+    let (end_time, end_reason) = match group.ended() {
+        Some((at, reason)) => (Some(timestamp(at)), shared::EndReason::from(reason)),
+        None => (None, shared::EndReason::Unspecified),
+    };
+    pb::Group {
+        group_id: id.get(),
+        epoch: group.epoch().get(),
+        revision: group.revision(),
+        state: state(group).into(),
+        owner_node_id: group.owner().map(|node| node.get()),
+        config: Some(group.config().into()),
+        metadata: Bytes::copy_from_slice(group.metadata()),
+        participant_count: u32::try_from(group.roster().len()).unwrap_or(u32::MAX),
+        screen_share_node_id: group.sharing().map(|node| node.get()),
+        create_time: Some(timestamp(group.created_at())),
+        end_time,
+        end_reason: end_reason.into(),
+    }
+}
+
+pub(in crate::grpc) fn summary(id: SwarmId, group: &Group, created: bool) -> pb::GroupSummary {
+    let end_reason = group.ended().map_or(shared::EndReason::Unspecified, |(_, reason)| reason.into());
+    pb::GroupSummary {
+        group_id: id.get(),
+        epoch: group.epoch().get(),
+        state: state(group).into(),
+        metadata: Bytes::copy_from_slice(group.metadata()),
+        created,
+        end_reason: end_reason.into(),
+    }
+}
+
+impl From<&MemberView> for pb::Participant {
+    fn from(member: &MemberView) -> Self {
+        let (audio_enabled, video_enabled) = match member.role {
+            Role::Participant(media) => (media.audio, media.video),
+            Role::Broadcaster { .. } | Role::Viewer { .. } => (false, false),
+        };
+        Self {
+            node_id: member.node.get(),
+            session_id: member.session.get(),
+            audio_enabled,
+            video_enabled,
+            sharing_screen: member.sharing,
+            endpoint: Bytes::copy_from_slice(&member.endpoint),
+            metadata: Bytes::copy_from_slice(&member.metadata),
+            interests: interests(&member.interests),
+            attached: member.attached,
+            join_time: Some(timestamp(member.joined_at)),
+            lease_ttl: Some(duration(member.ttl_ms)),
+        }
+    }
+}
+
+/// An event, encoded. `revision` is the term of a grant.
+pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
+    use pb::group_event::Event as On;
+    let event = match event {
+        Event::Joined { key: _, member } => {
+            On::Joined(pb::ParticipantJoined { participant: Some(member.as_ref().into()) })
+        }
+        Event::Left { key: _, node, session, reason } => On::Left(pb::ParticipantLeft {
+            node_id: node.get(),
+            session_id: session.get(),
+            reason: shared::LeaveReason::from(*reason).into(),
+        }),
+        Event::GroupEnded { reason } => On::StateChanged(pb::StateChanged {
+            state: pb::GroupState::Ended.into(),
+            end_reason: shared::EndReason::from(*reason).into(),
+        }),
+        Event::MetadataChanged { metadata } => {
+            On::MetadataChanged(pb::MetadataChanged { metadata: Bytes::copy_from_slice(metadata) })
+        }
+        Event::OwnerChanged { owner } => {
+            On::OwnerChanged(pb::OwnerChanged { owner_node_id: owner.map(|node| node.get()) })
+        }
+        Event::MediaChanged { key: _, node, media } => On::MediaChanged(pb::MediaChanged {
+            node_id: node.get(),
+            audio_enabled: media.audio,
+            video_enabled: media.video,
+        }),
+        Event::ShareStarted { node } => On::ScreenShareStarted(pb::ScreenShareStarted { node_id: node.get() }),
+        Event::ShareStopped { node } => On::ScreenShareStopped(pb::ScreenShareStopped { node_id: node.get() }),
+        Event::AuthorityGranted { node, channels: on } => {
+            On::AuthorityGranted(pb::AuthorityGranted { node_id: node.get(), channels: channels(*on), term: revision })
+        }
+        Event::InterestChanged { key: _, node, interests: wanted } => {
+            On::InterestChanged(pb::InterestChanged { node_id: node.get(), interests: interests(wanted) })
+        }
+        Event::MemberUpdated { key: _, node, metadata } => On::ParticipantUpdated(pb::ParticipantUpdated {
+            node_id: node.get(),
+            metadata: Bytes::copy_from_slice(metadata),
+        }),
+        Event::StateChanged { .. }
+        | Event::BroadcasterJoined { .. }
+        | Event::BroadcasterLost { .. }
+        | Event::Transferred { .. }
+        | Event::ModeratorChanged { .. }
+        | Event::MuteChanged { .. }
+        | Event::TopologySwitched { .. }
+        | Event::PlacementChanged { .. } => unreachable!("this happens in livestreams only"),
+    };
+    pb::GroupEvent { event: Some(event) }.encode_to_vec().into()
+}
+
+/// The kind of events that a number stands for; `None` for an unknown one.
+pub(in crate::grpc) fn event_kind(number: i32) -> Option<EventKind> {
+    Some(match pb::GroupEventKind::try_from(number).ok()? {
+        pb::GroupEventKind::Unspecified => return None,
+        pb::GroupEventKind::Membership => EventKind::Membership,
+        pb::GroupEventKind::Lifecycle => EventKind::Lifecycle,
+        pb::GroupEventKind::Media => EventKind::Media,
+        pb::GroupEventKind::ScreenShare => EventKind::Share,
+        pb::GroupEventKind::Ownership => EventKind::Ownership,
+        pb::GroupEventKind::Authority => EventKind::Authority,
+        pb::GroupEventKind::Interest => EventKind::Interest,
+    })
+}

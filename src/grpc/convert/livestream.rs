@@ -1,0 +1,182 @@
+//! A livestream on the wire.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{channels, duration, interests, timestamp};
+use crate::pb::livestream::v1 as pb;
+use crate::pb::swarm::v1::{self as shared};
+use crate::swarm::Livestream;
+use crate::swarm::event::{Event, EventKind};
+use crate::swarm::id::SwarmId;
+use crate::swarm::livestream::{Config, State};
+use crate::swarm::member::{MemberView, Role, ViewerMode};
+
+impl From<State> for pb::LivestreamState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Initializing => Self::Initializing,
+            State::Active => Self::Active,
+            State::Paused => Self::Paused,
+            State::Ended => Self::Ended,
+        }
+    }
+}
+
+impl From<&Config> for pb::LivestreamConfig {
+    fn from(config: &Config) -> Self {
+        let Config {
+            star_to_tree_threshold,
+            tree_fanout,
+            bandwidth_per_viewer,
+            keyframe_interval_ms,
+            max_viewers,
+            max_lag_ms,
+            broadcaster_timeout_ms,
+        } = *config;
+        Self {
+            star_to_tree_threshold: Some(star_to_tree_threshold),
+            tree_fanout: Some(tree_fanout),
+            bandwidth_per_viewer: Some(bandwidth_per_viewer),
+            keyframe_interval: Some(duration(keyframe_interval_ms)),
+            max_viewers: Some(max_viewers),
+            max_lag: Some(duration(max_lag_ms)),
+            broadcaster_timeout: Some(duration(broadcaster_timeout_ms)),
+        }
+    }
+}
+
+pub(in crate::grpc) fn livestream(id: SwarmId, livestream: &Livestream) -> pb::Livestream {
+    let (end_time, end_reason) = match livestream.ended() {
+        Some((at, reason)) => (Some(timestamp(at)), shared::EndReason::from(reason)),
+        None => (None, shared::EndReason::Unspecified),
+    };
+    pb::Livestream {
+        livestream_id: id.get(),
+        epoch: livestream.epoch().get(),
+        revision: livestream.revision(),
+        state: pb::LivestreamState::from(livestream.state()).into(),
+        broadcaster_node_id: livestream.broadcaster().get(),
+        broadcaster_present: livestream.broadcaster_session().is_some(),
+        config: Some(livestream.config().into()),
+        metadata: Bytes::copy_from_slice(livestream.metadata()),
+        viewer_count: livestream.viewer_count() as u64,
+        topology: shared::Topology::from(livestream.topology()).into(),
+        moderator_node_ids: livestream.moderators().iter().map(|node| node.get()).collect(),
+        muted_count: u32::try_from(livestream.muted().len()).unwrap_or(u32::MAX),
+        create_time: Some(timestamp(livestream.created_at())),
+        start_time: livestream.started_at().map(timestamp),
+        end_time,
+        end_reason: end_reason.into(),
+    }
+}
+
+pub(in crate::grpc) fn summary(id: SwarmId, livestream: &Livestream, created: bool) -> pb::LivestreamSummary {
+    let end_reason = livestream.ended().map_or(shared::EndReason::Unspecified, |(_, reason)| reason.into());
+    pb::LivestreamSummary {
+        livestream_id: id.get(),
+        epoch: livestream.epoch().get(),
+        state: pb::LivestreamState::from(livestream.state()).into(),
+        broadcaster_node_id: livestream.broadcaster().get(),
+        metadata: Bytes::copy_from_slice(livestream.metadata()),
+        created,
+        end_reason: end_reason.into(),
+    }
+}
+
+impl From<&MemberView> for pb::Viewer {
+    fn from(member: &MemberView) -> Self {
+        let mode = match member.role {
+            Role::Viewer { mode: ViewerMode::Active, .. } => pb::ViewerMode::Active,
+            Role::Viewer { mode: ViewerMode::Lurker, .. } => pb::ViewerMode::Lurker,
+            Role::Broadcaster { .. } | Role::Participant(_) => pb::ViewerMode::Unspecified,
+        };
+        Self {
+            node_id: member.node.get(),
+            session_id: member.session.get(),
+            mode: mode.into(),
+            endpoint: Bytes::copy_from_slice(&member.endpoint),
+            metadata: Bytes::copy_from_slice(&member.metadata),
+            interests: interests(&member.interests),
+            placement: member.placement.map(Into::into),
+            moderator: member.moderator,
+            muted: member.muted,
+            attached: member.attached,
+            join_time: Some(timestamp(member.joined_at)),
+            lease_ttl: Some(duration(member.ttl_ms)),
+        }
+    }
+}
+
+/// An event, encoded. `revision` is the term of a grant.
+pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
+    use pb::livestream_event::Event as On;
+    let event = match event {
+        Event::Joined { key: _, member } => On::Joined(pb::ViewerJoined { viewer: Some(member.as_ref().into()) }),
+        Event::Left { key: _, node, session, reason } => On::Left(pb::ViewerLeft {
+            node_id: node.get(),
+            session_id: session.get(),
+            reason: shared::LeaveReason::from(*reason).into(),
+        }),
+        Event::StateChanged { state, reason } => On::StateChanged(pb::StateChanged {
+            state: pb::LivestreamState::from(*state).into(),
+            end_reason: reason.map_or(shared::EndReason::Unspecified, Into::into).into(),
+        }),
+        Event::MetadataChanged { metadata } => {
+            On::MetadataChanged(pb::MetadataChanged { metadata: Bytes::copy_from_slice(metadata) })
+        }
+        Event::BroadcasterJoined { node, session } => {
+            On::BroadcasterJoined(pb::BroadcasterJoined { node_id: node.get(), session_id: session.get() })
+        }
+        Event::BroadcasterLost { node, session, reason } => On::BroadcasterLost(pb::BroadcasterLost {
+            node_id: node.get(),
+            session_id: session.get(),
+            reason: shared::LeaveReason::from(*reason).into(),
+        }),
+        Event::Transferred { from, to, to_key: _, viewer } => On::Transferred(pb::BroadcastTransferred {
+            from_node_id: from.get(),
+            to_node_id: to.get(),
+            viewer: viewer.as_ref().map(|(_, viewer)| viewer.as_ref().into()),
+        }),
+        Event::ModeratorChanged { node, moderator } => {
+            On::ModeratorChanged(pb::ModeratorChanged { node_id: node.get(), moderator: *moderator })
+        }
+        Event::MuteChanged { node, muted } => On::MuteChanged(pb::MuteChanged { node_id: node.get(), muted: *muted }),
+        Event::TopologySwitched { topology } => {
+            On::TopologySwitched(pb::TopologySwitched { topology: shared::Topology::from(*topology).into() })
+        }
+        Event::AuthorityGranted { node, channels: on } => {
+            On::AuthorityGranted(pb::AuthorityGranted { node_id: node.get(), channels: channels(*on), term: revision })
+        }
+        Event::InterestChanged { key: _, node, interests: wanted } => {
+            On::InterestChanged(pb::InterestChanged { node_id: node.get(), interests: interests(wanted) })
+        }
+        Event::PlacementChanged { key: _, node, placement } => {
+            On::PlacementChanged(pb::PlacementChanged { node_id: node.get(), placement: Some((*placement).into()) })
+        }
+        Event::MemberUpdated { key: _, node, metadata } => {
+            On::ViewerUpdated(pb::ViewerUpdated { node_id: node.get(), metadata: Bytes::copy_from_slice(metadata) })
+        }
+        Event::GroupEnded { .. }
+        | Event::OwnerChanged { .. }
+        | Event::MediaChanged { .. }
+        | Event::ShareStarted { .. }
+        | Event::ShareStopped { .. } => unreachable!("this happens in groups only"),
+    };
+    pb::LivestreamEvent { event: Some(event) }.encode_to_vec().into()
+}
+
+/// The kind of events that a number stands for; `None` for an unknown one.
+pub(in crate::grpc) fn event_kind(number: i32) -> Option<EventKind> {
+    Some(match pb::LivestreamEventKind::try_from(number).ok()? {
+        pb::LivestreamEventKind::Unspecified => return None,
+        pb::LivestreamEventKind::Membership => EventKind::Membership,
+        pb::LivestreamEventKind::Lifecycle => EventKind::Lifecycle,
+        pb::LivestreamEventKind::Broadcaster => EventKind::Broadcaster,
+        pb::LivestreamEventKind::Moderation => EventKind::Moderation,
+        pb::LivestreamEventKind::Topology => EventKind::Topology,
+        pb::LivestreamEventKind::Authority => EventKind::Authority,
+        pb::LivestreamEventKind::Interest => EventKind::Interest,
+        pb::LivestreamEventKind::Placement => EventKind::Placement,
+    })
+}

@@ -1,0 +1,205 @@
+//! Fields of requests: parsed once, here, or refused by name.
+
+use bytes::Bytes;
+use prost::Message;
+use prost_types::Duration;
+
+use crate::pb::swarm::v1 as pb;
+use crate::service::watch::Selection;
+use crate::swarm::command::By;
+use crate::swarm::event::EventKind;
+use crate::swarm::hash::FixedHasher;
+use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
+use crate::swarm::interest::{Channel, Interest, InterestChange};
+use crate::swarm::request::RequestId;
+
+/// The longest metadata of a swarm, in bytes.
+pub(super) const SWARM_METADATA: usize = 1_024;
+/// The longest endpoint or metadata of a member, in bytes.
+pub(super) const MEMBER_BYTES: usize = 256;
+/// The longest request_id, in characters.
+const REQUEST_ID: usize = 64;
+/// The most interests in one request: every channel of every source of the
+/// largest group.
+const INTERESTS: usize = 5 * 256;
+
+/// A field that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Invalid {
+    pub(super) field: String,
+    pub(super) problem: String,
+}
+
+pub(super) type Parsed<T> = Result<T, Invalid>;
+
+pub(super) fn invalid<T>(field: impl Into<String>, problem: impl Into<String>) -> Parsed<T> {
+    Err(Invalid { field: field.into(), problem: problem.into() })
+}
+
+pub(super) fn swarm_id(kind: SwarmKind, number: u64) -> Parsed<SwarmId> {
+    let field = match kind {
+        SwarmKind::Livestream => "livestream_id",
+        SwarmKind::Group => "group_id",
+    };
+    SwarmId::new(kind, number).map_or_else(|| invalid(field, "must not be 0"), Ok)
+}
+
+pub(super) fn node(field: &str, number: u64) -> Parsed<NodeId> {
+    NodeId::new(number).map_or_else(|| invalid(field, "must not be 0"), Ok)
+}
+
+/// Who acts. `whole` is the request that this is read from: its digest tells a
+/// repeat from another request of the same name.
+pub(super) fn by(node_id: u64, session_id: u64, request_id: &str, whole: &impl Message) -> Parsed<By> {
+    Ok(By {
+        node: node("node_id", node_id)?,
+        session: SessionId::new(session_id),
+        request: request(request_id, whole)?,
+    })
+}
+
+pub(super) fn request(name: &str, whole: &impl Message) -> Parsed<Option<RequestId>> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if name.len() > REQUEST_ID || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return invalid("request_id", format!("must be at most {REQUEST_ID} visible ASCII characters"));
+    }
+    let fingerprint = FixedHasher::digest(&whole.encode_to_vec());
+    Ok(Some(RequestId { name: name.into(), fingerprint }))
+}
+
+pub(super) fn opaque(field: &str, bytes: &Bytes, max: usize) -> Parsed<Box<[u8]>> {
+    if bytes.len() > max {
+        return invalid(field, format!("must be at most {max} bytes, not {}", bytes.len()));
+    }
+    Ok(bytes.as_ref().into())
+}
+
+pub(super) fn within<T: PartialOrd + std::fmt::Display + Copy>(field: &str, value: T, least: T, most: T) -> Parsed<T> {
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        invalid(field, format!("must be {least} to {most}, not {value}"))
+    }
+}
+
+/// A duration in milliseconds, within bounds in milliseconds.
+pub(super) fn millis(field: &str, duration: &Duration, least: u64, most: u64) -> Parsed<u64> {
+    let (seconds, nanos) = (u64::try_from(duration.seconds), u64::try_from(duration.nanos));
+    let (Ok(seconds), Ok(nanos @ 0..=999_999_999)) = (seconds, nanos) else {
+        return invalid(field, "is not a duration of zero or more");
+    };
+    let millis = seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000);
+    if (least..=most).contains(&millis) {
+        Ok(millis)
+    } else {
+        invalid(field, format!("must be {least} ms to {most} ms, not {millis} ms"))
+    }
+}
+
+/// The same for an optional one, of which 32 bits are enough.
+pub(super) fn millis_or(field: &str, duration: Option<&Duration>, least: u64, most: u32, default: u32) -> Parsed<u32> {
+    let Some(duration) = duration else { return Ok(default) };
+    Ok(u32::try_from(millis(field, duration, least, u64::from(most))?).unwrap_or(most))
+}
+
+/// The lease of a session: 1 s to 5 min, 30 s unless said.
+pub(super) fn lease(ttl: Option<&Duration>) -> Parsed<u32> {
+    millis_or("lease_ttl", ttl, 1_000, 300_000, 30_000)
+}
+
+pub(super) fn channel(field: &str, number: i32) -> Parsed<Channel> {
+    Ok(match pb::Channel::try_from(number) {
+        Ok(pb::Channel::Visual) => Channel::Visual,
+        Ok(pb::Channel::Audio) => Channel::Audio,
+        Ok(pb::Channel::Screen) => Channel::Screen,
+        Ok(pb::Channel::Chat) => Channel::Chat,
+        Ok(pb::Channel::Data) => Channel::Data,
+        Ok(pb::Channel::Unspecified) => return invalid(field, "must be given"),
+        Err(_) => return invalid(field, format!("{number} is no channel")),
+    })
+}
+
+fn level(field: &str, number: i32) -> Parsed<Interest> {
+    Ok(match pb::Interest::try_from(number) {
+        Ok(pb::Interest::None) => Interest::None,
+        Ok(pb::Interest::Low) => Interest::Low,
+        Ok(pb::Interest::Medium) => Interest::Medium,
+        Ok(pb::Interest::High) => Interest::High,
+        Ok(pb::Interest::Critical) => Interest::Critical,
+        Ok(pb::Interest::Unspecified) => return invalid(field, "must be given"),
+        Err(_) => return invalid(field, format!("{number} is no interest")),
+    })
+}
+
+/// Interests of a Join or SetInterest; sources are for groups only.
+pub(super) fn interests(kind: SwarmKind, wishes: &[pb::ChannelInterest]) -> Parsed<Vec<InterestChange>> {
+    if wishes.len() > INTERESTS {
+        return invalid("interests", format!("must be at most {INTERESTS}"));
+    }
+    let parse = |(index, wish): (usize, &pb::ChannelInterest)| {
+        let pb::ChannelInterest { channel: number, interest, source_node_id, ttl, expire_time } = wish;
+        let field = |name: &str| format!("interests[{index}].{name}");
+        if *source_node_id != 0 && kind == SwarmKind::Livestream {
+            return invalid(field("source_node_id"), "is for groups only");
+        }
+        if expire_time.is_some() {
+            return invalid(field("expire_time"), "is set by the server only; give ttl");
+        }
+        let ttl_ms = ttl.as_ref().map(|ttl| millis_or(&field("ttl"), Some(ttl), 1_000, 86_400_000, 0)).transpose()?;
+        Ok(InterestChange {
+            channel: channel(&field("channel"), *number)?,
+            source: NodeId::new(*source_node_id),
+            level: level(&field("interest"), *interest)?,
+            ttl_ms,
+        })
+    };
+    wishes.iter().enumerate().map(parse).collect()
+}
+
+/// How many items a page may have: 0 stands for 100, more than `max` for `max`.
+pub(super) fn page_size(size: i32, max: usize) -> Parsed<usize> {
+    match usize::try_from(size) {
+        Ok(0) => Ok(max.min(100)),
+        Ok(size) => Ok(size.min(max)),
+        Err(_) => invalid("page_size", "must not be negative"),
+    }
+}
+
+/// Where a page begins: a number in hexadecimal, as we gave it out.
+pub(super) fn page_token(token: &str) -> Parsed<Option<u64>> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    match u64::from_str_radix(token, 16) {
+        Ok(number) if token == format!("{number:x}") => Ok(Some(number)),
+        _ => invalid("page_token", "was not given out by this service"),
+    }
+}
+
+/// The node that an event watch belongs to: none for an observer.
+pub(super) fn observer(node_id: u64, session_id: u64) -> Parsed<Option<NodeId>> {
+    match (NodeId::new(node_id), session_id) {
+        (None, 0) => Ok(None),
+        (None, _) => invalid("node_id", "must be given with session_id"),
+        (node, _) => Ok(node),
+    }
+}
+
+/// The kinds of events that are wanted; none stands for the default.
+pub(super) fn kinds(numbers: &[i32], kind: impl Fn(i32) -> Option<EventKind>) -> Parsed<Selection> {
+    if numbers.is_empty() {
+        return Ok(Selection::DEFAULT);
+    }
+    let parse = |(index, number): (usize, &i32)| {
+        kind(*number).map_or_else(|| invalid(format!("kinds[{index}]"), format!("{number} is no kind of event")), Ok)
+    };
+    numbers.iter().enumerate().map(parse).collect()
+}
+
+/// A position in a set of swarms: its incarnation, and a revision per shard.
+pub(super) fn set_position(position: Option<pb::SetPosition>) -> Option<(u64, Vec<(u32, u64)>)> {
+    let pb::SetPosition { epoch, shards } = position?;
+    Some((epoch, shards.into_iter().map(|pb::ShardPosition { shard, revision }| (shard, revision)).collect()))
+}

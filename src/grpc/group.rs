@@ -1,0 +1,273 @@
+//! GroupService.
+
+use tonic::{Request, Response, Status, Streaming};
+
+use super::convert::group_requests::NewGroup;
+use super::convert::{self, Action, group as wire};
+use super::fields::{self, Invalid};
+use super::status::{refused, unimplemented};
+use super::stream::{self, Messages};
+use super::watch::{GroupCensus, GroupEvents, GroupTargets};
+use super::{Answer, Edge};
+use crate::pb::group::v1 as pb;
+use crate::pb::group::v1::group_service_server::GroupService;
+use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
+use crate::swarm::{Applied, Group, Swarm};
+
+const KIND: SwarmKind = SwarmKind::Group;
+
+impl Edge {
+    /// Carries a request out that answers with the group.
+    async fn on_group<R>(&self, request: Request<R>) -> Result<(Option<pb::Group>, u64), Status>
+    where
+        Action: TryFrom<R, Error = Invalid>,
+    {
+        let Action { id, command } = request.into_inner().try_into()?;
+        let view = |swarm: &Swarm, applied: &Applied| (group_of(swarm, |g| wire::group(id, g)), applied.revision);
+        self.service.submit(id, command, view).await.map_err(refused(KIND))
+    }
+
+    /// Carries a request out that answers with the acting participant.
+    async fn on_participant<R>(&self, request: Request<R>, node: u64) -> Result<(Option<pb::Participant>, u64), Status>
+    where
+        Action: TryFrom<R, Error = Invalid>,
+    {
+        let Action { id, command } = request.into_inner().try_into()?;
+        let view = |swarm: &Swarm, applied: &Applied| (participant_of(swarm, NodeId::new(node)), applied.revision);
+        self.service.submit(id, command, view).await.map_err(refused(KIND))
+    }
+
+    fn group<R>(&self, id: SwarmId, look: impl FnOnce(&Group) -> R) -> Result<R, Status> {
+        let found = self.service.read(id, |swarm| group_of(swarm, look)).map_err(refused(KIND))?;
+        found.ok_or_else(|| Status::internal("a group is filed as a livestream"))
+    }
+}
+
+/// The swarm as a group; ids of groups name nothing else.
+fn group_of<R>(swarm: &Swarm, look: impl FnOnce(&Group) -> R) -> Option<R> {
+    match swarm {
+        Swarm::Group(group) => Some(look(group)),
+        Swarm::Livestream(_) => None,
+    }
+}
+
+fn participant_of(swarm: &Swarm, node: Option<NodeId>) -> Option<pb::Participant> {
+    let key = swarm.roster().key(node?)?;
+    swarm.view(key).as_ref().map(Into::into)
+}
+
+#[tonic::async_trait]
+impl GroupService for Edge {
+    async fn create_group(&self, request: Request<pb::CreateGroupRequest>) -> Answer<pb::CreateGroupResponse> {
+        let NewGroup { new, owner } = request.into_inner().try_into()?;
+        let view = |id: SwarmId, swarm: &Swarm, applied: &Applied| {
+            (group_of(swarm, |group| wire::group(id, group)), applied.created)
+        };
+        let (group, created) = self.service.create_group(new, owner, view).await.map_err(refused(KIND))?;
+        Ok(Response::new(pb::CreateGroupResponse { group, created }))
+    }
+
+    async fn get_group(&self, request: Request<pb::GetGroupRequest>) -> Answer<pb::GetGroupResponse> {
+        let id = fields::swarm_id(KIND, request.into_inner().group_id)?;
+        let group = self.group(id, |group| wire::group(id, group))?;
+        Ok(Response::new(pb::GetGroupResponse { group: Some(group) }))
+    }
+
+    async fn list_groups(&self, request: Request<pb::ListGroupsRequest>) -> Answer<pb::ListGroupsResponse> {
+        let pb::ListGroupsRequest { page_size, page_token } = request.into_inner();
+        let limit = fields::page_size(page_size, self.settings.list_page)?;
+        let after = fields::page_token(&page_token)?.and_then(|number| SwarmId::new(KIND, number));
+        let found = self.service.list(KIND, after, limit);
+        let next_page_token = stream::next_page(found.len() == limit, found.last().map(|id| id.get()));
+        let groups = found.into_iter().filter_map(|id| self.group(id, |group| wire::group(id, group)).ok());
+        Ok(Response::new(pb::ListGroupsResponse { groups: groups.collect(), next_page_token }))
+    }
+
+    async fn update_group(&self, request: Request<pb::UpdateGroupRequest>) -> Answer<pb::UpdateGroupResponse> {
+        let (group, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::UpdateGroupResponse { group, revision }))
+    }
+
+    async fn end_group(&self, request: Request<pb::EndGroupRequest>) -> Answer<pb::EndGroupResponse> {
+        let (group, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::EndGroupResponse { group, revision }))
+    }
+
+    async fn leave_group(&self, request: Request<pb::LeaveGroupRequest>) -> Answer<pb::LeaveGroupResponse> {
+        let (group, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::LeaveGroupResponse { group, revision }))
+    }
+
+    async fn join_group(&self, request: Request<pb::JoinGroupRequest>) -> Answer<pb::JoinGroupResponse> {
+        let node = NodeId::new(request.get_ref().node_id);
+        let Action { id, command } = request.into_inner().try_into()?;
+        let view = |swarm: &Swarm, applied: &Applied| {
+            let ttl_ms = node.and_then(|node| swarm.roster().find(node)).map(|member| member.lease.ttl_ms);
+            pb::JoinGroupResponse {
+                session_id: applied.session.map_or(0, SessionId::get),
+                lease_ttl: ttl_ms.map(convert::duration),
+                epoch: swarm.epoch().get(),
+                revision: applied.revision,
+                participant: participant_of(swarm, node),
+                targets: swarm.targets(node).map(Into::into),
+            }
+        };
+        Ok(Response::new(self.service.submit(id, command, view).await.map_err(refused(KIND))?))
+    }
+
+    async fn heartbeat(&self, request: Request<pb::HeartbeatRequest>) -> Answer<pb::HeartbeatResponse> {
+        let pb::HeartbeatRequest { group_id, node_id, session_id } = request.into_inner();
+        let id = fields::swarm_id(KIND, group_id)?;
+        let node = fields::node("node_id", node_id)?;
+        let (ttl_ms, revision) =
+            self.service.heartbeat(id, node, SessionId::new(session_id)).await.map_err(refused(KIND))?;
+        Ok(Response::new(pb::HeartbeatResponse { lease_ttl: Some(convert::duration(ttl_ms)), revision }))
+    }
+
+    async fn list_participants(
+        &self,
+        request: Request<pb::ListParticipantsRequest>,
+    ) -> Answer<pb::ListParticipantsResponse> {
+        let pb::ListParticipantsRequest { group_id, page_size, page_token } = request.into_inner();
+        let id = fields::swarm_id(KIND, group_id)?;
+        let limit = fields::page_size(page_size, self.settings.list_page)?;
+        let from = fields::page_token(&page_token)?;
+        let (members, next, revision) = self.service.list_members(id, from, limit).map_err(refused(KIND))?;
+        let participants = members.iter().map(Into::into).collect();
+        let next_page_token = stream::next_page(next.is_some(), next);
+        Ok(Response::new(pb::ListParticipantsResponse { participants, next_page_token, revision }))
+    }
+
+    async fn update_participant(
+        &self,
+        request: Request<pb::UpdateParticipantRequest>,
+    ) -> Answer<pb::UpdateParticipantResponse> {
+        let node = request.get_ref().node_id;
+        let (participant, revision) = self.on_participant(request, node).await?;
+        Ok(Response::new(pb::UpdateParticipantResponse { participant, revision }))
+    }
+
+    async fn set_media(&self, request: Request<pb::SetMediaRequest>) -> Answer<pb::SetMediaResponse> {
+        let node = request.get_ref().node_id;
+        let (participant, revision) = self.on_participant(request, node).await?;
+        Ok(Response::new(pb::SetMediaResponse { participant, revision }))
+    }
+
+    async fn set_interest(&self, request: Request<pb::SetInterestRequest>) -> Answer<pb::SetInterestResponse> {
+        let node = request.get_ref().node_id;
+        let (participant, revision) = self.on_participant(request, node).await?;
+        Ok(Response::new(pb::SetInterestResponse { participant, revision }))
+    }
+
+    async fn start_screen_share(
+        &self,
+        request: Request<pb::StartScreenShareRequest>,
+    ) -> Answer<pb::StartScreenShareResponse> {
+        let (group, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::StartScreenShareResponse { group, revision }))
+    }
+
+    async fn stop_screen_share(
+        &self,
+        request: Request<pb::StopScreenShareRequest>,
+    ) -> Answer<pb::StopScreenShareResponse> {
+        let (group, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::StopScreenShareResponse { group, revision }))
+    }
+
+    async fn remove_participant(
+        &self,
+        request: Request<pb::RemoveParticipantRequest>,
+    ) -> Answer<pb::RemoveParticipantResponse> {
+        let (group, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::RemoveParticipantResponse { group, revision }))
+    }
+
+    async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {
+        let pb::GetTargetsRequest { group_id, node_id } = request.into_inner();
+        let id = fields::swarm_id(KIND, group_id)?;
+        let node = fields::node("node_id", node_id)?;
+        let (epoch, revision, targets) = self.service.targets(id, Some(node)).map_err(refused(KIND))?;
+        Ok(Response::new(pb::GetTargetsResponse { epoch: epoch.get(), revision, targets: Some(targets.into()) }))
+    }
+
+    async fn report_peer(&self, request: Request<pb::ReportPeerRequest>) -> Answer<pb::ReportPeerResponse> {
+        let reason = request.get_ref().reason();
+        let Action { id, command } = request.into_inner().try_into()?;
+        tracing::info!(%id, ?command, ?reason, "a peer does not answer");
+        self.service.submit(id, command, |_, _| ()).await.map_err(refused(KIND))?;
+        Ok(Response::new(pb::ReportPeerResponse {}))
+    }
+
+    async fn publish_update(&self, _request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
+        Err(unimplemented("PublishUpdate in groups"))
+    }
+
+    async fn request_keyframe(
+        &self,
+        _request: Request<pb::RequestKeyframeRequest>,
+    ) -> Answer<pb::RequestKeyframeResponse> {
+        Err(unimplemented("RequestKeyframe in groups"))
+    }
+
+    async fn get_stats(&self, request: Request<pb::GetStatsRequest>) -> Answer<pb::GetStatsResponse> {
+        let id = fields::swarm_id(KIND, request.into_inner().group_id)?;
+        let delivery = self.service.delivery(id).map_err(refused(KIND))?;
+        let (epoch, revision, stats) = self.group(id, |group| {
+            let now = group.ended().map_or_else(|| group.now(), |(at, _)| at);
+            let stats = convert::stats(group.stats(), group.roster().len(), 0, now, delivery);
+            (group.epoch().get(), group.revision(), stats)
+        })?;
+        Ok(Response::new(pb::GetStatsResponse { epoch, revision, stats: Some(stats) }))
+    }
+
+    type WatchGroupsStream = Messages<pb::WatchGroupsResponse>;
+
+    async fn watch_groups(&self, request: Request<pb::WatchGroupsRequest>) -> Answer<Self::WatchGroupsStream> {
+        let resume = fields::set_position(request.into_inner().resume_from);
+        let watch = self.service.watch_census(KIND, resume.as_ref().map(|(epoch, shards)| (*epoch, &shards[..])));
+        Ok(Response::new(stream::run(GroupCensus(watch), self.observer()?)))
+    }
+
+    type WatchTargetsStream = Messages<pb::WatchTargetsResponse>;
+
+    async fn watch_targets(&self, request: Request<pb::WatchTargetsRequest>) -> Answer<Self::WatchTargetsStream> {
+        let pb::WatchTargetsRequest { group_id, node_id, session_id } = request.into_inner();
+        let id = fields::swarm_id(KIND, group_id)?;
+        let node = fields::node("node_id", node_id)?;
+        let watch = self.service.watch_targets(id, Some(node)).map_err(refused(KIND))?;
+        let lifetime = self.lifetime(id, Some(node), session_id).await?;
+        Ok(Response::new(stream::run(GroupTargets(watch), lifetime)))
+    }
+
+    type WatchGroupStream = Messages<pb::WatchGroupResponse>;
+
+    async fn watch_group(&self, request: Request<pb::WatchGroupRequest>) -> Answer<Self::WatchGroupStream> {
+        let pb::WatchGroupRequest { group_id, node_id, session_id, kinds, resume_from } = request.into_inner();
+        let id = fields::swarm_id(KIND, group_id)?;
+        let node = fields::observer(node_id, session_id)?;
+        let selection = fields::kinds(&kinds, wire::event_kind)?;
+        let resume = resume_from.map(|position| (position.epoch, position.revision));
+        let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
+        let lifetime = self.lifetime(id, node, session_id).await?;
+        Ok(Response::new(stream::run(GroupEvents { id, watch }, lifetime)))
+    }
+
+    type PublishUpdatesStream = Messages<pb::PublishUpdatesResponse>;
+
+    async fn publish_updates(
+        &self,
+        _request: Request<Streaming<pb::PublishUpdatesRequest>>,
+    ) -> Answer<Self::PublishUpdatesStream> {
+        Err(unimplemented("PublishUpdates in groups"))
+    }
+
+    type SubscribeUpdatesStream = Messages<pb::SubscribeUpdatesResponse>;
+
+    async fn subscribe_updates(
+        &self,
+        _request: Request<pb::SubscribeUpdatesRequest>,
+    ) -> Answer<Self::SubscribeUpdatesStream> {
+        Err(unimplemented("SubscribeUpdates in groups"))
+    }
+}

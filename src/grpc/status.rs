@@ -1,0 +1,177 @@
+//! Errors on the wire: one exhaustive match per error type.
+//!
+//! Every error carries a `google.rpc.ErrorInfo` with a stable reason; what varies
+//! stands in its metadata. A field that is at fault is named in a `BadRequest`; a
+//! retry that may help is announced by a `RetryInfo`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::fields::Invalid;
+use crate::feed;
+use crate::pb::swarm::v1 as pb;
+use crate::service::Refusal;
+use crate::swarm::Rejection;
+use crate::swarm::event::LeaveReason;
+use crate::swarm::id::SwarmKind;
+
+/// The domain of all our reasons.
+const DOMAIN: &str = "starling";
+
+/// How long clients wait before they try elsewhere.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+fn status(code: Code, reason: &str, message: impl Into<String>, metadata: &[(&str, String)]) -> Status {
+    let metadata: HashMap<String, String> =
+        metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    Status::with_error_details(code, message, details)
+}
+
+fn retry(code: Code, reason: &str, message: &str) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    details.set_retry_info(Some(RETRY_AFTER));
+    Status::with_error_details(code, message, details)
+}
+
+impl From<Invalid> for Status {
+    fn from(Invalid { field, problem }: Invalid) -> Self {
+        let metadata = HashMap::from([("field".to_owned(), field.clone())]);
+        let mut details = ErrorDetails::with_error_info("INVALID_FIELD", DOMAIN, metadata);
+        details.add_bad_request_violation(&field, &problem);
+        Self::with_error_details(Code::InvalidArgument, format!("{field}: {problem}"), details)
+    }
+}
+
+/// What a refusal is on the wire, for one kind of swarm.
+pub(super) fn refused(kind: SwarmKind) -> impl Fn(Refusal) -> Status {
+    move |refusal| match refusal {
+        Refusal::Rejected(rejection) => rejected(kind, &rejection),
+        Refusal::TooManySwarms { max } => {
+            let message = refusal.to_string();
+            status(Code::ResourceExhausted, "TOO_MANY_SWARMS", message, &[("max", max.to_string())])
+        }
+    }
+}
+
+fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
+    use Code::{AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted};
+    let message = rejection.to_string();
+    let is = |code, reason, metadata: &[(&str, String)]| status(code, reason, message.clone(), metadata);
+    match rejection {
+        Rejection::NoSuchSwarm => match kind {
+            SwarmKind::Livestream => status(NotFound, "LIVESTREAM_NOT_FOUND", "there is no such livestream", &[]),
+            SwarmKind::Group => status(NotFound, "GROUP_NOT_FOUND", "there is no such group", &[]),
+        },
+        Rejection::Exists => is(AlreadyExists, "SWARM_EXISTS", &[]),
+        Rejection::RequestReused => {
+            let metadata = HashMap::from([("field".to_owned(), "request_id".to_owned())]);
+            let mut details = ErrorDetails::with_error_info("REQUEST_ID_REUSED", DOMAIN, metadata);
+            details.add_bad_request_violation("request_id", "was used for another request");
+            Status::with_error_details(InvalidArgument, message, details)
+        }
+        Rejection::Ended => is(FailedPrecondition, "ENDED", &[]),
+        Rejection::NotAMember(node) => is(FailedPrecondition, "NOT_A_MEMBER", &[("nodeId", node.to_string())]),
+        Rejection::SessionReplaced { node, given } => {
+            let metadata = [("nodeId", node.to_string()), ("sessionId", given.to_string())];
+            is(FailedPrecondition, "SESSION_REPLACED", &metadata)
+        }
+        Rejection::NoSuchMember(node) => is(NotFound, "MEMBER_NOT_FOUND", &[("nodeId", node.to_string())]),
+        Rejection::NotBroadcaster { node } => is(PermissionDenied, "NOT_BROADCASTER", &[("nodeId", node.to_string())]),
+        Rejection::NotModerator { node } => is(PermissionDenied, "NOT_MODERATOR", &[("nodeId", node.to_string())]),
+        Rejection::NotOwner { node } => is(PermissionDenied, "NOT_OWNER", &[("nodeId", node.to_string())]),
+        Rejection::WrongState(state) => is(FailedPrecondition, "WRONG_STATE", &[("state", state.to_string())]),
+        Rejection::BroadcasterCannotView => is(FailedPrecondition, "BROADCASTER_CANNOT_VIEW", &[]),
+        Rejection::TargetIsBroadcaster => is(FailedPrecondition, "TARGET_IS_BROADCASTER", &[]),
+        Rejection::NotActiveViewer(node) => {
+            is(FailedPrecondition, "NOT_ACTIVE_VIEWER", &[("nodeId", node.to_string())])
+        }
+        Rejection::ScreenShareHeld { holder } => {
+            is(FailedPrecondition, "SCREEN_SHARE_HELD", &[("holderNodeId", holder.to_string())])
+        }
+        Rejection::ChannelDisabled => is(FailedPrecondition, "CHANNEL_DISABLED", &[]),
+        Rejection::Full { max } => is(ResourceExhausted, "SWARM_FULL", &[("max", max.to_string())]),
+        Rejection::Quota { what, max } => {
+            is(ResourceExhausted, "QUOTA", &[("what", (*what).to_owned()), ("max", max.to_string())])
+        }
+        // The edge sends no command to the wrong kind of swarm.
+        Rejection::WrongKind => is(Code::Internal, "WRONG_KIND", &[]),
+    }
+}
+
+/// What a later version brings.
+pub(super) fn unimplemented(what: &str) -> Status {
+    let message = format!("{what} comes with a later version");
+    status(Code::Unimplemented, "UNIMPLEMENTED", message, &[("what", what.to_owned())])
+}
+
+/// The process is about to stop and takes nothing new.
+pub(super) fn draining() -> Status {
+    retry(Code::Unavailable, "DRAINING", "this process is shutting down")
+}
+
+/// All channels of a publish stream were lost.
+pub(super) fn stale_term() -> Status {
+    status(Code::FailedPrecondition, "STALE_TERM", "the right to publish has passed on", &[])
+}
+
+/// What a publisher is told when an update is not taken; `None` when it lost the
+/// channel.
+pub(super) const fn reject_reason(refusal: feed::Refusal, paused: bool) -> Option<pb::RejectReason> {
+    match refusal {
+        feed::Refusal::StaleTerm => None,
+        feed::Refusal::Disabled if paused => Some(pb::RejectReason::Paused),
+        feed::Refusal::Disabled => Some(pb::RejectReason::NotActive),
+    }
+}
+
+/// Why a stream ends before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The swarm ended.
+    SwarmEnded,
+    /// The session, or the watched node's membership, ended.
+    Session(LeaveReason),
+    /// Every channel of a publish stream was lost.
+    StaleTerm,
+    /// The process is about to stop.
+    Draining,
+    /// The stream has lived long enough.
+    Age,
+}
+
+impl End {
+    /// The last message and the status of a stream that ends so; `Ok` is OK.
+    pub(super) fn farewell(self) -> (pb::Goodbye, Result<(), Status>) {
+        use pb::GoodbyeReason as Why;
+        let (reason, status) = match self {
+            Self::SwarmEnded | Self::Session(LeaveReason::Ended) => (Why::Ended, Ok(())),
+            Self::Session(LeaveReason::Left) => (Why::Left, Ok(())),
+            Self::Session(LeaveReason::Replaced) => {
+                let message = "the node joined again; this session is over";
+                (Why::Replaced, Err(status(Code::Aborted, "SESSION_REPLACED", message, &[])))
+            }
+            Self::Session(LeaveReason::Removed) => {
+                (Why::Removed, Err(status(Code::PermissionDenied, "REMOVED", "the node was removed", &[])))
+            }
+            Self::Session(LeaveReason::Timeout) => {
+                let message = "the session was detached for its lease";
+                (Why::LeaseExpired, Err(status(Code::FailedPrecondition, "LEASE_EXPIRED", message, &[])))
+            }
+            Self::StaleTerm => (Why::StaleTerm, Err(stale_term())),
+            Self::Draining => (Why::Draining, Err(draining())),
+            Self::Age => {
+                let message = "the stream has reached its age; resume";
+                (Why::StreamAge, Err(retry(Code::Unavailable, "STREAM_AGE", message)))
+            }
+        };
+        let retry_after = match self {
+            Self::Draining | Self::Age => prost_types::Duration::try_from(RETRY_AFTER).ok(),
+            Self::SwarmEnded | Self::Session(_) | Self::StaleTerm => None,
+        };
+        (pb::Goodbye { reason: reason.into(), retry_after }, status)
+    }
+}

@@ -1,0 +1,224 @@
+//! Server streams: one driver for all of them.
+//!
+//! A stream is pulled by HTTP/2: nothing runs, and nothing piles up, while the
+//! client does not read. Each pull looks for what is new, else waits for the bell,
+//! the heartbeat, or the end, whichever comes first.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::Edge;
+use super::status::{End, draining, refused};
+use crate::pb::swarm::v1 as pb;
+use crate::service::presence::Presence;
+use crate::service::watch::{Over, Step};
+use crate::shutdown::{Shutdown, StreamGuard};
+use crate::swarm::event::LeaveReason;
+use crate::swarm::id::{NodeId, SessionId, SwarmId};
+
+/// What a server-streaming method answers with.
+pub(super) type Messages<M> = BoxStream<'static, Result<M, Status>>;
+
+/// Something that makes messages for one stream.
+pub(super) trait Source: Send + 'static {
+    /// The message of the stream.
+    type Message: Send;
+
+    /// The bell that rings when there may be something new.
+    fn bell(&self) -> Arc<Notify>;
+
+    /// What is new.
+    fn step(&mut self) -> Step<Vec<Self::Message>>;
+
+    /// A sign of life; the state is current up to `revision`.
+    fn heartbeat(&self, revision: u64) -> Self::Message;
+
+    /// The last message.
+    fn goodbye(&self, goodbye: pb::Goodbye) -> Self::Message;
+}
+
+/// How long a stream may live, and what keeps what alive.
+#[derive(Debug)]
+pub(super) struct Lifetime {
+    presence: Option<Presence>,
+    shutdown: Shutdown,
+    /// When the stream leaves a draining process; drawn when the drain begins.
+    leave_at: Option<Instant>,
+    spread: Duration,
+    ends_at: Option<Instant>,
+    heartbeat: Duration,
+    next_heartbeat: Instant,
+    _guard: StreamGuard,
+}
+
+impl Edge {
+    /// The lifetime of a stream that belongs to nobody.
+    pub(super) fn observer(&self) -> Result<Lifetime, Status> {
+        self.lifetime_of(None)
+    }
+
+    /// The lifetime of a stream, tied to a session when it names one.
+    pub(super) async fn lifetime(&self, id: SwarmId, node: Option<NodeId>, session: u64) -> Result<Lifetime, Status> {
+        let presence = match (node, SessionId::new(session)) {
+            (Some(node), Some(session)) => {
+                Some(self.service.attach(id, node, session).await.map_err(refused(id.kind))?)
+            }
+            _ => None,
+        };
+        self.lifetime_of(presence)
+    }
+
+    pub(super) fn lifetime_of(&self, presence: Option<Presence>) -> Result<Lifetime, Status> {
+        if self.shutdown.is_draining() {
+            return Err(draining());
+        }
+        let settings = &self.settings;
+        let now = Instant::now();
+        // +- 10 %, so that streams opened together do not come back together.
+        let age = settings.max_age.mul_f64(rand::random_range(0.9..1.1));
+        Ok(Lifetime {
+            presence,
+            shutdown: self.shutdown.clone(),
+            leave_at: None,
+            spread: settings.drain_spread,
+            ends_at: (!age.is_zero()).then(|| now + age),
+            heartbeat: settings.heartbeat,
+            next_heartbeat: now + settings.heartbeat,
+            _guard: self.shutdown.track(),
+        })
+    }
+}
+
+impl Lifetime {
+    /// Resolves when the stream must end. Safe to drop and call again.
+    pub(super) async fn over(&mut self) -> End {
+        let presence = self.presence.as_ref();
+        let session = async {
+            let Some(presence) = presence else { return std::future::pending().await };
+            loop {
+                let bell = presence.bell().notified_owned();
+                tokio::pin!(bell);
+                bell.as_mut().enable();
+                match presence.ended() {
+                    // The swarm's own end is told by what is streamed, after all else.
+                    None | Some(LeaveReason::Ended) => bell.await,
+                    Some(reason) => return End::Session(reason),
+                }
+            }
+        };
+        let (shutdown, spread, leave_at) = (&self.shutdown, self.spread, &mut self.leave_at);
+        let drain = async {
+            shutdown.draining().await;
+            let at = leave_at.get_or_insert_with(|| Instant::now() + spread.mul_f64(rand::random_range(0.0..=1.0)));
+            tokio::time::sleep_until(*at).await;
+        };
+        let ends_at = self.ends_at;
+        let age = async {
+            match ends_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            end = session => end,
+            () = drain => End::Draining,
+            () = age => End::Age,
+        }
+    }
+
+    /// When the next sign of life is due.
+    pub(super) const fn next_heartbeat(&self) -> Instant {
+        self.next_heartbeat
+    }
+
+    /// Notes that one was given.
+    pub(super) fn beat(&mut self) {
+        self.next_heartbeat = Instant::now() + self.heartbeat;
+    }
+}
+
+struct Running<S: Source> {
+    source: S,
+    lifetime: Lifetime,
+    ready: VecDeque<S::Message>,
+    /// Set when only the farewell remains: the status to end with.
+    ended: Option<Result<(), Status>>,
+}
+
+/// Streams what `source` makes until its `lifetime` is over.
+pub(super) fn run<S: Source>(source: S, lifetime: Lifetime) -> Messages<S::Message> {
+    let running = Running { source, lifetime, ready: VecDeque::new(), ended: None };
+    stream::unfold(running, |mut running| async move {
+        let item = running.next().await?;
+        Some((item, running))
+    })
+    .boxed()
+}
+
+impl<S: Source> Running<S> {
+    async fn next(&mut self) -> Option<Result<S::Message, Status>> {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Some(Ok(message));
+            }
+            if let Some(status) = &mut self.ended {
+                // After an error nothing is pulled any more; after OK this is the end.
+                return std::mem::replace(status, Ok(())).err().map(Err);
+            }
+            // Asked for before the look, so that what changes after it is heard.
+            let bell = self.source.bell().notified_owned();
+            tokio::pin!(bell);
+            bell.as_mut().enable();
+            let step = self.source.step();
+            let idle = matches!(step, Step::Idle(_));
+            let revision = match step {
+                Step::Item(messages) => {
+                    self.ready.extend(messages);
+                    0
+                }
+                Step::Idle(revision) => revision,
+                Step::Over(Over::SwarmEnded) => {
+                    self.end(End::SwarmEnded);
+                    continue;
+                }
+                Step::Over(Over::NodeLeft) => {
+                    self.end(End::Session(LeaveReason::Left));
+                    continue;
+                }
+            };
+            let due = self.lifetime.next_heartbeat();
+            tokio::select! {
+                biased;
+                end = self.lifetime.over() => {
+                    self.ready.clear();
+                    self.end(end);
+                }
+                () = std::future::ready(()), if !idle => {}
+                () = bell, if idle => {}
+                () = tokio::time::sleep_until(due), if idle => {
+                    self.lifetime.beat();
+                    self.ready.push_back(self.source.heartbeat(revision));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        let (goodbye, status) = end.farewell();
+        self.ready.push_back(self.source.goodbye(goodbye));
+        self.ended = Some(status);
+    }
+}
+
+/// The token of the next page, if there is one.
+pub(super) fn next_page(more: bool, next: Option<u64>) -> String {
+    next.filter(|_| more).map(|number| format!("{number:x}")).unwrap_or_default()
+}

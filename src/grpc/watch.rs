@@ -1,0 +1,237 @@
+//! Watches as streams: what the service sees, in the words of each service.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::convert::{group as group_wire, livestream as livestream_wire};
+use super::stream::Source;
+use crate::pb::swarm::v1 as shared;
+use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+use crate::service::watch::{
+    CensusItem, CensusWatch, Change, EventItem, EventWatch, Step, TargetItem, TargetWatch, Watch,
+};
+use crate::swarm::id::SwarmId;
+use crate::swarm::{Event, Swarm};
+
+pub(super) struct LivestreamTargets(pub(super) TargetWatch);
+pub(super) struct GroupTargets(pub(super) TargetWatch);
+pub(super) struct LivestreamEvents {
+    pub(super) id: SwarmId,
+    pub(super) watch: EventWatch,
+}
+pub(super) struct GroupEvents {
+    pub(super) id: SwarmId,
+    pub(super) watch: EventWatch,
+}
+pub(super) struct LivestreamCensus(pub(super) CensusWatch);
+pub(super) struct GroupCensus(pub(super) CensusWatch);
+
+fn heartbeat(epoch: u64, revision: u64) -> shared::Heartbeat {
+    let server_time = Some(super::convert::timestamp(crate::cluster::clock::now()));
+    shared::Heartbeat { epoch, revision, heads: Vec::new(), server_time }
+}
+
+fn reset(reason: crate::service::watch::ResetReason) -> i32 {
+    shared::ResetReason::from(reason).into()
+}
+
+macro_rules! target_source {
+    ($source:ty, $pb:ident) => {
+        impl $source {
+            fn message(&self, revision: u64, event: $pb::watch_targets_response::Event) -> $pb::WatchTargetsResponse {
+                $pb::WatchTargetsResponse { epoch: self.0.epoch().get(), revision, event: Some(event) }
+            }
+        }
+
+        impl Source for $source {
+            type Message = $pb::WatchTargetsResponse;
+
+            fn bell(&self) -> Arc<Notify> {
+                self.0.bell()
+            }
+
+            fn step(&mut self) -> Step<Vec<Self::Message>> {
+                use $pb::watch_targets_response::Event;
+                match self.0.step() {
+                    Step::Idle(revision) => Step::Idle(revision),
+                    Step::Over(over) => Step::Over(over),
+                    Step::Item(TargetItem { revision, change }) => {
+                        let event = match change {
+                            Change::Snapshot(list) => Event::Snapshot(list.into()),
+                            Change::Delta(delta) => Event::Delta(delta.into()),
+                        };
+                        Step::Item(vec![self.message(revision, event)])
+                    }
+                }
+            }
+
+            fn heartbeat(&self, revision: u64) -> Self::Message {
+                use $pb::watch_targets_response::Event;
+                self.message(revision, Event::Heartbeat(heartbeat(self.0.epoch().get(), revision)))
+            }
+
+            fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
+                self.message(0, $pb::watch_targets_response::Event::Goodbye(goodbye))
+            }
+        }
+    };
+}
+
+target_source!(LivestreamTargets, livestream);
+target_source!(GroupTargets, group);
+
+macro_rules! event_source {
+    (
+        $source:ty, $pb:ident, $Response:ident, $module:ident,
+        reset: $Reset:ident { $swarm:ident }, roster: $members:ident,
+        view: $kind:path => $view:path, encode: $encode:path
+    ) => {
+        impl $source {
+            fn message(
+                &self,
+                revision: u64,
+                events: Vec<Bytes>,
+                control: Option<$pb::$module::Control>,
+            ) -> $pb::$Response {
+                $pb::$Response { epoch: self.watch.epoch().get(), revision, events, control }
+            }
+        }
+
+        impl Source for $source {
+            type Message = $pb::$Response;
+
+            fn bell(&self) -> Arc<Notify> {
+                self.watch.bell()
+            }
+
+            fn step(&mut self) -> Step<Vec<Self::Message>> {
+                use $pb::$module::Control;
+                let id = self.id;
+                let view = |swarm: &Swarm| match swarm {
+                    $kind(swarm) => Some($view(id, swarm)),
+                    // Ids of one kind name nothing of the other.
+                    _ => None,
+                };
+                let item = match self.watch.step(view) {
+                    Step::Idle(revision) => return Step::Idle(revision),
+                    Step::Over(over) => return Step::Over(over),
+                    Step::Item(item) => item,
+                };
+                Step::Item(vec![match item {
+                    EventItem::Reset { reason, revision, swarm } => {
+                        let reset = $pb::$Reset { reason: reset(reason), $swarm: swarm };
+                        self.message(revision, Vec::new(), Some(Control::Reset(reset)))
+                    }
+                    EventItem::Roster { revision, members } => {
+                        let page = $pb::RosterPage { $members: members.iter().map(Into::into).collect() };
+                        self.message(revision, Vec::new(), Some(Control::Roster(page)))
+                    }
+                    EventItem::Complete { revision } => {
+                        let complete = shared::SnapshotComplete { revision };
+                        self.message(revision, Vec::new(), Some(Control::SnapshotComplete(complete)))
+                    }
+                    EventItem::Events { revision, wanted } => {
+                        let number = revision.number;
+                        let encoded = revision.encoded(|event: &Event| $encode(event, number));
+                        let events = wanted.into_iter().map(|index| encoded[index].clone()).collect();
+                        self.message(number, events, None)
+                    }
+                }])
+            }
+
+            fn heartbeat(&self, revision: u64) -> Self::Message {
+                let sign = heartbeat(self.watch.epoch().get(), revision);
+                self.message(revision, Vec::new(), Some($pb::$module::Control::Heartbeat(sign)))
+            }
+
+            fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
+                self.message(0, Vec::new(), Some($pb::$module::Control::Goodbye(goodbye)))
+            }
+        }
+    };
+}
+
+event_source!(
+    LivestreamEvents, livestream, WatchLivestreamResponse, watch_livestream_response,
+    reset: LivestreamReset { livestream }, roster: viewers,
+    view: Swarm::Livestream => livestream_wire::livestream, encode: livestream_wire::event
+);
+event_source!(
+    GroupEvents, group, WatchGroupResponse, watch_group_response,
+    reset: GroupReset { group }, roster: participants,
+    view: Swarm::Group => group_wire::group, encode: group_wire::event
+);
+
+macro_rules! census_source {
+    (
+        $source:ty, $pb:ident, $Response:ident, $module:ident,
+        swarm: $Swarm:ident($Summary:ident), removed: $Removed:ident { $id:ident },
+        view: $kind:path => $view:path
+    ) => {
+        impl $source {
+            fn message(&self, shard: u32, revision: u64, event: $pb::$module::Event) -> $pb::$Response {
+                $pb::$Response { epoch: self.0.epoch().get(), shard, revision, event: Some(event) }
+            }
+        }
+
+        impl Source for $source {
+            type Message = $pb::$Response;
+
+            fn bell(&self) -> Arc<Notify> {
+                self.0.bell()
+            }
+
+            fn step(&mut self) -> Step<Vec<Self::Message>> {
+                use $pb::$module::Event;
+                let view = |id: SwarmId, swarm: &Swarm| match swarm {
+                    $kind(swarm) => Some($view(id, swarm, false)),
+                    // Ids of one kind name nothing of the other.
+                    _ => None,
+                };
+                let items = match self.0.step(view) {
+                    Step::Idle(revision) => return Step::Idle(revision),
+                    Step::Over(over) => return Step::Over(over),
+                    Step::Item(items) => items,
+                };
+                let message = |(shard, revision, item): (u32, u64, CensusItem<Option<$pb::$Summary>>)| {
+                    let event = match item {
+                        CensusItem::Reset(reason) => Event::Reset(shared::Reset { reason: reset(reason) }),
+                        CensusItem::Swarm { view, created } => {
+                            let mut summary = view?;
+                            summary.created = created;
+                            Event::$Swarm(summary)
+                        }
+                        CensusItem::Removed(id, epoch) => {
+                            Event::Removed($pb::$Removed { $id: id.get(), epoch: epoch.get() })
+                        }
+                        CensusItem::Complete => Event::SnapshotComplete(shared::SnapshotComplete { revision }),
+                    };
+                    Some(self.message(shard, revision, event))
+                };
+                Step::Item(items.into_iter().filter_map(message).collect())
+            }
+
+            fn heartbeat(&self, revision: u64) -> Self::Message {
+                let sign = heartbeat(self.0.epoch().get(), revision);
+                self.message(0, revision, $pb::$module::Event::Heartbeat(sign))
+            }
+
+            fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
+                self.message(0, 0, $pb::$module::Event::Goodbye(goodbye))
+            }
+        }
+    };
+}
+
+census_source!(
+    LivestreamCensus, livestream, WatchLivestreamsResponse, watch_livestreams_response,
+    swarm: Livestream(LivestreamSummary), removed: LivestreamRemoved { livestream_id },
+    view: Swarm::Livestream => livestream_wire::summary
+);
+census_source!(
+    GroupCensus, group, WatchGroupsResponse, watch_groups_response,
+    swarm: Group(GroupSummary), removed: GroupRemoved { group_id },
+    view: Swarm::Group => group_wire::summary
+);

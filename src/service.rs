@@ -1,0 +1,231 @@
+//! Use cases: what a client can ask for, in terms of the domain.
+//!
+//! No transport and no wire format here. [`Service`] is what the edge talks to;
+//! the long-lived ones are objects: [`watch::EventWatch`], [`watch::TargetWatch`],
+//! [`watch::CensusWatch`], [`publish::Publication`], [`subscribe::Subscription`].
+
+pub mod presence;
+pub mod publish;
+pub mod subscribe;
+pub mod watch;
+
+use crate::cluster::{Door, clock};
+use crate::feed::Counts;
+use crate::store::entry::Entry;
+use crate::swarm::command::{CreateGroup, CreateLivestream};
+use crate::swarm::hash::FixedHasher;
+use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
+use crate::swarm::member::MemberView;
+use crate::swarm::request::RequestId;
+use crate::swarm::{Applied, Command, Rejection, Swarm, group, livestream};
+
+/// Limits and times that the use cases need.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The most swarms of this process.
+    pub max_swarms: usize,
+    /// How long an ended swarm is kept, in milliseconds.
+    pub retention_ms: u64,
+    /// How long an empty group lives, in milliseconds.
+    pub empty_group_ms: u64,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The swarm refused.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The process holds as many swarms as it may.
+    #[error("at most {max} swarms")]
+    TooManySwarms {
+        /// How many.
+        max: usize,
+    },
+}
+
+/// A livestream or group to be.
+#[derive(Clone, Debug)]
+pub struct New<Config> {
+    /// Its number; `None` = let the server choose.
+    pub number: Option<u64>,
+    /// The acting node, if there is one.
+    pub node: Option<NodeId>,
+    /// The client's name for the request.
+    pub request: Option<RequestId>,
+    /// How it behaves.
+    pub config: Config,
+    /// Opaque.
+    pub metadata: Box<[u8]>,
+}
+
+/// Everything that the service can do. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Service {
+    door: Door,
+    settings: Settings,
+    /// Incarnation of the set of swarms.
+    epoch: Epoch,
+}
+
+/// How often a drawn id may collide before we give up: never, with 2^53 of them.
+const DRAWS: usize = 8;
+
+impl Service {
+    /// A service over the swarms behind `door`.
+    pub fn new(door: Door, settings: Settings) -> Self {
+        Self { door, settings, epoch: Epoch::drawn(rand::random()) }
+    }
+
+    /// Makes a livestream; its broadcaster is the acting node.
+    pub async fn create_livestream<R>(
+        &self,
+        new: New<livestream::Config>,
+        broadcaster: NodeId,
+        view: impl Fn(SwarmId, &Swarm, &Applied) -> R + Send + Sync,
+    ) -> Result<R, Refusal> {
+        let command = |new: &New<livestream::Config>| {
+            Command::CreateLivestream(CreateLivestream {
+                epoch: Epoch::drawn(rand::random()),
+                broadcaster,
+                config: new.config.clone(),
+                metadata: new.metadata.clone(),
+                retention_ms: self.settings.retention_ms,
+            })
+        };
+        self.create(SwarmKind::Livestream, &new, command, view).await
+    }
+
+    /// Makes a group.
+    pub async fn create_group<R>(
+        &self,
+        new: New<group::Config>,
+        owner: Option<NodeId>,
+        view: impl Fn(SwarmId, &Swarm, &Applied) -> R + Send + Sync,
+    ) -> Result<R, Refusal> {
+        let command = |new: &New<group::Config>| {
+            Command::CreateGroup(CreateGroup {
+                epoch: Epoch::drawn(rand::random()),
+                owner,
+                config: new.config.clone(),
+                metadata: new.metadata.clone(),
+                retention_ms: self.settings.retention_ms,
+                empty_ms: self.settings.empty_group_ms,
+            })
+        };
+        self.create(SwarmKind::Group, &new, command, view).await
+    }
+
+    async fn create<C: Sync, R>(
+        &self,
+        kind: SwarmKind,
+        new: &New<C>,
+        command: impl Fn(&New<C>) -> Command + Send + Sync,
+        view: impl Fn(SwarmId, &Swarm, &Applied) -> R + Send + Sync,
+    ) -> Result<R, Refusal> {
+        let max = self.settings.max_swarms;
+        let given = new.number.and_then(|number| SwarmId::new(kind, number));
+        for _ in 0..DRAWS {
+            let id = given.unwrap_or_else(|| match &new.request {
+                // The same request finds what it made.
+                Some(request) => SwarmId::drawn(kind, FixedHasher::digest(&(new.node, &request.name))),
+                None => SwarmId::drawn(kind, rand::random()),
+            });
+            let known = self.door.store().read(id, |_| ()).is_some();
+            if !known && self.door.store().len() >= max {
+                return Err(Refusal::TooManySwarms { max });
+            }
+            if known && given.is_none() && new.request.is_none() {
+                continue;
+            }
+            return match self.door.submit(id, command(new), |swarm, applied| view(id, swarm, applied)).await {
+                Err(Rejection::Exists) if given.is_none() => Err(Rejection::RequestReused.into()),
+                outcome => Ok(outcome?),
+            };
+        }
+        Err(Refusal::TooManySwarms { max })
+    }
+
+    /// Submits a command; `view` sees the swarm as the command left it.
+    pub async fn submit<R>(
+        &self,
+        id: SwarmId,
+        command: Command,
+        view: impl FnOnce(&Swarm, &Applied) -> R + Send,
+    ) -> Result<R, Refusal> {
+        Ok(self.door.submit(id, command, view).await?)
+    }
+
+    /// Looks at a swarm.
+    pub fn read<R>(&self, id: SwarmId, look: impl FnOnce(&Swarm) -> R) -> Result<R, Refusal> {
+        self.door.store().read(id, |entry| look(entry.swarm())).ok_or_else(|| Rejection::NoSuchSwarm.into())
+    }
+
+    /// Swarms of a kind in a fixed order, after `after`.
+    pub fn list(&self, kind: SwarmKind, after: Option<SwarmId>, limit: usize) -> Vec<SwarmId> {
+        self.door.store().list(kind, after, limit, |_| ()).into_iter().map(|(id, ())| id).collect()
+    }
+
+    /// Up to `limit` members in slab order, from slot `from` on; the slot where the
+    /// next page begins, if there is one; and the revision that they are seen at.
+    #[expect(clippy::type_complexity, reason = "a page, where to go on, as of when")]
+    pub fn list_members(
+        &self,
+        id: SwarmId,
+        from: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<MemberView>, Option<u64>, u64), Refusal> {
+        let from = from.map_or(0, |from| usize::try_from(from).unwrap_or(usize::MAX));
+        self.read(id, |swarm| {
+            if swarm.is_over() {
+                return Err(Rejection::Ended.into());
+            }
+            let mut keys = swarm.roster().iter_from(from).map(|(key, _)| key);
+            let members = keys.by_ref().take(limit).filter_map(|key| swarm.view(key)).collect();
+            Ok((members, keys.next().map(|key| key.index() as u64), swarm.revision()))
+        })?
+    }
+
+    /// True when the swarm is a livestream on hold.
+    pub fn is_paused(&self, id: SwarmId) -> bool {
+        let paused = |swarm: &Swarm| matches!(swarm, Swarm::Livestream(l) if l.state() == livestream::State::Paused);
+        self.read(id, paused).unwrap_or(false)
+    }
+
+    /// What the swarm's feed counts.
+    pub fn delivery(&self, id: SwarmId) -> Result<Counts, Refusal> {
+        let feed = self.door.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
+        Ok(feed.counts())
+    }
+
+    /// Renews the lease of a session that has no stream, when less than half of it
+    /// remains. Answers its length in milliseconds and the swarm's revision.
+    pub async fn heartbeat(
+        &self,
+        id: SwarmId,
+        node: NodeId,
+        session: Option<SessionId>,
+    ) -> Result<(u32, u64), Refusal> {
+        let (session, ttl_ms, due, revision) = self.read(id, |swarm| {
+            if swarm.is_over() {
+                return Err(Rejection::Ended);
+            }
+            let member = swarm.roster().find(node).ok_or(Rejection::NotAMember(node))?;
+            if let Some(given) = session.filter(|given| *given != member.session) {
+                return Err(Rejection::SessionReplaced { node, given });
+            }
+            let half = u64::from(member.lease.ttl_ms) / 2;
+            let due = member.lease.deadline().is_some_and(|at| at.saturating_sub(clock::now()) < half);
+            Ok((member.session, member.lease.ttl_ms, due, swarm.revision()))
+        })??;
+        if due {
+            self.submit(id, Command::Touch(node, session), |_, _| ()).await?;
+        }
+        Ok((ttl_ms, revision))
+    }
+
+    /// A session id to be.
+    pub fn draw_session() -> SessionId {
+        SessionId::drawn(rand::random())
+    }
+}

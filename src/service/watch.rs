@@ -1,0 +1,44 @@
+//! Watches: snapshots and what changes after.
+//!
+//! A watch is pulled: [`Watch::step`] looks at the swarm under its lock and
+//! brings what is new. Whoever drives it waits for [`Watch::bell`] in between,
+//! having asked for the bell before the step, so that no change is missed. A
+//! watcher that does not pull holds a cursor and delays nobody.
+
+mod census;
+mod events;
+mod targets;
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+pub use census::{CensusItem, CensusWatch};
+pub use events::{EventItem, EventWatch, ResetReason, Selection};
+pub use targets::{Change, Removal, TargetDelta, TargetItem, TargetWatch};
+
+/// What a look brings.
+#[derive(Debug)]
+pub enum Step<Item> {
+    /// Something new. There may be more.
+    Item(Item),
+    /// Nothing new: the state is known up to this revision.
+    Idle(u64),
+    /// Nothing will come any more.
+    Over(Over),
+}
+
+/// Why nothing will come any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The swarm ended.
+    SwarmEnded,
+    /// The watched node left the swarm.
+    NodeLeft,
+}
+
+/// Something that can be watched.
+pub trait Watch {
+    /// The bell that rings when there may be something new.
+    fn bell(&self) -> Arc<Notify>;
+}

@@ -1,0 +1,147 @@
+//! The set of swarms of one kind, as it changes; ordered per shard.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::{ResetReason, Step, Watch};
+use crate::service::Service;
+use crate::store::Store;
+use crate::store::census::CensusEvent;
+use crate::swarm::Swarm;
+use crate::swarm::id::{Epoch, SwarmId, SwarmKind};
+
+/// Swarms or events read under one lock.
+const AT_ONCE: usize = 256;
+
+/// What a watcher of the set gets, about one shard as of one revision.
+#[derive(Debug)]
+pub enum CensusItem<View> {
+    /// Forget the swarms of this shard; they follow.
+    Reset(ResetReason),
+    /// A swarm as it is now.
+    Swarm {
+        /// How it looks.
+        view: View,
+        /// True when this tells of its creation.
+        created: bool,
+    },
+    /// A swarm was forgotten.
+    Removed(SwarmId, Epoch),
+    /// All swarms of the shard have been told.
+    Complete,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Reset(ResetReason),
+    /// Swarms up to this one have been told.
+    Scan(Option<SwarmId>),
+    Live,
+}
+
+/// A watch of the set of swarms of one kind.
+#[derive(Debug)]
+pub struct CensusWatch {
+    store: Arc<Store>,
+    kind: SwarmKind,
+    epoch: Epoch,
+    shards: Vec<(Phase, u64)>,
+    news: Arc<Notify>,
+}
+
+impl Service {
+    /// Watches the set of swarms of a kind: from a position (the incarnation of
+    /// the set, and a revision per shard), or from now with the swarms first.
+    pub fn watch_census(&self, kind: SwarmKind, resume: Option<(u64, &[(u32, u64)])>) -> CensusWatch {
+        let store = Arc::clone(self.door.store());
+        let known = resume.filter(|(epoch, _)| *epoch == self.epoch.get()).map_or(&[][..], |(_, positions)| positions);
+        let other = if resume.is_none() || !known.is_empty() { ResetReason::Fresh } else { ResetReason::EpochChanged };
+        let mut shards = vec![(Phase::Reset(other), 0); store.shards()];
+        for (shard, revision) in known {
+            if let Some(place) = shards.get_mut(*shard as usize) {
+                *place = (Phase::Live, *revision);
+            }
+        }
+        let news = store.census_news(kind);
+        CensusWatch { store, kind, epoch: self.epoch, shards, news }
+    }
+}
+
+impl CensusWatch {
+    /// The incarnation of the set.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Brings what is new: items of one shard, each with the shard's number and a
+    /// revision. `view` makes of a swarm what is shown of it.
+    pub fn step<View>(&mut self, view: impl Fn(SwarmId, &Swarm) -> View) -> Step<Vec<(u32, u64, CensusItem<View>)>> {
+        for shard in 0..self.shards.len() {
+            let (phase, cursor) = self.shards[shard];
+            if matches!(phase, Phase::Live) && self.store.census_head(shard, self.kind) == cursor {
+                continue;
+            }
+            let items = self.look(shard, &view);
+            if !items.is_empty() {
+                let number = u32::try_from(shard).unwrap_or(u32::MAX);
+                return Step::Item(items.into_iter().map(|(revision, item)| (number, revision, item)).collect());
+            }
+        }
+        Step::Idle(0)
+    }
+
+    fn look<View>(&mut self, shard: usize, view: &impl Fn(SwarmId, &Swarm) -> View) -> Vec<(u64, CensusItem<View>)> {
+        let store = Arc::clone(&self.store);
+        let (phase, cursor) = &mut self.shards[shard];
+        store.census(shard, self.kind, |census, swarms| {
+            if let Phase::Reset(reason) = *phase {
+                (*phase, *cursor) = (Phase::Scan(None), census.head());
+                return vec![(*cursor, CensusItem::Reset(reason))];
+            }
+            let Some(events) = census.since(*cursor, AT_ONCE) else {
+                let ahead = *cursor > census.head();
+                let reason = if ahead { ResetReason::UnknownPosition } else { ResetReason::Lapped };
+                (*phase, *cursor) = (Phase::Scan(None), census.head());
+                return vec![(*cursor, CensusItem::Reset(reason))];
+            };
+            let mut items = Vec::new();
+            for (revision, event) in events {
+                *cursor = revision;
+                // What is ahead of the scan will be seen by it.
+                let told = match phase {
+                    Phase::Scan(done) => done.is_some_and(|done| event.id() <= done),
+                    Phase::Live | Phase::Reset(_) => true,
+                };
+                let item = match event {
+                    _ if !told => None,
+                    CensusEvent::Removed(id, epoch) => Some(CensusItem::Removed(id, epoch)),
+                    CensusEvent::Created(id) | CensusEvent::Changed(id) => swarms.swarm(id).map(|swarm| {
+                        CensusItem::Swarm { view: view(id, swarm), created: matches!(event, CensusEvent::Created(_)) }
+                    }),
+                };
+                items.extend(item.map(|item| (revision, item)));
+            }
+            if let (Phase::Scan(done), true) = (*phase, *cursor == census.head()) {
+                let page = swarms.swarms(self.kind, done).take(AT_ONCE);
+                let mut last = done;
+                items.extend(page.map(|(id, swarm)| {
+                    last = Some(id);
+                    (*cursor, CensusItem::Swarm { view: view(id, swarm), created: false })
+                }));
+                *phase = Phase::Scan(last);
+                if last == done {
+                    *phase = Phase::Live;
+                    items.push((*cursor, CensusItem::Complete));
+                }
+            }
+            items
+        })
+    }
+}
+
+impl Watch for CensusWatch {
+    fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
+    }
+}

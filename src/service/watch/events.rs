@@ -1,0 +1,246 @@
+//! The ordered events of one swarm.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::{Over, Step, Watch};
+use crate::service::{Refusal, Service};
+use crate::store::Store;
+use crate::store::entry::Entry;
+use crate::store::log::{Revision, Since};
+use crate::swarm::event::EventKind;
+use crate::swarm::id::{Epoch, SwarmId};
+use crate::swarm::member::MemberView;
+use crate::swarm::{Event, Rejection, Swarm};
+
+/// Revisions read under one lock.
+const REVISIONS_AT_ONCE: usize = 64;
+
+/// Why a watch begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetReason {
+    /// No position was given.
+    Fresh,
+    /// The position is of another incarnation.
+    EpochChanged,
+    /// The log does not reach back to the position any more.
+    Lapped,
+    /// The log has not come to the position yet.
+    UnknownPosition,
+}
+
+/// Which events a watcher wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection(u16);
+
+impl Selection {
+    /// Everything.
+    pub const ALL: Self = Self(u16::MAX);
+    /// Everything but what changes with nearly every command.
+    pub const DEFAULT: Self = Self(u16::MAX & !(1 << EventKind::Interest as u16) & !(1 << EventKind::Placement as u16));
+
+    /// True when events of this kind are wanted.
+    pub const fn contains(self, kind: EventKind) -> bool {
+        self.0 & (1 << kind as u16) != 0
+    }
+}
+
+impl FromIterator<EventKind> for Selection {
+    fn from_iter<I: IntoIterator<Item = EventKind>>(kinds: I) -> Self {
+        Self(kinds.into_iter().fold(0, |bits, kind| bits | 1 << kind as u16))
+    }
+}
+
+/// What a watcher of events gets.
+#[derive(Debug)]
+pub enum EventItem<View> {
+    /// Forget everything; the roster follows.
+    Reset {
+        /// Why.
+        reason: ResetReason,
+        /// The swarm as of this revision.
+        revision: u64,
+        /// How it looks.
+        swarm: View,
+    },
+    /// Some of the members, as of this revision.
+    Roster {
+        /// As of when.
+        revision: u64,
+        /// Who.
+        members: Vec<MemberView>,
+    },
+    /// The roster is complete.
+    Complete {
+        /// As of when.
+        revision: u64,
+    },
+    /// The wanted events of one revision.
+    Events {
+        /// The revision.
+        revision: Arc<Revision>,
+        /// Which of its events, in order; never empty.
+        wanted: Vec<usize>,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Reset(ResetReason),
+    /// Members in slots before `next` have been told.
+    Roster {
+        next: usize,
+    },
+    Live,
+}
+
+/// A watch of one swarm's events.
+#[derive(Debug)]
+pub struct EventWatch {
+    store: Arc<Store>,
+    id: SwarmId,
+    epoch: Epoch,
+    selection: Selection,
+    page: usize,
+    /// The last revision that was told, or passed over.
+    cursor: u64,
+    phase: Phase,
+    news: Arc<Notify>,
+    /// Revisions read and not yet handed out, newest first.
+    pending: Vec<Arc<Revision>>,
+}
+
+impl Service {
+    /// Watches a swarm's events from a position `(epoch, revision)`, or from now
+    /// with the roster first, in pages of `page` members.
+    pub fn watch_events(
+        &self,
+        id: SwarmId,
+        selection: Selection,
+        resume: Option<(u64, u64)>,
+        page: usize,
+    ) -> Result<EventWatch, Refusal> {
+        let store = Arc::clone(self.door.store());
+        let watch = store.read(id, |entry| {
+            let epoch = entry.swarm().epoch();
+            let (phase, cursor) = match resume {
+                None => (Phase::Reset(ResetReason::Fresh), 0),
+                Some((of, _)) if of != epoch.get() => (Phase::Reset(ResetReason::EpochChanged), 0),
+                Some((_, revision)) => (Phase::Live, revision),
+            };
+            let news = entry.news();
+            EventWatch {
+                store: Arc::clone(&store),
+                id,
+                epoch,
+                selection,
+                page,
+                cursor,
+                phase,
+                news,
+                pending: Vec::new(),
+            }
+        });
+        Ok(watch.ok_or(Rejection::NoSuchSwarm)?)
+    }
+}
+
+impl EventWatch {
+    /// The incarnation that is watched.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Brings what is new; `view` makes of the swarm what a reset shows.
+    pub fn step<View>(&mut self, view: impl Fn(&Swarm) -> View) -> Step<EventItem<View>> {
+        loop {
+            if let Some(item) = self.next_pending() {
+                return Step::Item(item);
+            }
+            let store = Arc::clone(&self.store);
+            // Nothing but the watch is changed under the lock.
+            let step =
+                store.read(self.id, |entry| self.look(entry, &view)).unwrap_or(Some(Step::Over(Over::SwarmEnded)));
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    /// Looks once; `None` when that brought pending revisions or another phase.
+    fn look<View>(&mut self, entry: &Entry, view: &impl Fn(&Swarm) -> View) -> Option<Step<EventItem<View>>> {
+        let swarm = entry.swarm();
+        if swarm.epoch() != self.epoch {
+            return Some(Step::Over(Over::SwarmEnded));
+        }
+        if let Phase::Reset(reason) = self.phase {
+            self.cursor = entry.log().head();
+            self.phase = Phase::Roster { next: 0 };
+            return Some(Step::Item(EventItem::Reset { reason, revision: self.cursor, swarm: view(swarm) }));
+        }
+        match entry.log().since(self.cursor, REVISIONS_AT_ONCE) {
+            Since::Lapped => self.phase = Phase::Reset(ResetReason::Lapped),
+            Since::Unknown => self.phase = Phase::Reset(ResetReason::UnknownPosition),
+            Since::Events(revisions) if revisions.is_empty() => return Some(self.up_to_date(swarm)),
+            Since::Events(mut revisions) => {
+                revisions.reverse();
+                self.pending = revisions;
+            }
+        }
+        None
+    }
+
+    /// All events are told: goes on with the roster, or waits.
+    fn up_to_date<View>(&mut self, swarm: &Swarm) -> Step<EventItem<View>> {
+        let revision = self.cursor;
+        match self.phase {
+            Phase::Roster { next } => {
+                let mut members = Vec::new();
+                let mut end = next;
+                for (key, member) in swarm.roster().iter_from(next).take(self.page) {
+                    end = key.index() + 1;
+                    if member.is_viewer() || matches!(swarm, Swarm::Group(_)) {
+                        members.extend(swarm.view(key));
+                    }
+                }
+                if end == next {
+                    self.phase = Phase::Live;
+                    return Step::Item(EventItem::Complete { revision });
+                }
+                self.phase = Phase::Roster { next: end };
+                Step::Item(EventItem::Roster { revision, members })
+            }
+            Phase::Live if swarm.is_over() => Step::Over(Over::SwarmEnded),
+            Phase::Live | Phase::Reset(_) => Step::Idle(revision),
+        }
+    }
+
+    fn next_pending<View>(&mut self) -> Option<EventItem<View>> {
+        while let Some(revision) = self.pending.pop() {
+            self.cursor = revision.number;
+            let wanted: Vec<usize> =
+                (0..revision.events.len()).filter(|index| self.wants(&revision.events[*index])).collect();
+            if !wanted.is_empty() {
+                return Some(EventItem::Events { revision, wanted });
+            }
+        }
+        None
+    }
+
+    /// During a roster scan, what happens to members ahead is not told: their page
+    /// will show how they came out of it.
+    fn wants(&self, event: &Event) -> bool {
+        let told = match self.phase {
+            Phase::Roster { next } => event.member().is_none_or(|key| key.index() < next),
+            Phase::Live | Phase::Reset(_) => true,
+        };
+        told && self.selection.contains(event.kind())
+    }
+}
+
+impl Watch for EventWatch {
+    fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
+    }
+}

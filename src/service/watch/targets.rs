@@ -1,0 +1,190 @@
+//! Whom a node forwards to, as it changes.
+//!
+//! Conflating: the watch remembers what it told last, and tells the smallest
+//! change to the state of now. A slow watcher gets one merged delta; a removal
+//! cannot be lost; memory is one target list per watcher.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::{Over, Step, Watch};
+use crate::service::{Refusal, Service};
+use crate::store::Store;
+use crate::swarm::id::{Epoch, NodeId, SwarmId};
+use crate::swarm::topology::{Placement, Target, TargetList, Topology};
+use crate::swarm::{Rejection, Swarm};
+
+/// Why a target is no target any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It left the swarm.
+    Gone,
+    /// Another node feeds it now.
+    Reassigned,
+}
+
+/// The smallest change from one target list to another.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TargetDelta {
+    /// The shape now.
+    pub topology: Topology,
+    /// The node's own place now.
+    pub placement: Option<Placement>,
+    /// New targets.
+    pub added: Vec<Target>,
+    /// Targets that are not what they were.
+    pub updated: Vec<Target>,
+    /// Former targets.
+    pub removed: Vec<(NodeId, Removal)>,
+}
+
+/// A list, or a change of it.
+#[derive(Debug)]
+pub enum Change {
+    /// The whole list; the first item.
+    Snapshot(TargetList),
+    /// What changed since the last item.
+    Delta(TargetDelta),
+}
+
+/// What a watcher of targets gets.
+#[derive(Debug)]
+pub struct TargetItem {
+    /// The revision that it leads to.
+    pub revision: u64,
+    /// What to do.
+    pub change: Change,
+}
+
+/// What was told last.
+#[derive(Debug)]
+struct Told {
+    topology: Topology,
+    placement: Option<Placement>,
+    targets: BTreeMap<NodeId, Target>,
+}
+
+/// A watch of one node's targets.
+#[derive(Debug)]
+pub struct TargetWatch {
+    store: Arc<Store>,
+    id: SwarmId,
+    node: Option<NodeId>,
+    epoch: Epoch,
+    told: Option<Told>,
+    bell: Arc<Notify>,
+}
+
+impl Service {
+    /// Watches the targets of a node; `None` = of whoever is the broadcaster.
+    pub fn watch_targets(&self, id: SwarmId, node: Option<NodeId>) -> Result<TargetWatch, Refusal> {
+        let store = Arc::clone(self.door.store());
+        let found = store.watchers(id, |entry| {
+            let swarm = entry.swarm();
+            if swarm.is_over() {
+                return Err(Rejection::Ended);
+            }
+            if let Some(node) = node.filter(|_| swarm.targets(node).is_none()) {
+                return Err(Rejection::NotAMember(node));
+            }
+            let epoch = swarm.epoch();
+            Ok((epoch, entry.watch_targets(node)))
+        });
+        let (epoch, bell) = found.ok_or(Rejection::NoSuchSwarm)??;
+        Ok(TargetWatch { store, id, node, epoch, told: None, bell })
+    }
+
+    /// The targets of a node now; `None` = of the broadcaster.
+    pub fn targets(&self, id: SwarmId, node: Option<NodeId>) -> Result<(Epoch, u64, TargetList), Refusal> {
+        let found = self.read(id, |swarm| {
+            if swarm.is_over() {
+                return Err(Rejection::Ended);
+            }
+            let targets = match (swarm.targets(node), node) {
+                (Some(targets), _) => targets,
+                (None, Some(node)) => return Err(Rejection::NotAMember(node)),
+                (None, None) => return Err(Rejection::WrongKind),
+            };
+            Ok((swarm.epoch(), swarm.revision(), targets))
+        })?;
+        Ok(found?)
+    }
+}
+
+impl TargetWatch {
+    /// The incarnation that is watched.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Brings what is new.
+    pub fn step(&mut self) -> Step<TargetItem> {
+        let found = self.store.read(self.id, |entry| {
+            let swarm = entry.swarm();
+            if swarm.is_over() || swarm.epoch() != self.epoch {
+                return Err(Over::SwarmEnded);
+            }
+            let list = swarm.targets(self.node).ok_or(Over::NodeLeft)?;
+            let gone = |told: &Told| gone(told, &list, swarm);
+            let gone = self.told.as_ref().map(gone).unwrap_or_default();
+            Ok((swarm.revision(), list, gone))
+        });
+        // Comparing and cloning happen after the lock.
+        let (revision, list, gone) = match found.unwrap_or(Err(Over::SwarmEnded)) {
+            Ok(found) => found,
+            Err(over) => return Step::Over(over),
+        };
+        let change = match &self.told {
+            None => Some(Change::Snapshot(list.clone())),
+            Some(told) => delta(told, &list, gone).map(Change::Delta),
+        };
+        let Some(change) = change else { return Step::Idle(revision) };
+        let TargetList { topology, placement, targets } = list;
+        let targets = targets.into_iter().map(|target| (target.node, target)).collect();
+        self.told = Some(Told { topology, placement, targets });
+        Step::Item(TargetItem { revision, change })
+    }
+}
+
+/// What was told and is no target any more, and why.
+fn gone(told: &Told, list: &TargetList, swarm: &Swarm) -> Vec<(NodeId, Removal)> {
+    let mut missing: BTreeMap<NodeId, ()> = told.targets.keys().map(|node| (*node, ())).collect();
+    for target in &list.targets {
+        missing.remove(&target.node);
+    }
+    let why = |node| if swarm.roster().key(node).is_some() { Removal::Reassigned } else { Removal::Gone };
+    missing.into_keys().map(|node| (node, why(node))).collect()
+}
+
+fn delta(told: &Told, list: &TargetList, removed: Vec<(NodeId, Removal)>) -> Option<TargetDelta> {
+    let (mut added, mut updated) = (Vec::new(), Vec::new());
+    for target in &list.targets {
+        match told.targets.get(&target.node) {
+            None => added.push(target.clone()),
+            Some(before) if before != target => updated.push(target.clone()),
+            Some(_) => {}
+        }
+    }
+    let same_place = told.topology == list.topology && told.placement == list.placement;
+    let nothing = added.is_empty() && updated.is_empty() && removed.is_empty() && same_place;
+    (!nothing).then(|| TargetDelta { topology: list.topology, placement: list.placement, added, updated, removed })
+}
+
+impl Watch for TargetWatch {
+    fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+}
+
+impl Drop for TargetWatch {
+    fn drop(&mut self) {
+        let (node, epoch) = (self.node, self.epoch);
+        self.store.watchers(self.id, |entry| {
+            if entry.swarm().epoch() == epoch {
+                entry.unwatch_targets(node);
+            }
+        });
+    }
+}

@@ -1,0 +1,237 @@
+//! All swarms of this process, in shards.
+//!
+//! A shard is one lock over its swarms and everything that must change with
+//! them in one step: the event log, the watchers, the grants in the feed, the
+//! timetable. Nothing waits and nothing is woken while a shard is locked; what
+//! is to be woken is collected in [`wake::Wakes`] and woken after.
+//!
+//! Reading goes through [`Store::read`]; changing through the cluster's door
+//! alone, which calls [`Store::apply`].
+
+pub mod census;
+pub mod entry;
+pub mod log;
+mod shard;
+pub mod wake;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::swarm::id::{NodeId, PodId, SessionId, SwarmId, SwarmKind};
+use crate::swarm::{Applied, Command, Rejection, Swarm};
+use census::Census;
+use entry::{Entry, Tie};
+use shard::Shard;
+use wake::Wakes;
+
+/// Sizes of the store.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Number of shards; a power of two.
+    pub shards: usize,
+    /// How many revisions an event log reaches back.
+    pub event_log_revisions: usize,
+    /// How many bytes of records one swarm's feed holds.
+    pub ring_bytes: usize,
+}
+
+/// All swarms of this process. Shared by reference.
+#[derive(Debug)]
+pub struct Store {
+    shards: Box<[Mutex<Shard>]>,
+    /// Newest census revision of each shard and kind, readable without the lock.
+    heads: Box<[[AtomicU64; 2]]>,
+    census_news: [Arc<Notify>; 2],
+    swarms: AtomicUsize,
+    /// When the sweeper means to look next.
+    sweep_at: AtomicU64,
+    sooner: Notify,
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(settings: Settings) -> Self {
+        assert!(settings.shards.is_power_of_two());
+        Self {
+            shards: (0..settings.shards).map(|_| Mutex::new(Shard::new(settings))).collect(),
+            heads: (0..settings.shards).map(|_| Default::default()).collect(),
+            census_news: Default::default(),
+            swarms: AtomicUsize::new(0),
+            sweep_at: AtomicU64::new(u64::MAX),
+            sooner: Notify::new(),
+        }
+    }
+
+    /// Applies a command and lets `view` look at the swarm as the command left it,
+    /// in one step.
+    ///
+    /// For the cluster's door alone: whoever else changes a swarm breaks the one
+    /// order that all pods share.
+    pub fn apply<R>(
+        &self,
+        id: SwarmId,
+        command: Command,
+        at: u64,
+        view: impl FnOnce(&Swarm, &Applied) -> R,
+    ) -> Result<R, Rejection> {
+        self.locked(id, |shard, wakes| {
+            let applied = shard.apply(id, command, at, wakes)?;
+            let swarm = shard.entry(id).map(Entry::swarm).ok_or(Rejection::NoSuchSwarm)?;
+            let seen = view(swarm, &applied);
+            wakes.retire(applied);
+            Ok(seen)
+        })
+    }
+
+    /// Carries out what is due for a swarm at `at`.
+    pub fn expire(&self, id: SwarmId, at: u64) {
+        self.locked(id, |shard, wakes| {
+            if let Ok(applied) = shard.apply(id, Command::Expire, at, wakes) {
+                wakes.retire(applied);
+            }
+        });
+    }
+
+    /// Counts one more stream of a session on this pod; the first one attaches it.
+    ///
+    /// Counting and attaching are one step: a stream that closes at the same time
+    /// cannot detach the session after this one has opened.
+    pub fn attach(
+        &self,
+        id: SwarmId,
+        node: NodeId,
+        session: SessionId,
+        pod: PodId,
+        at: u64,
+    ) -> Result<Arc<Tie>, Rejection> {
+        self.locked(id, |shard, wakes| {
+            shard.apply(id, Command::Attach(node, session, pod), at, wakes)?;
+            Ok(shard.entry_mut(id).ok_or(Rejection::NoSuchSwarm)?.tie(session))
+        })
+    }
+
+    /// Counts one stream of a session less; the last one detaches it.
+    pub fn detach(&self, id: SwarmId, node: NodeId, session: SessionId, pod: PodId, at: u64) {
+        self.locked(id, |shard, wakes| {
+            let last = shard.entry_mut(id).is_some_and(|entry| entry.untie(session));
+            if last && let Err(over) = shard.apply(id, Command::Detach(node, session, pod), at, wakes) {
+                tracing::trace!(%id, %session, %over, "nothing to detach");
+            }
+        });
+    }
+
+    /// Looks at a swarm. `look` must be short: the shard is locked.
+    pub fn read<R>(&self, id: SwarmId, look: impl FnOnce(&Entry) -> R) -> Option<R> {
+        self.shard(id).lock().entry(id).map(look)
+    }
+
+    /// Changes who watches a swarm. `change` must be short: the shard is locked.
+    pub(crate) fn watchers<R>(&self, id: SwarmId, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        self.shard(id).lock().entry_mut(id).map(change)
+    }
+
+    /// Swarms of one kind in the order (shard, id), after `after`; at most `limit`,
+    /// each seen through `look`. Each shard is locked once.
+    pub fn list<R>(
+        &self,
+        kind: SwarmKind,
+        after: Option<SwarmId>,
+        limit: usize,
+        mut look: impl FnMut(&Swarm) -> R,
+    ) -> Vec<(SwarmId, R)> {
+        let mut found = Vec::new();
+        let first = after.map_or(0, |id| id.shard(self.shards.len()));
+        for number in first..self.shards.len() {
+            let after = after.filter(|_| number == first);
+            let shard = self.shards[number].lock();
+            found.extend(shard.swarms(kind, after).take(limit - found.len()).map(|(id, swarm)| (id, look(swarm))));
+            if found.len() == limit {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Looks at the census of a shard, and at the swarms it counts.
+    pub(crate) fn census<R>(&self, shard: usize, kind: SwarmKind, look: impl FnOnce(&Census, &Shard) -> R) -> R {
+        let shard = self.shards[shard].lock();
+        look(shard.census(kind), &shard)
+    }
+
+    /// The newest census revision of a shard. O(1), takes no lock.
+    pub fn census_head(&self, shard: usize, kind: SwarmKind) -> u64 {
+        self.heads[shard][kind as usize].load(Ordering::Acquire)
+    }
+
+    /// The bell that rings when the set of swarms of a kind changes.
+    pub fn census_news(&self, kind: SwarmKind) -> Arc<Notify> {
+        Arc::clone(&self.census_news[kind as usize])
+    }
+
+    /// Number of shards.
+    pub const fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Number of swarms, ended ones included.
+    pub fn len(&self) -> usize {
+        self.swarms.load(Ordering::Relaxed)
+    }
+
+    /// True when there is no swarm.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// When something falls due next, over all shards.
+    pub fn next_expiry(&self) -> Option<u64> {
+        self.shards.iter().filter_map(|shard| shard.lock().next_due()).min()
+    }
+
+    /// Swarms that are due at `now`.
+    pub fn due(&self, now: u64) -> Vec<SwarmId> {
+        self.shards.iter().flat_map(|shard| shard.lock().due(now)).collect()
+    }
+
+    /// Says when the sweeper will look next, and waits until something falls due
+    /// before that.
+    pub async fn sooner_than(&self, at: u64) {
+        self.sweep_at.store(at, Ordering::Release);
+        // What fell due sooner before the line above is seen here.
+        if self.next_expiry().is_some_and(|due| due < at) {
+            return;
+        }
+        self.sooner.notified().await;
+    }
+
+    fn shard(&self, id: SwarmId) -> &Mutex<Shard> {
+        &self.shards[id.shard(self.shards.len())]
+    }
+
+    fn locked<R>(&self, id: SwarmId, act: impl FnOnce(&mut Shard, &mut Wakes) -> R) -> R {
+        let number = id.shard(self.shards.len());
+        let mut wakes = Wakes::default();
+        let (result, due) = {
+            let mut shard = self.shards[number].lock();
+            let before = shard.len();
+            let result = act(&mut shard, &mut wakes);
+            match (before, shard.len()) {
+                (before, after) if after > before => self.swarms.fetch_add(after - before, Ordering::Relaxed),
+                (before, after) => self.swarms.fetch_sub(before - after, Ordering::Relaxed),
+            };
+            let head = shard.census(id.kind).head();
+            if self.heads[number][id.kind as usize].swap(head, Ordering::AcqRel) != head {
+                wakes.push(Arc::clone(&self.census_news[id.kind as usize]));
+            }
+            (result, shard.next_due())
+        };
+        if due.is_some_and(|due| due < self.sweep_at.load(Ordering::Acquire)) {
+            self.sooner.notify_one();
+        }
+        drop(wakes);
+        result
+    }
+}

@@ -1,0 +1,196 @@
+//! One swarm and all that lives and changes with it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+
+use super::Settings;
+use super::log::EventLog;
+use super::wake::Wakes;
+use crate::feed::Feed;
+use crate::swarm::event::{LeaveReason, Touched};
+use crate::swarm::id::{NodeId, SessionId};
+use crate::swarm::{Applied, Event, Swarm};
+
+/// What binds the streams of a session to it: they end when it does.
+#[derive(Debug, Default)]
+pub struct Tie {
+    ended: OnceLock<LeaveReason>,
+    bell: Arc<Notify>,
+}
+
+impl Tie {
+    /// Why the session ended, if it has.
+    pub fn ended(&self) -> Option<LeaveReason> {
+        self.ended.get().copied()
+    }
+
+    /// The bell that rings when the session ends.
+    pub fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+}
+
+/// One swarm and all that lives and changes with it.
+#[derive(Debug)]
+pub struct Entry {
+    pub(super) swarm: Option<Box<Swarm>>,
+    pub(super) due: Option<u64>,
+    log: EventLog,
+    feed: Arc<Feed>,
+    /// Rings after each revision.
+    news: Arc<Notify>,
+    /// Who waits for changes of a node's targets; `None` = the broadcaster's.
+    targets: HashMap<Option<NodeId>, Watched>,
+    /// Sessions with streams on this pod.
+    ties: HashMap<SessionId, (Arc<Tie>, u32)>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    bell: Arc<Notify>,
+    watchers: u32,
+}
+
+impl Entry {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            swarm: None,
+            due: None,
+            log: EventLog::new(settings.event_log_revisions),
+            feed: Arc::new(Feed::new(settings.ring_bytes)),
+            news: Arc::default(),
+            targets: HashMap::new(),
+            ties: HashMap::new(),
+        }
+    }
+
+    /// The swarm.
+    pub fn swarm(&self) -> &Swarm {
+        self.swarm.as_deref().expect("an entry is in its shard only while it has a swarm")
+    }
+
+    /// Its last events.
+    pub const fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    /// Its updates.
+    pub fn feed(&self) -> Arc<Feed> {
+        Arc::clone(&self.feed)
+    }
+
+    /// The bell that rings after each revision.
+    pub fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
+    }
+
+    /// Starts to watch the targets of a node: the bell that rings when they may
+    /// have changed.
+    pub(crate) fn watch_targets(&mut self, node: Option<NodeId>) -> Arc<Notify> {
+        let watched = self.targets.entry(node).or_default();
+        watched.watchers += 1;
+        Arc::clone(&watched.bell)
+    }
+
+    /// Ends what [`Self::watch_targets`] began.
+    pub(crate) fn unwatch_targets(&mut self, node: Option<NodeId>) {
+        if let Some(watched) = self.targets.get_mut(&node) {
+            watched.watchers -= 1;
+            if watched.watchers == 0 {
+                self.targets.remove(&node);
+            }
+        }
+    }
+
+    /// Number of watches of targets.
+    pub fn target_watchers(&self) -> u32 {
+        self.targets.values().map(|watched| watched.watchers).sum()
+    }
+
+    /// Number of sessions with streams on this pod.
+    pub fn tied_sessions(&self) -> usize {
+        self.ties.len()
+    }
+
+    pub(super) fn tie(&mut self, session: SessionId) -> Arc<Tie> {
+        let (tie, streams) = self.ties.entry(session).or_default();
+        *streams += 1;
+        Arc::clone(tie)
+    }
+
+    /// True when that was the session's last stream.
+    pub(super) fn untie(&mut self, session: SessionId) -> bool {
+        let Some((_, streams)) = self.ties.get_mut(&session) else { return false };
+        *streams -= 1;
+        let last = *streams == 0;
+        if last {
+            self.ties.remove(&session);
+        }
+        last
+    }
+
+    /// Does everything that must happen in one step with a command.
+    pub(super) fn follow(&mut self, applied: &mut Applied, wakes: &mut Wakes) {
+        // Closed first: whoever finds its grant gone then knows why.
+        if applied.over || applied.removed {
+            self.feed.close();
+            wakes.push(self.feed.news());
+        }
+        self.feed.enforce(&applied.grants);
+        for (session, reason) in applied.ended.drain(..) {
+            if let Some((tie, _)) = self.ties.remove(&session) {
+                cut(&tie, reason, wakes);
+            }
+        }
+        if applied.over {
+            for (_, (tie, _)) in self.ties.drain() {
+                cut(&tie, LeaveReason::Ended, wakes);
+            }
+        }
+        self.wake_target_watchers(&applied.touched, wakes);
+        if !applied.events.is_empty() {
+            self.log.append(applied.revision, std::mem::take(&mut applied.events));
+            wakes.push(Arc::clone(&self.news));
+        }
+    }
+
+    fn wake_target_watchers(&self, touched: &Touched, wakes: &mut Wakes) {
+        if self.targets.is_empty() {
+            return;
+        }
+        if touched.all {
+            self.targets.values().for_each(|watched| wakes.push(Arc::clone(&watched.bell)));
+            return;
+        }
+        let broadcaster = match self.swarm.as_deref() {
+            Some(Swarm::Livestream(livestream)) => Some(livestream.broadcaster()),
+            Some(Swarm::Group(_)) | None => None,
+        };
+        let roots = [None, broadcaster].into_iter().filter(|_| touched.root);
+        for node in roots.chain(touched.nodes.iter().copied().map(Some)) {
+            wakes.extend(self.targets.get(&node).map(|watched| Arc::clone(&watched.bell)));
+        }
+    }
+
+    /// True when `events` say something about the swarm as one of many.
+    pub(super) fn concerns_census(events: &[Event]) -> bool {
+        events.iter().any(|event| {
+            matches!(
+                event,
+                Event::StateChanged { .. }
+                    | Event::GroupEnded { .. }
+                    | Event::MetadataChanged { .. }
+                    | Event::Transferred { .. }
+            )
+        })
+    }
+}
+
+fn cut(tie: &Tie, reason: LeaveReason, wakes: &mut Wakes) {
+    // A session ends once.
+    if tie.ended.set(reason).is_ok() {
+        wakes.push(Arc::clone(&tie.bell));
+    }
+}

@@ -1,0 +1,123 @@
+//! What lies under one lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use super::Settings;
+use super::census::{Census, CensusEvent};
+use super::entry::Entry;
+use super::wake::Wakes;
+use crate::swarm::id::{SwarmId, SwarmKind};
+use crate::swarm::{self, Applied, Command, Rejection, Swarm};
+
+/// The swarms of one shard, and when each needs attention.
+#[derive(Debug)]
+pub struct Shard {
+    entries: BTreeMap<SwarmId, Box<Entry>>,
+    due: BTreeSet<(u64, SwarmId)>,
+    census: [Census; 2],
+    settings: Settings,
+}
+
+impl Shard {
+    pub(super) fn new(settings: Settings) -> Self {
+        let census = || Census::new(settings.event_log_revisions);
+        Self { entries: BTreeMap::new(), due: BTreeSet::new(), census: [census(), census()], settings }
+    }
+
+    /// Applies a command to one swarm and everything around it.
+    pub(super) fn apply(
+        &mut self,
+        id: SwarmId,
+        command: Command,
+        at: u64,
+        wakes: &mut Wakes,
+    ) -> Result<Applied, Rejection> {
+        let mut fresh = None;
+        let slot = match self.entries.get_mut(&id) {
+            Some(entry) => &mut entry.swarm,
+            None => &mut fresh,
+        };
+        let epoch = slot.as_deref().map(Swarm::epoch);
+        let mut applied = swarm::apply(slot, command, at)?;
+        let next = slot.as_deref().and_then(Swarm::next_expiry);
+        if applied.created {
+            self.install(id, fresh);
+        }
+        let Some(entry) = self.entries.get_mut(&id) else { return Ok(applied) };
+        let census = &mut self.census[id.kind as usize];
+        if applied.created {
+            census.append(CensusEvent::Created(id));
+        } else if Entry::concerns_census(&applied.events) {
+            census.append(CensusEvent::Changed(id));
+        }
+        entry.follow(&mut applied, wakes);
+        if entry.due != next {
+            if let Some(due) = entry.due {
+                self.due.remove(&(due, id));
+            }
+            self.due.extend(next.map(|due| (due, id)));
+            entry.due = next;
+        }
+        if applied.removed {
+            census.append(CensusEvent::Removed(id, epoch.expect("what is removed was there")));
+            // Watchers hold the bell; they find the swarm gone.
+            wakes.push(entry.news());
+            self.entries.remove(&id);
+        }
+        Ok(applied)
+    }
+
+    /// Puts a new swarm in its place. One that replaces an ended one gets a log
+    /// and a feed of its own; readers of the old ones have been told of its end.
+    fn install(&mut self, id: SwarmId, fresh: Option<Box<Swarm>>) {
+        let mut entry = Entry::new(self.settings);
+        let old = self.entries.remove(&id);
+        if let Some(due) = old.as_ref().and_then(|old| old.due) {
+            self.due.remove(&(due, id));
+        }
+        entry.swarm = fresh.or_else(|| old.and_then(|mut old| old.swarm.take()));
+        self.entries.insert(id, Box::new(entry));
+    }
+
+    pub(super) fn entry(&self, id: SwarmId) -> Option<&Entry> {
+        self.entries.get(&id).map(Box::as_ref)
+    }
+
+    pub(super) fn entry_mut(&mut self, id: SwarmId) -> Option<&mut Entry> {
+        self.entries.get_mut(&id).map(Box::as_mut)
+    }
+
+    /// The swarm, for those who hold the shard by its census.
+    pub(crate) fn swarm(&self, id: SwarmId) -> Option<&Swarm> {
+        self.entry(id).map(Entry::swarm)
+    }
+
+    /// Swarms of a kind by id, after `after`.
+    pub(crate) fn swarms(&self, kind: SwarmKind, after: Option<SwarmId>) -> impl Iterator<Item = (SwarmId, &Swarm)> {
+        let from = match after {
+            Some(id) => Bound::Excluded(id),
+            None => Bound::Included(SwarmId::first(kind)),
+        };
+        self.entries
+            .range((from, Bound::Unbounded))
+            .take_while(move |(id, _)| id.kind == kind)
+            .map(|(id, entry)| (*id, entry.swarm()))
+    }
+
+    pub(super) const fn census(&self, kind: SwarmKind) -> &Census {
+        &self.census[kind as usize]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn due(&self, now: u64) -> Vec<SwarmId> {
+        self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
+    }
+}

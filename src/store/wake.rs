@@ -1,0 +1,40 @@
+//! What is to happen once a shard is unlocked again.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::swarm::Applied;
+use crate::swarm::roster::Roster;
+
+/// Bells to ring and state to free after a shard is unlocked: done on drop.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    bells: Vec<Arc<Notify>>,
+    retired: Vec<Box<Roster>>,
+}
+
+impl Wakes {
+    /// Rings `bell` for everyone who waits for it.
+    pub fn push(&mut self, bell: Arc<Notify>) {
+        self.bells.push(bell);
+    }
+
+    /// Rings these bells too.
+    pub fn extend(&mut self, bells: impl IntoIterator<Item = Arc<Notify>>) {
+        self.bells.extend(bells);
+    }
+
+    /// Keeps what a command left behind until it can be freed without hurry.
+    pub(super) fn retire(&mut self, applied: Applied) {
+        self.retired.extend(applied.retired);
+    }
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        for bell in self.bells.drain(..) {
+            bell.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! A second opinion: what a watcher knows who has seen every event and nothing else.
+//!
+//! Two things the events do not tell, by design, and the model takes as given: who
+//! the broadcaster of a BROADCASTER_JOINED is beyond its node and session, and
+//! every placement after a TOPOLOGY_SWITCHED, which the watcher reads again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use starling::swarm::command::{CreateGroup, CreateLivestream};
+use starling::swarm::event::{EndReason, Grant, LeaveReason};
+use starling::swarm::interest::Channel;
+use starling::swarm::livestream::State;
+use starling::swarm::member::{MemberView, Role, ViewerMode};
+use starling::swarm::roster::Key;
+use starling::swarm::topology::Topology;
+use starling::swarm::{Applied, Epoch, Event, NodeId, SessionId, Swarm};
+
+/// What the events told of one member.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its current session.
+    pub session: SessionId,
+    /// The rest; `None` for a broadcaster that was no viewer in this session.
+    pub view: Option<(Key, MemberView)>,
+}
+
+/// A swarm as its events describe it.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The incarnation.
+    pub epoch: Epoch,
+    /// The last revision.
+    pub revision: u64,
+    /// Who is in.
+    pub members: BTreeMap<NodeId, Known>,
+    /// Livestreams: who has authority.
+    pub broadcaster: Option<NodeId>,
+    /// Livestreams: where it is in its life.
+    pub state: State,
+    /// Why it ended.
+    pub ended: Option<EndReason>,
+    /// The shape.
+    pub topology: Topology,
+    /// Livestreams: who may moderate.
+    pub moderators: BTreeSet<NodeId>,
+    /// Livestreams: who must be silent.
+    pub muted: BTreeSet<NodeId>,
+    /// Groups: who owns it.
+    pub owner: Option<NodeId>,
+    /// Groups: who shares its screen.
+    pub sharing: Option<NodeId>,
+    metadata: Box<[u8]>,
+    /// The table that the feed would enforce.
+    grants: BTreeMap<(NodeId, Channel), (u64, bool)>,
+    /// The highest term ever granted.
+    terms: BTreeMap<(NodeId, Channel), u64>,
+    /// Every session that ever began.
+    begun: BTreeSet<SessionId>,
+    peak: u64,
+    joins: u64,
+    leaves: [u64; 5],
+}
+
+impl Model {
+    /// A livestream that was just made.
+    pub fn of_livestream(create: &CreateLivestream) -> Self {
+        Self { broadcaster: Some(create.broadcaster), ..Self::new(create.epoch, &create.metadata, Topology::Star) }
+    }
+
+    /// A group that was just made.
+    pub fn of_group(create: &CreateGroup) -> Self {
+        Self { owner: create.owner, ..Self::new(create.epoch, &create.metadata, Topology::Mesh) }
+    }
+
+    fn new(epoch: Epoch, metadata: &[u8], topology: Topology) -> Self {
+        Self {
+            epoch,
+            revision: 0,
+            members: BTreeMap::new(),
+            broadcaster: None,
+            state: State::Initializing,
+            ended: None,
+            topology,
+            moderators: BTreeSet::new(),
+            muted: BTreeSet::new(),
+            owner: None,
+            sharing: None,
+            metadata: metadata.into(),
+            grants: BTreeMap::new(),
+            terms: BTreeMap::new(),
+            begun: BTreeSet::new(),
+            peak: 0,
+            joins: 0,
+            leaves: [0; 5],
+        }
+    }
+
+    /// Members without the broadcaster.
+    pub fn viewers(&self) -> usize {
+        self.members.len() - usize::from(self.broadcaster.is_some_and(|node| self.members.contains_key(&node)))
+    }
+
+    /// The current session of a node.
+    pub fn session(&self, node: NodeId) -> Option<SessionId> {
+        self.members.get(&node).map(|known| known.session)
+    }
+
+    /// What a node is, as far as the events tell.
+    pub fn role(&self, node: NodeId) -> Option<Role> {
+        self.members.get(&node)?.view.as_ref().map(|(_, view)| view.role)
+    }
+
+    /// Takes the changes of one command in. `after` is asked for placements after
+    /// a switch of shape, and for nothing else. Answers with the nodes concerned.
+    pub fn fold(&mut self, applied: &Applied, after: Option<&Swarm>) -> BTreeSet<NodeId> {
+        let visible = u64::from(!applied.events.is_empty());
+        assert_eq!(applied.revision, self.revision + visible, "one revision per visible command");
+        self.revision = applied.revision;
+        self.take_grants(&applied.grants);
+        let mut concerned = BTreeSet::new();
+        let mut closed = Vec::new();
+        if !applied.events.iter().any(|event| matches!(event, Event::Transferred { .. })) {
+            // With two nodes changing roles, what was one's place may be named after
+            // the other and read as before.
+            self.assert_moved(&applied.events);
+        }
+        for event in &applied.events {
+            self.take(event, applied.revision, after, &mut concerned, &mut closed);
+        }
+        closed.iter().for_each(|(_, reason)| self.leaves[*reason as usize] += 1);
+        self.compare_ended(applied, closed);
+        self.peak = self.peak.max(self.members.len() as u64);
+        concerned
+    }
+
+    fn take(
+        &mut self,
+        event: &Event,
+        revision: u64,
+        after: Option<&Swarm>,
+        concerned: &mut BTreeSet<NodeId>,
+        closed: &mut Vec<(SessionId, LeaveReason)>,
+    ) {
+        match event {
+            Event::Joined { key, member } => {
+                concerned.insert(member.node);
+                assert_ne!(Some(member.node), self.broadcaster);
+                self.begin(member.node, member.session, Some((*key, (**member).clone())));
+            }
+            Event::BroadcasterJoined { node, session } => {
+                assert_eq!(Some(*node), self.broadcaster);
+                self.begin(*node, *session, None);
+            }
+            Event::Left { key, node, session, reason } => {
+                concerned.insert(*node);
+                assert_ne!(Some(*node), self.broadcaster);
+                let known = self.close(*node, *session, *reason, closed);
+                assert_eq!(known.view.map(|(key, _)| key), Some(*key), "a member leaves the slot that it took");
+            }
+            Event::BroadcasterLost { node, session, reason } => {
+                assert_eq!(Some(*node), self.broadcaster);
+                self.close(*node, *session, *reason, closed);
+            }
+            Event::StateChanged { state, reason } => {
+                assert_eq!(reason.is_some(), *state == State::Ended);
+                self.state = *state;
+                if let Some(reason) = reason {
+                    self.finish(*reason, closed);
+                    self.topology = Topology::Star;
+                }
+            }
+            Event::GroupEnded { reason } => self.finish(*reason, closed),
+            Event::MetadataChanged { metadata } => {
+                assert_ne!(self.metadata, *metadata, "a change changes something");
+                self.metadata = metadata.clone();
+            }
+            Event::Transferred { from, to, to_key, viewer } => {
+                concerned.extend([*from, *to]);
+                self.transfer(*from, *to, *to_key, viewer.as_ref());
+            }
+            Event::ModeratorChanged { node, moderator } => {
+                concerned.insert(*node);
+                let changed = if *moderator { self.moderators.insert(*node) } else { self.moderators.remove(node) };
+                assert!(changed, "a change changes something");
+                self.edit(*node, |view| view.moderator = *moderator);
+            }
+            Event::MuteChanged { node, muted } => {
+                concerned.insert(*node);
+                let changed = if *muted { self.muted.insert(*node) } else { self.muted.remove(node) };
+                assert!(changed, "a change changes something");
+                self.edit(*node, |view| view.muted = *muted);
+            }
+            Event::TopologySwitched { topology } => {
+                assert_ne!(self.topology, *topology, "a switch switches");
+                self.topology = *topology;
+                for known in self.members.values_mut() {
+                    if let Some((key, view)) = &mut known.view {
+                        view.placement = after.and_then(|swarm| swarm.view(*key)).and_then(|now| now.placement);
+                    }
+                }
+            }
+            Event::AuthorityGranted { node, channels } => {
+                assert!(!channels.is_empty(), "a grant is about something");
+                for channel in channels.iter() {
+                    let term = self.grants.get(&(*node, channel)).map(|(term, _)| *term);
+                    assert_eq!(term, Some(revision), "a term is the revision that granted it");
+                }
+            }
+            Event::InterestChanged { key, node, interests } => {
+                concerned.insert(*node);
+                self.edit_at(*key, *node, |view| {
+                    assert_ne!(view.interests, *interests, "a change changes something");
+                    view.interests = interests.clone();
+                });
+            }
+            Event::PlacementChanged { key, node, placement } => {
+                concerned.insert(*node);
+                self.edit_at(*key, *node, |view| view.placement = Some(*placement));
+            }
+            Event::MemberUpdated { key, node, metadata } => {
+                concerned.insert(*node);
+                self.edit_at(*key, *node, |view| view.metadata = metadata.clone());
+            }
+            Event::OwnerChanged { owner } => {
+                assert!(self.owner != *owner || revision == 1, "a change changes something");
+                self.owner = *owner;
+            }
+            Event::MediaChanged { key, node, media } => {
+                concerned.insert(*node);
+                self.edit_at(*key, *node, |view| view.role = Role::Participant(*media));
+            }
+            Event::ShareStarted { node } => {
+                concerned.insert(*node);
+                assert_eq!(self.sharing.replace(*node), None, "one screen at a time");
+                self.edit(*node, |view| view.sharing = true);
+            }
+            Event::ShareStopped { node } => {
+                concerned.insert(*node);
+                assert_eq!(self.sharing.take(), Some(*node), "only a shared screen is taken down");
+                self.edit(*node, |view| view.sharing = false);
+            }
+        }
+    }
+
+    /// Whoever is said to stand elsewhere does.
+    fn assert_moved(&self, events: &[Event]) {
+        for event in events {
+            if let Event::PlacementChanged { node, placement, .. } = event {
+                let known = self.members.get(node).and_then(|known| known.view.as_ref());
+                let before = known.and_then(|(_, view)| view.placement);
+                assert_ne!(before, Some(*placement), "a change changes something");
+            }
+        }
+    }
+
+    fn begin(&mut self, node: NodeId, session: SessionId, view: Option<(Key, MemberView)>) {
+        assert!(self.begun.insert(session), "{session:?} begins once");
+        assert!(self.members.insert(node, Known { session, view }).is_none(), "{node:?} has one session at a time");
+        self.joins += 1;
+    }
+
+    fn close(
+        &mut self,
+        node: NodeId,
+        session: SessionId,
+        reason: LeaveReason,
+        closed: &mut Vec<(SessionId, LeaveReason)>,
+    ) -> Known {
+        let known = self.members.remove(&node).expect("only a session that began can end");
+        assert_eq!(known.session, session, "a leave names the session of its join");
+        closed.push((session, reason));
+        known
+    }
+
+    fn finish(&mut self, reason: EndReason, closed: &mut Vec<(SessionId, LeaveReason)>) {
+        assert_eq!(self.ended.replace(reason), None, "a swarm ends once");
+        closed.extend(std::mem::take(&mut self.members).values().map(|known| (known.session, LeaveReason::Ended)));
+        self.sharing = None;
+    }
+
+    fn transfer(&mut self, from: NodeId, to: NodeId, to_key: Key, viewer: Option<&(Key, Box<MemberView>)>) {
+        assert_eq!(self.broadcaster.replace(to), Some(from));
+        let known = self.members.get_mut(&to).expect("authority goes to a member");
+        let (key, view) = known.view.as_mut().expect("authority goes to a viewer");
+        let Role::Viewer { mode: ViewerMode::Active, can_relay } = view.role else {
+            panic!("authority goes to an active viewer")
+        };
+        assert_eq!(*key, to_key);
+        view.role = Role::Broadcaster { can_relay };
+        view.placement = None;
+        view.moderator = true;
+        assert_eq!(viewer.is_some(), self.members.contains_key(&from), "a session outlives its role");
+        if let Some((key, view)) = viewer {
+            let known = self.members.get_mut(&from).expect("just looked at");
+            assert_eq!(known.session, view.session, "a transfer ends no session");
+            known.view = Some((*key, (**view).clone()));
+        }
+    }
+
+    /// Changes what is known of a node, if it is in and known.
+    fn edit(&mut self, node: NodeId, change: impl FnOnce(&mut MemberView)) {
+        if let Some((_, view)) = self.members.get_mut(&node).and_then(|known| known.view.as_mut()) {
+            change(view);
+        }
+    }
+
+    /// The same for an event that names a member by its slot; it changes something.
+    fn edit_at(&mut self, key: Key, node: NodeId, change: impl FnOnce(&mut MemberView)) {
+        let known = self.members.get_mut(&node).expect("an event about a member");
+        if let Some((slot, view)) = &mut known.view {
+            assert_eq!(*slot, key);
+            change(view);
+        }
+    }
+
+    fn take_grants(&mut self, grants: &[Grant]) {
+        for grant in grants {
+            let right = (grant.source, grant.channel);
+            if grant.term == 0 {
+                self.grants.remove(&right);
+                continue;
+            }
+            let before = self.grants.insert(right, (grant.term, grant.enabled)).map(|(term, _)| term);
+            let highest = self.terms.insert(right, grant.term).unwrap_or(0);
+            assert!(before == Some(grant.term) || grant.term > highest, "a new term is higher than all before");
+        }
+    }
+
+    /// `Applied::ended` names the sessions that the events ended. Those that ended
+    /// because the swarm did may be left to `retired`.
+    fn compare_ended(&self, applied: &Applied, mut closed: Vec<(SessionId, LeaveReason)>) {
+        assert_eq!(applied.over, applied.events.iter().any(ends));
+        let mut told = applied.ended.clone();
+        if let Some(retired) = &applied.retired {
+            assert!(applied.over);
+            let listed: BTreeSet<SessionId> = told.iter().map(|(session, _)| *session).collect();
+            let left = retired.iter().map(|(_, member)| (member.session, LeaveReason::Ended));
+            told.extend(left.filter(|(session, _)| !listed.contains(session)));
+        }
+        closed.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, closed, "what is said to have ended has ended");
+    }
+
+    /// Compares everything with the swarm. O(n).
+    pub fn compare(&self, swarm: &Swarm) {
+        self.compare_swarm(swarm);
+        let seated: BTreeSet<NodeId> = swarm.roster().iter().map(|(_, member)| member.node).collect();
+        assert!(seated.iter().eq(self.members.keys()), "the roster has the members that the events tell of");
+        self.members.keys().for_each(|node| self.compare_member(swarm, *node));
+    }
+
+    /// Compares what is not about single members. O(1) but for grants, mutes and
+    /// moderators.
+    pub fn compare_swarm(&self, swarm: &Swarm) {
+        assert_eq!(swarm.epoch(), self.epoch);
+        assert_eq!(swarm.revision(), self.revision);
+        assert_eq!(swarm.roster().len(), self.members.len());
+        assert_eq!(swarm.is_over(), self.ended.is_some());
+        let grants = swarm.grants().into_iter().map(|g| ((g.source, g.channel), (g.term, g.enabled))).collect();
+        assert_eq!(self.grants, grants, "folding the grants gives the table");
+        let (stats, ended) = match swarm {
+            Swarm::Livestream(livestream) => {
+                assert_eq!(livestream.state(), self.state);
+                assert_eq!(Some(livestream.broadcaster()), self.broadcaster);
+                assert_eq!(livestream.broadcaster_session(), self.broadcaster.and_then(|node| self.session(node)));
+                assert_eq!(livestream.topology(), self.topology);
+                assert_eq!(livestream.viewer_count(), self.viewers());
+                assert_eq!(*livestream.moderators(), self.moderators);
+                assert_eq!(*livestream.muted(), self.muted);
+                assert_eq!(*livestream.metadata(), *self.metadata);
+                (livestream.stats(), livestream.ended())
+            }
+            Swarm::Group(group) => {
+                assert_eq!(group.owner(), self.owner);
+                assert_eq!(group.sharing(), self.sharing);
+                assert_eq!(*group.metadata(), *self.metadata);
+                (group.stats(), group.ended())
+            }
+        };
+        assert_eq!(ended.map(|(_, reason)| reason), self.ended);
+        assert_eq!((stats.joins, stats.leaves, stats.peak), (self.joins, self.leaves, self.peak));
+    }
+
+    /// Compares one node, member or not.
+    pub fn compare_member(&self, swarm: &Swarm, node: NodeId) {
+        let key = swarm.roster().key(node);
+        let Some(known) = self.members.get(&node) else { return assert_eq!(key, None, "{node:?} has left") };
+        let key = key.expect("a member has a slot");
+        let now = swarm.view(key).expect("a slot has a member");
+        assert_eq!(now.session, known.session);
+        if let Some((slot, view)) = &known.view {
+            assert_eq!(*slot, key);
+            // Whether it is attached is no event: it raises no revision.
+            let now = MemberView { attached: view.attached, ..now };
+            assert_eq!(now, *view, "folding the events gives the member");
+        }
+    }
+}
+
+fn ends(event: &Event) -> bool {
+    matches!(event, Event::StateChanged { state: State::Ended, .. } | Event::GroupEnded { .. })
+}

@@ -1,0 +1,81 @@
+//! Everything that was submitted, to be submitted again elsewhere.
+
+use starling::swarm::{Applied, Command, Rejection, SessionId, Swarm, apply};
+
+/// Where a swarm lives.
+pub type Slot = Option<Box<Swarm>>;
+
+/// The way of a command to a replica. Nothing happens to it in one process.
+pub fn through(command: Command) -> Command {
+    command
+}
+
+/// What a submission came to, as far as the caller can tell replicas apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome(Result<(u64, Option<SessionId>, usize), Rejection>);
+
+impl From<&Result<Applied, Rejection>> for Outcome {
+    fn from(result: &Result<Applied, Rejection>) -> Self {
+        let summary = result.as_ref().map(|applied| (applied.revision, applied.session, applied.events.len()));
+        Self(summary.map_err(Rejection::clone))
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    command: Command,
+    at: u64,
+    outcome: Outcome,
+}
+
+/// The log of a run, with a clone of the swarm taken on the way.
+#[derive(Debug, Default)]
+pub struct Log {
+    entries: Vec<Entry>,
+    clone: Option<(usize, Slot)>,
+}
+
+impl Log {
+    /// Notes a command and what it came to.
+    pub fn push(&mut self, command: Command, at: u64, outcome: Outcome) {
+        self.entries.push(Entry { command, at, outcome });
+    }
+
+    /// Number of commands so far.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The last command, for whoever looks at a failure.
+    pub fn last(&self) -> Option<&Command> {
+        self.entries.last().map(|entry| &entry.command)
+    }
+
+    /// Keeps a clone of the swarm as it is now.
+    pub fn fork(&mut self, slot: &Slot) {
+        self.clone = Some((self.entries.len(), slot.clone()));
+    }
+
+    /// Submits all to a fresh slot, and what followed the clone to the clone. Both
+    /// end as the original did, and every command comes to the same.
+    pub fn check(self, original: &Slot) {
+        let wanted = digest(original);
+        assert_eq!(replay(None, &self.entries), wanted, "a replica that applied everything is the same");
+        if let Some((from, slot)) = self.clone {
+            assert_eq!(replay(slot, &self.entries[from..]), wanted, "a clone that applied the rest is the same");
+        }
+    }
+}
+
+fn replay(mut slot: Slot, entries: &[Entry]) -> Option<u64> {
+    for entry in entries {
+        let result = apply(&mut slot, through(entry.command.clone()), entry.at);
+        assert_eq!(Outcome::from(&result), entry.outcome);
+    }
+    digest(&slot)
+}
+
+/// The digest of what is there.
+pub fn digest(slot: &Slot) -> Option<u64> {
+    slot.as_deref().map(Swarm::digest)
+}

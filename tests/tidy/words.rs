@@ -1,0 +1,152 @@
+//! Words that have no place, each with what to write instead.
+
+use crate::assert_none;
+use crate::lexer::matches;
+use crate::tree::{SourceFile, all_rust, crate_files, read};
+
+/// Where a ban holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Everywhere,
+    /// `tests/`, `benches/`, and what `src/` has under `#[cfg(test)]`.
+    Tests,
+    /// The layers of [`CLOCKLESS`], their tests excepted.
+    Clockless,
+    /// The core, its tests excepted.
+    Core,
+}
+
+/// Layers that are told the time.
+const CLOCKLESS: &[&str] = &["swarm", "feed", "store"];
+
+/// Tokens, where they have no place, and what to do instead.
+#[rustfmt::skip]
+const BANS: &[(&str, Place, &str)] = &[
+    ("todo !",            Place::Everywhere, "finish it, or return an error that says what is missing"),
+    ("unimplemented !",   Place::Everywhere, "finish it, or return an error that says what is missing"),
+    ("dbg !",             Place::Everywhere, "remove it, or use tracing"),
+    ("# [ ignore",        Place::Everywhere, "repair the test, or delete it: nobody runs it"),
+    ("fn test_*",         Place::Tests,      "call the test by the sentence that it proves"),
+    ("sleep (",           Place::Tests,      "wait for the event itself, or pause tokio's clock and advance it"),
+    ("sleep_until (",     Place::Tests,      "wait for the event itself, or pause tokio's clock and advance it"),
+    ("SystemTime :: now", Place::Clockless,  "take the time as an argument"),
+    ("Instant :: now",    Place::Clockless,  "take the time as an argument"),
+    ("SystemTime",        Place::Core,       "the core knows u64 milliseconds, handed in as `at`"),
+    ("Instant",           Place::Core,       "the core knows u64 milliseconds, handed in as `at`"),
+    ("async",             Place::Core,       "the core waits for nothing: return what is to be done"),
+    ("await",             Place::Core,       "the core waits for nothing: return what is to be done"),
+    ("Arc",               Place::Core,       "commands and swarms are plain data: share them further out"),
+    ("Mutex",             Place::Core,       "commands and swarms are plain data: lock them further out"),
+    ("mpsc",              Place::Core,       "return the changes: the caller sends them"),
+];
+
+/// A file that may say a banned word: path, tokens as in [`BANS`], reason. One that is no longer
+/// needed fails.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+
+/// What a file says that has no place in it, as (line, tokens, what to do instead).
+fn banned(file: &SourceFile) -> Vec<(usize, &'static str, &'static str)> {
+    let in_src = file.path.starts_with("src/");
+    let outside = !in_src && file.path != "build.rs";
+    let layer = if in_src { file.layer() } else { "" };
+    let mut found = Vec::new();
+    for (at, token) in file.tokens.iter().enumerate() {
+        for &(words, place, instead) in BANS {
+            let here = match place {
+                Place::Everywhere => true,
+                Place::Tests => outside || token.test,
+                Place::Clockless => !token.test && CLOCKLESS.contains(&layer),
+                Place::Core => !token.test && layer == "swarm",
+            };
+            let said = match words.split_once("fn ").and_then(|(_, name)| name.strip_suffix('*')) {
+                Some(prefix) => {
+                    token.text == "fn" && file.tokens.get(at + 1).is_some_and(|name| name.text.starts_with(prefix))
+                }
+                None => matches(&file.tokens, at, words),
+            };
+            if here && said {
+                found.push((token.line, words, instead));
+            }
+        }
+    }
+    found
+}
+
+/// Tokens as one writes them.
+fn spelled(words: &str) -> String {
+    words.replace(" :: ", "::").replace(" !", "!").replace(" (", "(").replace("# [ ", "#[")
+}
+
+fn all_files() -> Vec<SourceFile> {
+    let (mut all, _) = crate_files();
+    let elsewhere = all_rust().into_iter().filter(|path| !path.starts_with("src/"));
+    all.extend(elsewhere.map(|path| SourceFile::new(&path, &[], &read(&path))));
+    all
+}
+
+fn is_excepted(path: &str, words: &str) -> bool {
+    EXCEPTIONS.iter().any(|&(file, excepted, _)| file == path && excepted == words)
+}
+
+#[test]
+fn no_banned_word_is_said_without_an_exception() {
+    let mut problems = Vec::new();
+    for file in all_files() {
+        for (line, words, instead) in banned(&file) {
+            if !is_excepted(&file.path, words) {
+                let word = spelled(words);
+                problems.push(format!("{}:{line}: `{word}`: {instead}", file.path));
+            }
+        }
+    }
+    assert_none(&problems);
+}
+
+#[test]
+fn every_exception_is_needed_and_has_a_reason() {
+    let files = all_files();
+    let problems: Vec<String> = EXCEPTIONS
+        .iter()
+        .filter(|(path, words, reason)| {
+            let needed =
+                files.iter().any(|file| file.path == *path && banned(file).iter().any(|said| said.1 == *words));
+            !needed || reason.is_empty()
+        })
+        .map(|(path, words, _)| format!("EXCEPTIONS: {path}, `{words}`: remove it, or give its reason"))
+        .collect();
+    assert_none(&problems);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(path: &str, module: &str, text: &str) -> Vec<&'static str> {
+        let module = [module.to_owned()];
+        banned(&SourceFile::new(path, &module, text)).into_iter().map(|(_, words, _)| words).collect()
+    }
+
+    #[test]
+    fn every_ban_finds_its_words() {
+        let core = "todo!(); unimplemented!{} dbg! (x); #[ignore = \"\"] SystemTime::now(); std::time::Instant::now; \
+                    async fn f() { x.await } Arc<Mutex<mpsc::A>>";
+        let tests = "fn test_this() { thread::sleep(x); tokio::time::sleep_until(y).await; }";
+        let mut found = said("src/swarm.rs", "swarm", core);
+        found.extend(said("tests/it/join.rs", "", tests));
+        for (words, ..) in BANS {
+            assert!(found.contains(words), "{words} was not found among {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_ban_holds_in_its_place_only() {
+        assert_eq!(said("src/app.rs", "app", "Instant::now(); sleep(x); fn test_x() {} async {}"), [""; 0]);
+        assert_eq!(said("tests/it/join.rs", "", "Instant::now(); x.await"), [""; 0]);
+        assert_eq!(said("src/feed/ring.rs", "feed", "Instant::now(); f(Instant)"), ["Instant :: now"]);
+        assert_eq!(
+            said("src/swarm.rs", "swarm", "#[cfg(test)] mod tests { fn a() { Instant::now(); sleep(x) } }"),
+            ["sleep ("]
+        );
+        assert_eq!(said("tests/it/join.rs", "", "// sleep(x)\n\"todo!()\"; fn tests() {} my_sleep()"), [""; 0]);
+    }
+}
