@@ -12,7 +12,7 @@ use crate::swarm::{self, Applied, Command, Rejection, Swarm};
 
 /// The swarms of one shard, and when each needs attention.
 #[derive(Debug)]
-pub struct Shard {
+pub(crate) struct Shard {
     entries: BTreeMap<SwarmId, Box<Entry>>,
     due: BTreeSet<(u64, SwarmId)>,
     census: [Census; 2],

@@ -173,8 +173,12 @@ impl Interests {
         let expires_at = ttl_ms.map(|ttl| now + u64::from(ttl));
         match (source, expires_at) {
             (None, None) => self.standing[channel.index()] = level,
-            (Some(_), None) if self.level(None, channel) == level => {}
-            _ => self.overrides.get_or_insert_default().push(InterestOverride { source, channel, level, expires_at }),
+            (Some(_), None) if self.standing[channel.index()] == level && !self.has_general_override(channel) => {}
+            _ if self.overrides().len() >= MAX_OVERRIDES => {}
+            _ => {
+                let new = InterestOverride { source, channel, level, expires_at };
+                self.overrides.get_or_insert_default().push(new);
+            }
         }
         *self != before
     }
@@ -191,8 +195,10 @@ impl Interests {
 
     /// True when `changes` cannot pass [`MAX_OVERRIDES`].
     pub fn has_room_for(&self, changes: &[InterestChange]) -> bool {
-        self.overrides().len() + changes.iter().filter(|c| c.source.is_some() || c.ttl_ms.is_some()).count()
-            <= MAX_OVERRIDES
+        let known =
+            |c: &InterestChange| self.overrides().iter().any(|o| o.source == c.source && o.channel == c.channel);
+        let new = changes.iter().filter(|c| (c.source.is_some() || c.ttl_ms.is_some()) && !known(c));
+        self.overrides().len() + new.count() <= MAX_OVERRIDES
     }
 
     /// When the next override falls away.
@@ -210,6 +216,11 @@ impl Interests {
         self.retain(|o| o.source != Some(source))
     }
 
+    /// True when an override is about every source of `channel`.
+    fn has_general_override(&self, channel: Channel) -> bool {
+        self.overrides().iter().any(|o| o.channel == channel && o.source.is_none())
+    }
+
     fn retain(&mut self, keep: impl FnMut(&InterestOverride) -> bool) -> bool {
         let Some(overrides) = &mut self.overrides else { return false };
         let before = overrides.len();
@@ -221,3 +232,6 @@ impl Interests {
         changed
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //! statistics add up. Revisions go up by one with each command that changes
 //! anything visible.
 
+mod lifecycle;
 mod membership;
 mod moderation;
 mod placement;
@@ -15,7 +16,7 @@ use std::fmt;
 
 use super::command::{By, Command, CreateLivestream};
 use super::error::Rejection;
-use super::event::{Applied, EndReason, Event, Grant, LeaveReason};
+use super::event::{Applied, EndReason, Event, Grant};
 use super::id::{Epoch, NodeId, SessionId};
 use super::interest::Channel;
 use super::member::{Lease, Member, MemberView, Role};
@@ -279,67 +280,6 @@ impl Livestream {
         }
         applied.revision = self.revision;
         applied
-    }
-
-    fn go(&mut self, by: &By, to: State, from: &[State], change: &mut Change) -> Result<(), Rejection> {
-        self.as_broadcaster(by)?;
-        // Repeating a call is fine; so is Start or Resume of what is on air.
-        if self.state == to {
-            return Ok(());
-        }
-        if !from.contains(&self.state) {
-            return Err(Rejection::WrongState(self.state));
-        }
-        self.set_state(to, None, change);
-        Ok(())
-    }
-
-    fn set_state(&mut self, state: State, reason: Option<EndReason>, change: &mut Change) {
-        self.state = state;
-        self.stats.set_active(state == State::Active, self.now);
-        if state == State::Active {
-            self.started_at.get_or_insert(self.now);
-        }
-        change.event(Event::StateChanged { state, reason });
-        change.applied.grants.extend(self.grants());
-    }
-
-    fn end(&mut self, by: By) -> Result<Applied, Rejection> {
-        if self.state == State::Ended && by.node == self.broadcaster {
-            return Ok(self.unchanged());
-        }
-        self.acting(by, Method::End, |livestream, by, change| {
-            livestream.as_broadcaster(by)?;
-            livestream.finish(EndReason::Requested, change);
-            Ok(())
-        })
-    }
-
-    /// Ends the livestream and every session in it.
-    fn finish(&mut self, reason: EndReason, change: &mut Change) {
-        self.terms = [0; 5];
-        change.applied.grants.extend(Channel::ALL.map(|channel| self.grant(channel)));
-        self.set_state(State::Ended, Some(reason), change);
-        self.ended = Some((self.now, reason));
-        self.absent_since.get_or_insert(self.now);
-        let roster = std::mem::take(&mut self.roster);
-        for (_, member) in roster.iter() {
-            self.stats.left(LeaveReason::Ended, member.levels());
-        }
-        self.tree = RelayTree::new(self.config.tree_fanout);
-        self.topology = Topology::Star;
-        change.applied.over = true;
-        change.applied.touched.all = true;
-        change.applied.retired = Some(Box::new(roster));
-    }
-
-    fn update(&mut self, by: &By, metadata: Box<[u8]>, change: &mut Change) -> Result<(), Rejection> {
-        self.as_broadcaster(by)?;
-        if self.metadata != metadata {
-            self.metadata = metadata.clone();
-            change.event(Event::MetadataChanged { metadata });
-        }
-        Ok(())
     }
 
     /// When something falls due next, in milliseconds since the Unix epoch.

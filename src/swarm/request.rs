@@ -77,3 +77,87 @@ impl Requests {
         self.0.push_back(Remembered { at: now, node, method, id, revision });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000;
+
+    fn node(number: u64) -> NodeId {
+        NodeId::new(number).unwrap()
+    }
+
+    fn request(number: u64, fingerprint: u64) -> RequestId {
+        RequestId { name: format!("request {number}").into(), fingerprint }
+    }
+
+    fn by(number: u64, request: RequestId) -> By {
+        By { node: node(number), session: None, request: Some(request) }
+    }
+
+    #[test]
+    fn a_repeat_is_told_the_revision_of_the_original() {
+        let mut requests = Requests::default();
+        requests.remember(node(1), Method::Mute, request(1, 9), 42, 0);
+        assert_eq!(requests.recall(&by(1, request(1, 9)), Method::Mute, SECOND), Ok(Some(42)));
+        assert_eq!(requests.recall(&by(1, request(2, 9)), Method::Mute, SECOND), Ok(None));
+    }
+
+    #[test]
+    fn a_request_without_a_name_is_never_a_repeat() {
+        let mut requests = Requests::default();
+        requests.remember(node(1), Method::Mute, request(1, 9), 42, 0);
+        let nameless = By { node: node(1), session: None, request: None };
+        assert_eq!(requests.recall(&nameless, Method::Mute, 0), Ok(None));
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_node_and_one_method() {
+        let mut requests = Requests::default();
+        requests.remember(node(1), Method::Mute, request(1, 9), 42, 0);
+        assert_eq!(requests.recall(&by(2, request(1, 9)), Method::Mute, 0), Ok(None));
+        assert_eq!(requests.recall(&by(1, request(1, 9)), Method::Unmute, 0), Ok(None));
+    }
+
+    #[test]
+    fn another_request_under_the_same_name_is_refused() {
+        let mut requests = Requests::default();
+        requests.remember(node(1), Method::Mute, request(1, 9), 42, 0);
+        let other = requests.recall(&by(1, request(1, 8)), Method::Mute, 0);
+        assert_eq!(other, Err(Rejection::RequestReused));
+    }
+
+    #[test]
+    fn a_request_is_remembered_for_five_minutes() {
+        let mut requests = Requests::default();
+        requests.remember(node(1), Method::Start, request(1, 9), 42, 0);
+        let repeat = by(1, request(1, 9));
+        assert_eq!(requests.recall(&repeat, Method::Start, 300 * SECOND), Ok(Some(42)));
+        assert_eq!(requests.recall(&repeat, Method::Start, 300 * SECOND + 1), Ok(None));
+        // Then the name is free again.
+        requests.remember(node(1), Method::Start, request(1, 8), 43, 301 * SECOND);
+        assert_eq!(requests.recall(&by(1, request(1, 8)), Method::Start, 301 * SECOND), Ok(Some(43)));
+    }
+
+    #[test]
+    fn the_last_256_requests_are_remembered_and_no_more() {
+        let mut requests = Requests::default();
+        for number in 0..1_000 {
+            requests.remember(node(1), Method::Start, request(number, 9), number, number);
+            assert!(requests.0.len() <= CAPACITY);
+        }
+        let recall = |number| requests.recall(&by(1, request(number, 9)), Method::Start, 1_000);
+        assert_eq!(recall(1_000 - 257), Ok(None));
+        assert_eq!(recall(1_000 - 256), Ok(Some(1_000 - 256)));
+        assert_eq!(recall(999), Ok(Some(999)));
+    }
+
+    #[test]
+    fn what_is_forgotten_takes_no_room() {
+        let mut requests = Requests::default();
+        (0..100).for_each(|number| requests.remember(node(1), Method::Start, request(number, 9), number, 0));
+        requests.remember(node(1), Method::Start, request(100, 9), 100, 301 * SECOND);
+        assert_eq!(requests.0.len(), 1);
+    }
+}

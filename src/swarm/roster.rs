@@ -14,7 +14,7 @@ use super::command::{By, Join};
 use super::error::Rejection;
 use super::event::Applied;
 use super::id::{NodeId, PodId, SessionId};
-use super::interest::MAX_OVERRIDES;
+use super::interest::{Interests, MAX_OVERRIDES};
 use super::member::{Lease, Member};
 
 /// A member's slot in the roster; reused after it left.
@@ -184,8 +184,9 @@ impl Roster {
     }
 
     pub(super) fn has_room_for_interests(&self, join: &Join) -> Result<(), Rejection> {
-        let known = self.find(join.node).map_or(0, |member| member.interests.overrides().len());
-        if known + join.interests.len() > MAX_OVERRIDES {
+        let none = Interests::default();
+        let interests = self.find(join.node).map_or(&none, |member| &member.interests);
+        if !interests.has_room_for(&join.interests) {
             return Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES as u32 });
         }
         Ok(())
@@ -255,3 +256,6 @@ impl Hash for Roster {
         self.timers.hash(state);
     }
 }
+
+#[cfg(test)]
+mod tests;

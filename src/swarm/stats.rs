@@ -145,3 +145,67 @@ fn record(registers: &mut [u8], node: NodeId) {
     let rank = (hash << REGISTER_BITS).leading_zeros().min(64 - REGISTER_BITS) + 1;
     registers[register] = registers[register].max(u8::try_from(rank).expect("a rank is at most 53"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count_of(nodes: impl Iterator<Item = u64>) -> Unique {
+        let mut unique = Unique::default();
+        nodes.filter_map(NodeId::new).for_each(|node| unique.insert(node));
+        unique
+    }
+
+    #[test]
+    fn up_to_1024_nodes_are_counted_exactly_however_often_they_come() {
+        let unique = count_of((1..=1024).chain(1..=1024).chain(500..900));
+        assert_eq!((unique.count(), unique.is_estimate()), (1024, false));
+    }
+
+    #[test]
+    fn beyond_1024_nodes_the_count_is_an_estimate_and_says_so() {
+        let unique = count_of(1..=1025);
+        assert!(unique.is_estimate());
+        assert!(unique.count().abs_diff(1025) <= 1025 / 20, "{}", unique.count());
+    }
+
+    #[test]
+    fn the_estimate_is_within_5_percent_from_ten_thousand_to_a_million_nodes() {
+        for total in [10_000_u64, 30_000, 100_000, 300_000, 1_000_000] {
+            // In a row, far apart, and as hashes would lie.
+            let rows: [fn(u64) -> u64; 3] = [|n| n, |n| n << 32, splitmix64];
+            for (way, row) in rows.into_iter().enumerate() {
+                let estimate = count_of((1..=total).map(row)).count();
+                let error = estimate.abs_diff(total) as f64 / total as f64;
+                assert!(error < 0.05, "{total} nodes, way {way}: {estimate}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_comes_again_does_not_change_the_estimate() {
+        let once = count_of(1..=20_000);
+        let thrice = count_of((1..=20_000).chain(1..=20_000).chain((1..=20_000).rev()));
+        assert_eq!(once.count(), thrice.count());
+    }
+
+    #[test]
+    fn the_estimate_does_not_depend_on_the_order_of_arrival() {
+        let there = count_of(1..=5_000);
+        let back = count_of((1..=5_000).rev());
+        assert_eq!(there.count(), back.count());
+    }
+
+    #[test]
+    fn time_on_air_is_the_sum_of_its_stretches() {
+        let mut stats = Stats::default();
+        stats.set_active(true, 1_000);
+        stats.set_active(true, 1_500);
+        assert_eq!(stats.active_time(3_000), 2_000);
+        stats.set_active(false, 4_000);
+        stats.set_active(false, 5_000);
+        assert_eq!(stats.active_time(9_000), 3_000);
+        stats.set_active(true, 10_000);
+        assert_eq!(stats.active_time(10_250), 3_250);
+    }
+}
