@@ -43,10 +43,14 @@ fn relay_tree(c: &mut Criterion) {
                 draw += 1;
                 let number = (splitmix64(draw) % size as u64) as usize;
                 let key = Key::from_index(number);
-                black_box(tree.disturbed_by_remove(key));
+                let mut moved = 0;
+                let before = tree.before_remove(key);
                 tree.remove(key);
-                black_box(tree.disturbed_by_insert(relays(number)));
+                tree.moved_since(&before, |_, _, _| moved += 1);
+                let before = tree.before_insert(key, relays(number));
                 tree.insert(key, relays(number));
+                tree.moved_since(&before, |_, _, _| moved += 1);
+                black_box(moved)
             });
         });
     }

@@ -32,6 +32,11 @@ pub struct ConnectError {
 }
 
 impl Client {
+    /// A node id that hardly anybody else has: 1 to 2^53 - 1.
+    pub fn random_node() -> u64 {
+        rand::random_range(1..1 << 53)
+    }
+
     /// Connects to `url`, such as `http://127.0.0.1:50051`.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         let failed = |source: tonic::transport::Error| ConnectError {

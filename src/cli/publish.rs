@@ -156,7 +156,7 @@ impl Publish {
                 payload: unit.data,
                 keyframe: unit.keyframe,
                 publisher_sequence: last + sent,
-                timestamp: Some(std::time::SystemTime::now().into()),
+                timestamp: Some(wall_clock()),
                 ..Default::default()
             };
             outbox.send(message(Message::Update(update))).await.map_err(closed)?;
@@ -167,6 +167,11 @@ impl Publish {
         }
         Ok(sent)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a publisher stamps its updates")]
+fn wall_clock() -> prost_types::Timestamp {
+    std::time::SystemTime::now().into()
 }
 
 /// The first answer: the last number that was accepted before.

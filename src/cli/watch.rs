@@ -32,7 +32,7 @@ impl Watch {
             self.wait_until_there(&mut client).await?;
         }
         let mut output = self.open().await?;
-        let node_id = rand::random_range(1..=crate::swarm::id::MAX_DRAWN_ID);
+        let node_id = Client::random_node();
         let join = pb::JoinLivestreamRequest { livestream_id: self.livestream, node_id, ..Default::default() };
         let joined = client.livestreams.join_livestream(join).await.map_err(|status| told(&status))?.into_inner();
         let session_id = joined.session_id;

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 use tonic::{Status, Streaming};
 
-use super::status::{End, refused, reject_reason, unimplemented};
+use super::status::{End, draining, refused, reject_reason, unimplemented};
 use super::stream::{Lifetime, Messages};
 use super::{Edge, convert, fields};
 use crate::cluster::clock;
@@ -49,9 +49,12 @@ impl LivestreamPublish {
     /// Reads the opening message and claims what it names.
     pub(super) async fn open(edge: &Edge, mut inbound: Streaming<pb::PublishUpdatesRequest>) -> Result<Self, Status> {
         use pb::publish_updates_request::Message;
-        let open = match inbound.message().await?.and_then(|request| request.message) {
-            Some(Message::Open(open)) => open,
-            _ => return fields::invalid("open", "must be the first message").map_err(Into::into),
+        let first = tokio::select! {
+            first = inbound.message() => first?,
+            () = edge.shutdown.draining() => return Err(draining()),
+        };
+        let Some(Message::Open(open)) = first.and_then(|request| request.message) else {
+            return fields::invalid("open", "must be the first message").map_err(Into::into);
         };
         let pb::PublishOpen { livestream_id, node_id, session_id, channels, temporal_layers } = open;
         let id = fields::swarm_id(KIND, livestream_id)?;
@@ -67,9 +70,6 @@ impl LivestreamPublish {
         let layers = fields::within("open.temporal_layers", temporal_layers.max(1), 1, 8)?;
         if channels != ChannelSet::from_iter([Channel::Visual]) {
             return Err(unimplemented("publishing on other channels than VISUAL"));
-        }
-        if edge.shutdown.is_draining() {
-            return Err(super::status::draining());
         }
         let by = By { node, session: SessionId::new(session_id), request: None };
         let (publication, presence) = edge.service.publish(id, by, channels).await.map_err(refused(KIND))?;

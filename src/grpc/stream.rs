@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tonic::Status;
@@ -134,6 +134,16 @@ impl Lifetime {
         }
     }
 
+    /// Why the session that the stream is tied to ended, if it has.
+    fn session_ended(&self) -> Option<LeaveReason> {
+        self.presence.as_ref().and_then(Presence::ended)
+    }
+
+    /// True when a sign of life is due.
+    fn is_due(&self) -> bool {
+        self.next_heartbeat <= Instant::now()
+    }
+
     /// When the next sign of life is due.
     pub(super) const fn next_heartbeat(&self) -> Instant {
         self.next_heartbeat
@@ -177,36 +187,40 @@ impl<S: Source> Running<S> {
             let bell = self.source.bell().notified_owned();
             tokio::pin!(bell);
             bell.as_mut().enable();
-            let step = self.source.step();
-            let idle = matches!(step, Step::Idle(_));
-            let revision = match step {
+            // Before the look: what it brings is told, or stays where it is.
+            if let Some(end) = self.lifetime.over().now_or_never() {
+                self.end(end);
+                continue;
+            }
+            match self.source.step() {
                 Step::Item(messages) => {
                     self.ready.extend(messages);
-                    0
+                    continue;
                 }
-                Step::Idle(revision) => revision,
+                // The sign of life follows a look, so that it names the revision of now.
+                Step::Idle(revision) if self.lifetime.is_due() => {
+                    self.lifetime.beat();
+                    self.ready.push_back(self.source.heartbeat(revision));
+                    continue;
+                }
+                Step::Idle(_) => {}
                 Step::Over(Over::SwarmEnded) => {
                     self.end(End::SwarmEnded);
                     continue;
                 }
                 Step::Over(Over::NodeLeft) => {
-                    self.end(End::Session(LeaveReason::Left));
+                    // The stream's own session says why.
+                    let reason = self.lifetime.session_ended().unwrap_or(LeaveReason::Left);
+                    self.end(End::Session(reason));
                     continue;
                 }
-            };
+            }
             let due = self.lifetime.next_heartbeat();
             tokio::select! {
                 biased;
-                end = self.lifetime.over() => {
-                    self.ready.clear();
-                    self.end(end);
-                }
-                () = std::future::ready(()), if !idle => {}
-                () = bell, if idle => {}
-                () = tokio::time::sleep_until(due), if idle => {
-                    self.lifetime.beat();
-                    self.ready.push_back(self.source.heartbeat(revision));
-                }
+                end = self.lifetime.over() => self.end(end),
+                () = bell => {}
+                () = tokio::time::sleep_until(due) => {}
             }
         }
     }

@@ -73,7 +73,7 @@ macro_rules! target_source {
             }
 
             fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
-                self.message(0, $pb::watch_targets_response::Event::Goodbye(goodbye))
+                self.message(self.0.revision(), $pb::watch_targets_response::Event::Goodbye(goodbye))
             }
         }
     };
@@ -147,7 +147,7 @@ macro_rules! event_source {
             }
 
             fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
-                self.message(0, Vec::new(), Some($pb::$module::Control::Goodbye(goodbye)))
+                self.message(self.watch.revision(), Vec::new(), Some($pb::$module::Control::Goodbye(goodbye)))
             }
         }
     };
@@ -219,7 +219,7 @@ macro_rules! census_source {
             }
 
             fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
-                self.message(0, 0, $pb::$module::Event::Goodbye(goodbye))
+                self.message(0, self.0.revision(), $pb::$module::Event::Goodbye(goodbye))
             }
         }
     };

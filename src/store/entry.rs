@@ -41,6 +41,8 @@ pub struct Entry {
     feed: Arc<Feed>,
     /// Rings after each revision.
     news: Arc<Notify>,
+    /// Where the log goes when the swarm does, for those who have not read its end.
+    last_words: Arc<OnceLock<EventLog>>,
     /// Who waits for changes of a node's targets; `None` = the broadcaster's.
     targets: HashMap<Option<NodeId>, Watched>,
     /// Sessions with streams on this pod.
@@ -61,6 +63,7 @@ impl Entry {
             log: EventLog::new(settings.event_log_revisions),
             feed: Arc::new(Feed::new(settings.ring_bytes)),
             news: Arc::default(),
+            last_words: Arc::default(),
             targets: HashMap::new(),
             ties: HashMap::new(),
         }
@@ -74,6 +77,18 @@ impl Entry {
     /// Its last events.
     pub const fn log(&self) -> &EventLog {
         &self.log
+    }
+
+    /// Its last events once it is gone; empty until then.
+    pub fn last_words(&self) -> Arc<OnceLock<EventLog>> {
+        Arc::clone(&self.last_words)
+    }
+
+    /// Ends with its swarm: leaves the log to those who still read it.
+    pub(super) fn close(self) {
+        let Self { log, last_words, .. } = self;
+        // Nobody else closes it.
+        last_words.set(log).expect("an entry is closed once");
     }
 
     /// Its updates.

@@ -63,20 +63,27 @@ impl Shard {
             census.append(CensusEvent::Removed(id, epoch.expect("what is removed was there")));
             // Watchers hold the bell; they find the swarm gone.
             wakes.push(entry.news());
-            self.entries.remove(&id);
+            if let Some(entry) = self.entries.remove(&id) {
+                entry.close();
+            }
         }
         Ok(applied)
     }
 
     /// Puts a new swarm in its place. One that replaces an ended one gets a log
-    /// and a feed of its own; readers of the old ones have been told of its end.
+    /// and a feed of its own; readers of the old ones have been told of its end,
+    /// or find it in the old log.
     fn install(&mut self, id: SwarmId, fresh: Option<Box<Swarm>>) {
         let mut entry = Entry::new(self.settings);
-        let old = self.entries.remove(&id);
-        if let Some(due) = old.as_ref().and_then(|old| old.due) {
-            self.due.remove(&(due, id));
+        entry.swarm = fresh;
+        if let Some(mut old) = self.entries.remove(&id) {
+            if let Some(due) = old.due {
+                self.due.remove(&(due, id));
+            }
+            // The core has put the new swarm where the old one was.
+            entry.swarm = old.swarm.take();
+            old.close();
         }
-        entry.swarm = fresh.or_else(|| old.and_then(|mut old| old.swarm.take()));
         self.entries.insert(id, Box::new(entry));
     }
 

@@ -221,7 +221,8 @@ pub struct Applied {
     /// Grants that changed. Whoever enforces them must do so before the command
     /// is answered.
     pub grants: Vec<Grant>,
-    /// Sessions that ended, and why.
+    /// Sessions that ended, and why. Those that ended because the swarm did
+    /// ([`Self::over`]) are the members in [`Self::retired`], listed here or not.
     pub ended: Vec<(SessionId, LeaveReason)>,
     /// The acting node's session, after Join and Claim.
     pub session: Option<SessionId>,

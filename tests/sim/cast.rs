@@ -27,7 +27,7 @@ struct Told {
 
 /// The players of a run.
 #[derive(Debug, Default)]
-pub struct Cast {
+pub(crate) struct Cast {
     sessions: u64,
     requests: u64,
     told: VecDeque<Told>,
@@ -36,19 +36,19 @@ pub struct Cast {
 }
 
 /// The node with this number.
-pub fn node(number: u64) -> NodeId {
+pub(crate) fn node(number: u64) -> NodeId {
     NodeId::new(number).expect("nodes are numbered from 1")
 }
 
 impl Cast {
     /// A session that never was.
-    pub fn session(&mut self) -> SessionId {
+    pub(crate) fn session(&mut self) -> SessionId {
         self.sessions += 1;
         SessionId::new(self.sessions).expect("counted from 1")
     }
 
     /// Someone who is in; nobody when nobody is.
-    pub fn member(&self, world: &mut World) -> Option<NodeId> {
+    pub(crate) fn member(&self, world: &mut World) -> Option<NodeId> {
         let members = &world.model.as_ref()?.members;
         let (first, last) = (members.first_key_value()?.0.get(), members.last_key_value()?.0.get());
         let from = node(world.rng.within(first, last));
@@ -56,7 +56,7 @@ impl Cast {
     }
 
     /// Mostly someone who is in, sometimes someone who was or might be, or a stranger.
-    pub fn anyone(&self, world: &mut World) -> NodeId {
+    pub(crate) fn anyone(&self, world: &mut World) -> NodeId {
         let insider = if world.rng.chance(85) { self.member(world) } else { None };
         insider.unwrap_or_else(|| {
             let from = if world.rng.chance(50) { STRANGERS } else { 0 };
@@ -66,7 +66,7 @@ impl Cast {
 
     /// The node as an actor: with its session or without, now and then with a stale
     /// one; sometimes with a name for the request.
-    pub fn by(&mut self, world: &mut World, node: NodeId) -> By {
+    pub(crate) fn by(&mut self, world: &mut World, node: NodeId) -> By {
         let current = world.model.as_ref().and_then(|model| model.session(node));
         let session = match world.rng.below(100) {
             0..50 => None,
@@ -85,12 +85,12 @@ impl Cast {
     }
 
     /// A Join that leaves mode and relaying to the caller.
-    pub fn join(&mut self, world: &mut World, node: NodeId) -> Join {
+    pub(crate) fn join(&mut self, world: &mut World, node: NodeId) -> Join {
         Join {
             node,
             session: self.session(),
             request: self.request(world, 30),
-            ttl_ms: world.rng.within(1_000, 300_000) as u32,
+            ttl_ms: world.rng.number(1_000, 300_000),
             mode: None,
             can_relay: None,
             endpoint: bytes(world, 50),
@@ -100,31 +100,31 @@ impl Cast {
     }
 
     /// Some interests, for sources in general and for one, for a time and for good.
-    pub fn wishes(&self, world: &mut World) -> Vec<InterestChange> {
+    pub(crate) fn wishes(&self, world: &mut World) -> Vec<InterestChange> {
         (0..world.rng.within(1, 3))
             .map(|_| InterestChange {
                 channel: world.rng.pick(&Channel::ALL),
                 source: if world.rng.chance(40) { Some(self.anyone(world)) } else { None },
                 level: world.rng.pick(&Interest::ALL),
-                ttl_ms: if world.rng.chance(40) { Some(world.rng.within(1, 60_000) as u32) } else { None },
+                ttl_ms: if world.rng.chance(40) { Some(world.rng.number(1, 60_000)) } else { None },
             })
             .collect()
     }
 
     /// Some channels, not none.
-    pub fn channels(&self, world: &mut World) -> ChannelSet {
+    pub(crate) fn channels(&self, world: &mut World) -> ChannelSet {
         let first = world.rng.pick(&Channel::ALL);
         Channel::ALL.into_iter().filter(|channel| *channel == first || world.rng.chance(30)).collect()
     }
 
     /// What keeps sessions alive: streams that open and close, heartbeats, pods that
     /// vanish.
-    pub fn liveness(&mut self, world: &mut World) {
+    pub(crate) fn liveness(&mut self, world: &mut World) {
         let node = self.anyone(world);
         let current = world.model.as_ref().and_then(|model| model.session(node));
         let stale = SessionId::new(world.rng.within(1, self.sessions.max(1)));
         let Some(session) = current.filter(|_| world.rng.chance(95)).or(stale) else { return };
-        let pod = world.rng.below(3) as u32;
+        let pod = world.rng.number(0, 2);
         let command = match world.rng.below(100) {
             0..65 => Command::Attach(node, session, pod),
             65..85 => Command::Detach(node, session, pod),
@@ -136,7 +136,7 @@ impl Cast {
 
     /// Submits a command, and remembers it if it may be repeated. True when it was
     /// accepted.
-    pub fn submit(&mut self, world: &mut World, command: Command) -> bool {
+    pub(crate) fn submit(&mut self, world: &mut World, command: Command) -> bool {
         let result = world.submit(command.clone(), Expect::Verdict);
         if let Ok(applied) = &result {
             self.remember(world, command, applied);
@@ -169,7 +169,7 @@ impl Cast {
     }
 
     /// Submits something again, or another request under a name that is taken.
-    pub fn repeat(&mut self, world: &mut World) {
+    pub(crate) fn repeat(&mut self, world: &mut World) {
         if world.slot.is_none() {
             return;
         }
@@ -180,7 +180,7 @@ impl Cast {
         if fresh.is_empty() {
             return;
         }
-        let told = fresh[world.rng.below(fresh.len() as u64) as usize].clone();
+        let told = fresh[world.rng.index(fresh.len())].clone();
         let mut command = told.command;
         // An End of what has ended is fine under any name.
         if world.rng.chance(25) && !matches!(command, Command::End(_)) {
@@ -239,6 +239,6 @@ fn reuse(command: &mut Command) {
 }
 
 /// A few bytes, or nothing said.
-pub fn bytes(world: &mut World, percent: u64) -> Option<Box<[u8]>> {
-    world.rng.chance(percent).then(|| (0..world.rng.below(4)).map(|_| world.rng.below(3) as u8).collect())
+pub(crate) fn bytes(world: &mut World, percent: u64) -> Option<Box<[u8]>> {
+    world.rng.chance(percent).then(|| (0..world.rng.below(4)).map(|_| world.rng.pick(&[0, 1, 2])).collect())
 }

@@ -7,20 +7,20 @@ use starling::swarm::{Applied, Command, Rejection};
 
 /// How often each thing happened, by its name in the code.
 #[derive(Clone, Debug, Default)]
-pub struct Coverage {
+pub(crate) struct Coverage {
     /// Accepted commands.
-    pub accepted: BTreeMap<String, u64>,
+    pub(crate) accepted: BTreeMap<String, u64>,
     /// Refusals.
-    pub refused: BTreeMap<String, u64>,
+    pub(crate) refused: BTreeMap<String, u64>,
     /// Events.
-    pub events: BTreeMap<String, u64>,
+    pub(crate) events: BTreeMap<String, u64>,
     /// The most members at one time.
-    pub peak: u64,
+    pub(crate) peak: u64,
 }
 
 impl Coverage {
     /// Counts a command and what it came to.
-    pub fn see(&mut self, command: &Command, result: &Result<Applied, Rejection>) {
+    pub(crate) fn see(&mut self, command: &Command, result: &Result<Applied, Rejection>) {
         match result {
             Ok(applied) => {
                 count(&mut self.accepted, command);
@@ -31,7 +31,7 @@ impl Coverage {
     }
 
     /// Adds another run's counts.
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.peak = self.peak.max(other.peak);
         let pairs = [
             (&mut self.accepted, &other.accepted),
@@ -43,11 +43,12 @@ impl Coverage {
         }
     }
 
-    /// Panics unless each of these names was seen.
-    pub fn assert_saw(&self, names: &[&str]) {
-        let saw =
-            |name: &&str| [&self.accepted, &self.refused, &self.events].iter().any(|seen| seen.contains_key(*name));
-        let missed: Vec<&&str> = names.iter().filter(|name| !saw(name)).collect();
+    /// Panics unless each of these names was seen: commands that were accepted,
+    /// refusals, events.
+    pub(crate) fn assert_saw(&self, names: &str) {
+        let seen = [&self.accepted, &self.refused, &self.events];
+        let missed = names.split_whitespace().filter(|name| !seen.iter().any(|seen| seen.contains_key(*name)));
+        let missed: Vec<&str> = missed.collect();
         assert!(missed.is_empty(), "never seen: {missed:?} in {self:#?}");
     }
 }

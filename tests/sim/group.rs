@@ -20,7 +20,7 @@ struct Call {
 }
 
 /// Runs `steps` commands on a group of at most `max` and then lets everyone go.
-pub fn run(world: &mut World, max: u32, steps: usize) {
+pub(crate) fn run(world: &mut World, max: u32, steps: usize) {
     let owner = world.rng.pick(&[None, Some(node(1)), Some(node(2))]);
     let create = CreateGroup {
         epoch: Epoch::drawn(world.rng.bits()),
@@ -93,7 +93,7 @@ impl Call {
         let join = self.cast.join(world, newcomer);
         let session = join.session;
         if self.cast.submit(world, Command::Join(join)) && world.rng.chance(70) {
-            let pod = world.rng.below(3) as u32;
+            let pod = world.rng.number(0, 2);
             world.submit(Command::Attach(newcomer, session, pod), Expect::Verdict).expect("it just joined");
         }
     }

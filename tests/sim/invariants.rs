@@ -7,24 +7,24 @@ use starling::swarm::topology::{Placement, Target, TargetList, Topology};
 use starling::swarm::{Group, Livestream, NodeId, Swarm};
 
 /// Target lists by node; the broadcaster's under `None`.
-pub type Lists = BTreeMap<Option<NodeId>, TargetList>;
+pub(crate) type Lists = BTreeMap<Option<NodeId>, TargetList>;
 
 /// The lists of these nodes, as far as they are members; the broadcaster's only
 /// under `None`.
-pub fn lists_of(swarm: &Swarm, nodes: impl IntoIterator<Item = Option<NodeId>>) -> Lists {
+pub(crate) fn lists_of(swarm: &Swarm, nodes: impl IntoIterator<Item = Option<NodeId>>) -> Lists {
     let root = if let Swarm::Livestream(livestream) = swarm { Some(livestream.broadcaster()) } else { None };
     let nodes = nodes.into_iter().filter(|node| node.is_none() || *node != root);
     nodes.filter_map(|node| Some((node, swarm.targets(node)?))).collect()
 }
 
 /// Everybody's list.
-pub fn all_lists(swarm: &Swarm) -> Lists {
+pub(crate) fn all_lists(swarm: &Swarm) -> Lists {
     let members = swarm.roster().iter().map(|(_, member)| Some(member.node));
     lists_of(swarm, members.chain([None]))
 }
 
 /// The least depth at which an f-ary tree seats `attached` nodes under the root.
-pub fn optimal_depth(attached: usize, fanout: usize) -> u32 {
+pub(crate) fn optimal_depth(attached: usize, fanout: usize) -> u32 {
     let (mut depth, mut level, mut seats) = (0, 1, 0);
     while seats < attached {
         level *= fanout;
@@ -35,11 +35,13 @@ pub fn optimal_depth(attached: usize, fanout: usize) -> u32 {
 }
 
 /// Panics unless who forwards to whom is what the design says. O(n).
-pub fn check_forwarding(swarm: &Swarm, lists: &Lists) {
+///
+/// `seats` is the array that the tree is made of, as far as the events tell.
+pub(crate) fn check_forwarding(swarm: &Swarm, lists: &Lists, seats: &[NodeId]) {
     match swarm {
         Swarm::Livestream(livestream) => match livestream.topology() {
             Topology::Star => check_star(livestream, lists),
-            Topology::Tree => TreeCheck::of(livestream, lists).run(),
+            Topology::Tree => TreeCheck::of(livestream, lists).run(seats),
             Topology::Mesh => panic!("a livestream is no mesh"),
         },
         Swarm::Group(group) => check_mesh(group, lists),
@@ -135,9 +137,11 @@ impl<'a> TreeCheck<'a> {
         Self { livestream, lists, viewers, order, slots, fanout: livestream.config().tree_fanout as usize, relays }
     }
 
-    fn run(&self) {
+    fn run(&self, seats: &[NodeId]) {
         let attached = self.viewers.len().min(self.fanout * (self.relays + 1));
         assert_eq!(self.slots.len(), attached, "as many reach the root as relays can feed");
+        assert_eq!(self.order, seats[..attached], "everyone sits where the design puts it");
+        assert_eq!(seats.len(), self.viewers.len());
         assert!(lists_nobody_over(self.lists, self.fanout), "nobody is over the fan-out");
         assert_eq!(self.livestream.depth(), optimal_depth(attached, self.fanout));
         let deepest = self.viewers.values().map(|(_, placement)| placement.depth).max();

@@ -22,11 +22,11 @@ impl Lease {
 
 /// The leases of all sessions that go on.
 #[derive(Debug, Default)]
-pub struct Leases(BTreeMap<SessionId, Lease>);
+pub(crate) struct Leases(BTreeMap<SessionId, Lease>);
 
 impl Leases {
     /// Takes an accepted command in; `now` is the swarm's time after it.
-    pub fn take(&mut self, command: &Command, applied: &Applied, now: u64) {
+    pub(crate) fn take(&mut self, command: &Command, applied: &Applied, now: u64) {
         for (session, reason) in &applied.ended {
             let lease = self.0.remove(session).expect("only a session that began can end");
             let due = lease.is_due(now);
@@ -64,7 +64,7 @@ impl Leases {
     }
 
     /// Compares with the swarm: who is attached, and when the next one is due. O(n).
-    pub fn compare(&self, swarm: &Swarm) {
+    pub(crate) fn compare(&self, swarm: &Swarm) {
         assert_eq!(self.0.len(), swarm.roster().len());
         for (key, member) in swarm.roster().iter() {
             let attached = !self.0[&member.session].pods.is_empty();
@@ -78,7 +78,7 @@ impl Leases {
     }
 
     /// Panics when a lease is overdue. O(n).
-    pub fn assert_none_is_due(&self, now: u64) {
+    pub(crate) fn assert_none_is_due(&self, now: u64) {
         assert!(self.0.values().all(|lease| !lease.is_due(now)), "every due lease has ended");
     }
 

@@ -11,7 +11,7 @@ use crate::world::{Expect, World};
 
 /// How large a run gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Size {
+pub(crate) enum Size {
     /// A few dozen viewers: everything is looked at after every command.
     Small,
     /// Some hundreds.
@@ -36,7 +36,7 @@ struct Show {
 }
 
 /// Runs `steps` commands and then lets everyone go.
-pub fn run(world: &mut World, size: Size, steps: usize) {
+pub(crate) fn run(world: &mut World, size: Size, steps: usize) {
     let mut show = Show::new(world, size);
     let mut forked = false;
     while world.steps() < steps {
@@ -50,16 +50,30 @@ pub fn run(world: &mut World, size: Size, steps: usize) {
     world.check_replay();
 }
 
+/// Thousands of viewers whose leases run out in the same moment.
+pub(crate) fn mass_timeout(world: &mut World, viewers: u64) {
+    let mut show = Show::new(world, Size::Large);
+    show.create.config = Config::default();
+    world.submit(Command::CreateLivestream(show.create.clone()), Expect::Verdict).expect("an empty slot");
+    for number in 2..viewers + 2 {
+        let join = Join { ttl_ms: 60_000, interests: Vec::new(), ..show.cast.join(world, node(number)) };
+        show.cast.submit(world, Command::Join(join));
+    }
+    world.now += 60_000;
+    world.expire();
+    assert_eq!(world.model.as_ref().map(|model| model.members.len()), Some(0));
+}
+
 impl Show {
     fn new(world: &mut World, size: Size) -> Self {
         let rng = &mut world.rng;
         let (threshold, max_viewers) = match size {
-            Size::Small => (rng.within(1, 25), rng.pick(&[8, 20, 40, 1_000_000])),
+            Size::Small => (rng.number(1, 25), rng.pick(&[8, 20, 40, 1_000_000])),
             Size::Middle => (rng.pick(&[1, 20, 50, 120]), rng.pick(&[250, 1_000_000])),
             Size::Large => (rng.pick(&[5, 50, 1_000]), rng.pick(&[5_000, 1_000_000])),
         };
         let config = Config {
-            star_to_tree_threshold: threshold as u32,
+            star_to_tree_threshold: threshold,
             tree_fanout: rng.pick(&[2, 2, 3, 5, 5, 8, 64]),
             max_viewers,
             broadcaster_timeout_ms: rng.pick(if size == Size::Large { &[0, 3_600_000] } else { &[0, 60_000, 300_000] }),
@@ -128,8 +142,11 @@ impl Show {
             Size::Large => (2_000, 5_000),
         };
         let fanout = self.create.config.tree_fanout as usize;
-        self.wanted = world.rng.pick(&[0, 1, threshold, threshold + 1, threshold * 4 / 5, 3 * fanout, most, most]);
-        self.left = least + world.rng.below(3 * least);
+        // The largest grow first: later is too late to get there.
+        let grows = self.size == Size::Large && self.wanted == 0;
+        let sizes = [0, 1, threshold, threshold + 1, threshold * 4 / 5, 3 * fanout, most, most];
+        self.wanted = if grows { most } else { world.rng.pick(&sizes) };
+        self.left = least + world.rng.below(3 * least) + if grows { 3 * most as u64 } else { 0 };
         self.lurkers = world.rng.pick(&[0, 10, 50, 100]);
         self.leaves = world.rng.pick(&[0, 20, 80, 100]);
     }
@@ -145,7 +162,7 @@ impl Show {
         let joined = self.cast.submit(world, Command::Join(join));
         // Most open a stream at once.
         if joined && world.rng.chance(60) {
-            let pod = world.rng.below(3) as u32;
+            let pod = world.rng.number(0, 2);
             world.submit(Command::Attach(*newcomer, session, pod), Expect::Verdict).expect("it just joined");
         }
     }
@@ -197,8 +214,8 @@ impl Show {
         let broadcaster = model.and_then(|model| model.broadcaster);
         let moderator = model.and_then(|model| model.moderators.first().copied());
         match world.rng.below(100) {
-            0..70 => broadcaster.unwrap_or(node(1)),
-            70..85 => moderator.unwrap_or(node(2)),
+            0..70 => broadcaster.unwrap_or_else(|| node(1)),
+            70..85 => moderator.unwrap_or_else(|| node(2)),
             _ => self.cast.anyone(world),
         }
     }

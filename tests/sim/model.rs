@@ -15,41 +15,52 @@ use starling::swarm::roster::Key;
 use starling::swarm::topology::Topology;
 use starling::swarm::{Applied, Epoch, Event, NodeId, SessionId, Swarm};
 
+use crate::heirs::Heirs;
+use crate::seats::Seats;
+
 /// What the events told of one member.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub(crate) struct Known {
     /// Its current session.
-    pub session: SessionId,
+    pub(crate) session: SessionId,
     /// The rest; `None` for a broadcaster that was no viewer in this session.
-    pub view: Option<(Key, MemberView)>,
+    pub(crate) view: Option<(Key, MemberView)>,
 }
 
 /// A swarm as its events describe it.
 #[derive(Clone, Debug)]
-pub struct Model {
+pub(crate) struct Model {
     /// The incarnation.
-    pub epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// The last revision.
-    pub revision: u64,
+    pub(crate) revision: u64,
     /// Who is in.
-    pub members: BTreeMap<NodeId, Known>,
+    pub(crate) members: BTreeMap<NodeId, Known>,
     /// Livestreams: who has authority.
-    pub broadcaster: Option<NodeId>,
+    pub(crate) broadcaster: Option<NodeId>,
     /// Livestreams: where it is in its life.
-    pub state: State,
+    pub(crate) state: State,
     /// Why it ended.
-    pub ended: Option<EndReason>,
+    pub(crate) ended: Option<EndReason>,
     /// The shape.
-    pub topology: Topology,
+    pub(crate) topology: Topology,
     /// Livestreams: who may moderate.
-    pub moderators: BTreeSet<NodeId>,
+    pub(crate) moderators: BTreeSet<NodeId>,
     /// Livestreams: who must be silent.
-    pub muted: BTreeSet<NodeId>,
+    pub(crate) muted: BTreeSet<NodeId>,
     /// Groups: who owns it.
-    pub owner: Option<NodeId>,
+    pub(crate) owner: Option<NodeId>,
     /// Groups: who shares its screen.
-    pub sharing: Option<NodeId>,
+    pub(crate) sharing: Option<NodeId>,
     metadata: Box<[u8]>,
+    /// Livestreams: the array of the relay tree.
+    pub(crate) seats: Seats,
+    /// Groups: who inherits.
+    heirs: Heirs,
+    /// Viewers whose session was replaced and whose next one is not told yet.
+    replaced: BTreeMap<NodeId, Role>,
+    /// Livestreams: more viewers than this make a tree.
+    threshold: usize,
     /// The table that the feed would enforce.
     grants: BTreeMap<(NodeId, Channel), (u64, bool)>,
     /// The highest term ever granted.
@@ -63,13 +74,16 @@ pub struct Model {
 
 impl Model {
     /// A livestream that was just made.
-    pub fn of_livestream(create: &CreateLivestream) -> Self {
-        Self { broadcaster: Some(create.broadcaster), ..Self::new(create.epoch, &create.metadata, Topology::Star) }
+    pub(crate) fn of_livestream(create: &CreateLivestream) -> Self {
+        let model = Self::new(create.epoch, &create.metadata, Topology::Star);
+        let threshold = create.config.star_to_tree_threshold as usize;
+        Self { broadcaster: Some(create.broadcaster), threshold, ..model }
     }
 
     /// A group that was just made.
-    pub fn of_group(create: &CreateGroup) -> Self {
-        Self { owner: create.owner, ..Self::new(create.epoch, &create.metadata, Topology::Mesh) }
+    pub(crate) fn of_group(create: &CreateGroup) -> Self {
+        let heirs = Heirs::of(create.owner);
+        Self { owner: create.owner, heirs, ..Self::new(create.epoch, &create.metadata, Topology::Mesh) }
     }
 
     fn new(epoch: Epoch, metadata: &[u8], topology: Topology) -> Self {
@@ -86,6 +100,10 @@ impl Model {
             owner: None,
             sharing: None,
             metadata: metadata.into(),
+            seats: Seats::default(),
+            heirs: Heirs::default(),
+            replaced: BTreeMap::new(),
+            threshold: 0,
             grants: BTreeMap::new(),
             terms: BTreeMap::new(),
             begun: BTreeSet::new(),
@@ -96,28 +114,29 @@ impl Model {
     }
 
     /// Members without the broadcaster.
-    pub fn viewers(&self) -> usize {
+    pub(crate) fn viewers(&self) -> usize {
         self.members.len() - usize::from(self.broadcaster.is_some_and(|node| self.members.contains_key(&node)))
     }
 
     /// The current session of a node.
-    pub fn session(&self, node: NodeId) -> Option<SessionId> {
+    pub(crate) fn session(&self, node: NodeId) -> Option<SessionId> {
         self.members.get(&node).map(|known| known.session)
     }
 
     /// What a node is, as far as the events tell.
-    pub fn role(&self, node: NodeId) -> Option<Role> {
+    pub(crate) fn role(&self, node: NodeId) -> Option<Role> {
         self.members.get(&node)?.view.as_ref().map(|(_, view)| view.role)
     }
 
     /// Takes the changes of one command in. `after` is asked for placements after
     /// a switch of shape, and for nothing else. Answers with the nodes concerned.
-    pub fn fold(&mut self, applied: &Applied, after: Option<&Swarm>) -> BTreeSet<NodeId> {
+    pub(crate) fn fold(&mut self, applied: &Applied, after: Option<&Swarm>) -> BTreeSet<NodeId> {
         let visible = u64::from(!applied.events.is_empty());
         assert_eq!(applied.revision, self.revision + visible, "one revision per visible command");
         self.revision = applied.revision;
         self.take_grants(&applied.grants);
         let mut concerned = BTreeSet::new();
+        let topology = self.topology;
         let mut closed = Vec::new();
         if !applied.events.iter().any(|event| matches!(event, Event::Transferred { .. })) {
             // With two nodes changing roles, what was one's place may be named after
@@ -127,6 +146,8 @@ impl Model {
         for event in &applied.events {
             self.take(event, applied.revision, after, &mut concerned, &mut closed);
         }
+        assert!(self.broadcaster.is_some() || self.owner == self.heirs.owner(), "the longest-joined inherits");
+        assert_eq!(self.topology, self.shape_after(topology), "the shape follows the number of viewers");
         closed.iter().for_each(|(_, reason)| self.leaves[*reason as usize] += 1);
         self.compare_ended(applied, closed);
         self.peak = self.peak.max(self.members.len() as u64);
@@ -146,6 +167,8 @@ impl Model {
                 concerned.insert(member.node);
                 assert_ne!(Some(member.node), self.broadcaster);
                 self.begin(member.node, member.session, Some((*key, (**member).clone())));
+                self.seat(member.node, member.role);
+                self.heirs.join(member.node, revision);
             }
             Event::BroadcasterJoined { node, session } => {
                 assert_eq!(Some(*node), self.broadcaster);
@@ -155,7 +178,15 @@ impl Model {
                 concerned.insert(*node);
                 assert_ne!(Some(*node), self.broadcaster);
                 let known = self.close(*node, *session, *reason, closed);
-                assert_eq!(known.view.map(|(key, _)| key), Some(*key), "a member leaves the slot that it took");
+                let (slot, view) = known.view.expect("a viewer or participant was told in full");
+                assert_eq!(slot, *key, "a member leaves the slot that it took");
+                if *reason == LeaveReason::Replaced {
+                    self.replaced.insert(*node, view.role);
+                } else if self.broadcaster.is_some() {
+                    self.seats.leave(*node);
+                } else {
+                    self.heirs.leave(*node);
+                }
             }
             Event::BroadcasterLost { node, session, reason } => {
                 assert_eq!(Some(*node), self.broadcaster);
@@ -242,6 +273,33 @@ impl Model {
         }
     }
 
+    /// Whether updates of this source, which has a right to the channel, are taken now.
+    fn takes(&self, source: NodeId, channel: Channel) -> bool {
+        assert!(self.members.contains_key(&source), "a right ends with its holder's session");
+        match self.role(source) {
+            Some(Role::Participant(media)) => match channel {
+                Channel::Visual => media.video,
+                Channel::Audio => media.audio,
+                Channel::Screen => self.sharing == Some(source),
+                Channel::Chat | Channel::Data => true,
+            },
+            _ => {
+                assert_eq!(Some(source), self.broadcaster, "exclusive to the broadcaster");
+                assert_ne!(channel, Channel::Chat, "open to all, granted to none");
+                channel == Channel::Data || self.state == State::Active
+            }
+        }
+    }
+
+    /// A tree when viewers > threshold, a star again when 5 x viewers <= 4 x threshold.
+    fn shape_after(&self, before: Topology) -> Topology {
+        match before {
+            Topology::Star if self.viewers() > self.threshold => Topology::Tree,
+            Topology::Tree if 5 * self.viewers() <= 4 * self.threshold => Topology::Star,
+            unchanged => unchanged,
+        }
+    }
+
     /// Whoever is said to stand elsewhere does.
     fn assert_moved(&self, events: &[Event]) {
         for event in events {
@@ -276,10 +334,29 @@ impl Model {
         assert_eq!(self.ended.replace(reason), None, "a swarm ends once");
         closed.extend(std::mem::take(&mut self.members).values().map(|known| (known.session, LeaveReason::Ended)));
         self.sharing = None;
+        self.seats = Seats::default();
+    }
+
+    /// A newcomer takes a seat. Who joins again keeps its own, unless it relays or
+    /// watches otherwise now: that is a leave and a join.
+    fn seat(&mut self, node: NodeId, role: Role) {
+        let before = self.replaced.remove(&node);
+        if self.broadcaster.is_none() || before == Some(role) {
+            return;
+        }
+        if before.is_some() {
+            self.seats.leave(node);
+        }
+        self.seats.join(node, role);
     }
 
     fn transfer(&mut self, from: NodeId, to: NodeId, to_key: Key, viewer: Option<&(Key, Box<MemberView>)>) {
         assert_eq!(self.broadcaster.replace(to), Some(from));
+        assert!(
+            !self.muted.contains(&to) && !self.moderators.contains(&to),
+            "authority needs neither, and bears no mute"
+        );
+        self.seats.leave(to);
         let known = self.members.get_mut(&to).expect("authority goes to a member");
         let (key, view) = known.view.as_mut().expect("authority goes to a viewer");
         let Role::Viewer { mode: ViewerMode::Active, can_relay } = view.role else {
@@ -294,6 +371,7 @@ impl Model {
             let known = self.members.get_mut(&from).expect("just looked at");
             assert_eq!(known.session, view.session, "a transfer ends no session");
             known.view = Some((*key, (**view).clone()));
+            self.seats.join(from, view.role);
         }
     }
 
@@ -343,7 +421,7 @@ impl Model {
     }
 
     /// Compares everything with the swarm. O(n).
-    pub fn compare(&self, swarm: &Swarm) {
+    pub(crate) fn compare(&self, swarm: &Swarm) {
         self.compare_swarm(swarm);
         let seated: BTreeSet<NodeId> = swarm.roster().iter().map(|(_, member)| member.node).collect();
         assert!(seated.iter().eq(self.members.keys()), "the roster has the members that the events tell of");
@@ -352,13 +430,16 @@ impl Model {
 
     /// Compares what is not about single members. O(1) but for grants, mutes and
     /// moderators.
-    pub fn compare_swarm(&self, swarm: &Swarm) {
+    pub(crate) fn compare_swarm(&self, swarm: &Swarm) {
         assert_eq!(swarm.epoch(), self.epoch);
         assert_eq!(swarm.revision(), self.revision);
         assert_eq!(swarm.roster().len(), self.members.len());
         assert_eq!(swarm.is_over(), self.ended.is_some());
         let grants = swarm.grants().into_iter().map(|g| ((g.source, g.channel), (g.term, g.enabled))).collect();
         assert_eq!(self.grants, grants, "folding the grants gives the table");
+        for ((source, channel), (_, enabled)) in &self.grants {
+            assert_eq!(*enabled, self.takes(*source, *channel), "{channel:?} of {source:?}");
+        }
         let (stats, ended) = match swarm {
             Swarm::Livestream(livestream) => {
                 assert_eq!(livestream.state(), self.state);
@@ -383,7 +464,7 @@ impl Model {
     }
 
     /// Compares one node, member or not.
-    pub fn compare_member(&self, swarm: &Swarm, node: NodeId) {
+    pub(crate) fn compare_member(&self, swarm: &Swarm, node: NodeId) {
         let key = swarm.roster().key(node);
         let Some(known) = self.members.get(&node) else { return assert_eq!(key, None, "{node:?} has left") };
         let key = key.expect("a member has a slot");

@@ -16,7 +16,7 @@ type Verdict = Result<(), Rejection>;
 
 /// The command that made the swarm, and what has become of it since.
 #[derive(Debug)]
-pub enum Oracle<'a> {
+pub(crate) enum Oracle<'a> {
     /// There is no swarm.
     Nothing,
     /// A livestream.
@@ -27,7 +27,7 @@ pub enum Oracle<'a> {
 
 impl Oracle<'_> {
     /// What is to become of a command.
-    pub fn judge(&self, command: &Command) -> Verdict {
+    pub(crate) fn judge(&self, command: &Command) -> Verdict {
         match (self, command) {
             (_, Command::Expire)
             | (Self::Nothing, Command::CreateLivestream(_) | Command::CreateGroup(_))

@@ -3,16 +3,16 @@
 use starling::swarm::{Applied, Command, Rejection, SessionId, Swarm, apply};
 
 /// Where a swarm lives.
-pub type Slot = Option<Box<Swarm>>;
+pub(crate) type Slot = Option<Box<Swarm>>;
 
 /// The way of a command to a replica. Nothing happens to it in one process.
-pub fn through(command: Command) -> Command {
+pub(crate) fn through(command: Command) -> Command {
     command
 }
 
 /// What a submission came to, as far as the caller can tell replicas apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome(Result<(u64, Option<SessionId>, usize), Rejection>);
+pub(crate) struct Outcome(Result<(u64, Option<SessionId>, usize), Rejection>);
 
 impl From<&Result<Applied, Rejection>> for Outcome {
     fn from(result: &Result<Applied, Rejection>) -> Self {
@@ -30,35 +30,35 @@ struct Entry {
 
 /// The log of a run, with a clone of the swarm taken on the way.
 #[derive(Debug, Default)]
-pub struct Log {
+pub(crate) struct Log {
     entries: Vec<Entry>,
     clone: Option<(usize, Slot)>,
 }
 
 impl Log {
     /// Notes a command and what it came to.
-    pub fn push(&mut self, command: Command, at: u64, outcome: Outcome) {
+    pub(crate) fn push(&mut self, command: Command, at: u64, outcome: Outcome) {
         self.entries.push(Entry { command, at, outcome });
     }
 
     /// Number of commands so far.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// The last command, for whoever looks at a failure.
-    pub fn last(&self) -> Option<&Command> {
+    pub(crate) fn last(&self) -> Option<&Command> {
         self.entries.last().map(|entry| &entry.command)
     }
 
     /// Keeps a clone of the swarm as it is now.
-    pub fn fork(&mut self, slot: &Slot) {
+    pub(crate) fn fork(&mut self, slot: &Slot) {
         self.clone = Some((self.entries.len(), slot.clone()));
     }
 
     /// Submits all to a fresh slot, and what followed the clone to the clone. Both
     /// end as the original did, and every command comes to the same.
-    pub fn check(self, original: &Slot) {
+    pub(crate) fn check(self, original: &Slot) {
         let wanted = digest(original);
         assert_eq!(replay(None, &self.entries), wanted, "a replica that applied everything is the same");
         if let Some((from, slot)) = self.clone {
@@ -76,6 +76,6 @@ fn replay(mut slot: Slot, entries: &[Entry]) -> Option<u64> {
 }
 
 /// The digest of what is there.
-pub fn digest(slot: &Slot) -> Option<u64> {
+pub(crate) fn digest(slot: &Slot) -> Option<u64> {
     slot.as_deref().map(Swarm::digest)
 }

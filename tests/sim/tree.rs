@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use starling::swarm::roster::Key;
 use starling::swarm::topology::RelayTree;
-use starling::swarm::topology::relay_tree::{Disturbed, Parent, Place};
+use starling::swarm::topology::relay_tree::{Parent, Place};
 
 use crate::invariants::optimal_depth;
 use crate::rng::Rng;
@@ -97,16 +97,6 @@ impl Picture {
     }
 }
 
-/// Which keys a change reports, before or after it.
-fn reported(tree: &RelayTree, disturbed: &Disturbed) -> BTreeSet<Key> {
-    let mut keys = BTreeSet::new();
-    tree.each(disturbed, |key, place| {
-        assert_eq!(tree.place(key), Some(place));
-        keys.insert(key);
-    });
-    keys
-}
-
 /// The largest differences seen, by kind of change.
 #[derive(Debug, Default)]
 struct Worst {
@@ -117,9 +107,10 @@ struct Worst {
     backups_of_a_leave: usize,
 }
 
-fn churn(fanout: usize, seed: u64, steps: usize) -> Worst {
+fn churn(fanout: u32, seed: u64, steps: usize) -> Worst {
     let mut rng = Rng::new(seed);
-    let mut tree = RelayTree::new(fanout as u32);
+    let mut tree = RelayTree::new(fanout);
+    let fanout = fanout as usize;
     let mut present: Vec<Key> = Vec::new();
     let mut absent: Vec<Key> = (0..320).map(Key::from_index).collect();
     let mut before = Picture::of(&tree);
@@ -133,11 +124,10 @@ fn churn(fanout: usize, seed: u64, steps: usize) -> Worst {
         let grow = if present.len() < wanted { 80 } else { 20 };
         let joins = present.is_empty() || (!absent.is_empty() && rng.chance(grow));
         let pool = if joins { &mut absent } else { &mut present };
-        let key = pool.swap_remove(rng.below(pool.len() as u64) as usize);
+        let key = pool.swap_remove(rng.index(pool.len()));
         let relay = if joins { rng.below(10) < relays_in_ten } else { tree.is_relay(key) };
 
-        let disturbed = if joins { tree.disturbed_by_insert(relay) } else { tree.disturbed_by_remove(key) };
-        let told_before = reported(&tree, &disturbed);
+        let snapshot = if joins { tree.before_insert(key, relay) } else { tree.before_remove(key) };
         if joins {
             tree.insert(key, relay);
             present.push(key);
@@ -146,7 +136,12 @@ fn churn(fanout: usize, seed: u64, steps: usize) -> Worst {
             absent.push(key);
         }
         tree.check();
-        let told_after = reported(&tree, &disturbed);
+        let mut told = BTreeSet::new();
+        tree.moved_since(&snapshot, |moved, old, new| {
+            assert_eq!(before.places.get(&moved), Some(&old), "step {step}: the old place of {moved:?}");
+            assert_eq!(tree.place(moved), Some(new), "step {step}: the new place of {moved:?}");
+            assert!(told.insert(moved), "step {step}: {moved:?} is told once");
+        });
         let mut after = Picture::of(&tree);
         after.check(&tree, fanout);
 
@@ -156,10 +151,8 @@ fn churn(fanout: usize, seed: u64, steps: usize) -> Worst {
         } else {
             before.places.remove(&key);
         }
-        for changed in before.places_changed(&after, key) {
-            assert!(told_before.contains(&changed), "step {step}: {changed:?} is reported before the change");
-            assert!(told_after.contains(&changed), "step {step}: {changed:?} is reported after the change");
-        }
+        let changed: BTreeSet<Key> = before.places_changed(&after, key).into_iter().collect();
+        assert_eq!(told, changed, "step {step}: exactly those whose place changed are told");
         let moved = before.moved(&after, key);
         let backups = before.backups_changed(&after, key);
         match (joins, relay) {
@@ -181,6 +174,7 @@ fn every_change_of_the_tree_stays_within_the_bounds_of_the_design() {
     for fanout in [2, 3, 5, 8] {
         for seed in 0..5 {
             let worst = churn(fanout, seed, 3_000);
+            let fanout = fanout as usize;
             let case = format!("fan-out {fanout}, seed {seed}: {worst:?}");
             assert!(worst.leaf_join <= 1, "{case}");
             assert!(worst.leaf_leave <= 3, "{case}");
@@ -204,16 +198,17 @@ fn the_tree_is_as_shallow_as_can_be_at_every_size() {
 
 #[test]
 fn after_100_000_joins_and_leaves_the_tree_is_still_optimal_and_nobody_overloaded() {
-    const FANOUT: usize = 5;
+    const FANOUT: u32 = 5;
     let mut rng = Rng::new(7);
-    let mut tree = RelayTree::new(FANOUT as u32);
+    let mut tree = RelayTree::new(FANOUT);
+    let fanout = FANOUT as usize;
     let mut present: Vec<Key> = (0..50_000).map(Key::from_index).collect();
     let mut absent: Vec<Key> = (50_000..60_000).map(Key::from_index).collect();
     present.iter().for_each(|key| tree.insert(*key, true));
     for step in 0..100_000 {
         let joins = present.is_empty() || (!absent.is_empty() && rng.chance(50));
         let pool = if joins { &mut absent } else { &mut present };
-        let key = pool.swap_remove(rng.below(pool.len() as u64) as usize);
+        let key = pool.swap_remove(rng.index(pool.len()));
         if joins {
             tree.insert(key, rng.chance(60));
             present.push(key);
@@ -221,17 +216,17 @@ fn after_100_000_joins_and_leaves_the_tree_is_still_optimal_and_nobody_overloade
             assert!(tree.remove(key));
             absent.push(key);
         }
-        let attached = tree.len().min(FANOUT * (tree.relays() + 1));
-        assert_eq!(tree.depth(), optimal_depth(attached, FANOUT), "step {step}");
-        assert!(tree.root_children().len() <= FANOUT);
-        assert!(tree.children(key).len() <= FANOUT);
+        let attached = tree.len().min(fanout * (tree.relays() + 1));
+        assert_eq!(tree.depth(), optimal_depth(attached, fanout), "step {step}");
+        assert!(tree.root_children().len() <= fanout);
+        assert!(tree.children(key).len() <= fanout);
     }
     tree.check();
     let mut fed = tree.root_children().len();
     let mut deepest = 0;
     for key in tree.keys() {
         let children = tree.children(*key);
-        assert!(children.len() <= if tree.is_relay(*key) { FANOUT } else { 0 });
+        assert!(children.len() <= if tree.is_relay(*key) { fanout } else { 0 });
         fed += children.len();
         let mut place = tree.place(*key).expect("a key of the tree");
         let (told, mut walked) = (place.depth, 0);
@@ -243,7 +238,7 @@ fn after_100_000_joins_and_leaves_the_tree_is_still_optimal_and_nobody_overloade
         assert_eq!(told, walked, "the depth is the way to the root");
         deepest = deepest.max(walked);
     }
-    let attached = tree.len().min(FANOUT * (tree.relays() + 1));
+    let attached = tree.len().min(fanout * (tree.relays() + 1));
     assert_eq!(fed, attached, "everyone attached is fed by exactly one node");
-    assert_eq!(deepest, optimal_depth(attached, FANOUT));
+    assert_eq!(deepest, optimal_depth(attached, fanout));
 }

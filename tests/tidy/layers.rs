@@ -24,7 +24,7 @@ const fn layer(module: &'static str, modules: &'static str, crates: &'static str
 const LAYERS: &[Layer] = &[
     layer("main",      "app cli",
           "clap tokio"),
-    layer("cli",       "app client config pb telemetry",
+    layer("cli",       "app client config pb shutdown telemetry",
           "bytes clap futures_util humantime prost prost_types rand serde thiserror tokio \
            tokio_stream tokio_util tonic tonic_health tonic_types tracing"),
     layer("client",    "pb",
@@ -33,10 +33,10 @@ const LAYERS: &[Layer] = &[
     layer("app",       "grpc service cluster store feed swarm config telemetry shutdown",
           "bytes futures_util rand socket2 thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
+    layer("telemetry", "config",
+          "thiserror tracing tracing_subscriber"),
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
-    layer("telemetry", "",
-          "thiserror tracing tracing_subscriber"),
     layer("grpc",      "service cluster store feed swarm pb shutdown",
           "bytes futures_util http humantime parking_lot prost prost_types rand socket2 thiserror \
            tokio tokio_stream tokio_util tonic tonic_health tonic_prost tonic_reflection \

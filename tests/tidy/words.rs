@@ -42,7 +42,8 @@ const BANS: &[(&str, Place, &str)] = &[
 
 /// A file that may say a banned word: path, tokens as in [`BANS`], reason. One that is no longer
 /// needed fails.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str, &str)] =
+    &[("src/shutdown.rs", "sleep (", "a process that is stuck on purpose: the second signal must end it")];
 
 /// What a file says that has no place in it, as (line, tokens, what to do instead).
 fn banned(file: &SourceFile) -> Vec<(usize, &'static str, &'static str)> {

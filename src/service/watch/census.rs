@@ -47,6 +47,8 @@ pub struct CensusWatch {
     kind: SwarmKind,
     epoch: Epoch,
     shards: Vec<(Phase, u64)>,
+    /// Where to look first, so that one busy shard does not hide the others.
+    first: usize,
     news: Arc<Notify>,
 }
 
@@ -55,8 +57,12 @@ impl Service {
     /// the set, and a revision per shard), or from now with the swarms first.
     pub fn watch_census(&self, kind: SwarmKind, resume: Option<(u64, &[(u32, u64)])>) -> CensusWatch {
         let store = Arc::clone(self.door.store());
-        let known = resume.filter(|(epoch, _)| *epoch == self.epoch.get()).map_or(&[][..], |(_, positions)| positions);
-        let other = if resume.is_none() || !known.is_empty() { ResetReason::Fresh } else { ResetReason::EpochChanged };
+        let (known, other) = match resume {
+            None => (&[][..], ResetReason::Fresh),
+            Some((epoch, _)) if epoch != self.epoch.get() => (&[][..], ResetReason::EpochChanged),
+            // A shard that is not named is not known yet.
+            Some((_, positions)) => (positions, ResetReason::Fresh),
+        };
         let mut shards = vec![(Phase::Reset(other), 0); store.shards()];
         for (shard, revision) in known {
             if let Some(place) = shards.get_mut(*shard as usize) {
@@ -64,7 +70,7 @@ impl Service {
             }
         }
         let news = store.census_news(kind);
-        CensusWatch { store, kind, epoch: self.epoch, shards, news }
+        CensusWatch { store, kind, epoch: self.epoch, shards, first: 0, news }
     }
 }
 
@@ -74,21 +80,29 @@ impl CensusWatch {
         self.epoch
     }
 
+    /// The revision up to which all of shard 0 is told, to stand for the set.
+    pub fn revision(&self) -> u64 {
+        self.shards.first().map_or(0, |(_, revision)| *revision)
+    }
+
     /// Brings what is new: items of one shard, each with the shard's number and a
     /// revision. `view` makes of a swarm what is shown of it.
     pub fn step<View>(&mut self, view: impl Fn(SwarmId, &Swarm) -> View) -> Step<Vec<(u32, u64, CensusItem<View>)>> {
-        for shard in 0..self.shards.len() {
+        let count = self.shards.len();
+        for shard in (self.first..count).chain(0..self.first) {
             let (phase, cursor) = self.shards[shard];
             if matches!(phase, Phase::Live) && self.store.census_head(shard, self.kind) == cursor {
                 continue;
             }
             let items = self.look(shard, &view);
             if !items.is_empty() {
+                let live = matches!(self.shards[shard].0, Phase::Live);
+                self.first = if live { (shard + 1) % count } else { shard };
                 let number = u32::try_from(shard).unwrap_or(u32::MAX);
                 return Step::Item(items.into_iter().map(|(revision, item)| (number, revision, item)).collect());
             }
         }
-        Step::Idle(0)
+        Step::Idle(self.revision())
     }
 
     fn look<View>(&mut self, shard: usize, view: &impl Fn(SwarmId, &Swarm) -> View) -> Vec<(u64, CensusItem<View>)> {

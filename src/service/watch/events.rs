@@ -1,6 +1,6 @@
 //! The ordered events of one swarm.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
@@ -8,7 +8,7 @@ use super::{Over, Step, Watch};
 use crate::service::{Refusal, Service};
 use crate::store::Store;
 use crate::store::entry::Entry;
-use crate::store::log::{Revision, Since};
+use crate::store::log::{EventLog, Revision, Since};
 use crate::swarm::event::EventKind;
 use crate::swarm::id::{Epoch, SwarmId};
 use crate::swarm::member::MemberView;
@@ -107,6 +107,7 @@ pub struct EventWatch {
     cursor: u64,
     phase: Phase,
     news: Arc<Notify>,
+    last_words: Arc<OnceLock<EventLog>>,
     /// Revisions read and not yet handed out, newest first.
     pending: Vec<Arc<Revision>>,
 }
@@ -129,7 +130,6 @@ impl Service {
                 Some((of, _)) if of != epoch.get() => (Phase::Reset(ResetReason::EpochChanged), 0),
                 Some((_, revision)) => (Phase::Live, revision),
             };
-            let news = entry.news();
             EventWatch {
                 store: Arc::clone(&store),
                 id,
@@ -138,7 +138,8 @@ impl Service {
                 page,
                 cursor,
                 phase,
-                news,
+                news: entry.news(),
+                last_words: entry.last_words(),
                 pending: Vec::new(),
             }
         });
@@ -152,6 +153,11 @@ impl EventWatch {
         self.epoch
     }
 
+    /// The revision up to which all is told.
+    pub const fn revision(&self) -> u64 {
+        self.cursor
+    }
+
     /// Brings what is new; `view` makes of the swarm what a reset shows.
     pub fn step<View>(&mut self, view: impl Fn(&Swarm) -> View) -> Step<EventItem<View>> {
         loop {
@@ -160,8 +166,10 @@ impl EventWatch {
             }
             let store = Arc::clone(&self.store);
             // Nothing but the watch is changed under the lock.
-            let step =
-                store.read(self.id, |entry| self.look(entry, &view)).unwrap_or(Some(Step::Over(Over::SwarmEnded)));
+            let step = match store.read(self.id, |entry| self.look(entry, &view)) {
+                Some(step) => step,
+                None => self.look_back(),
+            };
             if let Some(step) = step {
                 return step;
             }
@@ -172,7 +180,7 @@ impl EventWatch {
     fn look<View>(&mut self, entry: &Entry, view: &impl Fn(&Swarm) -> View) -> Option<Step<EventItem<View>>> {
         let swarm = entry.swarm();
         if swarm.epoch() != self.epoch {
-            return Some(Step::Over(Over::SwarmEnded));
+            return self.look_back();
         }
         if let Phase::Reset(reason) = self.phase {
             self.cursor = entry.log().head();
@@ -189,6 +197,19 @@ impl EventWatch {
             }
         }
         None
+    }
+
+    /// The swarm is gone: tells how it ended, to who has come that far.
+    fn look_back<View>(&mut self) -> Option<Step<EventItem<View>>> {
+        let log = self.last_words.get().filter(|_| matches!(self.phase, Phase::Live));
+        match log.map(|log| log.since(self.cursor, REVISIONS_AT_ONCE)) {
+            Some(Since::Events(mut revisions)) if !revisions.is_empty() => {
+                revisions.reverse();
+                self.pending = revisions;
+                None
+            }
+            _ => Some(Step::Over(Over::SwarmEnded)),
+        }
     }
 
     /// All events are told: goes on with the roster, or waits.

@@ -61,6 +61,8 @@ pub struct TargetItem {
 /// What was told last.
 #[derive(Debug)]
 struct Told {
+    /// The list is the same up to here.
+    revision: u64,
     topology: Topology,
     placement: Option<Placement>,
     targets: BTreeMap<NodeId, Target>,
@@ -119,6 +121,11 @@ impl TargetWatch {
         self.epoch
     }
 
+    /// The revision up to which all is told.
+    pub fn revision(&self) -> u64 {
+        self.told.as_ref().map_or(0, |told| told.revision)
+    }
+
     /// Brings what is new.
     pub fn step(&mut self) -> Step<TargetItem> {
         let found = self.store.read(self.id, |entry| {
@@ -136,14 +143,17 @@ impl TargetWatch {
             Ok(found) => found,
             Err(over) => return Step::Over(over),
         };
-        let change = match &self.told {
+        let change = match &mut self.told {
             None => Some(Change::Snapshot(list.clone())),
-            Some(told) => delta(told, &list, gone).map(Change::Delta),
+            Some(told) => {
+                told.revision = revision;
+                delta(told, &list, gone).map(Change::Delta)
+            }
         };
         let Some(change) = change else { return Step::Idle(revision) };
         let TargetList { topology, placement, targets } = list;
         let targets = targets.into_iter().map(|target| (target.node, target)).collect();
-        self.told = Some(Told { topology, placement, targets });
+        self.told = Some(Told { revision, topology, placement, targets });
         Step::Item(TargetItem { revision, change })
     }
 }

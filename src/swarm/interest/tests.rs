@@ -120,15 +120,15 @@ fn any_history_of_wishes_reads_as_the_rule_says() {
     let mut now = 0;
     for step in 0..20_000_u64 {
         let bits = splitmix64(step);
-        let pick = |shift: u32, n: u64| ((bits >> shift) % n) as usize;
-        now += pick(0, 50) as u64;
+        let pick = |shift: u32, n: u64| usize::try_from((bits >> shift) % n).unwrap();
+        now += bits % 50;
         interests.expire(now);
         overrides.retain(|_, (_, until)| until.is_none_or(|until| until > now));
 
         let channel = Channel::ALL[pick(8, 5)];
         let source = [None, SOURCE, OTHER][pick(16, 3)];
         let level = Interest::ALL[pick(24, 5)];
-        let ttl_ms = [None, Some(1 + pick(32, 900) as u32)][pick(48, 2)];
+        let ttl_ms = [None, Some(1), Some(20), Some(300), Some(900)][pick(32, 5)];
         interests.set(InterestChange { channel, source, level, ttl_ms }, now);
         let until = ttl_ms.map(|ttl| now + u64::from(ttl));
         overrides.remove(&(source, channel));
@@ -141,10 +141,11 @@ fn any_history_of_wishes_reads_as_the_rule_says() {
         }
 
         for channel in Channel::ALL {
-            let all = overrides.get(&(None, channel)).map_or(standing[channel.index()], |(level, _)| *level);
+            let own = |source: Option<NodeId>| overrides.get(&(source, channel)).map(|(level, _)| *level);
+            let all = own(None).unwrap_or_else(|| standing[channel.index()]);
             assert_eq!(interests.level(None, channel), all);
             for source in [SOURCE, OTHER] {
-                let one = overrides.get(&(source, channel)).map_or(all, |(level, _)| *level);
+                let one = own(source).unwrap_or(all);
                 assert_eq!(interests.level(source, channel), one, "step {step}");
             }
         }

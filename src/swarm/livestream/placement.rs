@@ -4,52 +4,48 @@ use super::{Change, Livestream};
 use crate::swarm::event::Event;
 use crate::swarm::id::NodeId;
 use crate::swarm::roster::Key;
-use crate::swarm::topology::relay_tree::{Disturbed, Parent, Place};
+use crate::swarm::topology::relay_tree::{Before, Parent};
 use crate::swarm::topology::{Placement, Target, TargetList, Topology};
 
 impl Livestream {
     pub(super) fn seat(&mut self, key: Key, can_relay: bool, change: &mut Change) {
-        let disturbed = self.tree.disturbed_by_insert(can_relay);
-        self.reshape(disturbed, change, |livestream| livestream.tree.insert(key, can_relay));
+        let before = self.tree.before_insert(key, can_relay);
+        self.tree.insert(key, can_relay);
+        self.note_moved(&before, change);
         self.touch_around(key, change);
     }
 
     pub(super) fn unseat(&mut self, key: Key, change: &mut Change) {
         self.touch_around(key, change);
-        let disturbed = self.tree.disturbed_by_remove(key);
-        self.reshape(disturbed, change, |livestream| {
-            livestream.tree.remove(key);
-        });
+        let before = self.tree.before_remove(key);
+        self.tree.remove(key);
+        self.note_moved(&before, change);
     }
 
-    /// Changes the tree and notes whose place changed. In the star nobody else's
-    /// does.
-    fn reshape(&mut self, disturbed: Disturbed, change: &mut Change, act: impl FnOnce(&mut Self)) {
+    /// Notes whose place changed. In the star nobody else's does.
+    fn note_moved(&mut self, before: &Before, change: &mut Change) {
         if self.topology == Topology::Star {
             change.applied.touched.root = true;
-            return act(self);
+            return;
         }
-        let mut before: Vec<(Key, Place)> = Vec::with_capacity(64);
-        self.tree.each(&disturbed, |key, place| before.push((key, place)));
-        act(self);
-        before.sort_unstable_by_key(|(key, _)| *key);
-        before.dedup_by_key(|(key, _)| *key);
-        let mut moved: Vec<(Key, Place, Place)> = Vec::new();
-        self.tree.each(&disturbed, |key, place| {
-            // A newcomer has no old place; its new one is told with its Joined.
-            if let Ok(at) = before.binary_search_by_key(&key, |(key, _)| *key)
-                && before[at].1 != place
-                && moved.iter().all(|(seen, _, _)| *seen != key)
-            {
-                moved.push((key, before[at].1, place));
+        let (tree, stats) = (&self.tree, &mut self.stats);
+        let from = change.moved.len();
+        let mut parents: Vec<Option<Parent>> = Vec::new();
+        tree.moved_since(before, |key, old, new| {
+            if old.parent != new.parent {
+                stats.reparentings += u64::from(old.parent.is_some());
+                for parent in [old.parent, new.parent] {
+                    if !parents.contains(&parent) {
+                        parents.push(parent);
+                    }
+                }
             }
-        });
-        for (key, old, place) in moved {
-            self.stats.reparentings += u64::from(old.parent.is_some() && old.parent != place.parent);
             change.moved.push((key, Some(old)));
-            change.applied.touched.nodes.push(self.roster.at(key).node);
-            self.touch_feeder(old.parent, change);
-            self.touch_feeder(place.parent, change);
+        });
+        let moved = &change.moved[from..];
+        change.applied.touched.nodes.extend(moved.iter().map(|(key, _)| self.roster.at(*key).node));
+        for parent in parents {
+            self.touch_feeder(parent, change);
         }
     }
 

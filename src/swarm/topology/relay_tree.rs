@@ -156,34 +156,54 @@ impl RelayTree {
         attached.checked_sub(1).map_or(0, |last| self.depth_of_slot(last))
     }
 
-    /// The slots whose occupants may see a change when a node joins: a superset,
-    /// as ranges that may overlap. O(1) ranges of O(f) slots.
-    pub fn disturbed_by_insert(&self, can_relay: bool) -> Disturbed {
+    /// What a join of a relay or a leaf-only node may change for others; to be
+    /// taken before it. O(1).
+    pub fn before_insert(&self, key: Key, can_relay: bool) -> Before {
         let last = self.slots.len();
+        let after = self.relays + usize::from(can_relay);
+        let mut before = Before { subject: Some(key), ..Before::default() };
         if can_relay {
-            self.disturbed(&[self.relays, last], self.relays, self.relays + 1)
-        } else {
-            self.disturbed(&[last], self.relays, self.relays)
+            self.note(&mut before, self.relays, after);
         }
+        self.note(&mut before, last, after);
+        self.note_boundary(&mut before, after);
+        before
     }
 
     /// The same for the leave of `key`; nothing when it is not in the tree.
-    pub fn disturbed_by_remove(&self, key: Key) -> Disturbed {
-        let Some(slot) = self.slot(key) else { return Disturbed::default() };
-        let last = self.slots.len() - 1;
+    pub fn before_remove(&self, key: Key) -> Before {
+        let mut before = Before { subject: Some(key), ..Before::default() };
+        let Some(slot) = self.slot(key) else { return before };
+        let after = self.relays - usize::from(slot < self.relays);
+        self.note(&mut before, slot, after);
         if slot < self.relays {
-            self.disturbed(&[slot, self.relays - 1, last], self.relays, self.relays - 1)
-        } else {
-            self.disturbed(&[slot, last], self.relays, self.relays)
+            self.note(&mut before, self.relays - 1, after);
         }
+        self.note(&mut before, self.slots.len() - 1, after);
+        self.note_boundary(&mut before, after);
+        before
     }
 
-    /// Calls `see` with each node in `disturbed` and its place as it is now, some
-    /// of them more than once.
-    pub fn each(&self, disturbed: &Disturbed, mut see: impl FnMut(Key, Place)) {
-        for &(from, to) in &disturbed.ranges[..disturbed.len] {
-            for slot in from..to.min(self.slots.len()) {
-                see(self.slots[slot], self.place_of_slot(slot));
+    /// Calls `see` once with each node whose place is another than `before`, with
+    /// the old place and the new one; the node that joined or left is not among
+    /// them. O(1) for whoever did not move, O(f) for what is told.
+    pub fn moved_since(&self, before: &Before, mut see: impl FnMut(Key, Place, Place)) {
+        let movers = &before.movers[..before.mover_count];
+        for &(key, old) in movers {
+            // Who left has no place any more, and who joined had none.
+            if let Some(new) = self.place(key).filter(|new| *new != old) {
+                see(key, old, new);
+            }
+        }
+        for &(parent, old) in &before.blocks[..before.block_count] {
+            let new = self.place_below(parent);
+            if new == old {
+                continue;
+            }
+            for &key in &self.slots[self.child_slots(parent)] {
+                if movers.iter().all(|(mover, _)| *mover != key) && before.subject != Some(key) {
+                    see(key, old, new);
+                }
             }
         }
     }
@@ -207,34 +227,36 @@ impl RelayTree {
         }
     }
 
-    /// What changes for others when the occupants of `moved` change and the
-    /// number of relays goes from `before` to `after`:
-    /// the moved nodes; the children of moved slots (their parent changes); the
-    /// children of the slot before a moved one, and those of the last relays
-    /// (their backup changes); the children that the slot at the boundary gains
-    /// or loses.
-    fn disturbed(&self, moved: &[usize], before: usize, after: usize) -> Disturbed {
-        let mut disturbed = Disturbed::default();
-        let relays = before.max(after);
-        let block = |slot: usize| (self.fanout * (slot + 1), self.fanout * (slot + 2));
-        for &slot in moved {
-            disturbed.push((slot, slot + 1));
-            if slot < relays {
-                let (from, to) = block(slot);
-                // The children of the slot before it lie directly before its own.
-                disturbed.push((if slot > 0 { from - self.fanout } else { from }, to));
-            }
-            if slot == 0 && relays > 0 {
-                disturbed.push(block(relays - 1));
+    /// Notes what hangs on one slot whose occupant changes while the number of
+    /// relays goes to `after`: the occupant; the children of the slot (their parent
+    /// changes) and those of the slot before it (their backup changes).
+    fn note(&self, before: &mut Before, slot: usize, after: usize) {
+        if let Some(&key) = self.slots.get(slot) {
+            before.mover(key, self.place_of_slot(slot));
+        }
+        let relays = self.relays.max(after);
+        if slot >= relays {
+            return;
+        }
+        before.block(slot, self);
+        match slot.checked_sub(1) {
+            Some(previous) => before.block(previous, self),
+            // The backup of the last relay's children is in slot 0.
+            None => {
+                before.block(relays - 1, self);
+                before.block(self.relays.min(after).saturating_sub(1), self);
             }
         }
-        if before != after {
-            let edge = before.min(after);
-            // The backup of the last relay's children wraps to slot 0.
-            let (from, to) = block(edge);
-            disturbed.push((from.saturating_sub(self.fanout).max(self.fanout), to));
+    }
+
+    /// Notes what changes when a slot becomes or ceases to be a relay's: it gains or
+    /// loses its children, and the relay before it is the last one no more, or again.
+    fn note_boundary(&self, before: &mut Before, after: usize) {
+        if self.relays != after {
+            let boundary = self.relays.min(after);
+            before.block(boundary, self);
+            before.block(boundary.saturating_sub(1), self);
         }
-        disturbed
     }
 
     fn slot(&self, key: Key) -> Option<usize> {
@@ -255,19 +277,25 @@ impl RelayTree {
     }
 
     fn place_of_slot(&self, slot: usize) -> Place {
-        if slot >= self.fanout * (self.relays + 1) {
+        if slot < self.fanout {
+            Place { parent: Some(Parent::Root), backup: None, depth: 1 }
+        } else {
+            self.place_below(slot / self.fanout - 1)
+        }
+    }
+
+    /// The place that all children of a slot share.
+    fn place_below(&self, parent: usize) -> Place {
+        if parent >= self.relays {
             return Place { parent: None, backup: None, depth: 0 };
         }
-        if slot < self.fanout {
-            return Place { parent: Some(Parent::Root), backup: None, depth: 1 };
-        }
-        let parent = slot / self.fanout - 1;
         let backup = if self.relays == 1 {
             Parent::Root
         } else {
             Parent::Relay(self.slots[if parent + 1 == self.relays { 0 } else { parent + 1 }])
         };
-        Place { parent: Some(Parent::Relay(self.slots[parent])), backup: Some(backup), depth: self.depth_of_slot(slot) }
+        let depth = self.depth_of_slot(parent) + 1;
+        Place { parent: Some(Parent::Relay(self.slots[parent])), backup: Some(backup), depth }
     }
 
     fn depth_of_slot(&self, slot: usize) -> u32 {
@@ -281,16 +309,44 @@ impl RelayTree {
     }
 }
 
-/// Ranges of slots that a change of the tree may concern.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Disturbed {
-    ranges: [(usize, usize); 12],
-    len: usize,
+/// What one join or leave may change for others, as it was before.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    /// Who joins or leaves.
+    subject: Option<Key>,
+    /// Nodes that may get another slot.
+    movers: [(Key, Place); 3],
+    mover_count: usize,
+    /// Slots whose children may get another parent or backup, and their place.
+    blocks: [(usize, Place); 10],
+    block_count: usize,
 }
 
-impl Disturbed {
-    fn push(&mut self, range: (usize, usize)) {
-        self.ranges[self.len] = range;
-        self.len += 1;
+impl Default for Before {
+    fn default() -> Self {
+        let nowhere = Place { parent: None, backup: None, depth: 0 };
+        Self {
+            subject: None,
+            movers: [(Key::from_index(0), nowhere); 3],
+            mover_count: 0,
+            blocks: [(0, nowhere); 10],
+            block_count: 0,
+        }
+    }
+}
+
+impl Before {
+    fn mover(&mut self, key: Key, place: Place) {
+        if self.movers[..self.mover_count].iter().all(|(known, _)| *known != key) {
+            self.movers[self.mover_count] = (key, place);
+            self.mover_count += 1;
+        }
+    }
+
+    fn block(&mut self, parent: usize, tree: &RelayTree) {
+        if self.blocks[..self.block_count].iter().all(|(known, _)| *known != parent) {
+            self.blocks[self.block_count] = (parent, tree.place_below(parent));
+            self.block_count += 1;
+        }
     }
 }

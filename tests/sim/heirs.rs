@@ -1,0 +1,40 @@
+//! A second opinion on who owns a group: whoever was named, else the first who came;
+//! when the owner leaves, the longest-joined inherits.
+
+use std::collections::BTreeMap;
+
+use starling::swarm::NodeId;
+
+/// The line of succession.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heirs {
+    named: Option<NodeId>,
+    owner: Option<NodeId>,
+    /// The revision at which each member took its place; kept when it joins again.
+    places: BTreeMap<NodeId, u64>,
+}
+
+impl Heirs {
+    /// A group that nobody has joined, and whom its Create named.
+    pub(crate) fn of(named: Option<NodeId>) -> Self {
+        Self { named, owner: named, places: BTreeMap::new() }
+    }
+
+    /// Who owns the group now.
+    pub(crate) fn owner(&self) -> Option<NodeId> {
+        self.owner
+    }
+
+    pub(crate) fn join(&mut self, node: NodeId, revision: u64) {
+        self.places.entry(node).or_insert(revision);
+        self.owner.get_or_insert(node);
+    }
+
+    pub(crate) fn leave(&mut self, node: NodeId) {
+        self.places.remove(&node);
+        if self.owner == Some(node) {
+            let longest = self.places.iter().min_by_key(|(_, place)| **place).map(|(node, _)| *node);
+            self.owner = longest.or(self.named);
+        }
+    }
+}
