@@ -4,6 +4,8 @@
 //! Each iteration is one leave of a random viewer and one join, so that the size
 //! stays what it is.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs, reason = "a benchmark")]
+
 use std::hint::black_box;
 use std::time::Duration;
 

@@ -168,7 +168,6 @@ impl Service {
 
     /// Up to `limit` members in slab order, from slot `from` on; the slot where the
     /// next page begins, if there is one; and the revision that they are seen at.
-    #[expect(clippy::type_complexity, reason = "a page, where to go on, as of when")]
     pub fn list_members(
         &self,
         id: SwarmId,

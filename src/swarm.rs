@@ -37,7 +37,6 @@ use topology::TargetList;
 
 /// A livestream or a group.
 #[derive(Clone, Debug, Hash)]
-#[expect(clippy::large_enum_variant, reason = "nearly every swarm of a process is of one kind, and each is boxed")]
 pub enum Swarm {
     /// One broadcaster, many viewers.
     Livestream(Livestream),

@@ -159,10 +159,10 @@ fn put_message(out: &mut BytesMut, field: u8, fill: impl FnOnce(&mut BytesMut)) 
 
 fn put_length(out: &mut BytesMut, mut value: u64) {
     while value >= 0x80 {
-        out.put_u8((value & 0x7f) as u8 | 0x80);
+        out.put_u8(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.put_u8(value as u8);
+    out.put_u8(value.to_le_bytes()[0]);
 }
 
 const fn varint_len(value: u64) -> usize {

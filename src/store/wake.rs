@@ -11,6 +11,7 @@ use crate::swarm::roster::Roster;
 #[derive(Debug, Default)]
 pub struct Wakes {
     bells: Vec<Arc<Notify>>,
+    #[expect(clippy::vec_box, reason = "a roster is handed over as it comes, boxed")]
     retired: Vec<Box<Roster>>,
 }
 

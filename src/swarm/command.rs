@@ -80,7 +80,6 @@ pub struct Join {
 
 /// Everything that can happen to a swarm.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::large_enum_variant, reason = "a command is moved once, from the door to the swarm")]
 pub enum Command {
     /// Make a livestream, or find the one that lives under this id.
     CreateLivestream(CreateLivestream),

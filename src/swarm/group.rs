@@ -74,7 +74,7 @@ impl Group {
             revision: 1,
             now,
             config,
-            metadata: metadata.clone(),
+            metadata,
             retention_ms,
             empty_ms,
             named_owner: owner,

@@ -116,6 +116,7 @@ impl SwarmId {
     /// The shard that holds this swarm, the same on every pod.
     ///
     /// `shards` is a power of two.
+    #[expect(clippy::cast_possible_truncation, reason = "only the low bits count")]
     pub const fn shard(self, shards: usize) -> usize {
         debug_assert!(shards.is_power_of_two());
         (splitmix64(self.number.get()) as usize) & (shards - 1)

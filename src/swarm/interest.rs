@@ -123,7 +123,7 @@ pub struct Interests {
 
 /// The most overrides that one member may hold: every channel of every source of
 /// the largest group.
-pub const MAX_OVERRIDES: usize = 5 * 256;
+pub const MAX_OVERRIDES: u32 = 5 * 256;
 
 impl Interests {
     /// Defaults of a viewer that plays the stream.
@@ -151,7 +151,10 @@ impl Interests {
     pub fn level(&self, source: Option<NodeId>, channel: Channel) -> Interest {
         let find =
             |wanted: Option<NodeId>| self.overrides().iter().find(|o| o.channel == channel && o.source == wanted);
-        source.and_then(|_| find(source)).or_else(|| find(None)).map_or(self.standing[channel.index()], |o| o.level)
+        source
+            .and_then(|_| find(source))
+            .or_else(|| find(None))
+            .map_or_else(|| self.standing[channel.index()], |o| o.level)
     }
 
     /// The levels of all channels for sources in general.
@@ -174,7 +177,7 @@ impl Interests {
         match (source, expires_at) {
             (None, None) => self.standing[channel.index()] = level,
             (Some(_), None) if self.standing[channel.index()] == level && !self.has_general_override(channel) => {}
-            _ if self.overrides().len() >= MAX_OVERRIDES => {}
+            _ if self.overrides().len() >= MAX_OVERRIDES as usize => {}
             _ => {
                 let new = InterestOverride { source, channel, level, expires_at };
                 self.overrides.get_or_insert_default().push(new);
@@ -198,7 +201,7 @@ impl Interests {
         let known =
             |c: &InterestChange| self.overrides().iter().any(|o| o.source == c.source && o.channel == c.channel);
         let new = changes.iter().filter(|c| (c.source.is_some() || c.ttl_ms.is_some()) && !known(c));
-        self.overrides().len() + new.count() <= MAX_OVERRIDES
+        self.overrides().len() + new.count() <= MAX_OVERRIDES as usize
     }
 
     /// When the next override falls away.

@@ -187,7 +187,7 @@ impl Roster {
         let none = Interests::default();
         let interests = self.find(join.node).map_or(&none, |member| &member.interests);
         if !interests.has_room_for(&join.interests) {
-            return Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES as u32 });
+            return Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES });
         }
         Ok(())
     }

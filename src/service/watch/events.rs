@@ -38,7 +38,7 @@ impl Selection {
     /// Everything.
     pub const ALL: Self = Self(u16::MAX);
     /// Everything but what changes with nearly every command.
-    pub const DEFAULT: Self = Self(u16::MAX & !(1 << EventKind::Interest as u16) & !(1 << EventKind::Placement as u16));
+    pub const DEFAULT: Self = Self(!(1 << EventKind::Interest as u16 | 1 << EventKind::Placement as u16));
 
     /// True when events of this kind are wanted.
     pub const fn contains(self, kind: EventKind) -> bool {

@@ -179,7 +179,7 @@ fn delta(told: &Told, list: &TargetList, removed: Vec<(NodeId, Removal)>) -> Opt
     }
     let same_place = told.topology == list.topology && told.placement == list.placement;
     let nothing = added.is_empty() && updated.is_empty() && removed.is_empty() && same_place;
-    (!nothing).then(|| TargetDelta { topology: list.topology, placement: list.placement, added, updated, removed })
+    (!nothing).then_some(TargetDelta { topology: list.topology, placement: list.placement, added, updated, removed })
 }
 
 impl Watch for TargetWatch {

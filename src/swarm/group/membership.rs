@@ -117,7 +117,7 @@ impl Group {
     ) -> Result<(), Rejection> {
         let key = self.member(by)?;
         if !self.roster.at(key).interests.has_room_for(changes) {
-            return Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES as u32 });
+            return Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES });
         }
         self.want(key, out, |interests, now| interests.set_all(changes, now));
         Ok(())

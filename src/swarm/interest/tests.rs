@@ -94,20 +94,20 @@ fn what_is_said_about_a_source_goes_with_it() {
 #[test]
 fn a_full_list_takes_changes_of_what_it_holds_and_nothing_new() {
     let mut interests = Interests::participant();
-    let sources = (1..=MAX_OVERRIDES as u64).map(NodeId::new);
+    let sources = (1..=u64::from(MAX_OVERRIDES)).map(NodeId::new);
     let all: Vec<InterestChange> = sources.map(|source| wish(source, Interest::Low, None)).collect();
     assert!(interests.has_room_for(&all));
     interests.set_all(&all, 0);
-    assert_eq!(interests.overrides().len(), MAX_OVERRIDES);
+    assert_eq!(interests.overrides().len(), MAX_OVERRIDES as usize);
 
     let known = wish(NodeId::new(1), Interest::Critical, Some(9));
     assert!(interests.has_room_for(&[known]));
     assert!(interests.set(known, 0));
-    let new = wish(NodeId::new(1 + MAX_OVERRIDES as u64), Interest::Critical, None);
+    let new = wish(NodeId::new(1 + u64::from(MAX_OVERRIDES)), Interest::Critical, None);
     assert!(!interests.has_room_for(&[new]));
     assert!(!interests.set(new, 0));
     assert!(interests.has_room_for(&[wish(None, Interest::Low, None)]), "a standing level needs no room");
-    assert_eq!(interests.overrides().len(), MAX_OVERRIDES);
+    assert_eq!(interests.overrides().len(), MAX_OVERRIDES as usize);
 }
 
 /// The newest wish for a (source, channel) holds until its time is over; then the

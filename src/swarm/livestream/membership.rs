@@ -215,7 +215,7 @@ impl Livestream {
     ) -> Result<(), Rejection> {
         let key = self.roster.key(by.node).ok_or(Rejection::NotAMember(by.node))?;
         if !self.roster.at(key).interests.has_room_for(changes) {
-            return Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES as u32 });
+            return Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES });
         }
         self.want(key, change, |interests, now| interests.set_all(changes, now));
         Ok(())
