@@ -63,7 +63,7 @@ impl App {
         let edge =
             Edge::new(Service::new(door.clone(), service_settings(&config)), edge_settings(&config), shutdown.clone());
 
-        let (reporter, health) = tonic_health::server::health_reporter();
+        let (mut reporter, health) = tonic_health::server::health_reporter();
         let report = async |status| {
             for service in HEALTH {
                 reporter.set_service_status(service, status).await;
@@ -93,6 +93,10 @@ impl App {
             tokio::select! {
                 () = shutdown.idle() => {}
                 () = tokio::time::sleep(config.drain.spread) => {}
+            }
+            // Who watches the health would keep its connection to the end.
+            for service in HEALTH {
+                reporter.clear_service_status(service).await;
             }
             go_away.begin();
             std::future::pending::<()>().await;

@@ -53,13 +53,15 @@ impl Door {
     /// Tells the swarm that a session has one more stream on this pod.
     #[expect(clippy::unused_async, reason = "a replicated log answers later, and callers must be ready for it")]
     pub async fn attach(&self, id: SwarmId, node: NodeId, session: SessionId) -> Result<Arc<Tie>, Rejection> {
-        self.store.attach(id, node, session, THIS_POD, clock::now())
+        let (id, at, attach) = logged(id, clock::now(), Command::Attach(node, session, THIS_POD));
+        self.store.attach(id, session, attach, at)
     }
 
     /// Tells the swarm that a session has one stream less on this pod. Does not
     /// wait for the log: it is called where streams are dropped.
     pub fn detach(&self, id: SwarmId, node: NodeId, session: SessionId) {
-        self.store.detach(id, node, session, THIS_POD, clock::now());
+        let (id, at, detach) = logged(id, clock::now(), Command::Detach(node, session, THIS_POD));
+        self.store.detach(id, session, detach, at);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Updates: one ring of encoded records per swarm, read through cursors.
 //!
 //! Publishing checks the grant, numbers the update, encodes it once and appends
-//! it; O(1), whatever the number of subscribers. A subscriber holds a cursor and
-//! not a queue: a slow one costs nothing, and learns by a gap what it missed.
+//! it, once for all subscribers; those who wait are woken after, one by one. A
+//! subscriber holds a cursor and not a queue: a slow one costs nothing, and learns
+//! by a gap what it missed.
 //!
 //! Lock order: a swarm's shard, then its feed. Nothing is woken under the lock.
 
@@ -108,16 +109,23 @@ impl Feed {
     }
 
     /// Puts a change of grants into force: when this returns, no update under an
-    /// older grant can enter.
-    pub fn enforce(&self, grants: &[Grant]) {
-        if grants.is_empty() {
+    /// older grant can enter. `over` closes the feed in the same step, so that
+    /// whoever finds it closed finds everything that ever entered.
+    pub fn enforce(&self, grants: &[Grant], over: bool) {
+        if grants.is_empty() && !over {
             return;
         }
         let mut state = self.state.lock();
+        if over {
+            self.closed.store(true, Ordering::Release);
+        }
         for grant in grants {
             let key = (grant.source, grant.channel);
             if grant.term == 0 {
-                state.grants.remove(&key);
+                // The row stays: it knows the publisher's last number.
+                if let Some(row) = state.grants.get_mut(&key) {
+                    (row.term, row.enabled) = (0, false);
+                }
                 continue;
             }
             let row = state.grants.entry(key).or_insert(Row {
@@ -140,7 +148,7 @@ impl Feed {
 
     /// The term in force on a channel.
     pub fn term(&self, source: NodeId, channel: Channel) -> Option<u64> {
-        self.state.lock().grants.get(&(source, channel)).map(|row| row.term)
+        self.state.lock().grants.get(&(source, channel)).map(|row| row.term).filter(|term| *term != 0)
     }
 
     /// Takes one update of `source` under `term`. O(1) amortised.
@@ -152,12 +160,15 @@ impl Feed {
             let mut state = self.state.lock();
             let State { ring, grants, published, published_bytes } = &mut *state;
             let channel = draft.channel;
-            let row = grants.get_mut(&(source, channel)).filter(|row| row.term == term).ok_or(Refusal::StaleTerm)?;
+            let row = grants
+                .get_mut(&(source, channel))
+                .filter(|row| row.term == term && term != 0)
+                .ok_or(Refusal::StaleTerm)?;
             if !row.enabled {
                 return Err(Refusal::Disabled);
             }
             let number = match draft.publisher_sequence {
-                0 => row.publisher_sequence + 1,
+                0 => row.publisher_sequence.saturating_add(1),
                 given => given,
             };
             let repeated = number <= row.publisher_sequence;
@@ -178,12 +189,6 @@ impl Feed {
         Ok(accepted)
     }
 
-    /// Marks the end: nothing will come any more. Whoever calls rings
-    /// [`Self::news`] when no lock is held.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-    }
-
     /// True when nothing will come any more.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
@@ -200,7 +205,7 @@ impl Feed {
         let mut heads: Vec<_> = state
             .grants
             .iter()
-            .filter(|(_, row)| row.sequence > 0)
+            .filter(|(_, row)| row.term != 0 && row.sequence > 0)
             .map(|(&(source, channel), row)| Position { source, channel, term: row.term, sequence: row.sequence })
             .collect();
         heads.sort_unstable_by_key(|position| (position.source, position.channel));

@@ -161,9 +161,18 @@ impl Service {
         self.door.store().read(id, |entry| look(entry.swarm())).ok_or_else(|| Rejection::NoSuchSwarm.into())
     }
 
-    /// Swarms of a kind in a fixed order, after `after`.
-    pub fn list(&self, kind: SwarmKind, after: Option<SwarmId>, limit: usize) -> Vec<SwarmId> {
-        self.door.store().list(kind, after, limit, |_| ()).into_iter().map(|(id, ())| id).collect()
+    /// Up to `limit` swarms of a kind in a fixed order, after `after`, each seen
+    /// through `look`; and where the next page begins, if there may be one.
+    pub fn list<R>(
+        &self,
+        kind: SwarmKind,
+        after: Option<SwarmId>,
+        limit: usize,
+        look: impl Fn(SwarmId, &Swarm) -> Option<R>,
+    ) -> (Vec<R>, Option<SwarmId>) {
+        let mut found = Vec::new();
+        let last = self.door.store().list(kind, after, limit, |id, swarm| found.extend(look(id, swarm)));
+        (found, last)
     }
 
     /// Up to `limit` members in slab order, from slot `from` on; the slot where the
@@ -179,9 +188,8 @@ impl Service {
             if swarm.is_over() {
                 return Err(Rejection::Ended.into());
             }
-            let mut keys = swarm.roster().iter_from(from).map(|(key, _)| key);
-            let members = keys.by_ref().take(limit).filter_map(|key| swarm.view(key)).collect();
-            Ok((members, keys.next().map(|key| key.index() as u64), swarm.revision()))
+            let (members, next) = swarm.page(from, limit);
+            Ok((members, next.map(|slot| slot as u64), swarm.revision()))
         })?
     }
 

@@ -88,13 +88,17 @@ impl Shutdown {
         open_streams.wait_for(|open| *open == 0).await.ok();
     }
 
-    /// Resolves on the first SIGTERM or SIGINT (Ctrl-C where there are no such signals). From then on a second one
-    /// exits the process at once, with status 130.
+    /// From now on hears SIGTERM and SIGINT (Ctrl-C where there are no such signals): the answer resolves on the
+    /// first one. From then on a second one exits the process at once, with status 130.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
-    pub async fn signals() -> io::Result<Signal> {
-        let mut signals = Signals::install()?;
+    pub fn signals() -> io::Result<impl Future<Output = io::Result<Signal>>> {
+        let signals = Signals::install()?;
+        Ok(Self::first(signals))
+    }
+
+    async fn first(mut signals: Signals) -> io::Result<Signal> {
         let first = signals.next().await?;
 
         // A thread with a runtime of its own: the second signal is for when everything else is stuck.

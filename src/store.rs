@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::swarm::id::{NodeId, PodId, SessionId, SwarmId, SwarmKind};
+use crate::swarm::id::{SessionId, SwarmId, SwarmKind};
 use crate::swarm::{Applied, Command, Rejection, Swarm};
 use census::Census;
 use entry::{Entry, Tie};
@@ -66,11 +66,8 @@ impl Store {
     }
 
     /// Applies a command and lets `view` look at the swarm as the command left it,
-    /// in one step.
-    ///
-    /// For the cluster's door alone: whoever else changes a swarm breaks the one
-    /// order that all pods share.
-    pub fn apply<R>(
+    /// in one step. For the cluster's door alone.
+    pub(crate) fn apply<R>(
         &self,
         id: SwarmId,
         command: Command,
@@ -79,47 +76,37 @@ impl Store {
     ) -> Result<R, Rejection> {
         self.locked(id, |shard, wakes| {
             let applied = shard.apply(id, command, at, wakes)?;
-            let swarm = shard.entry(id).map(Entry::swarm).ok_or(Rejection::NoSuchSwarm)?;
-            let seen = view(swarm, &applied);
+            let seen = shard.entry(id).map(|entry| view(entry.swarm(), &applied));
             wakes.retire(applied);
-            Ok(seen)
+            seen.ok_or(Rejection::NoSuchSwarm)
         })
     }
 
-    /// Carries out what is due for a swarm at `at`.
-    pub fn expire(&self, id: SwarmId, at: u64) {
-        self.locked(id, |shard, wakes| {
-            if let Ok(applied) = shard.apply(id, Command::Expire, at, wakes) {
-                wakes.retire(applied);
-            }
-        });
-    }
-
-    /// Counts one more stream of a session on this pod; the first one attaches it.
+    /// Applies `attach` and counts one more stream of the session on this pod. For
+    /// the cluster's door alone.
     ///
-    /// Counting and attaching are one step: a stream that closes at the same time
-    /// cannot detach the session after this one has opened.
-    pub fn attach(
+    /// Both are one step: a stream that closes at the same time cannot detach the
+    /// session after this one has opened.
+    pub(crate) fn attach(
         &self,
         id: SwarmId,
-        node: NodeId,
         session: SessionId,
-        pod: PodId,
+        attach: Command,
         at: u64,
     ) -> Result<Arc<Tie>, Rejection> {
         self.locked(id, |shard, wakes| {
-            shard.apply(id, Command::Attach(node, session, pod), at, wakes)?;
+            shard.apply(id, attach, at, wakes)?;
             Ok(shard.entry_mut(id).ok_or(Rejection::NoSuchSwarm)?.tie(session))
         })
     }
 
-    /// Counts one stream of a session less; the last one detaches it.
-    pub fn detach(&self, id: SwarmId, node: NodeId, session: SessionId, pod: PodId, at: u64) {
+    /// Counts one stream of the session less, and applies `detach` when that was the
+    /// last. For the cluster's door alone.
+    pub(crate) fn detach(&self, id: SwarmId, session: SessionId, detach: Command, at: u64) {
         self.locked(id, |shard, wakes| {
-            let last = shard.entry_mut(id).is_some_and(|entry| entry.untie(session));
-            if last {
+            if shard.entry_mut(id).is_some_and(|entry| entry.untie(session)) {
                 // The session may be over by now; then there is nothing to detach.
-                drop(shard.apply(id, Command::Detach(node, session, pod), at, wakes));
+                drop(shard.apply(id, detach, at, wakes));
             }
         });
     }
@@ -134,26 +121,29 @@ impl Store {
         self.shard(id).lock().entry_mut(id).map(change)
     }
 
-    /// Swarms of one kind in the order (shard, id), after `after`; at most `limit`,
-    /// each seen through `look`. Each shard is locked once.
-    pub fn list<R>(
+    /// Shows swarms of one kind to `look`, in the order (shard, id), after `after`,
+    /// at most `limit`; the last one's id when there were as many. Each shard is
+    /// locked once.
+    pub fn list(
         &self,
         kind: SwarmKind,
         after: Option<SwarmId>,
         limit: usize,
-        mut look: impl FnMut(&Swarm) -> R,
-    ) -> Vec<(SwarmId, R)> {
-        let mut found = Vec::new();
+        mut look: impl FnMut(SwarmId, &Swarm),
+    ) -> Option<SwarmId> {
+        let mut left = limit;
         let first = after.map_or(0, |id| id.shard(self.shards.len()));
         for number in first..self.shards.len() {
             let after = after.filter(|_| number == first);
-            let shard = self.shards[number].lock();
-            found.extend(shard.swarms(kind, after).take(limit - found.len()).map(|(id, swarm)| (id, look(swarm))));
-            if found.len() == limit {
-                break;
+            for (id, swarm) in self.shards[number].lock().swarms(kind, after).take(left) {
+                look(id, swarm);
+                left -= 1;
+                if left == 0 {
+                    return Some(id);
+                }
             }
         }
-        found
+        None
     }
 
     /// Looks at the census of a shard, and at the swarms it counts.

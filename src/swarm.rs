@@ -128,6 +128,14 @@ impl Swarm {
         either!(self, swarm => swarm.view(key))
     }
 
+    /// A page of those who are listed: viewers or participants. The broadcaster has
+    /// a session and is not among them. See [`Roster::page`].
+    pub fn page(&self, from: usize, limit: usize) -> (Vec<member::MemberView>, Option<usize>) {
+        let listed = |member: &member::Member| !matches!(member.role, member::Role::Broadcaster { .. });
+        let (keys, next) = self.roster().page(from, limit, listed);
+        (keys.into_iter().filter_map(|key| self.view(key)).collect(), next)
+    }
+
     /// When something falls due next, in milliseconds since the Unix epoch.
     pub fn next_expiry(&self) -> Option<u64> {
         either!(self, swarm => swarm.next_expiry())

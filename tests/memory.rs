@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use peak_alloc::PeakAlloc;
+use starling::cluster::Door;
 use starling::store::{Settings, Store};
 use starling::swarm::command::{CreateLivestream, Join};
 use starling::swarm::hash::splitmix64;
@@ -39,10 +41,16 @@ fn topology() -> usize {
     bytes
 }
 
+fn submit(door: &Door, id: SwarmId, command: Command) {
+    // One process answers at once.
+    door.submit(id, command, |_, _| ()).now_or_never().unwrap().unwrap();
+}
+
 fn store() -> usize {
     let settings = Settings { shards: 64, event_log_revisions: 4_096, ring_bytes: 8 << 20 };
     let build = || {
         let store = Arc::new(Store::new(settings));
+        let door = Door::local(Arc::clone(&store));
         let id = SwarmId::new(SwarmKind::Livestream, 7).unwrap();
         let create = CreateLivestream {
             epoch: Epoch::drawn(1),
@@ -51,7 +59,7 @@ fn store() -> usize {
             metadata: Box::default(),
             retention_ms: 0,
         };
-        store.apply(id, Command::CreateLivestream(create), 0, |_, _| ()).unwrap();
+        submit(&door, id, Command::CreateLivestream(create));
         for number in 0..VIEWERS as u64 {
             let join = Join {
                 node: NodeId::new(number + 2).unwrap(),
@@ -64,7 +72,7 @@ fn store() -> usize {
                 metadata: None,
                 interests: Vec::new(),
             };
-            store.apply(id, Command::Join(join), number, |_, _| ()).unwrap();
+            submit(&door, id, Command::Join(join));
         }
         store
     };

@@ -143,7 +143,16 @@ impl Publish {
         let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / self.fps));
         // A late unit is sent at once, and the next ones in their time.
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
-        while let Some(unit) = units.next().await? {
+        loop {
+            // The source may be live and slow: whoever loses the stream meanwhile says so at once.
+            let unit = tokio::select! {
+                unit = units.next() => unit?,
+                answer = answers.message() => {
+                    acknowledged = heard(answer, acknowledged)?;
+                    continue;
+                }
+            };
+            let Some(unit) = unit else { break };
             loop {
                 tokio::select! {
                     _ = pace.tick() => break,
@@ -159,7 +168,12 @@ impl Publish {
                 timestamp: Some(wall_clock()),
                 ..Default::default()
             };
-            outbox.send(message(Message::Update(update))).await.map_err(closed)?;
+            if outbox.send(message(Message::Update(update))).await.is_err() {
+                // What the server said last tells why.
+                loop {
+                    heard(answers.message().await, acknowledged)?;
+                }
+            }
         }
         drop(outbox);
         while acknowledged < last + sent {

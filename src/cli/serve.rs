@@ -31,6 +31,8 @@ impl Serve {
         }
         telemetry::init(&config.log)?;
         let wanted = config.server.listen;
+        // Before the address is told: whoever reads it may stop us at once.
+        let signals = Shutdown::signals()?;
         let app = App::bind(config).await.map_err(|error| Failure(format!("cannot listen on {wanted}: {error}")))?;
         let address = app.address();
         // On standard output, so that a script that asked for port 0 can read it.
@@ -42,8 +44,7 @@ impl Serve {
         let shutdown = Shutdown::new();
         let serving = app.run(shutdown.clone());
         let signalled = async {
-            let signal = Shutdown::signals().await;
-            match signal {
+            match signals.await {
                 Ok(signal) => tracing::info!(%signal, "told to stop"),
                 Err(error) => tracing::error!(%error, "cannot hear signals"),
             }

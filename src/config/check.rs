@@ -77,7 +77,7 @@ impl StoreConfig {
         faults.rule(&["store.shards"], shards.is_power_of_two(), || format!("{shards} is not a power of two"));
         faults.number("store.event_log_revisions", event_log_revisions, 16..=1_048_576);
         faults.rule(&["store.max_swarms"], max_swarms >= 1, || format!("{max_swarms} is not 1 or more"));
-        faults.number("store.list_page", list_page, 1..=10_000);
+        faults.number("store.list_page", list_page, 1..=1_000);
     }
 }
 

@@ -180,7 +180,7 @@ fn the_ends_of_every_range_are_accepted_and_what_lies_beyond_is_refused() {
         ("store.shards", &["1", "4096"], &["0", "3", "8192"]),
         ("store.event_log_revisions", &["16", "1048576"], &["15", "1048577"]),
         ("store.max_swarms", &["1", "4294967296"], &["0", "-1"]),
-        ("store.list_page", &["1", "10000"], &["0", "10001"]),
+        ("store.list_page", &["1", "1000"], &["0", "1001"]),
         ("retention.ended", &["0s", "24h"], &["86401s"]),
         ("retention.empty_group", &["0s", "24h"], &["86401s"]),
         ("feed.ring_bytes", &["4194304", "1073741824"], &["4194303", "65535", "1073741825"]),

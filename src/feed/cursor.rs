@@ -74,16 +74,19 @@ pub struct Cursor {
     channel: Channel,
     filter: Filter,
     next: u64,
+    start: Option<Position>,
     seen: HashMap<NodeId, Seen>,
 }
 
 impl Cursor {
-    /// A place in the ring for a reader with this interest.
-    pub fn open(feed: &Feed, channel: Channel, interest: Interest, start: Start) -> Self {
+    /// A place in the ring for a reader of `source` with this interest.
+    pub fn open(feed: &Feed, source: NodeId, channel: Channel, interest: Interest, start: Start) -> Self {
         let state = feed.state.lock();
-        let newest = state.ring.keyframe(channel).filter(|_| start == Start::Keyframe);
+        let newest = state.ring.keyframe(source, channel).filter(|_| start == Start::Keyframe);
         let next = newest.unwrap_or_else(|| state.ring.end());
-        Self { channel, filter: interest.filter(channel), next, seen: HashMap::new() }
+        let first = newest.and_then(|number| state.ring.get(number)).map(|record| record.position);
+        let start = first.map(|first| Position { sequence: first.sequence - 1, ..first });
+        Self { channel, filter: interest.filter(channel), next, start, seen: HashMap::new() }
     }
 
     /// What passes.
@@ -91,11 +94,10 @@ impl Cursor {
         self.filter
     }
 
-    /// The position before the first update to come; `None` while a keyframe is
-    /// awaited.
-    pub fn start(&self, feed: &Feed) -> Option<Position> {
-        let first = feed.state.lock().ring.get(self.next)?.position;
-        Some(Position { sequence: first.sequence - 1, ..first })
+    /// The position before the first update to come; `None` when a keyframe was
+    /// awaited at the opening.
+    pub const fn start(&self) -> Option<Position> {
+        self.start
     }
 
     /// Reads what is new: at most `max_bytes`, but at least one update if there is
@@ -129,7 +131,7 @@ impl Cursor {
         if self.next >= state.ring.first() {
             return;
         }
-        let newest = state.ring.keyframe(self.channel);
+        let newest = state.ring.newest_keyframe(self.channel);
         self.next = newest.unwrap_or_else(|| state.ring.first());
         for seen in self.seen.values_mut() {
             (seen.waiting, seen.evicted) = (true, true);

@@ -63,8 +63,13 @@ impl Ring {
         self.records.get(index)
     }
 
-    /// Number of the newest keyframe of any source on `channel`.
-    pub(super) fn keyframe(&self, channel: Channel) -> Option<u64> {
+    /// Number of the newest keyframe of a source on a channel.
+    pub(super) fn keyframe(&self, source: NodeId, channel: Channel) -> Option<u64> {
+        self.keyframes.get(&(source, channel)).copied()
+    }
+
+    /// Number of the newest keyframe of any source on a channel.
+    pub(super) fn newest_keyframe(&self, channel: Channel) -> Option<u64> {
         self.keyframes.iter().filter(|((_, of), _)| *of == channel).map(|(_, number)| *number).max()
     }
 

@@ -16,7 +16,7 @@ fn feed(ring_bytes: usize) -> Feed {
 }
 
 fn grant(feed: &Feed, term: u64, enabled: bool) {
-    feed.enforce(&[Grant { source: source(), channel: Channel::Visual, term, enabled }]);
+    feed.enforce(&[Grant { source: source(), channel: Channel::Visual, term, enabled }], false);
 }
 
 fn draft(keyframe: bool, publisher_sequence: u64) -> Draft {
@@ -37,7 +37,7 @@ fn publish(feed: &Feed, term: u64, keyframe: bool) -> u64 {
 }
 
 fn open(feed: &Feed, start: Start) -> Cursor {
-    Cursor::open(feed, Channel::Visual, Interest::High, start)
+    Cursor::open(feed, source(), Channel::Visual, Interest::High, start)
 }
 
 /// Counts updates, and lists gaps as (after, before).
@@ -71,6 +71,25 @@ fn after_a_grant_is_superseded_nothing_enters_under_it() {
 }
 
 #[test]
+fn the_publishers_last_number_outlives_its_term() {
+    let feed = feed(1 << 20);
+    feed.publish(source(), 3, draft(true, 7)).unwrap();
+    grant(&feed, 0, false);
+    grant(&feed, 5, true);
+    assert_eq!(feed.publisher_sequence(source(), Channel::Visual), 7);
+    assert!(feed.publish(source(), 5, draft(true, 7)).unwrap().repeated);
+}
+
+#[test]
+fn a_feed_is_closed_and_its_grants_end_in_one_step() {
+    let feed = feed(1 << 20);
+    publish(&feed, 3, true);
+    feed.enforce(&[Grant { source: source(), channel: Channel::Visual, term: 0, enabled: false }], true);
+    assert!(feed.is_closed());
+    assert_eq!(feed.publish(source(), 3, draft(true, 0)), Err(Refusal::StaleTerm));
+}
+
+#[test]
 fn a_disabled_channel_refuses_and_keeps_its_numbers() {
     let feed = feed(1 << 20);
     publish(&feed, 3, true);
@@ -98,7 +117,7 @@ fn a_late_joiner_starts_on_the_newest_keyframe() {
         publish(&feed, 3, keyframe);
     }
     let mut cursor = open(&feed, Start::Keyframe);
-    assert_eq!(cursor.start(&feed).map(|position| position.sequence), Some(3));
+    assert_eq!(cursor.start().map(|position| position.sequence), Some(3));
     assert_eq!(read(&mut cursor, &feed), (2, vec![]));
 }
 
@@ -107,7 +126,7 @@ fn a_live_start_waits_for_the_next_keyframe() {
     let feed = feed(1 << 20);
     publish(&feed, 3, true);
     let mut cursor = open(&feed, Start::Live);
-    assert_eq!(cursor.start(&feed), None);
+    assert_eq!(cursor.start(), None);
     publish(&feed, 3, false);
     assert_eq!(read(&mut cursor, &feed), (0, vec![]));
     publish(&feed, 3, true);
@@ -160,8 +179,8 @@ fn a_new_term_has_no_gap_when_everything_before_it_was_delivered() {
 #[test]
 fn low_interest_gets_keyframes_and_none_gets_nothing() {
     let feed = feed(1 << 20);
-    let mut low = Cursor::open(&feed, Channel::Visual, Interest::Low, Start::Keyframe);
-    let mut none = Cursor::open(&feed, Channel::Visual, Interest::None, Start::Keyframe);
+    let mut low = Cursor::open(&feed, source(), Channel::Visual, Interest::Low, Start::Keyframe);
+    let mut none = Cursor::open(&feed, source(), Channel::Visual, Interest::None, Start::Keyframe);
     for keyframe in [true, false, true, false] {
         publish(&feed, 3, keyframe);
     }

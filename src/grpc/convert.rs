@@ -137,7 +137,7 @@ pub(super) fn interests(interests: &Interests) -> Vec<pb::ChannelInterest> {
         interest: pb::Interest::from(level).into(),
         ..Default::default()
     };
-    let levels = Channel::ALL.into_iter().zip(interests.levels()).map(|(channel, level)| item(channel, level));
+    let levels = Channel::ALL.into_iter().zip(interests.standing()).map(|(channel, level)| item(channel, level));
     let overrides = interests.overrides().iter().map(|o| pb::ChannelInterest {
         source_node_id: o.source.map_or(0, |source| source.get()),
         expire_time: o.expires_at.map(timestamp),
@@ -236,14 +236,20 @@ impl From<feed::Gap> for pb::Gap {
     }
 }
 
+/// Temporal layers are 0 to 7.
+const TOP_LAYER: u32 = 7;
+
 /// The filter of a subscription, as told to the subscriber.
 pub(super) fn filter(source_node_id: u64, channel: Channel, interest: Interest, filter: Filter) -> pb::Filter {
     pb::Filter {
         source_node_id,
         channel: pb::Channel::from(channel).into(),
         interest: pb::Interest::from(interest).into(),
-        // Until publishers declare layers, there is one.
-        max_temporal_layer: 0,
+        // Layers are not filtered yet.
+        max_temporal_layer: match filter {
+            Filter::Nothing | Filter::Keyframes => 0,
+            Filter::WithoutTopLayer | Filter::Everything => TOP_LAYER,
+        },
         keyframes_only: filter == Filter::Keyframes,
     }
 }

@@ -30,6 +30,13 @@ pub(super) struct Invalid {
     pub(super) problem: String,
 }
 
+impl Invalid {
+    /// The same in a message that is the field `parent` of another.
+    pub(super) fn below(self, parent: &str) -> Self {
+        Self { field: format!("{parent}.{}", self.field), ..self }
+    }
+}
+
 pub(super) type Parsed<T> = Result<T, Invalid>;
 
 pub(super) fn invalid<T>(field: impl Into<String>, problem: impl Into<String>) -> Parsed<T> {
@@ -139,13 +146,10 @@ pub(super) fn interests(kind: SwarmKind, wishes: &[pb::ChannelInterest]) -> Pars
         return invalid("interests", format!("must be at most {INTERESTS}"));
     }
     let parse = |(index, wish): (usize, &pb::ChannelInterest)| {
-        let pb::ChannelInterest { channel: number, interest, source_node_id, ttl, expire_time } = wish;
+        let pb::ChannelInterest { channel: number, interest, source_node_id, ttl, expire_time: _ } = wish;
         let field = |name: &str| format!("interests[{index}].{name}");
         if *source_node_id != 0 && kind == SwarmKind::Livestream {
             return invalid(field("source_node_id"), "is for groups only");
-        }
-        if expire_time.is_some() {
-            return invalid(field("expire_time"), "is set by the server only; give ttl");
         }
         let ttl_ms = ttl.as_ref().map(|ttl| millis_or(&field("ttl"), Some(ttl), 1_000, 86_400_000, 0)).transpose()?;
         Ok(InterestChange {
@@ -173,7 +177,7 @@ pub(super) fn page_token(token: &str) -> Parsed<Option<u64>> {
         return Ok(None);
     }
     match u64::from_str_radix(token, 16) {
-        Ok(number) if token == format!("{number:x}") => Ok(Some(number)),
+        Ok(number) if number > 0 && token == format!("{number:x}") => Ok(Some(number)),
         _ => invalid("page_token", "was not given out by this service"),
     }
 }

@@ -9,6 +9,7 @@ use super::status::{refused, unimplemented};
 use super::stream::{self, Messages};
 use super::watch::{GroupCensus, GroupEvents, GroupTargets};
 use super::{Answer, Edge};
+use crate::cluster::clock;
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_service_server::GroupService;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
@@ -77,10 +78,10 @@ impl GroupService for Edge {
         let pb::ListGroupsRequest { page_size, page_token } = request.into_inner();
         let limit = fields::page_size(page_size, self.settings.list_page)?;
         let after = fields::page_token(&page_token)?.and_then(|number| SwarmId::new(KIND, number));
-        let found = self.service.list(KIND, after, limit);
-        let next_page_token = stream::next_page(found.len() == limit, found.last().map(|id| id.get()));
-        let groups = found.into_iter().filter_map(|id| self.group(id, |group| wire::group(id, group)).ok());
-        Ok(Response::new(pb::ListGroupsResponse { groups: groups.collect(), next_page_token }))
+        let (groups, next) =
+            self.service.list(KIND, after, limit, |id, swarm| group_of(swarm, |found| wire::group(id, found)));
+        let next_page_token = stream::next_page(next.map(SwarmId::get));
+        Ok(Response::new(pb::ListGroupsResponse { groups, next_page_token }))
     }
 
     async fn update_group(&self, request: Request<pb::UpdateGroupRequest>) -> Answer<pb::UpdateGroupResponse> {
@@ -134,7 +135,7 @@ impl GroupService for Edge {
         let from = fields::page_token(&page_token)?;
         let (members, next, revision) = self.service.list_members(id, from, limit).map_err(refused(KIND))?;
         let participants = members.iter().map(Into::into).collect();
-        let next_page_token = stream::next_page(next.is_some(), next);
+        let next_page_token = stream::next_page(next);
         Ok(Response::new(pb::ListParticipantsResponse { participants, next_page_token, revision }))
     }
 
@@ -192,10 +193,13 @@ impl GroupService for Edge {
     }
 
     async fn report_peer(&self, request: Request<pb::ReportPeerRequest>) -> Answer<pb::ReportPeerResponse> {
-        let reason = request.get_ref().reason();
+        let (node, target, reason) = {
+            let request = request.get_ref();
+            (request.node_id, request.target_node_id, request.reason())
+        };
         let Action { id, command } = request.into_inner().try_into()?;
-        tracing::info!(%id, ?command, ?reason, "a peer does not answer");
         self.service.submit(id, command, |_, _| ()).await.map_err(refused(KIND))?;
+        tracing::info!(%id, node, target, reason = reason.as_str_name(), "a peer was reported");
         Ok(Response::new(pb::ReportPeerResponse {}))
     }
 
@@ -214,7 +218,7 @@ impl GroupService for Edge {
         let id = fields::swarm_id(KIND, request.into_inner().group_id)?;
         let delivery = self.service.delivery(id).map_err(refused(KIND))?;
         let (epoch, revision, stats) = self.group(id, |group| {
-            let now = group.ended().map_or_else(|| group.now(), |(at, _)| at);
+            let now = group.ended().map_or_else(|| clock::now().max(group.now()), |(at, _)| at);
             let stats = convert::stats(group.stats(), group.roster().len(), 0, now, delivery);
             (group.epoch().get(), group.revision(), stats)
         })?;
@@ -249,7 +253,7 @@ impl GroupService for Edge {
         let selection = fields::kinds(&kinds, wire::event_kind)?;
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
-        let lifetime = self.lifetime(id, node, session_id).await?;
+        let lifetime = self.reader(id, node, session_id).await?;
         Ok(Response::new(stream::run(GroupEvents { id, watch }, lifetime)))
     }
 

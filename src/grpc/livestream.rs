@@ -11,6 +11,7 @@ use super::stream::{self, Messages};
 use super::subscribe::LivestreamUpdates;
 use super::watch::{LivestreamCensus, LivestreamEvents, LivestreamTargets};
 use super::{Answer, Edge};
+use crate::cluster::clock;
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_service_server::LivestreamService;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
@@ -89,10 +90,11 @@ impl LivestreamService for Edge {
         let pb::ListLivestreamsRequest { page_size, page_token } = request.into_inner();
         let limit = fields::page_size(page_size, self.settings.list_page)?;
         let after = fields::page_token(&page_token)?.and_then(|number| SwarmId::new(KIND, number));
-        let found = self.service.list(KIND, after, limit);
-        let next_page_token = stream::next_page(found.len() == limit, found.last().map(|id| id.get()));
-        let livestreams = found.into_iter().filter_map(|id| self.livestream(id, |l| wire::livestream(id, l)).ok());
-        Ok(Response::new(pb::ListLivestreamsResponse { livestreams: livestreams.collect(), next_page_token }))
+        let (livestreams, next) = self
+            .service
+            .list(KIND, after, limit, |id, swarm| livestream_of(swarm, |found| wire::livestream(id, found)));
+        let next_page_token = stream::next_page(next.map(SwarmId::get));
+        Ok(Response::new(pb::ListLivestreamsResponse { livestreams, next_page_token }))
     }
 
     async fn update_livestream(
@@ -172,8 +174,8 @@ impl LivestreamService for Edge {
         let limit = fields::page_size(page_size, self.settings.list_page)?;
         let from = fields::page_token(&page_token)?;
         let (members, next, revision) = self.service.list_members(id, from, limit).map_err(refused(KIND))?;
-        let viewers = members.iter().filter(|member| member.placement.is_some()).map(Into::into).collect();
-        let next_page_token = stream::next_page(next.is_some(), next);
+        let viewers = members.iter().map(Into::into).collect();
+        let next_page_token = stream::next_page(next);
         Ok(Response::new(pb::ListViewersResponse { viewers, next_page_token, revision }))
     }
 
@@ -234,10 +236,13 @@ impl LivestreamService for Edge {
     }
 
     async fn report_peer(&self, request: Request<pb::ReportPeerRequest>) -> Answer<pb::ReportPeerResponse> {
-        let reason = request.get_ref().reason();
+        let (node, target, reason) = {
+            let request = request.get_ref();
+            (request.node_id, request.target_node_id, request.reason())
+        };
         let Action { id, command } = request.into_inner().try_into()?;
-        tracing::info!(%id, ?command, ?reason, "a peer does not answer");
         self.service.submit(id, command, |_, _| ()).await.map_err(refused(KIND))?;
+        tracing::info!(%id, node, target, reason = reason.as_str_name(), "a peer was reported");
         Ok(Response::new(pb::ReportPeerResponse {}))
     }
 
@@ -256,7 +261,7 @@ impl LivestreamService for Edge {
         let id = fields::swarm_id(KIND, request.into_inner().livestream_id)?;
         let delivery = self.service.delivery(id).map_err(refused(KIND))?;
         let answer = self.livestream(id, |livestream| {
-            let now = livestream.ended().map_or_else(|| livestream.now(), |(at, _)| at);
+            let now = livestream.ended().map_or_else(|| clock::now().max(livestream.now()), |(at, _)| at);
             let stats =
                 convert::stats(livestream.stats(), livestream.roster().len(), livestream.depth(), now, delivery);
             (livestream.epoch().get(), livestream.revision(), stats)
@@ -303,7 +308,7 @@ impl LivestreamService for Edge {
         let selection = fields::kinds(&kinds, wire::event_kind)?;
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
-        let lifetime = self.lifetime(id, node, session_id).await?;
+        let lifetime = self.reader(id, node, session_id).await?;
         Ok(Response::new(stream::run(LivestreamEvents { id, watch }, lifetime)))
     }
 

@@ -27,6 +27,9 @@ use shared::publish_event::Event;
 
 const KIND: SwarmKind = SwarmKind::Livestream;
 
+/// What google.protobuf.Timestamp can hold, in seconds since the Unix epoch.
+const YEARS_1_TO_9999: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
 /// The most updates that one acknowledgement covers.
 const UPDATES_PER_ACK: usize = 64;
 
@@ -39,6 +42,8 @@ pub(super) struct LivestreamPublish {
     lifetime: Lifetime,
     layers: u32,
     payload_bytes: usize,
+    /// The last number of each channel, given by the publisher or counted for it.
+    numbers: [u64; 5],
     /// Waits for its acknowledgement.
     accepted: Option<Accepted>,
     ready: VecDeque<Event>,
@@ -57,8 +62,8 @@ impl LivestreamPublish {
             return fields::invalid("open", "must be the first message").map_err(Into::into);
         };
         let pb::PublishOpen { livestream_id, node_id, session_id, channels, temporal_layers } = open;
-        let id = fields::swarm_id(KIND, livestream_id)?;
-        let node = fields::node("node_id", node_id)?;
+        let id = fields::swarm_id(KIND, livestream_id).map_err(|invalid| invalid.below("open"))?;
+        let node = fields::node("open.node_id", node_id)?;
         if channels.is_empty() {
             return fields::invalid("open.channels", "must not be empty").map_err(Into::into);
         }
@@ -73,8 +78,12 @@ impl LivestreamPublish {
         }
         let by = By { node, session: SessionId::new(session_id), request: None };
         let (publication, presence) = edge.service.publish(id, by, channels).await.map_err(refused(KIND))?;
-        let session_id = presence.session().get();
-        let lifetime = edge.lifetime_of(Some(presence))?;
+        let session_id = presence.session().map_or(0, SessionId::get);
+        let lifetime = edge.lifetime_of(Some(presence))?.ageless();
+        let mut numbers = [0; 5];
+        for (channel, last) in publication.channels() {
+            numbers[channel.index()] = last;
+        }
         let granted = publication.channels().map(|(channel, last)| shared::GrantedChannel {
             channel: shared::Channel::from(channel).into(),
             term: publication.term(),
@@ -90,6 +99,7 @@ impl LivestreamPublish {
             lifetime,
             layers,
             payload_bytes: edge.settings.payload_bytes,
+            numbers,
             accepted: None,
             ready: VecDeque::from([Event::Opened(opened)]),
             ended: None,
@@ -163,7 +173,7 @@ impl LivestreamPublish {
             Some(Message::Open(_)) => fields::invalid("open", "must be the first message only").map_err(Into::into),
             None => fields::invalid("message", "must be given").map_err(Into::into),
         };
-        let draft = match parsed {
+        let mut draft = match parsed {
             Ok(draft) => draft,
             Err(status) => {
                 self.acknowledge();
@@ -171,6 +181,11 @@ impl LivestreamPublish {
                 return;
             }
         };
+        let last = &mut self.numbers[draft.channel.index()];
+        if draft.publisher_sequence == 0 {
+            draft.publisher_sequence = last.saturating_add(1);
+        }
+        *last = draft.publisher_sequence.max(*last);
         let (channel, number) = (draft.channel, draft.publisher_sequence);
         match self.publication.send(draft) {
             Ok(accepted) => self.accepted = Some(accepted),
@@ -217,6 +232,11 @@ impl LivestreamPublish {
             }
         };
         let layer = fields::within("update.temporal_layer", temporal_layer, 0, self.layers - 1)?;
+        if let Some(t) = &timestamp
+            && (!(0..1_000_000_000).contains(&t.nanos) || !YEARS_1_TO_9999.contains(&t.seconds))
+        {
+            return fields::invalid("update.timestamp", "is no point in time").map_err(Into::into);
+        }
         let accepted_at = convert::timestamp(clock::now());
         Ok(Draft {
             channel,
@@ -241,6 +261,10 @@ impl LivestreamPublish {
         let lost = self.publication.revoked();
         if lost.is_empty() {
             return;
+        }
+        // A session takes its rights along when it ends, and that is the news.
+        if let Some(reason) = self.lifetime.session_ended() {
+            return self.end(End::Session(reason));
         }
         self.ready.extend(
             lost.into_iter().map(|channel| {

@@ -22,6 +22,7 @@ use crate::service::watch::{Over, Step};
 use crate::shutdown::{Shutdown, StreamGuard};
 use crate::swarm::event::LeaveReason;
 use crate::swarm::id::{NodeId, SessionId, SwarmId};
+use crate::swarm::{Rejection, Swarm};
 
 /// What a server-streaming method answers with.
 pub(super) type Messages<M> = BoxStream<'static, Result<M, Status>>;
@@ -64,15 +65,36 @@ impl Edge {
         self.lifetime_of(None)
     }
 
-    /// The lifetime of a stream, tied to a session when it names one.
+    /// The lifetime of a stream: it keeps the session alive that it names, follows
+    /// the node that it names without a session, and else belongs to nobody.
     pub(super) async fn lifetime(&self, id: SwarmId, node: Option<NodeId>, session: u64) -> Result<Lifetime, Status> {
         let presence = match (node, SessionId::new(session)) {
             (Some(node), Some(session)) => {
                 Some(self.service.attach(id, node, session).await.map_err(refused(id.kind))?)
             }
-            _ => None,
+            (Some(node), None) => self.service.follow(id, node),
+            (None, _) => None,
         };
         self.lifetime_of(presence)
+    }
+
+    /// The lifetime of a stream that only a member may have.
+    pub(super) async fn member(&self, id: SwarmId, node: NodeId, session: u64) -> Result<Lifetime, Status> {
+        let lifetime = self.lifetime(id, Some(node), session).await?;
+        if lifetime.presence.is_none() {
+            return Err(refused(id.kind)(Rejection::NotAMember(node).into()));
+        }
+        Ok(lifetime)
+    }
+
+    /// The lifetime of a watch of events: a member's, or nobody's. The last events
+    /// of a swarm that ended are for everybody.
+    pub(super) async fn reader(&self, id: SwarmId, node: Option<NodeId>, session: u64) -> Result<Lifetime, Status> {
+        let over = self.service.read(id, Swarm::is_over).map_err(refused(id.kind))?;
+        match node {
+            Some(node) if !over => self.member(id, node, session).await,
+            _ => self.lifetime_of(None),
+        }
     }
 
     pub(super) fn lifetime_of(&self, presence: Option<Presence>) -> Result<Lifetime, Status> {
@@ -97,6 +119,11 @@ impl Edge {
 }
 
 impl Lifetime {
+    /// Without an age: the streams of updates cannot be resumed yet.
+    pub(super) fn ageless(self) -> Self {
+        Self { ends_at: None, ..self }
+    }
+
     /// Resolves when the stream must end. Safe to drop and call again.
     pub(super) async fn over(&mut self) -> End {
         let presence = self.presence.as_ref();
@@ -134,14 +161,14 @@ impl Lifetime {
         }
     }
 
-    /// Why the session that the stream is tied to ended, if it has.
-    fn session_ended(&self) -> Option<LeaveReason> {
-        self.presence.as_ref().and_then(Presence::ended)
-    }
-
     /// True when a sign of life is due.
     fn is_due(&self) -> bool {
         self.next_heartbeat <= Instant::now()
+    }
+
+    /// Why the session that the stream is tied to ended, if it has.
+    pub(super) fn session_ended(&self) -> Option<LeaveReason> {
+        self.presence.as_ref().and_then(Presence::ended)
     }
 
     /// When the next sign of life is due.
@@ -233,6 +260,6 @@ impl<S: Source> Running<S> {
 }
 
 /// The token of the next page, if there is one.
-pub(super) fn next_page(more: bool, next: Option<u64>) -> String {
-    next.filter(|_| more).map(|number| format!("{number:x}")).unwrap_or_default()
+pub(super) fn next_page(next: Option<u64>) -> String {
+    next.map(|number| format!("{number:x}")).unwrap_or_default()
 }

@@ -50,7 +50,7 @@ impl LivestreamUpdates {
             return Err(unimplemented("resume_from"));
         }
         let subscription = edge.service.subscribe(id, node, start).map_err(refused(KIND))?;
-        let lifetime = edge.lifetime(id, Some(node), session_id).await?;
+        let lifetime = edge.member(id, node, session_id).await?.ageless();
         Ok((Self { subscription, greeted: false }, lifetime))
     }
 

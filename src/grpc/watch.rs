@@ -215,11 +215,11 @@ macro_rules! census_source {
 
             fn heartbeat(&self, revision: u64) -> Self::Message {
                 let sign = heartbeat(self.0.epoch().get(), revision);
-                self.message(0, revision, $pb::$module::Event::Heartbeat(sign))
+                self.message(0, 0, $pb::$module::Event::Heartbeat(sign))
             }
 
             fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
-                self.message(0, self.0.revision(), $pb::$module::Event::Goodbye(goodbye))
+                self.message(0, 0, $pb::$module::Event::Goodbye(goodbye))
             }
         }
     };

@@ -38,8 +38,10 @@ impl Service {
             self.door.submit(id, claim, |swarm, applied| (swarm.epoch(), applied.revision, applied.session)).await?;
         let session = session.ok_or(Rejection::NotAMember(node))?;
         let presence = self.attach(id, node, session).await?;
-        let found = self.door.store().read(id, |entry| (entry.feed(), entry.news()));
-        let (feed, news) = found.ok_or(Rejection::NoSuchSwarm)?;
+        // Of this incarnation: another may have taken its place by now.
+        let found =
+            self.door.store().read(id, |entry| (entry.swarm().epoch() == epoch).then(|| (entry.feed(), entry.news())));
+        let (feed, news) = found.flatten().ok_or(Rejection::NoSuchSwarm)?;
         let held = channels.iter().collect();
         Ok((Publication { feed, news, source: node, epoch, term, claimed: channels, channels: held }, presence))
     }

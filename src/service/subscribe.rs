@@ -41,7 +41,7 @@ impl Service {
             Ok((entry.feed(), swarm.epoch(), member.interests.level(Some(source), Channel::Visual), source))
         });
         let (feed, epoch, interest, source) = found.ok_or(Rejection::NoSuchSwarm)??;
-        let cursor = Cursor::open(&feed, Channel::Visual, interest, start);
+        let cursor = Cursor::open(&feed, source, Channel::Visual, interest, start);
         Ok(Subscription { feed, cursor, source, epoch, interest })
     }
 }
@@ -64,8 +64,8 @@ impl Subscription {
 
     /// The position before the first update to come; `None` while a keyframe is
     /// awaited.
-    pub fn start(&self) -> Option<Position> {
-        self.cursor.start(&self.feed)
+    pub const fn start(&self) -> Option<Position> {
+        self.cursor.start()
     }
 
     /// The newest position of each source and channel.

@@ -1,6 +1,7 @@
 //! One swarm and all that lives and changes with it.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
@@ -45,8 +46,10 @@ pub struct Entry {
     last_words: Arc<OnceLock<EventLog>>,
     /// Who waits for changes of a node's targets; `None` = the broadcaster's.
     targets: HashMap<Option<NodeId>, Watched>,
-    /// Sessions with streams on this pod.
+    /// Sessions with streams on this pod that keep them alive.
     ties: HashMap<SessionId, (Arc<Tie>, u32)>,
+    /// Nodes with streams on this pod that follow them from session to session.
+    followers: HashMap<NodeId, (Arc<Tie>, u32)>,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +69,7 @@ impl Entry {
             last_words: Arc::default(),
             targets: HashMap::new(),
             ties: HashMap::new(),
+            followers: HashMap::new(),
         }
     }
 
@@ -124,46 +128,50 @@ impl Entry {
         self.targets.values().map(|watched| watched.watchers).sum()
     }
 
-    /// Number of sessions with streams on this pod.
-    pub fn tied_sessions(&self) -> usize {
-        self.ties.len()
-    }
-
     pub(super) fn tie(&mut self, session: SessionId) -> Arc<Tie> {
-        let (tie, streams) = self.ties.entry(session).or_default();
-        *streams += 1;
-        Arc::clone(tie)
+        bind(&mut self.ties, session)
     }
 
-    /// True when that was the session's last stream.
+    /// True when that was the last stream that kept the session alive.
     pub(super) fn untie(&mut self, session: SessionId) -> bool {
-        let Some((_, streams)) = self.ties.get_mut(&session) else { return false };
-        *streams -= 1;
-        let last = *streams == 0;
-        if last {
-            self.ties.remove(&session);
+        unbind(&mut self.ties, session)
+    }
+
+    /// Binds a stream to a member, whatever its session, without keeping it alive;
+    /// `None` when the node is no member.
+    pub(crate) fn follow(&mut self, node: NodeId) -> Option<Arc<Tie>> {
+        self.swarm().roster().key(node)?;
+        Some(bind(&mut self.followers, node))
+    }
+
+    /// Ends what [`Self::follow`] began.
+    pub(crate) fn unfollow(&mut self, node: NodeId, tie: &Arc<Tie>) {
+        // The node may have left, and others may follow it since it came back.
+        if self.followers.get(&node).is_some_and(|(current, _)| Arc::ptr_eq(current, tie)) {
+            unbind(&mut self.followers, node);
         }
-        last
     }
 
     /// Does everything that must happen in one step with a command.
-    pub(super) fn follow(&mut self, applied: &mut Applied, wakes: &mut Wakes) {
-        // Closed first: whoever finds its grant gone then knows why.
-        if applied.over || applied.removed {
-            self.feed.close();
+    pub(super) fn absorb(&mut self, applied: &mut Applied, wakes: &mut Wakes) {
+        for (session, reason) in applied.ended.drain(..) {
+            cut(self.ties.remove(&session), reason, wakes);
+        }
+        for event in &applied.events {
+            if let Event::Left { node, reason, .. } | Event::BroadcasterLost { node, reason, .. } = event
+                && *reason != LeaveReason::Replaced
+            {
+                cut(self.followers.remove(node), *reason, wakes);
+            }
+        }
+        let over = applied.over || applied.removed;
+        if over {
+            let all = self.ties.drain().map(|(_, bound)| bound).chain(self.followers.drain().map(|(_, bound)| bound));
+            all.for_each(|bound| cut(Some(bound), LeaveReason::Ended, wakes));
             wakes.push(self.feed.news());
         }
-        self.feed.enforce(&applied.grants);
-        for (session, reason) in applied.ended.drain(..) {
-            if let Some((tie, _)) = self.ties.remove(&session) {
-                cut(&tie, reason, wakes);
-            }
-        }
-        if applied.over {
-            for (_, (tie, _)) in self.ties.drain() {
-                cut(&tie, LeaveReason::Ended, wakes);
-            }
-        }
+        // The grants come last: whoever finds its own gone then knows why.
+        self.feed.enforce(&applied.grants, over);
         self.wake_target_watchers(&applied.touched, wakes);
         if !applied.events.is_empty() {
             self.log.append(applied.revision, std::mem::take(&mut applied.events));
@@ -203,7 +211,25 @@ impl Entry {
     }
 }
 
-fn cut(tie: &Tie, reason: LeaveReason, wakes: &mut Wakes) {
+fn bind<K: Eq + Hash>(bound: &mut HashMap<K, (Arc<Tie>, u32)>, to: K) -> Arc<Tie> {
+    let (tie, streams) = bound.entry(to).or_default();
+    *streams += 1;
+    Arc::clone(tie)
+}
+
+/// True when that was the last one.
+fn unbind<K: Eq + Hash>(bound: &mut HashMap<K, (Arc<Tie>, u32)>, from: K) -> bool {
+    let Some((_, streams)) = bound.get_mut(&from) else { return false };
+    *streams -= 1;
+    let last = *streams == 0;
+    if last {
+        bound.remove(&from);
+    }
+    last
+}
+
+fn cut(bound: Option<(Arc<Tie>, u32)>, reason: LeaveReason, wakes: &mut Wakes) {
+    let Some((tie, _)) = bound else { return };
     // A session ends once.
     if tie.ended.set(reason).is_ok() {
         wakes.push(Arc::clone(&tie.bell));

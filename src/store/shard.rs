@@ -51,7 +51,7 @@ impl Shard {
         } else if Entry::concerns_census(&applied.events) {
             census.append(CensusEvent::Changed(id));
         }
-        entry.follow(&mut applied, wakes);
+        entry.absorb(&mut applied, wakes);
         if entry.due != next {
             if let Some(due) = entry.due {
                 self.due.remove(&(due, id));

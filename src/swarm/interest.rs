@@ -170,7 +170,20 @@ impl Interests {
     /// Sets one level. Returns true when anything changed, and changes nothing
     /// when a new override would pass [`MAX_OVERRIDES`] (see [`Self::has_room_for`]).
     pub fn set(&mut self, change: InterestChange, now: u64) -> bool {
+        self.set_all(&[change], now)
+    }
+
+    /// Sets several levels, one after the other. Returns true when anything is
+    /// another in the end.
+    pub fn set_all(&mut self, changes: &[InterestChange], now: u64) -> bool {
         let before = self.clone();
+        for change in changes {
+            self.put(*change, now);
+        }
+        *self != before
+    }
+
+    fn put(&mut self, change: InterestChange, now: u64) {
         let InterestChange { channel, source, level, ttl_ms } = change;
         self.retain(|o| o.channel != channel || o.source != source);
         let expires_at = ttl_ms.map(|ttl| now + u64::from(ttl));
@@ -183,17 +196,11 @@ impl Interests {
                 self.overrides.get_or_insert_default().push(new);
             }
         }
-        *self != before
     }
 
-    /// Sets several levels, one after the other. Returns true when anything is
-    /// another in the end.
-    pub fn set_all(&mut self, changes: &[InterestChange], now: u64) -> bool {
-        let before = self.clone();
-        for change in changes {
-            self.set(*change, now);
-        }
-        *self != before
+    /// The levels that nothing overrides for ever.
+    pub const fn standing(&self) -> [Interest; 5] {
+        self.standing
     }
 
     /// True when `changes` cannot pass [`MAX_OVERRIDES`].

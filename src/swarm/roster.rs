@@ -33,6 +33,9 @@ impl Key {
     }
 }
 
+/// The most slots that one page looks at.
+const PAGE_SLOTS: usize = 16_384;
+
 /// What falls due for a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Timer {
@@ -89,6 +92,23 @@ impl Roster {
             .enumerate()
             .skip(from)
             .filter_map(|(index, member)| Some((Key::from_index(index), member.as_ref()?)))
+    }
+
+    /// Up to `limit` members that `wanted` admits, from slot `from` on, and the slot
+    /// where the next page begins, if anybody may be there. Looks at no more than
+    /// [`PAGE_SLOTS`] slots: after many left, a page may be short.
+    pub fn page(&self, from: usize, limit: usize, wanted: impl Fn(&Member) -> bool) -> (Vec<Key>, Option<usize>) {
+        let mut keys = Vec::new();
+        let end = self.slots.len().min(from.saturating_add(PAGE_SLOTS));
+        for index in from..end {
+            if self.slots[index].as_ref().is_some_and(&wanted) {
+                if keys.len() == limit {
+                    return (keys, Some(index));
+                }
+                keys.push(Key::from_index(index));
+            }
+        }
+        (keys, (end < self.slots.len()).then_some(end))
     }
 
     /// Members in slab order.

@@ -1,13 +1,15 @@
 //! Everything that was submitted, to be submitted again elsewhere.
 
-use starling::swarm::{Applied, Command, Rejection, SessionId, Swarm, apply};
+use starling::cluster::wire;
+use starling::swarm::{Applied, Command, Rejection, SessionId, Swarm, SwarmId, SwarmKind, apply};
 
 /// Where a swarm lives.
 pub(crate) type Slot = Option<Box<Swarm>>;
 
-/// The way of a command to a replica. Nothing happens to it in one process.
+/// The way of a command to a replica: through its byte form.
 pub(crate) fn through(command: Command) -> Command {
-    command
+    let bytes = wire::encode(SwarmId::first(SwarmKind::Livestream), 0, &command);
+    wire::decode(&bytes).expect("what was encoded can be decoded").2
 }
 
 /// What a submission came to, as far as the caller can tell replicas apart.

@@ -31,14 +31,14 @@ const LAYERS: &[Layer] = &[
           "bytes futures_util http prost prost_types rand thiserror tokio tokio_stream tokio_util \
            tonic tonic_types tower tracing"),
     layer("app",       "grpc service cluster store feed swarm config telemetry shutdown",
-          "bytes futures_util rand socket2 thiserror tokio tokio_stream tokio_util tonic \
+          "bytes futures_util rand thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
     layer("telemetry", "config",
           "thiserror tracing tracing_subscriber"),
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
     layer("grpc",      "service cluster store feed swarm pb shutdown",
-          "bytes futures_util http humantime parking_lot prost prost_types rand socket2 thiserror \
+          "bytes futures_util http humantime parking_lot prost prost_types rand thiserror \
            tokio tokio_stream tokio_util tonic tonic_health tonic_prost tonic_reflection \
            tonic_types tonic_web tower tower_http tracing"),
     layer("pb",        "",

@@ -24,6 +24,9 @@ impl TryFrom<pb::CreateGroupRequest> for NewGroup {
 
     fn try_from(request: pb::CreateGroupRequest) -> Parsed<Self> {
         let pb::CreateGroupRequest { group_id, node_id, owner_node_id, config, metadata, request_id } = &request;
+        if *group_id == 0 && *node_id == 0 && !request_id.is_empty() {
+            return invalid("node_id", "must be given with request_id when group_id is 0");
+        }
         let new = New {
             number: (*group_id != 0).then_some(*group_id),
             node: NodeId::new(*node_id),

@@ -1,7 +1,7 @@
 //! Requests of LivestreamService, parsed.
 //!
 //! Each request is taken apart in full, so that a new field cannot be forgotten;
-//! fields are checked in the order of their numbers, and the first fault is told.
+//! ids come first, then who acts, then the rest; the first fault is told.
 
 use super::Action;
 use crate::grpc::fields::{self, Invalid, Parsed, by, interests, invalid, lease, opaque, swarm_id};

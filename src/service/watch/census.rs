@@ -80,11 +80,6 @@ impl CensusWatch {
         self.epoch
     }
 
-    /// The revision up to which all of shard 0 is told, to stand for the set.
-    pub fn revision(&self) -> u64 {
-        self.shards.first().map_or(0, |(_, revision)| *revision)
-    }
-
     /// Brings what is new: items of one shard, each with the shard's number and a
     /// revision. `view` makes of a swarm what is shown of it.
     pub fn step<View>(&mut self, view: impl Fn(SwarmId, &Swarm) -> View) -> Step<Vec<(u32, u64, CensusItem<View>)>> {
@@ -102,7 +97,7 @@ impl CensusWatch {
                 return Step::Item(items.into_iter().map(|(revision, item)| (number, revision, item)).collect());
             }
         }
-        Step::Idle(self.revision())
+        Step::Idle(0)
     }
 
     fn look<View>(&mut self, shard: usize, view: &impl Fn(SwarmId, &Swarm) -> View) -> Vec<(u64, CensusItem<View>)> {

@@ -91,7 +91,11 @@ enum Phase {
     /// Members in slots before `next` have been told.
     Roster {
         next: usize,
+        /// Why the scan began.
+        reason: ResetReason,
     },
+    /// The whole roster has been told.
+    Told,
     Live,
 }
 
@@ -184,7 +188,7 @@ impl EventWatch {
         }
         if let Phase::Reset(reason) = self.phase {
             self.cursor = entry.log().head();
-            self.phase = Phase::Roster { next: 0 };
+            self.phase = Phase::Roster { next: 0, reason };
             return Some(Step::Item(EventItem::Reset { reason, revision: self.cursor, swarm: view(swarm) }));
         }
         match entry.log().since(self.cursor, REVISIONS_AT_ONCE) {
@@ -216,21 +220,18 @@ impl EventWatch {
     fn up_to_date<View>(&mut self, swarm: &Swarm) -> Step<EventItem<View>> {
         let revision = self.cursor;
         match self.phase {
-            Phase::Roster { next } => {
-                let mut members = Vec::new();
-                let mut end = next;
-                for (key, member) in swarm.roster().iter_from(next).take(self.page) {
-                    end = key.index() + 1;
-                    if member.is_viewer() || matches!(swarm, Swarm::Group(_)) {
-                        members.extend(swarm.view(key));
-                    }
+            Phase::Roster { next, reason } => {
+                let (members, next) = swarm.page(next, self.page);
+                self.phase = next.map_or(Phase::Told, |next| Phase::Roster { next, reason });
+                if members.is_empty() {
+                    self.up_to_date(swarm)
+                } else {
+                    Step::Item(EventItem::Roster { revision, members })
                 }
-                if end == next {
-                    self.phase = Phase::Live;
-                    return Step::Item(EventItem::Complete { revision });
-                }
-                self.phase = Phase::Roster { next: end };
-                Step::Item(EventItem::Roster { revision, members })
+            }
+            Phase::Told => {
+                self.phase = Phase::Live;
+                Step::Item(EventItem::Complete { revision })
             }
             Phase::Live if swarm.is_over() => Step::Over(Over::SwarmEnded),
             Phase::Live | Phase::Reset(_) => Step::Idle(revision),
@@ -240,6 +241,14 @@ impl EventWatch {
     fn next_pending<View>(&mut self) -> Option<EventItem<View>> {
         while let Some(revision) = self.pending.pop() {
             self.cursor = revision.number;
+            if let Phase::Roster { reason, .. } = self.phase
+                && revision.events.iter().any(|event| matches!(event, Event::Transferred { .. }))
+            {
+                // Two members changed roles, on whichever side of the scan: begin anew.
+                self.pending.clear();
+                self.phase = Phase::Reset(reason);
+                return None;
+            }
             let wanted: Vec<usize> =
                 (0..revision.events.len()).filter(|index| self.wants(&revision.events[*index])).collect();
             if !wanted.is_empty() {
@@ -253,8 +262,8 @@ impl EventWatch {
     /// will show how they came out of it.
     fn wants(&self, event: &Event) -> bool {
         let told = match self.phase {
-            Phase::Roster { next } => event.member().is_none_or(|key| key.index() < next),
-            Phase::Live | Phase::Reset(_) => true,
+            Phase::Roster { next, .. } => event.member().is_none_or(|key| key.index() < next),
+            Phase::Told | Phase::Live | Phase::Reset(_) => true,
         };
         told && self.selection.contains(event.kind())
     }

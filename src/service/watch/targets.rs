@@ -138,7 +138,7 @@ impl TargetWatch {
             let gone = self.told.as_ref().map(gone).unwrap_or_default();
             Ok((swarm.revision(), list, gone))
         });
-        // Comparing and cloning happen after the lock.
+        // The comparison, and the clones of what is told, come after the lock.
         let (revision, list, gone) = match found.unwrap_or(Err(Over::SwarmEnded)) {
             Ok(found) => found,
             Err(over) => return Step::Over(over),

@@ -1,0 +1,560 @@
+#!/usr/bin/env bash
+# A tour of the real binary with grpcurl: what a person would try by hand, each answer judged.
+#
+# It lists and describes, drives a livestream and a group through their lives, opens every watch, provokes every
+# kind of error that this version has, and stops the server while streams are open.
+# STARLING_BIN and GRPCURL: see lib.sh.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+judge=$root/.ci/e2e/answer.py
+
+# === Calls ===
+
+# L/Method and G/Method stand for the methods of the two services.
+full() {
+    case $1 in
+        L/*) echo "starling.livestream.v1.LivestreamService/${1#L/}" ;;
+        G/*) echo "starling.group.v1.GroupService/${1#G/}" ;;
+        *) echo "$1" ;;
+    esac
+}
+
+# curl METHOD JSON: what grpcurl says, the request by standard input: it may be long.
+curl() {
+    "$GRPCURL" -plaintext -emit-defaults -format-error -max-time 30 -d @ "$address" "$(full "$1")" <<<"$2"
+}
+
+# call METHOD JSON: must succeed; sets $answer.
+answer=
+call() {
+    answer=$(curl "$1" "$2" 2>"$scratch/status") || fail "$1 ${2:0:300} was refused: $(cat "$scratch/status")"
+}
+
+# expect EXPRESSION: holds for $answer.
+expect() {
+    "$judge" expect "$1" <<<"$answer" || fail "line ${BASH_LINENO[0]}: the answer is another one"
+}
+
+get() {
+    "$judge" get "$1" <<<"$answer"
+}
+
+# refused METHOD JSON CODE REASON [FIELD]: must be refused so, and answer nothing.
+refused() {
+    if curl "$1" "$2" >"$scratch/messages" 2>"$scratch/status"; then
+        fail "line ${BASH_LINENO[0]}: $1 ${2:0:300} should be refused with $3 ($4), and answers: $(cat "$scratch/messages")"
+    fi
+    "$judge" refusal "${@:3}" <"$scratch/status" || fail "line ${BASH_LINENO[0]}: $1 ${2:0:300} is refused otherwise"
+    ok "$3 $4 ${5:+of $5 }by ${1#?/}"
+}
+
+# === Streams ===
+
+declare -A stream_pid
+
+# opened NAME METHOD JSON: a stream in the background, of which the first message has come.
+opened() {
+    : >"$scratch/$1.out"
+    # Not standard input: a job in the background has none.
+    "$GRPCURL" -plaintext -emit-defaults -format-error -max-time 60 -d "$3" "$address" "$(full "$2")" \
+        >"$scratch/$1.out" 2>"$scratch/$1.err" &
+    stream_pid[$1]=$!
+    until_true 20 "the first message of $2 ${3:0:300}" begun "$1"
+}
+
+begun() {
+    [[ -s $scratch/$1.out ]] || { kill -0 "${stream_pid[$1]}" 2>/dev/null || fail "no stream $1: $(cat "$scratch/$1.err")"; }
+    [[ -s $scratch/$1.out ]]
+}
+
+# closed NAME GOODBYE CODE [REASON]: the server ends the stream with this goodbye and this status.
+closed() {
+    local status=0
+    wait "${stream_pid[$1]}" || status=$?
+    "$judge" first "any('goodbye' in m and m.goodbye.reason == 'GOODBYE_REASON_$2' for m in flat(r))" \
+        <"$scratch/$1.out" >/dev/null || fail "line ${BASH_LINENO[0]}: the stream $1 had no goodbye $2"
+    if [[ $3 == OK ]]; then
+        [[ $status -eq 0 ]] || fail "line ${BASH_LINENO[0]}: the stream $1 ended with $(cat "$scratch/$1.err")"
+    else
+        "$judge" refusal "$3" "$4" <"$scratch/$1.err" || fail "line ${BASH_LINENO[0]}: the stream $1 ended otherwise"
+    fi
+    ok "stream ends: goodbye $2, status $3 ${4:-}"
+}
+
+# watched METHOD JSON EXPRESSION: reads until the messages so far (the list r) satisfy it; sets $answer to them.
+watched() {
+    local reader
+    [[ -p $scratch/fifo ]] || mkfifo "$scratch/fifo"
+    "$GRPCURL" -plaintext -emit-defaults -max-time 30 -d "$2" "$address" "$(full "$1")" >"$scratch/fifo" 2>&1 &
+    reader=$!
+    answer=$("$judge" first "$3" <"$scratch/fifo") || fail "line ${BASH_LINENO[0]}: $1 $2 tells something else"
+    kill "$reader" 2>/dev/null || true
+    wait "$reader" 2>/dev/null || true
+    ok "${1#?/} tells what it should"
+}
+
+# long N: a string of N characters; base64 of 3/4 N bytes.
+long() {
+    head -c "$1" /dev/zero | tr '\0' A
+}
+
+# === The tour ===
+
+# Streams of a draining server end at random within the spread: with eight of them, some live long enough to look.
+start_server STARLING__DRAIN__SPREAD=8s
+printf 'server at %s\n' "$address"
+
+echo '--- reflection and health'
+listing=$("$GRPCURL" -plaintext "$address" list)
+for service in grpc.health.v1.Health grpc.reflection.v1.ServerReflection starling.group.v1.GroupService \
+    starling.livestream.v1.LivestreamService; do
+    grep -qx "$service" <<<"$listing" || fail "list lacks $service: $listing"
+done
+ok 'list names our services, health and reflection'
+for service in group:GroupService livestream:LivestreamService; do
+    name=starling.${service%:*}.v1.${service#*:}
+    declared=$(sed -n 's/^  rpc \([A-Za-z]*\)(.*/'"$name"'.\1/p' "$root/proto/starling/${service%:*}/v1/${service%:*}.proto" | sort)
+    [[ -n $declared && $("$GRPCURL" -plaintext "$address" list "$name" | sort) == "$declared" ]] ||
+        fail "list $name differs from the .proto file"
+    described=$("$GRPCURL" -plaintext "$address" describe "$name")
+    for rpc in $declared; do
+        grep -q "rpc ${rpc##*.} (" <<<"$described" || fail "describe $name lacks ${rpc##*.}"
+    done
+    ok "list and describe $name: $(wc -w <<<"$declared") RPCs, as declared"
+done
+"$GRPCURL" -plaintext "$address" describe starling.livestream.v1.CreateLivestreamRequest >"$scratch/described"
+for field in 'uint64 livestream_id = 1;' 'uint64 node_id = 2;' 'LivestreamConfig config = 3;' 'bytes metadata = 4;' \
+    'string request_id = 5;'; do
+    grep -q "$field" "$scratch/described" || fail "describe CreateLivestreamRequest lacks $field"
+done
+ok 'describe a message'
+
+# What older clients speak. grpcurl prefers v1, so it is given the protocol by hand.
+cat >"$scratch/v1alpha.proto" <<'PROTO'
+syntax = "proto3";
+package grpc.reflection.v1alpha;
+service ServerReflection {
+  rpc ServerReflectionInfo(stream ServerReflectionRequest) returns (stream ServerReflectionResponse);
+}
+message ServerReflectionRequest {
+  oneof message_request { string file_containing_symbol = 4; string list_services = 7; }
+}
+message ServerReflectionResponse {
+  oneof message_response {
+    FileDescriptorResponse file_descriptor_response = 4;
+    ListServiceResponse list_services_response = 6;
+  }
+}
+message FileDescriptorResponse { repeated bytes file_descriptor_proto = 1; }
+message ListServiceResponse { repeated ServiceResponse service = 1; }
+message ServiceResponse { string name = 1; }
+PROTO
+answer=$("$GRPCURL" -plaintext -import-path "$scratch" -proto v1alpha.proto \
+    -d '{"list_services":""} {"file_containing_symbol":"starling.group.v1.GroupService"}' \
+    "$address" grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo | "$judge" first 'len(r) == 2')
+expect '{"starling.group.v1.GroupService", "starling.livestream.v1.LivestreamService"} <= {s.name for s in r[0].listServicesResponse.service}'
+expect 'len(r[1].fileDescriptorResponse.fileDescriptorProto) > 0'
+ok 'reflection v1alpha lists services and hands out a file'
+
+for service in '' starling.livestream.v1.LivestreamService starling.group.v1.GroupService; do
+    call grpc.health.v1.Health/Check '{"service":"'"$service"'"}'
+    expect 'r.status == "SERVING"'
+    "$starling" healthcheck --server "http://$address" --service "$service" || fail "healthcheck of '$service' fails"
+done
+refused grpc.health.v1.Health/Check '{"service":"nobody"}' NOT_FOUND -
+ok 'health: the server and both services are SERVING'
+
+echo '--- a livestream'
+call L/CreateLivestream '{"livestream_id":7,"node_id":1,"config":{"star_to_tree_threshold":3,"tree_fanout":2},"metadata":"aGVsbG8="}'
+expect 'r.created is True and r.livestream.livestreamId == "7" and r.livestream.revision == "1"'
+expect 'r.livestream.state == "LIVESTREAM_STATE_INITIALIZING" and r.livestream.broadcasterNodeId == "1"'
+expect 'r.livestream.broadcasterPresent is False and r.livestream.metadata == "aGVsbG8="'
+expect 'r.livestream.config == {"starToTreeThreshold": 3, "treeFanout": 2, "bandwidthPerViewer": "500000", "keyframeInterval": "2s", "maxViewers": 1000000, "maxLag": "2s", "broadcasterTimeout": "300s"}'
+epoch=$(get r.livestream.epoch)
+call L/CreateLivestream '{"livestream_id":7,"node_id":1,"config":{"star_to_tree_threshold":3,"tree_fanout":2}}'
+expect "r.created is False and r.livestream.epoch == '$epoch'"
+call L/CreateLivestream '{"node_id":1,"request_id":"tour"}'
+expect 'r.created is True and 0 < int(r.livestream.livestreamId) < 2 ** 53'
+drawn=$(get r.livestream.livestreamId)
+call L/CreateLivestream '{"node_id":1,"request_id":"tour"}'
+expect "r.created is False and r.livestream.livestreamId == '$drawn'"
+call L/CreateLivestream '{"livestream_id":"18446744073709551615","node_id":"18446744073709551615"}'
+expect 'r.created is True and r.livestream.livestreamId == "18446744073709551615"'
+ok 'create, create again, create without an id, create with the largest ids'
+
+call L/JoinLivestream '{"livestream_id":7,"node_id":1,"lease_ttl":"300s"}'
+expect '"viewer" not in r or r.viewer is None'
+expect 'r.targets.topology == "TOPOLOGY_STAR" and r.targets.targets == []'
+call L/StartLivestream '{"livestream_id":7,"node_id":1}'
+expect 'r.livestream.state == "LIVESTREAM_STATE_ACTIVE" and r.livestream.startTime is not None'
+revision=$(get r.revision)
+call L/StartLivestream '{"livestream_id":7,"node_id":1}'
+expect "r.revision == '$revision'"
+ok 'the broadcaster joins and starts; again, which changes nothing'
+
+call L/JoinLivestream '{"livestream_id":7,"node_id":2,"mode":"VIEWER_MODE_ACTIVE","endpoint":"cGVlcjI=","lease_ttl":"300s","request_id":"j2"}'
+expect 'r.leaseTtl == "300s" and r.viewer.nodeId == "2" and r.viewer.mode == "VIEWER_MODE_ACTIVE" and r.viewer.endpoint == "cGVlcjI="'
+expect 'r.viewer.placement.depth == 1 and r.viewer.placement.parentNodeId == "1" and r.viewer.placement.canRelay is True'
+expect '{i.channel[8:]: i.interest[9:] for i in r.viewer.interests} == {"VISUAL": "HIGH", "AUDIO": "HIGH", "SCREEN": "HIGH", "CHAT": "MEDIUM", "DATA": "MEDIUM"}'
+session_2=$(get r.sessionId)
+joined=$answer
+call L/JoinLivestream '{"livestream_id":7,"node_id":2,"mode":"VIEWER_MODE_ACTIVE","endpoint":"cGVlcjI=","lease_ttl":"300s","request_id":"j2"}'
+[[ $answer == "$joined" ]] || fail "a repeated Join answers differently: $answer instead of $joined"
+for node in 3 4 5; do
+    call L/JoinLivestream '{"livestream_id":7,"node_id":'$node',"lease_ttl":"300s"}'
+done
+call L/JoinLivestream '{"livestream_id":7,"node_id":6,"mode":"VIEWER_MODE_LURKER","lease_ttl":"300s"}'
+expect 'r.targets.topology == "TOPOLOGY_TREE" and r.viewer.placement.canRelay is False'
+ok 'viewers join; above the threshold the star becomes a tree'
+call L/GetTargets '{"livestream_id":7}'
+expect 'r.targets.topology == "TOPOLOGY_TREE" and [t.nodeId for t in r.targets.targets] == ["2", "3"]'
+expect 'r.targets.targets[0].endpoint == "cGVlcjI="'
+expect '{(c.channel[8:], c.interest[9:], c.priority[9:], c.delayBudget, c.quality) for c in r.targets.targets[0].channels} == {("VISUAL", "HIGH", "HIGH", "0.010s", 0), ("AUDIO", "HIGH", "HIGH", "0.010s", 0), ("SCREEN", "HIGH", "HIGH", "0.010s", 0), ("CHAT", "MEDIUM", "NORMAL", "0.050s", 1), ("DATA", "MEDIUM", "NORMAL", "0.050s", 1)}'
+call L/GetTargets '{"livestream_id":7,"node_id":2}'
+expect '[t.nodeId for t in r.targets.targets] == ["4", "5"] and r.targets.placement.depth == 1'
+call L/GetTargets '{"livestream_id":7,"node_id":6}'
+expect 'r.targets.placement.depth == 2 and r.targets.placement.parentNodeId == "3" and r.targets.targets == []'
+"$starling" tree --server "http://$address" --livestream 7 >"$scratch/tree"
+grep -q '^livestream 7: tree, 5 viewers, depth 2$' "$scratch/tree" || fail "starling tree draws: $(cat "$scratch/tree")"
+ok 'targets of the broadcaster, of a relay, of a leaf; starling tree'
+
+token=
+pages=
+while
+    call L/ListViewers '{"livestream_id":7,"page_size":2,"page_token":"'"$token"'"}'
+    expect 'len(r.viewers) <= 2'
+    pages+=" $(get '*(v.nodeId for v in r.viewers)')"
+    token=$(get r.nextPageToken)
+    [[ -n $token ]]
+do :; done
+[[ $(tr ' ' '\n' <<<"$pages" | grep . | sort | paste -sd ' ') == '2 3 4 5 6' ]] || fail "the pages of the viewers are:$pages"
+call L/ListViewers '{"livestream_id":7,"page_size":1000}'
+expect 'sorted(v.nodeId for v in r.viewers) == ["2", "3", "4", "5", "6"] and r.nextPageToken == ""'
+call L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_AUDIO","interest":"INTEREST_CRITICAL"},{"channel":"CHANNEL_DATA","interest":"INTEREST_LOW","ttl":"60s"}]}'
+expect '{(i.channel, i.interest, i.expireTime is not None) for i in r.viewer.interests} >= {("CHANNEL_AUDIO", "INTEREST_CRITICAL", False), ("CHANNEL_DATA", "INTEREST_LOW", True)}'
+call L/UpdateViewer '{"livestream_id":7,"node_id":3,"metadata":"aGk="}'
+expect 'r.viewer.metadata == "aGk="'
+call L/UpdateLivestream '{"livestream_id":7,"node_id":1,"metadata":"bWV0YQ=="}'
+expect 'r.livestream.metadata == "bWV0YQ=="'
+call L/Heartbeat '{"livestream_id":7,"node_id":2,"session_id":'"$session_2"'}'
+expect 'r.leaseTtl == "300s"'
+call L/AddModerator '{"livestream_id":7,"node_id":1,"target_node_id":3}'
+expect 'r.livestream.moderatorNodeIds == ["3"]'
+call L/MuteViewer '{"livestream_id":7,"node_id":3,"target_node_id":4}'
+expect 'r.livestream.mutedCount == 1'
+call L/UnmuteViewer '{"livestream_id":7,"node_id":3,"target_node_id":4}'
+expect 'r.livestream.mutedCount == 0'
+call L/RemoveModerator '{"livestream_id":7,"node_id":1,"target_node_id":3}'
+expect 'r.livestream.moderatorNodeIds == []'
+call L/ReportPeer '{"livestream_id":7,"node_id":4,"target_node_id":2,"reason":"PEER_REPORT_REASON_SLOW"}'
+call L/PauseLivestream '{"livestream_id":7,"node_id":1}'
+expect 'r.livestream.state == "LIVESTREAM_STATE_PAUSED"'
+call L/ResumeLivestream '{"livestream_id":7,"node_id":1}'
+expect 'r.livestream.state == "LIVESTREAM_STATE_ACTIVE"'
+call L/ListLivestreams '{}'
+expect 'sorted(int(l.livestreamId) for l in r.livestreams) == sorted([7, '"$drawn"', 18446744073709551615])'
+ok 'pages, interests, metadata, heartbeat, moderators, mutes, pause and resume'
+call L/GetStats '{"livestream_id":7}'
+expect 'r.stats.joins == "6" and r.stats.leaves == [] and r.stats.members == "6" and r.stats.peakMembers == "6" and r.stats.uniqueMembers == "6"'
+expect 'r.stats.uniqueMembersEstimated is False and r.stats.treeDepth == 2 and r.stats.peerReports == "1"'
+ok 'stats add up'
+
+echo '--- watches'
+watched L/WatchTargets '{"livestream_id":7}' 'len(r) >= 1'
+expect '[t.nodeId for t in r[0].snapshot.targets] == ["2", "3"] and r[0].epoch == "'"$epoch"'"'
+watched L/WatchLivestream '{"livestream_id":7}' 'r[-1].snapshotComplete is not None'
+expect 'r[0].reset.reason == "RESET_REASON_FRESH" and r[0].reset.livestream.viewerCount == "5"'
+expect 'sorted(v.nodeId for m in r if "roster" in m for v in m.roster.viewers) == ["2", "3", "4", "5", "6"]'
+revision=$(get 'r[-1].revision')
+call L/UpdateViewer '{"livestream_id":7,"node_id":5,"metadata":"MQ=="}'
+call L/UpdateViewer '{"livestream_id":7,"node_id":5,"metadata":"Mg=="}'
+watched L/WatchLivestream '{"livestream_id":7,"resume_from":{"epoch":'"$epoch"',"revision":'"$revision"'}}' 'len(r) == 2'
+expect '[int(m.revision) - '"$revision"' for m in r] == [1, 2] and r[1].events[0].viewerUpdated.metadata == "Mg=="'
+watched L/WatchLivestream '{"livestream_id":7,"resume_from":{"epoch":1,"revision":1}}' 'len(r) >= 1'
+expect 'r[0].reset.reason == "RESET_REASON_EPOCH_CHANGED"'
+watched L/WatchLivestream '{"livestream_id":7,"resume_from":{"epoch":'"$epoch"',"revision":999999}}' 'len(r) >= 1'
+expect 'r[0].reset.reason == "RESET_REASON_UNKNOWN_POSITION"'
+watched L/WatchLivestreams '{}' '{m.livestream.livestreamId for m in r if "livestream" in m} == {"7", "'"$drawn"'", "18446744073709551615"}'
+
+opened targets L/WatchTargets '{"livestream_id":7,"node_id":2}'
+opened replaced L/WatchTargets '{"livestream_id":7,"node_id":2,"session_id":'"$session_2"'}'
+call L/JoinLivestream '{"livestream_id":7,"node_id":2,"lease_ttl":"300s"}'
+new_2=$(get r.sessionId)
+closed replaced REPLACED ABORTED SESSION_REPLACED
+opened removed L/WatchLivestream '{"livestream_id":7,"node_id":2,"session_id":'"$new_2"'}'
+call L/RemoveViewer '{"livestream_id":7,"node_id":1,"target_node_id":2}'
+closed removed REMOVED PERMISSION_DENIED REMOVED
+wait "${stream_pid[targets]}" || true
+call L/JoinLivestream '{"livestream_id":7,"node_id":2,"lease_ttl":"300s"}'
+opened left L/WatchTargets '{"livestream_id":7,"node_id":2,"session_id":'"$(get r.sessionId)"'}'
+call L/LeaveLivestream '{"livestream_id":7,"node_id":2}'
+closed left LEFT OK
+call L/TransferBroadcast '{"livestream_id":7,"node_id":1,"target_node_id":3}'
+expect 'r.livestream.broadcasterNodeId == "3" and r.livestream.broadcasterPresent is True'
+call L/TransferBroadcast '{"livestream_id":7,"node_id":3,"target_node_id":1}'
+expect 'r.livestream.broadcasterNodeId == "1"'
+ok 'the broadcast passes on and back'
+call L/JoinLivestream '{"livestream_id":7,"node_id":1,"lease_ttl":"300s"}'
+session_1=$(get r.sessionId)
+
+echo '--- updates'
+call L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"]}} {"update":{"channel":"CHANNEL_VISUAL","keyframe":true,"payload":"a2V5"}} {"update":{"channel":"CHANNEL_VISUAL","payload":"ZGVsdGE="}}'
+answer=$("$judge" first 'any("ack" in m.event and m.event.ack.channels[0].acceptedThrough == "2" for m in r)' <<<"$answer") || fail 'the updates were not accepted'
+expect 'r[0].event.opened.epoch == "'"$epoch"'" and r[0].event.opened.sessionId == "'"$session_1"'"'
+watched L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"channels":["CHANNEL_VISUAL"]}' 'sum("update" in m for m in flat(r)) == 2'
+expect '"subscribed" in flat(r)[0] and [(m.update.payload, m.update.keyframe, m.update.position.sequence) for m in flat(r)[1:]] == [("a2V5", True, "1"), ("ZGVsdGE=", False, "2")]'
+
+echo '--- a group'
+call G/CreateGroup '{"group_id":7,"owner_node_id":1,"config":{"max_participants":3}}'
+expect 'r.created is True and r.group.state == "GROUP_STATE_ACTIVE" and r.group.ownerNodeId == "1" and r.group.config.maxParticipants == 3'
+group_epoch=$(get r.group.epoch)
+call G/JoinGroup '{"group_id":7,"node_id":1,"lease_ttl":"300s","metadata":"b25l"}'
+expect 'r.participant.audioEnabled is True and r.participant.videoEnabled is True and r.participant.sharingScreen is False'
+call G/JoinGroup '{"group_id":7,"node_id":2,"lease_ttl":"300s"}'
+expect 'r.targets.topology == "TOPOLOGY_MESH" and [t.nodeId for t in r.targets.targets] == ["1"]'
+call G/JoinGroup '{"group_id":7,"node_id":3,"lease_ttl":"300s"}'
+group_session=$(get r.sessionId)
+call G/SetMedia '{"group_id":7,"node_id":2,"audio_enabled":false}'
+expect 'r.participant.audioEnabled is False and r.participant.videoEnabled is True'
+call G/StartScreenShare '{"group_id":7,"node_id":2}'
+expect 'r.group.screenShareNodeId == "2"'
+revision=$(get r.revision)
+call G/StartScreenShare '{"group_id":7,"node_id":2}'
+expect "r.revision == '$revision'"
+call G/ListParticipants '{"group_id":7}'
+expect '[(p.nodeId, p.audioEnabled, p.sharingScreen) for p in sorted(r.participants, key=lambda p: p.nodeId)] == [("1", True, False), ("2", False, True), ("3", True, False)]'
+call G/GetTargets '{"group_id":7,"node_id":2}'
+expect 'sorted(t.nodeId for t in r.targets.targets) == ["1", "3"]'
+call G/SetInterest '{"group_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_VISUAL","interest":"INTEREST_LOW","source_node_id":2}]}'
+call G/GetTargets '{"group_id":7,"node_id":2}'
+expect '[c.interest for t in r.targets.targets if t.nodeId == "3" for c in t.channels if c.channel == "CHANNEL_VISUAL"] == ["INTEREST_LOW"]'
+call G/GetTargets '{"group_id":7,"node_id":1}'
+expect '[c.interest for t in r.targets.targets if t.nodeId == "3" for c in t.channels if c.channel == "CHANNEL_VISUAL"] == ["INTEREST_HIGH"]'
+ok 'create, join, media, screen share, interest per source'
+watched G/WatchTargets '{"group_id":7,"node_id":1}' 'len(r) >= 1'
+expect 'sorted(t.nodeId for t in r[0].snapshot.targets) == ["2", "3"] and r[0].epoch == "'"$group_epoch"'"'
+watched G/WatchGroup '{"group_id":7}' 'r[-1].snapshotComplete is not None'
+expect 'r[0].reset.group.screenShareNodeId == "2" and sorted(p.nodeId for m in r if "roster" in m for p in m.roster.participants) == ["1", "2", "3"]'
+watched G/WatchGroups '{}' '[m.group.groupId for m in r if "group" in m] == ["7"]'
+call G/UpdateParticipant '{"group_id":7,"node_id":3,"metadata":"aGk="}'
+expect 'r.participant.metadata == "aGk="'
+call G/UpdateGroup '{"group_id":7,"node_id":1,"metadata":"aGk="}'
+expect 'r.group.metadata == "aGk="'
+call G/Heartbeat '{"group_id":7,"node_id":3,"session_id":'"$group_session"'}'
+expect 'r.leaseTtl == "300s"'
+call G/ReportPeer '{"group_id":7,"node_id":3,"target_node_id":1,"reason":"PEER_REPORT_REASON_UNREACHABLE"}'
+call G/GetGroup '{"group_id":7}'
+expect 'r.group.participantCount == 3'
+call G/ListGroups '{}'
+expect '[g.groupId for g in r.groups] == ["7"]'
+call G/GetStats '{"group_id":7}'
+expect 'r.stats.joins == "3" and r.stats.members == "3" and r.stats.peerReports == "1"'
+ok 'watches, metadata, heartbeat, list, stats'
+
+echo '--- errors'
+# A refused call changes nothing: all that can be seen is the same before and after.
+state() {
+    local request
+    for request in 'L/GetLivestream {"livestream_id":7}' 'L/ListViewers {"livestream_id":7}' \
+        'L/GetTargets {"livestream_id":7}' 'L/ListLivestreams {}' 'G/GetGroup {"group_id":7}' \
+        'G/ListParticipants {"group_id":7}' 'G/ListGroups {}'; do
+        call "${request%% *}" "${request#* }"
+        printf '%s\n' "$answer"
+    done
+    # Time passes in ACTIVE; nothing else may.
+    for request in 'L/GetStats {"livestream_id":7}' 'G/GetStats {"group_id":7}'; do
+        call "${request%% *}" "${request#* }"
+        "$judge" get '{k: v for k, v in r.stats.items() if k != "activeTime"}' <<<"$answer"
+    done
+}
+call L/CreateLivestream '{"livestream_id":8,"node_id":1,"config":{"max_viewers":1}}'
+call L/JoinLivestream '{"livestream_id":8,"node_id":2,"lease_ttl":"300s"}'
+call L/CreateLivestream '{"livestream_id":9,"node_id":1}'
+call L/EndLivestream '{"livestream_id":9,"node_id":1}'
+expect 'r.livestream.state == "LIVESTREAM_STATE_ENDED" and r.livestream.endReason == "END_REASON_REQUESTED"'
+call L/EndLivestream '{"livestream_id":9,"node_id":1}'
+call G/CreateGroup '{"group_id":9,"owner_node_id":1}'
+call G/EndGroup '{"group_id":9,"node_id":1}'
+expect 'r.group.state == "GROUP_STATE_ENDED"'
+# As many interests as a member may have.
+interests() {
+    python3 -c 'import json, sys; print(json.dumps([dict(channel=1 + i % 5, interest=2, source_node_id=100 + i // 5) for i in range(*map(int, sys.argv[1:]))]))' "$@"
+}
+call G/CreateGroup '{"group_id":8}'
+call G/JoinGroup '{"group_id":8,"node_id":1,"lease_ttl":"300s"}'
+call G/SetInterest '{"group_id":8,"node_id":1,"interests":'"$(interests 0 1280)"'}'
+state >"$scratch/before"
+
+refused L/GetLivestream '{}' INVALID_ARGUMENT INVALID_FIELD livestream_id
+refused L/CreateLivestream '{"livestream_id":10}' INVALID_ARGUMENT INVALID_FIELD node_id
+refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"tree_fanout":1}}' INVALID_ARGUMENT INVALID_FIELD config.tree_fanout
+refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"star_to_tree_threshold":1001}}' INVALID_ARGUMENT INVALID_FIELD config.star_to_tree_threshold
+refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"bandwidth_per_viewer":999}}' INVALID_ARGUMENT INVALID_FIELD config.bandwidth_per_viewer
+refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"keyframe_interval":"0.099s"}}' INVALID_ARGUMENT INVALID_FIELD config.keyframe_interval
+refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"max_viewers":0}}' INVALID_ARGUMENT INVALID_FIELD config.max_viewers
+refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"broadcaster_timeout":"-1s"}}' INVALID_ARGUMENT INVALID_FIELD config.broadcaster_timeout
+refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"metadata":"'"$(long 1368)"'"}' INVALID_ARGUMENT INVALID_FIELD metadata
+refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"request_id":"a b"}' INVALID_ARGUMENT INVALID_FIELD request_id
+refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"request_id":"'"$(long 65)"'"}' INVALID_ARGUMENT INVALID_FIELD request_id
+refused L/CreateLivestream '{"node_id":1,"request_id":"tour","config":{"tree_fanout":7}}' INVALID_ARGUMENT REQUEST_ID_REUSED request_id
+refused L/JoinLivestream '{"livestream_id":7,"node_id":0}' INVALID_ARGUMENT INVALID_FIELD node_id
+refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"mode":99}' INVALID_ARGUMENT INVALID_FIELD mode
+refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"mode":"VIEWER_MODE_LURKER","can_relay":true}' INVALID_ARGUMENT INVALID_FIELD can_relay
+refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"endpoint":"'"$(long 344)"'"}' INVALID_ARGUMENT INVALID_FIELD endpoint
+refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"metadata":"'"$(long 344)"'"}' INVALID_ARGUMENT INVALID_FIELD metadata
+refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"lease_ttl":"0.5s"}' INVALID_ARGUMENT INVALID_FIELD lease_ttl
+refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"lease_ttl":"301s"}' INVALID_ARGUMENT INVALID_FIELD lease_ttl
+refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"interests":[{"channel":"CHANNEL_AUDIO"}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[0].interest'
+refused L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_AUDIO","interest":"INTEREST_LOW"},{"interest":"INTEREST_LOW"}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[1].channel'
+refused L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":77,"interest":"INTEREST_LOW"}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[0].channel'
+refused L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_AUDIO","interest":"INTEREST_LOW","source_node_id":2}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[0].source_node_id'
+refused L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_AUDIO","interest":"INTEREST_LOW","ttl":"86401s"}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[0].ttl'
+refused L/SetInterest '{"livestream_id":7,"node_id":3}' INVALID_ARGUMENT INVALID_FIELD interests
+refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"metadata":"'"$(long 344)"'"}' INVALID_ARGUMENT INVALID_FIELD metadata
+refused L/ListViewers '{"livestream_id":7,"page_size":-1}' INVALID_ARGUMENT INVALID_FIELD page_size
+refused L/ListViewers '{"livestream_id":7,"page_token":"none of ours"}' INVALID_ARGUMENT INVALID_FIELD page_token
+refused L/MuteViewer '{"livestream_id":7,"node_id":1}' INVALID_ARGUMENT INVALID_FIELD target_node_id
+refused L/ReportPeer '{"livestream_id":7,"node_id":3,"target_node_id":4}' INVALID_ARGUMENT INVALID_FIELD reason
+refused L/GetTargets '{"livestream_id":7,"node_id":0}' INVALID_ARGUMENT INVALID_FIELD node_id
+refused L/WatchLivestream '{"livestream_id":7,"kinds":["LIVESTREAM_EVENT_KIND_MEMBERSHIP",0]}' INVALID_ARGUMENT INVALID_FIELD 'kinds[1]'
+refused L/WatchLivestream '{"livestream_id":7,"session_id":5}' INVALID_ARGUMENT INVALID_FIELD node_id
+refused L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"channels":[99]}' INVALID_ARGUMENT INVALID_FIELD 'channels[0]'
+refused L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"start_from":99}' INVALID_ARGUMENT INVALID_FIELD start_from
+refused L/PublishUpdates '{"update":{"channel":"CHANNEL_VISUAL"}}' INVALID_ARGUMENT INVALID_FIELD open
+refused L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1}}' INVALID_ARGUMENT INVALID_FIELD open.channels
+refused L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"],"temporal_layers":9}}' INVALID_ARGUMENT INVALID_FIELD open.temporal_layers
+refused G/GetGroup '{"group_id":0}' INVALID_ARGUMENT INVALID_FIELD group_id
+refused G/CreateGroup '{"group_id":10,"config":{"max_participants":257}}' INVALID_ARGUMENT INVALID_FIELD config.max_participants
+refused G/JoinGroup '{"group_id":7,"node_id":0}' INVALID_ARGUMENT INVALID_FIELD node_id
+refused G/GetTargets '{"group_id":7}' INVALID_ARGUMENT INVALID_FIELD node_id
+refused G/WatchGroup '{"group_id":7,"kinds":[99]}' INVALID_ARGUMENT INVALID_FIELD 'kinds[0]'
+refused G/ListGroups '{"page_token":"none of ours"}' INVALID_ARGUMENT INVALID_FIELD page_token
+
+refused L/GetLivestream '{"livestream_id":404}' NOT_FOUND LIVESTREAM_NOT_FOUND
+refused L/JoinLivestream '{"livestream_id":404,"node_id":1}' NOT_FOUND LIVESTREAM_NOT_FOUND
+refused L/WatchTargets '{"livestream_id":404}' NOT_FOUND LIVESTREAM_NOT_FOUND
+refused L/SubscribeUpdates '{"livestream_id":404,"node_id":1}' NOT_FOUND LIVESTREAM_NOT_FOUND
+refused L/MuteViewer '{"livestream_id":7,"node_id":1,"target_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
+refused L/ReportPeer '{"livestream_id":7,"node_id":3,"target_node_id":404,"reason":1}' NOT_FOUND MEMBER_NOT_FOUND
+refused G/GetGroup '{"group_id":404}' NOT_FOUND GROUP_NOT_FOUND
+refused G/RemoveParticipant '{"group_id":7,"node_id":1,"target_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
+
+refused L/CreateLivestream '{"livestream_id":7,"node_id":1}' ALREADY_EXISTS SWARM_EXISTS
+refused L/CreateLivestream '{"livestream_id":7,"node_id":2,"config":{"star_to_tree_threshold":3,"tree_fanout":2}}' ALREADY_EXISTS SWARM_EXISTS
+refused G/CreateGroup '{"group_id":7,"owner_node_id":1}' ALREADY_EXISTS SWARM_EXISTS
+
+refused L/PauseLivestream '{"livestream_id":8,"node_id":1}' FAILED_PRECONDITION WRONG_STATE
+refused L/ResumeLivestream '{"livestream_id":8,"node_id":1}' FAILED_PRECONDITION WRONG_STATE
+refused L/StartLivestream '{"livestream_id":9,"node_id":1}' FAILED_PRECONDITION ENDED
+refused L/JoinLivestream '{"livestream_id":9,"node_id":2}' FAILED_PRECONDITION ENDED
+refused L/GetTargets '{"livestream_id":9}' FAILED_PRECONDITION ENDED
+refused L/ListViewers '{"livestream_id":9}' FAILED_PRECONDITION ENDED
+refused G/JoinGroup '{"group_id":9,"node_id":2}' FAILED_PRECONDITION ENDED
+refused L/LeaveLivestream '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
+refused L/Heartbeat '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
+refused L/GetTargets '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
+refused L/WatchTargets '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
+refused L/SubscribeUpdates '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
+refused L/StartLivestream '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
+refused G/SetMedia '{"group_id":7,"node_id":20,"audio_enabled":false}' FAILED_PRECONDITION NOT_A_MEMBER
+refused L/Heartbeat '{"livestream_id":7,"node_id":3,"session_id":1}' FAILED_PRECONDITION SESSION_REPLACED
+refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"session_id":'"$session_2"'}' FAILED_PRECONDITION SESSION_REPLACED
+refused L/WatchTargets '{"livestream_id":7,"node_id":3,"session_id":1}' FAILED_PRECONDITION SESSION_REPLACED
+refused G/StartScreenShare '{"group_id":7,"node_id":3,"session_id":1}' FAILED_PRECONDITION SESSION_REPLACED
+refused L/JoinLivestream '{"livestream_id":7,"node_id":1,"mode":"VIEWER_MODE_ACTIVE"}' FAILED_PRECONDITION BROADCASTER_CANNOT_VIEW
+refused L/MuteViewer '{"livestream_id":7,"node_id":1,"target_node_id":1}' FAILED_PRECONDITION TARGET_IS_BROADCASTER
+refused L/TransferBroadcast '{"livestream_id":7,"node_id":1,"target_node_id":6}' FAILED_PRECONDITION NOT_ACTIVE_VIEWER
+refused G/StartScreenShare '{"group_id":7,"node_id":3}' FAILED_PRECONDITION SCREEN_SHARE_HELD
+"$judge" expect '[d.metadata.holderNodeId for d in r.details if "reason" in d] == ["2"]' <"$scratch/status" || fail 'the holder is not named'
+
+refused L/JoinLivestream '{"livestream_id":8,"node_id":3}' RESOURCE_EXHAUSTED SWARM_FULL
+refused G/JoinGroup '{"group_id":7,"node_id":4}' RESOURCE_EXHAUSTED SWARM_FULL
+refused G/SetInterest '{"group_id":8,"node_id":1,"interests":'"$(interests 1280 1281)"'}' RESOURCE_EXHAUSTED QUOTA
+refused G/SetInterest '{"group_id":8,"node_id":1,"interests":'"$(interests 0 1281)"'}' INVALID_ARGUMENT INVALID_FIELD interests
+
+refused L/PauseLivestream '{"livestream_id":7,"node_id":3}' PERMISSION_DENIED NOT_BROADCASTER
+refused L/EndLivestream '{"livestream_id":7,"node_id":3}' PERMISSION_DENIED NOT_BROADCASTER
+refused L/AddModerator '{"livestream_id":7,"node_id":3,"target_node_id":4}' PERMISSION_DENIED NOT_BROADCASTER
+refused L/PublishUpdates '{"open":{"livestream_id":7,"node_id":3,"channels":["CHANNEL_VISUAL"]}}' PERMISSION_DENIED NOT_BROADCASTER
+refused L/MuteViewer '{"livestream_id":7,"node_id":3,"target_node_id":4}' PERMISSION_DENIED NOT_MODERATOR
+refused L/RemoveViewer '{"livestream_id":7,"node_id":3,"target_node_id":4}' PERMISSION_DENIED NOT_MODERATOR
+refused G/EndGroup '{"group_id":7,"node_id":2}' PERMISSION_DENIED NOT_OWNER
+refused G/RemoveParticipant '{"group_id":7,"node_id":2,"target_node_id":3}' PERMISSION_DENIED NOT_OWNER
+
+refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"aGk="}}' UNIMPLEMENTED UNIMPLEMENTED
+refused L/RequestKeyframe '{"livestream_id":7,"node_id":3,"channel":"CHANNEL_VISUAL"}' UNIMPLEMENTED UNIMPLEMENTED
+refused L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"channels":["CHANNEL_CHAT"]}' UNIMPLEMENTED UNIMPLEMENTED
+refused L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_AUDIO"]}}' UNIMPLEMENTED UNIMPLEMENTED
+refused G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' UNIMPLEMENTED UNIMPLEMENTED
+refused G/SubscribeUpdates '{"group_id":7,"node_id":1}' UNIMPLEMENTED UNIMPLEMENTED
+refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"CHANNEL_VISUAL","source_node_id":2}' UNIMPLEMENTED UNIMPLEMENTED
+
+refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"metadata":"'"$(long 90000)"'"}' OUT_OF_RANGE -
+refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"'"$(long 2800000)"'"}}' OUT_OF_RANGE -
+refused G/UpdateGroup '{"group_id":7,"node_id":1,"metadata":"'"$(long 90000)"'"}' OUT_OF_RANGE -
+
+state >"$scratch/after"
+diff -u "$scratch/before" "$scratch/after" >&2 || fail 'refused calls changed something'
+ok 'no refused call changed anything'
+
+echo '--- streams that end'
+# Claimed anew by a second stream: the first one loses its only channel.
+mkfifo "$scratch/publisher"
+"$GRPCURL" -plaintext -emit-defaults -format-error -max-time 60 -d @ "$address" "$(full L/PublishUpdates)" \
+    <"$scratch/publisher" >"$scratch/stale.out" 2>"$scratch/stale.err" &
+stream_pid[stale]=$!
+exec 7>"$scratch/publisher"
+echo '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"]}}' >&7
+until_true 20 'the publish stream to open' grep -q opened "$scratch/stale.out"
+call L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"]}}'
+# grpcurl looks at the end of the stream only when it has read all its input.
+until_true 20 'the publish stream to lose its channel' grep -q goodbye "$scratch/stale.out"
+exec 7>&-
+closed stale STALE_TERM FAILED_PRECONDITION STALE_TERM
+# Too large for a payload, and small enough for a message.
+if curl L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"]}} {"update":{"channel":"CHANNEL_VISUAL","payload":"'"$(long 1500000)"'"}}' >"$scratch/messages" 2>"$scratch/status"; then
+    fail 'a payload of more than 1 MiB was accepted'
+fi
+"$judge" refusal INVALID_ARGUMENT INVALID_FIELD update.payload <"$scratch/status" || fail 'a payload of more than 1 MiB is refused otherwise'
+ok 'INVALID_ARGUMENT INVALID_FIELD of update.payload by PublishUpdates'
+opened targets L/WatchTargets '{"livestream_id":7}'
+opened events L/WatchLivestream '{"livestream_id":7}'
+opened updates L/SubscribeUpdates '{"livestream_id":7,"node_id":3}'
+opened group_events G/WatchGroup '{"group_id":7}'
+call L/EndLivestream '{"livestream_id":7,"node_id":1}'
+call G/EndGroup '{"group_id":7,"node_id":1}'
+for name in targets events updates group_events; do
+    closed $name ENDED OK
+done
+call L/GetStats '{"livestream_id":7}'
+expect 'int(r.stats.joins) == sum(int(l.count) for l in r.stats.leaves) and r.stats.members == "0"'
+ok 'every join has its leave'
+
+echo '--- draining'
+streams=()
+for index in 1 2 3 4 5 6 7 8; do
+    opened "drained$index" L/WatchLivestreams '{}'
+    streams+=("drained$index")
+done
+kill -TERM "$server"
+until_true 20 'the server to drain' grep -q draining "$scratch/server.err"
+call grpc.health.v1.Health/Check '{}'
+expect 'r.status == "NOT_SERVING"'
+refused L/GetLivestream '{"livestream_id":8}' UNAVAILABLE DRAINING
+refused L/WatchLivestreams '{}' UNAVAILABLE DRAINING
+for name in "${streams[@]}"; do
+    closed "$name" DRAINING UNAVAILABLE DRAINING
+done
+server_stops
+ok 'SIGTERM: the server exits with 0'
+
+echo '--- a server that is full'
+start_server STARLING__STORE__MAX_SWARMS=1
+call L/CreateLivestream '{"livestream_id":1,"node_id":1}'
+refused L/CreateLivestream '{"livestream_id":2,"node_id":1}' RESOURCE_EXHAUSTED TOO_MANY_SWARMS
+refused G/CreateGroup '{"group_id":2}' RESOURCE_EXHAUSTED TOO_MANY_SWARMS
+stop_server
+ok 'SIGTERM without streams: the server exits with 0'
+
+printf '%s checks passed\n' "$checked"

@@ -1,0 +1,82 @@
+# shellcheck shell=bash
+# What the end-to-end scripts share. To be sourced.
+#
+# STARLING_BIN  the binary under test; default target/debug/starling
+# GRPCURL       grpcurl; default: the one of .ci/run, else the one on the PATH
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+starling=${STARLING_BIN:-$root/target/debug/starling}
+if [[ -z ${GRPCURL:-} ]]; then
+    GRPCURL=$root/target/ci/bin/grpcurl
+    [[ -x $GRPCURL ]] || GRPCURL=grpcurl
+fi
+scratch=$(mktemp -d)
+server=
+address=
+
+fail() {
+    printf '\nFAILED: %s\n' "$*" >&2
+    if [[ -s $scratch/server.err ]]; then
+        printf '%s\n' '--- the end of the log of the server:' >&2
+        tail -n 20 "$scratch/server.err" >&2
+    fi
+    exit 1
+}
+
+# Whatever a script started and has not waited for.
+clean_up() {
+    local left
+    left=$(jobs -p)
+    # shellcheck disable=SC2086 # one word per process
+    [[ -z $left ]] || { kill -KILL $left; wait; } 2>/dev/null || true
+    rm -rf "$scratch"
+}
+trap clean_up EXIT
+
+checked=0
+ok() {
+    checked=$((checked + 1))
+    printf '  ok  %s\n' "$*"
+}
+
+# until_true SECONDS WHAT COMMAND...: runs the command again until it succeeds.
+until_true() {
+    local patience=$1 what=$2
+    shift 2
+    local deadline=$((SECONDS + patience))
+    until "$@"; do
+        ((SECONDS < deadline)) || fail "waited $patience s in vain for $what"
+        sleep 0.02
+    done
+}
+
+# start_server [NAME=VALUE...]: on a free port; sets $server and $address.
+# shellcheck disable=SC2120 # not every script gives it a setting
+start_server() {
+    [[ -x $starling ]] || fail "$starling is not there: cargo build, or set STARLING_BIN"
+    : >"$scratch/server.out"
+    env "$@" "$starling" serve --listen 127.0.0.1:0 >"$scratch/server.out" 2>"$scratch/server.err" &
+    server=$!
+    until_true 20 "the server to name its address" server_spoke
+    # Read off the line "starling 1.2.3 listens on 127.0.0.1:4567".
+    address=$(sed -n 's/^starling [^ ]* listens on //p' "$scratch/server.out")
+    [[ $address =~ ^127\.0\.0\.1:[0-9]+$ ]] || fail "no address in: $(cat "$scratch/server.out")"
+}
+
+server_spoke() {
+    kill -0 "$server" 2>/dev/null || fail "the server did not start"
+    grep -q ' listens on .*$' "$scratch/server.out"
+}
+
+# Tells the server to stop and takes it at its word.
+stop_server() {
+    kill -TERM "$server"
+    server_stops
+}
+
+server_stops() {
+    local status=0
+    wait "$server" || status=$?
+    server=
+    [[ $status -eq 0 ]] || fail "the server exited with $status after SIGTERM, not with 0"
+}

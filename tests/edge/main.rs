@@ -1,0 +1,25 @@
+//! The edge, over real gRPC: every error, every stream end, the command line.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+mod process;
+mod refusals;
+mod updates;
+mod world;
+
+mod clip;
+mod command_line;
+mod contests;
+mod discovery;
+mod drain;
+mod group_faults;
+mod livestream_calls;
+mod livestream_fields;
+mod livestream_rules;
+mod pages;
+mod publishing;
+mod readme;
+mod repeats;
+mod sizes;
+mod subscribing;
+mod web;

@@ -1,0 +1,161 @@
+//! E15 to E24: the livestream.
+
+use std::collections::BTreeSet;
+
+use elara_diffusion::{LivestreamSwarm, SwarmConfig, SwarmState};
+use starling::swarm::command::Join;
+use starling::swarm::interest::{Channel, ChannelSet};
+use starling::swarm::livestream::State;
+use starling::swarm::member::ViewerMode;
+use starling::swarm::topology::Topology;
+use starling::swarm::{Command, Event, Rejection, SessionId};
+
+use crate::stage::{BROADCASTER, Stage, by, node, seed_node};
+
+fn seed() -> LivestreamSwarm {
+    LivestreamSwarm::new(1_000, seed_node(BROADCASTER), SwarmConfig::default())
+}
+
+fn claim(number: u64) -> Command {
+    let session = SessionId::new(1 << 40).expect("not 0");
+    let channels: ChannelSet = [Channel::Visual, Channel::Audio].into_iter().collect();
+    Command::Claim { by: by(number), channels, session, ttl_ms: 30_000 }
+}
+
+#[test]
+fn e15_every_relay_learns_whom_to_forward_to() {
+    let mut seed = seed();
+    (2..62).for_each(|number| seed.add_viewer(seed_node(number)));
+    assert_eq!(seed.get_targets().len(), 5, "five of sixty; who feeds the others is a secret");
+
+    let stage = Stage::audience(60);
+    let mut fed = stage.targets(None);
+    stage.members().into_iter().for_each(|number| fed.extend(stage.targets(Some(number))));
+    assert_eq!(fed, (2..62).collect());
+}
+
+#[test]
+fn e16_a_tree_that_shrinks_becomes_a_star_again() {
+    let mut seed = seed();
+    (2..62).for_each(|number| seed.add_viewer(seed_node(number)));
+    (4..62).for_each(|number| seed.remove_viewer(seed_node(number)));
+    assert!(format!("{seed:?}").contains("topology: Tree"), "two viewers in a tree");
+
+    let mut stage = Stage::audience(60);
+    assert_eq!(stage.as_livestream().topology(), Topology::Tree);
+    stage.leave_all(42..62);
+    assert_eq!(stage.as_livestream().topology(), Topology::Star);
+    // With some way between the two switches.
+    stage.join_all(42..52);
+    assert_eq!(stage.as_livestream().topology(), Topology::Star);
+}
+
+#[test]
+fn e17_a_switch_is_told_in_one_event_of_one_revision() {
+    let mut stage = Stage::audience(50);
+    let before = stage.swarm().revision();
+    let applied = stage.join(52);
+    assert_eq!(applied.revision, before + 1);
+    let switches = applied.events.iter().filter(|event| matches!(event, Event::TopologySwitched { .. }));
+    assert_eq!(switches.count(), 1);
+    assert!(applied.touched.all, "every watcher sends what is new to it");
+    assert_eq!((stage.targets(None).len(), stage.as_livestream().depth()), (5, 3));
+}
+
+#[test]
+fn e18_the_broadcaster_is_no_viewer_and_nobody_joins_what_has_ended() {
+    let mut seed = seed();
+    seed.add_viewer(seed_node(BROADCASTER));
+    assert!(seed.get_targets().contains(&seed_node(BROADCASTER)), "the seed's broadcaster feeds itself");
+    seed.end();
+    seed.add_viewer(seed_node(2));
+    assert_eq!(seed.viewer_count(), 2);
+
+    let mut stage = Stage::audience(3);
+    let as_viewer = Join { mode: Some(ViewerMode::Active), ..stage.plain_join(BROADCASTER) };
+    assert_eq!(stage.submit(Command::Join(as_viewer)).unwrap_err(), Rejection::BroadcasterCannotView);
+    stage.join(BROADCASTER);
+    assert_eq!((stage.targets(None), stage.as_livestream().viewer_count()), (BTreeSet::from([2, 3, 4]), 3));
+    stage.go(Command::End(by(BROADCASTER)));
+    let late = stage.plain_join(9);
+    assert_eq!(stage.submit(Command::Join(late)).unwrap_err(), Rejection::Ended);
+}
+
+#[test]
+fn e19_a_livestream_goes_through_its_states_in_order() {
+    let mut seed = seed();
+    seed.resume();
+    assert_eq!(seed.state, SwarmState::Active, "resumed before it began");
+    seed.end();
+    seed.start();
+    assert_eq!(seed.state, SwarmState::Active, "and started after its end");
+
+    let mut stage = Stage::audience(0);
+    let refused = |stage: &mut Stage, command| stage.submit(command).unwrap_err();
+    assert_eq!(refused(&mut stage, Command::Resume(by(1))), Rejection::WrongState(State::Initializing));
+    assert_eq!(refused(&mut stage, Command::Pause(by(1))), Rejection::WrongState(State::Initializing));
+    stage.go(Command::Start(by(1)));
+    assert_eq!(stage.go(Command::Start(by(1))).events, [], "a repeat is fine and changes nothing");
+    stage.go(Command::Pause(by(1)));
+    assert_eq!(refused(&mut stage, Command::Start(by(1))), Rejection::WrongState(State::Paused));
+    stage.go(Command::Resume(by(1)));
+    stage.go(Command::End(by(1)));
+    assert_eq!(refused(&mut stage, Command::Start(by(1))), Rejection::Ended);
+    assert_eq!(refused(&mut stage, Command::Resume(by(1))), Rejection::Ended);
+}
+
+#[test]
+fn e20_only_the_broadcaster_publishes_and_only_on_air() {
+    let mut seed = seed();
+    seed.end();
+    assert_eq!(seed.create_update(Default::default(), 100, false).sequence, 1, "anyone, and after the end");
+
+    let mut stage = Stage::audience(3);
+    assert_eq!(stage.submit(claim(2)).unwrap_err(), Rejection::NotBroadcaster { node: node(2) });
+    assert!(stage.swarm().grants().is_empty());
+    stage.go(claim(BROADCASTER));
+    let grants = stage.swarm().grants();
+    assert!(grants.iter().all(|grant| grant.source == node(BROADCASTER) && grant.term > 0 && !grant.enabled));
+    let started = stage.go(Command::Start(by(1)));
+    assert!(started.grants.iter().all(|grant| grant.enabled));
+    assert_eq!(started.grants.len(), 2);
+    stage.go(Command::End(by(1)));
+    assert!(stage.swarm().grants().is_empty());
+}
+
+#[test]
+fn e22_what_is_counted_is_counted() {
+    let mut seed = seed();
+    (2..12).for_each(|number| seed.add_viewer(seed_node(number)));
+    for _ in 0..10 {
+        seed.create_update(Default::default(), 1_000, false);
+    }
+    assert_eq!((seed.stats.updates_sent, seed.stats.bytes_sent, seed.stats.total_viewers), (0, 0, 0));
+
+    let mut stage = Stage::audience(10);
+    stage.go(Command::Start(by(1)));
+    stage.now += 5_000;
+    stage.leave(2);
+    stage.join(3);
+    let stats = stage.as_livestream().stats();
+    assert_eq!((stats.joins, stats.peak, stats.unique.count()), (11, 10, 10));
+    assert_eq!(stats.leaves, [1, 1, 0, 0, 0], "one left, one was replaced");
+    assert_eq!(stats.active_time(stage.now), 5_000);
+    assert_eq!(stats.interests[Channel::Visual.index()], [0, 0, 0, 9, 0]);
+}
+
+#[test]
+fn e24_a_lurker_is_a_viewer_with_little_interest() {
+    let mut seed = seed();
+    seed.interest.add_lurker(seed_node(2));
+    assert_eq!((seed.viewer_count(), seed.get_targets().len()), (1, 0), "counted and never served");
+
+    let mut stage = Stage::audience(1);
+    stage.join_as(3, ViewerMode::Lurker);
+    assert_eq!(stage.targets(None), BTreeSet::from([2, 3]));
+    assert!(!stage.placement(3).can_relay);
+    // In the tree it hangs below others and feeds nobody.
+    stage.join_all(4..80);
+    assert!(stage.placement(3).parent.is_some());
+    assert!(stage.targets(Some(3)).is_empty());
+}

@@ -1,0 +1,134 @@
+//! Sessions and the streams that keep them alive.
+
+use starling::pb::livestream::v1 as pb;
+use starling::pb::livestream::v1::livestream_event::Event;
+use starling::pb::swarm::v1::{GoodbyeReason, LeaveReason};
+use tonic::{Code, Streaming};
+
+use crate::fold::TargetFold;
+use crate::harness::{Fault, fault};
+use crate::stage::{Show, end, events, livestream, next, shape};
+
+/// Reads until somebody leaves: who, and why.
+async fn next_leave(stream: &mut Streaming<pb::WatchLivestreamResponse>) -> (u64, u64, LeaveReason) {
+    loop {
+        for event in events(&next(stream).await) {
+            if let Event::Left(left) = event {
+                return (left.node_id, left.session_id, left.reason());
+            }
+        }
+    }
+}
+
+async fn is_in(show: &Show, node: u64) -> bool {
+    show.viewers().await.iter().any(|viewer| viewer.node_id == node)
+}
+
+/// Two leases of others run out one after the other while a stream is open: more
+/// than twice its own.
+#[tokio::test]
+async fn a_stream_keeps_its_session_beyond_its_lease() {
+    let (_server, show) = livestream(shape(50, 5)).await;
+    let mut log = show.watch().await;
+    let kept = show.join_briefly(10).await.session_id;
+    let mut targets = show.watch_targets_as(Some(10), kept).await;
+    TargetFold::begin(next(&mut targets).await);
+    let also = show.join_briefly(11).await.session_id;
+    let _events = show.watch_as(11, also).await;
+    for node in [20, 21] {
+        let session = show.join_briefly(node).await.session_id;
+        assert_eq!(next_leave(&mut log).await, (node, session, LeaveReason::Timeout));
+    }
+    for viewer in show.viewers().await {
+        assert!(viewer.attached && [10, 11].contains(&viewer.node_id), "{viewer:?}");
+    }
+    // Without the stream it is detached, and its lease runs.
+    drop(targets);
+    assert_eq!(next_leave(&mut log).await, (10, kept, LeaveReason::Timeout));
+    assert!(is_in(&show, 11).await);
+}
+
+#[tokio::test]
+async fn a_session_lives_while_one_of_its_streams_does() {
+    let (_server, show) = livestream(shape(50, 5)).await;
+    let mut log = show.watch().await;
+    let kept = show.join_briefly(10).await.session_id;
+    let first = show.watch_targets_as(Some(10), kept).await;
+    let second = show.watch_as(10, kept).await;
+    drop(first);
+    let other = show.join_briefly(20).await.session_id;
+    assert_eq!(next_leave(&mut log).await, (20, other, LeaveReason::Timeout));
+    assert!(is_in(&show, 10).await);
+    drop(second);
+    assert_eq!(next_leave(&mut log).await, (10, kept, LeaveReason::Timeout));
+}
+
+#[tokio::test]
+async fn a_reconnect_within_the_lease_keeps_the_session() {
+    let (_server, show) = livestream(shape(50, 5)).await;
+    let mut log = show.watch().await;
+    let kept = show.join_briefly(10).await;
+    for node in [20, 21] {
+        drop(show.watch_targets_as(Some(10), kept.session_id).await);
+        let _again = show.watch_targets_as(Some(10), kept.session_id).await;
+        show.join_briefly(node).await;
+        assert_eq!(next_leave(&mut log).await.0, node);
+    }
+    let viewer = show.viewers().await.remove(0);
+    assert_eq!((viewer.node_id, viewer.session_id), (10, kept.session_id));
+    assert_eq!(viewer.placement, kept.viewer.unwrap().placement);
+}
+
+#[tokio::test]
+async fn a_stream_without_the_session_keeps_nobody_alive() {
+    let (_server, show) = livestream(shape(50, 5)).await;
+    let mut log = show.watch().await;
+    let session = show.join_briefly(10).await.session_id;
+    let mut targets = show.watch_targets(Some(10)).await;
+    let _events = show.watch_as(10, 0).await;
+    assert_eq!(next_leave(&mut log).await, (10, session, LeaveReason::Timeout));
+    // What it watched has left.
+    let mut fold = TargetFold::begin(next(&mut targets).await);
+    assert_eq!(fold.take(next(&mut targets).await).unwrap().reason(), GoodbyeReason::Left);
+    assert!(end(&mut targets).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_session_that_timed_out_cannot_be_attached_again() {
+    let (_server, show) = livestream(shape(50, 5)).await;
+    let mut log = show.watch().await;
+    let session = show.join_briefly(10).await.session_id;
+    assert_eq!(next_leave(&mut log).await, (10, session, LeaveReason::Timeout));
+    let request = pb::WatchTargetsRequest { livestream_id: show.id, node_id: Some(10), session_id: session };
+    let refused = fault(show.client.clone().watch_targets(request).await);
+    assert_eq!(refused, Fault::new(Code::FailedPrecondition, "NOT_A_MEMBER"));
+    // It joins again, and then the old session is another's.
+    let new = show.join(10).await.session_id;
+    let refused = fault(show.client.clone().watch_targets(request).await);
+    assert_eq!(refused, Fault::new(Code::FailedPrecondition, "SESSION_REPLACED"));
+    show.watch_targets_as(Some(10), new).await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_call_keeps_a_session_without_a_stream() {
+    let (_server, show) = livestream(shape(50, 5)).await;
+    let mut log = show.watch().await;
+    let kept = show.join_briefly(10).await.session_id;
+    let touch = pb::HeartbeatRequest { livestream_id: show.id, node_id: 10, session_id: kept };
+    // A chain of leases of others, longer than its own; it is renewed all the while.
+    for node in [20, 21, 22] {
+        show.join_briefly(node).await;
+        let leave = next_leave(&mut log);
+        tokio::pin!(leave);
+        let mut often = tokio::time::interval(std::time::Duration::from_millis(50));
+        let (left, _, reason) = loop {
+            tokio::select! {
+                left = &mut leave => break left,
+                _ = often.tick() => drop(show.client.clone().heartbeat(touch).await.unwrap()),
+            }
+        };
+        assert_eq!((left, reason), (node, LeaveReason::Timeout));
+    }
+    assert!(is_in(&show, 10).await);
+    assert_eq!(next_leave(&mut log).await, (10, kept, LeaveReason::Timeout));
+}
