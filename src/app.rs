@@ -11,14 +11,9 @@ use tonic_health::ServingStatus;
 use crate::cluster::{Door, sweeper};
 use crate::config::Config;
 use crate::grpc::{self, Edge, server};
-use crate::pb::group::v1::group_service_server::SERVICE_NAME as GROUPS;
-use crate::pb::livestream::v1::livestream_service_server::SERVICE_NAME as LIVESTREAMS;
 use crate::service::{self, Service};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
-
-/// The overall service of the health protocol, and ours.
-const HEALTH: [&str; 3] = ["", LIVESTREAMS, GROUPS];
 
 /// A server that has its address and does not serve yet.
 #[derive(Debug)]
@@ -65,7 +60,7 @@ impl App {
 
         let (mut reporter, health) = tonic_health::server::health_reporter();
         let report = async |status| {
-            for service in HEALTH {
+            for service in server::SERVICES {
                 reporter.set_service_status(service, status).await;
             }
         };
@@ -95,7 +90,7 @@ impl App {
                 () = tokio::time::sleep(config.drain.spread) => {}
             }
             // Who watches the health would keep its connection to the end.
-            for service in HEALTH {
+            for service in server::SERVICES {
                 reporter.clear_service_status(service).await;
             }
             go_away.begin();

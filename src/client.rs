@@ -9,8 +9,11 @@ use crate::pb::livestream::v1::livestream_service_client::LivestreamServiceClien
 
 /// Larger than any message of the server.
 const MAX_MESSAGE: usize = 16 << 20;
-/// Room for a few keyframes under way.
+/// Room for a few keyframes under way on each stream.
 const WINDOW: u32 = 4 << 20;
+/// As much as there is: streams that are not read must not use up the room of those
+/// that are.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// A connection to a server, and its services.
 #[derive(Clone, Debug)]
@@ -51,7 +54,7 @@ impl Client {
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10))
             .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .connect()
             .await
             .map_err(failed)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Failure;
 use crate::app::App;
-use crate::config::{self, Config, Overrides};
+use crate::config::{Config, Overrides, environment};
 use crate::shutdown::Shutdown;
 use crate::telemetry;
 
@@ -23,7 +23,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let config = Config::load(self.config.as_deref(), config::environment(), self.overrides)
+        let config = Config::load(self.config.as_deref(), environment(), self.overrides)
             .map_err(|faults| Failure(format!("the configuration is not valid:\n{faults}")))?;
         if self.print_config {
             std::io::stdout().write_all(config.to_toml().as_bytes())?;

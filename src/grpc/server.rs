@@ -12,6 +12,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_web::GrpcWebLayer;
+use tower::util::option_layer;
 use tower_http::classify::GrpcFailureClass;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
@@ -20,12 +21,15 @@ use tracing::Span;
 use super::Edge;
 use super::gate::Gate;
 use crate::pb;
-use crate::pb::group::v1::group_service_server::GroupServiceServer;
-use crate::pb::livestream::v1::livestream_service_server::LivestreamServiceServer;
+use crate::pb::group::v1::group_service_server::{self, GroupServiceServer};
+use crate::pb::livestream::v1::livestream_service_server::{self, LivestreamServiceServer};
 
 /// How long to wait after an accept failed: without descriptors the next would
 /// fail at once, and the loop would eat a core.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
+
+/// What the health service reports on: the server as a whole, and both services.
+pub const SERVICES: [&str; 3] = ["", livestream_service_server::SERVICE_NAME, group_service_server::SERVICE_NAME];
 
 /// Settings of HTTP/2.
 #[derive(Clone, Copy, Debug)]
@@ -67,16 +71,11 @@ pub async fn serve<H: Health>(
         .http2_max_pending_accept_reset_streams(Some(http.max_local_error_reset_streams))
         .http2_max_header_list_size(Some(http.max_header_list_bytes))
         .layer(TraceLayer::new_for_grpc().make_span_with(span).on_request(()).on_response(()).on_failure(on_failure));
-    if http.grpc_web {
-        let builder = builder.layer(cors()).layer(GrpcWebLayer::new());
-        let mut builder = builder;
-        let router = builder.add_service(health);
-        with_services(router, edge, http.reflection).serve_with_incoming_shutdown(accept(listener), stop).await
-    } else {
-        let mut builder = builder;
-        let router = builder.add_service(health);
-        with_services(router, edge, http.reflection).serve_with_incoming_shutdown(accept(listener), stop).await
-    }
+    let mut builder = builder
+        .layer(option_layer(http.grpc_web.then(cors)))
+        .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)));
+    let router = with_services(builder.add_service(health), edge, http.reflection);
+    router.serve_with_incoming_shutdown(accept(listener), stop).await
 }
 
 fn with_services<L>(router: Router<L>, edge: Edge, reflection: bool) -> Router<L> {

@@ -221,29 +221,43 @@ async fn a_shard_that_a_position_does_not_name_starts_anew() {
     }
 }
 
+/// The watcher is slower than the changes of one shard, so that this shard has news
+/// whenever it looks.
 #[tokio::test]
 async fn a_busy_shard_does_not_hide_the_others() {
-    let server = server().await;
+    let server = Server::with(|config| config.store.shards = SHARDS as usize).await;
     let client = server.client().await;
     let shows = shows(&client, 1..=20).await;
     let mut slow = client.clone();
     slow.livestreams = shows[0].through_channel(narrow(&server, 16).await).client;
     let (mut stream, mut fold) = begin(&slow).await;
-    // For each shard in turn: it has news whenever the watcher comes back.
-    for busy in &shows[..8] {
-        let before = fold.swarms.clone();
-        let quiet = &shows[19];
-        quiet.describe(&busy.id.to_be_bytes()).await;
-        for round in 0..12_u8 {
-            busy.describe(&[round]).await;
+    let one = &shows[0];
+    let other = shows.iter().find(|show| fold.shard_of[&show.id] != fold.shard_of[&one.id]).unwrap();
+    for (busy, quiet) in [(one, other), (other, one)] {
+        let change = async |round: u64| {
+            let mut metadata = [0; 1_024];
+            metadata[..8].copy_from_slice(&round.to_be_bytes());
+            busy.describe(&metadata).await
+        };
+        for round in 0..100 {
+            change(round).await;
+        }
+        let news = busy.id.to_be_bytes();
+        quiet.describe(&news).await;
+        for round in 50..250 {
+            change(2 * round).await;
+            change(2 * round + 1).await;
             assert_eq!(fold.take(next(&mut stream).await), None);
         }
-        assert_ne!(fold.swarms[&quiet.id], before[&quiet.id], "shard of {} hid the other", busy.id);
+        assert_eq!(fold.swarms[&quiet.id].metadata, news[..], "{} hides {}", busy.id, quiet.id);
+        // Let it catch up before the two change places.
+        let last = 499_u64.to_be_bytes();
+        read_until(&mut stream, &mut fold, |fold| fold.swarms[&busy.id].metadata[..8] == last).await;
     }
 }
 
 #[tokio::test]
-async fn a_heartbeat_of_the_set_never_overtakes_an_event() {
+async fn a_heartbeat_of_the_set_names_no_shard_and_no_revision() {
     let server = Server::with(|config| {
         config.store.shards = SHARDS as usize;
         config.streams.heartbeat_interval = Duration::from_millis(1);
@@ -256,10 +270,11 @@ async fn a_heartbeat_of_the_set_never_overtakes_an_event() {
         for show in &shows {
             show.describe(&[round]).await;
         }
-        // The fold compares the heartbeats on the way.
         let last = &shows[19].id;
         read_until(&mut stream, &mut fold, |fold| fold.swarms[last].metadata == [round][..]).await;
     }
+    // The fold looks at each.
+    read_until(&mut stream, &mut fold, |fold| fold.heartbeats > 0).await;
 }
 
 #[tokio::test]

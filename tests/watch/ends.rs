@@ -132,18 +132,18 @@ async fn session_replaced_is_aborted() {
     let session = show.join(10).await.session_id;
     let mut events = show.watch_as(10, session).await;
     let mut targets = show.watch_targets_as(Some(10), session).await;
-    let mut observer = show.watch_targets(Some(10)).await;
-    TargetFold::begin(next(&mut observer).await);
+    let mut follower = show.watch_targets(Some(10)).await;
+    TargetFold::begin(next(&mut follower).await);
     let again = show.join(10).await;
     let (reason, code, why) = (GoodbyeReason::Replaced, Code::Aborted, "SESSION_REPLACED");
     assert_stays_away(farewell(&mut events).await, reason, code, why);
     assert_stays_away(farewell(&mut targets).await, reason, code, why);
-    // The new session's streams, and those of nobody, go on.
+    // The new session's streams, and those that name the node alone, go on.
     let mut new = show.watch_targets_as(Some(10), again.session_id).await;
     let mut fold = TargetFold::begin(next(&mut new).await);
     show.transfer(ROOT, 10).await;
     assert_eq!(fold.take(next(&mut new).await), None);
-    next(&mut observer).await;
+    next(&mut follower).await;
 }
 
 #[tokio::test]
@@ -152,13 +152,18 @@ async fn removed_is_permission_denied() {
     let session = show.join(10).await.session_id;
     let mut events = show.watch_as(10, session).await;
     let mut targets = show.watch_targets_as(Some(10), session).await;
-    let mut observer = show.watch_targets(Some(10)).await;
-    show.remove(10).await;
+    let mut follower = show.watch_targets(Some(10)).await;
+    let mut observer = show.watch().await;
+    let removed = show.remove(10).await;
     let (reason, code, why) = (GoodbyeReason::Removed, Code::PermissionDenied, "REMOVED");
     assert_stays_away(farewell(&mut events).await, reason, code, why);
     assert_stays_away(farewell(&mut targets).await, reason, code, why);
-    // An observer lost whom it watched and is not to blame.
-    assert_ok(farewell(&mut observer).await, GoodbyeReason::Left);
+    // A stream that names the node alone is the node's too; an observer's is nobody's.
+    assert_stays_away(farewell(&mut follower).await, reason, code, why);
+    let mut fold = RosterFold::default();
+    while fold.revision < removed {
+        assert_eq!(fold.take(next(&mut observer).await), None);
+    }
 }
 
 #[tokio::test]
@@ -167,11 +172,11 @@ async fn a_node_that_leaves_is_told_goodbye_left_then_ok() {
     let session = show.join(10).await.session_id;
     let mut events = show.watch_as(10, session).await;
     let mut targets = show.watch_targets_as(Some(10), session).await;
-    let mut observer = show.watch_targets(Some(10)).await;
+    let mut follower = show.watch_targets(Some(10)).await;
     show.leave(10).await;
     assert_ok(farewell(&mut events).await, GoodbyeReason::Left);
     assert_ok(farewell(&mut targets).await, GoodbyeReason::Left);
-    assert_ok(farewell(&mut observer).await, GoodbyeReason::Left);
+    assert_ok(farewell(&mut follower).await, GoodbyeReason::Left);
 }
 
 #[tokio::test]
@@ -248,7 +253,7 @@ async fn draining_is_goodbye_and_unavailable_with_a_time_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_goodbye_of_the_set_names_what_was_told() {
+async fn a_goodbye_of_the_set_moves_no_position() {
     let (server, show) = livestream(shape(50, 5)).await;
     show.describe(b"final").await;
     let mut stream =
@@ -258,6 +263,18 @@ async fn a_goodbye_of_the_set_names_what_was_told() {
         assert_eq!(fold.take(next(&mut stream).await), None);
     }
     server.drain();
-    // The fold takes no step back.
+    // The fold compares.
     assert_eq!(fold.take(next(&mut stream).await).unwrap().reason(), GoodbyeReason::Draining);
+}
+
+#[tokio::test]
+async fn lease_expired_is_failed_precondition() {
+    let (_server, show) = livestream(shape(50, 5)).await;
+    show.join_briefly(10).await;
+    // They name the node and not its session, and so do not keep it alive.
+    let mut events = show.watch_as(10, 0).await;
+    let mut targets = show.watch_targets(Some(10)).await;
+    let (reason, code, why) = (GoodbyeReason::LeaseExpired, Code::FailedPrecondition, "LEASE_EXPIRED");
+    assert_stays_away(farewell(&mut events).await, reason, code, why);
+    assert_stays_away(farewell(&mut targets).await, reason, code, why);
 }

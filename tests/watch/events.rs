@@ -6,7 +6,7 @@ use std::time::Duration;
 use starling::pb::livestream::v1 as pb;
 use starling::pb::livestream::v1::livestream_event::Event;
 use starling::pb::livestream::v1::watch_livestream_response::Control;
-use starling::pb::swarm::v1::{Channel, Interest, LeaveReason, ResetReason, Topology};
+use starling::pb::swarm::v1::{Channel, EndReason, Interest, LeaveReason, ResetReason, Topology};
 use tonic::Streaming;
 
 use crate::fold::RosterFold;
@@ -300,6 +300,22 @@ async fn the_broadcaster_comes_is_lost_and_comes_back() {
     };
     assert_eq!((one.session_id, lost.session_id, two.session_id), (first, first, second));
     assert_eq!(lost.reason(), LeaveReason::Left);
+}
+
+#[tokio::test]
+async fn a_broadcast_whose_broadcaster_stays_away_ends_and_says_so() {
+    let away = prost_types::Duration { seconds: 0, nanos: 50_000_000 };
+    let config = pb::LivestreamConfig { broadcaster_timeout: Some(away), ..shape(50, 5) };
+    let (_server, show) = livestream(config).await;
+    let mut stream = show.watch_from(&[pb::LivestreamEventKind::Lifecycle], None).await;
+    let changed = loop {
+        if let [Event::StateChanged(changed)] = &events(&next(&mut stream).await)[..] {
+            break *changed;
+        }
+    };
+    assert_eq!((changed.state(), changed.end_reason()), (pb::LivestreamState::Ended, EndReason::BroadcasterTimeout));
+    next(&mut stream).await;
+    assert!(end(&mut stream).await.is_ok());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tonic::{Code, Streaming};
 
 use crate::fold::TargetFold;
 use crate::harness::{Fault, fault};
-use crate::stage::{Show, end, events, livestream, next, shape};
+use crate::stage::{Show, events, livestream, next, shape};
 
 /// Reads until somebody leaves: who, and why.
 async fn next_leave(stream: &mut Streaming<pb::WatchLivestreamResponse>) -> (u64, u64, LeaveReason) {
@@ -87,10 +87,8 @@ async fn a_stream_without_the_session_keeps_nobody_alive() {
     let mut targets = show.watch_targets(Some(10)).await;
     let _events = show.watch_as(10, 0).await;
     assert_eq!(next_leave(&mut log).await, (10, session, LeaveReason::Timeout));
-    // What it watched has left.
     let mut fold = TargetFold::begin(next(&mut targets).await);
-    assert_eq!(fold.take(next(&mut targets).await).unwrap().reason(), GoodbyeReason::Left);
-    assert!(end(&mut targets).await.is_ok());
+    assert_eq!(fold.take(next(&mut targets).await).unwrap().reason(), GoodbyeReason::LeaseExpired);
 }
 
 #[tokio::test]

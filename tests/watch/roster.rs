@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::fold::RosterFold;
 use crate::harness::Server;
 use crate::random::Random;
-use crate::stage::{Show, livestream, narrow, next, shape};
+use crate::stage::{ROOT, Show, livestream, narrow, next, shape};
 
 #[tokio::test]
 async fn reset_pages_have_at_most_a_thousand_viewers_and_their_revision() {
@@ -65,6 +65,31 @@ async fn a_reset_under_churn_ends_exact() {
     assert!(!fold.log.is_empty(), "events came between the pages");
     assert_eq!(fold.viewers.keys().copied().collect::<BTreeSet<_>>(), inside);
     fold.assert_is(&show.viewers().await);
+}
+
+/// Two change roles in the middle of the scan: one leaves the list and one enters it,
+/// on whichever side they are.
+#[tokio::test]
+async fn a_reset_during_transfers_ends_exact() {
+    let server = Server::with(|config| config.store.list_page = 10).await;
+    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
+    show.join(ROOT).await;
+    show.join_all(10..200).await;
+    let slow = show.through_channel(narrow(&server, 64).await);
+    let mut broadcaster = ROOT;
+    for (page, to) in [(1, 15), (1, 190), (9, 20), (9, 195), (17, 100)] {
+        let (mut stream, mut fold) = (slow.watch().await, RosterFold::default());
+        let mut last = show.get().await.revision;
+        while !fold.live || fold.revision < last {
+            assert_eq!(fold.take(next(&mut stream).await), None);
+            if fold.pages == page && broadcaster != to {
+                last = show.transfer(broadcaster, to).await;
+                broadcaster = to;
+            }
+        }
+        assert_eq!(fold.broadcaster, to);
+        fold.assert_is(&show.viewers().await);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A client that stops reading never delays another, and misses nothing itself.
 
+use starling::pb::livestream::v1 as pb;
 use starling::pb::swarm::v1::ResetReason;
 
 use crate::fold::{RosterFold, TargetFold};
@@ -80,4 +81,25 @@ async fn a_watcher_that_pauses_within_the_log_loses_nothing() {
     }
     // The fold takes no hole.
     assert_eq!((fold.resets.len(), fold.log.len() as u64), (1, last - 1));
+}
+
+/// Each of these streams holds more than half a megabyte that nobody reads; all
+/// together more than one stream may.
+#[tokio::test]
+async fn streams_that_are_not_read_leave_room_for_others_of_the_same_connection() {
+    let (_server, show) = livestream(shape(50, 5)).await;
+    for node in 10..1_010 {
+        let endpoint = Some(vec![0; 256].into());
+        let metadata = Some(vec![0; 256].into());
+        show.join_as(pb::JoinLivestreamRequest { endpoint, metadata, ..show.ticket(node) }).await;
+    }
+    let mut unread = Vec::new();
+    for _ in 0..16 {
+        unread.push(show.watch().await);
+    }
+    let (mut stream, mut fold) = (show.watch().await, RosterFold::default());
+    while !fold.live {
+        assert_eq!(fold.take(next(&mut stream).await), None);
+    }
+    fold.assert_is(&show.viewers().await);
 }
