@@ -40,8 +40,11 @@ fn open(feed: &Feed, start: Start) -> Cursor {
     Cursor::open(feed, source(), Channel::Visual, Interest::High, start)
 }
 
-/// Counts updates, and lists gaps as (after, before).
-fn read(cursor: &mut Cursor, feed: &Feed) -> (usize, Vec<((u64, u64), (u64, u64), GapReason)>) {
+/// After, before, why.
+type Loss = ((u64, u64), (u64, u64), GapReason);
+
+/// Counts updates, and lists gaps.
+fn read(cursor: &mut Cursor, feed: &Feed) -> (usize, Vec<Loss>) {
     let (mut updates, mut gaps) = (0, Vec::new());
     for delivery in cursor.read(feed, usize::MAX).deliveries {
         match delivery {

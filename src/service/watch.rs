@@ -1,6 +1,6 @@
 //! Watches: snapshots and what changes after.
 //!
-//! A watch is pulled: [`Watch::step`] looks at the swarm under its lock and
+//! A watch is pulled: its `step` looks at the swarm under its lock and
 //! brings what is new. Whoever drives it waits for [`Watch::bell`] in between,
 //! having asked for the bell before the step, so that no change is missed. A
 //! watcher that does not pull holds a cursor and delays nobody.

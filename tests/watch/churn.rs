@@ -58,6 +58,9 @@ async fn a_child(show: &Show, nodes: &[Option<u64>], random: &mut Random) -> u64
     }
 }
 
+/// Target lists by node; the broadcaster's under `None`.
+type Lists = BTreeMap<Option<u64>, Targets>;
+
 /// A watcher of a node's targets that is cut once, when the churn comes to `cut`,
 /// and reads until its list is what GetTargets says at the end.
 async fn follow_targets(
@@ -65,7 +68,7 @@ async fn follow_targets(
     node: Option<u64>,
     cut: u64,
     mut progress: watch::Receiver<u64>,
-    last: watch::Receiver<Option<Arc<BTreeMap<Option<u64>, Targets>>>>,
+    last: watch::Receiver<Option<Arc<Lists>>>,
 ) -> usize {
     let begin = async || {
         let mut stream = show.watch_targets(node).await;

@@ -4,6 +4,8 @@
 //! [`stage`] sets a server and its swarms up, [`fold`] is what a client does with
 //! the messages of a watch, and checks each of them on the way.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails, and says where")]
+
 #[path = "../edge/harness.rs"]
 mod harness;
 
