@@ -139,6 +139,15 @@ impl Show {
         }
     }
 
+    /// Joins viewers that say as much of themselves as they may: a page of them is more
+    /// than the server has under way at once.
+    pub(crate) async fn join_all_at_length(&self, nodes: impl IntoIterator<Item = u64>) {
+        for node in nodes {
+            let long = || Some(vec![0; 256].into());
+            self.join_as(pb::JoinLivestreamRequest { endpoint: long(), metadata: long(), ..self.ticket(node) }).await;
+        }
+    }
+
     /// Joins with the shortest lease that there is.
     pub(crate) async fn join_briefly(&self, node: u64) -> pb::JoinLivestreamResponse {
         let lease_ttl = Some(seconds(1));

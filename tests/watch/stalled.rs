@@ -1,6 +1,5 @@
 //! A client that stops reading never delays another, and misses nothing itself.
 
-use starling::pb::livestream::v1 as pb;
 use starling::pb::swarm::v1::ResetReason;
 
 use crate::fold::{RosterFold, TargetFold};
@@ -88,11 +87,7 @@ async fn a_watcher_that_pauses_within_the_log_loses_nothing() {
 #[tokio::test]
 async fn streams_that_are_not_read_leave_room_for_others_of_the_same_connection() {
     let (_server, show) = livestream(shape(50, 5)).await;
-    for node in 10..1_010 {
-        let endpoint = Some(vec![0; 256].into());
-        let metadata = Some(vec![0; 256].into());
-        show.join_as(pb::JoinLivestreamRequest { endpoint, metadata, ..show.ticket(node) }).await;
-    }
+    show.join_all_at_length(10..1_010).await;
     let mut unread = Vec::new();
     for _ in 0..16 {
         unread.push(show.watch().await);
