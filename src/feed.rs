@@ -177,11 +177,12 @@ impl Feed {
                 *published_bytes += draft.payload.len() as u64;
                 row.publisher_sequence = number;
                 row.sequence += 1;
-                let position = Position { source, channel, term, sequence: row.sequence };
-                ring.append(Record::encode(position, draft));
             }
             let position = Position { source, channel, term, sequence: row.sequence };
-            Accepted { position, publisher_sequence: if repeated { row.publisher_sequence } else { number }, repeated }
+            if !repeated {
+                ring.append(Record::encode(position, draft));
+            }
+            Accepted { position, publisher_sequence: row.publisher_sequence, repeated }
         };
         if !accepted.repeated {
             self.news.notify_waiters();

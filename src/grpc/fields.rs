@@ -10,7 +10,7 @@ use crate::swarm::command::By;
 use crate::swarm::event::EventKind;
 use crate::swarm::hash::FixedHasher;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
-use crate::swarm::interest::{Channel, Interest, InterestChange};
+use crate::swarm::interest::{Channel, ChannelSet, Interest, InterestChange};
 use crate::swarm::request::RequestId;
 
 /// The longest metadata of a swarm, in bytes.
@@ -126,6 +126,11 @@ pub(super) fn channel(field: &str, number: i32) -> Parsed<Channel> {
         Ok(pb::Channel::Unspecified) => return invalid(field, "must be given"),
         Err(_) => return invalid(field, format!("{number} is no channel")),
     })
+}
+
+pub(super) fn channels(field: &str, numbers: &[i32]) -> Parsed<ChannelSet> {
+    let parse = |(index, number): (usize, &i32)| channel(&format!("{field}[{index}]"), *number);
+    numbers.iter().enumerate().map(parse).collect()
 }
 
 fn level(field: &str, number: i32) -> Parsed<Interest> {

@@ -67,11 +67,7 @@ impl LivestreamPublish {
         if channels.is_empty() {
             return fields::invalid("open.channels", "must not be empty").map_err(Into::into);
         }
-        let channels: ChannelSet = channels
-            .iter()
-            .enumerate()
-            .map(|(index, number)| fields::channel(&format!("open.channels[{index}]"), *number))
-            .collect::<Result<_, _>>()?;
+        let channels = fields::channels("open.channels", &channels)?;
         let layers = fields::within("open.temporal_layers", temporal_layers.max(1), 1, 8)?;
         if channels != ChannelSet::from_iter([Channel::Visual]) {
             return Err(unimplemented("publishing on other channels than VISUAL"));

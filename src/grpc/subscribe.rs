@@ -32,11 +32,7 @@ impl LivestreamUpdates {
             request;
         let id = fields::swarm_id(KIND, livestream_id)?;
         let node = fields::node("node_id", node_id)?;
-        let wanted: ChannelSet = channels
-            .iter()
-            .enumerate()
-            .map(|(index, number)| fields::channel(&format!("channels[{index}]"), *number))
-            .collect::<Result<_, _>>()?;
+        let wanted = fields::channels("channels", &channels)?;
         let start = match shared::StartFrom::try_from(start_from) {
             Ok(shared::StartFrom::Unspecified | shared::StartFrom::Keyframe) => Start::Keyframe,
             Ok(shared::StartFrom::Live) => Start::Live,

@@ -123,11 +123,6 @@ impl Entry {
         }
     }
 
-    /// Number of watches of targets.
-    pub fn target_watchers(&self) -> u32 {
-        self.targets.values().map(|watched| watched.watchers).sum()
-    }
-
     pub(super) fn tie(&mut self, session: SessionId) -> Arc<Tie> {
         bind(&mut self.ties, session)
     }
