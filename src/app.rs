@@ -53,6 +53,7 @@ impl App {
             shards: config.store.shards,
             event_log_revisions: config.store.event_log_revisions,
             ring_bytes: config.feed.ring_bytes,
+            feed_memory_bytes: config.feed.memory_bytes,
         }));
         let door = Door::local(store);
         let edge =
@@ -128,6 +129,7 @@ const fn edge_settings(config: &Config) -> grpc::Settings {
     grpc::Settings {
         list_page: config.store.list_page,
         payload_bytes: config.feed.payload_bytes,
+        chat_payload_bytes: config.feed.chat_payload_bytes,
         heartbeat: config.streams.heartbeat_interval,
         max_age: config.streams.max_age,
         drain_spread: config.drain.spread,

@@ -125,6 +125,10 @@ pub struct FeedConfig {
     pub ring_bytes: usize,
     /// Largest payload of one update; at most a quarter of the ring.
     pub payload_bytes: usize,
+    /// Largest payload of one CHAT update; `payload_bytes` bounds it too.
+    pub chat_payload_bytes: usize,
+    /// Recent updates of all swarms together; at least one ring.
+    pub memory_bytes: usize,
 }
 
 /// Sizes of request messages.

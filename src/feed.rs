@@ -5,67 +5,103 @@
 //! subscriber holds a cursor and not a queue: a slow one costs nothing, and learns
 //! by a gap what it missed.
 //!
-//! Lock order: a swarm's shard, then its feed. Nothing is woken under the lock.
+//! Lock order: a swarm's shard, then its feed, then its audience. Nothing is woken
+//! under a lock.
 
+mod audience;
+mod budget;
+mod counts;
 mod cursor;
+mod keyframes;
+mod lane;
+mod memory;
 mod record;
 mod ring;
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::swarm::event::Grant;
+use crate::swarm::event::{Gate, Grant};
 use crate::swarm::id::NodeId;
-use crate::swarm::interest::Channel;
+use crate::swarm::interest::{Channel, ChannelSet, Interests};
 
-pub use cursor::{Batch, Cursor, Delivery, Gap, GapReason, Start};
-pub use record::{Draft, Position, Record, Timestamp};
+use audience::Audience;
+use budget::Bucket;
+use counts::Delivered;
+use lane::{Lanes, has_runs};
+use record::{Place, is_top};
 use ring::Ring;
+
+pub use audience::{Demand, Selection};
+pub use counts::{BUCKETS, Counts, bucket_bound};
+pub use cursor::{Batch, Cursor, Delivery, FilterChange, Gap, GapReason, Greeting, Opening, Resume, Start};
+pub use lane::{Key, Point};
+pub use memory::Memory;
+pub use record::{Draft, Position, Record, Timestamp};
+
+/// Microseconds on a clock of the process that never goes back.
+pub type Micros = u64;
+
+/// Messages per second that one member may write to the CHAT of a livestream, and
+/// how many at once.
+const CHAT_QUOTA: (u64, u64) = (5, 10);
+
+/// Beyond this number of CHAT authors those with nothing to remember are forgotten.
+const AUTHORS: usize = 4_096;
+
+/// What a feed is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Bytes of records that the ring holds.
+    pub ring_bytes: usize,
+    /// The age to which it holds them.
+    pub max_age: Micros,
+    /// A publisher is asked for a keyframe after this time; `None` = only when
+    /// somebody wants one.
+    pub keyframe_interval: Option<Micros>,
+    /// How old a VISUAL or SCREEN update may be when a newer keyframe is there.
+    pub max_lag: Micros,
+    /// Bytes per second to one subscription; `None` = any.
+    pub bandwidth: Option<u64>,
+    /// CHAT is one order for the swarm, open to all members.
+    pub shared_chat: bool,
+}
 
 /// What is kept of a swarm's updates, and who may add to it.
 #[derive(Debug)]
 pub struct Feed {
+    /// To enrol with the memory.
+    own: Weak<Self>,
+    shape: Shape,
+    memory: Arc<Memory>,
     state: Mutex<State>,
+    audience: Audience,
     news: Arc<Notify>,
+    urgent: Arc<Notify>,
+    producers: Arc<Notify>,
     closed: AtomicBool,
-    delivered: AtomicU64,
-    delivered_bytes: AtomicU64,
+    delivered: Delivered,
 }
 
 #[derive(Debug)]
 struct State {
     ring: Ring,
-    grants: HashMap<(NodeId, Channel), Row>,
+    lanes: Lanes,
+    authors: HashMap<NodeId, Author>,
+    enrolled: bool,
     published: u64,
     published_bytes: u64,
 }
 
-/// What a feed counts, on this pod.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Updates taken.
-    pub published: u64,
-    /// Their payloads, in bytes.
-    pub published_bytes: u64,
-    /// Updates handed to subscribers.
-    pub delivered: u64,
-    /// Their records, in bytes.
-    pub delivered_bytes: u64,
-}
-
-/// One row of the grant table.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    term: u64,
-    enabled: bool,
-    /// The last sequence given in this term.
-    sequence: u64,
-    /// The last number that the publisher gave.
+/// One who writes to the CHAT of a livestream.
+#[derive(Debug)]
+struct Author {
     publisher_sequence: u64,
+    quota: Bucket,
 }
 
 /// What became of an update that was taken.
@@ -77,117 +113,285 @@ pub struct Accepted {
     pub publisher_sequence: u64,
     /// True when it was there already, and dropped.
     pub repeated: bool,
+    /// True when the next one on VISUAL or SCREEN should be a keyframe.
+    pub keyframe_wanted: bool,
 }
 
 /// Why an update was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The term is not in force any more.
-    #[error("the term is not in force any more")]
+    #[error("the right to publish has passed on")]
     StaleTerm,
     /// The channel takes nothing now.
     #[error("the channel takes no updates now")]
-    Disabled,
+    Closed(Gate),
+    /// The author is muted.
+    #[error("the author is muted")]
+    Muted,
+    /// Too many messages.
+    #[error("at most {} messages per second", CHAT_QUOTA.0)]
+    Quota,
+    /// The process holds as many updates as it may.
+    #[error("the process is out of memory for updates")]
+    Memory,
 }
 
 impl Feed {
-    /// An empty feed whose ring holds at most `ring_bytes` of records. Nothing is
-    /// allocated before the first update.
-    pub fn new(ring_bytes: usize) -> Self {
-        Self {
+    /// An empty feed. Nothing is allocated before the first update.
+    pub fn new(shape: Shape, memory: Arc<Memory>) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self {
+            own: Weak::clone(own),
+            shape,
+            memory,
             state: Mutex::new(State {
-                ring: Ring::new(ring_bytes),
-                grants: HashMap::new(),
+                ring: Ring::new(shape.ring_bytes, shape.max_age),
+                lanes: Lanes::default(),
+                authors: HashMap::new(),
+                enrolled: false,
                 published: 0,
                 published_bytes: 0,
             }),
-            news: Arc::new(Notify::new()),
+            audience: Audience::default(),
+            news: Arc::default(),
+            urgent: Arc::default(),
+            producers: Arc::default(),
             closed: AtomicBool::new(false),
-            delivered: AtomicU64::new(0),
-            delivered_bytes: AtomicU64::new(0),
-        }
+            delivered: Delivered::default(),
+        })
     }
 
     /// Puts a change of grants into force: when this returns, no update under an
-    /// older grant can enter. `over` closes the feed in the same step, so that
-    /// whoever finds it closed finds everything that ever entered.
-    pub fn enforce(&self, grants: &[Grant], over: bool) {
-        if grants.is_empty() && !over {
+    /// older grant can enter. Late joiners no longer start at what `gone` published.
+    /// `over` closes the feed in the same step, so that whoever finds it closed finds
+    /// everything that ever entered.
+    pub fn enforce(&self, grants: &[Grant], gone: &[NodeId], over: bool) {
+        if grants.is_empty() && gone.is_empty() && !over {
             return;
         }
         let mut state = self.state.lock();
+        let State { ring, lanes, .. } = &mut *state;
+        let before = ring.bytes();
         if over {
             self.closed.store(true, Ordering::Release);
         }
-        for grant in grants {
-            let key = (grant.source, grant.channel);
-            if grant.term == 0 {
-                // The row stays: it knows the publisher's last number.
-                if let Some(row) = state.grants.get_mut(&key) {
-                    (row.term, row.enabled) = (0, false);
-                }
-                continue;
-            }
-            let row = state.grants.entry(key).or_insert(Row {
-                term: grant.term,
-                enabled: grant.enabled,
-                sequence: 0,
-                publisher_sequence: 0,
-            });
-            row.enabled = grant.enabled;
-            if row.term != grant.term {
-                (row.term, row.sequence) = (grant.term, 0);
+        for Grant { source, channel, term, gate } in grants.iter().copied() {
+            let key = (Some(source), channel);
+            if term != 0 || lanes.find(key).is_some() {
+                let slot = lanes.slot(key);
+                lanes.at_mut(slot).grant(term, gate);
             }
         }
+        for key in gone.iter().flat_map(|node| Channel::ALL.map(|channel| (Some(*node), channel))) {
+            if let Some(lane) = lanes.get_mut(key) {
+                ring.release(lane);
+            }
+        }
+        self.memory.book(before, ring.bytes());
+    }
+
+    /// Notes what a member wants now. When this returns, its subscriptions deliver
+    /// no more than that.
+    pub fn rewish(&self, node: NodeId, interests: &Interests) -> bool {
+        self.audience.rewish(node, interests)
     }
 
     /// The last number that the publisher gave on a channel; 0 = none.
     pub fn publisher_sequence(&self, source: NodeId, channel: Channel) -> u64 {
-        self.state.lock().grants.get(&(source, channel)).map_or(0, |row| row.publisher_sequence)
+        let state = self.state.lock();
+        if self.is_shared(channel) {
+            return state.authors.get(&source).map_or(0, |author| author.publisher_sequence);
+        }
+        state.lanes.get((Some(source), channel)).map_or(0, |lane| lane.publisher_sequence)
     }
 
     /// The term in force on a channel.
     pub fn term(&self, source: NodeId, channel: Channel) -> Option<u64> {
-        self.state.lock().grants.get(&(source, channel)).map(|row| row.term).filter(|term| *term != 0)
+        self.state.lock().lanes.get((Some(source), channel)).map(|lane| lane.term).filter(|term| *term != 0)
     }
 
-    /// Takes one update of `source` under `term`. O(1) amortised.
-    ///
-    /// `publisher_sequence` 0 counts for the publisher; a number that is not
-    /// above the last one is a repeat.
-    pub fn publish(&self, source: NodeId, term: u64, draft: Draft) -> Result<Accepted, Refusal> {
-        let accepted = {
-            let mut state = self.state.lock();
-            let State { ring, grants, published, published_bytes } = &mut *state;
-            let channel = draft.channel;
-            let row = grants
-                .get_mut(&(source, channel))
-                .filter(|row| row.term == term && term != 0)
-                .ok_or(Refusal::StaleTerm)?;
-            if !row.enabled {
-                return Err(Refusal::Disabled);
+    /// Notes how many temporal layers the publisher of a term has.
+    pub fn declare(&self, source: NodeId, term: u64, channels: ChannelSet, layers: u32) {
+        let mut state = self.state.lock();
+        for channel in channels.iter().filter(|channel| has_runs(*channel)) {
+            if let Some(lane) = state.lanes.get_mut((Some(source), channel)).filter(|lane| lane.term == term) {
+                lane.layers = layers;
             }
-            let number = match draft.publisher_sequence {
-                0 => row.publisher_sequence.saturating_add(1),
-                given => given,
-            };
-            let repeated = number <= row.publisher_sequence;
-            if !repeated {
-                *published += 1;
-                *published_bytes += draft.payload.len() as u64;
-                row.publisher_sequence = number;
-                row.sequence += 1;
-            }
-            let position = Position { source, channel, term, sequence: row.sequence };
-            if !repeated {
-                ring.append(Record::encode(position, draft));
-            }
-            Accepted { position, publisher_sequence: row.publisher_sequence, repeated }
-        };
-        if !accepted.repeated {
-            self.news.notify_waiters();
         }
-        Ok(accepted)
+    }
+
+    /// True when the channel has one order for the swarm, and many authors.
+    pub fn is_shared(&self, channel: Channel) -> bool {
+        self.shape.shared_chat && channel == Channel::Chat
+    }
+
+    /// Takes one update of `source` under `term`. O(1) amortised, but for reclaiming
+    /// memory.
+    ///
+    /// `publisher_sequence` 0 counts for the publisher; a number that is not above
+    /// the last one is a repeat.
+    pub fn publish(&self, source: NodeId, term: u64, draft: Draft, now: Micros) -> Result<Accepted, Refusal> {
+        self.make_room(draft.payload.len());
+        let mut state = self.state.lock();
+        let State { ring, lanes, .. } = &mut *state;
+        let channel = draft.channel;
+        let key = (Some(source), channel);
+        let slot = lanes.find(key).filter(|slot| lanes.at(*slot).term == term && term != 0);
+        let slot = slot.ok_or(Refusal::StaleTerm)?;
+        let lane = lanes.at(slot);
+        if lane.gate != Gate::Open {
+            return Err(Refusal::Closed(lane.gate));
+        }
+        let last = lane.publisher_sequence;
+        let number = if draft.publisher_sequence == 0 { last.saturating_add(1) } else { draft.publisher_sequence };
+        let (head, wanted) = (lane.head, has_runs(channel) && lane.want.is_wanted(self.shape.keyframe_interval, now));
+        if number <= last {
+            let (term, sequence) = head.unwrap_or((term, 0));
+            let position = Position { source: Some(source), channel, term, sequence };
+            return Ok(Accepted { position, publisher_sequence: last, repeated: true, keyframe_wanted: wanted });
+        }
+        // Nobody knows what a new publisher has kept of the old one's run.
+        let continues = head.is_some_and(|(of, _)| of == term);
+        let (keyframe, urgent) = (draft.keyframe, draft.priority == Some(crate::swarm::propagation::Priority::Urgent));
+        if !self.memory.has_room_for(ring.growth(draft.payload.len())) {
+            return Err(Refusal::Memory);
+        }
+        lanes.at_mut(slot).publisher_sequence = number;
+        let position = self.append(&mut state, slot, None, continues, draft, now);
+        let keyframe_wanted = wanted && !keyframe;
+        drop(state);
+        self.ring_the_bells(urgent);
+        Ok(Accepted { position, publisher_sequence: number, repeated: false, keyframe_wanted })
+    }
+
+    /// Takes one message of `author` to the CHAT of a livestream. Whoever calls holds
+    /// the swarm's shard, under which the author was found to be a member and not
+    /// muted; the bells are to be rung after, by [`Self::ring_the_bells`].
+    pub fn chat(&self, author: NodeId, draft: Draft, now: Micros) -> Result<Accepted, Refusal> {
+        let mut state = self.state.lock();
+        let State { ring, lanes, authors, .. } = &mut *state;
+        if authors.len() > AUTHORS {
+            authors.retain(|_, author| !author.quota.is_full(now));
+        }
+        let fresh = || Author { publisher_sequence: 0, quota: Bucket::full(CHAT_QUOTA.0, CHAT_QUOTA.1, now) };
+        let known = authors.entry(author).or_insert_with(fresh);
+        let (slot, last) = (lanes.slot((None, Channel::Chat)), known.publisher_sequence);
+        let number = if draft.publisher_sequence == 0 { last.saturating_add(1) } else { draft.publisher_sequence };
+        if number <= last {
+            let (term, sequence) = lanes.at(slot).head.unwrap_or_default();
+            let position = Position { source: None, channel: Channel::Chat, term, sequence };
+            return Ok(Accepted { position, publisher_sequence: last, repeated: true, keyframe_wanted: false });
+        }
+        if known.quota.balance(now) < 1 {
+            return Err(Refusal::Quota);
+        }
+        if !self.memory.has_room_for(ring.growth(draft.payload.len())) {
+            return Err(Refusal::Memory);
+        }
+        known.quota.take(1);
+        known.publisher_sequence = number;
+        let position = self.append(&mut state, slot, Some(author), true, draft, now);
+        Ok(Accepted { position, publisher_sequence: number, repeated: false, keyframe_wanted: false })
+    }
+
+    fn append(
+        &self,
+        state: &mut State,
+        slot: usize,
+        author: Option<NodeId>,
+        continues: bool,
+        draft: Draft,
+        now: Micros,
+    ) -> Position {
+        let State { ring, lanes, enrolled, published, published_bytes, .. } = state;
+        let before = ring.bytes();
+        let lane = lanes.at_mut(slot);
+        let (term, sequence) = lane.next();
+        let (source, channel) = lane.key;
+        let position = Position { source, channel, term, sequence };
+        let (previous, tally, layers) = (lane.head, lane.tally, lane.layers);
+        lane.head = Some((term, sequence));
+        lane.tally.add(draft.keyframe, is_top(draft.keyframe, draft.temporal_layer, layers));
+        *published += 1;
+        *published_bytes += draft.payload.len() as u64;
+        let place = Place { lane: slot, previous, tally, continues, layers, author, at: now };
+        ring.append(lanes, Record::encode(position, place, draft));
+        self.memory.book(before, ring.bytes());
+        if !*enrolled {
+            *enrolled = true;
+            self.memory.enrol(Weak::clone(&self.own));
+        }
+        position
+    }
+
+    /// Wakes who waits for updates.
+    pub fn ring_the_bells(&self, urgent: bool) {
+        self.news.notify_waiters();
+        if urgent {
+            self.urgent.notify_waiters();
+        }
+    }
+
+    /// Frees what nobody reads, here and in other feeds, when memory is short.
+    pub fn make_room(&self, bytes: usize) {
+        if !self.memory.has_room_for(bytes) {
+            self.memory.reclaim();
+        }
+    }
+
+    fn shrink(&self) {
+        if !self.audience.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        let State { ring, lanes, .. } = &mut *state;
+        let before = ring.bytes();
+        ring.shrink(lanes);
+        self.memory.book(before, ring.bytes());
+    }
+
+    /// Asks the publisher of a VISUAL or SCREEN lane for a keyframe.
+    pub fn request_keyframe(&self, source: NodeId, channel: Channel) {
+        let mut state = self.state.lock();
+        let slot = state.lanes.slot((Some(source), channel));
+        state.lanes.at_mut(slot).want.ask();
+        drop(state);
+        self.producers.notify_waiters();
+    }
+
+    /// Those of `channels` for which the publisher of `term` is to be asked for a
+    /// keyframe now, and when to look again. Whoever calls does ask.
+    pub fn keyframes_due(
+        &self,
+        source: NodeId,
+        term: u64,
+        channels: ChannelSet,
+        now: Micros,
+    ) -> (Vec<Channel>, Option<Micros>) {
+        let mut state = self.state.lock();
+        let (mut ask, mut next) = (Vec::new(), None::<Micros>);
+        for channel in channels.iter().filter(|channel| has_runs(*channel)) {
+            let Some(lane) = state.lanes.get_mut((Some(source), channel)) else { continue };
+            if lane.term != term || lane.gate != Gate::Open {
+                continue;
+            }
+            if lane.want.due(self.shape.keyframe_interval, now).is_some_and(|due| due <= now) {
+                lane.want.asked(now);
+                ask.push(channel);
+            }
+            next = [next, lane.want.due(self.shape.keyframe_interval, now)].into_iter().flatten().min();
+        }
+        (ask, next)
+    }
+
+    /// What is wanted of `channels` of a source, in their order. O(subscriptions).
+    pub fn demand(&self, source: NodeId, channels: ChannelSet) -> Vec<(Channel, Demand)> {
+        self.audience.demand(source, channels, self.shape.shared_chat)
+    }
+
+    /// Rises when a subscription comes, goes or wants something else.
+    pub fn audience_version(&self) -> u64 {
+        self.audience.version()
     }
 
     /// True when nothing will come any more.
@@ -200,14 +404,25 @@ impl Feed {
         Arc::clone(&self.news)
     }
 
-    /// The newest position of each source and channel.
-    pub fn heads(&self) -> Vec<Position> {
+    /// The bell that rings after each urgent update, and when a reader must look.
+    pub fn urgent(&self) -> Arc<Notify> {
+        Arc::clone(&self.urgent)
+    }
+
+    /// The bell that rings when publishers may have to be told something.
+    pub fn producers(&self) -> Arc<Notify> {
+        Arc::clone(&self.producers)
+    }
+
+    /// The newest position of each lane that a subscription asked for.
+    pub fn heads(&self, selection: &Selection) -> Vec<Position> {
         let state = self.state.lock();
-        let mut heads: Vec<_> = state
-            .grants
-            .iter()
-            .filter(|(_, row)| row.term != 0 && row.sequence > 0)
-            .map(|(&(source, channel), row)| Position { source, channel, term: row.term, sequence: row.sequence })
+        let lanes = state.lanes.iter().filter(|(_, lane)| selection.contains(lane.key));
+        let mut heads: Vec<_> = lanes
+            .filter_map(|(_, lane)| {
+                let ((term, sequence), (source, channel)) = (lane.head?, lane.key);
+                Some(Position { source, channel, term, sequence })
+            })
             .collect();
         heads.sort_unstable_by_key(|position| (position.source, position.channel));
         heads
@@ -215,18 +430,22 @@ impl Feed {
 
     /// What was taken and what was handed out.
     pub fn counts(&self) -> Counts {
-        let (published, published_bytes) = {
+        let (published, bytes) = {
             let state = self.state.lock();
             (state.published, state.published_bytes)
         };
-        let (delivered, delivered_bytes) =
-            (self.delivered.load(Ordering::Relaxed), self.delivered_bytes.load(Ordering::Relaxed));
-        Counts { published, published_bytes, delivered, delivered_bytes }
+        self.delivered.counts(published, bytes)
     }
 
-    /// Bytes of records in the ring.
+    /// Bytes of records held.
     pub fn bytes(&self) -> usize {
         self.state.lock().ring.bytes()
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.memory.book(self.state.get_mut().ring.bytes(), 0);
     }
 }
 

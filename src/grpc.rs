@@ -10,6 +10,7 @@ mod gate;
 mod group;
 mod livestream;
 mod publish;
+mod publish_requests;
 pub mod server;
 mod status;
 mod stream;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use tonic::{Response, Status};
 
-use crate::service::Service;
+use crate::service::{Refusal, Service};
 use crate::shutdown::Shutdown;
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub list_page: usize,
     /// The largest payload of an update, in bytes.
     pub payload_bytes: usize,
+    /// The largest payload of a CHAT update, in bytes.
+    pub chat_payload_bytes: usize,
     /// How often an idle stream gives a sign of life.
     pub heartbeat: Duration,
     /// How long a stream may live, +- 10 %; zero = for ever.

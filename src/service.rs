@@ -193,12 +193,6 @@ impl Service {
         })?
     }
 
-    /// True when the swarm is a livestream on hold.
-    pub fn is_paused(&self, id: SwarmId) -> bool {
-        let paused = |swarm: &Swarm| matches!(swarm, Swarm::Livestream(l) if l.state() == livestream::State::Paused);
-        self.read(id, paused).unwrap_or(false)
-    }
-
     /// What the swarm's feed counts.
     pub fn delivery(&self, id: SwarmId) -> Result<Counts, Refusal> {
         let feed = self.door.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;

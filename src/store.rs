@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::feed::Memory;
 use crate::swarm::id::{SessionId, SwarmId, SwarmKind};
 use crate::swarm::{Applied, Command, Rejection, Swarm};
 use census::Census;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub event_log_revisions: usize,
     /// How many bytes of records one swarm's feed holds.
     pub ring_bytes: usize,
+    /// How many bytes of records all feeds hold.
+    pub feed_memory_bytes: usize,
 }
 
 /// All swarms of this process. Shared by reference.
@@ -55,8 +58,9 @@ impl Store {
     /// An empty store.
     pub fn new(settings: Settings) -> Self {
         assert!(settings.shards.is_power_of_two());
+        let memory = Memory::new(settings.feed_memory_bytes);
         Self {
-            shards: (0..settings.shards).map(|_| Mutex::new(Shard::new(settings))).collect(),
+            shards: (0..settings.shards).map(|_| Mutex::new(Shard::new(settings, Arc::clone(&memory)))).collect(),
             heads: (0..settings.shards).map(|_| Default::default()).collect(),
             census_news: Default::default(),
             swarms: AtomicUsize::new(0),

@@ -47,7 +47,7 @@ fn submit(door: &Door, id: SwarmId, command: Command) {
 }
 
 fn store() -> usize {
-    let settings = Settings { shards: 64, event_log_revisions: 4_096, ring_bytes: 8 << 20 };
+    let settings = Settings { shards: 64, event_log_revisions: 4_096, ring_bytes: 8 << 20, feed_memory_bytes: 1 << 30 };
     let build = || {
         let store = Arc::new(Store::new(settings));
         let door = Door::local(Arc::clone(&store));

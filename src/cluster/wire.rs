@@ -212,6 +212,7 @@ wire_enum!(Command {
     25 => SetMedia { by, audio, video },
     26 => StartShare(by),
     27 => StopShare(by),
+    28 => Acquire { by, channels, session, ttl_ms },
 });
 
 wire_struct!(By: node, session, request);

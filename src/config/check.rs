@@ -91,9 +91,14 @@ impl RetentionConfig {
 
 impl FeedConfig {
     fn check(&self, faults: &mut Faults) {
-        let Self { ring_bytes, payload_bytes } = *self;
+        let Self { ring_bytes, payload_bytes, chat_payload_bytes, memory_bytes } = *self;
         faults.number("feed.ring_bytes", ring_bytes, 64 * KIB..=1_024 * MIB);
         faults.number("feed.payload_bytes", payload_bytes, 1..=16 * MIB);
+        faults.number("feed.memory_bytes", memory_bytes, 64 * KIB..=1_024 * 1_024 * MIB);
+        faults.number("feed.chat_payload_bytes", chat_payload_bytes, 1..=MIB);
+        faults.rule(&["feed.memory_bytes", "feed.ring_bytes"], memory_bytes >= ring_bytes, || {
+            format!("{memory_bytes} is less than feed.ring_bytes, {ring_bytes}")
+        });
         let quarter = ring_bytes / 4;
         faults.rule(&["feed.payload_bytes", "feed.ring_bytes"], payload_bytes <= quarter, || {
             format!("{payload_bytes} is more than a quarter of feed.ring_bytes, {quarter}")

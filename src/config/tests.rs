@@ -185,6 +185,8 @@ fn the_ends_of_every_range_are_accepted_and_what_lies_beyond_is_refused() {
         ("retention.empty_group", &["0s", "24h"], &["86401s"]),
         ("feed.ring_bytes", &["4194304", "1073741824"], &["4194303", "65535", "1073741825"]),
         ("feed.payload_bytes", &["1", "2096128"], &["0", "2096129", "2097153", "16777217"]),
+        ("feed.chat_payload_bytes", &["1", "1048576"], &["0", "1048577"]),
+        ("feed.memory_bytes", &["8388608", "1099511627776"], &["8388607", "65535", "1099511627777"]),
         ("limits.receive_bytes", &["1024", "16777216"], &["1023", "16777217"]),
         ("limits.publish_receive_bytes", &["1049600", "33554432"], &["1049599", "33554433"]),
         ("log.filter", &["off", "warn,starling=debug"], &["starling=loud"]),

@@ -1,44 +1,86 @@
 //! A subscriber's place in the ring.
+//!
+//! The cursor goes over the records in ring order and keeps, for each lane, what
+//! came last and what passes. Whatever passes and does not come is told by a
+//! [`Gap`]; what the declared filter leaves out needs none.
 
-use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+mod lag;
+mod open;
+mod seen;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::record::{Position, Record};
-use super::{Feed, State};
-use crate::swarm::id::NodeId;
+use super::audience::{Seat, Selection};
+use super::budget::Bucket;
+use super::counts::Tallied;
+use super::lane::{Key, Lane, Lanes, Point};
+use super::record::Record;
+use super::ring::Ring;
+use super::{Feed, Micros, State};
 use crate::swarm::interest::{Channel, Interest};
 use crate::swarm::propagation::Filter;
+use seen::{Flow, Seen};
 
-/// Where a subscription begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Start {
-    /// At the newest keyframe; at the next one when there is none.
-    #[default]
-    Keyframe,
-    /// At the first keyframe that comes.
-    Live,
-}
+pub use open::{Greeting, Opening, Resume, Start};
 
 /// Why updates are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GapReason {
+    /// The reader was behind by more than the greatest lag.
+    Lagging,
+    /// The reader's bandwidth did not suffice.
+    Bandwidth,
     /// The reader was so slow that the ring went round.
     Evicted,
     /// Authority passed on before the reader had everything.
     TermChanged,
+    /// The reader came from another incarnation of the swarm.
+    EpochChanged,
+    /// The reader claimed to know what there never was.
+    UnknownPosition,
+    /// The updates did not reach this pod.
+    Upstream,
 }
 
-/// Updates that will not come.
+impl GapReason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Lagging,
+        Self::Bandwidth,
+        Self::Evicted,
+        Self::TermChanged,
+        Self::EpochChanged,
+        Self::UnknownPosition,
+        Self::Upstream,
+    ];
+}
+
+/// Updates that will not come: those strictly between two points of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The last one that came: (term, sequence).
-    pub after: (u64, u64),
-    /// The next one that comes.
-    pub before: Position,
+    /// The lane.
+    pub lane: Key,
+    /// The last one that came; `None` = from the beginning.
+    pub after: Option<Point>,
+    /// The next one that comes; `None` = not known yet.
+    pub before: Option<Point>,
     /// Why.
     pub reason: GapReason,
+    /// How many; `None` = not known.
+    pub count: Option<u64>,
+}
+
+/// What passes on a lane from here on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterChange {
+    /// The lane.
+    pub lane: Key,
+    /// The interest that is served.
+    pub interest: Interest,
+    /// Temporal layers of the publisher, from 1.
+    pub layers: u32,
 }
 
 /// What a subscriber gets.
@@ -48,6 +90,8 @@ pub enum Delivery {
     Update(Bytes),
     /// A loss, told before what follows it.
     Gap(Gap),
+    /// Another filter, told before what follows it.
+    Filter(FilterChange),
 }
 
 /// What one look into the ring brought.
@@ -55,111 +99,232 @@ pub enum Delivery {
 pub struct Batch {
     /// In order; empty when there is nothing new.
     pub deliveries: Vec<Delivery>,
+    bytes: usize,
+    tallied: Tallied,
 }
 
-/// What is known of a source.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    /// The last update that came or was filtered: (term, sequence).
-    last: Option<(u64, u64)>,
-    /// Passing over its records until a keyframe comes.
-    waiting: bool,
-    /// The ring went round since `last`.
-    evicted: bool,
+impl Batch {
+    /// Tells a loss; one that follows right on another of its kind is told with it.
+    fn lose(&mut self, gap: Gap) {
+        self.tallied.dropped(gap.reason, gap.count.unwrap_or(1));
+        if let Some(Delivery::Gap(last)) = self.deliveries.last_mut()
+            && (last.lane, last.reason) == (gap.lane, gap.reason)
+            && let (Some(end), Some(after), Some(count), Some(more)) = (last.before, gap.after, last.count, gap.count)
+            && end.0 == after.0
+            && end.1 == after.1 + 1
+        {
+            (last.before, last.count) = (gap.before, Some(count + more));
+            return;
+        }
+        self.deliveries.push(Delivery::Gap(gap));
+    }
 }
 
-/// One subscriber's place in the ring, on one channel with keyframes.
+/// One subscriber's place in the ring.
 #[derive(Debug)]
 pub struct Cursor {
-    channel: Channel,
-    filter: Filter,
+    feed: Arc<Feed>,
+    seat: Arc<Seat>,
+    /// Version of the interests that are acted on.
+    version: u64,
+    /// Number of the next record to look at.
     next: u64,
-    start: Option<Position>,
-    seen: HashMap<NodeId, Seen>,
+    /// By slot of the lane.
+    seen: Vec<Option<Seen>>,
+    budget: Option<Bucket>,
+    /// It has had everything once; a resume is not late before.
+    caught_up: bool,
+    resumed: bool,
+    /// Told before all else.
+    opening: Vec<Delivery>,
 }
 
 impl Cursor {
-    /// A place in the ring for a reader of `source` with this interest.
-    pub fn open(feed: &Feed, source: NodeId, channel: Channel, interest: Interest, start: Start) -> Self {
-        let state = feed.state.lock();
-        let newest = state.ring.keyframe(source, channel).filter(|_| start == Start::Keyframe);
-        let next = newest.unwrap_or_else(|| state.ring.end());
-        let first = newest.and_then(|number| state.ring.get(number)).map(|record| record.position);
-        let start = first.map(|first| Position { sequence: first.sequence - 1, ..first });
-        Self { channel, filter: interest.filter(channel), next, start, seen: HashMap::new() }
+    /// What was asked for.
+    pub fn selection(&self) -> &Selection {
+        &self.seat.selection
     }
 
-    /// What passes.
-    pub const fn filter(&self) -> Filter {
-        self.filter
-    }
-
-    /// The position before the first update to come; `None` when a keyframe was
-    /// awaited at the opening.
-    pub const fn start(&self) -> Option<Position> {
-        self.start
+    /// When what is waiting must be handed over at the latest; `None` when nothing
+    /// is. O(what waits).
+    pub fn due(&self) -> Option<Micros> {
+        if !self.opening.is_empty() || self.seat.version() != self.version {
+            return Some(0);
+        }
+        let state = self.feed.state.lock();
+        let (mut due, mut at) = (None::<Micros>, self.next);
+        while let Some((number, record)) = state.ring.next_from(at) {
+            at = number + 1;
+            let lane = state.lanes.at(record.lane);
+            let window = match self.seen.get(record.lane).and_then(Option::as_ref) {
+                Some(seen) if seen.birth == lane.birth => seen.window(number, record),
+                _ if self.seat.selection.contains(lane.key) => Some(0),
+                _ => None,
+            };
+            let latest = window.map(|window| record.at + if record.urgent { 0 } else { window });
+            due = [due, latest].into_iter().flatten().min();
+        }
+        due
     }
 
     /// Reads what is new: at most `max_bytes`, but at least one update if there is
     /// one. O(what is read) under the feed's lock.
-    pub fn read(&mut self, feed: &Feed, max_bytes: usize) -> Batch {
-        let mut batch = Batch::default();
-        if self.filter == Filter::Nothing {
-            return batch;
-        }
-        let state = feed.state.lock();
-        self.catch_up(&state);
-        let mut bytes = 0;
-        while let Some(record) = state.ring.get(self.next) {
-            if bytes > 0 && bytes + record.message().len() > max_bytes {
+    pub fn read(&mut self, max_bytes: usize, now: Micros) -> Batch {
+        let mut batch = Batch { deliveries: std::mem::take(&mut self.opening), ..Batch::default() };
+        let feed = Arc::clone(&self.feed);
+        let mut state = feed.state.lock();
+        let State { ring, lanes, .. } = &mut *state;
+        let asked = self.rewish(ring, lanes, &mut batch);
+        self.skip_lag(ring, lanes, &mut batch, now);
+        let mut waits = asked;
+        while let Some((number, record)) = ring.next_from(self.next) {
+            if batch.bytes > 0 && batch.bytes + record.message().len() > max_bytes {
                 break;
             }
-            self.next += 1;
-            if record.position.channel == self.channel {
-                bytes += self.pass(record, &mut batch);
-            }
+            self.next = number + 1;
+            waits |= self.pass(ring, lanes, number, record, &mut batch, now);
+        }
+        if ring.next_from(self.next).is_none() {
+            (self.next, self.caught_up) = (ring.end(), true);
         }
         drop(state);
-        let updates = batch.deliveries.iter().filter(|delivery| matches!(delivery, Delivery::Update(_))).count();
-        feed.delivered.fetch_add(updates as u64, Ordering::Relaxed);
-        feed.delivered_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if waits {
+            feed.producers.notify_waiters();
+        }
+        feed.delivered.add(&batch.tallied);
         batch
     }
 
-    /// When the ring went round, goes on at the newest keyframe.
-    fn catch_up(&mut self, state: &State) {
-        if self.next >= state.ring.first() {
-            return;
+    /// Delivers a record, or passes it over. True when a keyframe is waited for from
+    /// now on.
+    fn pass(
+        &mut self,
+        ring: &Ring,
+        lanes: &mut Lanes,
+        number: u64,
+        record: &Record,
+        batch: &mut Batch,
+        now: Micros,
+    ) -> bool {
+        let slot = record.lane;
+        let met = self.meet(lanes.at_mut(slot), slot, batch);
+        let Some(seen) = self.seen[slot].as_mut().filter(|seen| seen.wanted) else { return false };
+        let point = record.position.point();
+        if seen.last >= Some(point) {
+            return false;
         }
-        let newest = state.ring.newest_keyframe(self.channel);
-        self.next = newest.unwrap_or_else(|| state.ring.first());
-        for seen in self.seen.values_mut() {
-            (seen.waiting, seen.evicted) = (true, true);
+        if number < seen.skip_to {
+            seen.went_over(record);
+            return false;
         }
-    }
-
-    /// Delivers a record, or passes it over. Returns the bytes delivered.
-    fn pass(&mut self, record: &Record, batch: &mut Batch) -> usize {
-        let Position { source, term, sequence, .. } = record.position;
-        let seen = self.seen.entry(source).or_insert(Seen { last: None, waiting: true, evicted: false });
-        // Deltas of a new term depend on a keyframe of that term.
-        seen.waiting |= seen.last.is_some_and(|(last, _)| last != term);
-        if seen.waiting && !record.keyframe {
-            return 0;
+        if seen.flow == Flow::Waiting {
+            if !record.keyframe {
+                if seen.lossy {
+                    batch.tallied.dropped(seen.loss, 1);
+                }
+                seen.went_over(record);
+                return met;
+            }
+            seen.flow = Flow::Flowing;
+            lanes.at_mut(slot).want.unwait();
+            // The first keyframe that there was, or did an earlier one slip away?
+            let missed = seen.tally.filter(|tally| !seen.lossy && record.tally.since(*tally, Filter::Keyframes) > 0);
+            if let Some(tally) = missed {
+                let count = Some(record.tally.since(tally, seen.filter()));
+                let (after, before) = (seen.last, Some(point));
+                batch.lose(Gap { lane: seen.key, after, before, reason: GapReason::Evicted, count });
+            }
+            seen.follow(record);
         }
-        let lost = match seen.last {
-            None => None,
-            Some((last, at)) if last == term => (at + 1 != sequence).then_some(GapReason::Evicted),
-            Some(_) => (seen.evicted || sequence != 1).then_some(GapReason::TermChanged),
-        };
-        if let (Some(after), Some(reason)) = (seen.last, lost) {
-            batch.deliveries.push(Delivery::Gap(Gap { after, before: record.position, reason }));
+        if record.keyframe || !seen.is_choosy() {
+            seen.raise(batch);
         }
-        *seen = Seen { last: Some((term, sequence)), waiting: false, evicted: false };
-        if self.filter == Filter::Keyframes && !record.keyframe {
-            return 0;
+        if seen.filter() == Filter::Nothing {
+            seen.went_over(record);
+            return false;
+        }
+        seen.declare(record.layers, batch);
+        if let Some(loss) = seen.loss_before(record) {
+            let reason = if seen.last.is_none_or(|(term, _)| term == point.0) {
+                GapReason::Evicted
+            } else {
+                GapReason::TermChanged
+            };
+            if seen.is_choosy() && !record.keyframe {
+                return self.jump(ring, lanes, slot, number, reason, batch) && self.seen_waits(slot);
+            }
+            batch.lose(Gap { lane: seen.key, after: seen.last, before: Some(point), reason, count: loss.count });
+        } else if seen.is_choosy() && !record.keyframe && !record.continues {
+            // Deltas of a new term whose keyframe has not come.
+            return self.jump(ring, lanes, slot, number, GapReason::TermChanged, batch) && self.seen_waits(slot);
+        }
+        if !record.passes(seen.filter()) {
+            seen.went_over(record);
+            return false;
+        }
+        if let Some(bucket) = &mut self.budget {
+            if bucket.balance(now) <= seen.least_balance(record, bucket.burst()) {
+                return self.forgo(ring, lanes, number, record, batch);
+            }
+            bucket.take(record.message().len() as u64);
+        }
+        seen.went_over(record);
+        seen.delivered = Some(point);
+        batch.bytes += record.message().len();
+        batch.tallied.delivered(record.message().len());
+        if self.caught_up {
+            batch.tallied.after(now.saturating_sub(record.at));
         }
         batch.deliveries.push(Delivery::Update(record.delivery()));
-        record.message().len()
+        false
+    }
+
+    /// True when the lane waits for a keyframe.
+    fn seen_waits(&self, slot: usize) -> bool {
+        self.seen[slot].as_ref().is_some_and(|seen| seen.flow == Flow::Waiting)
+    }
+
+    /// Makes the acquaintance of a lane that was not there at the opening. True when a
+    /// keyframe is waited for.
+    fn meet(&mut self, lane: &mut Lane, slot: usize, batch: &mut Batch) -> bool {
+        if self.seen.len() <= slot {
+            self.seen.resize_with(slot + 1, || None);
+        }
+        let known = &mut self.seen[slot];
+        if known.as_ref().is_some_and(|seen| seen.birth == lane.birth) {
+            return false;
+        }
+        let wanted = self.seat.selection.contains(lane.key);
+        let interest = self.seat.interests().level(lane.key.0, lane.key.1);
+        let mut seen = Seen::new(lane, interest, wanted);
+        if wanted && interest > Interest::None {
+            seen.declared = None;
+            seen.declare(lane.layers, batch);
+        }
+        let waits = wanted && interest > Interest::None && seen.is_choosy();
+        if waits {
+            // It starts at its first keyframe.
+            seen.flow = Flow::Waiting;
+            lane.want.wait();
+        }
+        *known = Some(seen);
+        waits
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        {
+            let mut state = self.feed.state.lock();
+            for (slot, seen) in self.seen.iter().enumerate() {
+                let Some(seen) = seen.as_ref().filter(|seen| seen.flow == Flow::Waiting) else { continue };
+                let lane = state.lanes.at_mut(slot);
+                if lane.birth == seen.birth {
+                    lane.want.unwait();
+                }
+            }
+        }
+        self.feed.audience.leave(&self.seat);
+        self.feed.producers.notify_waiters();
     }
 }

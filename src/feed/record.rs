@@ -13,9 +13,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::Micros;
+use super::lane::{Point, Tally};
 use crate::swarm::id::NodeId;
 use crate::swarm::interest::Channel;
-use crate::swarm::propagation::Priority;
+use crate::swarm::propagation::{Filter, Priority};
 
 /// Flag and length in front of every gRPC message.
 const GRPC_PREFIX: usize = 5;
@@ -32,14 +34,21 @@ pub struct Timestamp {
 /// Where an update stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// Who published it.
-    pub source: NodeId,
+    /// Who published it; `None` for the CHAT of a livestream.
+    pub source: Option<NodeId>,
     /// On what.
     pub channel: Channel,
-    /// Under which grant.
+    /// Under which grant; 0 for the CHAT of a livestream.
     pub term: u64,
     /// Its number in the term, from 1.
     pub sequence: u64,
+}
+
+impl Position {
+    /// Its place on its lane.
+    pub const fn point(&self) -> Point {
+        (self.term, self.sequence)
+    }
 }
 
 /// An update before it has a position.
@@ -70,13 +79,41 @@ pub struct Record {
     pub position: Position,
     /// Needs no earlier update.
     pub keyframe: bool,
+    /// Slot of its lane.
+    pub(super) lane: usize,
+    /// The update before it on its lane, in whatever term.
+    pub(super) previous: Option<Point>,
+    /// What the lane had carried before it.
+    pub(super) tally: Tally,
+    /// It goes on with the run before it.
+    pub(super) continues: bool,
+    /// Temporal layers of its publisher, from 1.
+    pub(super) layers: u32,
+    /// On the top one of several layers, and no keyframe.
+    pub(super) top: bool,
+    /// To be flushed at once.
+    pub(super) urgent: bool,
+    /// When it was accepted.
+    pub(super) at: Micros,
     message: Bytes,
     delivery: usize,
 }
 
+/// What the feed knows of an update beside its position.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) lane: usize,
+    pub(super) previous: Option<Point>,
+    pub(super) tally: Tally,
+    pub(super) continues: bool,
+    pub(super) layers: u32,
+    pub(super) author: Option<NodeId>,
+    pub(super) at: Micros,
+}
+
 impl Record {
     /// Encodes an update. O(payload): the one copy that is made of it.
-    pub fn encode(position: Position, draft: Draft) -> Self {
+    pub(super) fn encode(position: Position, place: Place, draft: Draft) -> Self {
         let Draft {
             channel: _,
             payload,
@@ -89,7 +126,7 @@ impl Record {
         } = draft;
         let mut head = BytesMut::with_capacity(64);
         put_message(&mut head, 1, |out| {
-            put_varint(out, 1, position.source.get());
+            put_varint(out, 1, position.source.map_or(0, NodeId::get));
             put_varint(out, 2, position.channel as u64 + 1);
             put_varint(out, 3, position.term);
             put_varint(out, 4, position.sequence);
@@ -102,6 +139,7 @@ impl Record {
             put_message(&mut tail, 6, |out| put_timestamp(out, timestamp));
         }
         put_message(&mut tail, 7, |out| put_timestamp(out, accepted_at));
+        put_varint(&mut tail, 8, place.author.map_or(0, NodeId::get));
 
         let body = if payload.is_empty() { 0 } else { 1 + varint_len(payload.len() as u64) + payload.len() };
         let update = head.len() + body + tail.len();
@@ -122,7 +160,38 @@ impl Record {
             message.put_slice(&payload);
         }
         message.put_slice(&tail);
-        Self { position, keyframe, message: message.freeze(), delivery: start }
+        let Place { lane, previous, tally, continues, layers, author: _, at } = place;
+        Self {
+            position,
+            keyframe,
+            lane,
+            previous,
+            tally,
+            continues,
+            layers,
+            top: is_top(keyframe, temporal_layer, layers),
+            urgent: priority == Some(Priority::Urgent),
+            at,
+            message: message.freeze(),
+            delivery: start,
+        }
+    }
+
+    /// True when a filter lets it pass. Keyframes pass every one but [`Filter::Nothing`].
+    pub(super) const fn passes(&self, filter: Filter) -> bool {
+        match filter {
+            Filter::Nothing => false,
+            Filter::Keyframes => self.keyframe,
+            Filter::WithoutTopLayer => !self.top,
+            Filter::Everything => true,
+        }
+    }
+
+    /// What the lane has carried with it.
+    pub(super) const fn tally_after(&self) -> Tally {
+        let mut tally = self.tally;
+        tally.add(self.keyframe, self.top);
+        tally
     }
 
     /// The `Delivery` alone: an item of `SubscribeUpdatesResponse.deliveries`.
@@ -134,6 +203,11 @@ impl Record {
     pub const fn message(&self) -> &Bytes {
         &self.message
     }
+}
+
+/// True on the top one of several temporal layers.
+pub(super) const fn is_top(keyframe: bool, layer: u32, layers: u32) -> bool {
+    !keyframe && layers > 1 && layer + 1 == layers
 }
 
 fn put_timestamp(out: &mut BytesMut, timestamp: Timestamp) {

@@ -1,56 +1,151 @@
-//! The ring: the newest records of a swarm, bounded by bytes.
+//! The ring: the newest records of a swarm, bounded by bytes and by age.
 //!
 //! Records are numbered from 0 in the order in which they were appended; a number
-//! never comes again. Invariant: `bytes` is the sum over the records, and above
-//! the bound only while a single record is.
+//! never comes again. What a late joiner starts from (the newest run of VISUAL and
+//! SCREEN, the newest DATA keyframe, of each source) is kept beyond the ring when
+//! the ring moves on, up to half of the bytes.
+//!
+//! Invariants: `bytes` is the sum over all records, and above the limit only while
+//! a single record is; a lane knows the numbers of its records; CHAT holds at most
+//! an eighth, or one message.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
+use super::Micros;
+use super::lane::{Lane, Lanes};
 use super::record::Record;
-use crate::swarm::id::NodeId;
 use crate::swarm::interest::Channel;
 
 /// The newest records of a swarm.
 #[derive(Debug)]
 pub(super) struct Ring {
-    records: VecDeque<Record>,
-    /// Number of the oldest record.
+    /// `None` where CHAT made room before its turn.
+    records: VecDeque<Option<Record>>,
+    /// Number of the oldest record of `records`.
     first: u64,
+    /// Older ones that are kept.
+    kept: BTreeMap<u64, Record>,
+    kept_bytes: usize,
+    chat: VecDeque<u64>,
+    chat_bytes: usize,
     bytes: usize,
     limit: usize,
-    /// Number of the newest keyframe of each source and channel.
-    keyframes: HashMap<(NodeId, Channel), u64>,
+    max_age: Micros,
 }
 
 impl Ring {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { records: VecDeque::new(), first: 0, bytes: 0, limit, keyframes: HashMap::new() }
+    pub(super) const fn new(limit: usize, max_age: Micros) -> Self {
+        Self {
+            records: VecDeque::new(),
+            first: 0,
+            kept: BTreeMap::new(),
+            kept_bytes: 0,
+            chat: VecDeque::new(),
+            chat_bytes: 0,
+            bytes: 0,
+            limit,
+            max_age,
+        }
     }
 
-    pub(super) fn append(&mut self, record: Record) {
-        self.bytes += record.message().len();
-        if record.keyframe {
-            self.keyframes.insert((record.position.source, record.position.channel), self.end());
+    /// Takes the newest record. O(log n) amortised.
+    pub(super) fn append(&mut self, lanes: &mut Lanes, record: Record) {
+        let (number, now, length) = (self.end(), record.at, record.message().len());
+        let lane = lanes.at_mut(record.lane);
+        if record.keyframe && lane.key.1 != Channel::Chat {
+            self.release(lane);
+            (lane.run, lane.run_bytes) = (Some(number), 0);
+            lane.want.keyframe(now);
+        } else if lane.has_runs() && !record.continues {
+            self.release(lane);
         }
-        self.records.push_back(record);
+        lane.numbers.push_back(number);
+        if lane.has_runs() && lane.run.is_some() {
+            lane.run_bytes += length;
+            if lane.run_bytes > self.limit / 2 {
+                // Too long to start from: whoever comes now needs a new keyframe.
+                self.release(lane);
+                lane.want.ask();
+            }
+        }
+        if record.position.channel == Channel::Chat {
+            self.chat.push_back(number);
+            self.chat_bytes += length;
+        }
+        self.bytes += length;
+        self.records.push_back(Some(record));
+        while self.chat_bytes > self.limit / 8 && self.chat.len() > 1 {
+            self.drop_oldest_chat(lanes);
+        }
         while self.bytes > self.limit && self.records.len() > 1 {
-            self.evict();
+            self.evict(lanes);
+        }
+        self.expire(lanes, now);
+    }
+
+    /// Lets go of what has become too old.
+    pub(super) fn expire(&mut self, lanes: &mut Lanes, now: Micros) {
+        let horizon = now.saturating_sub(self.max_age);
+        while self.records.front().is_some_and(|oldest| oldest.as_ref().is_none_or(|record| record.at < horizon)) {
+            self.evict(lanes);
         }
     }
 
-    fn evict(&mut self) {
+    /// Lets go of everything but what late joiners start from.
+    pub(super) fn shrink(&mut self, lanes: &mut Lanes) {
+        while !self.records.is_empty() {
+            self.evict(lanes);
+        }
+        self.records.shrink_to_fit();
+    }
+
+    fn evict(&mut self, lanes: &mut Lanes) {
         let Some(oldest) = self.records.pop_front() else { return };
-        self.bytes -= oldest.message().len();
-        let key = (oldest.position.source, oldest.position.channel);
-        if self.keyframes.get(&key) == Some(&self.first) {
-            self.keyframes.remove(&key);
-        }
+        let number = self.first;
         self.first += 1;
+        let Some(record) = oldest else { return };
+        let length = record.message().len();
+        let lane = lanes.at_mut(record.lane);
+        lane.numbers.pop_front();
+        if lane.keeps(number) {
+            lane.kept.push_back(number);
+            lane.kept_bytes += length;
+            self.kept.insert(number, record);
+            self.kept_bytes += length;
+            while self.kept_bytes > self.limit / 2 {
+                let largest = lanes.iter().max_by_key(|(_, lane)| lane.kept_bytes).map(|(slot, _)| slot);
+                let lane = lanes.at_mut(largest.expect("a kept record has a lane"));
+                self.release(lane);
+                if lane.has_runs() {
+                    lane.want.ask();
+                }
+            }
+            return;
+        }
+        self.bytes -= length;
+        if record.position.channel == Channel::Chat {
+            self.chat.pop_front();
+            self.chat_bytes -= length;
+        }
     }
 
-    /// Number of the oldest record.
-    pub(super) const fn first(&self) -> u64 {
-        self.first
+    fn drop_oldest_chat(&mut self, lanes: &mut Lanes) {
+        let Some(number) = self.chat.pop_front() else { return };
+        let Some(record) = self.index(number).and_then(|index| self.records.get_mut(index)?.take()) else { return };
+        lanes.at_mut(record.lane).numbers.pop_front();
+        self.chat_bytes -= record.message().len();
+        self.bytes -= record.message().len();
+    }
+
+    /// Nobody starts at the lane's keyframe any more; what was kept for it goes.
+    pub(super) fn release(&mut self, lane: &mut Lane) {
+        for number in lane.kept.drain(..) {
+            if let Some(record) = self.kept.remove(&number) {
+                self.bytes -= record.message().len();
+                self.kept_bytes -= record.message().len();
+            }
+        }
+        (lane.run, lane.run_bytes, lane.kept_bytes) = (None, 0, 0);
     }
 
     /// Number of the record to come.
@@ -58,22 +153,35 @@ impl Ring {
         self.first + self.records.len() as u64
     }
 
+    fn index(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
     pub(super) fn get(&self, number: u64) -> Option<&Record> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.records.get(index)
+        match self.index(number) {
+            Some(index) => self.records.get(index)?.as_ref(),
+            None => self.kept.get(&number),
+        }
     }
 
-    /// Number of the newest keyframe of a source on a channel.
-    pub(super) fn keyframe(&self, source: NodeId, channel: Channel) -> Option<u64> {
-        self.keyframes.get(&(source, channel)).copied()
-    }
-
-    /// Number of the newest keyframe of any source on a channel.
-    pub(super) fn newest_keyframe(&self, channel: Channel) -> Option<u64> {
-        self.keyframes.iter().filter(|((_, of), _)| *of == channel).map(|(_, number)| *number).max()
+    /// The oldest record from `number` on, and its own number. O(log n).
+    pub(super) fn next_from(&self, number: u64) -> Option<(u64, &Record)> {
+        if number < self.first
+            && let Some((number, record)) = self.kept.range(number..).next()
+        {
+            return Some((*number, record));
+        }
+        let from = number.max(self.first);
+        let live = self.records.iter().skip(self.index(from)?);
+        live.zip(from..).find_map(|(record, number)| Some((number, record.as_ref()?)))
     }
 
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What one more record of this length adds once the ring has made room for it.
+    pub(super) fn growth(&self, length: usize) -> usize {
+        (self.bytes + length).min(self.limit.max(length)).saturating_sub(self.bytes)
     }
 }

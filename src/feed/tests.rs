@@ -1,22 +1,101 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::*;
-use crate::swarm::interest::Interest;
+use crate::swarm::interest::{Interest, InterestChange};
+use crate::swarm::propagation::Priority;
+
+mod channels;
+mod loss;
+mod resume;
+mod ring;
 
 const SOURCE: u64 = 7;
+const MS: Micros = 1_000;
+const SECOND: Micros = 1_000_000;
 
 fn source() -> NodeId {
     NodeId::new(SOURCE).unwrap()
 }
 
-fn feed(ring_bytes: usize) -> Feed {
-    let feed = Feed::new(ring_bytes);
-    grant(&feed, 3, true);
-    feed
+fn reader() -> NodeId {
+    NodeId::new(99).unwrap()
 }
 
-fn grant(feed: &Feed, term: u64, enabled: bool) {
-    feed.enforce(&[Grant { source: source(), channel: Channel::Visual, term, enabled }], false);
+fn shape(ring_bytes: usize) -> Shape {
+    Shape {
+        ring_bytes,
+        max_age: 3_600 * SECOND,
+        keyframe_interval: None,
+        max_lag: 3_600 * SECOND,
+        bandwidth: None,
+        shared_chat: true,
+    }
+}
+
+/// A feed, and a clock that stands still unless it is told to go on.
+struct Stage {
+    feed: Arc<Feed>,
+    now: Micros,
+}
+
+impl Stage {
+    fn new(shape: Shape) -> Self {
+        let stage = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: 100 * SECOND };
+        for channel in [Channel::Visual, Channel::Audio, Channel::Screen, Channel::Data] {
+            stage.grant(channel, 3, Gate::Open);
+        }
+        stage
+    }
+
+    fn grant(&self, channel: Channel, term: u64, gate: Gate) {
+        self.feed.enforce(&[Grant { source: source(), channel, term, gate }], &[], false);
+    }
+
+    /// Publishes; answers the sequence.
+    fn put(&self, channel: Channel, term: u64, draft: Draft) -> u64 {
+        self.feed.publish(source(), term, Draft { channel, ..draft }, self.now).unwrap().position.sequence
+    }
+
+    fn visual(&self, keyframe: bool) -> u64 {
+        self.put(Channel::Visual, 3, draft(keyframe, 0))
+    }
+
+    fn open(&self, levels: &[(Channel, Interest)], start: Start) -> (Reader, Greeting) {
+        self.open_as(levels, start, None)
+    }
+
+    fn open_as(&self, levels: &[(Channel, Interest)], start: Start, resume: Option<Resume>) -> (Reader, Greeting) {
+        let opening = Opening {
+            selection: Selection { node: reader(), channels: levels.iter().map(|(c, _)| *c).collect(), sources: None },
+            interests: interests(levels),
+            expected: vec![source()],
+            start,
+            resume,
+        };
+        let (cursor, greeting) = Cursor::open(&self.feed, opening, self.now);
+        (Reader(cursor), greeting)
+    }
+
+    /// A reader of VISUAL at HIGH.
+    fn viewer(&self, start: Start) -> Reader {
+        self.open(&[(Channel::Visual, Interest::High)], start).0
+    }
+
+    fn resumed(&self, channel: Channel, at: Point) -> Reader {
+        let position = Position { source: Some(source()), channel, term: at.0, sequence: at.1 };
+        let resume = Resume { same_epoch: true, positions: vec![position] };
+        self.open_as(&[(channel, Interest::High)], Start::Keyframe, Some(resume)).0
+    }
+}
+
+fn interests(levels: &[(Channel, Interest)]) -> Interests {
+    let mut interests = Interests::default();
+    for (channel, level) in levels {
+        interests.set(InterestChange { channel: *channel, source: None, level: *level, ttl_ms: None }, 0);
+    }
+    interests
 }
 
 fn draft(keyframe: bool, publisher_sequence: u64) -> Draft {
@@ -32,173 +111,162 @@ fn draft(keyframe: bool, publisher_sequence: u64) -> Draft {
     }
 }
 
-fn publish(feed: &Feed, term: u64, keyframe: bool) -> u64 {
-    feed.publish(source(), term, draft(keyframe, 0)).unwrap().position.sequence
+/// What a read brought, short enough to compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Got {
+    /// Channel, term, sequence.
+    Update(Channel, u64, u64),
+    /// After, before, why, how many.
+    Lost(Option<Point>, Option<Point>, GapReason, Option<u64>),
+    Filter(Channel, Interest),
 }
 
-fn open(feed: &Feed, start: Start) -> Cursor {
-    Cursor::open(feed, source(), Channel::Visual, Interest::High, start)
-}
+struct Reader(Cursor);
 
-/// After, before, why.
-type Loss = ((u64, u64), (u64, u64), GapReason);
-
-/// Counts updates, and lists gaps.
-fn read(cursor: &mut Cursor, feed: &Feed) -> (usize, Vec<Loss>) {
-    let (mut updates, mut gaps) = (0, Vec::new());
-    for delivery in cursor.read(feed, usize::MAX).deliveries {
-        match delivery {
-            Delivery::Update(_) => updates += 1,
-            Delivery::Gap(Gap { after, before, reason }) => gaps.push((after, (before.term, before.sequence), reason)),
-        }
+impl Reader {
+    fn read(&mut self, stage: &Stage) -> Vec<Got> {
+        let deliveries = self.0.read(usize::MAX, stage.now).deliveries.into_iter();
+        deliveries
+            .map(|delivery| match delivery {
+                Delivery::Update(bytes) => position_of(&bytes),
+                Delivery::Gap(Gap { after, before, reason, count, .. }) => Got::Lost(after, before, reason, count),
+                Delivery::Filter(FilterChange { lane: (_, channel), interest, .. }) => Got::Filter(channel, interest),
+            })
+            .collect()
     }
-    (updates, gaps)
+
+    /// Sequences of the updates; anything else fails.
+    fn sequences(&mut self, stage: &Stage) -> Vec<u64> {
+        let got = self.read(stage).into_iter();
+        got.map(|got| match got {
+            Got::Update(_, _, sequence) => sequence,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+    }
+}
+
+/// The position in an encoded delivery, the first field of the first field of it. The
+/// whole is decoded by the generated code in the tests of the edge.
+fn position_of(delivery: &[u8]) -> Got {
+    let (mut at, mut fields) = (0, [0; 5]);
+    let mut varint = || {
+        let (mut value, mut shift) = (0, 0);
+        loop {
+            let byte = delivery[at];
+            at += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return (value, at);
+            }
+        }
+    };
+    assert_eq!(varint().0, 0x0a, "update");
+    varint();
+    assert_eq!(varint().0, 0x0a, "position");
+    let (length, start) = varint();
+    let mut end = start;
+    while end < start + usize::try_from(length).unwrap() {
+        let tag = usize::try_from(varint().0 >> 3).unwrap();
+        (fields[tag], end) = varint();
+    }
+    let [_, _, channel, term, sequence] = fields;
+    Got::Update(Channel::ALL[usize::try_from(channel).unwrap() - 1], term, sequence)
 }
 
 #[test]
 fn sequences_start_at_one_in_each_term() {
-    let feed = feed(1 << 20);
-    assert_eq!([publish(&feed, 3, true), publish(&feed, 3, false)], [1, 2]);
-    grant(&feed, 9, true);
-    assert_eq!(publish(&feed, 9, true), 1);
+    let stage = Stage::new(shape(1 << 20));
+    assert_eq!([stage.visual(true), stage.visual(false)], [1, 2]);
+    stage.grant(Channel::Visual, 9, Gate::Open);
+    assert_eq!(stage.put(Channel::Visual, 9, draft(true, 0)), 1);
 }
 
 #[test]
 fn after_a_grant_is_superseded_nothing_enters_under_it() {
-    let feed = feed(1 << 20);
-    publish(&feed, 3, true);
-    grant(&feed, 4, true);
-    assert_eq!(feed.publish(source(), 3, draft(true, 0)), Err(Refusal::StaleTerm));
-    grant(&feed, 0, false);
-    assert_eq!(feed.publish(source(), 4, draft(true, 0)), Err(Refusal::StaleTerm));
+    let stage = Stage::new(shape(1 << 20));
+    stage.visual(true);
+    stage.grant(Channel::Visual, 4, Gate::Open);
+    assert_eq!(stage.feed.publish(source(), 3, draft(true, 0), stage.now), Err(Refusal::StaleTerm));
+    stage.grant(Channel::Visual, 0, Gate::Off);
+    assert_eq!(stage.feed.publish(source(), 4, draft(true, 0), stage.now), Err(Refusal::StaleTerm));
 }
 
 #[test]
 fn the_publishers_last_number_outlives_its_term() {
-    let feed = feed(1 << 20);
-    feed.publish(source(), 3, draft(true, 7)).unwrap();
-    grant(&feed, 0, false);
-    grant(&feed, 5, true);
-    assert_eq!(feed.publisher_sequence(source(), Channel::Visual), 7);
-    assert!(feed.publish(source(), 5, draft(true, 7)).unwrap().repeated);
+    let stage = Stage::new(shape(1 << 20));
+    stage.put(Channel::Visual, 3, draft(true, 7));
+    stage.grant(Channel::Visual, 0, Gate::Off);
+    stage.grant(Channel::Visual, 5, Gate::Open);
+    assert_eq!(stage.feed.publisher_sequence(source(), Channel::Visual), 7);
+    assert!(stage.feed.publish(source(), 5, draft(true, 7), stage.now).unwrap().repeated);
 }
 
 #[test]
 fn a_feed_is_closed_and_its_grants_end_in_one_step() {
-    let feed = feed(1 << 20);
-    publish(&feed, 3, true);
-    feed.enforce(&[Grant { source: source(), channel: Channel::Visual, term: 0, enabled: false }], true);
-    assert!(feed.is_closed());
-    assert_eq!(feed.publish(source(), 3, draft(true, 0)), Err(Refusal::StaleTerm));
+    let stage = Stage::new(shape(1 << 20));
+    stage.visual(true);
+    let grant = Grant { source: source(), channel: Channel::Visual, term: 0, gate: Gate::NotActive };
+    stage.feed.enforce(&[grant], &[], true);
+    assert!(stage.feed.is_closed());
+    assert_eq!(stage.feed.publish(source(), 3, draft(true, 0), stage.now), Err(Refusal::StaleTerm));
 }
 
 #[test]
-fn a_disabled_channel_refuses_and_keeps_its_numbers() {
-    let feed = feed(1 << 20);
-    publish(&feed, 3, true);
-    grant(&feed, 3, false);
-    assert_eq!(feed.publish(source(), 3, draft(true, 0)), Err(Refusal::Disabled));
-    grant(&feed, 3, true);
-    assert_eq!(publish(&feed, 3, false), 2);
-}
-
-#[test]
-fn a_repeated_publisher_sequence_is_dropped_and_acknowledged() {
-    let feed = feed(1 << 20);
-    assert!(!feed.publish(source(), 3, draft(true, 5)).unwrap().repeated);
-    let again = feed.publish(source(), 3, draft(true, 5)).unwrap();
-    assert!(again.repeated);
-    assert_eq!((again.publisher_sequence, again.position.sequence), (5, 1));
-    assert_eq!(feed.publisher_sequence(source(), Channel::Visual), 5);
-    assert_eq!(read(&mut open(&feed, Start::Keyframe), &feed).0, 1);
-}
-
-#[test]
-fn a_late_joiner_starts_on_the_newest_keyframe() {
-    let feed = feed(1 << 20);
-    for keyframe in [true, false, false, true, false] {
-        publish(&feed, 3, keyframe);
+fn a_closed_channel_says_why_and_keeps_its_numbers() {
+    let stage = Stage::new(shape(1 << 20));
+    stage.visual(true);
+    for gate in [Gate::Paused, Gate::NotActive, Gate::Off] {
+        stage.grant(Channel::Visual, 3, gate);
+        assert_eq!(stage.feed.publish(source(), 3, draft(true, 0), stage.now), Err(Refusal::Closed(gate)));
     }
-    let mut cursor = open(&feed, Start::Keyframe);
-    assert_eq!(cursor.start().map(|position| position.sequence), Some(3));
-    assert_eq!(read(&mut cursor, &feed), (2, vec![]));
+    stage.grant(Channel::Visual, 3, Gate::Open);
+    assert_eq!(stage.visual(false), 2);
 }
 
 #[test]
-fn a_live_start_waits_for_the_next_keyframe() {
-    let feed = feed(1 << 20);
-    publish(&feed, 3, true);
-    let mut cursor = open(&feed, Start::Live);
-    assert_eq!(cursor.start(), None);
-    publish(&feed, 3, false);
-    assert_eq!(read(&mut cursor, &feed), (0, vec![]));
-    publish(&feed, 3, true);
-    publish(&feed, 3, false);
-    assert_eq!(read(&mut cursor, &feed), (2, vec![]));
-}
-
-#[test]
-fn a_lapped_reader_is_told_and_goes_on_at_the_newest_keyframe() {
-    let feed = feed(2_000);
-    publish(&feed, 3, true);
-    let mut cursor = open(&feed, Start::Keyframe);
-    assert_eq!(read(&mut cursor, &feed), (1, vec![]));
-    for number in 2..=100 {
-        publish(&feed, 3, number % 10 == 0);
+fn a_repeated_or_falling_publisher_sequence_is_dropped_and_acknowledged() {
+    let stage = Stage::new(shape(1 << 20));
+    assert_eq!(stage.put(Channel::Visual, 3, draft(true, 5)), 1);
+    for number in [5, 4, 1] {
+        let again = stage.feed.publish(source(), 3, draft(true, number), stage.now).unwrap();
+        assert!(again.repeated);
+        assert_eq!((again.publisher_sequence, again.position.sequence), (5, 1));
     }
-    assert!(feed.bytes() <= 2_000);
-    assert_eq!(read(&mut cursor, &feed), (1, vec![((3, 1), (3, 100), GapReason::Evicted)]));
+    assert_eq!(stage.viewer(Start::Keyframe).sequences(&stage), [1]);
 }
 
 #[test]
-fn a_lapped_reader_without_a_keyframe_in_the_ring_waits_for_one() {
-    let feed = feed(2_000);
-    publish(&feed, 3, true);
-    let mut cursor = open(&feed, Start::Keyframe);
-    read(&mut cursor, &feed);
-    for _ in 2..=100 {
-        publish(&feed, 3, false);
+fn an_update_that_must_not_wait_is_due_at_once_and_others_after_their_window() {
+    let mut stage = Stage::new(shape(1 << 20));
+    let (mut low, _) = stage.open(&[(Channel::Visual, Interest::Low)], Start::Keyframe);
+    let (mut high, _) = stage.open(&[(Channel::Visual, Interest::High)], Start::Keyframe);
+    let (mut critical, _) = stage.open(&[(Channel::Visual, Interest::Critical)], Start::Keyframe);
+    stage.visual(true);
+    assert_eq!(low.0.due(), Some(stage.now + 200 * MS));
+    assert_eq!(high.0.due(), Some(stage.now + 10 * MS));
+    assert_eq!(critical.0.due(), Some(stage.now));
+    for reader in [&mut low, &mut high, &mut critical] {
+        assert_eq!(reader.sequences(&stage), [1]);
+        assert_eq!(reader.0.due(), None);
     }
-    assert_eq!(read(&mut cursor, &feed), (0, vec![]));
-    publish(&feed, 3, true);
-    assert_eq!(read(&mut cursor, &feed), (1, vec![((3, 1), (3, 101), GapReason::Evicted)]));
-}
-
-#[test]
-fn a_new_term_has_no_gap_when_everything_before_it_was_delivered() {
-    let feed = feed(1 << 20);
-    publish(&feed, 3, true);
-    let mut cursor = open(&feed, Start::Keyframe);
-    read(&mut cursor, &feed);
-    grant(&feed, 4, true);
-    publish(&feed, 4, true);
-    assert_eq!(read(&mut cursor, &feed), (1, vec![]));
-    grant(&feed, 5, true);
-    publish(&feed, 5, false);
-    publish(&feed, 5, true);
-    assert_eq!(read(&mut cursor, &feed), (1, vec![((4, 1), (5, 2), GapReason::TermChanged)]));
-}
-
-#[test]
-fn low_interest_gets_keyframes_and_none_gets_nothing() {
-    let feed = feed(1 << 20);
-    let mut low = Cursor::open(&feed, source(), Channel::Visual, Interest::Low, Start::Keyframe);
-    let mut none = Cursor::open(&feed, source(), Channel::Visual, Interest::None, Start::Keyframe);
-    for keyframe in [true, false, true, false] {
-        publish(&feed, 3, keyframe);
-    }
-    assert_eq!(read(&mut low, &feed), (2, vec![]));
-    assert_eq!(read(&mut none, &feed), (0, vec![]));
+    stage.now += SECOND;
+    stage.visual(false);
+    assert_eq!(low.0.due(), None, "deltas do not come at LOW");
+    stage.put(Channel::Visual, 3, Draft { priority: Some(Priority::Urgent), ..draft(true, 0) });
+    assert_eq!(low.0.due(), Some(stage.now));
+    assert_eq!(high.0.due(), Some(stage.now));
 }
 
 #[test]
 fn a_read_is_bounded_but_never_empty_handed() {
-    let feed = feed(1 << 20);
+    let stage = Stage::new(shape(1 << 20));
     for number in 0..10 {
-        publish(&feed, 3, number == 0);
+        stage.visual(number == 0);
     }
-    let mut cursor = open(&feed, Start::Keyframe);
-    assert_eq!(cursor.read(&feed, 1).deliveries.len(), 1);
-    assert_eq!(cursor.read(&feed, 500).deliveries.len(), 3);
-    assert_eq!(cursor.read(&feed, usize::MAX).deliveries.len(), 6);
+    let Reader(mut cursor) = stage.viewer(Start::Keyframe);
+    assert_eq!(cursor.read(1, stage.now).deliveries.len(), 1);
+    assert_eq!(cursor.read(500, stage.now).deliveries.len(), 3);
+    assert_eq!(cursor.read(usize::MAX, stage.now).deliveries.len(), 6);
 }

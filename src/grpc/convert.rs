@@ -15,7 +15,7 @@ use crate::pb::swarm::v1 as pb;
 use crate::service::watch::{Removal, ResetReason, TargetDelta};
 use crate::swarm::Command;
 use crate::swarm::event::{EndReason, LeaveReason};
-use crate::swarm::id::SwarmId;
+use crate::swarm::id::{NodeId, SwarmId};
 use crate::swarm::interest::{Channel, ChannelSet, Interest, Interests};
 use crate::swarm::propagation::{Filter, Priority};
 use crate::swarm::stats::Stats;
@@ -124,8 +124,13 @@ impl From<ResetReason> for pb::ResetReason {
 impl From<feed::GapReason> for pb::GapReason {
     fn from(reason: feed::GapReason) -> Self {
         match reason {
+            feed::GapReason::Lagging => Self::Lagging,
+            feed::GapReason::Bandwidth => Self::Bandwidth,
             feed::GapReason::Evicted => Self::Evicted,
             feed::GapReason::TermChanged => Self::TermChanged,
+            feed::GapReason::EpochChanged => Self::EpochChanged,
+            feed::GapReason::UnknownPosition => Self::UnknownPosition,
+            feed::GapReason::Upstream => Self::Upstream,
         }
     }
 }
@@ -216,52 +221,74 @@ impl From<TargetDelta> for pb::TargetDelta {
 impl From<feed::Position> for pb::Position {
     fn from(position: feed::Position) -> Self {
         let feed::Position { source, channel, term, sequence } = position;
-        Self { source_node_id: source.get(), channel: pb::Channel::from(channel).into(), term, sequence }
+        Self {
+            source_node_id: source.map_or(0, NodeId::get),
+            channel: pb::Channel::from(channel).into(),
+            term,
+            sequence,
+        }
     }
 }
 
 impl From<feed::Gap> for pb::Gap {
     fn from(gap: feed::Gap) -> Self {
-        let feed::Gap { after, before, reason } = gap;
-        let (term, sequence) = after;
-        let same_term = term == before.term;
+        let feed::Gap { lane: (source, channel), after, before, reason, count } = gap;
+        let point = |(term, sequence)| pb::Point { term, sequence };
         Self {
-            source_node_id: before.source.get(),
-            channel: pb::Channel::from(before.channel).into(),
-            after: Some(pb::Point { term, sequence }),
-            before: Some(pb::Point { term: before.term, sequence: before.sequence }),
+            source_node_id: source.map_or(0, NodeId::get),
+            channel: pb::Channel::from(channel).into(),
+            after: after.map(point),
+            before: before.map(point),
             reason: pb::GapReason::from(reason).into(),
-            count: same_term.then(|| before.sequence - sequence - 1),
+            count,
         }
     }
 }
 
-/// Temporal layers are 0 to 7.
+/// The highest temporal layer that there may be.
 const TOP_LAYER: u32 = 7;
 
-/// The filter of a subscription, as told to the subscriber.
-pub(super) fn filter(source_node_id: u64, channel: Channel, interest: Interest, filter: Filter) -> pb::Filter {
-    pb::Filter {
-        source_node_id,
-        channel: pb::Channel::from(channel).into(),
-        interest: pb::Interest::from(interest).into(),
-        // Layers are not filtered yet.
-        max_temporal_layer: match filter {
-            Filter::Nothing | Filter::Keyframes => 0,
-            Filter::WithoutTopLayer | Filter::Everything => TOP_LAYER,
-        },
-        keyframes_only: filter == Filter::Keyframes,
+impl From<feed::FilterChange> for pb::Filter {
+    fn from(change: feed::FilterChange) -> Self {
+        let feed::FilterChange { lane: (source, channel), interest, layers } = change;
+        let filter = interest.filter(channel);
+        Self {
+            source_node_id: source.map_or(0, NodeId::get),
+            channel: pb::Channel::from(channel).into(),
+            interest: pb::Interest::from(interest).into(),
+            max_temporal_layer: match filter {
+                Filter::Nothing | Filter::Keyframes => 0,
+                Filter::WithoutTopLayer if layers > 1 => layers - 2,
+                Filter::WithoutTopLayer | Filter::Everything => TOP_LAYER,
+            },
+            keyframes_only: filter == Filter::Keyframes,
+        }
+    }
+}
+
+fn delivery(counts: feed::Counts) -> pb::DeliveryStats {
+    let feed::Counts { published, published_bytes, delivered, delivered_bytes, dropped, latency } = counts;
+    let dropped = feed::GapReason::ALL.into_iter().zip(dropped).filter(|(_, count)| *count > 0);
+    let latency = latency.into_iter().enumerate().filter(|(_, count)| *count > 0);
+    pb::DeliveryStats {
+        published,
+        published_bytes,
+        delivered,
+        delivered_bytes,
+        dropped: dropped
+            .map(|(reason, count)| pb::DropCount { reason: pb::GapReason::from(reason).into(), count })
+            .collect(),
+        latency: latency
+            .map(|(bucket, count)| {
+                let bound = feed::bucket_bound(bucket).map(Duration::from_micros);
+                pb::LatencyBucket { le: bound.and_then(|bound| bound.try_into().ok()), count }
+            })
+            .collect(),
     }
 }
 
 /// A swarm's statistics at `now`.
-pub(super) fn stats(
-    stats: &Stats,
-    members: usize,
-    tree_depth: u32,
-    now: u64,
-    delivery: feed::Counts,
-) -> pb::SwarmStats {
+pub(super) fn stats(stats: &Stats, members: usize, tree_depth: u32, now: u64, counts: feed::Counts) -> pb::SwarmStats {
     let leaves = LeaveReason::ALL.into_iter().zip(stats.leaves).filter(|(_, count)| *count > 0);
     let mut interests = Vec::new();
     for (channel, counts) in Channel::ALL.into_iter().zip(stats.interests) {
@@ -270,8 +297,6 @@ pub(super) fn stats(
             interests.push(pb::InterestCount { channel, interest, members });
         }
     }
-    let feed::Counts { published, published_bytes, delivered, delivered_bytes } = delivery;
-    let delivery = pb::DeliveryStats { published, published_bytes, delivered, delivered_bytes, ..Default::default() };
     pb::SwarmStats {
         joins: stats.joins,
         leaves: leaves
@@ -286,6 +311,13 @@ pub(super) fn stats(
         tree_depth,
         reparentings: stats.reparentings,
         peer_reports: stats.peer_reports,
-        delivery: Some(delivery),
+        delivery: Some(delivery(counts)),
+    }
+}
+
+impl From<feed::Accepted> for pb::PublishReceipt {
+    fn from(accepted: feed::Accepted) -> Self {
+        let feed::Accepted { position, publisher_sequence: _, repeated, keyframe_wanted } = accepted;
+        Self { position: Some(position.into()), repeated, keyframe_wanted }
     }
 }

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use prost::Message;
 use prost_types::Duration;
 
+use super::Settings;
+use crate::feed::{Draft, Position, Start, Timestamp};
 use crate::pb::swarm::v1 as pb;
 use crate::service::watch::Selection;
 use crate::swarm::command::By;
@@ -11,6 +13,7 @@ use crate::swarm::event::EventKind;
 use crate::swarm::hash::FixedHasher;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use crate::swarm::interest::{Channel, ChannelSet, Interest, InterestChange};
+use crate::swarm::propagation::Priority;
 use crate::swarm::request::RequestId;
 
 /// The longest metadata of a swarm, in bytes.
@@ -22,6 +25,8 @@ const REQUEST_ID: usize = 64;
 /// The most interests in one request: every channel of every source of the
 /// largest group.
 const INTERESTS: usize = 5 * 256;
+/// The most sources of a subscription: the largest group.
+const SOURCES: usize = 256;
 
 /// A field that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +189,106 @@ pub(super) fn page_token(token: &str) -> Parsed<Option<u64>> {
     match u64::from_str_radix(token, 16) {
         Ok(number) if number > 0 && token == format!("{number:x}") => Ok(Some(number)),
         _ => invalid("page_token", "was not given out by this service"),
+    }
+}
+
+/// The sources of a subscription.
+pub(super) fn sources(numbers: &[u64]) -> Parsed<Vec<NodeId>> {
+    if numbers.len() > SOURCES {
+        return invalid("source_node_ids", format!("must be at most {SOURCES}"));
+    }
+    let parse = |(index, number): (usize, &u64)| node(&format!("source_node_ids[{index}]"), *number);
+    numbers.iter().enumerate().map(parse).collect()
+}
+
+/// Where a subscription begins.
+pub(super) fn start(number: i32) -> Parsed<Start> {
+    match pb::StartFrom::try_from(number) {
+        Ok(pb::StartFrom::Unspecified | pb::StartFrom::Keyframe) => Ok(Start::Keyframe),
+        Ok(pb::StartFrom::Live) => Ok(Start::Live),
+        Err(_) => invalid("start_from", format!("{number} is no start")),
+    }
+}
+
+/// Where an earlier subscription stopped: its incarnation, and positions.
+pub(super) fn resume(point: Option<pb::ResumePoint>) -> Parsed<Option<(u64, Vec<Position>)>> {
+    let Some(pb::ResumePoint { epoch, positions }) = point else { return Ok(None) };
+    if positions.len() > INTERESTS {
+        return invalid("resume_from.positions", format!("must be at most {INTERESTS}"));
+    }
+    let parse = |(index, position): (usize, &pb::Position)| {
+        let pb::Position { source_node_id, channel: number, term, sequence } = *position;
+        let channel = channel(&format!("resume_from.positions[{index}].channel"), number)?;
+        Ok(Position { source: NodeId::new(source_node_id), channel, term, sequence })
+    };
+    Ok(Some((epoch, positions.iter().enumerate().map(parse).collect::<Parsed<_>>()?)))
+}
+
+/// A channel whose updates depend on those since their keyframe.
+pub(super) fn picture(field: &str, number: i32) -> Parsed<Channel> {
+    match channel(field, number)? {
+        found @ (Channel::Visual | Channel::Screen) => Ok(found),
+        Channel::Audio | Channel::Chat | Channel::Data => invalid(field, "must be VISUAL or SCREEN"),
+    }
+}
+
+/// What google.protobuf.Timestamp can hold, in seconds since the Unix epoch.
+const YEARS_1_TO_9999: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// An update as published, accepted at `now` (milliseconds since the Unix epoch).
+/// `layers` is how many temporal layers its publisher declared.
+pub(super) fn draft(update: pb::UpdateDraft, settings: &Settings, layers: u32, now: u64) -> Parsed<Draft> {
+    let pb::UpdateDraft { channel: number, payload, keyframe, priority, temporal_layer, publisher_sequence, timestamp } =
+        update;
+    let channel = channel("update.channel", number)?;
+    let most = if channel == Channel::Chat {
+        settings.chat_payload_bytes.min(settings.payload_bytes)
+    } else {
+        settings.payload_bytes
+    };
+    if payload.len() > most {
+        return invalid("update.payload", format!("must be at most {most} bytes, not {}", payload.len()));
+    }
+    let priority = match pb::Priority::try_from(priority) {
+        Ok(pb::Priority::Unspecified) => None,
+        Ok(pb::Priority::Background) => Some(Priority::Background),
+        Ok(pb::Priority::Normal) => Some(Priority::Normal),
+        Ok(pb::Priority::High) => Some(Priority::High),
+        Ok(pb::Priority::Urgent) => Some(Priority::Urgent),
+        Err(_) => return invalid("update.priority", format!("{priority} is no priority")),
+    };
+    let layers = if matches!(channel, Channel::Visual | Channel::Screen) { layers } else { 1 };
+    let temporal_layer = within("update.temporal_layer", temporal_layer, 0, layers - 1)?;
+    if let Some(t) = &timestamp
+        && (!(0..1_000_000_000).contains(&t.nanos) || !YEARS_1_TO_9999.contains(&t.seconds))
+    {
+        return invalid("update.timestamp", "is no point in time");
+    }
+    let time = |t: prost_types::Timestamp| Timestamp { seconds: t.seconds, nanos: t.nanos };
+    Ok(Draft {
+        channel,
+        payload,
+        keyframe,
+        priority,
+        temporal_layer,
+        publisher_sequence,
+        timestamp: timestamp.map(time),
+        accepted_at: time(super::convert::timestamp(now)),
+    })
+}
+
+/// An update that comes alone.
+pub(super) fn single_draft(update: Option<pb::UpdateDraft>, settings: &Settings, now: u64) -> Parsed<Draft> {
+    // Layers are declared on publish streams only; here the update's own number says enough.
+    let update = update.map_or_else(|| invalid("update", "must be given"), Ok)?;
+    draft(update, settings, 8, now)
+}
+
+/// The term that an update must be published under; `None` = the current one.
+pub(super) const fn fence(term: u64) -> Option<u64> {
+    match term {
+        0 => None,
+        term => Some(term),
     }
 }
 

@@ -5,13 +5,16 @@ use tonic::{Request, Response, Status, Streaming};
 use super::convert::group_requests::NewGroup;
 use super::convert::{self, Action, group as wire};
 use super::fields::{self, Invalid};
-use super::status::{refused, unimplemented};
+use super::publish::{self, Publishing};
+use super::status::{refused, unpublished};
 use super::stream::{self, Messages};
+use super::subscribe::Updates;
 use super::watch::{GroupCensus, GroupEvents, GroupTargets};
 use super::{Answer, Edge};
 use crate::cluster::clock;
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_service_server::GroupService;
+use crate::swarm::command::By;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use crate::swarm::{Applied, Group, Swarm};
 
@@ -203,15 +206,28 @@ impl GroupService for Edge {
         Ok(Response::new(pb::ReportPeerResponse {}))
     }
 
-    async fn publish_update(&self, _request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
-        Err(unimplemented("PublishUpdate in groups"))
+    async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
+        let pb::PublishUpdateRequest { group_id, node_id, session_id, update, term } = request.into_inner();
+        let id = fields::swarm_id(KIND, group_id)?;
+        let by = By { node: fields::node("node_id", node_id)?, session: SessionId::new(session_id), request: None };
+        let draft = fields::single_draft(update, &self.settings, clock::now())?;
+        let accepted =
+            self.service.publish_one(id, &by, fields::fence(term), &draft).await.map_err(unpublished(KIND))?;
+        Ok(Response::new(pb::PublishUpdateResponse { receipt: Some(accepted.into()) }))
     }
 
     async fn request_keyframe(
         &self,
-        _request: Request<pb::RequestKeyframeRequest>,
+        request: Request<pb::RequestKeyframeRequest>,
     ) -> Answer<pb::RequestKeyframeResponse> {
-        Err(unimplemented("RequestKeyframe in groups"))
+        let pb::RequestKeyframeRequest { group_id, node_id, session_id, channel, source_node_id } =
+            request.into_inner();
+        let id = fields::swarm_id(KIND, group_id)?;
+        let by = By { node: fields::node("node_id", node_id)?, session: SessionId::new(session_id), request: None };
+        let channel = fields::picture("channel", channel)?;
+        let source = fields::node("source_node_id", source_node_id)?;
+        self.service.request_keyframe(id, &by, Some(source), channel).map_err(refused(KIND))?;
+        Ok(Response::new(pb::RequestKeyframeResponse {}))
     }
 
     async fn get_stats(&self, request: Request<pb::GetStatsRequest>) -> Answer<pb::GetStatsResponse> {
@@ -261,17 +277,19 @@ impl GroupService for Edge {
 
     async fn publish_updates(
         &self,
-        _request: Request<Streaming<pb::PublishUpdatesRequest>>,
+        request: Request<Streaming<pb::PublishUpdatesRequest>>,
     ) -> Answer<Self::PublishUpdatesStream> {
-        Err(unimplemented("PublishUpdates in groups"))
+        let publishing = Publishing::open(self, KIND, request.into_inner()).await?;
+        Ok(Response::new(publish::run(publishing, |event| pb::PublishUpdatesResponse { event: Some(event) })))
     }
 
     type SubscribeUpdatesStream = Messages<pb::SubscribeUpdatesResponse>;
 
     async fn subscribe_updates(
         &self,
-        _request: Request<pb::SubscribeUpdatesRequest>,
+        request: Request<pb::SubscribeUpdatesRequest>,
     ) -> Answer<Self::SubscribeUpdatesStream> {
-        Err(unimplemented("SubscribeUpdates in groups"))
+        let (updates, lifetime) = Updates::open(self, request.into_inner().try_into()?).await?;
+        Ok(Response::new(stream::run(updates, lifetime)))
     }
 }

@@ -5,15 +5,16 @@ use tonic::{Request, Response, Status, Streaming};
 use super::convert::livestream_requests::NewLivestream;
 use super::convert::{self, Action, livestream as wire};
 use super::fields::{self, Invalid};
-use super::publish::{self, LivestreamPublish};
-use super::status::{refused, unimplemented};
+use super::publish::{self, Publishing};
+use super::status::{refused, unpublished};
 use super::stream::{self, Messages};
-use super::subscribe::LivestreamUpdates;
+use super::subscribe::Updates;
 use super::watch::{LivestreamCensus, LivestreamEvents, LivestreamTargets};
 use super::{Answer, Edge};
 use crate::cluster::clock;
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_service_server::LivestreamService;
+use crate::swarm::command::By;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use crate::swarm::{Applied, Livestream, Swarm};
 
@@ -246,15 +247,26 @@ impl LivestreamService for Edge {
         Ok(Response::new(pb::ReportPeerResponse {}))
     }
 
-    async fn publish_update(&self, _request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
-        Err(unimplemented("PublishUpdate"))
+    async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
+        let pb::PublishUpdateRequest { livestream_id, node_id, session_id, update, term } = request.into_inner();
+        let id = fields::swarm_id(KIND, livestream_id)?;
+        let by = By { node: fields::node("node_id", node_id)?, session: SessionId::new(session_id), request: None };
+        let draft = fields::single_draft(update, &self.settings, clock::now())?;
+        let accepted =
+            self.service.publish_one(id, &by, fields::fence(term), &draft).await.map_err(unpublished(KIND))?;
+        Ok(Response::new(pb::PublishUpdateResponse { receipt: Some(accepted.into()) }))
     }
 
     async fn request_keyframe(
         &self,
-        _request: Request<pb::RequestKeyframeRequest>,
+        request: Request<pb::RequestKeyframeRequest>,
     ) -> Answer<pb::RequestKeyframeResponse> {
-        Err(unimplemented("RequestKeyframe"))
+        let pb::RequestKeyframeRequest { livestream_id, node_id, session_id, channel } = request.into_inner();
+        let id = fields::swarm_id(KIND, livestream_id)?;
+        let by = By { node: fields::node("node_id", node_id)?, session: SessionId::new(session_id), request: None };
+        let channel = fields::picture("channel", channel)?;
+        self.service.request_keyframe(id, &by, None, channel).map_err(refused(KIND))?;
+        Ok(Response::new(pb::RequestKeyframeResponse {}))
     }
 
     async fn get_stats(&self, request: Request<pb::GetStatsRequest>) -> Answer<pb::GetStatsResponse> {
@@ -318,8 +330,8 @@ impl LivestreamService for Edge {
         &self,
         request: Request<Streaming<pb::PublishUpdatesRequest>>,
     ) -> Answer<Self::PublishUpdatesStream> {
-        let publish = LivestreamPublish::open(self, request.into_inner()).await?;
-        Ok(Response::new(publish::run(publish)))
+        let publishing = Publishing::open(self, KIND, request.into_inner()).await?;
+        Ok(Response::new(publish::run(publishing, |event| pb::PublishUpdatesResponse { event: Some(event) })))
     }
 
     type SubscribeUpdatesStream = Messages<pb::SubscribeUpdatesResponse>;
@@ -328,7 +340,7 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::SubscribeUpdatesRequest>,
     ) -> Answer<Self::SubscribeUpdatesStream> {
-        let (updates, lifetime) = LivestreamUpdates::open(self, request.into_inner()).await?;
+        let (updates, lifetime) = Updates::open(self, request.into_inner().try_into()?).await?;
         Ok(Response::new(stream::run(updates, lifetime)))
     }
 }

@@ -1,102 +1,95 @@
-//! PublishUpdates as a pair of streams.
+//! PublishUpdates as a pair of streams, the same for both services.
 //!
 //! Acknowledgements are coalesced: what the client has sent is taken until nothing
 //! more is ready, and then acknowledged at once. A client that does not read its
 //! acknowledgements is not read from.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::stream::{self, StreamExt};
-use tonic::{Status, Streaming};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::time::Instant;
+use tonic::Status;
 
-use super::status::{End, draining, refused, reject_reason, unimplemented};
+use super::publish_requests::{Inbound, Open};
+use super::status::{End, draining, refused, reject_reason, unpublished};
 use super::stream::{Lifetime, Messages};
-use super::{Edge, convert, fields};
+use super::{Edge, Settings, convert, fields};
 use crate::cluster::clock;
-use crate::feed::{Accepted, Draft, Timestamp};
-use crate::pb::livestream::v1 as pb;
+use crate::feed::Accepted;
 use crate::pb::swarm::v1 as shared;
-use crate::service::Service;
-use crate::service::publish::Publication;
+use crate::service::publish::{Publication, PublishRefusal};
+use crate::swarm::Rejection;
 use crate::swarm::command::By;
-use crate::swarm::id::{SessionId, SwarmId, SwarmKind};
-use crate::swarm::interest::{Channel, ChannelSet};
-use crate::swarm::propagation::Priority;
+use crate::swarm::id::{SessionId, SwarmKind};
+use crate::swarm::interest::Channel;
 use shared::publish_event::Event;
-
-const KIND: SwarmKind = SwarmKind::Livestream;
-
-/// What google.protobuf.Timestamp can hold, in seconds since the Unix epoch.
-const YEARS_1_TO_9999: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// The most updates that one acknowledgement covers.
 const UPDATES_PER_ACK: usize = 64;
 
-/// A livestream's publisher.
-pub(super) struct LivestreamPublish {
-    service: Service,
-    id: SwarmId,
-    inbound: Streaming<pb::PublishUpdatesRequest>,
+/// Changes of demand are gathered for this long.
+const DEMAND_PAUSE: Duration = Duration::from_millis(100);
+
+/// One publisher and its stream.
+pub(super) struct Publishing {
+    kind: SwarmKind,
+    settings: Settings,
+    inbound: BoxStream<'static, Result<Inbound, Status>>,
     publication: Publication,
     lifetime: Lifetime,
     layers: u32,
-    payload_bytes: usize,
     /// The last number of each channel, given by the publisher or counted for it.
     numbers: [u64; 5],
-    /// Waits for its acknowledgement.
-    accepted: Option<Accepted>,
+    /// Wait for their acknowledgement, by channel.
+    accepted: [Option<Accepted>; 5],
+    /// When the demand may be told again.
+    demand_at: Instant,
     ready: VecDeque<Event>,
     ended: Option<Result<(), Status>>,
 }
 
-impl LivestreamPublish {
+impl Publishing {
     /// Reads the opening message and claims what it names.
-    pub(super) async fn open(edge: &Edge, mut inbound: Streaming<pb::PublishUpdatesRequest>) -> Result<Self, Status> {
-        use pb::publish_updates_request::Message;
+    pub(super) async fn open<M>(edge: &Edge, kind: SwarmKind, inbound: tonic::Streaming<M>) -> Result<Self, Status>
+    where
+        M: Into<Inbound> + Send + 'static,
+    {
+        let mut inbound = inbound.map(|message| message.map(Into::into)).boxed();
         let first = tokio::select! {
-            first = inbound.message() => first?,
+            first = inbound.next() => first.transpose()?,
             () = edge.shutdown.draining() => return Err(draining()),
         };
-        let Some(Message::Open(open)) = first.and_then(|request| request.message) else {
+        let Some(Inbound::Open(open)) = first else {
             return fields::invalid("open", "must be the first message").map_err(Into::into);
         };
-        let pb::PublishOpen { livestream_id, node_id, session_id, channels, temporal_layers } = open;
-        let id = fields::swarm_id(KIND, livestream_id).map_err(|invalid| invalid.below("open"))?;
-        let node = fields::node("open.node_id", node_id)?;
-        if channels.is_empty() {
-            return fields::invalid("open.channels", "must not be empty").map_err(Into::into);
-        }
-        let channels = fields::channels("open.channels", &channels)?;
-        let layers = fields::within("open.temporal_layers", temporal_layers.max(1), 1, 8)?;
-        if channels != ChannelSet::from_iter([Channel::Visual]) {
-            return Err(unimplemented("publishing on other channels than VISUAL"));
-        }
-        let by = By { node, session: SessionId::new(session_id), request: None };
-        let (publication, presence) = edge.service.publish(id, by, channels).await.map_err(refused(KIND))?;
+        let Open { id, node, session, channels, layers } = open.parse(kind)?;
+        let by = By { node, session, request: None };
+        let (publication, presence) = edge.service.publish(id, by, channels, layers).await.map_err(refused(kind))?;
         let session_id = presence.session().map_or(0, SessionId::get);
-        let lifetime = edge.lifetime_of(Some(presence))?.ageless();
+        let lifetime = edge.lifetime_of(Some(presence))?;
         let mut numbers = [0; 5];
         for (channel, last) in publication.channels() {
             numbers[channel.index()] = last;
         }
         let granted = publication.channels().map(|(channel, last)| shared::GrantedChannel {
             channel: shared::Channel::from(channel).into(),
-            term: publication.term(),
+            term: publication.term(channel),
             last_publisher_sequence: last,
         });
         let opened =
             shared::PublishOpened { epoch: publication.epoch().get(), channels: granted.collect(), session_id };
         Ok(Self {
-            service: edge.service.clone(),
-            id,
+            kind,
+            settings: edge.settings,
             inbound,
             publication,
             lifetime,
             layers,
-            payload_bytes: edge.settings.payload_bytes,
             numbers,
-            accepted: None,
+            accepted: [None; 5],
+            demand_at: Instant::now(),
             ready: VecDeque::from([Event::Opened(opened)]),
             ended: None,
         })
@@ -114,7 +107,8 @@ impl LivestreamPublish {
         }
     }
 
-    /// Waits for the client, for a loss, or for the end, and notes what to answer.
+    /// Waits for the client, for a loss, for a wish, or for the end, and notes what to
+    /// answer.
     async fn listen(&mut self) {
         let bell = self.publication.bell().notified_owned();
         tokio::pin!(bell);
@@ -123,6 +117,7 @@ impl LivestreamPublish {
             return self.end(End::SwarmEnded);
         }
         self.tell_losses();
+        let wishes = self.tell_wishes();
         if !self.ready.is_empty() || self.ended.is_some() {
             return;
         }
@@ -131,7 +126,8 @@ impl LivestreamPublish {
             biased;
             end = self.lifetime.over() => self.end(end),
             () = bell => {}
-            message = self.inbound.message() => self.take_all(message),
+            message = self.inbound.next() => self.take_all(message),
+            () = wait_until(wishes) => {}
             () = tokio::time::sleep_until(due) => {
                 self.lifetime.beat();
                 let server_time = Some(convert::timestamp(clock::now()));
@@ -141,20 +137,47 @@ impl LivestreamPublish {
         }
     }
 
+    /// Tells which keyframes are wanted, and who wants what when that has changed.
+    /// Answers when to look again.
+    fn tell_wishes(&mut self) -> Option<Instant> {
+        let (channels, next) = self.publication.keyframes_due();
+        self.ready.extend(channels.into_iter().map(|channel| {
+            Event::KeyframeRequest(shared::KeyframeRequest { channel: shared::Channel::from(channel).into() })
+        }));
+        let now = Instant::now();
+        let keyframes = next.map(|at| now + Duration::from_micros(at.saturating_sub(clock::uptime())));
+        if !self.publication.may_want_else() {
+            return keyframes;
+        }
+        if self.demand_at > now {
+            return [keyframes, Some(self.demand_at)].into_iter().flatten().min();
+        }
+        self.demand_at = now + DEMAND_PAUSE;
+        if let Some(demand) = self.publication.demand() {
+            let channels = demand.iter().map(|(channel, demand)| shared::ChannelDemand {
+                channel: shared::Channel::from(*channel).into(),
+                highest_interest: shared::Interest::from(demand.highest).into(),
+                subscribers: demand.subscribers,
+            });
+            self.ready.push_back(Event::Demand(shared::Demand { channels: channels.collect() }));
+        }
+        keyframes
+    }
+
     /// Takes a message and what is ready behind it, then acknowledges.
-    fn take_all(&mut self, first: Result<Option<pb::PublishUpdatesRequest>, Status>) {
+    fn take_all(&mut self, first: Option<Result<Inbound, Status>>) {
         let mut message = first;
         for _ in 0..UPDATES_PER_ACK {
             match message {
-                Ok(Some(request)) => self.take(request),
+                Some(Ok(request)) => self.take(request),
                 // The client has said all it had to say.
-                Ok(None) => self.ended = Some(Ok(())),
-                Err(status) => self.ended = Some(Err(status)),
+                None => self.ended = Some(Ok(())),
+                Some(Err(status)) => self.ended = Some(Err(status)),
             }
             if self.ended.is_some() {
                 break;
             }
-            match self.inbound.message().now_or_never() {
+            match self.inbound.next().now_or_never() {
                 Some(next) => message = next,
                 None => break,
             }
@@ -162,94 +185,71 @@ impl LivestreamPublish {
         self.acknowledge();
     }
 
-    fn take(&mut self, request: pb::PublishUpdatesRequest) {
-        use pb::publish_updates_request::Message;
-        let parsed = match request.message {
-            Some(Message::Update(update)) => self.draft(update),
-            Some(Message::Open(_)) => fields::invalid("open", "must be the first message only").map_err(Into::into),
-            None => fields::invalid("message", "must be given").map_err(Into::into),
+    fn take(&mut self, request: Inbound) {
+        let parsed = match request {
+            Inbound::Update(update) => fields::draft(update, &self.settings, self.layers, clock::now()),
+            Inbound::Open(_) => fields::invalid("open", "must be the first message only"),
+            Inbound::Nothing => fields::invalid("message", "must be given"),
         };
+        let parsed = parsed.and_then(|draft| match self.publication.claimed().contains(draft.channel) {
+            true => Ok(draft),
+            false => fields::invalid("update.channel", "was not claimed by this stream"),
+        });
         let mut draft = match parsed {
             Ok(draft) => draft,
-            Err(status) => {
+            Err(invalid) => {
                 self.acknowledge();
-                self.ended = Some(Err(status));
+                self.ended = Some(Err(invalid.into()));
                 return;
             }
         };
-        let last = &mut self.numbers[draft.channel.index()];
-        if draft.publisher_sequence == 0 {
-            draft.publisher_sequence = last.saturating_add(1);
-        }
-        *last = draft.publisher_sequence.max(*last);
-        let (channel, number) = (draft.channel, draft.publisher_sequence);
+        let (channel, given) = (draft.channel, draft.publisher_sequence);
+        let last = &mut self.numbers[channel.index()];
+        let number = if given == 0 { last.saturating_add(1) } else { given };
+        *last = number.max(*last);
+        draft.publisher_sequence = number;
         match self.publication.send(draft) {
-            Ok(accepted) => self.accepted = Some(accepted),
-            Err(refusal) => match reject_reason(refusal, self.service.is_paused(self.id)) {
-                Some(reason) => {
-                    self.acknowledge();
-                    self.ready.push_back(Event::Rejected(shared::PublishRejected {
-                        channel: shared::Channel::from(channel).into(),
-                        publisher_sequence: number,
-                        reason: reason.into(),
-                    }));
-                }
-                None if self.publication.is_over() => {
-                    self.acknowledge();
-                    self.end(End::SwarmEnded);
-                }
-                None => {
-                    self.acknowledge();
-                    self.tell_losses();
-                }
-            },
-        }
-    }
-
-    fn draft(&self, update: shared::UpdateDraft) -> Result<Draft, Status> {
-        let shared::UpdateDraft { channel, payload, keyframe, priority, temporal_layer, publisher_sequence, timestamp } =
-            update;
-        let channel = fields::channel("update.channel", channel)?;
-        if !self.publication.claimed().contains(channel) {
-            return fields::invalid("update.channel", "was not claimed by this stream").map_err(Into::into);
-        }
-        if payload.len() > self.payload_bytes {
-            let problem = format!("must be at most {} bytes, not {}", self.payload_bytes, payload.len());
-            return fields::invalid("update.payload", problem).map_err(Into::into);
-        }
-        let priority = match shared::Priority::try_from(priority) {
-            Ok(shared::Priority::Unspecified) => None,
-            Ok(shared::Priority::Background) => Some(Priority::Background),
-            Ok(shared::Priority::Normal) => Some(Priority::Normal),
-            Ok(shared::Priority::High) => Some(Priority::High),
-            Ok(shared::Priority::Urgent) => Some(Priority::Urgent),
-            Err(_) => {
-                return fields::invalid("update.priority", format!("{priority} is no priority")).map_err(Into::into);
+            Ok(accepted) => self.accepted[channel.index()] = Some(accepted),
+            Err(refusal) => {
+                // In order: what was taken before is acknowledged before.
+                self.acknowledge();
+                self.refuse(channel, number, refusal);
             }
-        };
-        let layer = fields::within("update.temporal_layer", temporal_layer, 0, self.layers - 1)?;
-        if let Some(t) = &timestamp
-            && (!(0..1_000_000_000).contains(&t.nanos) || !YEARS_1_TO_9999.contains(&t.seconds))
-        {
-            return fields::invalid("update.timestamp", "is no point in time").map_err(Into::into);
         }
-        let accepted_at = convert::timestamp(clock::now());
-        Ok(Draft {
-            channel,
-            payload,
-            keyframe,
-            priority,
-            temporal_layer: layer,
-            publisher_sequence,
-            timestamp: timestamp.map(|t| Timestamp { seconds: t.seconds, nanos: t.nanos }),
-            accepted_at: Timestamp { seconds: accepted_at.seconds, nanos: accepted_at.nanos },
-        })
     }
 
+    fn refuse(&mut self, channel: Channel, number: u64, refusal: PublishRefusal) {
+        let reason = match refusal {
+            PublishRefusal::Feed(refusal) => reject_reason(refusal),
+            PublishRefusal::Swarm(_) => None,
+        };
+        match (reason, refusal) {
+            (Some(reason), _) => self.ready.push_back(Event::Rejected(shared::PublishRejected {
+                channel: shared::Channel::from(channel).into(),
+                publisher_sequence: number,
+                reason: reason.into(),
+            })),
+            _ if self.publication.is_over() => self.end(End::SwarmEnded),
+            // Who is no member any more learns how that came by its tie.
+            (None, PublishRefusal::Swarm(super::Refusal::Rejected(Rejection::NotAMember(_) | Rejection::Ended)))
+                if self.lifetime.session_ended().is_some() => {}
+            (None, refusal @ PublishRefusal::Swarm(_)) => self.ended = Some(Err(unpublished(self.kind)(refusal))),
+            (None, PublishRefusal::Feed(_)) => self.tell_losses(),
+        }
+    }
+
+    /// Acknowledges what was taken on each channel.
     fn acknowledge(&mut self) {
-        let Some(Accepted { position, publisher_sequence, .. }) = self.accepted.take() else { return };
-        let ack = shared::ChannelAck { accepted_through: publisher_sequence, position: Some(position.into()) };
-        self.ready.push_back(Event::Ack(shared::PublishAck { channels: vec![ack] }));
+        let accepted = self.accepted.iter_mut().filter_map(Option::take);
+        let channels: Vec<_> = accepted
+            .map(|Accepted { position, publisher_sequence, .. }| shared::ChannelAck {
+                accepted_through: publisher_sequence,
+                position: Some(position.into()),
+            })
+            .collect();
+        if !channels.is_empty() {
+            self.ready.push_back(Event::Ack(shared::PublishAck { channels }));
+        }
     }
 
     /// Tells which channels somebody else has claimed; without one left, ends.
@@ -279,13 +279,21 @@ impl LivestreamPublish {
     }
 }
 
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Answers a publisher until it or its right to publish is gone.
-pub(super) fn run(publish: LivestreamPublish) -> Messages<pb::PublishUpdatesResponse> {
-    stream::unfold(publish, |mut publish| async move {
-        let item = publish.next().await?;
-        let response =
-            item.map(|event| pb::PublishUpdatesResponse { event: Some(shared::PublishEvent { event: Some(event) }) });
-        Some((response, publish))
+pub(super) fn run<R: Send + 'static>(
+    publishing: Publishing,
+    response: impl Fn(shared::PublishEvent) -> R + Send + Copy + 'static,
+) -> Messages<R> {
+    stream::unfold(publishing, move |mut publishing| async move {
+        let item = publishing.next().await?;
+        Some((item.map(|event| response(shared::PublishEvent { event: Some(event) })), publishing))
     })
     .boxed()
 }

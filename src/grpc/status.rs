@@ -11,12 +11,14 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::fields::Invalid;
-use crate::feed;
+use crate::feed::Refusal as Untaken;
 use crate::pb::swarm::v1 as pb;
 use crate::service::Refusal;
+use crate::service::publish::PublishRefusal;
 use crate::swarm::Rejection;
-use crate::swarm::event::LeaveReason;
+use crate::swarm::event::{Gate, LeaveReason};
 use crate::swarm::id::SwarmKind;
+use crate::swarm::livestream::State;
 
 /// The domain of all our reasons.
 const DOMAIN: &str = "starling";
@@ -102,10 +104,29 @@ fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
     }
 }
 
-/// What a later version brings.
-pub(super) fn unimplemented(what: &str) -> Status {
-    let message = format!("{what} comes with a later version");
-    status(Code::Unimplemented, "UNIMPLEMENTED", message, &[("what", what.to_owned())])
+/// What a refused update is on the wire, when it came alone.
+pub(super) fn unpublished(kind: SwarmKind) -> impl Fn(PublishRefusal) -> Status {
+    move |refusal| match refusal {
+        PublishRefusal::Swarm(refusal) => refused(kind)(refusal),
+        PublishRefusal::Feed(refusal) => untaken(refusal),
+    }
+}
+
+fn untaken(refusal: Untaken) -> Status {
+    let message = refusal.to_string();
+    match refusal {
+        Untaken::StaleTerm => stale_term(),
+        Untaken::Closed(Gate::Paused) => wrong_state(&message, State::Paused),
+        Untaken::Closed(Gate::NotActive) => wrong_state(&message, State::Initializing),
+        Untaken::Closed(Gate::Off | Gate::Open) => status(Code::FailedPrecondition, "CHANNEL_DISABLED", message, &[]),
+        Untaken::Muted => status(Code::FailedPrecondition, "MUTED", message, &[]),
+        Untaken::Quota => retry(Code::ResourceExhausted, "QUOTA", &message),
+        Untaken::Memory => retry(Code::ResourceExhausted, "FEED_MEMORY", &message),
+    }
+}
+
+fn wrong_state(message: &str, state: State) -> Status {
+    status(Code::FailedPrecondition, "WRONG_STATE", message, &[("state", state.to_string())])
 }
 
 /// The process is about to stop and takes nothing new.
@@ -120,12 +141,16 @@ pub(super) fn stale_term() -> Status {
 
 /// What a publisher is told when an update is not taken; `None` when it lost the
 /// channel.
-pub(super) const fn reject_reason(refusal: feed::Refusal, paused: bool) -> Option<pb::RejectReason> {
-    match refusal {
-        feed::Refusal::StaleTerm => None,
-        feed::Refusal::Disabled if paused => Some(pb::RejectReason::Paused),
-        feed::Refusal::Disabled => Some(pb::RejectReason::NotActive),
-    }
+pub(super) const fn reject_reason(refusal: Untaken) -> Option<pb::RejectReason> {
+    Some(match refusal {
+        Untaken::StaleTerm => return None,
+        Untaken::Closed(Gate::Paused) => pb::RejectReason::Paused,
+        Untaken::Closed(Gate::NotActive) => pb::RejectReason::NotActive,
+        Untaken::Closed(Gate::Off | Gate::Open) => pb::RejectReason::ChannelDisabled,
+        Untaken::Muted => pb::RejectReason::Muted,
+        Untaken::Quota => pb::RejectReason::Quota,
+        Untaken::Memory => pb::RejectReason::FeedMemory,
+    })
 }
 
 /// Why a stream ends before its time.

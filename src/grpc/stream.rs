@@ -35,6 +35,11 @@ pub(super) trait Source: Send + 'static {
     /// The bell that rings when there may be something new.
     fn bell(&self) -> Arc<Notify>;
 
+    /// The bell that rings when something must not wait that [`Step::Later`] holds back.
+    fn alarm(&self) -> Arc<Notify> {
+        self.bell()
+    }
+
     /// What is new.
     fn step(&mut self) -> Step<Vec<Self::Message>>;
 
@@ -119,11 +124,6 @@ impl Edge {
 }
 
 impl Lifetime {
-    /// Without an age: the streams of updates cannot be resumed yet.
-    pub(super) fn ageless(self) -> Self {
-        Self { ends_at: None, ..self }
-    }
-
     /// Resolves when the stream must end. Safe to drop and call again.
     pub(super) async fn over(&mut self) -> End {
         let presence = self.presence.as_ref();
@@ -214,6 +214,9 @@ impl<S: Source> Running<S> {
             let bell = self.source.bell().notified_owned();
             tokio::pin!(bell);
             bell.as_mut().enable();
+            let alarm = self.source.alarm().notified_owned();
+            tokio::pin!(alarm);
+            alarm.as_mut().enable();
             // Before the look: what it brings is told, or stays where it is.
             if let Some(end) = self.lifetime.over().now_or_never() {
                 self.end(end);
@@ -231,6 +234,15 @@ impl<S: Source> Running<S> {
                     continue;
                 }
                 Step::Idle(_) => {}
+                Step::Later(after) => {
+                    tokio::select! {
+                        biased;
+                        end = self.lifetime.over() => self.end(end),
+                        () = alarm => {}
+                        () = tokio::time::sleep(after) => {}
+                    }
+                    continue;
+                }
                 Step::Over(Over::SwarmEnded) => {
                     self.end(End::SwarmEnded);
                     continue;

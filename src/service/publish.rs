@@ -1,4 +1,4 @@
-//! Publishing on a stream of updates.
+//! Publishing: on a stream that claims its channels, or one update at a time.
 
 use std::sync::Arc;
 
@@ -6,45 +6,223 @@ use tokio::sync::Notify;
 
 use super::presence::Presence;
 use super::{Refusal, Service};
-use crate::feed::{self, Accepted, Draft, Feed};
+use crate::cluster::{Door, clock};
+use crate::feed::{self, Accepted, Demand, Draft, Feed, Micros};
+use crate::store::entry::Entry;
 use crate::swarm::command::By;
-use crate::swarm::id::{Epoch, NodeId, SwarmId};
+use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use crate::swarm::interest::{Channel, ChannelSet};
-use crate::swarm::{Command, Rejection};
+use crate::swarm::propagation::Priority;
+use crate::swarm::{Command, Rejection, Swarm};
 
 /// The lease of a session that publishing makes, in milliseconds.
 const LEASE_MS: u32 = 30_000;
 
+/// How often one update is tried again when its right to publish passes on meanwhile.
+const TRIES: usize = 8;
+
+/// Why an update was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishRefusal {
+    /// The swarm refused its publisher.
+    #[error(transparent)]
+    Swarm(#[from] Refusal),
+    /// The feed refused the update.
+    #[error(transparent)]
+    Feed(#[from] feed::Refusal),
+}
+
+impl From<Rejection> for PublishRefusal {
+    fn from(rejection: Rejection) -> Self {
+        Self::Swarm(rejection.into())
+    }
+}
+
 /// The right to publish, while it lasts.
 #[derive(Debug)]
 pub struct Publication {
+    door: Door,
+    id: SwarmId,
     feed: Arc<Feed>,
-    news: Arc<Notify>,
     source: NodeId,
     epoch: Epoch,
     term: u64,
     claimed: ChannelSet,
     /// Channels that nobody has claimed since.
     channels: Vec<Channel>,
+    /// What was told last of who wants what.
+    demand: Vec<(Channel, Demand)>,
+    audience_version: Option<u64>,
 }
 
 impl Service {
     /// Claims channels for a node, and keeps its session alive; the broadcaster gets
-    /// one if it has none.
-    pub async fn publish(&self, id: SwarmId, by: By, channels: ChannelSet) -> Result<(Publication, Presence), Refusal> {
+    /// one if it has none. The CHAT of a livestream is not claimed: members write to
+    /// it, and keep their session alive if they name it.
+    pub async fn publish(
+        &self,
+        id: SwarmId,
+        by: By,
+        channels: ChannelSet,
+        layers: u32,
+    ) -> Result<(Publication, Presence), Refusal> {
         let node = by.node;
-        let claim = Command::Claim { by, channels, session: Self::draw_session(), ttl_ms: LEASE_MS };
-        let (epoch, term, session) =
-            self.door.submit(id, claim, |swarm, applied| (swarm.epoch(), applied.revision, applied.session)).await?;
-        let session = session.ok_or(Rejection::NotAMember(node))?;
-        let presence = self.attach(id, node, session).await?;
+        let shared = |channel: Channel| id.kind == SwarmKind::Livestream && channel == Channel::Chat;
+        let exclusive: ChannelSet = channels.iter().filter(|channel| !shared(*channel)).collect();
+        let (epoch, term, presence) = if exclusive.is_empty() && !self.needs_session(id, node)? {
+            let epoch = self.read(id, |swarm| member(swarm, node, by.session).map(|()| swarm.epoch()))??;
+            let presence = match by.session {
+                Some(session) => self.attach(id, node, session).await?,
+                None => self.follow(id, node).ok_or(Rejection::NotAMember(node))?,
+            };
+            (epoch, 0, presence)
+        } else {
+            let claim = Command::Claim { by, channels, session: Self::draw_session(), ttl_ms: LEASE_MS };
+            let view =
+                |swarm: &Swarm, applied: &crate::swarm::Applied| (swarm.epoch(), applied.revision, applied.session);
+            let (epoch, term, session) = self.door.submit(id, claim, view).await?;
+            let session = session.ok_or(Rejection::NotAMember(node))?;
+            (epoch, term, self.attach(id, node, session).await?)
+        };
         // Of this incarnation: another may have taken its place by now.
-        let found =
-            self.door.store().read(id, |entry| (entry.swarm().epoch() == epoch).then(|| (entry.feed(), entry.news())));
-        let (feed, news) = found.flatten().ok_or(Rejection::NoSuchSwarm)?;
-        let held = channels.iter().collect();
-        Ok((Publication { feed, news, source: node, epoch, term, claimed: channels, channels: held }, presence))
+        let found = self.door.store().read(id, |entry| (entry.swarm().epoch() == epoch).then(|| entry.feed()));
+        let feed = found.flatten().ok_or(Rejection::NoSuchSwarm)?;
+        feed.declare(node, term, exclusive, layers);
+        let publication = Publication {
+            door: self.door.clone(),
+            id,
+            feed,
+            source: node,
+            epoch,
+            term,
+            claimed: channels,
+            channels: channels.iter().collect(),
+            demand: Vec::new(),
+            audience_version: None,
+        };
+        Ok((publication, presence))
     }
+
+    /// True for a broadcaster without a session: its first publish stream makes one.
+    fn needs_session(&self, id: SwarmId, node: NodeId) -> Result<bool, Refusal> {
+        self.read(id, |swarm| match swarm {
+            Swarm::Livestream(livestream) => livestream.broadcaster() == node && swarm.roster().key(node).is_none(),
+            Swarm::Group(_) => false,
+        })
+    }
+
+    /// Publishes one update under the node's current term, which it gets if there is
+    /// none. With `term` given, under no other.
+    pub async fn publish_one(
+        &self,
+        id: SwarmId,
+        by: &By,
+        term: Option<u64>,
+        draft: &Draft,
+    ) -> Result<Accepted, PublishRefusal> {
+        let channel = draft.channel;
+        let feed = self.door.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
+        if feed.is_shared(channel) {
+            return chat(&self.door, id, by.node, by.session, None, draft.clone());
+        }
+        let channels: ChannelSet = [channel].into_iter().collect();
+        for _ in 0..TRIES {
+            let held = feed.term(by.node, channel);
+            if held.is_some() || term.is_some() {
+                self.read(id, |swarm| authority(swarm, by.node, by.session))??;
+            } else {
+                let session = Self::draw_session();
+                let acquire = Command::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS };
+                self.submit(id, acquire, |_, _| ()).await?;
+            }
+            // A fenced update gets no right that it does not have.
+            let current = term.or(held).or_else(|| feed.term(by.node, channel));
+            match feed.publish(by.node, current.unwrap_or(0), draft.clone(), clock::uptime()) {
+                Err(feed::Refusal::StaleTerm) if term.is_none() => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+        Err(feed::Refusal::StaleTerm.into())
+    }
+
+    /// Asks for a keyframe of a source; `None` = the broadcaster.
+    pub fn request_keyframe(
+        &self,
+        id: SwarmId,
+        by: &By,
+        source: Option<NodeId>,
+        channel: Channel,
+    ) -> Result<(), Refusal> {
+        let look = |entry: &Entry| {
+            let swarm = entry.swarm();
+            member(swarm, by.node, by.session)?;
+            let source = match (swarm, source) {
+                (Swarm::Livestream(livestream), _) => livestream.broadcaster(),
+                (Swarm::Group(_), Some(source)) if swarm.roster().key(source).is_some() => source,
+                (Swarm::Group(_), Some(source)) => return Err(Rejection::NoSuchMember(source)),
+                (Swarm::Group(_), None) => return Err(Rejection::WrongKind),
+            };
+            Ok((entry.feed(), source))
+        };
+        let (feed, source) = self.door.store().read(id, look).ok_or(Rejection::NoSuchSwarm)??;
+        feed.request_keyframe(source, channel);
+        Ok(())
+    }
+}
+
+/// A member, with this session if it names one, of a swarm that goes on.
+fn member(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<(), Rejection> {
+    if swarm.is_over() {
+        return Err(Rejection::Ended);
+    }
+    let member = swarm.roster().find(node).ok_or(Rejection::NotAMember(node))?;
+    match session.filter(|given| *given != member.session) {
+        Some(given) => Err(Rejection::SessionReplaced { node, given }),
+        None => Ok(()),
+    }
+}
+
+/// The same for one who may publish.
+fn authority(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<(), Rejection> {
+    if swarm.is_over() {
+        return Err(Rejection::Ended);
+    }
+    match swarm {
+        Swarm::Livestream(livestream) if livestream.broadcaster() != node => Err(Rejection::NotBroadcaster { node }),
+        Swarm::Livestream(_) if swarm.roster().key(node).is_none() => Ok(()),
+        Swarm::Livestream(_) | Swarm::Group(_) => member(swarm, node, session),
+    }
+}
+
+/// Writes to the CHAT of a livestream, in one step with the look at who is muted.
+fn chat(
+    door: &Door,
+    id: SwarmId,
+    author: NodeId,
+    session: Option<SessionId>,
+    epoch: Option<Epoch>,
+    draft: Draft,
+) -> Result<Accepted, PublishRefusal> {
+    let urgent = draft.priority == Some(Priority::Urgent);
+    if let Some(feed) = door.store().read(id, Entry::feed) {
+        feed.make_room(draft.payload.len());
+    }
+    let write = |entry: &Entry| -> Result<_, PublishRefusal> {
+        let swarm = entry.swarm();
+        if epoch.is_some_and(|epoch| epoch != swarm.epoch()) {
+            return Err(Rejection::Ended.into());
+        }
+        member(swarm, author, session)?;
+        if matches!(swarm, Swarm::Livestream(livestream) if livestream.muted().contains(&author)) {
+            return Err(feed::Refusal::Muted.into());
+        }
+        let feed = entry.feed();
+        Ok((feed.chat(author, draft, clock::uptime())?, feed))
+    };
+    let (accepted, feed): (_, Arc<Feed>) =
+        door.store().read(id, write).ok_or(PublishRefusal::from(Rejection::NoSuchSwarm))??;
+    feed.ring_the_bells(urgent);
+    Ok(accepted)
 }
 
 impl Publication {
@@ -53,9 +231,9 @@ impl Publication {
         self.epoch
     }
 
-    /// The term of all channels.
-    pub const fn term(&self) -> u64 {
-        self.term
+    /// The term of a channel; 0 for the CHAT of a livestream.
+    pub fn term(&self, channel: Channel) -> u64 {
+        if self.feed.is_shared(channel) { 0 } else { self.term }
     }
 
     /// The channels that are still ours, and the last number that the publisher
@@ -69,9 +247,10 @@ impl Publication {
         self.claimed
     }
 
-    /// The bell that rings when a channel may have been lost.
+    /// The bell that rings when a channel may have been lost, a keyframe is wanted, or
+    /// somebody wants something else.
     pub fn bell(&self) -> Arc<Notify> {
-        Arc::clone(&self.news)
+        self.feed.producers()
     }
 
     /// True when the swarm has ended.
@@ -82,11 +261,36 @@ impl Publication {
     /// Channels lost since the last call.
     pub fn revoked(&mut self) -> Vec<Channel> {
         let (feed, source, term) = (&self.feed, self.source, self.term);
-        self.channels.extract_if(.., |channel| feed.term(source, *channel) != Some(term)).collect()
+        let lost = |channel: &mut Channel| !feed.is_shared(*channel) && feed.term(source, *channel) != Some(term);
+        self.channels.extract_if(.., lost).collect()
     }
 
     /// Publishes one update.
-    pub fn send(&self, draft: Draft) -> Result<Accepted, feed::Refusal> {
-        self.feed.publish(self.source, self.term, draft)
+    pub fn send(&self, draft: Draft) -> Result<Accepted, PublishRefusal> {
+        if self.feed.is_shared(draft.channel) {
+            return chat(&self.door, self.id, self.source, None, Some(self.epoch), draft);
+        }
+        Ok(self.feed.publish(self.source, self.term, draft, clock::uptime())?)
+    }
+
+    /// The channels on which a keyframe is to be asked for now, and when to look
+    /// again, by [`clock::uptime`].
+    pub fn keyframes_due(&self) -> (Vec<Channel>, Option<Micros>) {
+        self.feed.keyframes_due(self.source, self.term, self.channels.iter().copied().collect(), clock::uptime())
+    }
+
+    /// True when [`Self::demand`] may have news.
+    pub fn may_want_else(&self) -> bool {
+        self.audience_version != Some(self.feed.audience_version())
+    }
+
+    /// Who wants what, when that is not what it was.
+    pub fn demand(&mut self) -> Option<&[(Channel, Demand)]> {
+        self.audience_version = Some(self.feed.audience_version());
+        let now = self.feed.demand(self.source, self.channels.iter().copied().collect());
+        (self.demand != now).then(|| {
+            self.demand = now;
+            &self.demand[..]
+        })
     }
 }

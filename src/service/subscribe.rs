@@ -6,43 +6,75 @@ use tokio::sync::Notify;
 
 use super::watch::{Over, Step, Watch};
 use super::{Refusal, Service};
-use crate::feed::{Batch, Cursor, Feed, Position, Start};
-use crate::swarm::Rejection;
-use crate::swarm::id::{Epoch, NodeId, SwarmId};
-use crate::swarm::interest::{Channel, Interest};
-use crate::swarm::propagation::Filter;
+use crate::cluster::clock;
+use crate::feed::{Batch, Cursor, Feed, Greeting, Opening, Position, Resume, Selection, Start};
+use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId};
+use crate::swarm::interest::{Channel, ChannelSet};
+use crate::swarm::{Rejection, Swarm};
 
 /// What one look may bring, in bytes; one larger update comes alone.
 const BATCH_BYTES: usize = 32 * 1024;
 
-/// A reader of one swarm's VISUAL updates.
+/// What a subscriber asks for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Who.
+    pub node: NodeId,
+    /// Its session, when it says so; must be its current one then.
+    pub session: Option<SessionId>,
+    /// The channels; empty = all.
+    pub channels: ChannelSet,
+    /// Groups: the sources; empty = all but itself.
+    pub sources: Vec<NodeId>,
+    /// Where to begin.
+    pub start: Start,
+    /// Where an earlier subscription stopped: its incarnation, and positions.
+    pub resume: Option<(u64, Vec<Position>)>,
+}
+
+/// A reader of one swarm's updates.
 #[derive(Debug)]
 pub struct Subscription {
     feed: Arc<Feed>,
     cursor: Cursor,
-    source: NodeId,
     epoch: Epoch,
-    interest: Interest,
 }
 
 impl Service {
-    /// Subscribes a member of a livestream.
-    pub fn subscribe(&self, id: SwarmId, node: NodeId, start: Start) -> Result<Subscription, Refusal> {
+    /// Subscribes a member.
+    pub fn subscribe(&self, id: SwarmId, request: Request) -> Result<(Subscription, Greeting), Refusal> {
+        let Request { node, session, channels, sources, start, resume } = request;
         let found = self.door.store().read(id, |entry| {
             let swarm = entry.swarm();
             if swarm.is_over() {
                 return Err(Rejection::Ended);
             }
             let member = swarm.roster().find(node).ok_or(Rejection::NotAMember(node))?;
-            let source = match swarm {
-                crate::swarm::Swarm::Livestream(livestream) => livestream.broadcaster(),
-                crate::swarm::Swarm::Group(_) => return Err(Rejection::WrongKind),
+            if let Some(given) = session.filter(|given| *given != member.session) {
+                return Err(Rejection::SessionReplaced { node, given });
+            }
+            let expected = match swarm {
+                Swarm::Livestream(livestream) => vec![livestream.broadcaster()],
+                Swarm::Group(_) => Vec::new(),
             };
-            Ok((entry.feed(), swarm.epoch(), member.interests.level(Some(source), Channel::Visual), source))
+            let epoch = swarm.epoch();
+            let opening = Opening {
+                selection: Selection {
+                    node,
+                    channels: if channels.is_empty() { Channel::ALL.into_iter().collect() } else { channels },
+                    sources: (!sources.is_empty()).then_some(sources),
+                },
+                interests: member.interests.clone(),
+                expected,
+                start,
+                resume: resume.map(|(of, positions)| Resume { same_epoch: of == epoch.get(), positions }),
+            };
+            let feed = entry.feed();
+            // Under the shard: no change of interest slips in between.
+            let (cursor, greeting) = Cursor::open(&feed, opening, clock::uptime());
+            Ok((Subscription { feed, cursor, epoch }, greeting))
         });
-        let (feed, epoch, interest, source) = found.ok_or(Rejection::NoSuchSwarm)??;
-        let cursor = Cursor::open(&feed, source, Channel::Visual, interest, start);
-        Ok(Subscription { feed, cursor, source, epoch, interest })
+        Ok(found.ok_or(Rejection::NoSuchSwarm)??)
     }
 }
 
@@ -52,37 +84,30 @@ impl Subscription {
         self.epoch
     }
 
-    /// Who publishes.
-    pub const fn source(&self) -> NodeId {
-        self.source
-    }
-
-    /// The interest that the subscription serves, and what passes by it.
-    pub const fn filter(&self) -> (Interest, Filter) {
-        (self.interest, self.cursor.filter())
-    }
-
-    /// The position before the first update to come; `None` while a keyframe is
-    /// awaited.
-    pub const fn start(&self) -> Option<Position> {
-        self.cursor.start()
-    }
-
-    /// The newest position of each source and channel.
+    /// The newest position of each source and channel that was asked for.
     pub fn heads(&self) -> Vec<Position> {
-        self.feed.heads()
+        self.feed.heads(self.cursor.selection())
     }
 
-    /// Brings what is new. The end comes after the last update.
+    /// Brings what is new, when it is due. The end comes after the last update.
     pub fn step(&mut self) -> Step<Batch> {
         // Asked before the read: what was published before the end is read after.
         let closed = self.feed.is_closed();
-        let batch = self.cursor.read(&self.feed, BATCH_BYTES);
+        let now = clock::uptime();
+        if let Some(due) = self.cursor.due().filter(|due| *due > now && !closed) {
+            return Step::Later(std::time::Duration::from_micros(due - now));
+        }
+        let batch = self.cursor.read(BATCH_BYTES, now);
         match (batch.deliveries.is_empty(), closed) {
             (false, _) => Step::Item(batch),
             (true, true) => Step::Over(Over::SwarmEnded),
             (true, false) => Step::Idle(0),
         }
+    }
+
+    /// The bell that rings when something must not wait.
+    pub fn alarm(&self) -> Arc<Notify> {
+        self.feed.urgent()
     }
 }
 

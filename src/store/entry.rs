@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 use super::Settings;
 use super::log::EventLog;
 use super::wake::Wakes;
-use crate::feed::Feed;
+use crate::feed::{Feed, Memory, Micros, Shape};
 use crate::swarm::event::{LeaveReason, Touched};
 use crate::swarm::id::{NodeId, SessionId};
-use crate::swarm::{Applied, Event, Swarm};
+use crate::swarm::{Applied, Event, Swarm, livestream};
 
 /// What binds the streams of a session to it: they end when it does.
 #[derive(Debug, Default)]
@@ -59,12 +59,13 @@ struct Watched {
 }
 
 impl Entry {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, memory: &Arc<Memory>, swarm: Box<Swarm>) -> Self {
+        let feed = Feed::new(shape(&swarm, settings.ring_bytes), Arc::clone(memory));
         Self {
-            swarm: None,
+            swarm: Some(swarm),
             due: None,
             log: EventLog::new(settings.event_log_revisions),
-            feed: Arc::new(Feed::new(settings.ring_bytes)),
+            feed,
             news: Arc::default(),
             last_words: Arc::default(),
             targets: HashMap::new(),
@@ -159,19 +160,49 @@ impl Entry {
                 cut(self.followers.remove(node), *reason, wakes);
             }
         }
+        let gone = self.take_wishes(&applied.events, wakes);
         let over = applied.over || applied.removed;
         if over {
             let all = self.ties.drain().map(|(_, bound)| bound).chain(self.followers.drain().map(|(_, bound)| bound));
             all.for_each(|bound| cut(Some(bound), LeaveReason::Ended, wakes));
-            wakes.push(self.feed.news());
+            wakes.extend([self.feed.news(), self.feed.urgent(), self.feed.producers()]);
         }
         // The grants come last: whoever finds its own gone then knows why.
-        self.feed.enforce(&applied.grants, over);
+        self.feed.enforce(&applied.grants, &gone, over);
+        if !applied.grants.is_empty() {
+            wakes.push(self.feed.producers());
+        }
         self.wake_target_watchers(&applied.touched, wakes);
         if !applied.events.is_empty() {
             self.log.append(applied.revision, std::mem::take(&mut applied.events));
             wakes.push(Arc::clone(&self.news));
         }
+    }
+
+    /// Tells the feed who wants something else now. Returns the sources that publish
+    /// no more.
+    fn take_wishes(&self, events: &[Event], wakes: &mut Wakes) -> Vec<NodeId> {
+        let mut gone = Vec::new();
+        let in_group = matches!(self.swarm.as_deref(), Some(Swarm::Group(_)));
+        for event in events {
+            let wish = match event {
+                Event::InterestChanged { node, interests, .. } => Some((*node, interests)),
+                Event::Joined { member, .. } => Some((member.node, &member.interests)),
+                Event::Left { node, reason, .. } if in_group && *reason != LeaveReason::Replaced => {
+                    gone.push(*node);
+                    None
+                }
+                Event::Transferred { from, viewer, .. } => {
+                    gone.push(*from);
+                    viewer.as_ref().map(|(_, viewer)| (viewer.node, &viewer.interests))
+                }
+                _ => None,
+            };
+            if wish.is_some_and(|(node, interests)| self.feed.rewish(node, interests)) {
+                wakes.extend([self.feed.news(), self.feed.urgent(), self.feed.producers()]);
+            }
+        }
+        gone
     }
 
     fn wake_target_watchers(&self, touched: &Touched, wakes: &mut Wakes) {
@@ -203,6 +234,27 @@ impl Entry {
                     | Event::Transferred { .. }
             )
         })
+    }
+}
+
+/// What a swarm's feed is to be like. Groups have no bounds of their own: those of a
+/// livestream by default, and none on bandwidth.
+fn shape(swarm: &Swarm, ring_bytes: usize) -> Shape {
+    const OLDEST_MS: u64 = 10_000;
+    let defaults = livestream::Config::default();
+    let (config, livestream) = match swarm {
+        Swarm::Livestream(livestream) => (livestream.config(), true),
+        Swarm::Group(_) => (&defaults, false),
+    };
+    let micros = |ms: u64| -> Micros { ms * 1_000 };
+    let keyframes = u64::from(config.keyframe_interval_ms);
+    Shape {
+        ring_bytes,
+        max_age: micros(OLDEST_MS.max(2 * keyframes)),
+        keyframe_interval: livestream.then(|| micros(keyframes)),
+        max_lag: micros(config.max_lag_ms.into()),
+        bandwidth: livestream.then_some(config.bandwidth_per_viewer),
+        shared_chat: livestream,
     }
 }
 

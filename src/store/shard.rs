@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::Settings;
 use super::census::{Census, CensusEvent};
 use super::entry::Entry;
 use super::wake::Wakes;
+use crate::feed::Memory;
 use crate::swarm::id::{SwarmId, SwarmKind};
 use crate::swarm::{self, Applied, Command, Rejection, Swarm};
 
@@ -17,12 +19,13 @@ pub(crate) struct Shard {
     due: BTreeSet<(u64, SwarmId)>,
     census: [Census; 2],
     settings: Settings,
+    memory: Arc<Memory>,
 }
 
 impl Shard {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, memory: Arc<Memory>) -> Self {
         let census = || Census::new(settings.event_log_revisions);
-        Self { entries: BTreeMap::new(), due: BTreeSet::new(), census: [census(), census()], settings }
+        Self { entries: BTreeMap::new(), due: BTreeSet::new(), census: [census(), census()], settings, memory }
     }
 
     /// Applies a command to one swarm and everything around it.
@@ -74,17 +77,20 @@ impl Shard {
     /// and a feed of its own; readers of the old ones have been told of its end,
     /// or find it in the old log.
     fn install(&mut self, id: SwarmId, fresh: Option<Box<Swarm>>) {
-        let mut entry = Entry::new(self.settings);
-        entry.swarm = fresh;
-        if let Some(mut old) = self.entries.remove(&id) {
-            if let Some(due) = old.due {
-                self.due.remove(&(due, id));
+        let swarm = match self.entries.remove(&id) {
+            None => fresh,
+            Some(mut old) => {
+                if let Some(due) = old.due {
+                    self.due.remove(&(due, id));
+                }
+                // The core has put the new swarm where the old one was.
+                let swarm = old.swarm.take();
+                old.close();
+                swarm
             }
-            // The core has put the new swarm where the old one was.
-            entry.swarm = old.swarm.take();
-            old.close();
-        }
-        self.entries.insert(id, Box::new(entry));
+        };
+        let swarm = swarm.expect("what was created is there");
+        self.entries.insert(id, Box::new(Entry::new(self.settings, &self.memory, swarm)));
     }
 
     pub(super) fn entry(&self, id: SwarmId) -> Option<&Entry> {

@@ -122,6 +122,17 @@ pub enum Command {
         /// The lease of that session, in milliseconds.
         ttl_ms: u32,
     },
+    /// Take the right to publish on these channels where nobody holds it.
+    Acquire {
+        /// Who.
+        by: By,
+        /// On what; not empty.
+        channels: ChannelSet,
+        /// The broadcaster's session to be, if it has none.
+        session: SessionId,
+        /// The lease of that session, in milliseconds.
+        ttl_ms: u32,
+    },
     /// Livestreams: begin.
     Start(By),
     /// Livestreams: hold.

@@ -194,7 +194,27 @@ pub struct Grant {
     /// The term in force; 0 = nobody may publish.
     pub term: u64,
     /// Whether updates are taken now.
-    pub enabled: bool,
+    pub gate: Gate,
+}
+
+/// Whether a channel takes updates, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// It does.
+    Open,
+    /// The livestream has not begun, or is over.
+    NotActive,
+    /// The livestream is on hold.
+    Paused,
+    /// The participant has switched it off, or does not hold the screen share.
+    Off,
+}
+
+impl Grant {
+    /// True when updates are taken now.
+    pub fn is_open(&self) -> bool {
+        self.gate == Gate::Open
+    }
 }
 
 /// Nodes whose target list may have changed: a superset, never less.

@@ -170,6 +170,7 @@ impl Group {
                 Ok(())
             }),
             Command::Claim { by, channels, .. } => self.claim(&by, channels),
+            Command::Acquire { by, channels, .. } => self.acquire(&by, channels),
             Command::SetMedia { by, audio, video } => {
                 self.acting(by, Method::SetMedia, |g, by, out| g.set_media(by, audio, video, out))
             }

@@ -16,7 +16,7 @@ use std::fmt;
 
 use super::command::{By, Command, CreateLivestream};
 use super::error::Rejection;
-use super::event::{Applied, EndReason, Event, Grant};
+use super::event::{Applied, EndReason, Event, Gate, Grant};
 use super::id::{Epoch, NodeId, SessionId};
 use super::interest::Channel;
 use super::member::{Lease, Member, MemberView, Role};
@@ -204,6 +204,10 @@ impl Livestream {
             Command::Remove(by, node) => self.acting(by, Method::Remove, |l, by, c| l.remove(by, node, c)),
             Command::ReportPeer(by, node) => self.report_peer(&by, node),
             Command::Claim { by, channels, session, ttl_ms } => self.claim(&by, channels, session, ttl_ms),
+            Command::Acquire { by, channels, session, ttl_ms } => {
+                let free = channels.iter().filter(|channel| self.terms[channel.index()] == 0).collect();
+                self.claim(&by, free, session, ttl_ms)
+            }
             Command::Start(by) => {
                 self.acting(by, Method::Start, |l, by, c| l.go(by, State::Active, &[State::Initializing], c))
             }
@@ -295,11 +299,12 @@ impl Livestream {
     }
 
     fn grant(&self, channel: Channel) -> Grant {
-        let enabled = match channel {
-            Channel::Visual | Channel::Audio | Channel::Screen => self.state == State::Active,
-            Channel::Chat | Channel::Data => self.state != State::Ended,
+        let gate = match (self.state, channel) {
+            (State::Active, _) | (State::Initializing | State::Paused, Channel::Chat | Channel::Data) => Gate::Open,
+            (State::Paused, _) => Gate::Paused,
+            (State::Initializing | State::Ended, _) => Gate::NotActive,
         };
-        Grant { source: self.broadcaster, channel, term: self.terms[channel.index()], enabled }
+        Grant { source: self.broadcaster, channel, term: self.terms[channel.index()], gate }
     }
 
     /// The rights to publish that are in force.

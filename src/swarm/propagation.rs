@@ -19,8 +19,8 @@ pub enum Priority {
     Urgent,
 }
 
-/// Which updates of a channel pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Which updates of a channel pass; each lets more through than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Filter {
     /// Nothing.
     Nothing,

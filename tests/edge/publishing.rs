@@ -6,7 +6,7 @@ use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message}
 use starling::pb::swarm::v1::{
     Channel, GoodbyeReason, GrantedChannel, RejectReason, UpdateDraft, publish_event::Event,
 };
-use tonic::Code::{Aborted, FailedPrecondition, NotFound, OutOfRange, PermissionDenied, Unimplemented};
+use tonic::Code::{Aborted, FailedPrecondition, NotFound, OutOfRange, PermissionDenied};
 
 use crate::harness::{Fault, Server};
 use crate::updates::{Publisher, Subscriber, delta, keyframe, message, opening, publish};
@@ -250,8 +250,8 @@ async fn whoever_may_not_publish_is_refused_and_nothing_changes() {
         (pb::PublishOpen { session_id: 5, ..open(7, BROADCASTER) }, Fault::new(FailedPrecondition, "SESSION_REPLACED")),
         (pb::PublishOpen { session_id: 5, ..open(7, VIEWER) }, Fault::new(FailedPrecondition, "SESSION_REPLACED")),
         (open(7, VIEWER), Fault::new(PermissionDenied, "NOT_BROADCASTER")),
-        (pb::PublishOpen { channels: vec![2], ..open(7, BROADCASTER) }, Fault::new(Unimplemented, "UNIMPLEMENTED")),
-        (pb::PublishOpen { channels: vec![1, 2], ..open(7, BROADCASTER) }, Fault::new(Unimplemented, "UNIMPLEMENTED")),
+        (pb::PublishOpen { channels: vec![4, 2], ..open(7, VIEWER) }, Fault::new(PermissionDenied, "NOT_BROADCASTER")),
+        (pb::PublishOpen { channels: vec![4], ..open(7, 99) }, Fault::new(FailedPrecondition, "NOT_A_MEMBER")),
     ];
     for (open, expected) in refused {
         let (events, ended) = publish(&client, vec![message(Message::Open(open.clone()))]).await;

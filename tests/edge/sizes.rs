@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use starling::client::Client;
 use starling::pb::{group::v1 as group, livestream::v1 as pb};
-use tonic::Code::{OutOfRange, Unimplemented};
+use tonic::Code::OutOfRange;
 
 use crate::harness::{Fault, Server, fault};
 use crate::world::{everything, go_live, join_group, make_group};
@@ -88,7 +88,7 @@ async fn a_request_that_publishes_may_be_larger() {
         update: Some(draft(bytes)),
         ..Default::default()
     };
-    assert_eq!(fault(livestreams.publish_update(publish(PUBLISHING - 100)).await).code, Unimplemented);
+    assert_eq!(fault(livestreams.publish_update(publish(PUBLISHING - 100)).await), Fault::field("update.payload"));
     assert_eq!(fault(livestreams.publish_update(publish(PUBLISHING)).await), too_large());
     let publish = |bytes| group::PublishUpdateRequest {
         group_id: 7,
@@ -96,7 +96,7 @@ async fn a_request_that_publishes_may_be_larger() {
         update: Some(draft(bytes)),
         ..Default::default()
     };
-    assert_eq!(fault(groups.publish_update(publish(PUBLISHING - 100)).await).code, Unimplemented);
+    assert_eq!(fault(groups.publish_update(publish(PUBLISHING - 100)).await), Fault::field("update.payload"));
     assert_eq!(fault(groups.publish_update(publish(PUBLISHING)).await), too_large());
 }
 

@@ -11,13 +11,12 @@ use starling::pb::swarm::v1::{
     Channel, ChannelInterest, Delivery, GapReason, GoodbyeReason, Interest, Point, Position, SourceChannel, StartFrom,
     UpdateDraft, delivery::Item,
 };
-use tonic::Code::{Aborted, FailedPrecondition, PermissionDenied, Unimplemented};
+use tonic::Code::{Aborted, FailedPrecondition, PermissionDenied};
 use tonic::transport::Endpoint;
 
 use crate::harness::{Fault, Server, soon};
-use crate::refusals::{Untouched, calls};
 use crate::updates::{Publisher, Subscriber, delta, keyframe};
-use crate::world::{answered, end, go_live, join_group, join_livestream, lurk, make_group};
+use crate::world::{answered, end, go_live_wide, join_livestream, lurk};
 
 const BROADCASTER: u64 = 1;
 const VIEWER: u64 = 2;
@@ -26,14 +25,15 @@ const LURKER: u64 = 3;
 async fn on_air() -> (Server, Client) {
     let server = Server::start().await;
     let client = server.client().await;
-    go_live(&client, 7).await;
+    go_live_wide(&client, 7).await;
     join_livestream(&client, 7, VIEWER).await;
     lurk(&client, 7, LURKER).await;
     (server, client)
 }
 
 fn from_node(node_id: u64) -> pb::SubscribeUpdatesRequest {
-    pb::SubscribeUpdatesRequest { livestream_id: 7, node_id, ..Default::default() }
+    let channels = vec![Channel::Visual.into()];
+    pb::SubscribeUpdatesRequest { livestream_id: 7, node_id, channels, ..Default::default() }
 }
 
 /// Publishes these, numbered from `first`: K for a keyframe.
@@ -106,7 +106,7 @@ async fn a_viewer_with_low_interest_gets_keyframes_only_and_is_told_so() {
 async fn a_viewer_without_interest_gets_signs_of_life_only() {
     let server = Server::with(|config| config.streams.heartbeat_interval = std::time::Duration::from_millis(100)).await;
     let client = server.client().await;
-    go_live(&client, 7).await;
+    go_live_wide(&client, 7).await;
     let none =
         ChannelInterest { channel: Channel::Visual.into(), interest: Interest::None.into(), ..Default::default() };
     let join =
@@ -223,7 +223,7 @@ async fn a_subscriber_that_does_not_read_loses_only_what_the_ring_evicted_and_is
     })
     .await;
     let client = server.client().await;
-    go_live(&client, 7).await;
+    go_live_wide(&client, 7).await;
     join_livestream(&client, 7, VIEWER).await;
     join_livestream(&client, 7, LURKER).await;
     // HTTP/2's own small windows: what is on the way is bounded.
@@ -336,41 +336,4 @@ async fn everything_published_before_the_end_is_delivered_before_the_goodbye() {
     viewer.goodbye(GoodbyeReason::Ended).await.unwrap();
     let refused = client.clone().livestreams.subscribe_updates(from_node(VIEWER)).await.unwrap_err();
     assert_eq!(Fault::of(&refused), Fault::new(FailedPrecondition, "ENDED"));
-}
-
-#[tokio::test]
-async fn what_a_later_version_brings_is_said_to_be_unimplemented() {
-    let server = Server::start().await;
-    let client = server.client().await;
-    go_live(&client, 7).await;
-    join_livestream(&client, 7, VIEWER).await;
-    make_group(&client, 7, 16).await;
-    join_group(&client, 7, VIEWER).await;
-    let untouched = Untouched::from(server).await;
-    let expected = Fault::new(Unimplemented, "UNIMPLEMENTED");
-    let resume_from = Some(starling::pb::swarm::v1::ResumePoint::default());
-    let on_livestreams = calls! { client, Livestreams;
-        publish_update PublishUpdateRequest { livestream_id: 7, node_id: BROADCASTER, update: Some(keyframe(1)) }
-        request_keyframe RequestKeyframeRequest { livestream_id: 7, node_id: VIEWER, channel: 1 }
-        subscribe_updates SubscribeUpdatesRequest { livestream_id: 7, node_id: VIEWER, channels: vec![2] }
-        subscribe_updates SubscribeUpdatesRequest { livestream_id: 7, node_id: VIEWER, channels: vec![1, 5] }
-        subscribe_updates SubscribeUpdatesRequest { livestream_id: 7, node_id: VIEWER, resume_from: resume_from }
-    };
-    untouched.refuses_all(on_livestreams, &expected).await;
-    in_groups(&untouched, &client, &expected).await;
-}
-
-async fn in_groups(untouched: &Untouched, client: &Client, expected: &Fault) {
-    use starling::pb::group::v1 as pb;
-    let on_groups = calls! { client, Groups;
-        publish_update PublishUpdateRequest { group_id: 7, node_id: VIEWER, update: Some(keyframe(1)) }
-        request_keyframe RequestKeyframeRequest { group_id: 7, node_id: VIEWER, channel: 1, source_node_id: VIEWER }
-        subscribe_updates SubscribeUpdatesRequest { group_id: 7, node_id: VIEWER }
-    };
-    untouched.refuses_all(on_groups, expected).await;
-    let open = pb::PublishUpdatesRequest {
-        message: Some(pb::publish_updates_request::Message::Open(pb::PublishOpen::default())),
-    };
-    let refused = client.clone().groups.publish_updates(tokio_stream::iter([open])).await;
-    assert_eq!(crate::harness::fault(refused), *expected);
 }

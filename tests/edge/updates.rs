@@ -98,12 +98,12 @@ impl Publisher {
         self.outbox.clone()
     }
 
-    /// What the server says next; heartbeats are passed over.
+    /// What the server says next; signs of life and wishes are passed over.
     pub(crate) async fn said(&mut self) -> Result<Option<Event>, Status> {
         loop {
             let Some(answer) = soon(self.answers.message()).await? else { return Ok(None) };
             match answer.event.and_then(|event| event.event) {
-                Some(Event::Heartbeat(_)) => {}
+                Some(Event::Heartbeat(_) | Event::Demand(_) | Event::KeyframeRequest(_)) => {}
                 event => return Ok(Some(event.expect("an event says something"))),
             }
         }
@@ -182,7 +182,8 @@ pub(crate) struct Subscriber {
 
 impl Subscriber {
     pub(crate) async fn open(client: &Client, livestream_id: u64, node_id: u64) -> Self {
-        let request = pb::SubscribeUpdatesRequest { livestream_id, node_id, ..Default::default() };
+        let channels = vec![shared::Channel::Visual.into()];
+        let request = pb::SubscribeUpdatesRequest { livestream_id, node_id, channels, ..Default::default() };
         Self::open_with(client, request).await
     }
 

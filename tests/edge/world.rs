@@ -22,7 +22,18 @@ pub(crate) async fn make_livestream(client: &Client, livestream_id: u64, config:
 
 /// Makes a livestream of node 1 with the default configuration, on air.
 pub(crate) async fn go_live(client: &Client, livestream_id: u64) {
-    make_livestream(client, livestream_id, livestream::LivestreamConfig::default()).await;
+    go_live_as(client, livestream_id, livestream::LivestreamConfig::default()).await;
+}
+
+/// Makes a livestream of any bandwidth, for those who send all at once.
+pub(crate) async fn go_live_wide(client: &Client, livestream_id: u64) {
+    let bandwidth_per_viewer = Some(1_000_000_000);
+    go_live_as(client, livestream_id, livestream::LivestreamConfig { bandwidth_per_viewer, ..Default::default() })
+        .await;
+}
+
+async fn go_live_as(client: &Client, livestream_id: u64, config: livestream::LivestreamConfig) {
+    make_livestream(client, livestream_id, config).await;
     answered(client.clone().livestreams.start_livestream(start(livestream_id)).await);
 }
 

@@ -115,9 +115,9 @@ fn e20_only_the_broadcaster_publishes_and_only_on_air() {
     assert!(stage.swarm().grants().is_empty());
     stage.go(claim(BROADCASTER));
     let grants = stage.swarm().grants();
-    assert!(grants.iter().all(|grant| grant.source == node(BROADCASTER) && grant.term > 0 && !grant.enabled));
+    assert!(grants.iter().all(|grant| grant.source == node(BROADCASTER) && grant.term > 0 && !grant.is_open()));
     let started = stage.go(Command::Start(by(1)));
-    assert!(started.grants.iter().all(|grant| grant.enabled));
+    assert!(started.grants.iter().all(|grant| grant.is_open()));
     assert_eq!(started.grants.len(), 2);
     stage.go(Command::End(by(1)));
     assert!(stage.swarm().grants().is_empty());

@@ -398,7 +398,7 @@ impl Model {
                 self.grants.remove(&right);
                 continue;
             }
-            let before = self.grants.insert(right, (grant.term, grant.enabled)).map(|(term, _)| term);
+            let before = self.grants.insert(right, (grant.term, grant.is_open())).map(|(term, _)| term);
             let highest = self.terms.insert(right, grant.term).unwrap_or(0);
             assert!(before == Some(grant.term) || grant.term > highest, "a new term is higher than all before");
         }
@@ -435,7 +435,7 @@ impl Model {
         assert_eq!(swarm.revision(), self.revision);
         assert_eq!(swarm.roster().len(), self.members.len());
         assert_eq!(swarm.is_over(), self.ended.is_some());
-        let grants = swarm.grants().into_iter().map(|g| ((g.source, g.channel), (g.term, g.enabled))).collect();
+        let grants = swarm.grants().into_iter().map(|g| ((g.source, g.channel), (g.term, g.is_open()))).collect();
         assert_eq!(self.grants, grants, "folding the grants gives the table");
         for ((source, channel), (_, enabled)) in &self.grants {
             assert_eq!(*enabled, self.takes(*source, *channel), "{channel:?} of {source:?}");

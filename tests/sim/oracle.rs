@@ -82,7 +82,9 @@ fn livestream(made: &CreateLivestream, model: &Model, command: &Command) -> Verd
             acts(by)?;
             subject(model, by.node)
         }
-        Command::UpdateSwarm(by, _) | Command::Claim { by, .. } => acts(by).and_then(|()| leads(by)),
+        Command::UpdateSwarm(by, _) | Command::Claim { by, .. } | Command::Acquire { by, .. } => {
+            acts(by).and_then(|()| leads(by))
+        }
         Command::End(by) if model.ended.is_some() && by.node == broadcaster => Ok(()),
         Command::End(by) => acts(by).and_then(|()| leads(by)),
         Command::Start(by) => {
@@ -173,7 +175,7 @@ fn group(made: &CreateGroup, model: &Model, command: &Command) -> Verdict {
             takes_part(by)?;
             if model.sharing.is_none() { Ok(()) } else { shares_or(by, Rejection::ChannelDisabled) }
         }
-        Command::Claim { by, channels, .. } => {
+        Command::Claim { by, channels, .. } | Command::Acquire { by, channels, .. } => {
             not_ended()?;
             admit(model, by, None)?;
             if wants_screen(*channels) { shares_or(by, Rejection::ChannelDisabled) } else { Ok(()) }

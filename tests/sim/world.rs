@@ -351,6 +351,7 @@ pub(crate) fn actor(command: &Command) -> Option<&By> {
         | Command::Remove(by, _)
         | Command::ReportPeer(by, _)
         | Command::Claim { by, .. }
+        | Command::Acquire { by, .. }
         | Command::Start(by)
         | Command::Pause(by)
         | Command::Resume(by)

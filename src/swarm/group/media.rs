@@ -3,7 +3,7 @@
 use super::Group;
 use crate::swarm::command::By;
 use crate::swarm::error::Rejection;
-use crate::swarm::event::{Applied, Event, Grant};
+use crate::swarm::event::{Applied, Event, Gate, Grant};
 use crate::swarm::id::NodeId;
 use crate::swarm::interest::{Channel, ChannelSet};
 use crate::swarm::member::{Media, Member, Role};
@@ -77,6 +77,18 @@ impl Group {
         Ok(self.commit(out))
     }
 
+    /// The same where the participant holds no term yet.
+    pub(super) fn acquire(&mut self, by: &By, channels: ChannelSet) -> Result<Applied, Rejection> {
+        let held = self.roster.find(by.node).and_then(|member| member.terms.as_deref().copied()).unwrap_or_default();
+        let free: ChannelSet = channels.iter().filter(|channel| held[channel.index()] == 0).collect();
+        if !free.is_empty() {
+            return self.claim(by, free);
+        }
+        self.not_ended()?;
+        let key = self.member(by)?;
+        Ok(Applied { session: Some(self.roster.at(key).session), revision: self.revision, ..Applied::default() })
+    }
+
     fn grants_of(&self, key: Key) -> impl Iterator<Item = Grant> {
         let member = self.roster.at(key);
         let (source, media, shares) = (member.node, media(member), self.sharing == Some(member.node));
@@ -89,7 +101,7 @@ impl Group {
                 Channel::Chat | Channel::Data => true,
             };
             let term = terms[channel.index()];
-            (term != 0).then_some(Grant { source, channel, term, enabled })
+            (term != 0).then_some(Grant { source, channel, term, gate: if enabled { Gate::Open } else { Gate::Off } })
         })
     }
 

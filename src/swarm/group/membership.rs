@@ -3,7 +3,7 @@
 use super::Group;
 use crate::swarm::command::{By, Join};
 use crate::swarm::error::Rejection;
-use crate::swarm::event::{Applied, Event, Grant, LeaveReason};
+use crate::swarm::event::{Applied, Event, Gate, Grant, LeaveReason};
 use crate::swarm::id::NodeId;
 use crate::swarm::interest::{Channel, InterestChange, Interests, MAX_OVERRIDES};
 use crate::swarm::member::{Media, Member, Role};
@@ -66,7 +66,7 @@ impl Group {
         let (source, terms) = (member.node, member.terms.is_some());
         if terms {
             self.roster.update(key, |member| member.terms = None);
-            out.grants.extend(Channel::ALL.map(|channel| Grant { source, channel, term: 0, enabled: false }));
+            out.grants.extend(Channel::ALL.map(|channel| Grant { source, channel, term: 0, gate: Gate::Off }));
         }
     }
 

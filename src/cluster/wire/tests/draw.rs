@@ -76,6 +76,12 @@ impl Draw {
             },
             25 => Command::StartShare(self.by()),
             26 => Command::StopShare(self.by()),
+            27 => Command::Acquire {
+                by: self.by(),
+                channels: self.channels(),
+                session: self.session(),
+                ttl_ms: self.small(),
+            },
             other => panic!("no command is drawn for {other}"),
         }
     }

@@ -67,6 +67,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
     let metadata = || b"abc".as_slice().into();
     let channels = [Channel::Visual, Channel::Data].into_iter().collect();
     let claim = Command::Claim { by: by(), channels, session, ttl_ms: 30_000 };
+    let acquire = Command::Acquire { by: by(), channels, session, ttl_ms: 30_000 };
     let media = Command::SetMedia { by: by(), audio: Some(true), video: None };
 
     vec![
@@ -103,5 +104,6 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         ("19 07 00 00 01 01 00", media),
         ("1a 07 00 00", Command::StartShare(by())),
         ("1b 07 00 00", Command::StopShare(by())),
+        ("1c 07 00 00 11 08 b0ea01", acquire),
     ]
 }

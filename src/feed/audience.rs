@@ -1,0 +1,130 @@
+//! Who reads a feed on this pod, and what they want of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::lane::Key;
+use crate::swarm::id::NodeId;
+use crate::swarm::interest::{Channel, ChannelSet, Interest, Interests};
+
+/// What one subscription asked for.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Who reads.
+    pub node: NodeId,
+    /// The channels; nothing of others comes.
+    pub channels: ChannelSet,
+    /// The sources; `None` = all but the reader itself.
+    pub sources: Option<Vec<NodeId>>,
+}
+
+impl Selection {
+    /// True when a lane is asked for.
+    pub fn contains(&self, (source, channel): Key) -> bool {
+        let source = match (source, &self.sources) {
+            (None, _) => true,
+            (Some(source), None) => source != self.node,
+            (Some(source), Some(sources)) => sources.contains(&source),
+        };
+        source && self.channels.contains(channel)
+    }
+}
+
+/// One subscription as the feed knows it.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) selection: Selection,
+    interests: Mutex<Interests>,
+    version: AtomicU64,
+}
+
+impl Seat {
+    /// Changes whenever the interests do.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub(super) fn interests(&self) -> Interests {
+        self.interests.lock().clone()
+    }
+}
+
+/// What is wanted of one lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// The highest interest of any subscription.
+    pub highest: Interest,
+    /// Subscriptions with an interest above NONE.
+    pub subscribers: u64,
+}
+
+/// All subscriptions of one feed.
+#[derive(Debug, Default)]
+pub(super) struct Audience {
+    seats: Mutex<HashMap<NodeId, Vec<Arc<Seat>>>>,
+    /// Rises with each change.
+    version: AtomicU64,
+}
+
+impl Audience {
+    pub(super) fn seat(&self, selection: Selection, interests: Interests) -> Arc<Seat> {
+        let node = selection.node;
+        let seat = Arc::new(Seat { selection, interests: Mutex::new(interests), version: AtomicU64::new(0) });
+        self.seats.lock().entry(node).or_default().push(Arc::clone(&seat));
+        self.version.fetch_add(1, Ordering::AcqRel);
+        seat
+    }
+
+    pub(super) fn leave(&self, seat: &Arc<Seat>) {
+        let mut seats = self.seats.lock();
+        let node = seat.selection.node;
+        if let Some(own) = seats.get_mut(&node) {
+            own.retain(|other| !Arc::ptr_eq(other, seat));
+            if own.is_empty() {
+                seats.remove(&node);
+            }
+        }
+        drop(seats);
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes what a node wants now. True when it reads here.
+    pub(super) fn rewish(&self, node: NodeId, interests: &Interests) -> bool {
+        let seats = self.seats.lock();
+        let Some(own) = seats.get(&node) else { return false };
+        for seat in own {
+            interests.clone_into(&mut seat.interests.lock());
+            seat.version.fetch_add(1, Ordering::AcqRel);
+        }
+        self.version.fetch_add(1, Ordering::AcqRel);
+        true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.seats.lock().is_empty()
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// What is wanted of `channels` of a source, in their order. O(subscriptions).
+    pub(super) fn demand(&self, source: NodeId, channels: ChannelSet, shared_chat: bool) -> Vec<(Channel, Demand)> {
+        let mut found: Vec<_> = channels.iter().map(|channel| (channel, Demand::default())).collect();
+        for seat in self.seats.lock().values().flatten() {
+            let interests = seat.interests.lock();
+            for (channel, demand) in &mut found {
+                let source = (!shared_chat || *channel != Channel::Chat).then_some(source);
+                let level = interests.level(source, *channel);
+                if seat.selection.contains((source, *channel)) && level > Interest::None {
+                    demand.highest = demand.highest.max(level);
+                    demand.subscribers += 1;
+                }
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,110 @@
+//! What a feed counts, on this pod.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::GapReason;
+use super::Micros;
+
+/// Number of latency buckets: up to 64 us, 128 us, .., 34 s, and all above.
+pub const BUCKETS: usize = 21;
+
+/// Upper bound of the first bucket, in microseconds; each next one is twice as wide.
+const FIRST: Micros = 64;
+
+/// Upper bound of a latency bucket in microseconds, inclusive; `None` = all above.
+pub const fn bucket_bound(bucket: usize) -> Option<Micros> {
+    if bucket + 1 < BUCKETS { Some(FIRST << bucket) } else { None }
+}
+
+fn bucket(latency: Micros) -> usize {
+    let doublings = latency.div_ceil(FIRST).max(1).next_power_of_two().trailing_zeros();
+    (doublings as usize).min(BUCKETS - 1)
+}
+
+/// What a feed counts, on this pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Updates taken.
+    pub published: u64,
+    /// Their payloads, in bytes.
+    pub published_bytes: u64,
+    /// Updates handed to subscribers.
+    pub delivered: u64,
+    /// Their records, in bytes.
+    pub delivered_bytes: u64,
+    /// Updates lost, by [`GapReason::ALL`].
+    pub dropped: [u64; GapReason::ALL.len()],
+    /// Deliveries to subscribers that were up to date, by time since acceptance; see
+    /// [`bucket_bound`].
+    pub latency: [u64; BUCKETS],
+}
+
+/// The part of [`Counts`] that readers add to.
+#[derive(Debug, Default)]
+pub(super) struct Delivered {
+    updates: AtomicU64,
+    bytes: AtomicU64,
+    dropped: [AtomicU64; GapReason::ALL.len()],
+    latency: [AtomicU64; BUCKETS],
+}
+
+/// What one read adds.
+#[derive(Debug, Default)]
+pub(super) struct Tallied {
+    updates: u64,
+    bytes: u64,
+    dropped: [u64; GapReason::ALL.len()],
+    latency: [u64; BUCKETS],
+}
+
+impl Tallied {
+    pub(super) const fn delivered(&mut self, bytes: usize) {
+        self.updates += 1;
+        self.bytes += bytes as u64;
+    }
+
+    pub(super) fn after(&mut self, latency: Micros) {
+        self.latency[bucket(latency)] += 1;
+    }
+
+    pub(super) const fn dropped(&mut self, reason: GapReason, updates: u64) {
+        self.dropped[reason as usize] += updates;
+    }
+}
+
+impl Delivered {
+    pub(super) fn add(&self, tallied: &Tallied) {
+        let Tallied { updates, bytes, dropped, latency } = tallied;
+        let pairs = [(&self.updates, updates), (&self.bytes, bytes)].into_iter();
+        let pairs = pairs.chain(self.dropped.iter().zip(dropped)).chain(self.latency.iter().zip(latency));
+        for (total, more) in pairs.filter(|(_, more)| **more > 0) {
+            total.fetch_add(*more, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn counts(&self, published: u64, published_bytes: u64) -> Counts {
+        let of = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        Counts {
+            published,
+            published_bytes,
+            delivered: of(&self.updates),
+            delivered_bytes: of(&self.bytes),
+            dropped: std::array::from_fn(|at| of(&self.dropped[at])),
+            latency: std::array::from_fn(|at| of(&self.latency[at])),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_falls_into_the_narrowest_bucket_that_holds_it() {
+        for latency in [0, 1, 64, 65, 128, 129, 1_000_000, 33_554_432, 33_554_433, u64::MAX / 4] {
+            let found = bucket(latency);
+            assert!(bucket_bound(found).is_none_or(|bound| latency <= bound), "{latency}");
+            assert!(found == 0 || bucket_bound(found - 1).is_some_and(|bound| latency > bound), "{latency}");
+        }
+    }
+}

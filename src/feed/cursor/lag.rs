@@ -1,0 +1,125 @@
+//! What a cursor gives up: when it lags, lacks bandwidth, or lost too much.
+
+use super::seen::Flow;
+use super::{Batch, Channel, Cursor, Filter, Gap, GapReason};
+use crate::feed::Micros;
+use crate::feed::lane::Lanes;
+use crate::feed::record::Record;
+use crate::feed::ring::Ring;
+
+impl Cursor {
+    /// Jumps to the newest keyframe of each lane whose oldest undelivered update is
+    /// too old. A resume is not late before it has caught up once.
+    pub(super) fn skip_lag(&mut self, ring: &Ring, lanes: &mut Lanes, batch: &mut Batch, now: Micros) {
+        if self.resumed && !self.caught_up {
+            return;
+        }
+        let horizon = now.saturating_sub(self.feed.shape.max_lag);
+        for slot in 0..self.seen.len() {
+            let Some(seen) = self.seen[slot].as_ref().filter(|seen| seen.wanted && seen.is_choosy()) else { continue };
+            let lane = lanes.at(slot);
+            let Some(run) = lane.run.filter(|_| lane.birth == seen.birth) else { continue };
+            let from = self.next.max(seen.skip_to);
+            let comes = |record: &&Record| {
+                let flows = seen.flow == Flow::Flowing || record.keyframe;
+                flows && record.passes(seen.filter()) && seen.last < Some(record.position.point())
+            };
+            let ahead = std::iter::successors(lane.first_from(from), |number| lane.first_from(number + 1));
+            let oldest = ahead.take_while(|number| *number < run).filter_map(|number| ring.get(number)).find(comes);
+            if oldest.is_some_and(|record| record.at < horizon) {
+                self.jump(ring, lanes, slot, from, GapReason::Lagging, batch);
+            }
+        }
+    }
+
+    /// Gives a lane up from record `number` on to its newest keyframe, or to the next
+    /// one when that has passed. The sound of the source goes along. Returns true.
+    pub(super) fn jump(
+        &mut self,
+        ring: &Ring,
+        lanes: &mut Lanes,
+        slot: usize,
+        number: u64,
+        reason: GapReason,
+        batch: &mut Batch,
+    ) -> bool {
+        let lane = lanes.at(slot);
+        let source = lane.key.0;
+        let target = lane.run.filter(|run| *run > number || *run == number && reason != GapReason::Bandwidth);
+        let Some(seen) = self.seen[slot].as_mut() else { return true };
+        let found = target.and_then(|run| Some((run, ring.get(run)?)));
+        let Some((run, keyframe)) = found else {
+            let gap = Gap { lane: seen.key, after: seen.last, before: None, reason, count: None };
+            batch.deliveries.push(super::Delivery::Gap(gap));
+            if let Some(record) = ring.get(number) {
+                // What follows is counted as it is passed over.
+                let lost = seen.tally.map_or(1, |tally| record.tally_after().since(tally, seen.filter()));
+                batch.tallied.dropped(reason, lost);
+                seen.went_over(record);
+            }
+            (seen.flow, seen.lossy, seen.loss) = (Flow::Waiting, true, reason);
+            lanes.at_mut(slot).want.wait();
+            return true;
+        };
+        let count = seen.tally.map(|tally| keyframe.tally.since(tally, seen.filter()));
+        if count != Some(0) {
+            let before = Some(keyframe.position.point());
+            batch.lose(Gap { lane: seen.key, after: seen.last, before, reason, count });
+        }
+        seen.skip_to = run;
+        seen.follow(keyframe);
+        self.take_sound_along(ring, lanes, (source, Channel::Audio), run, reason, batch);
+        true
+    }
+
+    fn take_sound_along(
+        &mut self,
+        ring: &Ring,
+        lanes: &Lanes,
+        key: super::Key,
+        run: u64,
+        reason: GapReason,
+        batch: &mut Batch,
+    ) {
+        let Some(slot) = lanes.find(key) else { return };
+        let lane = lanes.at(slot);
+        let Some(seen) = self.seen.get_mut(slot).and_then(Option::as_mut).filter(|seen| seen.birth == lane.birth)
+        else {
+            return;
+        };
+        let newest = lane.last_before(run).filter(|newest| *newest >= self.next.max(seen.skip_to));
+        let Some(record) = newest.and_then(|newest| ring.get(newest)) else { return };
+        let point = record.position.point();
+        if !seen.wanted || seen.filter() == Filter::Nothing || seen.last >= Some(point) {
+            return;
+        }
+        let count = seen.tally.map(|tally| record.tally_after().since(tally, seen.filter()));
+        let before = Some((point.0, point.1 + 1));
+        batch.lose(Gap { lane: seen.key, after: seen.last, before, reason, count });
+        seen.went_over(record);
+        seen.skip_to = run;
+    }
+
+    /// Does without a record for want of bandwidth: alone, when nothing depends on
+    /// it, else with the rest of its run. True when a keyframe is waited for.
+    pub(super) fn forgo(
+        &mut self,
+        ring: &Ring,
+        lanes: &mut Lanes,
+        number: u64,
+        record: &Record,
+        batch: &mut Batch,
+    ) -> bool {
+        let slot = record.lane;
+        let Some(seen) = self.seen[slot].as_mut() else { return false };
+        if seen.is_choosy() && !record.top {
+            self.jump(ring, lanes, slot, number, GapReason::Bandwidth, batch);
+            return self.seen_waits(slot);
+        }
+        let (term, sequence) = record.position.point();
+        let before = Some((term, sequence + 1));
+        batch.lose(Gap { lane: seen.key, after: seen.last, before, reason: GapReason::Bandwidth, count: Some(1) });
+        seen.went_over(record);
+        false
+    }
+}

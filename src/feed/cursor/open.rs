@@ -1,0 +1,301 @@
+//! Where a subscription begins, and what a change of interest makes of it.
+
+use std::sync::Arc;
+
+use super::seen::{Flow, Seen};
+use super::{Batch, Bucket, Cursor, Delivery, FilterChange, Gap, GapReason};
+use crate::feed::audience::Selection;
+use crate::feed::lane::{Key, Lane, Lanes, Point};
+use crate::feed::record::Position;
+use crate::feed::ring::Ring;
+use crate::feed::{Feed, Micros, State};
+use crate::swarm::id::NodeId;
+use crate::swarm::interest::{Channel, Interest, Interests};
+use crate::swarm::propagation::Filter;
+
+/// Where a subscription begins when it does not resume.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At the newest keyframe; at the next one when there is none.
+    #[default]
+    Keyframe,
+    /// At the next update; VISUAL and SCREEN at the next keyframe.
+    Live,
+}
+
+/// Where an earlier subscription stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resume {
+    /// It belongs to this incarnation of the swarm; otherwise the positions say
+    /// nothing.
+    pub same_epoch: bool,
+    /// The last position of each lane that had one.
+    pub positions: Vec<Position>,
+}
+
+/// What a subscription asks for.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Who, and which lanes.
+    pub selection: Selection,
+    /// What the reader wants now.
+    pub interests: Interests,
+    /// Sources that are expected to publish, though they may not have yet.
+    pub expected: Vec<NodeId>,
+    /// Where to begin.
+    pub start: Start,
+    /// Where an earlier one stopped.
+    pub resume: Option<Resume>,
+}
+
+/// Where a subscription begins, as it turned out.
+#[derive(Clone, Debug, Default)]
+pub struct Greeting {
+    /// Before the first update to come, of each lane that does not wait.
+    pub positions: Vec<Position>,
+    /// What passes, on each lane.
+    pub filters: Vec<FilterChange>,
+    /// Lanes that wait for a keyframe.
+    pub waiting: Vec<Key>,
+}
+
+/// How one lane begins.
+struct Begin {
+    /// Number of the first record to look at; `None` = live.
+    from: Option<u64>,
+    /// Told before the first update.
+    gap: Option<GapReason>,
+}
+
+impl Cursor {
+    /// A place in the ring for a new subscription. O(lanes).
+    pub fn open(feed: &Arc<Feed>, opening: Opening, now: Micros) -> (Self, Greeting) {
+        let Opening { selection, interests, expected, start, resume } = opening;
+        let seat = feed.audience.seat(selection, interests.clone());
+        let mut cursor = Self {
+            feed: Arc::clone(feed),
+            version: 0,
+            next: u64::MAX,
+            seen: Vec::new(),
+            budget: feed.shape.bandwidth.map(|bytes| Bucket::full(bytes, bytes, now)),
+            caught_up: false,
+            resumed: resume.is_some(),
+            opening: Vec::new(),
+            seat,
+        };
+        let mut greeting = Greeting::default();
+        let mut state = feed.state.lock();
+        let State { ring, lanes, .. } = &mut *state;
+        ring.expire(lanes, now);
+        for source in expected {
+            for channel in Channel::ALL {
+                lanes.slot((Some(source).filter(|_| !feed.is_shared(channel)), channel));
+            }
+        }
+        cursor.next = ring.end();
+        let keyframes = start == Start::Keyframe;
+        // Sound begins with the picture of its source: it comes after.
+        let sound = |lane: &Lane| lane.key.1 == Channel::Audio;
+        let (late, early): (Vec<_>, Vec<_>) = (0..lanes.len()).partition(|slot| sound(lanes.at(*slot)));
+        for slot in early.into_iter().chain(late) {
+            cursor.begin(ring, lanes, slot, &interests, keyframes, resume.as_ref(), &mut greeting);
+        }
+        cursor.refuse_unknown(lanes, resume.as_ref());
+        drop(state);
+        feed.producers.notify_waiters();
+        greeting.positions.sort_unstable_by_key(|position| (position.source, position.channel));
+        greeting.filters.sort_unstable_by_key(|filter| filter.lane);
+        greeting.waiting.sort_unstable();
+        (cursor, greeting)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of opening, which has all of these at hand")]
+    fn begin(
+        &mut self,
+        ring: &Ring,
+        lanes: &mut Lanes,
+        slot: usize,
+        interests: &Interests,
+        keyframes: bool,
+        resume: Option<&Resume>,
+        greeting: &mut Greeting,
+    ) {
+        let lane = lanes.at(slot);
+        let key = lane.key;
+        let wanted = self.seat.selection.contains(key);
+        let mut seen = Seen::new(lane, interests.level(key.0, key.1), wanted);
+        (seen.last, seen.tally) = (lane.head, Some(lane.tally));
+        if self.seen.len() <= slot {
+            self.seen.resize_with(slot + 1, || None);
+        }
+        if !wanted {
+            self.seen[slot] = Some(seen);
+            return;
+        }
+        greeting.filters.push(FilterChange { lane: key, interest: seen.interest, layers: lane.layers });
+        let given = resume.and_then(|resume| resume.positions.iter().find(|p| (p.source, p.channel) == key));
+        if seen.filter() == Filter::Nothing {
+            self.seen[slot] = Some(seen);
+            return;
+        }
+        let known = given.filter(|given| {
+            resume.is_some_and(|resume| resume.same_epoch)
+                && (lane.head >= Some(given.point()) || given.point() == (lane.term, 0))
+        });
+        if let Some(given) = known {
+            self.resume_at(ring, lanes, slot, seen, given.point());
+            greeting.positions.push(*given);
+            return;
+        }
+        let begin = Begin {
+            from: self.start_of(ring, lanes, lane, keyframes || given.is_some()),
+            gap: given.map(|_| match resume {
+                Some(Resume { same_epoch: true, .. }) => GapReason::UnknownPosition,
+                _ => GapReason::EpochChanged,
+            }),
+        };
+        let first = begin.from.and_then(|number| ring.get(number));
+        if let Some(record) = first {
+            seen.follow(record);
+            self.next = self.next.min(begin.from.unwrap_or(self.next));
+        }
+        let waits = seen.is_choosy() && first.is_none();
+        let next = first.map(|record| record.position.point()).or_else(|| (!waits).then(|| lane.next()));
+        if waits {
+            seen.flow = Flow::Waiting;
+        }
+        if let Some((term, sequence)) = next.filter(|(term, _)| *term != 0 || key.0.is_none()) {
+            greeting.positions.push(Position { source: key.0, channel: key.1, term, sequence: sequence - 1 });
+        }
+        if let Some(reason) = begin.gap {
+            let before = first.map(|record| record.position.point());
+            self.opening.push(Delivery::Gap(Gap { lane: key, after: None, before, reason, count: None }));
+        }
+        self.seen[slot] = Some(seen);
+        if waits {
+            greeting.waiting.push(key);
+            lanes.at_mut(slot).want.wait();
+        }
+    }
+
+    /// Number of the record at which a lane starts; `None` = live.
+    fn start_of(&self, ring: &Ring, lanes: &Lanes, lane: &Lane, keyframes: bool) -> Option<u64> {
+        match lane.key {
+            (_, Channel::Visual | Channel::Screen | Channel::Data) if keyframes => lane.run,
+            (source, Channel::Audio) => {
+                let pictures = [Channel::Visual, Channel::Screen].into_iter();
+                let oldest = pictures
+                    .filter_map(|channel| {
+                        let slot = lanes.find((source, channel))?;
+                        let seen = self.seen.get(slot)?.as_ref()?;
+                        // Where the picture starts: the record after the last one seen.
+                        let starts = seen.wanted && seen.flow == Flow::Flowing && seen.filter() != Filter::Nothing;
+                        let run = lanes.at(slot).run.filter(|_| starts && keyframes)?;
+                        (ring.get(run)?.previous == seen.last).then_some(run)
+                    })
+                    .min()?;
+                lane.first_from(oldest)
+            }
+            _ => None,
+        }
+    }
+
+    fn resume_at(&mut self, ring: &Ring, lanes: &mut Lanes, slot: usize, mut seen: Seen, at: Point) {
+        let lane = lanes.at(slot);
+        let later = |number: &u64| ring.get(*number).is_some_and(|record| record.position.point() > at);
+        // From the newest back: those who resume have missed little.
+        let first = lane.records().rev().take_while(later).last();
+        (seen.last, seen.delivered) = (Some(at), Some(at));
+        let mut waits = false;
+        match first.and_then(|number| Some((number, ring.get(number)?))) {
+            Some((number, record)) => {
+                seen.tally = (record.previous == Some(at)).then_some(record.tally);
+                self.next = self.next.min(number);
+            }
+            None if lane.head > Some(at) => {
+                // Everything since is gone, and nothing may ever follow that would tell.
+                seen.tally = Some(lane.tally);
+                let same = lane.head.filter(|(term, _)| *term == at.0);
+                let count = same.filter(|_| seen.filter() == Filter::Everything).map(|(_, head)| head - at.1);
+                waits = seen.is_choosy();
+                let before = lane.head.filter(|_| !waits).map(|(term, sequence)| (term, sequence + 1));
+                let reason = if same.is_some() { GapReason::Evicted } else { GapReason::TermChanged };
+                let gap = Gap { lane: seen.key, after: Some(at), before, reason, count: count.filter(|_| !waits) };
+                self.opening.push(Delivery::Gap(gap));
+                seen.last = lane.head;
+            }
+            None => seen.tally = Some(lane.tally),
+        }
+        if waits {
+            (seen.flow, seen.lossy) = (Flow::Waiting, true);
+            lanes.at_mut(slot).want.wait();
+        }
+        self.seen[slot] = Some(seen);
+    }
+
+    /// Positions on lanes that there never were.
+    fn refuse_unknown(&mut self, lanes: &Lanes, resume: Option<&Resume>) {
+        let Some(resume) = resume else { return };
+        for position in resume.positions.iter().filter(|position| position.sequence > 0) {
+            let key = (position.source, position.channel);
+            if lanes.find(key).is_none() && self.seat.selection.contains(key) {
+                let reason = if resume.same_epoch { GapReason::UnknownPosition } else { GapReason::EpochChanged };
+                let gap = Gap { lane: key, after: None, before: None, reason, count: None };
+                self.opening.push(Delivery::Gap(gap));
+            }
+        }
+    }
+
+    /// Takes a change of interests up. True when a keyframe is waited for from now on.
+    pub(super) fn rewish(&mut self, ring: &Ring, lanes: &mut Lanes, batch: &mut Batch) -> bool {
+        let version = self.seat.version();
+        if version == self.version {
+            return false;
+        }
+        self.version = version;
+        let interests = self.seat.interests();
+        let mut waits = false;
+        for (slot, seen) in self.seen.iter_mut().enumerate() {
+            let Some(seen) = seen.as_mut().filter(|seen| seen.wanted) else { continue };
+            let lane = lanes.at_mut(slot);
+            if lane.birth != seen.birth {
+                continue;
+            }
+            let (channel, level) = (seen.key.1, interests.level(seen.key.0, seen.key.1));
+            seen.raised = None;
+            if level == seen.interest {
+                continue;
+            }
+            let (before, after) = (seen.filter(), level.filter(channel));
+            let asleep = before == Filter::Nothing;
+            if seen.is_choosy() && !asleep && after > before {
+                seen.raised = Some(level);
+                continue;
+            }
+            seen.interest = level;
+            seen.declare(lane.layers, batch);
+            if level == Interest::None && seen.flow == Flow::Waiting {
+                seen.flow = Flow::Flowing;
+                lane.want.unwait();
+            }
+            if !asleep || !(seen.is_choosy() || channel == Channel::Data) {
+                continue;
+            }
+            // From nothing: the cached keyframe, unless that came before.
+            let cached = lane.run.and_then(|run| Some((run, ring.get(run)?)));
+            match cached.filter(|(_, record)| seen.delivered < Some(record.position.point())) {
+                Some((run, record)) => {
+                    seen.follow(record);
+                    self.next = self.next.min(run);
+                }
+                None if seen.is_choosy() => {
+                    (seen.flow, seen.lossy) = (Flow::Waiting, false);
+                    lane.want.wait();
+                    waits = true;
+                }
+                None => {}
+            }
+        }
+        waits
+    }
+}

@@ -1,0 +1,156 @@
+//! What one cursor knows of one lane.
+
+use super::{Batch, Delivery, FilterChange, GapReason};
+use crate::feed::Micros;
+use crate::feed::lane::{Key, Lane, Point, Tally, has_runs};
+use crate::feed::record::Record;
+use crate::swarm::interest::{Channel, Interest};
+use crate::swarm::propagation::Filter;
+
+/// Whether records of a lane come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// As they are, if they pass.
+    Flowing,
+    /// Not before the next keyframe.
+    Waiting,
+}
+
+/// What one cursor knows of one lane.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) key: Key,
+    pub(super) birth: u64,
+    /// Asked for.
+    pub(super) wanted: bool,
+    /// The interest in force.
+    pub(super) interest: Interest,
+    /// The one to be in force from the next keyframe on.
+    pub(super) raised: Option<Interest>,
+    /// The filter that the subscriber knows of: interest and layers.
+    pub(super) declared: Option<(Interest, u32)>,
+    /// The last update that came, was left out, or was told lost.
+    pub(super) last: Option<Point>,
+    /// What the lane had carried with that one; `None` = not known.
+    pub(super) tally: Option<Tally>,
+    /// The last update that came.
+    pub(super) delivered: Option<Point>,
+    pub(super) flow: Flow,
+    /// The wait is for something that was lost, for the reason in `loss`.
+    pub(super) lossy: bool,
+    pub(super) loss: GapReason,
+    /// Records before this number are lost, and that has been told.
+    pub(super) skip_to: u64,
+}
+
+/// Updates lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loss {
+    /// How many; `None` = not known.
+    pub(super) count: Option<u64>,
+}
+
+impl Seen {
+    /// Of a lane of which nothing was seen yet.
+    pub(super) fn new(lane: &Lane, interest: Interest, wanted: bool) -> Self {
+        Self {
+            key: lane.key,
+            birth: lane.birth,
+            wanted,
+            interest,
+            raised: None,
+            declared: Some((interest, lane.layers)),
+            last: None,
+            tally: Some(Tally::default()),
+            delivered: None,
+            flow: Flow::Flowing,
+            lossy: false,
+            loss: GapReason::Evicted,
+            skip_to: 0,
+        }
+    }
+
+    /// True when updates depend on those since their keyframe.
+    pub(super) const fn is_choosy(&self) -> bool {
+        has_runs(self.key.1)
+    }
+
+    pub(super) const fn filter(&self) -> Filter {
+        self.interest.filter(self.key.1)
+    }
+
+    /// How long a record may be held back to be handed over with others, in
+    /// microseconds; `None` when it does not come at all.
+    pub(super) fn window(&self, number: u64, record: &Record) -> Option<Micros> {
+        let idle = !self.wanted
+            || self.last >= Some(record.position.point())
+            || number < self.skip_to
+            || self.flow == Flow::Waiting && !record.keyframe;
+        let interest = self.raised.filter(|_| record.keyframe).unwrap_or(self.interest);
+        let passes = record.passes(interest.filter(self.key.1));
+        let propagation = interest.propagation().filter(|_| !idle && passes)?;
+        Some(Micros::from(propagation.delay_ms) * 1_000)
+    }
+
+    /// Notes that a record was dealt with.
+    pub(super) const fn went_over(&mut self, record: &Record) {
+        self.last = Some(record.position.point());
+        self.tally = Some(record.tally_after());
+    }
+
+    /// Goes on at this record, whatever came before.
+    pub(super) const fn follow(&mut self, record: &Record) {
+        self.last = record.previous;
+        self.tally = Some(record.tally);
+        self.lossy = false;
+    }
+
+    /// What passes the filter and is missing before a record; `None` = nothing.
+    pub(super) fn loss_before(&self, record: &Record) -> Option<Loss> {
+        let (term, sequence) = record.position.point();
+        if self.last == record.previous || sequence == 1 && self.last == Some((term, 0)) {
+            return None;
+        }
+        match self.tally {
+            Some(tally) => match record.tally.since(tally, self.filter()) {
+                0 => None,
+                count => Some(Loss { count: Some(count) }),
+            },
+            None => Some(Loss { count: None }),
+        }
+    }
+
+    /// Puts the raised interest in force.
+    pub(super) fn raise(&mut self, batch: &mut Batch) {
+        let Some(interest) = self.raised.take() else { return };
+        self.interest = interest;
+        let layers = self.declared.map_or(1, |(_, layers)| layers);
+        self.declare(layers, batch);
+    }
+
+    /// Tells the subscriber what passes, when that is news.
+    pub(super) fn declare(&mut self, layers: u32, batch: &mut Batch) {
+        let interest = self.interest;
+        // The number of layers matters only to those who do not get all of them.
+        let same_layers = interest.filter(self.key.1) != Filter::WithoutTopLayer;
+        let known = self.declared.is_some_and(|(told, of)| told == interest && (same_layers || of == layers));
+        if !known {
+            self.declared = Some((interest, layers));
+            batch.deliveries.push(Delivery::Filter(FilterChange { lane: self.key, interest, layers }));
+        }
+    }
+
+    /// The balance of bytes below which a record is not delivered. What goes first:
+    /// the top temporal layer, then runs of VISUAL and SCREEN, then AUDIO, at last
+    /// what is urgent; CHAT and DATA are never given up.
+    pub(super) fn least_balance(&self, record: &Record, burst: u64) -> i128 {
+        let burst = i128::from(burst);
+        match self.key.1 {
+            Channel::Chat | Channel::Data => i128::MIN,
+            _ if record.urgent => -burst,
+            Channel::Visual | Channel::Screen if record.top => burst / 4,
+            Channel::Visual | Channel::Screen => burst / 8,
+            Channel::Audio => 0,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! One (source, channel): who may add to it, where it stands, what is kept of it.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::keyframes::Want;
+use crate::swarm::event::Gate;
+use crate::swarm::id::NodeId;
+use crate::swarm::interest::Channel;
+use crate::swarm::propagation::Filter;
+
+/// (term, sequence): a place on one lane.
+pub type Point = (u64, u64);
+
+/// Source and channel; no source for the CHAT of a livestream, which has many
+/// authors and one order.
+pub type Key = (Option<NodeId>, Channel);
+
+/// Lanes beyond this number take the place of one that nobody uses.
+const LANES: usize = 1_024;
+
+/// What a lane has carried, over all terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    updates: u64,
+    keyframes: u64,
+    tops: u64,
+}
+
+impl Tally {
+    pub(super) const fn add(&mut self, keyframe: bool, top: bool) {
+        self.updates += 1;
+        self.keyframes += keyframe as u64;
+        self.tops += top as u64;
+    }
+
+    /// How many that pass `filter` came since `before`.
+    pub(super) const fn since(self, before: Self, filter: Filter) -> u64 {
+        match filter {
+            Filter::Nothing => 0,
+            Filter::Keyframes => self.keyframes - before.keyframes,
+            Filter::WithoutTopLayer => (self.updates - before.updates) - (self.tops - before.tops),
+            Filter::Everything => self.updates - before.updates,
+        }
+    }
+}
+
+/// One (source, channel).
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) key: Key,
+    /// Tells lanes apart that held the same slot one after the other.
+    pub(super) birth: u64,
+    /// The term in force; 0 = nobody may publish.
+    pub(super) term: u64,
+    pub(super) gate: Gate,
+    /// Temporal layers that the publisher declared, from 1.
+    pub(super) layers: u32,
+    /// The newest update.
+    pub(super) head: Option<Point>,
+    pub(super) tally: Tally,
+    /// The last number that the publisher gave.
+    pub(super) publisher_sequence: u64,
+    /// Its records in the ring, oldest first.
+    pub(super) numbers: VecDeque<u64>,
+    /// Those kept beyond the ring; older than all of `numbers`.
+    pub(super) kept: VecDeque<u64>,
+    pub(super) kept_bytes: usize,
+    /// The newest keyframe to start from.
+    pub(super) run: Option<u64>,
+    /// Bytes since that keyframe.
+    pub(super) run_bytes: usize,
+    pub(super) want: Want,
+}
+
+impl Lane {
+    fn new(key: Key, birth: u64) -> Self {
+        Self {
+            key,
+            birth,
+            term: 0,
+            gate: Gate::NotActive,
+            layers: 1,
+            head: None,
+            tally: Tally::default(),
+            publisher_sequence: 0,
+            numbers: VecDeque::new(),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            run: None,
+            run_bytes: 0,
+            want: Want::default(),
+        }
+    }
+
+    /// True when updates depend on those since their keyframe.
+    pub(super) const fn has_runs(&self) -> bool {
+        has_runs(self.key.1)
+    }
+
+    /// The point that the next update gets.
+    pub(super) const fn next(&self) -> Point {
+        match self.head {
+            Some((term, sequence)) if term == self.term => (term, sequence + 1),
+            _ => (self.term, 1),
+        }
+    }
+
+    /// Puts a term in force; 0 for none.
+    pub(super) fn grant(&mut self, term: u64, gate: Gate) {
+        if term != self.term && term != 0 {
+            self.layers = 1;
+            self.want.begin();
+        }
+        (self.term, self.gate) = (term, gate);
+    }
+
+    /// True when a record is to outlive the ring.
+    pub(super) fn keeps(&self, number: u64) -> bool {
+        self.run.is_some_and(|run| if self.has_runs() { number >= run } else { number == run })
+    }
+
+    /// All its records, oldest first.
+    pub(super) fn records(&self) -> impl DoubleEndedIterator<Item = u64> {
+        self.kept.iter().chain(&self.numbers).copied()
+    }
+
+    /// Its oldest record from `number` on. O(log n).
+    pub(super) fn first_from(&self, number: u64) -> Option<u64> {
+        let find = |numbers: &VecDeque<u64>| numbers.get(numbers.partition_point(|n| *n < number)).copied();
+        find(&self.kept).or_else(|| find(&self.numbers))
+    }
+
+    /// Its newest record before `number`. O(log n).
+    pub(super) fn last_before(&self, number: u64) -> Option<u64> {
+        let find = |numbers: &VecDeque<u64>| {
+            numbers.partition_point(|n| *n < number).checked_sub(1).and_then(|at| numbers.get(at).copied())
+        };
+        find(&self.numbers).or_else(|| find(&self.kept))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.term == 0 && self.numbers.is_empty() && self.kept.is_empty() && !self.want.has_waiting()
+    }
+}
+
+/// True when updates of a channel depend on those since their keyframe.
+pub(super) const fn has_runs(channel: Channel) -> bool {
+    matches!(channel, Channel::Visual | Channel::Screen)
+}
+
+/// The lanes of one feed. A lane keeps its slot while it has records.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    slots: Vec<Lane>,
+    by_key: HashMap<Key, usize>,
+    births: u64,
+}
+
+impl Lanes {
+    /// The slot of a lane, made if need be.
+    pub(super) fn slot(&mut self, key: Key) -> usize {
+        if let Some(slot) = self.by_key.get(&key) {
+            return *slot;
+        }
+        self.births += 1;
+        let lane = Lane::new(key, self.births);
+        let idle = (self.slots.len() >= LANES).then(|| self.slots.iter().position(Lane::is_idle)).flatten();
+        let slot = match idle {
+            Some(slot) => {
+                self.by_key.remove(&self.slots[slot].key);
+                self.slots[slot] = lane;
+                slot
+            }
+            None => {
+                self.slots.push(lane);
+                self.slots.len() - 1
+            }
+        };
+        self.by_key.insert(key, slot);
+        slot
+    }
+
+    pub(super) fn find(&self, key: Key) -> Option<usize> {
+        self.by_key.get(&key).copied()
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&Lane> {
+        self.find(key).map(|slot| &self.slots[slot])
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Lane> {
+        self.find(key).map(|slot| &mut self.slots[slot])
+    }
+
+    pub(super) fn at(&self, slot: usize) -> &Lane {
+        &self.slots[slot]
+    }
+
+    pub(super) fn at_mut(&mut self, slot: usize) -> &mut Lane {
+        &mut self.slots[slot]
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Lane)> {
+        self.slots.iter().enumerate()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}
