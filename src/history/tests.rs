@@ -256,6 +256,55 @@ fn a_goodbye_ended_says_that_everything_came() {
     assert!(matches!(goodbye(pb::GoodbyeReason::Ended).fails(&source), Violation::Missing { count: 2, .. }));
 }
 
+/// Late join, two filters, a gap, a resume, a new term.
+fn eventful() -> (Source, Told) {
+    let (mut source, mut updates) = video();
+    updates.extend((0..8).map(|at| source.publish(at % 4 == 0, at % 2)));
+    source.open(EPOCH, 8, 20);
+    updates.extend([source.publish(true, 0), source.publish(false, 0)]);
+    let told = Told::from(Channel::Visual, 2, Interest::Medium).some(&updates, [5, 7]).filter(Interest::High);
+    let told = told.some(&updates, [9, 10]).gap(10, 13, GapReason::Lagging, Some(2)).some(&updates, 13..=15);
+    (source, told.resumed(15).some(&updates, 16..=22).ended())
+}
+
+#[test]
+fn nothing_can_be_taken_away_or_come_in_another_order_unnoticed() {
+    let (source, told) = eventful();
+    let clean = told.0;
+    Told(clean.clone()).passes(&source);
+    let matters = |event: &subscriber::Event| !matches!(event, subscriber::Event::Cut);
+    for at in (0..clean.events.len()).filter(|at| matters(&clean.events[*at])) {
+        let mut history = clean.clone();
+        let event = history.events.remove(at);
+        let violations = check(std::slice::from_ref(&source.log), &[history]);
+        assert!(violations.is_err(), "nobody misses {at}, {event:?}");
+    }
+    for at in 1..clean.events.len() {
+        let mut history = clean.clone();
+        history.events.swap(at - 1, at);
+        // On which side of an update that passes both filters the change is told is free.
+        let free = history.events[at - 1..=at].iter().any(|event| matches!(event, subscriber::Event::Filter(_)));
+        let violations = check(std::slice::from_ref(&source.log), &[history]);
+        assert!(violations.is_err() || free, "nobody sees that {} and {at} are swapped", at - 1);
+    }
+}
+
+#[test]
+fn nothing_can_come_again_unnoticed() {
+    let (source, told) = eventful();
+    let clean = told.0;
+    for (at, event) in clean.events.iter().enumerate() {
+        if matches!(event, subscriber::Event::Update(_) | subscriber::Event::Subscribed(_)) {
+            for later in at + 1..=clean.events.len() {
+                let mut history = clean.clone();
+                history.events.insert(later, event.clone());
+                let violations = check(std::slice::from_ref(&source.log), &[history]);
+                assert!(violations.is_err(), "{at} came again at {later}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_history_that_is_all_wrong_is_told_in_part() {
     let mut source = Source::new(SOURCE, Channel::Audio, 1);

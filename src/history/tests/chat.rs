@@ -25,7 +25,7 @@ impl Room {
     }
 
     fn say(&mut self, author: u64, sequence: u64) {
-        let log = &mut self.logs[author as usize - 1];
+        let log = self.log(author);
         let number = log.accepted() + log.unanswered() as u64 + 1;
         let draft = pb::UpdateDraft {
             channel: Channel::Chat.into(),
@@ -42,7 +42,11 @@ impl Room {
 
     fn ack(&mut self, author: u64, accepted_through: u64, sequence: u64) {
         let position = Some(Self::position(sequence));
-        self.logs[author as usize - 1].acked(&pb::ChannelAck { accepted_through, position });
+        self.log(author).acked(&pb::ChannelAck { accepted_through, position });
+    }
+
+    fn log(&mut self, author: u64) -> &mut PublisherLog {
+        self.logs.iter_mut().find(|log| log.node() == author).unwrap()
     }
 
     fn position(sequence: u64) -> pb::Position {
