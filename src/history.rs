@@ -59,7 +59,8 @@ pub const MAX_VIOLATIONS: usize = 1_000;
 /// O(published + delivered) per subscriber, apart from updates that lie in several
 /// gaps at once.
 pub fn check(logs: &[PublisherLog], histories: &[History]) -> Result<Summary, Vec<Violation>> {
-    let mut violations: Vec<Violation> = logs.iter().flat_map(PublisherLog::faults).cloned().collect();
+    let mut violations: Vec<Violation> =
+        logs.iter().flat_map(PublisherLog::faults).take(MAX_VIOLATIONS).cloned().collect();
     let chat = Chat::gather(logs, histories, &mut violations);
     let published = Published::gather(logs, chat, histories);
     for history in histories {

@@ -51,7 +51,7 @@ impl Point {
 
     /// True when nothing can lie between the two.
     pub(super) const fn precedes(self, next: Self) -> bool {
-        self.term == next.term && self.sequence + 1 == next.sequence
+        self.term == next.term && self.sequence.saturating_add(1) == next.sequence
     }
 }
 

@@ -102,7 +102,7 @@ impl<'a> Terms<'a> {
     /// What is known to lie strictly between two points, the second perhaps open.
     pub(super) fn between(self, after: Point, before: Option<Point>) -> impl Iterator<Item = (Point, Print)> + 'a {
         self.within(after, before).flat_map(move |term| {
-            let first = if term.term == after.term { after.sequence + 1 } else { 1 };
+            let first = if term.term == after.term { after.sequence.saturating_add(1) } else { 1 };
             let end = before.filter(|before| before.term == term.term).map_or(u64::MAX, |before| before.sequence);
             (first..end.min(term.head as u64 + 1)).filter_map(move |sequence| {
                 let point = Point { term: term.term, sequence };

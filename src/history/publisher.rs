@@ -161,7 +161,7 @@ struct ChannelLog {
 
 impl ChannelLog {
     fn send(&mut self, number: u64, print: Print) {
-        let number = if number == 0 { self.counted + 1 } else { number };
+        let number = if number == 0 { self.counted.saturating_add(1) } else { number };
         self.counted = self.counted.max(number);
         self.pending.push_back(Sent { number, print });
     }

@@ -234,6 +234,17 @@ fn what_nobody_published_is_found() {
 }
 
 #[test]
+fn absurd_numbers_are_survived() {
+    let (source, updates) = video();
+    let start = Told::from(Channel::Visual, u64::MAX, Interest::High).updates(&updates).fails_any(&source);
+    assert!(start.iter().all(|violation| matches!(violation, Violation::Order { .. })));
+    let gap = Told::video().some(&updates, 1..=12).gap(u64::MAX - 1, u64::MAX, GapReason::Evicted, Some(u64::MAX));
+    gap.passes(&source);
+    let gap = Told::video().some(&updates, 1..=12).gap(u64::MAX - 1, u64::MAX, GapReason::Evicted, Some(u64::MAX));
+    assert!(matches!(gap.ended().fails(&source), Violation::NothingLost { .. }));
+}
+
+#[test]
 fn subscribed_comes_first_and_once() {
     let (source, updates) = video();
     let late = Told(History::new(50)).item(Item::Heartbeat(pb::Heartbeat::default()));
