@@ -10,6 +10,7 @@
 //! - [`service`]: use cases, without transport or wire format.
 //! - [`grpc`]: the edge, over the generated code in [`pb`].
 //! - [`config`], [`telemetry`], [`shutdown`], [`app`]: the process.
+//! - [`history`]: proves from outside that no update was lost in silence.
 //! - [`client`], [`cli`]: the other side of the wire, and the command line.
 
 pub mod swarm;
@@ -29,6 +30,8 @@ pub mod config;
 pub mod telemetry;
 
 pub mod app;
+
+pub mod history;
 
 pub mod client;
 

@@ -24,12 +24,14 @@ const fn layer(module: &'static str, modules: &'static str, crates: &'static str
 const LAYERS: &[Layer] = &[
     layer("main",      "app cli",
           "clap tokio"),
-    layer("cli",       "app client config pb shutdown telemetry",
+    layer("cli",       "app client config history pb shutdown telemetry",
           "bytes clap futures_util humantime prost prost_types rand serde thiserror tokio \
            tokio_stream tokio_util tonic tonic_health tonic_types tracing"),
     layer("client",    "pb",
           "bytes futures_util http prost prost_types rand thiserror tokio tokio_stream tokio_util \
            tonic tonic_types tower tracing"),
+    layer("history",   "pb",
+          "thiserror"),
     layer("app",       "grpc service cluster store feed swarm config telemetry shutdown",
           "bytes futures_util rand thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),

@@ -1,0 +1,150 @@
+//! Gaps: announced where something was lost, and nowhere else.
+
+use super::stage::{EPOCH, SOURCE, Source, Told, video};
+use super::{LANE, point};
+use crate::history::{Cause, Violation};
+use crate::pb::swarm::v1::{self as pb, Channel, GapReason, Interest};
+
+#[test]
+fn a_hole_that_is_announced_passes() {
+    let (source, updates) = video();
+    let told = || Told::video().some(&updates, 1..=2);
+    told().gap(2, 9, GapReason::Lagging, Some(6)).some(&updates, 9..=12).ended().passes(&source);
+    told().gap(2, 0, GapReason::Evicted, None).some(&updates, 9..=12).ended().passes(&source);
+    told().gap(0, 9, GapReason::Upstream, None).some(&updates, 9..=12).ended().passes(&source);
+    told().gap(2, 0, GapReason::Evicted, Some(10)).ended().passes(&source);
+    let counted = told().gap(2, 9, GapReason::Lagging, Some(6)).some(&updates, 9..=12);
+    assert_eq!((counted.0.totals().gaps(GapReason::Lagging), counted.0.totals().all_gaps()), (1, 1));
+}
+
+#[test]
+fn a_gap_covers_what_lies_strictly_inside() {
+    let (source, updates) = video();
+    let missing = |gap: Violation, at: u64| {
+        let (first, last) = (point(at), point(at));
+        assert_eq!(gap, Violation::Missing { subscriber: 50, lane: LANE, first, last, count: 1 });
+    };
+    let told = || Told::video().some(&updates, 1..=2);
+    missing(told().gap(3, 9, GapReason::Lagging, None).some(&updates, 9..=12).fails(&source), 3);
+    missing(told().gap(2, 8, GapReason::Lagging, None).some(&updates, 9..=12).fails(&source), 8);
+}
+
+#[test]
+fn a_gap_of_another_lane_covers_nothing() {
+    let (source, updates) = video();
+    let mut gap = super::stage::gap(2, 9, GapReason::TermChanged, None);
+    gap.source_node_id = SOURCE + 1;
+    let told = Told::video().some(&updates, 1..=2).item(pb::delivery::Item::Gap(gap)).some(&updates, 9..=12);
+    assert!(matches!(told.fails(&source), Violation::Missing { count: 6, .. }));
+}
+
+#[test]
+fn no_gap_is_announced_where_nothing_was_lost() {
+    let (source, updates) = video();
+    for reason in [GapReason::Lagging, GapReason::Bandwidth, GapReason::Evicted] {
+        let gap = Told::video().some(&updates, 1..=4).gap(4, 5, reason, None).some(&updates, 5..=12).fails(&source);
+        let (after, before) = (Some(point(4)), Some(point(5)));
+        assert_eq!(gap, Violation::NothingLost { subscriber: 50, lane: LANE, reason, after, before });
+    }
+    for reason in [GapReason::TermChanged, GapReason::UnknownPosition, GapReason::Upstream] {
+        Told::video().some(&updates, 1..=4).gap(4, 5, reason, None).some(&updates, 5..=12).passes(&source);
+    }
+    // The filter leaves out all that lies inside.
+    let keyframes = || Told::from(Channel::Visual, 0, Interest::Low).some(&updates, [1]);
+    let gap = keyframes().gap(1, 5, GapReason::Evicted, None).some(&updates, [5, 9]).fails(&source);
+    assert!(matches!(gap, Violation::NothingLost { .. }));
+    keyframes().gap(1, 9, GapReason::Evicted, Some(1)).some(&updates, [9]).passes(&source);
+}
+
+#[test]
+fn the_count_of_a_gap_is_right() {
+    let (source, updates) = video();
+    for (interest, first, lost) in [(Interest::High, vec![1, 2], 6), (Interest::Medium, vec![1], 3)] {
+        for told in [lost - 1, lost, lost + 1] {
+            let last = *first.last().unwrap() as u64;
+            let history = Told::from(Channel::Visual, 0, interest).some(&updates, first.clone());
+            let history = history.gap(last, 9, GapReason::Lagging, Some(told)).some(&updates, [9]);
+            if told == lost {
+                history.passes(&source);
+                continue;
+            }
+            let (after, before) = (Some(point(last)), Some(point(9)));
+            let (subscriber, lane, reason) = (50, LANE, GapReason::Lagging);
+            let expected = Violation::Count { subscriber, lane, reason, after, before, told, lost };
+            assert_eq!(history.fails(&source), expected);
+        }
+    }
+}
+
+#[test]
+fn nothing_comes_that_a_gap_declared_lost() {
+    let (source, updates) = video();
+    let inside = |at| Violation::InsideGap { subscriber: 50, lane: LANE, point: point(at), reason: GapReason::Lagging };
+    let told = Told::video().some(&updates, 1..=2).gap(2, 9, GapReason::Lagging, None).some(&updates, [5]);
+    assert_eq!(told.fails(&source), inside(5));
+    let told = Told::video().some(&updates, 1..=2).gap(1, 9, GapReason::Lagging, None).some(&updates, [9]);
+    assert_eq!(told.fails(&source), inside(2));
+}
+
+#[test]
+fn a_keyframe_follows_a_gap() {
+    let (source, updates) = video();
+    for reason in [GapReason::Lagging, GapReason::Evicted, GapReason::Bandwidth] {
+        let told = || Told::video().some(&updates, 1..=6);
+        let delta = told().gap(6, 8, reason, Some(1)).some(&updates, 8..=12).fails(&source);
+        let cause = Cause::Gap(reason);
+        assert_eq!(delta, Violation::NotAKeyframe { subscriber: 50, lane: LANE, point: point(8), cause });
+        told().gap(6, 9, reason, Some(2)).some(&updates, 9..=12).passes(&source);
+    }
+}
+
+#[test]
+fn a_top_layer_may_go_alone_for_bandwidth_only() {
+    let (source, updates) = video();
+    let told = |reason| Told::video().some(&updates, 1..=5).gap(5, 7, reason, Some(1)).some(&updates, 7..=12);
+    told(GapReason::Bandwidth).passes(&source);
+    assert!(matches!(told(GapReason::Evicted).fails(&source), Violation::NotAKeyframe { .. }));
+    // With one layer there is no top to leave out.
+    let mut source = Source::new(SOURCE, Channel::Visual, 1);
+    let updates: Vec<_> = (0..12).map(|at| source.publish(at % 4 == 0, 0)).collect();
+    let told = Told::video().some(&updates, 1..=5).gap(5, 7, GapReason::Bandwidth, Some(1)).some(&updates, 7..=12);
+    assert!(matches!(told.fails(&source), Violation::NotAKeyframe { .. }));
+}
+
+#[test]
+fn a_gap_in_a_channel_without_runs_needs_no_keyframe() {
+    let mut source = Source::new(SOURCE, Channel::Audio, 1);
+    let updates = source.runs();
+    let mut gap = super::stage::gap(2, 7, GapReason::Evicted, Some(4));
+    gap.channel = Channel::Audio.into();
+    let told = Told::from(Channel::Audio, 0, Interest::High).some(&updates, 1..=2);
+    told.item(pb::delivery::Item::Gap(gap)).some(&updates, 7..=12).ended().passes(&source);
+}
+
+#[test]
+fn a_resume_may_bring_what_a_gap_before_the_cut_declared_lost() {
+    let (source, updates) = video();
+    let told = || Told::video().some(&updates, 1..=2).gap(2, 9, GapReason::Lagging, None).resumed(2);
+    told().some(&updates, 3..=12).ended().passes(&source);
+    told().some(&updates, 9..=12).ended().passes(&source);
+    told().gap(2, 9, GapReason::Lagging, Some(6)).some(&updates, 9..=12).ended().passes(&source);
+    let delta = told().some(&updates, 10..=12).fails_any(&source);
+    assert!(matches!(delta[..], [Violation::Missing { .. }, Violation::NotAKeyframe { .. }]), "{delta:?}");
+}
+
+#[test]
+fn a_change_of_term_may_lose_the_tail_of_the_old_one() {
+    let (mut source, mut updates) = video();
+    // One more is under way when the stream breaks; nobody knows what became of it.
+    source.send(false, 0);
+    source.open(EPOCH, 8, 13);
+    updates.extend([source.publish(true, 0), source.publish(false, 0)]);
+    let gap = pb::Gap {
+        before: Some(pb::Point { term: 8, sequence: 1 }),
+        ..super::stage::gap(12, 0, GapReason::TermChanged, None)
+    };
+    let told = Told::video().some(&updates, 1..=12);
+    told.item(pb::delivery::Item::Gap(gap)).some(&updates, 13..=14).ended().passes(&source);
+    let silent = Told::video().updates(&updates).fails(&source);
+    assert!(matches!(silent, Violation::Missing { count: 1, .. }), "{silent}");
+}
