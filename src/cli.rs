@@ -2,6 +2,7 @@
 
 pub mod annexb;
 mod healthcheck;
+mod play;
 mod publish;
 mod serve;
 mod tree;
@@ -28,9 +29,9 @@ pub struct Cli {
 enum Command {
     /// Serve (the default).
     Serve(serve::Serve),
-    /// Publish an H.264 Annex B stream as a livestream.
+    /// Publish an H.264 Annex B stream as a livestream. It is resumed after cuts.
     Publish(publish::Publish),
-    /// Watch a livestream.
+    /// Watch a livestream. It is resumed after cuts.
     Watch(watch::Watch),
     /// Draw the relay tree of a livestream as it is.
     Tree(tree::Tree),

@@ -1,11 +1,37 @@
-//! The other side of the wire: a thin client for the command line and for tests.
+//! The other side of the wire: a small client that survives cuts.
+//!
+//! [`Client`] is a connection with the generated services. On top of it, what a
+//! program that stays needs: [`Subscriber`] and [`Publisher`] open their stream
+//! again after each cut, with jitter, and neither lose nor repeat anything that the
+//! server still has; [`Watch`] does the same for streams that begin with the
+//! current state anyway.
+
+mod backoff;
+mod error;
+mod link;
+mod progress;
+mod publisher;
+mod subscriber;
+mod watch;
+mod window;
 
 use std::time::Duration;
 
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::pb::group::v1::group_service_client::GroupServiceClient;
+use crate::pb::group::v1::{self as group};
 use crate::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
+use crate::pb::livestream::v1::{self as livestream};
+
+pub use backoff::{Backoff, Retry};
+pub use error::Error;
+pub use progress::Progress;
+pub use publisher::{Publication, PublishEvent, Publisher};
+pub use subscriber::{Subscriber, Subscription, SubscriptionEvent};
+pub use watch::Watch;
+pub use window::Full;
 
 /// Larger than any message of the server.
 const MAX_MESSAGE: usize = 16 << 20;
@@ -24,6 +50,7 @@ pub struct Client {
     pub groups: GroupServiceClient<Channel>,
     /// For other services: health.
     pub channel: Channel,
+    url: String,
 }
 
 /// Why there is no connection.
@@ -32,6 +59,24 @@ pub struct Client {
 pub struct ConnectError {
     url: String,
     source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// A livestream or a group, by its id; never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Swarm {
+    /// A livestream.
+    Livestream(u64),
+    /// A group.
+    Group(u64),
+}
+
+/// How a node joins, and joins again when its lease has expired.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Join {
+    /// A livestream.
+    Livestream(livestream::JoinLivestreamRequest),
+    /// A group.
+    Group(group::JoinGroupRequest),
 }
 
 impl Client {
@@ -62,6 +107,34 @@ impl Client {
             livestreams: LivestreamServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
             groups: GroupServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
             channel,
+            url: url.to_owned(),
         })
+    }
+
+    /// Another connection to the same URL; behind a balancer perhaps another server.
+    pub async fn again(&self) -> Result<Self, ConnectError> {
+        Self::connect(&self.url).await
+    }
+
+    /// Joins, and answers with the new session.
+    pub async fn join(&mut self, join: Join) -> Result<u64, Status> {
+        match join {
+            Join::Livestream(join) => Ok(self.livestreams.join_livestream(join).await?.into_inner().session_id),
+            Join::Group(join) => Ok(self.groups.join_group(join).await?.into_inner().session_id),
+        }
+    }
+
+    /// Touches a session, so that its lease runs anew.
+    pub async fn heartbeat(&mut self, swarm: Swarm, node_id: u64, session_id: u64) -> Result<(), Status> {
+        match swarm {
+            Swarm::Livestream(livestream_id) => {
+                let request = livestream::HeartbeatRequest { livestream_id, node_id, session_id };
+                self.livestreams.heartbeat(request).await.map(drop)
+            }
+            Swarm::Group(group_id) => {
+                let request = group::HeartbeatRequest { group_id, node_id, session_id };
+                self.groups.heartbeat(request).await.map(drop)
+            }
+        }
     }
 }

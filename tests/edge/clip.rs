@@ -128,7 +128,7 @@ async fn a_viewer_that_joins_in_the_second_group_of_pictures_gets_what_decodes_f
 }
 
 /// Waits until there is such a livestream.
-async fn exists(client: &starling::client::Client, livestream_id: u64) {
+pub(crate) async fn exists(client: &starling::client::Client, livestream_id: u64) {
     use starling::pb::livestream::v1::{WatchLivestreamsRequest, watch_livestreams_response::Event};
     let census = client.clone().livestreams.watch_livestreams(WatchLivestreamsRequest::default()).await;
     let mut census = crate::world::answered(census);

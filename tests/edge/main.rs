@@ -4,6 +4,7 @@
 mod harness;
 mod process;
 mod refusals;
+mod scripted;
 mod updates;
 mod world;
 
@@ -20,6 +21,7 @@ mod pages;
 mod publishing;
 mod readme;
 mod repeats;
+mod resuming;
 mod sizes;
 mod subscribing;
 mod web;

@@ -1,0 +1,92 @@
+//! Where a viewer stands in the relay tree.
+
+use std::fmt::Write as _;
+
+use crate::client::{Client, Retry, Watch};
+use crate::pb::livestream::v1::{WatchTargetsRequest, WatchTargetsResponse, watch_targets_response::Event};
+use crate::pb::swarm::v1::Placement;
+
+/// Follows a viewer's place, as far as the server tells it: whoever cannot follow it watches
+/// all the same.
+#[derive(Debug)]
+pub(super) struct Place {
+    watch: Option<Watch<WatchTargetsResponse>>,
+    /// What was told last.
+    told: Option<Placement>,
+    /// The place at the join is to be told.
+    first: bool,
+}
+
+impl Place {
+    /// Follows a node from the place that it got when it joined.
+    pub(super) async fn follow(client: Client, livestream_id: u64, node: u64, joined: Option<Placement>) -> Self {
+        // An observer's watch: it stays when the viewer joins again.
+        let open = move |client: Client, _| async move {
+            let Client { mut livestreams, .. } = client;
+            livestreams.watch_targets(WatchTargetsRequest { livestream_id, node_id: Some(node), session_id: 0 }).await
+        };
+        let watch = Watch::open(client, 0, None, Retry::default(), open).await.ok();
+        Self { watch, told: joined, first: joined.is_some() }
+    }
+
+    /// Waits for another place. Safe to drop and call again.
+    pub(super) async fn changed(&mut self) -> String {
+        loop {
+            if let (true, Some(placement)) = (std::mem::take(&mut self.first), &self.told) {
+                return words(placement);
+            }
+            let Some(watch) = &mut self.watch else { return std::future::pending().await };
+            let placement = match watch.next().await {
+                Ok(Some(message)) => match message.event {
+                    Some(Event::Snapshot(list)) => list.placement,
+                    Some(Event::Delta(delta)) => delta.placement,
+                    Some(Event::Heartbeat(_) | Event::Goodbye(_)) | None => None,
+                },
+                Ok(None) | Err(_) => {
+                    self.watch = None;
+                    continue;
+                }
+            };
+            if let Some(placement) = placement
+                && self.told != Some(placement)
+            {
+                self.told = Some(placement);
+                return words(&placement);
+            }
+        }
+    }
+}
+
+fn words(placement: &Placement) -> String {
+    let Some(parent) = placement.parent_node_id else {
+        return "place: no parent, served by the server".into();
+    };
+    let mut words = format!("place: parent {parent}, ");
+    // Writing to a string cannot fail.
+    let _ok = match placement.backup_parent_node_id {
+        Some(backup) => write!(words, "backup parent {backup}"),
+        None => write!(words, "no backup parent"),
+    };
+    words + &format!(", depth {}", placement.depth)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_told_in_words() {
+        let place = Placement {
+            parent_node_id: Some(5),
+            backup_parent_node_id: Some(6),
+            depth: 3,
+            can_relay: true,
+            edge_served: false,
+        };
+        assert_eq!(words(&place), "place: parent 5, backup parent 6, depth 3");
+        let below = Placement { parent_node_id: Some(1), backup_parent_node_id: None, depth: 1, ..place };
+        assert_eq!(words(&below), "place: parent 1, no backup parent, depth 1");
+        let served = Placement { parent_node_id: None, edge_served: true, depth: 0, ..below };
+        assert_eq!(words(&served), "place: no parent, served by the server");
+    }
+}

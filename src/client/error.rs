@@ -1,0 +1,199 @@
+//! Why a stream ends, and what to do then.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::ConnectError;
+use crate::pb::swarm::v1::{Goodbye, GoodbyeReason};
+
+/// Why a stream was cut, or is over for good.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server refused, or the connection broke.
+    #[error("the server says {:?}: {}", .0.code(), .0.message())]
+    Status(Box<Status>),
+    /// The server said goodbye.
+    #[error("the server ended the stream: {}", .reason.as_str_name())]
+    Goodbye {
+        /// Why.
+        reason: GoodbyeReason,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Another stream took over the right to publish, or did so during a cut.
+    #[error("another stream took over the right to publish")]
+    StaleTerm,
+    /// The stream ended without a goodbye.
+    #[error("the stream broke off")]
+    Closed,
+    /// What came is not what the schema says.
+    #[error("the server sent what cannot be read: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    /// The stream could not be opened again in time.
+    #[error("no stream again within {}; the last try: {last}", seconds(.patience))]
+    GaveUp {
+        /// See [`super::Retry::patience`].
+        patience: Duration,
+        /// How the last try failed.
+        last: Box<Self>,
+    },
+}
+
+fn seconds(time: &Duration) -> String {
+    format!("{} s", time.as_secs_f64())
+}
+
+/// What to do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing: the swarm ended and everything was said.
+    Over,
+    /// Open the stream again: not sooner than asked; on a connection of its own, if the old
+    /// one cannot be trusted.
+    Retry { asked: Option<Duration>, reconnect: bool },
+    /// Join again and open the stream.
+    Rejoin,
+    /// Stay away.
+    Final,
+}
+
+impl Error {
+    pub(super) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Connect(_) | Self::Closed => Verdict::Retry { asked: None, reconnect: true },
+            Self::Status(status) => judge(status),
+            Self::Goodbye { reason, retry_after } => match reason {
+                GoodbyeReason::Ended => Verdict::Over,
+                GoodbyeReason::Draining => Verdict::Retry { asked: *retry_after, reconnect: true },
+                GoodbyeReason::StreamAge => Verdict::Retry { asked: *retry_after, reconnect: false },
+                GoodbyeReason::LeaseExpired => Verdict::Rejoin,
+                GoodbyeReason::Unspecified
+                | GoodbyeReason::Replaced
+                | GoodbyeReason::Removed
+                | GoodbyeReason::StaleTerm
+                | GoodbyeReason::TokenExpired
+                | GoodbyeReason::Left => Verdict::Final,
+            },
+            Self::StaleTerm | Self::Malformed(_) | Self::GaveUp { .. } => Verdict::Final,
+        }
+    }
+}
+
+fn judge(status: &Status) -> Verdict {
+    let details = status.get_error_details();
+    let reason = details.error_info().map_or("", |info| info.reason.as_str());
+    let asked = details.retry_info().and_then(|info| info.retry_delay);
+    match (reason, status.code()) {
+        // The lease ran out during a cut.
+        ("LEASE_EXPIRED" | "NOT_A_MEMBER", _) => Verdict::Rejoin,
+        ("STREAM_AGE", _) => Verdict::Retry { asked, reconnect: false },
+        (_, Code::Unavailable | Code::Cancelled | Code::Unknown) => Verdict::Retry { asked, reconnect: true },
+        // Of the server's own: it asks to come back.
+        _ if asked.is_some() => Verdict::Retry { asked, reconnect: false },
+        // Made by the transport, which knows a cause: the server has said nothing.
+        _ if std::error::Error::source(status).is_some() => Verdict::Retry { asked, reconnect: true },
+        _ => Verdict::Final,
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        let details = status.get_error_details();
+        match details.error_info() {
+            Some(info) if info.reason == "STALE_TERM" => Self::StaleTerm,
+            _ => Self::Status(Box::new(status)),
+        }
+    }
+}
+
+impl From<Goodbye> for Error {
+    fn from(goodbye: Goodbye) -> Self {
+        match goodbye.reason() {
+            GoodbyeReason::StaleTerm => Self::StaleTerm,
+            reason => Self::Goodbye { reason, retry_after: goodbye.retry_after.and_then(|wait| wait.try_into().ok()) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn refused(code: Code, reason: &str, asked: Option<Duration>) -> Verdict {
+        let mut details = ErrorDetails::with_error_info(reason, "starling", HashMap::new());
+        details.set_retry_info(asked);
+        Error::from(Status::with_error_details(code, "", details)).verdict()
+    }
+
+    fn goodbye(reason: GoodbyeReason) -> Verdict {
+        let retry_after = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+        Error::from(Goodbye { reason: reason.into(), retry_after }).verdict()
+    }
+
+    #[test]
+    fn the_transport_and_a_server_that_goes_are_come_back_from_on_another_connection() {
+        for code in [Code::Unavailable, Code::Cancelled, Code::Unknown] {
+            let bare = Error::from(Status::new(code, "")).verdict();
+            assert_eq!(bare, Verdict::Retry { asked: None, reconnect: true }, "{code:?}");
+        }
+        let broken = Status::from_error(Box::new(std::io::Error::other("reset")));
+        assert_eq!(Error::from(broken).verdict(), Verdict::Retry { asked: None, reconnect: true });
+        assert_eq!(Error::Closed.verdict(), Verdict::Retry { asked: None, reconnect: true });
+        let later = Verdict::Retry { asked: Some(SECOND), reconnect: true };
+        assert_eq!(refused(Code::Unavailable, "DRAINING", Some(SECOND)), later);
+        assert_eq!(goodbye(GoodbyeReason::Draining), later);
+    }
+
+    #[test]
+    fn old_age_and_a_quota_leave_the_connection_as_it_is() {
+        let later = Verdict::Retry { asked: Some(SECOND), reconnect: false };
+        assert_eq!(refused(Code::Unavailable, "STREAM_AGE", Some(SECOND)), later);
+        assert_eq!(goodbye(GoodbyeReason::StreamAge), later);
+        assert_eq!(refused(Code::ResourceExhausted, "QUOTA", Some(SECOND)), later);
+    }
+
+    #[test]
+    fn a_lease_that_ran_out_is_a_reason_to_join_again() {
+        assert_eq!(refused(Code::FailedPrecondition, "LEASE_EXPIRED", None), Verdict::Rejoin);
+        assert_eq!(refused(Code::FailedPrecondition, "NOT_A_MEMBER", None), Verdict::Rejoin);
+        assert_eq!(goodbye(GoodbyeReason::LeaseExpired), Verdict::Rejoin);
+    }
+
+    #[test]
+    fn what_the_server_means_for_good_is_taken_so() {
+        for (code, reason) in [
+            (Code::Aborted, "SESSION_REPLACED"),
+            (Code::FailedPrecondition, "SESSION_REPLACED"),
+            (Code::FailedPrecondition, "STALE_TERM"),
+            (Code::FailedPrecondition, "ENDED"),
+            (Code::PermissionDenied, "REMOVED"),
+            (Code::NotFound, "LIVESTREAM_NOT_FOUND"),
+            (Code::InvalidArgument, "INVALID_FIELD"),
+            (Code::Unimplemented, "UNIMPLEMENTED"),
+            (Code::Unauthenticated, ""),
+        ] {
+            assert_eq!(refused(code, reason, None), Verdict::Final, "{reason}");
+        }
+        for reason in [
+            GoodbyeReason::Replaced,
+            GoodbyeReason::Removed,
+            GoodbyeReason::StaleTerm,
+            GoodbyeReason::TokenExpired,
+            GoodbyeReason::Left,
+        ] {
+            assert_eq!(goodbye(reason), Verdict::Final, "{reason:?}");
+        }
+        assert_eq!(goodbye(GoodbyeReason::Ended), Verdict::Over);
+    }
+}

@@ -1,0 +1,138 @@
+//! One stream, opened again after each cut.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::error::Verdict;
+use super::{Backoff, Client, Error, Join, Retry};
+
+/// What no server may ask for: clocks have an end.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A stream of type `S` that is there, or on its way.
+pub(super) struct Link<S> {
+    client: Client,
+    session_id: u64,
+    join: Option<Join>,
+    retry: Retry,
+    backoff: Backoff,
+    /// Since when there has been no stream.
+    cut_at: Option<Instant>,
+    /// The session is gone; the next try begins with a join.
+    must_join: bool,
+    state: State<S>,
+}
+
+pub(super) enum State<S> {
+    Open(S),
+    Opening(BoxFuture<'static, Try<S>>),
+    Over,
+}
+
+/// How a try ended. Connection and session are kept also when the stream did not open.
+pub(super) struct Try<S> {
+    client: Client,
+    /// Another one than before, if the node joined.
+    joined: Option<u64>,
+    stream: Result<S, Error>,
+}
+
+impl<S: Send + 'static> Link<S> {
+    pub(super) const fn new(client: Client, session_id: u64, join: Option<Join>, retry: Retry, stream: S) -> Self {
+        let backoff = Backoff::new(retry);
+        Self { client, session_id, join, retry, backoff, cut_at: None, must_join: false, state: State::Open(stream) }
+    }
+
+    pub(super) const fn session_id(&self) -> u64 {
+        self.session_id
+    }
+
+    /// The session turned out to be another one.
+    pub(super) const fn set_session(&mut self, session_id: u64) {
+        self.session_id = session_id;
+    }
+
+    pub(super) const fn state(&mut self) -> &mut State<S> {
+        &mut self.state
+    }
+
+    /// Something came: the next cut begins with short waits again.
+    pub(super) const fn alive(&mut self) {
+        self.backoff.reset();
+    }
+
+    /// Begins to open the stream again by `open`, unless it is over: `None` when all has been
+    /// said, an error when coming back is of no use. Otherwise gives back why.
+    pub(super) fn recover<O, F>(&mut self, why: Error, open: O) -> Result<Option<Error>, Error>
+    where
+        O: FnOnce(Client, u64) -> F + Send + 'static,
+        F: Future<Output = Result<S, Error>> + Send,
+    {
+        self.state = State::Over;
+        let (asked, reconnect) = match why.verdict() {
+            Verdict::Over => return Ok(None),
+            Verdict::Final => return Err(why),
+            Verdict::Rejoin if self.join.is_none() => return Err(why),
+            Verdict::Rejoin => {
+                self.must_join = true;
+                (None, false)
+            }
+            Verdict::Retry { asked, reconnect } => (asked, reconnect),
+        };
+        let now = Instant::now();
+        let again_at = now + self.backoff.next(asked, &mut rand::rng()).min(LONGEST);
+        if again_at - *self.cut_at.get_or_insert(now) > self.retry.patience {
+            return Err(Error::GaveUp { patience: self.retry.patience, last: Box::new(why) });
+        }
+        let (mut client, session_id) = (self.client.clone(), self.session_id);
+        let join = self.join.clone().filter(|_| self.must_join);
+        let opening = async move {
+            tokio::time::sleep_until(again_at).await;
+            let mut joined = None;
+            let stream = async {
+                if reconnect {
+                    client = client.again().await?;
+                }
+                if let Some(join) = join {
+                    joined = Some(client.join(join).await?);
+                }
+                open(client.clone(), joined.unwrap_or(session_id)).await
+            };
+            let stream = stream.await;
+            Try { client, joined, stream }
+        };
+        self.state = State::Opening(opening.boxed());
+        Ok(Some(why))
+    }
+
+    /// Waits for the try under way, and tells whether the node joined again. Safe to drop
+    /// and call again.
+    pub(super) async fn opened(&mut self) -> Result<bool, Error> {
+        let State::Opening(opening) = &mut self.state else { return Ok(false) };
+        let Try { client, joined, stream } = opening.await;
+        self.client = client;
+        if let Some(session_id) = joined {
+            (self.session_id, self.must_join) = (session_id, false);
+        }
+        // A future that has ended must not be asked again.
+        self.state = State::Over;
+        self.state = State::Open(stream?);
+        self.cut_at = None;
+        Ok(joined.is_some())
+    }
+}
+
+impl<S> fmt::Debug for Link<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Open(_) => "open",
+            State::Opening(_) => "opening",
+            State::Over => "over",
+        };
+        f.debug_struct("Link").field("session_id", &self.session_id).field("state", &state).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,296 @@
+//! A publisher that survives cuts.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::link::{Link, State};
+use super::window::{Full, Window};
+use super::{Client, Error, Join, Retry, Swarm};
+use crate::pb::group::v1 as group;
+use crate::pb::livestream::v1 as livestream;
+use crate::pb::swarm::v1::publish_event::Event;
+use crate::pb::swarm::v1::{Channel, ChannelAck, Demand, GrantedChannel, PublishOpened, PublishRejected, UpdateDraft};
+
+/// What to publish on, and how.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The livestream or group.
+    pub swarm: Swarm,
+    /// The publisher; never 0.
+    pub node_id: u64,
+    /// Its session, kept attached by the stream; 0 = that of the node, or, for a broadcaster
+    /// without one, a new one.
+    pub session_id: u64,
+    /// The channels to claim, at least one.
+    pub channels: Vec<Channel>,
+    /// Temporal layers of VISUAL and SCREEN, 1..8; 0 = 1, nothing to drop.
+    pub temporal_layers: u32,
+    /// The most updates that are kept until they are acknowledged, to be sent again after a
+    /// cut; at least 1, default 64.
+    pub window: usize,
+    /// How to join again when the lease has expired; `None` = that is an error.
+    pub join: Option<Join>,
+    /// How to come back after a cut.
+    pub retry: Retry,
+}
+
+impl Publication {
+    /// These channels, without temporal layers.
+    pub fn new(swarm: Swarm, node_id: u64, channels: Vec<Channel>) -> Self {
+        let retry = Retry::default();
+        Self { swarm, node_id, session_id: 0, channels, temporal_layers: 0, window: 64, join: None, retry }
+    }
+}
+
+/// What a [`Publisher`] tells.
+#[derive(Debug)]
+pub enum PublishEvent {
+    /// Everything up to a number was accepted on a channel. What turns out to be accepted when
+    /// a cut is over is told by [`PublishEvent::Resumed`] instead.
+    Accepted(ChannelAck),
+    /// An update was not accepted, and is not sent again; the stream lives on.
+    Rejected(PublishRejected),
+    /// Another stream took a channel over. With the last one, [`Error::StaleTerm`] follows.
+    Revoked(Channel),
+    /// A keyframe is wanted, on VISUAL or SCREEN.
+    KeyframeRequest(Channel),
+    /// What subscribers want changed.
+    Demand(Demand),
+    /// The stream was cut. What was not acknowledged is kept: a [`PublishEvent::Resumed`] or an
+    /// error follows.
+    Cut(Error),
+    /// The stream is open again, under new terms, and what the server did not have was sent
+    /// again. Subscribers take up VISUAL and SCREEN at the first keyframe of the new term: send
+    /// one soon.
+    Resumed(PublishOpened),
+}
+
+/// An open publish stream.
+struct Stream {
+    outbox: mpsc::Sender<UpdateDraft>,
+    answers: BoxStream<'static, Result<Option<Event>, Status>>,
+    opened: PublishOpened,
+}
+
+/// A publish stream that is opened again after each cut.
+#[derive(Debug)]
+pub struct Publisher {
+    publication: Publication,
+    link: Link<Stream>,
+    window: Window,
+    opened: PublishOpened,
+    ready: VecDeque<PublishEvent>,
+}
+
+impl Publisher {
+    /// Claims the channels, once: cuts are survived from here on, a refusal is not.
+    pub async fn open(client: Client, mut publication: Publication) -> Result<Self, Error> {
+        publication.window = publication.window.max(1);
+        let stream = publish(client.clone(), publication.clone(), publication.session_id).await?;
+        let opened = stream.opened.clone();
+        let window = Window::new(publication.window, &opened.channels);
+        let link = Link::new(client, opened.session_id, publication.join.clone(), publication.retry, stream);
+        Ok(Self { publication, link, window, opened, ready: VecDeque::new() })
+    }
+
+    /// What the server said when it opened the stream, the last time: the epoch, and the term
+    /// and last accepted number of each channel.
+    pub const fn opened(&self) -> &PublishOpened {
+        &self.opened
+    }
+
+    /// What the stream holds on a channel; `None` when it holds nothing.
+    pub fn granted(&self, channel: Channel) -> Option<GrantedChannel> {
+        self.opened.channels.iter().find(|granted| granted.channel() == channel).copied()
+    }
+
+    /// The session that the stream keeps attached.
+    pub const fn session_id(&self) -> u64 {
+        self.link.session_id()
+    }
+
+    /// How many updates [`Self::send`] takes now.
+    pub fn room(&self) -> usize {
+        self.window.room()
+    }
+
+    /// How many updates were sent and neither accepted nor rejected.
+    pub fn unacknowledged(&self) -> usize {
+        self.window.len()
+    }
+
+    /// Sends an update, during a cut as soon as it is over, and answers with its number. One
+    /// without a number gets the next one of its channel; numbers of the caller's own must
+    /// rise. Only [`Self::next`] makes room again.
+    pub fn send(&mut self, draft: UpdateDraft) -> Result<u64, Full> {
+        let draft = self.window.push(draft)?;
+        if let State::Open(stream) = self.link.state() {
+            // The outbox has room for the whole window. A closed one means a cut, which the
+            // answers tell; the window keeps the draft until then.
+            stream.outbox.try_send(draft.clone()).ok();
+        }
+        Ok(draft.publisher_sequence)
+    }
+
+    /// What comes next; `None` when the swarm has ended. An error is final: every channel was
+    /// lost ([`Error::StaleTerm`]), the node left, was removed or joined elsewhere, the server
+    /// refused, or it could not be reached in time.
+    ///
+    /// Safe to drop and call again.
+    pub async fn next(&mut self) -> Result<Option<PublishEvent>, Error> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            let why = match self.link.state() {
+                State::Open(stream) => match stream.answers.next().await {
+                    Some(Ok(Some(Event::Goodbye(goodbye)))) => goodbye.into(),
+                    Some(Ok(event)) => {
+                        self.link.alive();
+                        self.hear(event);
+                        continue;
+                    }
+                    Some(Err(status)) => status.into(),
+                    None => Error::Closed,
+                },
+                State::Opening(_) => match self.link.opened().await {
+                    Ok(_) => {
+                        self.resume()?;
+                        continue;
+                    }
+                    Err(why) => {
+                        tracing::debug!(%why, "could not publish again");
+                        if self.recover(why)?.is_none() {
+                            return Ok(None);
+                        }
+                        continue;
+                    }
+                },
+                State::Over => return Ok(None),
+            };
+            return Ok(self.recover(why)?.map(PublishEvent::Cut));
+        }
+    }
+
+    /// Waits until everything is answered, and ends the stream. What is told meanwhile is
+    /// dropped: to hear of it, call [`Self::next`] until nothing is unacknowledged.
+    pub async fn close(mut self) -> Result<(), Error> {
+        while self.unacknowledged() > 0 {
+            if self.next().await?.is_none() {
+                return Err(Error::Closed);
+            }
+        }
+        if let State::Open(Stream { outbox, mut answers, .. }) = std::mem::replace(self.link.state(), State::Over) {
+            drop(outbox);
+            // Everything is accepted: how the stream ends does not matter.
+            while let Some(Ok(_)) = answers.next().await {}
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, event: Option<Event>) {
+        match event {
+            Some(Event::Ack(ack)) => {
+                for ack in ack.channels {
+                    let channel = ack.position.map_or(0, |position| position.channel);
+                    self.window.accepted(channel, ack.accepted_through);
+                    self.ready.push_back(PublishEvent::Accepted(ack));
+                }
+            }
+            Some(Event::Rejected(rejected)) => {
+                self.window.rejected(rejected.channel, rejected.publisher_sequence);
+                self.ready.push_back(PublishEvent::Rejected(rejected));
+            }
+            Some(Event::Revoked(revoked)) => {
+                let channel = revoked.channel();
+                self.window.revoked(revoked.channel);
+                // Coming back must not take it back.
+                self.publication.channels.retain(|own| *own != channel);
+                self.ready.push_back(PublishEvent::Revoked(channel));
+            }
+            Some(Event::KeyframeRequest(request)) => {
+                self.ready.push_back(PublishEvent::KeyframeRequest(request.channel()));
+            }
+            Some(Event::Demand(demand)) => self.ready.push_back(PublishEvent::Demand(demand)),
+            // Goodbye is handled before; None is of a newer server.
+            Some(Event::Opened(_) | Event::Heartbeat(_) | Event::Goodbye(_)) | None => {}
+        }
+    }
+
+    /// Sends again what the server does not have.
+    fn resume(&mut self) -> Result<(), Error> {
+        let State::Open(stream) = self.link.state() else { return Ok(()) };
+        if !self.window.reopened(&stream.opened.channels) {
+            *self.link.state() = State::Over;
+            return Err(Error::StaleTerm);
+        }
+        for draft in self.window.drafts() {
+            stream.outbox.try_send(draft.clone()).ok();
+        }
+        self.opened = stream.opened.clone();
+        self.link.set_session(self.opened.session_id);
+        self.ready.push_back(PublishEvent::Resumed(self.opened.clone()));
+        Ok(())
+    }
+
+    fn recover(&mut self, why: Error) -> Result<Option<Error>, Error> {
+        let publication = self.publication.clone();
+        if publication.channels.is_empty() {
+            *self.link.state() = State::Over;
+            return Err(Error::StaleTerm);
+        }
+        self.link.recover(why, |mut client, session_id| async move {
+            if session_id != 0 {
+                // Tells a session that expired from one that was replaced, which opening the
+                // stream does not.
+                client.heartbeat(publication.swarm, publication.node_id, session_id).await?;
+            }
+            publish(client, publication, session_id).await
+        })
+    }
+}
+
+async fn publish(client: Client, publication: Publication, session_id: u64) -> Result<Stream, Error> {
+    let Client { mut livestreams, mut groups, .. } = client;
+    let Publication { swarm, node_id, temporal_layers, window, .. } = publication;
+    let channels = publication.channels.iter().map(|&channel| channel.into()).collect();
+    // Room for the whole window, and for what a revoked channel left behind in it.
+    let (outbox, drafts) = mpsc::channel(window.saturating_mul(publication.channels.len().max(1)));
+    let drafts = ReceiverStream::new(drafts);
+    let answers = match swarm {
+        Swarm::Livestream(livestream_id) => {
+            use livestream::publish_updates_request::Message;
+            let open = livestream::PublishOpen { livestream_id, node_id, session_id, channels, temporal_layers };
+            let messages = stream::iter([Message::Open(open)]).chain(drafts.map(Message::Update));
+            let requests = messages.map(|message| livestream::PublishUpdatesRequest { message: Some(message) });
+            let answers = livestreams.publish_updates(requests).await?.into_inner();
+            answers.map_ok(|answer| answer.event).boxed()
+        }
+        Swarm::Group(group_id) => {
+            use group::publish_updates_request::Message;
+            let open = group::PublishOpen { group_id, node_id, session_id, channels, temporal_layers };
+            let messages = stream::iter([Message::Open(open)]).chain(drafts.map(Message::Update));
+            let requests = messages.map(|message| group::PublishUpdatesRequest { message: Some(message) });
+            let answers = groups.publish_updates(requests).await?.into_inner();
+            answers.map_ok(|answer| answer.event).boxed()
+        }
+    };
+    let mut answers = answers.map_ok(|event| event.and_then(|event| event.event)).boxed();
+    match answers.next().await {
+        Some(Ok(Some(Event::Opened(opened)))) => Ok(Stream { outbox, answers, opened }),
+        Some(Ok(Some(Event::Goodbye(goodbye)))) => Err(goodbye.into()),
+        Some(Err(status)) => Err(status.into()),
+        Some(Ok(_)) | None => Err(Error::Closed),
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("opened", &self.opened).finish_non_exhaustive()
+    }
+}

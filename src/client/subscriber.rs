@@ -1,0 +1,202 @@
+//! A subscription that survives cuts.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
+use prost::Message as _;
+use tonic::Status;
+
+use super::link::{Link, State};
+use super::{Client, Error, Join, Progress, Retry, Swarm};
+use crate::pb::group::v1 as group;
+use crate::pb::livestream::v1 as livestream;
+use crate::pb::swarm::v1::{Channel, Delivery, ResumePoint, StartFrom, delivery::Item};
+
+/// What to subscribe to, and how.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// The livestream or group.
+    pub swarm: Swarm,
+    /// The subscriber, a member; never 0.
+    pub node_id: u64,
+    /// Its session, kept attached by the stream; 0 = not given, which keeps nobody alive.
+    pub session_id: u64,
+    /// The channels wanted; none = every channel.
+    pub channels: Vec<Channel>,
+    /// Groups: the participants wanted; none = every one.
+    pub sources: Vec<u64>,
+    /// Where to start without `resume_from`; UNSPECIFIED = at the newest keyframe.
+    pub start_from: StartFrom,
+    /// Where an earlier subscription stopped; see [`Subscriber::progress`].
+    pub resume_from: Option<ResumePoint>,
+    /// How to join again when the lease has expired; `None` = that is an error.
+    pub join: Option<Join>,
+    /// How to come back after a cut.
+    pub retry: Retry,
+}
+
+impl Subscription {
+    /// Every channel, from the newest keyframe on.
+    pub fn new(swarm: Swarm, node_id: u64, session_id: u64) -> Self {
+        Self {
+            swarm,
+            node_id,
+            session_id,
+            channels: Vec::new(),
+            sources: Vec::new(),
+            start_from: StartFrom::Unspecified,
+            resume_from: None,
+            join: None,
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// What a [`Subscriber`] tells.
+#[derive(Debug)]
+pub enum SubscriptionEvent {
+    /// What the server sent, in order; never a goodbye.
+    Item(Item),
+    /// The stream was cut. Nothing is lost yet: a [`SubscriptionEvent::Resumed`] or an error
+    /// follows.
+    Cut(Error),
+    /// The stream is open again, where it stopped: what was lost meanwhile is told by gaps.
+    Resumed {
+        /// The session of now.
+        session_id: u64,
+        /// The lease had expired and the node has joined again.
+        rejoined: bool,
+    },
+}
+
+type Deliveries = BoxStream<'static, Result<Vec<Bytes>, Status>>;
+
+/// A subscription that is resumed after each cut.
+#[derive(Debug)]
+pub struct Subscriber {
+    subscription: Subscription,
+    progress: Progress,
+    link: Link<Deliveries>,
+    /// Encoded deliveries that came and were not handed out.
+    ready: VecDeque<Bytes>,
+}
+
+impl Subscriber {
+    /// Subscribes, once: cuts are survived from here on, a refusal is not.
+    pub async fn open(client: Client, subscription: Subscription) -> Result<Self, Error> {
+        let progress = subscription.resume_from.clone().map(Progress::from).unwrap_or_default();
+        let stream =
+            subscribe(client.clone(), subscription.clone(), subscription.session_id, progress.resume_point()).await?;
+        let link = Link::new(client, subscription.session_id, subscription.join.clone(), subscription.retry, stream);
+        Ok(Self { subscription, progress, link, ready: VecDeque::new() })
+    }
+
+    /// The session of now; another one after the lease has expired.
+    pub const fn session_id(&self) -> u64 {
+        self.link.session_id()
+    }
+
+    /// How far what [`Self::next`] has told reaches.
+    pub const fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// What comes next; `None` when the swarm has ended and everything was told. An error is
+    /// final: the node left, was removed or joined elsewhere, the server refused to resume, or
+    /// it could not be reached in time. One of reason ENDED says that the swarm ended during a
+    /// cut, and its last updates may be missing.
+    ///
+    /// Safe to drop and call again.
+    pub async fn next(&mut self) -> Result<Option<SubscriptionEvent>, Error> {
+        loop {
+            while let Some(delivery) = self.ready.pop_front() {
+                match Delivery::decode(delivery).map(|delivery| delivery.item) {
+                    Ok(Some(Item::Goodbye(goodbye))) => {
+                        self.ready.clear();
+                        return self.recover(goodbye.into());
+                    }
+                    Ok(Some(item)) => {
+                        if !matches!(item, Item::Subscribed(_)) {
+                            self.link.alive();
+                        }
+                        self.progress.note(&item);
+                        return Ok(Some(SubscriptionEvent::Item(item)));
+                    }
+                    // Of a newer server.
+                    Ok(None) => {}
+                    Err(error) => return self.recover(error.into()),
+                }
+            }
+            let why = match self.link.state() {
+                State::Open(stream) => match stream.next().await {
+                    Some(Ok(deliveries)) => {
+                        self.ready.extend(deliveries);
+                        continue;
+                    }
+                    Some(Err(status)) => status.into(),
+                    None => Error::Closed,
+                },
+                State::Opening(_) => match self.link.opened().await {
+                    Ok(rejoined) => {
+                        let session_id = self.session_id();
+                        return Ok(Some(SubscriptionEvent::Resumed { session_id, rejoined }));
+                    }
+                    Err(why) => {
+                        tracing::debug!(%why, "could not resume");
+                        if self.recover(why)?.is_none() {
+                            return Ok(None);
+                        }
+                        continue;
+                    }
+                },
+                State::Over => return Ok(None),
+            };
+            return self.recover(why);
+        }
+    }
+
+    fn recover(&mut self, why: Error) -> Result<Option<SubscriptionEvent>, Error> {
+        let (subscription, resume_from) = (self.subscription.clone(), self.progress.resume_point());
+        let open = |client, session_id| subscribe(client, subscription, session_id, resume_from);
+        Ok(self.link.recover(why, open)?.map(SubscriptionEvent::Cut))
+    }
+}
+
+async fn subscribe(
+    client: Client,
+    subscription: Subscription,
+    session_id: u64,
+    resume_from: Option<ResumePoint>,
+) -> Result<Deliveries, Error> {
+    let Client { mut livestreams, mut groups, .. } = client;
+    let channels = subscription.channels.iter().map(|&channel| channel.into()).collect();
+    let (node_id, start_from) = (subscription.node_id, subscription.start_from.into());
+    Ok(match subscription.swarm {
+        Swarm::Livestream(livestream_id) => {
+            let request = livestream::SubscribeUpdatesRequest {
+                livestream_id,
+                node_id,
+                session_id,
+                channels,
+                start_from,
+                resume_from,
+            };
+            let answers = livestreams.subscribe_updates(request).await?.into_inner();
+            answers.map_ok(|answer| answer.deliveries).boxed()
+        }
+        Swarm::Group(group_id) => {
+            let request = group::SubscribeUpdatesRequest {
+                group_id,
+                node_id,
+                session_id,
+                channels,
+                source_node_ids: subscription.sources,
+                start_from,
+                resume_from,
+            };
+            let answers = groups.subscribe_updates(request).await?.into_inner();
+            answers.map_ok(|answer| answer.deliveries).boxed()
+        }
+    })
+}

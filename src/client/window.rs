@@ -1,0 +1,144 @@
+//! What was sent and not yet answered.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::pb::swarm::v1::{GrantedChannel, UpdateDraft};
+
+/// There is no room: so much is not acknowledged. Holds the draft.
+#[derive(Debug, thiserror::Error)]
+#[error("as many updates as the window holds are not acknowledged")]
+pub struct Full(pub UpdateDraft);
+
+/// Numbers drafts and keeps them until the server has answered.
+#[derive(Debug)]
+pub(super) struct Window {
+    size: usize,
+    drafts: VecDeque<UpdateDraft>,
+    /// The last number given out, by channel.
+    numbers: BTreeMap<i32, u64>,
+}
+
+impl Window {
+    pub(super) fn new(size: usize, granted: &[GrantedChannel]) -> Self {
+        let numbers = granted.iter().map(|granted| (granted.channel, granted.last_publisher_sequence)).collect();
+        Self { size, drafts: VecDeque::new(), numbers }
+    }
+
+    pub(super) fn room(&self) -> usize {
+        self.size.saturating_sub(self.drafts.len())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.drafts.len()
+    }
+
+    pub(super) fn drafts(&self) -> impl Iterator<Item = &UpdateDraft> {
+        self.drafts.iter()
+    }
+
+    /// Takes a draft; one without a number gets the next one of its channel.
+    pub(super) fn push(&mut self, mut draft: UpdateDraft) -> Result<&UpdateDraft, Full> {
+        if self.room() == 0 {
+            return Err(Full(draft));
+        }
+        let last = self.numbers.entry(draft.channel).or_default();
+        if draft.publisher_sequence == 0 {
+            draft.publisher_sequence = *last + 1;
+        }
+        *last = draft.publisher_sequence.max(*last);
+        self.drafts.push_back(draft);
+        Ok(self.drafts.back().expect("it was pushed"))
+    }
+
+    pub(super) fn accepted(&mut self, channel: i32, through: u64) {
+        self.drafts.retain(|draft| draft.channel != channel || draft.publisher_sequence > through);
+    }
+
+    pub(super) fn rejected(&mut self, channel: i32, number: u64) {
+        self.drafts.retain(|draft| draft.channel != channel || draft.publisher_sequence != number);
+    }
+
+    pub(super) fn revoked(&mut self, channel: i32) {
+        self.drafts.retain(|draft| draft.channel != channel);
+    }
+
+    /// Keeps of the drafts what the server does not have. False when it has what was not sent
+    /// from here: another publisher was there meanwhile.
+    pub(super) fn reopened(&mut self, granted: &[GrantedChannel]) -> bool {
+        granted.iter().all(|&GrantedChannel { channel, term, last_publisher_sequence }| {
+            self.accepted(channel, last_publisher_sequence);
+            let own = self.numbers.get(&channel).copied().unwrap_or_default();
+            // Term 0 is the chat of a livestream, which is everybody's.
+            last_publisher_sequence <= own || term == 0
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VISUAL: i32 = 1;
+    const AUDIO: i32 = 2;
+    const CHAT: i32 = 4;
+
+    fn granted(channel: i32, term: u64, last_publisher_sequence: u64) -> GrantedChannel {
+        GrantedChannel { channel, term, last_publisher_sequence }
+    }
+
+    fn draft(channel: i32) -> UpdateDraft {
+        UpdateDraft { channel, ..Default::default() }
+    }
+
+    fn held(window: &Window) -> Vec<(i32, u64)> {
+        window.drafts().map(|draft| (draft.channel, draft.publisher_sequence)).collect()
+    }
+
+    fn window() -> Window {
+        let mut window = Window::new(5, &[granted(VISUAL, 3, 10), granted(AUDIO, 3, 0)]);
+        for channel in [VISUAL, AUDIO, VISUAL, VISUAL, AUDIO] {
+            window.push(draft(channel)).unwrap();
+        }
+        window
+    }
+
+    #[test]
+    fn drafts_are_numbered_by_channel_after_what_was_accepted_before() {
+        let mut window = window();
+        assert_eq!(held(&window), [(VISUAL, 11), (AUDIO, 1), (VISUAL, 12), (VISUAL, 13), (AUDIO, 2)]);
+        assert_eq!(window.room(), 0);
+        let Full(refused) = window.push(draft(VISUAL)).unwrap_err();
+        assert_eq!(refused, draft(VISUAL), "it comes back as it was");
+        window.accepted(VISUAL, 13);
+        window.push(UpdateDraft { publisher_sequence: 50, ..draft(VISUAL) }).unwrap();
+        window.push(draft(VISUAL)).unwrap();
+        assert_eq!(held(&window), [(AUDIO, 1), (AUDIO, 2), (VISUAL, 50), (VISUAL, 51)]);
+    }
+
+    #[test]
+    fn an_answer_frees_what_it_is_about_and_nothing_else() {
+        let mut window = window();
+        window.accepted(VISUAL, 12);
+        assert_eq!(held(&window), [(AUDIO, 1), (VISUAL, 13), (AUDIO, 2)]);
+        window.rejected(AUDIO, 1);
+        assert_eq!(held(&window), [(VISUAL, 13), (AUDIO, 2)]);
+        window.revoked(AUDIO);
+        assert_eq!(held(&window), [(VISUAL, 13)]);
+        assert_eq!((window.len(), window.room()), (1, 4));
+    }
+
+    #[test]
+    fn after_a_cut_what_the_server_has_is_not_sent_again() {
+        let mut window = window();
+        assert!(window.reopened(&[granted(VISUAL, 4, 12), granted(AUDIO, 4, 0)]));
+        assert_eq!(held(&window), [(AUDIO, 1), (VISUAL, 13), (AUDIO, 2)]);
+        assert!(window.reopened(&[granted(VISUAL, 1, 0), granted(AUDIO, 1, 0)]), "another epoch has nothing");
+        assert_eq!(window.len(), 3);
+    }
+
+    #[test]
+    fn numbers_that_were_not_sent_from_here_tell_of_another_publisher() {
+        assert!(!window().reopened(&[granted(VISUAL, 5, 14), granted(AUDIO, 5, 0)]));
+        assert!(window().reopened(&[granted(VISUAL, 5, 13), granted(CHAT, 0, 99)]), "chat is everybody's");
+    }
+}

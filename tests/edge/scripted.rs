@@ -1,0 +1,164 @@
+//! What stands between a client and a server when something goes wrong: a server that says
+//! what it is told to say, and a wire that can be cut.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use prost::Message as _;
+use starling::pb::livestream::v1 as pb;
+use starling::pb::swarm::v1::{self as shared, delivery::Item};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService};
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
+
+/// What one subscription is sent, and how it ends.
+pub(crate) type Script = (Vec<Item>, Result<(), Status>);
+
+/// A server of SubscribeUpdates and JoinLivestream that follows a script, for what a real one
+/// says only after an hour or when it fails.
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    address: SocketAddr,
+    /// Each request to subscribe.
+    pub(crate) asked: mpsc::Receiver<pb::SubscribeUpdatesRequest>,
+    _running: JoinSet<()>,
+}
+
+/// The session of whoever joins.
+pub(crate) const SESSION: u64 = 77;
+
+#[derive(Clone)]
+struct Service {
+    scripts: Arc<Mutex<VecDeque<Script>>>,
+    asked: mpsc::Sender<pb::SubscribeUpdatesRequest>,
+}
+
+impl Scripted {
+    /// Each subscription takes the next script; when there is none left it is refused for good.
+    pub(crate) async fn start(scripts: Vec<Script>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, requests) = mpsc::channel(64);
+        let service = Service { scripts: Arc::new(Mutex::new(scripts.into())), asked };
+        let mut running = JoinSet::new();
+        let serving = tonic::transport::Server::builder().add_service(service);
+        running.spawn(async move {
+            serving.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        });
+        Self { address, asked: requests, _running: running }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Service {
+    async fn subscribe(
+        self,
+        request: pb::SubscribeUpdatesRequest,
+    ) -> Result<Response<tokio_stream::Iter<std::vec::IntoIter<Result<pb::SubscribeUpdatesResponse, Status>>>>, Status>
+    {
+        self.asked.send(request).await.unwrap();
+        let next = self.scripts.lock().unwrap().pop_front();
+        let (items, end) = next.ok_or_else(|| Status::not_found("the script is at its end"))?;
+        let mut messages: Vec<_> = items
+            .into_iter()
+            .map(|item| {
+                let delivery = shared::Delivery { item: Some(item) }.encode_to_vec();
+                Ok(pb::SubscribeUpdatesResponse { deliveries: vec![delivery.into()] })
+            })
+            .collect();
+        messages.extend(end.err().map(Err));
+        Ok(Response::new(tokio_stream::iter(messages)))
+    }
+}
+
+impl tower::Service<http::Request<Body>> for Service {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let service = self.clone();
+        async move {
+            let path = request.uri().path().to_owned();
+            let answer = if path.ends_with("/SubscribeUpdates") {
+                let method = tower::service_fn(move |request: Request<pb::SubscribeUpdatesRequest>| {
+                    service.clone().subscribe(request.into_inner())
+                });
+                Grpc::new(ProstCodec::default()).server_streaming(method, request).await
+            } else if path.ends_with("/JoinLivestream") {
+                let method = tower::service_fn(async |_: Request<pb::JoinLivestreamRequest>| {
+                    Ok(Response::new(pb::JoinLivestreamResponse { session_id: SESSION, ..Default::default() }))
+                });
+                Grpc::new(ProstCodec::default()).unary(method, request).await
+            } else {
+                panic!("nobody calls {path}");
+            };
+            Ok(answer)
+        }
+        .boxed()
+    }
+}
+
+impl NamedService for Service {
+    const NAME: &'static str = "starling.livestream.v1.LivestreamService";
+}
+
+/// A wire to a server that can be cut.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    address: SocketAddr,
+    _running: JoinSet<()>,
+    cut: mpsc::Sender<()>,
+}
+
+impl Wire {
+    pub(crate) async fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (cut, mut cuts) = mpsc::channel(1);
+        let mut running = JoinSet::new();
+        running.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let (mut near, _) = accepted.unwrap();
+                        let mut far = TcpStream::connect(server).await.unwrap();
+                        connections.spawn(async move {
+                            // It ends when one side does.
+                            tokio::io::copy_bidirectional(&mut near, &mut far).await.ok();
+                        });
+                    }
+                    Some(()) = cuts.recv() => connections.shutdown().await,
+                }
+            }
+        });
+        Self { address, _running: running, cut }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Closes every connection; new ones are let through.
+    pub(crate) async fn cut(&self) {
+        self.cut.send(()).await.expect("the wire is there");
+    }
+}
