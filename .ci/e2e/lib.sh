@@ -13,6 +13,8 @@ fi
 scratch=$(mktemp -d)
 server=
 address=
+# What a script wants `serve` to be given besides the address.
+serve_args=()
 
 fail() {
     printf '\nFAILED: %s\n' "$*" >&2
@@ -55,7 +57,7 @@ until_true() {
 start_server() {
     [[ -x $starling ]] || fail "$starling is not there: cargo build, or set STARLING_BIN"
     : >"$scratch/server.out"
-    env "$@" "$starling" serve --listen 127.0.0.1:0 >"$scratch/server.out" 2>"$scratch/server.err" &
+    env "$@" "$starling" serve "${serve_args[@]}" --listen 127.0.0.1:0 >"$scratch/server.out" 2>"$scratch/server.err" &
     server=$!
     until_true 20 "the server to name its address" server_spoke
     # Read off the line "starling 1.2.3 listens on 127.0.0.1:4567".

@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# The chart by real Helm: what it renders is valid Kubernetes, what it refuses it refuses in words, and what it writes
+# into its ConfigMap and its pods runs with the real binary. No cluster is needed.
+#
+# STARLING_BIN, GRPCURL: see lib.sh. HELM, PYTHON: helm, and a Python that has .ci/requirements.txt; default: those of
+# .ci/run.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+HELM=${HELM:-$root/target/ci/bin/helm}
+PYTHON=${PYTHON:-$root/target/ci/venv/bin/python}
+chart=$root/helm/starling
+# The oldest that the chart allows, the last without and the first with a preStop that sleeps, and a new one. Always
+# given: a helm that `go install` built knows no version of Kubernetes of its own and takes 1.20.
+versions=(1.27.0 1.29.0 1.30.0 1.37.0)
+newest=${versions[-1]}
+
+chart_py() {
+    "$PYTHON" "$root/.ci/e2e/chart.py" "$@"
+}
+
+# render OUTPUT VERSION ARGUMENTS...: release "live" in namespace "media".
+render() {
+    local output=$1 version=$2
+    shift 2
+    "$HELM" template live "$chart" --namespace media --kube-version "$version" "$@" >"$output" 2>"$scratch/helm.err" ||
+        fail "helm template $*: $(cat "$scratch/helm.err")"
+}
+
+# refused PATTERN ARGUMENTS...: helm fails, and its message has the pattern.
+refused() {
+    local pattern=$1
+    shift
+    if "$HELM" template live "$chart" --kube-version "$newest" "$@" >/dev/null 2>"$scratch/helm.err"; then
+        fail "accepted: $*"
+    fi
+    grep -qE -- "$pattern" "$scratch/helm.err" || fail "$* is refused without \"$pattern\": $(cat "$scratch/helm.err")"
+    ok "refused: $*"
+}
+
+# grace SECONDS ARGUMENTS...: the grace period of the pod.
+grace() {
+    local wanted=$1 found
+    shift
+    render "$scratch/grace.yaml" "$newest" "$@"
+    found=$(chart_py get Deployment live-starling spec.template.spec.terminationGracePeriodSeconds "$scratch/grace.yaml")
+    [[ $found == "$wanted" ]] || fail "the grace period is $found, not $wanted, with: $*"
+    ok "grace period $found s with: ${*:-the defaults}"
+}
+
+printf 'helm %s\n' "$("$HELM" version --short)"
+app_version=$(sed -n 's/^appVersion: "\(.*\)"$/\1/p' "$chart/Chart.yaml")
+[[ "starling $app_version" == "$("$starling" --version)" ]] || fail "appVersion is $app_version, but: $("$starling" --version)"
+ok "appVersion is that of the binary, $app_version"
+told=$(chart_py schema "$chart/values.schema.json" "$root/src/config/default.toml" "$starling")
+ok "the schema says what the program says: $told"
+
+# --- what it renders
+for values in values ci/full-values ci/ipv6-values; do
+    file=$chart/$values.yaml
+    name=${values##*/}
+    "$HELM" lint --strict "$chart" --values "$file" --kube-version "$newest" >"$scratch/lint" 2>&1 ||
+        fail "helm lint with $name: $(cat "$scratch/lint")"
+    for version in "${versions[@]}"; do
+        render "$scratch/$name-$version.yaml" "$version" --values "$file"
+        kinds=$(chart_py validate "$version" "$scratch/$name-$version.yaml") || fail "not valid in Kubernetes $version"
+    done
+    ok "$name: lint, and valid in Kubernetes ${versions[*]}: $kinds"
+done
+# The validator itself must refuse: an unknown field, a wrong type, a container that may write, a key twice.
+good=$scratch/values-$newest.yaml
+for edit in 's/revisionHistoryLimit:/revisionHistoryLimits:/' 's/replicas: 1/replicas: one/' \
+    's/readOnlyRootFilesystem: true/readOnlyRootFilesystem: false/' 's/^automountS.*/&\n&/'; do
+    sed "$edit" "$good" >"$scratch/bad.yaml"
+    ! chart_py validate "$newest" "$scratch/bad.yaml" >/dev/null 2>&1 || fail "taken for valid after $edit"
+done
+ok 'the validator refuses objects that were spoilt'
+
+pod=spec.template.spec
+[[ $(chart_py get Deployment live-starling $pod.containers.0.lifecycle "$good") == '{"preStop": {"sleep": {"seconds": 5}}}' ]] ||
+    fail 'no preStop sleep of 5 s'
+for without in "values-1.29.0" "ipv6-values-$newest"; do
+    ! grep -q preStop "$scratch/$without.yaml" || fail "a preStop in $without"
+done
+ok 'preStop sleeps 5 s by default, is not there before Kubernetes 1.30 nor with 0 s'
+for probe in startup readiness liveness; do
+    port=$(chart_py get Deployment birds $pod.containers.0.${probe}Probe.grpc.port "$scratch/full-values-$newest.yaml")
+    [[ $port == 6000 ]] || fail "the ${probe}Probe asks port $port"
+done
+ports=$(chart_py get Service birds spec.ports.0.port "$scratch/full-values-$newest.yaml")/$(
+    chart_py get Service birds-headless spec.ports.0.port "$scratch/full-values-$newest.yaml")
+[[ $ports == 443/6000 ]] || fail "ports of Service and headless Service: $ports"
+ok 'probes and headless Service follow config.server.listen, the Service has its own port'
+
+render "$scratch/other.yaml" "$newest" --set config.store.shards=32
+before=$(grep checksum/config "$good") && after=$(grep checksum/config "$scratch/other.yaml")
+[[ $before != "$after" ]] || fail "the checksum does not follow the configuration"
+ok 'another configuration is another pod'
+
+# preStop + drain.timeout + margin.
+grace 30
+grace 119 --set shutdown.preStopSeconds=8,shutdown.marginSeconds=20 --set-string 'config.drain.timeout=1m 30s 500ms'
+grace 3615 --set-string config.drain.timeout=1h
+
+# --- what it refuses
+refused 'replicaCount is 2, but Starling keeps its state in one process' --set replicaCount=2
+refused "autoscaling" --set autoscaling.enabled=true
+refused "/config/store'?:.*shard'? not allowed|config.store: .*shard" --set config.store.shard=64
+refused "/?config[/.]drain[/.]timeout.* string" --set config.drain.timeout=15
+refused "/?config[/.]server[/.]reflection.* boolean" --set-string config.server.reflection=yes
+refused "/?config[/.]store[/.]list_page.*1,?000" --set config.store.list_page=1001
+refused 'config.drain.timeout: "15 parsecs" is not a duration' --set-string 'config.drain.timeout=15 parsecs'
+refused 'config.drain.timeout: "15" is not a duration' --set-string config.drain.timeout=15
+refused 'config.streams.max_age: "never" is not a duration' --set config.streams.max_age=never
+refused 'config.drain.timeout: "5s" is not longer than config.drain.spread, "5000ms"' \
+    --set config.drain.timeout=5s,config.drain.spread=5000ms
+refused 'config.server.listen: "127.0.0.1:50051" is not 0.0.0.0:PORT' --set config.server.listen=127.0.0.1:50051
+refused 'config.server.listen: "0.0.0.0:65536" is not 0.0.0.0:PORT' --set config.server.listen=0.0.0.0:65536
+refused 'extraEnv: STARLING__DRAIN__TIMEOUT would win' \
+    --set 'extraEnv[0].name=STARLING__DRAIN__TIMEOUT,extraEnv[0].value=1h'
+refused 'kubeVersion: >=1.27.0-0' --kube-version 1.26.0
+
+# --- what it writes runs
+# Without a cluster Helm shows no notes: in a copy of the chart they are the text of an object.
+noted=$scratch/noted
+cp -r "$chart" "$noted"
+mv "$noted/templates/NOTES.txt" "$noted/notes"
+cat >"$noted/templates/notes.yaml" <<'YAML'
+kind: Notes
+metadata: {name: notes}
+text: {{ tpl (.Files.Get "notes") . | toJson }}
+YAML
+
+for values in values full-values ipv6-values; do
+    rendered=$scratch/$values-$newest.yaml
+    name=live-starling
+    file=$chart/ci/$values.yaml
+    [[ $values != full-values ]] || name=birds
+    [[ $values != values ]] || file=$chart/values.yaml
+    toml=$scratch/$values.toml
+    chart_py get ConfigMap $name 'data.starling\.toml' "$rendered" >"$toml" || fail "no starling.toml in $values"
+    # As the pod runs it: its arguments, its variable over that of the image.
+    listen=$(chart_py get Deployment $name $pod.containers.0.env.0.value "$rendered")
+    mapfile -t args < <(chart_py get Deployment $name $pod.containers.0.args "$rendered")
+    [[ ${args[*]} == 'serve --config /etc/starling/starling.toml' ]] || fail "the arguments are: ${args[*]}"
+    STARLING__SERVER__LISTEN=$listen "$starling" serve --config "$toml" --print-config >"$scratch/printed.toml" 2>"$scratch/server.err" ||
+        fail "the configuration of $values is refused"
+    count=$(chart_py config "$file" "$scratch/printed.toml") || fail "the configuration of $values is not in force"
+    serve_args=(--config "$toml")
+    start_server
+    "$starling" healthcheck --server "http://$address" || fail "not healthy with $values"
+    ok "$values: $count keys in force, serves, is healthy"
+
+    mapfile -t args < <(chart_py get Pod $name-test spec.containers.0.args "$rendered")
+    service_port=$(chart_py get Service $name spec.ports.0.port "$rendered")
+    [[ ${args[2]} == "http://$name:$service_port" ]] || fail "the test asks ${args[2]}"
+    "$starling" "${args[@]/"http://$name:$service_port"/"http://$address"}" || fail "the command of helm test: ${args[*]}"
+    ok "helm test's command succeeds: ${args[*]}"
+
+    "$HELM" template live "$noted" --namespace media --kube-version "$newest" --values "$file" \
+        --show-only templates/notes.yaml >"$scratch/notes.yaml" 2>"$scratch/helm.err" || fail "the notes: $(cat "$scratch/helm.err")"
+    chart_py get Notes notes text "$scratch/notes.yaml" >"$scratch/notes"
+    grep -q "port-forward service/$name 50051:$service_port\$" "$scratch/notes" || fail 'the notes forward another port'
+    grep -q 'WARNING: everything is in the memory of one pod' "$scratch/notes" || fail 'the notes do not warn'
+    read -r -a line < <(sed -n 's/^  grpcurl //p' "$scratch/notes")
+    (cd "$root" && "$GRPCURL" "${line[@]/#localhost:50051/$address}" >"$scratch/answer") || fail "the notes say: grpcurl ${line[*]}"
+    ok "the notes' command succeeds: grpcurl ${line[*]}"
+    stop_server
+    ! "$starling" "${args[@]/"http://$name:$service_port"/"http://$address"}" 2>/dev/null ||
+        fail "helm test's command succeeds without a server"
+done
+printf '%s checks passed\n' "$checked"

@@ -1,0 +1,146 @@
+{{- define "starling.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Short enough for "-headless" and "-test" behind it: names of Services end at 63. */}}
+{{- define "starling.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name }}
+{{- if .Values.fullnameOverride }}
+{{- $name = .Values.fullnameOverride }}
+{{- else if not (contains $name .Release.Name) }}
+{{- $name = printf "%s-%s" .Release.Name $name }}
+{{- else }}
+{{- $name = .Release.Name }}
+{{- end }}
+{{- $name | trunc 54 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "starling.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "starling.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "starling.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "starling.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "starling.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- .Values.serviceAccount.name | default (include "starling.fullname" .) }}
+{{- else }}
+{{- .Values.serviceAccount.name | default "default" }}
+{{- end }}
+{{- end }}
+
+{{- define "starling.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end }}
+{{- end }}
+
+{{/* Pod Security Standard "restricted", for the pod. */}}
+{{- define "starling.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* The same, for its container. */}}
+{{- define "starling.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop:
+    - ALL
+{{- end }}
+
+{{/* Where pods may run and how their image gets there: holds for the test as for the server. */}}
+{{- define "starling.placement" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The port that config.server.listen names. */}}
+{{- define "starling.port" -}}
+{{- $listen := .Values.config.server.listen }}
+{{- $port := regexFind "[0-9]+$" $listen | default "0" | atoi }}
+{{- if not (and (regexMatch `^(0\.0\.0\.0|\[::\]):[1-9][0-9]{0,4}$` $listen) (le $port 65535)) }}
+{{- fail (printf "config.server.listen: %q is not 0.0.0.0:PORT or [::]:PORT; in a pod the server must listen on all addresses, on a port that Services can name" $listen) }}
+{{- end }}
+{{- $port }}
+{{- end }}
+
+{{/* A duration in milliseconds. Takes a dict: "key" for the message, "text". */}}
+{{- define "starling.milliseconds" -}}
+{{- $units := dict "d" 86400000 "h" 3600000 "m" 60000 "s" 1000 "ms" 1 }}
+{{- if not (regexMatch "^[0-9]{1,9} ?(ms|[dhms])( ?[0-9]{1,9} ?(ms|[dhms]))*$" .text) }}
+{{- fail (printf "%s: %q is not a duration; write it in d, h, m, s and ms, such as \"15s\" or \"1m 30s\"" .key .text) }}
+{{- end }}
+{{- $sum := 0 }}
+{{- range regexFindAll "[0-9]+ ?(ms|[dhms])" .text -1 }}
+{{- $sum = add $sum (mul (regexFind "[0-9]+" . | atoi) (get $units (regexFind "[a-z]+" .))) }}
+{{- end }}
+{{- $sum }}
+{{- end }}
+
+{{/* From the request to stop until the pod is killed: the drain must end by itself, or its streams get no goodbye. */}}
+{{- define "starling.gracePeriodSeconds" -}}
+{{- $drain := .Values.config.drain }}
+{{- $spread := include "starling.milliseconds" (dict "key" "config.drain.spread" "text" $drain.spread) | int64 }}
+{{- $timeout := include "starling.milliseconds" (dict "key" "config.drain.timeout" "text" $drain.timeout) | int64 }}
+{{- if le $timeout $spread }}
+{{- fail (printf "config.drain.timeout: %q is not longer than config.drain.spread, %q" $drain.timeout $drain.spread) }}
+{{- end }}
+{{- add .Values.shutdown.preStopSeconds (div (add $timeout 999) 1000) .Values.shutdown.marginSeconds }}
+{{- end }}
+
+{{/* `config` as TOML. Not by toToml: to Helm every number is a float, and Starling wants integers. */}}
+{{- define "starling.toml" -}}
+{{- range $section, $keys := .Values.config }}
+{{- with $keys }}
+[{{ $section }}]
+{{- range $key, $value := . }}
+{{- if kindIs "string" $value }}
+{{- if not (has $key (list "listen" "filter" "format")) }}
+{{- /* All other text is durations: a bad one is refused here, before a running pod is stopped for it. */}}
+{{- $_ := include "starling.milliseconds" (dict "key" (printf "config.%s.%s" $section $key) "text" $value) }}
+{{- end }}
+{{ $key }} = {{ toJson $value }}
+{{- else if kindIs "bool" $value }}
+{{ $key }} = {{ $value }}
+{{- else }}
+{{ $key }} = {{ int64 $value }}
+{{- end }}
+{{- end }}
+{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* What a schema cannot say in words. */}}
+{{- define "starling.guard" -}}
+{{- if gt (int .Values.replicaCount) 1 }}
+{{- fail (printf "replicaCount is %d, but Starling keeps its state in one process: with a second pod, members of one swarm would meet in two different ones. Set it to 1; give the pod more CPU and memory instead" (int .Values.replicaCount)) }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if hasPrefix "STARLING__" (upper .name) }}
+{{- fail (printf "extraEnv: %s would win over the configuration file, and ports and grace period follow from `config`: set it there" .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
