@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What helm.sh asks about rendered objects and about the schema of the values.
 
-    chart.py validate VERSION FILE            every object against the strict schemas of that Kubernetes version, and
-                                              every pod against what the chart promises of its security
+    chart.py validate VERSION FILE            every object against the strict schemas of that version of Kubernetes,
+                                              every pod against what the chart promises of its security, and
+                                              every selector against the labels of the pods
     chart.py get KIND NAME PATH FILE          one value of one object, by a PATH such as spec.containers.0.args; a list
                                               of texts line by line
     chart.py config VALUES PRINTED            every key under `config` in a values file has that value in the output
@@ -71,9 +72,26 @@ def pod_problems(spec):
     return problems
 
 
+def selector_problems(rendered):
+    """Everything that selects pods selects that of the Deployment, and not that of `helm test`."""
+    labels = {}
+    for item in rendered:
+        if item["kind"] in ("Pod", "Deployment"):
+            labels[item["kind"]] = follow(item, "spec.template.metadata.labels") or item["metadata"]["labels"]
+    problems = []
+    for item in rendered:
+        selector = follow(item, "spec.selector") or {}
+        wanted = selector.get("matchLabels", selector).items()
+        if selector and not wanted <= labels["Deployment"].items():
+            problems.append(f"{title(item)} does not select the pod of the Deployment")
+        if selector and wanted <= labels["Pod"].items():
+            problems.append(f"{title(item)} selects the pod of the test")
+    return problems
+
+
 def validate(version, path):
     rendered = objects(path)
-    problems = []
+    problems = selector_problems(rendered)
     for item in rendered:
         try:
             kubernetes_validate.validate(item, version, strict=True)

@@ -14,6 +14,8 @@ chart=$root/helm/starling
 # given: a helm that `go install` built knows no version of Kubernetes of its own and takes 1.20.
 versions=(1.27.0 1.29.0 1.30.0 1.37.0)
 newest=${versions[-1]}
+# Where a Deployment has its pod.
+pod=spec.template.spec
 
 chart_py() {
     "$PYTHON" "$root/.ci/e2e/chart.py" "$@"
@@ -43,14 +45,15 @@ grace() {
     local wanted=$1 found
     shift
     render "$scratch/grace.yaml" "$newest" "$@"
-    found=$(chart_py get Deployment live-starling spec.template.spec.terminationGracePeriodSeconds "$scratch/grace.yaml")
+    found=$(chart_py get Deployment live-starling $pod.terminationGracePeriodSeconds "$scratch/grace.yaml")
     [[ $found == "$wanted" ]] || fail "the grace period is $found, not $wanted, with: $*"
     ok "grace period $found s with: ${*:-the defaults}"
 }
 
 printf 'helm %s\n' "$("$HELM" version --short)"
 app_version=$(sed -n 's/^appVersion: "\(.*\)"$/\1/p' "$chart/Chart.yaml")
-[[ "starling $app_version" == "$("$starling" --version)" ]] || fail "appVersion is $app_version, but: $("$starling" --version)"
+[[ "starling $app_version" == "$("$starling" --version)" ]] ||
+    fail "appVersion is $app_version, but: $("$starling" --version)"
 ok "appVersion is that of the binary, $app_version"
 told=$(chart_py schema "$chart/values.schema.json" "$root/src/config/default.toml" "$starling")
 ok "the schema says what the program says: $told"
@@ -67,17 +70,19 @@ for values in values ci/full-values ci/ipv6-values; do
     done
     ok "$name: lint, and valid in Kubernetes ${versions[*]}: $kinds"
 done
-# The validator itself must refuse: an unknown field, a wrong type, a container that may write, a key twice.
+# The validator itself must refuse: an unknown field, a wrong type, a container that may write, a key twice,
+# a Service that selects no pod.
 good=$scratch/values-$newest.yaml
 for edit in 's/revisionHistoryLimit:/revisionHistoryLimits:/' 's/replicas: 1/replicas: one/' \
-    's/readOnlyRootFilesystem: true/readOnlyRootFilesystem: false/' 's/^automountS.*/&\n&/'; do
+    's/readOnlyRootFilesystem: true/readOnlyRootFilesystem: false/' 's/^automountS.*/&\n&/' \
+    's|^    app.kubernetes.io/component: server|&s|'; do
     sed "$edit" "$good" >"$scratch/bad.yaml"
     ! chart_py validate "$newest" "$scratch/bad.yaml" >/dev/null 2>&1 || fail "taken for valid after $edit"
 done
 ok 'the validator refuses objects that were spoilt'
 
-pod=spec.template.spec
-[[ $(chart_py get Deployment live-starling $pod.containers.0.lifecycle "$good") == '{"preStop": {"sleep": {"seconds": 5}}}' ]] ||
+lifecycle=$(chart_py get Deployment live-starling $pod.containers.0.lifecycle "$good")
+[[ $lifecycle == '{"preStop": {"sleep": {"seconds": 5}}}' ]] ||
     fail 'no preStop sleep of 5 s'
 for without in "values-1.29.0" "ipv6-values-$newest"; do
     ! grep -q preStop "$scratch/$without.yaml" || fail "a preStop in $without"
@@ -97,6 +102,10 @@ before=$(grep checksum/config "$good") && after=$(grep checksum/config "$scratch
 [[ $before != "$after" ]] || fail "the checksum does not follow the configuration"
 ok 'another configuration is another pod'
 
+# With RollingUpdate two pods would each have a state of its own. The schemas do not know which names there are.
+[[ $(chart_py get Deployment live-starling spec.strategy.type "$good") == Recreate ]] || fail 'an upgrade runs two pods'
+ok 'an upgrade stops the old pod before it starts the new one'
+
 # preStop + drain.timeout + margin.
 grace 30
 grace 119 --set shutdown.preStopSeconds=8,shutdown.marginSeconds=20 --set-string 'config.drain.timeout=1m 30s 500ms'
@@ -104,11 +113,11 @@ grace 3615 --set-string config.drain.timeout=1h
 
 # --- what it refuses
 refused 'replicaCount is 2, but Starling keeps its state in one process' --set replicaCount=2
-refused "autoscaling" --set autoscaling.enabled=true
-refused "/config/store'?:.*shard'? not allowed|config.store: .*shard" --set config.store.shard=64
-refused "/?config[/.]drain[/.]timeout.* string" --set config.drain.timeout=15
-refused "/?config[/.]server[/.]reflection.* boolean" --set-string config.server.reflection=yes
-refused "/?config[/.]store[/.]list_page.*1,?000" --set config.store.list_page=1001
+refused "additional properties 'autoscaling' not allowed" --set autoscaling.enabled=true
+refused "'/config/store': additional properties 'shard' not allowed" --set config.store.shard=64
+refused "'/config/drain/timeout': got number, want string" --set config.drain.timeout=15
+refused "'/config/server/reflection': got string, want boolean" --set-string config.server.reflection=yes
+refused "'/config/store/list_page': maximum: got 1,001, want 1,000" --set config.store.list_page=1001
 refused 'config.drain.timeout: "15 parsecs" is not a duration' --set-string 'config.drain.timeout=15 parsecs'
 refused 'config.drain.timeout: "15" is not a duration' --set-string config.drain.timeout=15
 refused 'config.streams.max_age: "never" is not a duration' --set config.streams.max_age=never
@@ -143,7 +152,8 @@ for values in values full-values ipv6-values; do
     listen=$(chart_py get Deployment $name $pod.containers.0.env.0.value "$rendered")
     mapfile -t args < <(chart_py get Deployment $name $pod.containers.0.args "$rendered")
     [[ ${args[*]} == 'serve --config /etc/starling/starling.toml' ]] || fail "the arguments are: ${args[*]}"
-    STARLING__SERVER__LISTEN=$listen "$starling" serve --config "$toml" --print-config >"$scratch/printed.toml" 2>"$scratch/server.err" ||
+    STARLING__SERVER__LISTEN=$listen "$starling" serve --config "$toml" --print-config \
+        >"$scratch/printed.toml" 2>"$scratch/server.err" ||
         fail "the configuration of $values is refused"
     count=$(chart_py config "$file" "$scratch/printed.toml") || fail "the configuration of $values is not in force"
     serve_args=(--config "$toml")
@@ -154,16 +164,19 @@ for values in values full-values ipv6-values; do
     mapfile -t args < <(chart_py get Pod $name-test spec.containers.0.args "$rendered")
     service_port=$(chart_py get Service $name spec.ports.0.port "$rendered")
     [[ ${args[2]} == "http://$name:$service_port" ]] || fail "the test asks ${args[2]}"
-    "$starling" "${args[@]/"http://$name:$service_port"/"http://$address"}" || fail "the command of helm test: ${args[*]}"
+    "$starling" "${args[@]/"http://$name:$service_port"/"http://$address"}" ||
+        fail "the command of helm test: ${args[*]}"
     ok "helm test's command succeeds: ${args[*]}"
 
     "$HELM" template live "$noted" --namespace media --kube-version "$newest" --values "$file" \
-        --show-only templates/notes.yaml >"$scratch/notes.yaml" 2>"$scratch/helm.err" || fail "the notes: $(cat "$scratch/helm.err")"
+        --show-only templates/notes.yaml >"$scratch/notes.yaml" 2>"$scratch/helm.err" ||
+        fail "the notes: $(cat "$scratch/helm.err")"
     chart_py get Notes notes text "$scratch/notes.yaml" >"$scratch/notes"
     grep -q "port-forward service/$name 50051:$service_port\$" "$scratch/notes" || fail 'the notes forward another port'
     grep -q 'WARNING: everything is in the memory of one pod' "$scratch/notes" || fail 'the notes do not warn'
     read -r -a line < <(sed -n 's/^  grpcurl //p' "$scratch/notes")
-    (cd "$root" && "$GRPCURL" "${line[@]/#localhost:50051/$address}" >"$scratch/answer") || fail "the notes say: grpcurl ${line[*]}"
+    (cd "$root" && "$GRPCURL" "${line[@]/#localhost:50051/$address}" >"$scratch/answer") ||
+        fail "the notes say: grpcurl ${line[*]}"
     ok "the notes' command succeeds: grpcurl ${line[*]}"
     stop_server
     ! "$starling" "${args[@]/"http://$name:$service_port"/"http://$address"}" 2>/dev/null ||
