@@ -8,6 +8,8 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 COPY src src
+# The clip of the demo is part of the binary.
+COPY tests/data tests/data
 # Not built, but the manifest names it, and cargo wants every target it names.
 COPY benches benches
 # Registry and target stay on the builder, so that a change of src does not compile the dependencies again. They are

@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod annexb;
+mod demo;
 mod healthcheck;
 mod play;
 mod publish;
@@ -29,6 +30,8 @@ pub struct Cli {
 enum Command {
     /// Serve (the default).
     Serve(serve::Serve),
+    /// Show it all: real video to 200 viewers and a group call, checked, in this process.
+    Demo(demo::Demo),
     /// Publish an H.264 Annex B stream as a livestream. It is resumed after cuts.
     Publish(publish::Publish),
     /// Watch a livestream. It is resumed after cuts.
@@ -78,6 +81,7 @@ impl Cli {
     pub async fn run(self) -> ExitCode {
         let outcome = match self.command.unwrap_or(Command::Serve(self.serve)) {
             Command::Serve(serve) => serve.run().await,
+            Command::Demo(demo) => demo.run().await,
             Command::Publish(publish) => publish.run().await,
             Command::Watch(watch) => watch.run().await,
             Command::Tree(tree) => tree.run().await,

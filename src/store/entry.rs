@@ -12,7 +12,7 @@ use super::wake::Wakes;
 use crate::feed::{Feed, Memory, Micros, Shape};
 use crate::swarm::event::{LeaveReason, Touched};
 use crate::swarm::id::{NodeId, SessionId};
-use crate::swarm::{Applied, Event, Swarm, livestream};
+use crate::swarm::{Applied, Event, Swarm};
 
 /// What binds the streams of a session to it: they end when it does.
 #[derive(Debug, Default)]
@@ -237,24 +237,27 @@ impl Entry {
     }
 }
 
-/// What a swarm's feed is to be like. Groups have no bounds of their own: those of a
-/// livestream by default, and none on bandwidth.
+/// What a swarm's feed is to be like.
 fn shape(swarm: &Swarm, ring_bytes: usize) -> Shape {
-    const OLDEST_MS: u64 = 10_000;
-    let defaults = livestream::Config::default();
-    let (config, livestream) = match swarm {
-        Swarm::Livestream(livestream) => (livestream.config(), true),
-        Swarm::Group(_) => (&defaults, false),
+    const OLDEST: Micros = 10_000_000;
+    let (keyframes_ms, lag_ms, bandwidth, shared_chat) = match swarm {
+        Swarm::Livestream(livestream) => {
+            let config = livestream.config();
+            (config.keyframe_interval_ms, config.max_lag_ms, config.bandwidth_per_viewer, true)
+        }
+        Swarm::Group(group) => {
+            let config = group.config();
+            (config.keyframe_interval_ms, config.max_lag_ms, config.bandwidth_per_participant, false)
+        }
     };
-    let micros = |ms: u64| -> Micros { ms * 1_000 };
-    let keyframes = u64::from(config.keyframe_interval_ms);
+    let micros = |ms: u32| Micros::from(ms) * 1_000;
     Shape {
         ring_bytes,
-        max_age: micros(OLDEST_MS.max(2 * keyframes)),
-        keyframe_interval: livestream.then(|| micros(keyframes)),
-        max_lag: micros(config.max_lag_ms.into()),
-        bandwidth: livestream.then_some(config.bandwidth_per_viewer),
-        shared_chat: livestream,
+        max_age: OLDEST.max(2 * micros(keyframes_ms)),
+        keyframe_interval: Some(micros(keyframes_ms)),
+        max_lag: micros(lag_ms),
+        bandwidth: Some(bandwidth),
+        shared_chat,
     }
 }
 

@@ -1,0 +1,199 @@
+//! `starling demo`: a livestream of real video to many viewers, and a group call, over real
+//! connections to a server in this process; closed with a table of what was checked.
+
+mod call;
+mod stage;
+mod verdict;
+mod viewer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use self::stage::{Meters, Stage};
+use self::verdict::Verdict;
+use self::viewer::{Part, Seen};
+use super::annexb::{AccessUnit, AccessUnits};
+use super::{Failure, told};
+use crate::client::{Client, Publication, PublishEvent, Publisher, Swarm};
+use crate::history::PublisherLog;
+use crate::pb::livestream::v1 as pb;
+use crate::pb::swarm::v1 as shared;
+
+/// The clip: 132 pictures, 25 a second, a keyframe every 50. See `tests/data/README.md`.
+const CLIP: &[u8] = include_bytes!("../../tests/data/bigbuckbunny-360p25.h264");
+/// How often it is played.
+const TIMES: usize = 2;
+const PICTURE: Duration = Duration::from_millis(40);
+const LIVESTREAM: u64 = 1;
+const BROADCASTER: u64 = 1;
+/// How long what must come may take to come.
+const SOON: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Demo {
+    /// Viewers of the livestream, each with a connection of its own.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(60..=5_000))]
+    viewers: u64,
+    /// Keep what the viewers wrote in this directory.
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+impl Demo {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let stage = Stage::open().await?;
+        let mut verdict = Verdict::default();
+        let show = self.livestream(&stage, &mut verdict);
+        let (show, call) = tokio::join!(show, call::hold(&stage.url));
+        show?;
+        call?.judge(&mut verdict);
+        let leaks = stage.close().await?;
+        verdict.check("nobody leaked: no member, no stream is left", leaks.is_empty(), leaks.join(", "));
+        verdict.print()
+    }
+
+    async fn livestream(&self, stage: &Stage, verdict: &mut Verdict) -> Result<(), Failure> {
+        let mut units = Vec::new();
+        let mut clip = AccessUnits::new(CLIP);
+        while let Some(unit) = clip.next().await? {
+            units.push(unit);
+        }
+        let units: Vec<_> = std::iter::repeat_n(units, TIMES).flatten().collect();
+        let mut client = Client::connect(&stage.url).await?;
+        let create =
+            pb::CreateLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
+        client.livestreams.create_livestream(create).await.map_err(|status| told(&status))?;
+        let publication = Publication::new(Swarm::Livestream(LIVESTREAM), BROADCASTER, vec![shared::Channel::Visual]);
+        let publisher = Publisher::open(client.clone(), publication).await?;
+        let start =
+            pb::StartLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
+        client.livestreams.start_livestream(start).await.map_err(|status| told(&status))?;
+
+        let mut audience = JoinSet::new();
+        let joined = Arc::new(tokio::sync::Semaphore::new(0));
+        for part in Part::cast(self.viewers) {
+            let (url, meters, joined) = (stage.url.clone(), Arc::clone(&stage.meters), Arc::clone(&joined));
+            audience.spawn(viewer::watch(url, part, meters, joined, units.len() as u64));
+        }
+        // The late joiner comes later.
+        let all = u32::try_from(self.viewers - 1).unwrap_or(u32::MAX);
+        let there = timeout(SOON * 3, joined.acquire_many(all)).await;
+        drop(there.map_err(|_| Failure("not every viewer got in".into()))??);
+
+        let bar = bar(units.len() as u64, self.viewers);
+        let log = self.play(publisher, &units, &stage.meters, &bar).await?;
+        let seen = self.settle(&mut client, &mut audience, &stage.meters, verdict).await?;
+        bar.finish_and_clear();
+        self.write(&seen).await?;
+        verdict::judge(verdict, &units, &log, &seen);
+        verdict.figures(&stage.meters, units.len());
+        Ok(())
+    }
+
+    /// Publishes every picture in its time.
+    async fn play(
+        &self,
+        mut publisher: Publisher,
+        units: &[AccessUnit],
+        meters: &Meters,
+        bar: &ProgressBar,
+    ) -> Result<PublisherLog, Failure> {
+        let mut log = PublisherLog::new(BROADCASTER);
+        log.opened(publisher.opened(), 1);
+        let mut pace = interval(PICTURE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        for (number, unit) in (1..).zip(units) {
+            loop {
+                tokio::select! {
+                    _ = pace.tick(), if publisher.room() > 0 => break,
+                    event = publisher.next() => note(&mut log, event?)?,
+                }
+            }
+            let mut draft = shared::UpdateDraft {
+                channel: shared::Channel::Visual.into(),
+                payload: unit.data.clone(),
+                keyframe: unit.keyframe,
+                publisher_sequence: number,
+                ..Default::default()
+            };
+            draft.publisher_sequence = number;
+            log.sent(&draft);
+            publisher.send(draft).map_err(|full| Failure(full.to_string()))?;
+            meters.pictures.send_replace(number);
+            bar.set_position(number);
+            bar.set_message(meters.line());
+        }
+        while log.unanswered() > 0 {
+            note(&mut log, timeout(SOON, publisher.next()).await??)?;
+        }
+        meters.keep(publisher);
+        Ok(log)
+    }
+
+    /// Waits until everybody has everything, looks at the tree and at the lists of
+    /// targets, ends the livestream, and gathers what the viewers saw.
+    async fn settle(
+        &self,
+        client: &mut Client,
+        audience: &mut JoinSet<Result<Seen, Failure>>,
+        meters: &Meters,
+        verdict: &mut Verdict,
+    ) -> Result<Vec<Seen>, Failure> {
+        let complete = meters.complete.clone();
+        let expected = Part::complete(self.viewers);
+        let settled = async { complete.subscribe().wait_for(|count| *count >= expected).await.is_ok() };
+        let all = timeout(SOON, settled).await.unwrap_or(false);
+        let count = *complete.borrow();
+        verdict.check("every viewer that stayed has had every picture", all, format!("{count} of {expected}"));
+        stage::judge_tree(client, LIVESTREAM, meters, verdict).await?;
+        let end = pb::EndLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
+        client.livestreams.end_livestream(end).await.map_err(|status| told(&status))?;
+        let mut seen = Vec::new();
+        while let Some(one) = timeout(SOON, audience.join_next()).await? {
+            seen.push(one??);
+        }
+        seen.sort_unstable_by_key(|seen| seen.node);
+        Ok(seen)
+    }
+
+    async fn write(&self, seen: &[Seen]) -> Result<(), Failure> {
+        let Some(directory) = &self.output else { return Ok(()) };
+        tokio::fs::create_dir_all(directory).await?;
+        for one in seen {
+            tokio::fs::write(directory.join(format!("{}-{}.h264", one.part.name(), one.node)), &one.written).await?;
+        }
+        Ok(())
+    }
+}
+
+fn note(log: &mut PublisherLog, event: Option<PublishEvent>) -> Result<(), Failure> {
+    match event {
+        Some(PublishEvent::Accepted(ack)) => log.acked(&ack),
+        Some(PublishEvent::Rejected(rejected)) => log.rejected(&rejected),
+        Some(PublishEvent::Cut(why)) => return Err(why.into()),
+        Some(_) => {}
+        None => return Err(Failure("the livestream ended too early".into())),
+    }
+    Ok(())
+}
+
+fn bar(pictures: u64, viewers: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {msg}");
+    let bar = ProgressBar::new(pictures).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(format!("{viewers} viewers"));
+    bar
+}
+
+impl Meters {
+    fn line(&self) -> String {
+        let (p50, p99) = (self.quantile(0.5), self.quantile(0.99));
+        let (viewers, deliveries) = (self.viewers.load(Ordering::Relaxed), self.rate());
+        format!("{viewers} viewers, {deliveries}/s, p50 {p50} ms, p99 {p99} ms")
+    }
+}

@@ -1,0 +1,151 @@
+//! The group call of the demo: five participants who talk, toggle, chat and share.
+
+use prost::Message as _;
+use tokio::time::timeout;
+
+use super::SOON;
+use super::verdict::{Verdict, judge_histories};
+use crate::cli::{Failure, told};
+use crate::client::{Client, Publication, PublishEvent, Publisher, Swarm};
+use crate::history::{History, PublisherLog};
+use crate::pb::group::v1 as pb;
+use crate::pb::swarm::v1::{Channel, Delivery, RejectReason, UpdateDraft, delivery::Item};
+
+pub(super) const GROUP: u64 = 1;
+const PARTICIPANTS: u64 = 5;
+/// Updates of each participant on each of its channels.
+const UPDATES: u64 = 20;
+
+/// What came of the call.
+pub(super) struct Call {
+    logs: Vec<PublisherLog>,
+    histories: Vec<History>,
+    /// The microphone that was off was refused, and the second who wanted to share too.
+    refusals: (bool, bool),
+}
+
+/// One participant, in and with all streams open.
+struct Participant {
+    node: u64,
+    client: Client,
+    publisher: Publisher,
+    log: PublisherLog,
+    updates: tonic::Streaming<pb::SubscribeUpdatesResponse>,
+    history: History,
+    rejected: Vec<RejectReason>,
+}
+
+/// Holds the call from the first join to the last leave.
+pub(super) async fn hold(url: &str) -> Result<Call, Failure> {
+    let mut host = Client::connect(url).await?;
+    let create = pb::CreateGroupRequest { group_id: GROUP, node_id: 1, ..Default::default() };
+    host.groups.create_group(create).await.map_err(|status| told(&status))?;
+    // Two microphones, a screen, and everybody's chat.
+    for node_id in 1..=PARTICIPANTS {
+        let join = pb::JoinGroupRequest { group_id: GROUP, node_id, ..Default::default() };
+        host.groups.join_group(join).await.map_err(|status| told(&status))?;
+    }
+    let share = |node_id| pb::StartScreenShareRequest { group_id: GROUP, node_id, ..Default::default() };
+    host.groups.start_screen_share(share(1)).await.map_err(|status| told(&status))?;
+    let second = host.groups.start_screen_share(share(2)).await.is_err();
+    let mut call = Vec::new();
+    for node in 1..=PARTICIPANTS {
+        call.push(Participant::enter(url, node).await?);
+    }
+    for round in 0..UPDATES {
+        for participant in &mut call {
+            participant.say(Channel::Audio, false).await?;
+            if round % 5 == 0 {
+                participant.say(Channel::Chat, false).await?;
+            }
+        }
+        call[0].say(Channel::Screen, round % 10 == 0).await?;
+    }
+    // The third goes silent; what it says meanwhile is refused.
+    let microphone =
+        |on| pb::SetMediaRequest { group_id: GROUP, node_id: 3, audio_enabled: Some(on), ..Default::default() };
+    host.groups.set_media(microphone(false)).await.map_err(|status| told(&status))?;
+    call[2].say(Channel::Audio, false).await?;
+    let refused = call[2].rejected == [RejectReason::ChannelDisabled];
+    host.groups.set_media(microphone(true)).await.map_err(|status| told(&status))?;
+    call[2].say(Channel::Audio, false).await?;
+    // Everybody hears the last word of everybody else.
+    for participant in &mut call {
+        participant.say(Channel::Data, true).await?;
+    }
+    let (mut logs, mut histories) = (Vec::new(), Vec::new());
+    for mut participant in call {
+        participant.listen().await?;
+        let leave = pb::LeaveGroupRequest { group_id: GROUP, node_id: participant.node, ..Default::default() };
+        participant.client.groups.leave_group(leave).await.map_err(|status| told(&status))?;
+        logs.push(participant.log);
+        histories.push(participant.history);
+    }
+    Ok(Call { logs, histories, refusals: (refused, second) })
+}
+
+impl Participant {
+    async fn enter(url: &str, node: u64) -> Result<Self, Failure> {
+        let mut client = Client::connect(url).await?;
+        let subscribe = pb::SubscribeUpdatesRequest { group_id: GROUP, node_id: node, ..Default::default() };
+        let updates = client.groups.subscribe_updates(subscribe).await.map_err(|status| told(&status))?.into_inner();
+        let mut channels = vec![Channel::Audio, Channel::Chat, Channel::Data];
+        channels.extend((node == 1).then_some(Channel::Screen));
+        let publication = Publication::new(Swarm::Group(GROUP), node, channels);
+        let publisher = Publisher::open(client.clone(), publication).await?;
+        let mut log = PublisherLog::new(node);
+        log.opened(publisher.opened(), 1);
+        Ok(Self { node, client, publisher, log, updates, history: History::new(node), rejected: Vec::new() })
+    }
+
+    /// Publishes one update and waits for the answer.
+    async fn say(&mut self, channel: Channel, keyframe: bool) -> Result<(), Failure> {
+        let payload = format!("{} {} {}", self.node, channel.as_str_name(), self.log.accepted()).into_bytes();
+        let mut draft =
+            UpdateDraft { channel: channel.into(), payload: payload.into(), keyframe, ..Default::default() };
+        draft.publisher_sequence = self.publisher.send(draft.clone()).map_err(|full| Failure(full.to_string()))?;
+        self.log.sent(&draft);
+        while self.log.unanswered() > 0 {
+            match timeout(SOON, self.publisher.next()).await?? {
+                Some(PublishEvent::Accepted(ack)) => self.log.acked(&ack),
+                Some(PublishEvent::Rejected(rejected)) => {
+                    self.rejected.push(rejected.reason());
+                    self.log.rejected(&rejected);
+                }
+                Some(PublishEvent::Cut(why)) => return Err(why.into()),
+                Some(_) => {}
+                None => return Err(Failure("the call ended too early".into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what comes until the last word of each other participant.
+    async fn listen(&mut self) -> Result<(), Failure> {
+        let mut words = 0;
+        while words < PARTICIPANTS - 1 {
+            let message = timeout(SOON, self.updates.message()).await?.map_err(|status| told(&status))?;
+            for bytes in message.ok_or_else(|| Failure("the call ended too early".into()))?.deliveries {
+                let delivery = Delivery::decode(bytes)?;
+                self.history.record(&delivery);
+                if let Some(Item::Update(update)) = delivery.item {
+                    words += u64::from(update.position.is_some_and(|position| position.channel() == Channel::Data));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Call {
+    pub(super) fn judge(self, verdict: &mut Verdict) {
+        let Self { logs, histories, refusals: (microphone, share) } = self;
+        let published: u64 = logs.iter().map(PublisherLog::accepted).sum();
+        let heard: u64 = histories.iter().map(|history| history.totals().updates).sum();
+        let holds = heard == published * (PARTICIPANTS - 1);
+        verdict.check("in the call everybody got all that the others published", holds, format!("{heard} updates"));
+        verdict.check("a microphone that is off is refused", microphone, String::new());
+        verdict.check("only one shares a screen", share, String::new());
+        judge_histories(verdict, "call", &logs, &histories);
+    }
+}
