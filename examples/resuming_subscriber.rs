@@ -1,7 +1,6 @@
 //! A viewer that survives cuts, with nothing but the generated code: join, subscribe, note
-//! positions, and after a cut resume there, with jitter. `starling::client` does the same.
-//!
-//! `cargo run --example resuming_subscriber -- http://127.0.0.1:50051 42`
+//! positions, and after a cut resume there, with jitter. `starling::client` does the same. To try
+//! it: `cargo run --example resuming_subscriber -- http://127.0.0.1:50051 42`
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -85,12 +84,8 @@ impl Viewer {
                         eprintln!("lost: {:?} to {:?}, {:?}", gap.after, gap.before, gap.reason());
                         let (source_node_id, channel) = (gap.source_node_id, gap.channel);
                         let last = gap.before.filter(|at| at.sequence > 0).map(|at| (at.term, at.sequence - 1));
-                        Vec::from_iter(last.map(|(term, sequence)| Position {
-                            source_node_id,
-                            channel,
-                            term,
-                            sequence,
-                        }))
+                        let last = last.map(|(term, sequence)| Position { source_node_id, channel, term, sequence });
+                        Vec::from_iter(last)
                     }
                     // After other goodbyes comes a status that says what to do.
                     Some(Item::Goodbye(bye)) if [Reason::Ended, Reason::Left].contains(&bye.reason()) => return Ok(()),
