@@ -38,11 +38,14 @@ impl Sum {
         self.most = self.most.max(time);
     }
 
-    /// In milliseconds; the mean and the most.
+    /// The mean, in milliseconds.
+    fn mean(&self) -> Option<String> {
+        Some(format!("{:.1} ms", self.total.checked_div(self.count)?.as_secs_f64() * 1_000.0))
+    }
+
+    /// The mean and the most.
     fn told(&self) -> Option<String> {
-        let mean = self.total.checked_div(self.count)?;
-        let [mean, most] = [mean, self.most].map(|time| time.as_secs_f64() * 1_000.0);
-        Some(format!("{mean:.1} ms, at most {most:.1} ms"))
+        Some(format!("{}, at most {:.1} ms", self.mean()?, self.most.as_secs_f64() * 1_000.0))
     }
 }
 
@@ -81,19 +84,20 @@ impl Counters {
         self.gaps += 1;
     }
 
-    /// The state of now, for a line that is refreshed. Latencies are those since the last one.
+    /// The state of now, for a line that is refreshed; short, since a terminal cuts it off. Latencies are
+    /// the means since the last one.
     pub(super) fn line(&mut self) -> String {
         let Self { updates, gaps, .. } = *self;
         let mut line = format!("{updates} updates, {}, {gaps} gaps", HumanBytes(self.bytes));
         for (name, latency) in [("latency", &mut self.accepted), ("end to end", &mut self.end_to_end)] {
-            if let Some(told) = std::mem::take(&mut latency.recent).told() {
-                line += &format!("; {name} {told}");
+            if let Some(mean) = std::mem::take(&mut latency.recent).mean() {
+                line += &format!(", {name} {mean}");
             }
         }
         line
     }
 
-    /// All latencies; `None` when there was nothing to measure.
+    /// The mean and the longest latency; `None` when there was nothing to measure.
     pub(super) fn latency(&self) -> Option<String> {
         let mut told = format!("latency since acceptance: {}", self.accepted.all.told()?);
         if let Some(end_to_end) = self.end_to_end.all.told() {
@@ -132,8 +136,7 @@ mod tests {
         counters.update(&update(90, 100), after(102));
         counters.update(&update(190, 200), after(204));
         counters.gap();
-        let latencies = "latency 3.0 ms, at most 4.0 ms; end to end 13.0 ms, at most 14.0 ms";
-        assert_eq!(counters.line(), format!("2 updates, 20 B, 1 gaps; {latencies}"));
+        assert_eq!(counters.line(), "2 updates, 20 B, 1 gaps, latency 3.0 ms, end to end 13.0 ms");
         assert_eq!(counters.line(), "2 updates, 20 B, 1 gaps");
         let latencies = "latency since acceptance: 3.0 ms, at most 4.0 ms; end to end: 13.0 ms, at most 14.0 ms";
         assert_eq!(counters.latency().as_deref(), Some(latencies));
