@@ -297,7 +297,8 @@ impl Cursor {
         let wanted = self.seat.selection.contains(lane.key);
         let interest = self.seat.interests().level(lane.key.0, lane.key.1);
         let mut seen = Seen::new(lane, interest, wanted);
-        if wanted && interest > Interest::None {
+        if wanted {
+            // Also when nothing passes: holes need a reason.
             seen.declared = None;
             seen.declare(lane.layers, batch);
         }
