@@ -2,7 +2,7 @@
 # A tour of the real binary with grpcurl: what a person would try by hand, each answer judged.
 #
 # It lists and describes, drives a livestream and a group through their lives, opens every watch, provokes every
-# kind of error that this version has, and stops the server while streams are open.
+# kind of error, and stops the server while streams are open.
 # STARLING_BIN and GRPCURL: see lib.sh.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -66,6 +66,19 @@ opened() {
 begun() {
     [[ -s $scratch/$1.out ]] || { kill -0 "${stream_pid[$1]}" 2>/dev/null || fail "no stream $1: $(cat "$scratch/$1.err")"; }
     [[ -s $scratch/$1.out ]]
+}
+
+# heard NAME EXPRESSION: waits until the messages of an opened stream (the list r) satisfy it, sets $answer to them and
+# hangs up.
+heard() {
+    until_true 20 "the stream $1 to tell $2" told "$1" "$2"
+    answer=$(<"$scratch/told")
+    kill "${stream_pid[$1]}" 2>/dev/null || true
+    wait "${stream_pid[$1]}" 2>/dev/null || true
+}
+
+told() {
+    "$judge" first "$2" <"$scratch/$1.out" >"$scratch/told" 2>/dev/null
 }
 
 # closed NAME GOODBYE CODE [REASON]: the server ends the stream with this goodbye and this status.
@@ -305,6 +318,41 @@ expect 'r[0].event.opened.epoch == "'"$epoch"'" and r[0].event.opened.sessionId 
 watched L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"channels":["CHANNEL_VISUAL"]}' 'sum("update" in m for m in flat(r)) == 2'
 expect '"subscribed" in flat(r)[0] and [(m.update.payload, m.update.keyframe, m.update.position.sequence) for m in flat(r)[1:]] == [("a2V5", True, "1"), ("ZGVsdGE=", False, "2")]'
 
+# The newest keyframe on DATA is kept for who comes later.
+call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"b2xk"}}'
+expect 'r.receipt.position.sourceNodeId == "1" and r.receipt.position.channel == "CHANNEL_DATA" and r.receipt.position.sequence == "1"'
+expect 'r.receipt.repeated is False and r.receipt.keyframeWanted is False'
+data_term=$(get r.receipt.position.term)
+call L/PublishUpdate '{"livestream_id":7,"node_id":1,"term":'"$data_term"',"update":{"channel":"CHANNEL_DATA","keyframe":true,"payload":"c2NvcmU=","publisher_sequence":7}}'
+expect 'r.receipt.position.term == "'"$data_term"'" and r.receipt.position.sequence == "2" and r.receipt.repeated is False'
+call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","keyframe":true,"payload":"c2NvcmU=","publisher_sequence":7}}'
+expect 'r.receipt.repeated is True'
+watched L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["CHANNEL_DATA"]}' 'any("update" in m for m in flat(r))'
+expect '[(m.update.payload, m.update.keyframe, m.update.position.sequence) for m in flat(r) if "update" in m] == [("c2NvcmU=", True, "2")]'
+ok 'DATA: receipts, a term, a repeat, late join'
+
+# CHAT starts live; it has one order, in which every message names its author.
+opened chat L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["CHANNEL_CHAT"]}'
+call L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}'
+expect 'r.receipt.position == {"sourceNodeId": "0", "channel": "CHANNEL_CHAT", "term": "0", "sequence": "1"} and r.receipt.repeated is False'
+call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_CHAT","payload":"aG8="}}'
+expect 'r.receipt.position.sequence == "2"'
+heard chat 'sum("update" in m for m in flat(r)) == 2'
+expect '[(m.update.authorNodeId, m.update.payload, m.update.position.sequence) for m in flat(r) if "update" in m] == [("3", "aGk=", "1"), ("1", "aG8=", "2")]'
+watched L/SubscribeUpdates '{"livestream_id":7,"node_id":5,"channels":["CHANNEL_CHAT"],"resume_from":{"epoch":'"$epoch"',"positions":[{"channel":"CHANNEL_CHAT","sequence":1}]}}' 'any("update" in m for m in flat(r))'
+expect '[m.update.payload for m in flat(r) if "update" in m] == ["aG8="] and not any("gap" in m for m in flat(r))'
+watched L/SubscribeUpdates '{"livestream_id":7,"node_id":5,"channels":["CHANNEL_VISUAL"],"resume_from":{"epoch":1,"positions":[{"source_node_id":1,"channel":"CHANNEL_VISUAL","term":1,"sequence":1}]}}' 'any("update" in m for m in flat(r))'
+expect '[m.gap.reason for m in flat(r) if "gap" in m][0] == "GAP_REASON_EPOCH_CHANGED"'
+ok 'CHAT: receipts, delivery, resume'
+chatter='{"open":{"livestream_id":7,"node_id":4,"channels":["CHANNEL_CHAT"]}}'
+for _ in {1..30}; do
+    chatter+=' {"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}'
+done
+call L/PublishUpdates "$chatter"
+answer=$("$judge" first 'any("rejected" in m.event for m in r)' <<<"$answer") || fail 'no message is over the quota of CHAT'
+expect '{m.event.rejected.reason for m in r if "rejected" in m.event} == {"REJECT_REASON_QUOTA"} and any("ack" in m.event for m in r)'
+ok 'CHAT: over quota the stream lives on'
+
 echo '--- a group'
 call G/CreateGroup '{"group_id":7,"owner_node_id":1,"config":{"max_participants":3}}'
 expect 'r.created is True and r.group.state == "GROUP_STATE_ACTIVE" and r.group.ownerNodeId == "1" and r.group.config.maxParticipants == 3'
@@ -352,6 +400,26 @@ call G/GetStats '{"group_id":7}'
 expect 'r.stats.joins == "3" and r.stats.members == "3" and r.stats.peerReports == "1"'
 ok 'watches, metadata, heartbeat, list, stats'
 
+opened chat G/SubscribeUpdates '{"group_id":7,"node_id":3,"channels":["CHANNEL_CHAT"]}'
+call G/PublishUpdate '{"group_id":7,"node_id":2,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}'
+expect 'r.receipt.position.sourceNodeId == "2" and r.receipt.position.channel == "CHANNEL_CHAT" and r.receipt.position.sequence == "1"'
+heard chat 'any("update" in m for m in flat(r))'
+expect '[(m.update.position.sourceNodeId, m.update.payload) for m in flat(r) if "update" in m] == [("2", "aGk=")]'
+for node in 1 2; do
+    call G/PublishUpdate '{"group_id":7,"node_id":'$node',"update":{"channel":"CHANNEL_DATA","keyframe":true,"payload":"aGk="}}'
+done
+watched G/SubscribeUpdates '{"group_id":7,"node_id":3,"channels":["CHANNEL_DATA"]}' 'sum("update" in m for m in flat(r)) == 2'
+expect '{m.update.position.sourceNodeId for m in flat(r) if "update" in m} == {"1", "2"}'
+call G/PublishUpdate '{"group_id":7,"node_id":2,"update":{"channel":"CHANNEL_SCREEN","keyframe":true,"payload":"aGk="}}'
+expect 'r.receipt.position.channel == "CHANNEL_SCREEN"'
+call G/PublishUpdates '{"open":{"group_id":7,"node_id":1,"channels":["CHANNEL_VISUAL","CHANNEL_AUDIO"]}} {"update":{"channel":"CHANNEL_VISUAL","keyframe":true,"payload":"aGk="}}'
+answer=$("$judge" first 'any("ack" in m.event for m in r)' <<<"$answer") || fail 'the update was not accepted'
+call G/RequestKeyframe '{"group_id":7,"node_id":3,"channel":"CHANNEL_VISUAL","source_node_id":1}'
+expect 'r == {}'
+call G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"CHANNEL_VISUAL","payload":"aGk="}}'
+expect 'r.receipt.keyframeWanted is True'
+ok 'updates: every participant is a source; a keyframe is asked for'
+
 echo '--- errors'
 # A refused call changes nothing: all that can be seen is the same before and after.
 state() {
@@ -370,6 +438,12 @@ state() {
 }
 call L/CreateLivestream '{"livestream_id":8,"node_id":1,"config":{"max_viewers":1}}'
 call L/JoinLivestream '{"livestream_id":8,"node_id":2,"lease_ttl":"300s"}'
+call L/JoinLivestream '{"livestream_id":8,"node_id":1,"lease_ttl":"300s"}'
+call L/PublishUpdates '{"open":{"livestream_id":8,"node_id":1,"channels":["CHANNEL_VISUAL"]}} {"update":{"channel":"CHANNEL_VISUAL","keyframe":true,"payload":"aGk="}}'
+answer=$("$judge" first 'any("rejected" in m.event for m in r)' <<<"$answer") || fail 'VISUAL was accepted before the start'
+expect '[m.event.rejected.reason for m in r if "rejected" in m.event] == ["REJECT_REASON_NOT_ACTIVE"]'
+call L/MuteViewer '{"livestream_id":7,"node_id":1,"target_node_id":5}'
+call G/SetMedia '{"group_id":7,"node_id":1,"video_enabled":false}'
 call L/CreateLivestream '{"livestream_id":9,"node_id":1}'
 call L/EndLivestream '{"livestream_id":9,"node_id":1}'
 expect 'r.livestream.state == "LIVESTREAM_STATE_ENDED" and r.livestream.endReason == "END_REASON_REQUESTED"'
@@ -482,13 +556,31 @@ refused L/RemoveViewer '{"livestream_id":7,"node_id":3,"target_node_id":4}' PERM
 refused G/EndGroup '{"group_id":7,"node_id":2}' PERMISSION_DENIED NOT_OWNER
 refused G/RemoveParticipant '{"group_id":7,"node_id":2,"target_node_id":3}' PERMISSION_DENIED NOT_OWNER
 
-refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"aGk="}}' UNIMPLEMENTED UNIMPLEMENTED
-refused L/RequestKeyframe '{"livestream_id":7,"node_id":3,"channel":"CHANNEL_VISUAL"}' UNIMPLEMENTED UNIMPLEMENTED
-refused L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"channels":["CHANNEL_CHAT"]}' UNIMPLEMENTED UNIMPLEMENTED
-refused L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_AUDIO"]}}' UNIMPLEMENTED UNIMPLEMENTED
-refused G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' UNIMPLEMENTED UNIMPLEMENTED
-refused G/SubscribeUpdates '{"group_id":7,"node_id":1}' UNIMPLEMENTED UNIMPLEMENTED
-refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"CHANNEL_VISUAL","source_node_id":2}' UNIMPLEMENTED UNIMPLEMENTED
+refused L/PublishUpdate '{"livestream_id":7,"node_id":1}' INVALID_ARGUMENT INVALID_FIELD update
+refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_UNSPECIFIED","payload":"aGk="}}' INVALID_ARGUMENT INVALID_FIELD update.channel
+refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"CHANNEL_CHAT","payload":"'"$(long 21848)"'"}}' INVALID_ARGUMENT INVALID_FIELD update.payload
+refused L/PublishUpdate '{"livestream_id":404,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"aGk="}}' NOT_FOUND LIVESTREAM_NOT_FOUND
+refused L/PublishUpdate '{"livestream_id":9,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"aGk="}}' FAILED_PRECONDITION ENDED
+refused L/PublishUpdate '{"livestream_id":7,"node_id":20,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION NOT_A_MEMBER
+refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"session_id":1,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION SESSION_REPLACED
+refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"CHANNEL_VISUAL","payload":"aGk="}}' PERMISSION_DENIED NOT_BROADCASTER
+refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"CHANNEL_DATA","payload":"aGk="}}' PERMISSION_DENIED NOT_BROADCASTER
+refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"term":1,"update":{"channel":"CHANNEL_DATA","payload":"aGk="}}' FAILED_PRECONDITION STALE_TERM
+refused L/PublishUpdate '{"livestream_id":7,"node_id":5,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION MUTED
+refused L/PublishUpdate '{"livestream_id":8,"node_id":1,"update":{"channel":"CHANNEL_VISUAL","payload":"aGk="}}' FAILED_PRECONDITION WRONG_STATE
+"$judge" expect '[d.metadata.state for d in r.details if "reason" in d] == ["INITIALIZING"]' <"$scratch/status" || fail 'the state is not named'
+refused L/RequestKeyframe '{"livestream_id":7,"node_id":3,"channel":"CHANNEL_CHAT"}' INVALID_ARGUMENT INVALID_FIELD channel
+refused L/RequestKeyframe '{"livestream_id":7,"node_id":20,"channel":"CHANNEL_VISUAL"}' FAILED_PRECONDITION NOT_A_MEMBER
+refused G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"CHANNEL_VISUAL","payload":"aGk="}}' FAILED_PRECONDITION CHANNEL_DISABLED
+refused G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"CHANNEL_SCREEN","payload":"aGk="}}' FAILED_PRECONDITION SCREEN_SHARE_HELD
+refused G/PublishUpdate '{"group_id":7,"node_id":1,"term":1,"update":{"channel":"CHANNEL_AUDIO","payload":"aGk="}}' FAILED_PRECONDITION STALE_TERM
+refused G/PublishUpdate '{"group_id":7,"node_id":20,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION NOT_A_MEMBER
+refused G/PublishUpdate '{"group_id":9,"node_id":1,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION ENDED
+refused G/PublishUpdates '{"open":{"group_id":7,"node_id":1,"channels":["CHANNEL_SCREEN"]}}' FAILED_PRECONDITION SCREEN_SHARE_HELD
+refused G/SubscribeUpdates '{"group_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
+refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"CHANNEL_CHAT","source_node_id":2}' INVALID_ARGUMENT INVALID_FIELD channel
+refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"CHANNEL_VISUAL"}' INVALID_ARGUMENT INVALID_FIELD source_node_id
+refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"CHANNEL_VISUAL","source_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
 
 refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"metadata":"'"$(long 90000)"'"}' OUT_OF_RANGE -
 refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"'"$(long 2800000)"'"}}' OUT_OF_RANGE -
@@ -507,6 +599,8 @@ stream_pid[stale]=$!
 exec 7>"$scratch/publisher"
 echo '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"]}}' >&7
 until_true 20 'the publish stream to open' grep -q opened "$scratch/stale.out"
+call L/RequestKeyframe '{"livestream_id":7,"node_id":3,"channel":"CHANNEL_VISUAL"}'
+until_true 20 'the publisher to be asked for a keyframe' grep -q keyframeRequest "$scratch/stale.out"
 call L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"]}}'
 # grpcurl looks at the end of the stream only when it has read all its input.
 until_true 20 'the publish stream to lose its channel' grep -q goodbye "$scratch/stale.out"
