@@ -98,13 +98,18 @@ impl Publisher {
         self.outbox.clone()
     }
 
+    /// What the server says next, whatever it is.
+    pub(crate) async fn heard(&mut self) -> Result<Option<Event>, Status> {
+        let Some(answer) = soon(self.answers.message()).await? else { return Ok(None) };
+        Ok(Some(answer.event.and_then(|event| event.event).expect("an event says something")))
+    }
+
     /// What the server says next; signs of life and wishes are passed over.
     pub(crate) async fn said(&mut self) -> Result<Option<Event>, Status> {
         loop {
-            let Some(answer) = soon(self.answers.message()).await? else { return Ok(None) };
-            match answer.event.and_then(|event| event.event) {
+            match self.heard().await? {
                 Some(Event::Heartbeat(_) | Event::Demand(_) | Event::KeyframeRequest(_)) => {}
-                event => return Ok(Some(event.expect("an event says something"))),
+                event => return Ok(event),
             }
         }
     }

@@ -1,0 +1,302 @@
+//! Updates of a livestream: single ones, resumed subscriptions, wishes, statistics.
+
+use starling::client::Client;
+use starling::pb::livestream::v1 as pb;
+use starling::pb::swarm::v1::{
+    Channel, ChannelDemand, ChannelInterest, GapReason, Interest, Point, Position, PublishReceipt, ResumePoint,
+    UpdateDraft, delivery::Item, publish_event::Event,
+};
+use tonic::Code::{FailedPrecondition, PermissionDenied};
+use tonic::Status;
+
+use crate::harness::{Fault, Server, fault};
+use crate::updates::{Publisher, Subscriber, delta, keyframe};
+use crate::world::{answered, go_live_wide, join_livestream, livestream, lurk};
+
+const BROADCASTER: u64 = 1;
+const VIEWER: u64 = 2;
+const LURKER: u64 = 3;
+const STRANGER: u64 = 99;
+
+async fn on_air() -> (Server, Client) {
+    let server = Server::start().await;
+    let client = server.client().await;
+    go_live_wide(&client, 7).await;
+    join_livestream(&client, 7, VIEWER).await;
+    lurk(&client, 7, LURKER).await;
+    (server, client)
+}
+
+const fn visual(term: u64, sequence: u64) -> Position {
+    Position { source_node_id: BROADCASTER, channel: Channel::Visual as i32, term, sequence }
+}
+
+/// Publishes one update by itself; `term` 0 = the current one.
+async fn one(client: &Client, node_id: u64, term: u64, update: UpdateDraft) -> Result<PublishReceipt, Status> {
+    let session_id = 0;
+    let request = pb::PublishUpdateRequest { livestream_id: 7, node_id, session_id, update: Some(update), term };
+    let answer = client.clone().livestreams.publish_update(request).await?;
+    Ok(answer.into_inner().receipt.expect("a receipt"))
+}
+
+/// Publishes these, numbered from `first`: K for a keyframe.
+async fn publish(publisher: &mut Publisher, first: u64, updates: &str) {
+    for (number, update) in (first..).zip(updates.chars()) {
+        publisher.send(if update == 'K' { keyframe(number) } else { delta(number) }).await;
+    }
+    publisher.acked_through(first + updates.len() as u64 - 1).await;
+}
+
+async fn resumed(client: &Client, epoch: u64, position: Position) -> Subscriber {
+    Subscriber::open_with(client, resuming(epoch, position)).await
+}
+
+fn resuming(epoch: u64, position: Position) -> pb::SubscribeUpdatesRequest {
+    pb::SubscribeUpdatesRequest {
+        livestream_id: 7,
+        node_id: VIEWER,
+        channels: vec![Channel::Visual.into()],
+        resume_from: Some(ResumePoint { epoch, positions: vec![position] }),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn a_single_update_claims_the_channel_when_nobody_has() {
+    let (_server, client) = on_air().await;
+    let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
+    let receipt = one(&client, BROADCASTER, 0, delta(1)).await.unwrap();
+    let now = livestream(&client, 7).await;
+    let term = now.revision;
+    assert!(now.broadcaster_present, "it made a session");
+    assert_eq!((receipt.position, receipt.repeated), (Some(visual(term, 1)), false));
+    assert!(receipt.keyframe_wanted, "the viewer waits for one");
+
+    let receipt = one(&client, BROADCASTER, 0, keyframe(2)).await.unwrap();
+    assert_eq!((receipt.position, receipt.keyframe_wanted), (Some(visual(term, 2)), false));
+    let receipt = one(&client, BROADCASTER, 0, keyframe(2)).await.unwrap();
+    assert_eq!((receipt.position, receipt.repeated), (Some(visual(term, 2)), true));
+    // Without a number it is counted, and never a repeat.
+    let receipt = one(&client, BROADCASTER, 0, delta(0)).await.unwrap();
+    assert_eq!((receipt.position, receipt.repeated), (Some(visual(term, 3)), false));
+    assert_eq!(livestream(&client, 7).await.revision, term, "and the term stays");
+    assert_eq!(viewer.places(2).await, [(term, 2), (term, 3)]);
+}
+
+#[tokio::test]
+async fn a_single_update_never_supersedes_and_may_be_fenced() {
+    let (_server, client) = on_air().await;
+    let stale = Fault::new(FailedPrecondition, "STALE_TERM");
+    let before = livestream(&client, 7).await;
+    assert_eq!(fault(one(&client, BROADCASTER, 1, keyframe(1)).await), stale);
+    assert_eq!(livestream(&client, 7).await, before, "what is fenced claims nothing");
+
+    let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
+    let term = publisher.term();
+    publish(&mut publisher, 1, "K").await;
+    for fence in [0, term] {
+        let receipt = one(&client, BROADCASTER, fence, delta(0)).await.unwrap();
+        assert_eq!(receipt.position.unwrap().term, term);
+    }
+    for wrong in [term - 1, term + 1, u64::MAX] {
+        assert_eq!(fault(one(&client, BROADCASTER, wrong, delta(0)).await), stale);
+    }
+    publisher.send(delta(9)).await;
+    assert_eq!(publisher.acked().await, visual(term, 4), "the stream has its channel still");
+}
+
+#[tokio::test]
+async fn a_single_update_is_refused_like_one_on_a_stream() {
+    let (_server, client) = on_air().await;
+    let nothing = pb::PublishUpdateRequest { livestream_id: 7, node_id: BROADCASTER, ..Default::default() };
+    assert_eq!(fault(client.clone().livestreams.publish_update(nothing).await), Fault::field("update"));
+    let refused = [
+        (0, keyframe(1), Fault::field("node_id")),
+        (BROADCASTER, UpdateDraft { channel: 9, ..keyframe(1) }, Fault::field("update.channel")),
+        (BROADCASTER, UpdateDraft { temporal_layer: 8, ..delta(1) }, Fault::field("update.temporal_layer")),
+        (VIEWER, keyframe(1), Fault::new(PermissionDenied, "NOT_BROADCASTER")),
+        (STRANGER, keyframe(1), Fault::new(FailedPrecondition, "NOT_A_MEMBER")),
+    ];
+    for (node_id, update, expected) in refused {
+        assert_eq!(fault(one(&client, node_id, 0, update.clone()).await), expected, "{update:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_that_was_cut_gets_exactly_the_rest() {
+    let (_server, client) = on_air().await;
+    let mut cut = Subscriber::open(&client, 7, VIEWER).await;
+    let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
+    let (epoch, term) = (publisher.opened.epoch, publisher.term());
+    publish(&mut publisher, 1, "KddKdd").await;
+    cut.places(3).await;
+    drop(cut);
+    let mut again = resumed(&client, epoch, visual(term, 3)).await;
+    assert_eq!(again.subscribed.positions, [visual(term, 3)]);
+    publish(&mut publisher, 7, "d").await;
+    let rest: Vec<_> = (4..=7).map(|sequence| (term, sequence)).collect();
+    assert_eq!(again.places(4).await, rest);
+
+    // Within a run just as well; and with nothing missed, what is new.
+    let mut again = resumed(&client, epoch, visual(term, 5)).await;
+    assert_eq!(again.places(2).await, [(term, 6), (term, 7)]);
+    let mut again = resumed(&client, epoch, visual(term, 7)).await;
+    publish(&mut publisher, 8, "d").await;
+    assert_eq!(again.places(1).await, [(term, 8)]);
+}
+
+#[tokio::test]
+async fn a_position_that_says_nothing_here_is_told_and_the_newest_keyframe_follows() {
+    let (_server, client) = on_air().await;
+    let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
+    let (epoch, term) = (publisher.opened.epoch, publisher.term());
+    publish(&mut publisher, 1, "KddKdd").await;
+    let cases = [
+        (epoch + 1, visual(term, 3), GapReason::EpochChanged),
+        (epoch, visual(term, 7), GapReason::UnknownPosition),
+        (epoch, visual(term + 1, 1), GapReason::UnknownPosition),
+    ];
+    for (epoch, position, reason) in cases {
+        let mut viewer = resumed(&client, epoch, position).await;
+        let Item::Gap(gap) = viewer.item().await else { panic!("a gap comes first") };
+        assert_eq!((gap.source_node_id, gap.channel(), gap.reason()), (BROADCASTER, Channel::Visual, reason));
+        assert_eq!(gap.before, Some(Point { term, sequence: 4 }));
+        assert_eq!(viewer.places(3).await, [(term, 4), (term, 5), (term, 6)]);
+    }
+    let garbage = Position { channel: 9, ..visual(term, 1) };
+    let refused = client.clone().livestreams.subscribe_updates(resuming(epoch, garbage)).await;
+    assert_eq!(fault(refused), Fault::field("resume_from.positions[0].channel"));
+}
+
+async fn set_interest(client: &Client, interest: Interest) {
+    let wish = ChannelInterest { channel: Channel::Visual.into(), interest: interest.into(), ..Default::default() };
+    let request =
+        pb::SetInterestRequest { livestream_id: 7, node_id: VIEWER, interests: vec![wish], ..Default::default() };
+    answered(client.clone().livestreams.set_interest(request).await);
+}
+
+async fn filter(viewer: &mut Subscriber) -> (Interest, bool) {
+    let Item::Filter(filter) = viewer.item().await else { panic!("a filter comes first") };
+    assert_eq!((filter.source_node_id, filter.channel()), (BROADCASTER, Channel::Visual));
+    (filter.interest(), filter.keyframes_only)
+}
+
+#[tokio::test]
+async fn without_interest_nothing_comes_and_with_interest_again_the_cached_keyframe() {
+    let (_server, client) = on_air().await;
+    let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
+    let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
+    let term = publisher.term();
+    publish(&mut publisher, 1, "Kd").await;
+    assert_eq!(viewer.places(2).await, [(term, 1), (term, 2)]);
+    set_interest(&client, Interest::None).await;
+    assert_eq!(filter(&mut viewer).await, (Interest::None, false));
+    publish(&mut publisher, 3, "dKd").await;
+    set_interest(&client, Interest::High).await;
+    assert_eq!(filter(&mut viewer).await, (Interest::High, false), "nothing came between");
+    assert_eq!(viewer.places(2).await, [(term, 4), (term, 5)], "without a gap");
+}
+
+#[tokio::test]
+async fn with_interest_again_and_no_newer_keyframe_the_next_one_is_waited_for() {
+    let (_server, client) = on_air().await;
+    let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
+    let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
+    let term = publisher.term();
+    publish(&mut publisher, 1, "Kd").await;
+    viewer.places(2).await;
+    set_interest(&client, Interest::None).await;
+    assert_eq!(filter(&mut viewer).await, (Interest::None, false), "at once");
+    publish(&mut publisher, 3, "d").await;
+    set_interest(&client, Interest::High).await;
+    assert_eq!(filter(&mut viewer).await, (Interest::High, false));
+    asked(&mut publisher).await;
+    publish(&mut publisher, 4, "dKd").await;
+    assert_eq!(viewer.places(2).await, [(term, 5), (term, 6)]);
+}
+
+/// Waits until the publisher is told just this demand for VISUAL.
+async fn demanded(publisher: &mut Publisher, highest: Interest, subscribers: u64) {
+    let channel = Channel::Visual.into();
+    let expected = ChannelDemand { channel, highest_interest: highest.into(), subscribers };
+    loop {
+        match publisher.heard().await.unwrap() {
+            Some(Event::Demand(demand)) if demand.channels == [expected] => return,
+            Some(Event::Demand(_) | Event::KeyframeRequest(_)) => {}
+            other => panic!("a wish, not {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_is_told_who_wants_what() {
+    let (_server, client) = on_air().await;
+    let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
+    demanded(&mut publisher, Interest::None, 0).await;
+    let lurker = Subscriber::open(&client, 7, LURKER).await;
+    demanded(&mut publisher, Interest::Low, 1).await;
+    let viewer = Subscriber::open(&client, 7, VIEWER).await;
+    demanded(&mut publisher, Interest::High, 2).await;
+    set_interest(&client, Interest::None).await;
+    demanded(&mut publisher, Interest::Low, 1).await;
+    drop((lurker, viewer));
+    demanded(&mut publisher, Interest::None, 0).await;
+}
+
+/// Waits until the publisher is asked for a keyframe of VISUAL.
+async fn asked(publisher: &mut Publisher) {
+    loop {
+        match publisher.heard().await.unwrap() {
+            Some(Event::KeyframeRequest(request)) => return assert_eq!(request.channel(), Channel::Visual),
+            Some(Event::Demand(_)) => {}
+            other => panic!("a wish, not {other:?}"),
+        }
+    }
+}
+
+async fn ask(client: &Client, node_id: u64, channel: Channel) -> Result<(), Status> {
+    let channel = channel.into();
+    let request = pb::RequestKeyframeRequest { livestream_id: 7, node_id, channel, ..Default::default() };
+    client.clone().livestreams.request_keyframe(request).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn a_member_asks_the_publisher_for_a_keyframe() {
+    let (_server, client) = on_air().await;
+    let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
+    demanded(&mut publisher, Interest::None, 0).await;
+    let not_a_member = Fault::new(FailedPrecondition, "NOT_A_MEMBER");
+    assert_eq!(fault(ask(&client, STRANGER, Channel::Visual).await), not_a_member);
+    for channel in [Channel::Chat, Channel::Audio, Channel::Data, Channel::Unspecified] {
+        assert_eq!(fault(ask(&client, VIEWER, channel).await), Fault::field("channel"));
+    }
+    ask(&client, VIEWER, Channel::Visual).await.unwrap();
+    asked(&mut publisher).await;
+}
+
+#[tokio::test]
+async fn who_publishes_without_a_stream_learns_of_the_wish_with_the_next_update() {
+    let (_server, client) = on_air().await;
+    assert!(!one(&client, BROADCASTER, 0, keyframe(1)).await.unwrap().keyframe_wanted);
+    ask(&client, VIEWER, Channel::Visual).await.unwrap();
+    assert!(one(&client, BROADCASTER, 0, delta(2)).await.unwrap().keyframe_wanted);
+    assert!(!one(&client, BROADCASTER, 0, keyframe(3)).await.unwrap().keyframe_wanted);
+    assert!(!one(&client, BROADCASTER, 0, delta(4)).await.unwrap().keyframe_wanted, "it has come");
+}
+
+#[tokio::test]
+async fn statistics_count_what_was_published_and_delivered() {
+    let (_server, client) = on_air().await;
+    let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
+    let mut lurker = Subscriber::open(&client, 7, LURKER).await;
+    let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
+    publish(&mut publisher, 1, "KddK").await;
+    viewer.places(4).await;
+    lurker.places(2).await;
+    let request = pb::GetStatsRequest { livestream_id: 7 };
+    let stats = answered(client.clone().livestreams.get_stats(request).await).stats.unwrap();
+    let delivery = stats.delivery.unwrap();
+    assert_eq!((delivery.published, delivery.published_bytes, delivery.delivered), (4, 32, 6));
+    assert!(delivery.delivered_bytes > 6 * 8, "records are more than their payloads");
+    assert!(delivery.dropped.iter().all(|dropped| dropped.count == 0), "{:?}", delivery.dropped);
+}
