@@ -186,6 +186,7 @@ impl Cursor {
         }
         if ring.next_from(self.next).is_none() {
             (self.next, self.caught_up) = (ring.end(), true);
+            waits |= self.tell_lost_tails(lanes, &mut batch);
         }
         drop(state);
         if waits {

@@ -128,7 +128,8 @@ async fn toggle(client: &mut Client, rng: &mut Rng, node_id: u64, muted: bool, p
     let livestream_id = LIVESTREAM;
     if rng.one_in(2) {
         if muted {
-            let unmute = pb::UnmuteViewerRequest { livestream_id, node_id, target_node_id: CHATTER, ..Default::default() };
+            let unmute =
+                pb::UnmuteViewerRequest { livestream_id, node_id, target_node_id: CHATTER, ..Default::default() };
             client.livestreams.unmute_viewer(unmute).await.unwrap();
         } else {
             let mute = pb::MuteViewerRequest { livestream_id, node_id, target_node_id: CHATTER, ..Default::default() };

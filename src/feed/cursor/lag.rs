@@ -100,6 +100,40 @@ impl Cursor {
         seen.skip_to = run;
     }
 
+    /// Tells what left the ring before it was reached, on lanes that nothing follows on.
+    /// True when a keyframe is waited for from now on.
+    pub(super) fn tell_lost_tails(&mut self, lanes: &mut Lanes, batch: &mut Batch) -> bool {
+        let mut waits = false;
+        for (slot, seen) in self.seen.iter_mut().enumerate() {
+            let Some(seen) = seen.as_mut().filter(|seen| seen.wanted) else { continue };
+            let lane = lanes.at_mut(slot);
+            let Some((term, sequence)) = lane.head.filter(|head| lane.birth == seen.birth && seen.last < Some(*head))
+            else {
+                continue;
+            };
+            let filter = if seen.flow == Flow::Waiting { Filter::Keyframes } else { seen.filter() };
+            let count = seen.tally.map(|tally| lane.tally.since(tally, filter));
+            let reason = match seen.last {
+                Some((last, _)) if last != term => GapReason::TermChanged,
+                _ => GapReason::Evicted,
+            };
+            if count != Some(0) && seen.filter() != Filter::Nothing {
+                let before = (!seen.is_choosy()).then_some((term, sequence + 1));
+                batch.tallied.dropped(reason, count.unwrap_or(1));
+                let gap =
+                    Gap { lane: seen.key, after: seen.last, before, reason, count: count.filter(|_| before.is_some()) };
+                batch.deliveries.push(super::Delivery::Gap(gap));
+                if seen.is_choosy() && seen.flow == Flow::Flowing {
+                    (seen.flow, seen.lossy, seen.loss) = (Flow::Waiting, true, reason);
+                    lane.want.wait();
+                    waits = true;
+                }
+            }
+            (seen.last, seen.tally) = (Some((term, sequence)), Some(lane.tally));
+        }
+        waits
+    }
+
     /// Does without a record for want of bandwidth: alone, when nothing depends on
     /// it, else with the rest of its run. True when a keyframe is waited for.
     pub(super) fn forgo(
