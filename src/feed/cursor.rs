@@ -219,6 +219,14 @@ impl Cursor {
             return false;
         }
         if seen.flow == Flow::Waiting {
+            // Or did a keyframe slip away before?
+            let missed = seen.tally.filter(|tally| !seen.lossy && record.tally.since(*tally, Filter::Keyframes) > 0);
+            if let Some(tally) = missed {
+                let count = record.keyframe.then(|| record.tally.since(tally, seen.filter()));
+                let (after, before) = (seen.last, record.keyframe.then_some(point));
+                batch.lose(Gap { lane: seen.key, after, before, reason: GapReason::Evicted, count });
+                (seen.lossy, seen.loss) = (true, GapReason::Evicted);
+            }
             if !record.keyframe {
                 if seen.lossy {
                     batch.tallied.dropped(seen.loss, 1);
@@ -228,13 +236,6 @@ impl Cursor {
             }
             seen.flow = Flow::Flowing;
             lanes.at_mut(slot).want.unwait();
-            // The first keyframe that there was, or did an earlier one slip away?
-            let missed = seen.tally.filter(|tally| !seen.lossy && record.tally.since(*tally, Filter::Keyframes) > 0);
-            if let Some(tally) = missed {
-                let count = Some(record.tally.since(tally, seen.filter()));
-                let (after, before) = (seen.last, Some(point));
-                batch.lose(Gap { lane: seen.key, after, before, reason: GapReason::Evicted, count });
-            }
             seen.follow(record);
         }
         if record.keyframe || !seen.is_choosy() {
@@ -255,6 +256,7 @@ impl Cursor {
                 return self.jump(ring, lanes, slot, number, reason, batch) && self.seen_waits(slot);
             }
             batch.lose(Gap { lane: seen.key, after: seen.last, before: Some(point), reason, count: loss.count });
+            seen.follow(record);
         } else if seen.is_choosy() && !record.keyframe && !record.continues {
             // Deltas of a new term whose keyframe has not come.
             return self.jump(ring, lanes, slot, number, GapReason::TermChanged, batch) && self.seen_waits(slot);

@@ -188,9 +188,15 @@ fn authority(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<
         return Err(Rejection::Ended);
     }
     match swarm {
-        Swarm::Livestream(livestream) if livestream.broadcaster() != node => Err(Rejection::NotBroadcaster { node }),
-        Swarm::Livestream(_) if swarm.roster().key(node).is_none() => Ok(()),
-        Swarm::Livestream(_) | Swarm::Group(_) => member(swarm, node, session),
+        // The broadcaster needs no session.
+        Swarm::Livestream(livestream) if livestream.broadcaster() == node && swarm.roster().key(node).is_none() => {
+            Ok(())
+        }
+        Swarm::Livestream(livestream) => {
+            member(swarm, node, session)?;
+            if livestream.broadcaster() == node { Ok(()) } else { Err(Rejection::NotBroadcaster { node }) }
+        }
+        Swarm::Group(_) => member(swarm, node, session),
     }
 }
 

@@ -98,11 +98,6 @@ async fn run(seed: u64, updates: u64) -> starling::history::Summary {
     server.join_all().await.into_iter().for_each(|served| served.unwrap());
     check(&logs, &histories).unwrap_or_else(|violations| {
         let told: Vec<_> = violations.iter().take(5).map(ToString::to_string).collect();
-        for history in &histories {
-            if std::env::var("DUMP").is_ok_and(|node| node == history.node().to_string()) {
-                eprintln!("{history:?}");
-            }
-        }
         panic!("seed {seed}: {} violations:\n{}", violations.len(), told.join("\n"))
     })
 }
