@@ -120,6 +120,7 @@ pub(crate) async fn direct(url: &str, rng: &mut Rng, updates: u64, clock: &Clock
     let end =
         pb::EndLivestreamRequest { livestream_id: LIVESTREAM, node_id: voices[leader].node, ..Default::default() };
     client.livestreams.end_livestream(end).await.unwrap();
+    clock.send_replace(u64::MAX);
     let [one, two] = voices;
     vec![one.log, two.log, chatter.log]
 }

@@ -57,13 +57,9 @@ pub(crate) async fn read(url: String, node_id: u64, mut rng: Rng, clock: Clock) 
                 break;
             }
             if rng.one_in(60) {
-                let until = *progress.borrow() + rng.below(500);
-                // The end comes sooner for some.
-                let rested = progress.wait_for(|count| *count >= until);
-                tokio::select! {
-                    _ = rested => {}
-                    () = tokio::time::sleep(std::time::Duration::from_millis(300)) => {}
-                }
+                let until = progress.borrow().saturating_add(rng.below(500));
+                // The end of all turns is beyond every number.
+                progress.wait_for(|count| *count >= until).await.unwrap();
             }
             if rng.one_in(50) {
                 let wish = ChannelInterest {
