@@ -299,7 +299,7 @@ async fn a_clip_is_published_over_a_wire_that_breaks() {
     join_livestream(&client, 7, 2).await;
     let mut viewer = updates::Subscriber::open(&client, 7, 2).await;
     let mut seen = 0;
-    while seen < 90 {
+    while seen < 60 {
         if let Item::Update(_) = viewer.item().await {
             seen += 1;
             if seen % 30 == 0 {
