@@ -226,7 +226,7 @@ fn chat(
         Ok((feed.chat(author, draft, clock::uptime())?, feed))
     };
     let (accepted, feed): (_, Arc<Feed>) =
-        door.store().read(id, write).ok_or(PublishRefusal::from(Rejection::NoSuchSwarm))??;
+        door.store().read(id, write).ok_or_else(|| PublishRefusal::from(Rejection::NoSuchSwarm))??;
     feed.ring_the_bells(urgent);
     Ok(accepted)
 }
