@@ -32,7 +32,7 @@ use crate::swarm::interest::{Channel, ChannelSet, Interests};
 use audience::Audience;
 use budget::Bucket;
 use counts::Delivered;
-use lane::{Lanes, has_runs};
+use lane::{Lane, Lanes, has_runs};
 use record::{Place, is_top};
 use ring::Ring;
 
@@ -137,6 +137,16 @@ pub enum Refusal {
     Memory,
 }
 
+impl Accepted {
+    /// A repeat of one that came on `lane` before; `last` is the newest number.
+    fn before(lane: &Lane, last: u64) -> Self {
+        let (term, sequence) = lane.head.unwrap_or((lane.term, 0));
+        let (source, channel) = lane.key;
+        let position = Position { source, channel, term, sequence };
+        Self { position, publisher_sequence: last, repeated: true, keyframe_wanted: false }
+    }
+}
+
 impl Feed {
     /// An empty feed. Nothing is allocated before the first update.
     pub fn new(shape: Shape, memory: Arc<Memory>) -> Arc<Self> {
@@ -231,7 +241,13 @@ impl Feed {
     /// `publisher_sequence` 0 counts for the publisher; a number that is not above
     /// the last one is a repeat.
     pub fn publish(&self, source: NodeId, term: u64, draft: Draft, now: Micros) -> Result<Accepted, Refusal> {
-        self.make_room(draft.payload.len());
+        match self.enter(source, term, draft.clone(), now) {
+            Err(Refusal::Memory) if self.make_room(now) => self.enter(source, term, draft, now),
+            outcome => outcome,
+        }
+    }
+
+    fn enter(&self, source: NodeId, term: u64, draft: Draft, now: Micros) -> Result<Accepted, Refusal> {
         let mut state = self.state.lock();
         let State { ring, lanes, .. } = &mut *state;
         let channel = draft.channel;
@@ -243,19 +259,15 @@ impl Feed {
             return Err(Refusal::Closed(lane.gate));
         }
         let last = lane.publisher_sequence;
-        let number = if draft.publisher_sequence == 0 { last.saturating_add(1) } else { draft.publisher_sequence };
-        let (head, wanted) = (lane.head, has_runs(channel) && lane.want.is_wanted(self.shape.keyframe_interval, now));
+        let number = draft.number_after(last);
+        let wanted = has_runs(channel) && lane.want.is_wanted(self.shape.keyframe_interval, now);
         if number <= last {
-            let (term, sequence) = head.unwrap_or((term, 0));
-            let position = Position { source: Some(source), channel, term, sequence };
-            return Ok(Accepted { position, publisher_sequence: last, repeated: true, keyframe_wanted: wanted });
+            return Ok(Accepted { keyframe_wanted: wanted, ..Accepted::before(lane, last) });
         }
+        self.admit(ring, &draft)?;
         // Nobody knows what a new publisher has kept of the old one's run.
-        let continues = head.is_some_and(|(of, _)| of == term);
-        let (keyframe, urgent) = (draft.keyframe, draft.priority == Some(crate::swarm::propagation::Priority::Urgent));
-        if !self.memory.has_room_for(ring.growth(draft.payload.len())) {
-            return Err(Refusal::Memory);
-        }
+        let continues = lane.head.is_some_and(|(of, _)| of == term);
+        let (keyframe, urgent) = (draft.keyframe, draft.is_urgent());
         lanes.at_mut(slot).publisher_sequence = number;
         let position = self.append(&mut state, slot, None, continues, draft, now);
         let keyframe_wanted = wanted && !keyframe;
@@ -266,7 +278,8 @@ impl Feed {
 
     /// Takes one message of `author` to the CHAT of a livestream. Whoever calls holds
     /// the swarm's shard, under which the author was found to be a member and not
-    /// muted; the bells are to be rung after, by [`Self::ring_the_bells`].
+    /// muted. After it, without the shard: [`Self::ring_the_bells`], or, for want of
+    /// memory, [`Self::make_room`] and once more.
     pub fn chat(&self, author: NodeId, draft: Draft, now: Micros) -> Result<Accepted, Refusal> {
         let mut state = self.state.lock();
         let State { ring, lanes, authors, .. } = &mut *state;
@@ -276,22 +289,22 @@ impl Feed {
         let fresh = || Author { publisher_sequence: 0, quota: Bucket::full(CHAT_QUOTA.0, CHAT_QUOTA.1, now) };
         let known = authors.entry(author).or_insert_with(fresh);
         let (slot, last) = (lanes.slot((None, Channel::Chat)), known.publisher_sequence);
-        let number = if draft.publisher_sequence == 0 { last.saturating_add(1) } else { draft.publisher_sequence };
+        let number = draft.number_after(last);
         if number <= last {
-            let (term, sequence) = lanes.at(slot).head.unwrap_or_default();
-            let position = Position { source: None, channel: Channel::Chat, term, sequence };
-            return Ok(Accepted { position, publisher_sequence: last, repeated: true, keyframe_wanted: false });
+            return Ok(Accepted::before(lanes.at(slot), last));
         }
         if known.quota.balance(now) < 1 {
             return Err(Refusal::Quota);
         }
-        if !self.memory.has_room_for(ring.growth(draft.payload.len())) {
-            return Err(Refusal::Memory);
-        }
+        self.admit(ring, &draft)?;
         known.quota.take(1);
         known.publisher_sequence = number;
         let position = self.append(&mut state, slot, Some(author), true, draft, now);
         Ok(Accepted { position, publisher_sequence: number, repeated: false, keyframe_wanted: false })
+    }
+
+    fn admit(&self, ring: &Ring, draft: &Draft) -> Result<(), Refusal> {
+        self.memory.has_room_for(ring.growth(draft.payload.len())).then_some(()).ok_or(Refusal::Memory)
     }
 
     fn append(
@@ -332,11 +345,10 @@ impl Feed {
         }
     }
 
-    /// Frees what nobody reads, here and in other feeds, when memory is short.
-    pub fn make_room(&self, bytes: usize) {
-        if !self.memory.has_room_for(bytes) {
-            self.memory.reclaim();
-        }
+    /// Frees what nobody reads, here and in other feeds. False when that has just
+    /// been tried. O(feeds).
+    pub fn make_room(&self, now: Micros) -> bool {
+        self.memory.reclaim(now)
     }
 
     fn shrink(&self) {

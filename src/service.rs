@@ -15,7 +15,7 @@ use crate::store::entry::Entry;
 use crate::swarm::command::{CreateGroup, CreateLivestream};
 use crate::swarm::hash::FixedHasher;
 use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
-use crate::swarm::member::MemberView;
+use crate::swarm::member::{Member, MemberView};
 use crate::swarm::request::RequestId;
 use crate::swarm::{Applied, Command, Rejection, Swarm, group, livestream};
 
@@ -66,6 +66,18 @@ pub struct Service {
     settings: Settings,
     /// Incarnation of the set of swarms.
     epoch: Epoch,
+}
+
+/// A member, with this session if it names one, of a swarm that goes on.
+fn member(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<&Member, Rejection> {
+    if swarm.is_over() {
+        return Err(Rejection::Ended);
+    }
+    let member = swarm.roster().find(node).ok_or(Rejection::NotAMember(node))?;
+    match session.filter(|given| *given != member.session) {
+        Some(given) => Err(Rejection::SessionReplaced { node, given }),
+        None => Ok(member),
+    }
 }
 
 /// How often a drawn id may collide before we give up: never, with 2^53 of them.
@@ -208,16 +220,10 @@ impl Service {
         session: Option<SessionId>,
     ) -> Result<(u32, u64), Refusal> {
         let (session, ttl_ms, due, revision) = self.read(id, |swarm| {
-            if swarm.is_over() {
-                return Err(Rejection::Ended);
-            }
-            let member = swarm.roster().find(node).ok_or(Rejection::NotAMember(node))?;
-            if let Some(given) = session.filter(|given| *given != member.session) {
-                return Err(Rejection::SessionReplaced { node, given });
-            }
+            let member = member(swarm, node, session)?;
             let half = u64::from(member.lease.ttl_ms) / 2;
             let due = member.lease.deadline().is_some_and(|at| at.saturating_sub(clock::now()) < half);
-            Ok((member.session, member.lease.ttl_ms, due, swarm.revision()))
+            Ok::<_, Rejection>((member.session, member.lease.ttl_ms, due, swarm.revision()))
         })??;
         if due {
             self.submit(id, Command::Touch(node, session), |_, _| ()).await?;

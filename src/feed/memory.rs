@@ -1,11 +1,14 @@
 //! What all feeds of the process may hold together.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::Feed;
+use super::{Feed, Micros};
+
+/// Looking through all feeds is for one publisher in this time.
+const PAUSE: Micros = 100_000;
 
 /// Bytes of records in all rings, and their limit.
 #[derive(Debug)]
@@ -13,12 +16,14 @@ pub struct Memory {
     limit: usize,
     used: AtomicUsize,
     feeds: Mutex<Vec<Weak<Feed>>>,
+    /// When the feeds may be looked through again.
+    reclaim_at: AtomicU64,
 }
 
 impl Memory {
     /// Room for `limit` bytes of records.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0), feeds: Mutex::default() })
+        Arc::new(Self { limit, used: AtomicUsize::new(0), feeds: Mutex::default(), reclaim_at: AtomicU64::new(0) })
     }
 
     /// Bytes of records held now.
@@ -49,12 +54,16 @@ impl Memory {
     }
 
     /// Shrinks the rings that nobody reads to their newest runs. O(feeds); one
-    /// thread at a time does it.
-    pub(super) fn reclaim(&self) {
-        let Some(mut feeds) = self.feeds.try_lock() else { return };
+    /// thread at a time does it, and not again right after. False when it did not.
+    pub(super) fn reclaim(&self, now: Micros) -> bool {
+        let Some(mut feeds) = self.feeds.try_lock().filter(|_| self.reclaim_at.load(Ordering::Relaxed) <= now) else {
+            return false;
+        };
+        self.reclaim_at.store(now + PAUSE, Ordering::Relaxed);
         feeds.retain(|feed| feed.strong_count() > 0);
         let all: Vec<_> = feeds.iter().filter_map(Weak::upgrade).collect();
         drop(feeds);
         all.iter().for_each(|feed| feed.shrink());
+        true
     }
 }

@@ -72,6 +72,18 @@ pub struct Draft {
     pub accepted_at: Timestamp,
 }
 
+impl Draft {
+    /// Its number by the publisher's count, if `last` came before.
+    pub const fn number_after(&self, last: u64) -> u64 {
+        if self.publisher_sequence == 0 { last.saturating_add(1) } else { self.publisher_sequence }
+    }
+
+    /// True when it is to be flushed at once.
+    pub fn is_urgent(&self) -> bool {
+        self.priority == Some(Priority::Urgent)
+    }
+}
+
 /// An update in the ring.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -114,6 +126,7 @@ pub(super) struct Place {
 impl Record {
     /// Encodes an update. O(payload): the one copy that is made of it.
     pub(super) fn encode(position: Position, place: Place, draft: Draft) -> Self {
+        let urgent = draft.is_urgent();
         let Draft {
             channel: _,
             payload,
@@ -170,7 +183,7 @@ impl Record {
             continues,
             layers,
             top: is_top(keyframe, temporal_layer, layers),
-            urgent: priority == Some(Priority::Urgent),
+            urgent,
             at,
             message: message.freeze(),
             delivery: start,

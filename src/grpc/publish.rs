@@ -203,9 +203,9 @@ impl Publishing {
                 return;
             }
         };
-        let (channel, given) = (draft.channel, draft.publisher_sequence);
+        let channel = draft.channel;
         let last = &mut self.numbers[channel.index()];
-        let number = if given == 0 { last.saturating_add(1) } else { given };
+        let number = draft.number_after(*last);
         *last = number.max(*last);
         draft.publisher_sequence = number;
         match self.publication.send(draft) {

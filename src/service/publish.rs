@@ -5,14 +5,13 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::presence::Presence;
-use super::{Refusal, Service};
+use super::{Refusal, Service, member};
 use crate::cluster::{Door, clock};
 use crate::feed::{self, Accepted, Demand, Draft, Feed, Micros};
 use crate::store::entry::Entry;
 use crate::swarm::command::By;
 use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use crate::swarm::interest::{Channel, ChannelSet};
-use crate::swarm::propagation::Priority;
 use crate::swarm::{Command, Rejection, Swarm};
 
 /// The lease of a session that publishing makes, in milliseconds.
@@ -70,7 +69,7 @@ impl Service {
         let shared = |channel: Channel| id.kind == SwarmKind::Livestream && channel == Channel::Chat;
         let exclusive: ChannelSet = channels.iter().filter(|channel| !shared(*channel)).collect();
         let (epoch, term, presence) = if exclusive.is_empty() && !self.needs_session(id, node)? {
-            let epoch = self.read(id, |swarm| member(swarm, node, by.session).map(|()| swarm.epoch()))??;
+            let epoch = self.read(id, |swarm| member(swarm, node, by.session).map(|_| swarm.epoch()))??;
             let presence = match by.session {
                 Some(session) => self.attach(id, node, session).await?,
                 None => self.follow(id, node).ok_or(Rejection::NotAMember(node))?,
@@ -123,7 +122,7 @@ impl Service {
         let channel = draft.channel;
         let feed = self.door.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
         if feed.is_shared(channel) {
-            return chat(&self.door, id, by.node, by.session, None, draft.clone());
+            return chat(&self.door, id, &feed, by.node, by.session, draft);
         }
         let channels: ChannelSet = [channel].into_iter().collect();
         for _ in 0..TRIES {
@@ -170,19 +169,7 @@ impl Service {
     }
 }
 
-/// A member, with this session if it names one, of a swarm that goes on.
-fn member(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<(), Rejection> {
-    if swarm.is_over() {
-        return Err(Rejection::Ended);
-    }
-    let member = swarm.roster().find(node).ok_or(Rejection::NotAMember(node))?;
-    match session.filter(|given| *given != member.session) {
-        Some(given) => Err(Rejection::SessionReplaced { node, given }),
-        None => Ok(()),
-    }
-}
-
-/// The same for one who may publish.
+/// A member who may publish.
 fn authority(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<(), Rejection> {
     if swarm.is_over() {
         return Err(Rejection::Ended);
@@ -196,7 +183,7 @@ fn authority(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<
             member(swarm, node, session)?;
             if livestream.broadcaster() == node { Ok(()) } else { Err(Rejection::NotBroadcaster { node }) }
         }
-        Swarm::Group(_) => member(swarm, node, session),
+        Swarm::Group(_) => member(swarm, node, session).map(drop),
     }
 }
 
@@ -204,30 +191,29 @@ fn authority(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<
 fn chat(
     door: &Door,
     id: SwarmId,
+    feed: &Arc<Feed>,
     author: NodeId,
     session: Option<SessionId>,
-    epoch: Option<Epoch>,
-    draft: Draft,
+    draft: &Draft,
 ) -> Result<Accepted, PublishRefusal> {
-    let urgent = draft.priority == Some(Priority::Urgent);
-    if let Some(feed) = door.store().read(id, Entry::feed) {
-        feed.make_room(draft.payload.len());
-    }
     let write = |entry: &Entry| -> Result<_, PublishRefusal> {
         let swarm = entry.swarm();
-        if epoch.is_some_and(|epoch| epoch != swarm.epoch()) {
+        // Another incarnation may have taken its place.
+        if !Arc::ptr_eq(feed, &entry.feed()) {
             return Err(Rejection::Ended.into());
         }
         member(swarm, author, session)?;
         if matches!(swarm, Swarm::Livestream(livestream) if livestream.muted().contains(&author)) {
             return Err(feed::Refusal::Muted.into());
         }
-        let feed = entry.feed();
-        Ok((feed.chat(author, draft, clock::uptime())?, feed))
+        Ok(feed.chat(author, draft.clone(), clock::uptime())?)
     };
-    let (accepted, feed): (_, Arc<Feed>) =
-        door.store().read(id, write).ok_or_else(|| PublishRefusal::from(Rejection::NoSuchSwarm))??;
-    feed.ring_the_bells(urgent);
+    let attempt = || door.store().read(id, write).ok_or_else(|| PublishRefusal::from(Rejection::NoSuchSwarm))?;
+    let accepted = match attempt() {
+        Err(PublishRefusal::Feed(feed::Refusal::Memory)) if feed.make_room(clock::uptime()) => attempt(),
+        outcome => outcome,
+    }?;
+    feed.ring_the_bells(draft.is_urgent());
     Ok(accepted)
 }
 
@@ -274,7 +260,7 @@ impl Publication {
     /// Publishes one update.
     pub fn send(&self, draft: Draft) -> Result<Accepted, PublishRefusal> {
         if self.feed.is_shared(draft.channel) {
-            return chat(&self.door, self.id, self.source, None, Some(self.epoch), draft);
+            return chat(&self.door, self.id, &self.feed, self.source, None, &draft);
         }
         Ok(self.feed.publish(self.source, self.term, draft, clock::uptime())?)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::watch::{Over, Step, Watch};
-use super::{Refusal, Service};
+use super::{Refusal, Service, member};
 use crate::cluster::clock;
 use crate::feed::{Batch, Cursor, Feed, Greeting, Opening, Position, Resume, Selection, Start};
 use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId};
@@ -46,13 +46,7 @@ impl Service {
         let Request { node, session, channels, sources, start, resume } = request;
         let found = self.door.store().read(id, |entry| {
             let swarm = entry.swarm();
-            if swarm.is_over() {
-                return Err(Rejection::Ended);
-            }
-            let member = swarm.roster().find(node).ok_or(Rejection::NotAMember(node))?;
-            if let Some(given) = session.filter(|given| *given != member.session) {
-                return Err(Rejection::SessionReplaced { node, given });
-            }
+            let interests = member(swarm, node, session)?.interests.clone();
             let expected = match swarm {
                 Swarm::Livestream(livestream) => vec![livestream.broadcaster()],
                 Swarm::Group(_) => Vec::new(),
@@ -64,7 +58,7 @@ impl Service {
                     channels: if channels.is_empty() { Channel::ALL.into_iter().collect() } else { channels },
                     sources: (!sources.is_empty()).then_some(sources),
                 },
-                interests: member.interests.clone(),
+                interests,
                 expected,
                 start,
                 resume: resume.map(|(of, positions)| Resume { same_epoch: of == epoch.get(), positions }),
@@ -72,7 +66,7 @@ impl Service {
             let feed = entry.feed();
             // Under the shard: no change of interest slips in between.
             let (cursor, greeting) = Cursor::open(&feed, opening, clock::uptime());
-            Ok((Subscription { feed, cursor, epoch }, greeting))
+            Ok::<_, Rejection>((Subscription { feed, cursor, epoch }, greeting))
         });
         Ok(found.ok_or(Rejection::NoSuchSwarm)??)
     }
