@@ -157,7 +157,7 @@ impl Cursor {
             at = number + 1;
             let lane = state.lanes.at(record.lane);
             let window = match self.seen.get(record.lane).and_then(Option::as_ref) {
-                Some(seen) if seen.birth == lane.birth => seen.window(number, record),
+                Some(seen) if seen.birth == lane.birth => seen.window(record),
                 _ if self.seat.selection.contains(lane.key) => Some(0),
                 _ => None,
             };
@@ -214,10 +214,6 @@ impl Cursor {
         if seen.last >= Some(point) {
             return false;
         }
-        if number < seen.skip_to {
-            seen.went_over(record);
-            return false;
-        }
         if seen.flow == Flow::Waiting {
             // Or did a keyframe slip away before?
             let missed = seen.tally.filter(|tally| !seen.lossy && record.tally.since(*tally, Filter::Keyframes) > 0);
@@ -246,20 +242,21 @@ impl Cursor {
             return false;
         }
         seen.declare(record.layers, batch);
-        if let Some(loss) = seen.loss_before(record) {
+        let missing = seen.missing_before(record);
+        if missing != Some(0) {
             let reason = if seen.last.is_none_or(|(term, _)| term == point.0) {
                 GapReason::Evicted
             } else {
                 GapReason::TermChanged
             };
             if seen.is_choosy() && !record.keyframe {
-                return self.jump(ring, lanes, slot, number, reason, batch) && self.seen_waits(slot);
+                return self.jump(ring, lanes, slot, number, reason, batch);
             }
-            batch.lose(Gap { lane: seen.key, after: seen.last, before: Some(point), reason, count: loss.count });
+            batch.lose(Gap { lane: seen.key, after: seen.last, before: Some(point), reason, count: missing });
             seen.follow(record);
         } else if seen.is_choosy() && !record.keyframe && !record.continues {
             // Deltas of a new term whose keyframe has not come.
-            return self.jump(ring, lanes, slot, number, GapReason::TermChanged, batch) && self.seen_waits(slot);
+            return self.jump(ring, lanes, slot, number, GapReason::TermChanged, batch);
         }
         if !record.passes(seen.filter()) {
             seen.went_over(record);
@@ -282,19 +279,18 @@ impl Cursor {
         false
     }
 
-    /// True when the lane waits for a keyframe.
-    fn seen_waits(&self, slot: usize) -> bool {
-        self.seen[slot].as_ref().is_some_and(|seen| seen.flow == Flow::Waiting)
+    /// What is known of a lane, if anything is.
+    fn known(&mut self, slot: usize) -> &mut Option<Seen> {
+        if self.seen.len() <= slot {
+            self.seen.resize_with(slot + 1, || None);
+        }
+        &mut self.seen[slot]
     }
 
     /// Makes the acquaintance of a lane that was not there at the opening. True when a
     /// keyframe is waited for.
     fn meet(&mut self, lane: &mut Lane, slot: usize, batch: &mut Batch) -> bool {
-        if self.seen.len() <= slot {
-            self.seen.resize_with(slot + 1, || None);
-        }
-        let known = &mut self.seen[slot];
-        if known.as_ref().is_some_and(|seen| seen.birth == lane.birth) {
+        if self.known(slot).as_ref().is_some_and(|seen| seen.birth == lane.birth) {
             return false;
         }
         let wanted = self.seat.selection.contains(lane.key);
@@ -311,7 +307,7 @@ impl Cursor {
             seen.flow = Flow::Waiting;
             lane.want.wait();
         }
-        *known = Some(seen);
+        *self.known(slot) = Some(seen);
         waits
     }
 }

@@ -19,7 +19,7 @@ impl Cursor {
             let Some(seen) = self.seen[slot].as_ref().filter(|seen| seen.wanted && seen.is_choosy()) else { continue };
             let lane = lanes.at(slot);
             let Some(run) = lane.run.filter(|_| lane.birth == seen.birth) else { continue };
-            let from = self.next.max(seen.skip_to);
+            let from = self.next;
             let comes = |record: &&Record| {
                 let flows = seen.flow == Flow::Flowing || record.keyframe;
                 flows && record.passes(seen.filter()) && seen.last < Some(record.position.point())
@@ -33,7 +33,8 @@ impl Cursor {
     }
 
     /// Gives a lane up from record `number` on to its newest keyframe, or to the next
-    /// one when that has passed. The sound of the source goes along. Returns true.
+    /// one when that has passed. The sound of the source goes along. True when a
+    /// keyframe is waited for from now on.
     pub(super) fn jump(
         &mut self,
         ring: &Ring,
@@ -46,7 +47,7 @@ impl Cursor {
         let lane = lanes.at(slot);
         let source = lane.key.0;
         let target = lane.run.filter(|run| *run > number || *run == number && reason != GapReason::Bandwidth);
-        let Some(seen) = self.seen[slot].as_mut() else { return true };
+        let Some(seen) = self.seen[slot].as_mut() else { return false };
         let found = target.and_then(|run| Some((run, ring.get(run)?)));
         let Some((run, keyframe)) = found else {
             let gap = Gap { lane: seen.key, after: seen.last, before: None, reason, count: None };
@@ -66,10 +67,9 @@ impl Cursor {
             let before = Some(keyframe.position.point());
             batch.lose(Gap { lane: seen.key, after: seen.last, before, reason, count });
         }
-        seen.skip_to = run;
         seen.follow(keyframe);
         self.take_sound_along(ring, lanes, (source, Channel::Audio), run, reason, batch);
-        true
+        false
     }
 
     fn take_sound_along(
@@ -87,7 +87,7 @@ impl Cursor {
         else {
             return;
         };
-        let newest = lane.last_before(run).filter(|newest| *newest >= self.next.max(seen.skip_to));
+        let newest = lane.last_before(run).filter(|newest| *newest >= self.next);
         let Some(record) = newest.and_then(|newest| ring.get(newest)) else { return };
         let point = record.position.point();
         if !seen.wanted || seen.filter() == Filter::Nothing || seen.last >= Some(point) {
@@ -97,7 +97,6 @@ impl Cursor {
         let before = Some((point.0, point.1 + 1));
         batch.lose(Gap { lane: seen.key, after: seen.last, before, reason, count });
         seen.went_over(record);
-        seen.skip_to = run;
     }
 
     /// Tells what left the ring before it was reached, on lanes that nothing follows on.
@@ -147,8 +146,7 @@ impl Cursor {
         let slot = record.lane;
         let Some(seen) = self.seen[slot].as_mut() else { return false };
         if seen.is_choosy() && !record.top {
-            self.jump(ring, lanes, slot, number, GapReason::Bandwidth, batch);
-            return self.seen_waits(slot);
+            return self.jump(ring, lanes, slot, number, GapReason::Bandwidth, batch);
         }
         let (term, sequence) = record.position.point();
         let before = Some((term, sequence + 1));

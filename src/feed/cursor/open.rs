@@ -33,6 +33,13 @@ pub struct Resume {
     pub positions: Vec<Position>,
 }
 
+impl Resume {
+    /// Why one of its positions is of no use.
+    const fn reason(&self) -> GapReason {
+        if self.same_epoch { GapReason::UnknownPosition } else { GapReason::EpochChanged }
+    }
+}
+
 /// What a subscription asks for.
 #[derive(Clone, Debug)]
 pub struct Opening {
@@ -57,14 +64,6 @@ pub struct Greeting {
     pub filters: Vec<FilterChange>,
     /// Lanes that wait for a keyframe.
     pub waiting: Vec<Key>,
-}
-
-/// How one lane begins.
-struct Begin {
-    /// Number of the first record to look at; `None` = live.
-    from: Option<u64>,
-    /// Told before the first update.
-    gap: Option<GapReason>,
 }
 
 impl Cursor {
@@ -125,17 +124,14 @@ impl Cursor {
         let wanted = self.seat.selection.contains(key);
         let mut seen = Seen::new(lane, interests.level(key.0, key.1), wanted);
         (seen.last, seen.tally) = (lane.head, Some(lane.tally));
-        if self.seen.len() <= slot {
-            self.seen.resize_with(slot + 1, || None);
-        }
         if !wanted {
-            self.seen[slot] = Some(seen);
+            *self.known(slot) = Some(seen);
             return;
         }
         greeting.filters.push(FilterChange { lane: key, interest: seen.interest, layers: lane.layers });
         let given = resume.and_then(|resume| resume.positions.iter().find(|p| (p.source, p.channel) == key));
         if seen.filter() == Filter::Nothing {
-            self.seen[slot] = Some(seen);
+            *self.known(slot) = Some(seen);
             return;
         }
         let known = given.filter(|given| {
@@ -147,17 +143,11 @@ impl Cursor {
             greeting.positions.push(*given);
             return;
         }
-        let begin = Begin {
-            from: self.start_of(ring, lanes, lane, keyframes || given.is_some()),
-            gap: given.map(|_| match resume {
-                Some(Resume { same_epoch: true, .. }) => GapReason::UnknownPosition,
-                _ => GapReason::EpochChanged,
-            }),
-        };
-        let first = begin.from.and_then(|number| ring.get(number));
-        if let Some(record) = first {
+        let from = self.start_of(ring, lanes, lane, keyframes || given.is_some());
+        let first = from.and_then(|number| ring.get(number));
+        if let Some((number, record)) = from.zip(first) {
             seen.follow(record);
-            self.next = self.next.min(begin.from.unwrap_or(self.next));
+            self.next = self.next.min(number);
         }
         let waits = seen.is_choosy() && first.is_none();
         let next = first.map(|record| record.position.point()).or_else(|| (!waits).then(|| lane.next()));
@@ -167,11 +157,12 @@ impl Cursor {
         if let Some((term, sequence)) = next.filter(|(term, _)| *term != 0 || key.0.is_none()) {
             greeting.positions.push(Position { source: key.0, channel: key.1, term, sequence: sequence - 1 });
         }
-        if let Some(reason) = begin.gap {
+        if let Some(resume) = resume.filter(|_| given.is_some()) {
             let before = first.map(|record| record.position.point());
+            let reason = resume.reason();
             self.opening.push(Delivery::Gap(Gap { lane: key, after: None, before, reason, count: None }));
         }
-        self.seen[slot] = Some(seen);
+        *self.known(slot) = Some(seen);
         if waits {
             greeting.waiting.push(key);
             lanes.at_mut(slot).want.wait();
@@ -230,7 +221,7 @@ impl Cursor {
             (seen.flow, seen.lossy) = (Flow::Waiting, true);
             lanes.at_mut(slot).want.wait();
         }
-        self.seen[slot] = Some(seen);
+        *self.known(slot) = Some(seen);
     }
 
     /// Positions on lanes that there never were.
@@ -239,7 +230,7 @@ impl Cursor {
         for position in resume.positions.iter().filter(|position| position.sequence > 0) {
             let key = (position.source, position.channel);
             if lanes.find(key).is_none() && self.seat.selection.contains(key) {
-                let reason = if resume.same_epoch { GapReason::UnknownPosition } else { GapReason::EpochChanged };
+                let reason = resume.reason();
                 let gap = Gap { lane: key, after: None, before: None, reason, count: None };
                 self.opening.push(Delivery::Gap(gap));
             }

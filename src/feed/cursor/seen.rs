@@ -39,15 +39,6 @@ pub(super) struct Seen {
     /// The wait is for something that was lost, for the reason in `loss`.
     pub(super) lossy: bool,
     pub(super) loss: GapReason,
-    /// Records before this number are lost, and that has been told.
-    pub(super) skip_to: u64,
-}
-
-/// Updates lost.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Loss {
-    /// How many; `None` = not known.
-    pub(super) count: Option<u64>,
 }
 
 impl Seen {
@@ -66,7 +57,6 @@ impl Seen {
             flow: Flow::Flowing,
             lossy: false,
             loss: GapReason::Evicted,
-            skip_to: 0,
         }
     }
 
@@ -81,10 +71,9 @@ impl Seen {
 
     /// How long a record may be held back to be handed over with others, in
     /// microseconds; `None` when it does not come at all.
-    pub(super) fn window(&self, number: u64, record: &Record) -> Option<Micros> {
+    pub(super) fn window(&self, record: &Record) -> Option<Micros> {
         let idle = !self.wanted
             || self.last >= Some(record.position.point())
-            || number < self.skip_to
             || self.flow == Flow::Waiting && !record.keyframe;
         let interest = self.raised.filter(|_| record.keyframe).unwrap_or(self.interest);
         let passes = record.passes(interest.filter(self.key.1));
@@ -105,19 +94,13 @@ impl Seen {
         self.lossy = false;
     }
 
-    /// What passes the filter and is missing before a record; `None` = nothing.
-    pub(super) fn loss_before(&self, record: &Record) -> Option<Loss> {
+    /// How many that pass the filter are missing before a record; `None` = not known.
+    pub(super) fn missing_before(&self, record: &Record) -> Option<u64> {
         let (term, sequence) = record.position.point();
         if self.last == record.previous || sequence == 1 && self.last == Some((term, 0)) {
-            return None;
+            return Some(0);
         }
-        match self.tally {
-            Some(tally) => match record.tally.since(tally, self.filter()) {
-                0 => None,
-                count => Some(Loss { count: Some(count) }),
-            },
-            None => Some(Loss { count: None }),
-        }
+        self.tally.map(|tally| record.tally.since(tally, self.filter()))
     }
 
     /// Puts the raised interest in force.
