@@ -78,8 +78,12 @@ impl Demo {
         let mut audience = JoinSet::new();
         let joined = Arc::new(tokio::sync::Semaphore::new(0));
         for part in Part::cast(self.viewers) {
-            let (url, meters, joined) = (stage.url.clone(), Arc::clone(&stage.meters), Arc::clone(&joined));
-            audience.spawn(viewer::watch(url, part, meters, joined, units.len() as u64));
+            let (url, meters) = (stage.url.clone(), Arc::clone(&stage.meters));
+            audience.spawn(viewer::watch(url, part, meters, Arc::clone(&joined), units.len() as u64));
+            if part.1 == Part::Victim {
+                // First in the tree, hence a relay.
+                drop(timeout(SOON, joined.acquire()).await??);
+            }
         }
         // The late joiner comes later.
         let all = u32::try_from(self.viewers - 1).unwrap_or(u32::MAX);
@@ -112,17 +116,16 @@ impl Demo {
             loop {
                 tokio::select! {
                     _ = pace.tick(), if publisher.room() > 0 => break,
-                    event = publisher.next() => note(&mut log, event?)?,
+                    event = publisher.next() => drop(note(&mut log, event?)?),
                 }
             }
-            let mut draft = shared::UpdateDraft {
+            let draft = shared::UpdateDraft {
                 channel: shared::Channel::Visual.into(),
                 payload: unit.data.clone(),
                 keyframe: unit.keyframe,
                 publisher_sequence: number,
                 ..Default::default()
             };
-            draft.publisher_sequence = number;
             log.sent(&draft);
             publisher.send(draft).map_err(|full| Failure(full.to_string()))?;
             meters.pictures.send_replace(number);
@@ -172,15 +175,19 @@ impl Demo {
     }
 }
 
-fn note(log: &mut PublisherLog, event: Option<PublishEvent>) -> Result<(), Failure> {
+/// Notes what a publisher hears; answers why an update was refused, if one was.
+fn note(log: &mut PublisherLog, event: Option<PublishEvent>) -> Result<Option<shared::RejectReason>, Failure> {
     match event {
         Some(PublishEvent::Accepted(ack)) => log.acked(&ack),
-        Some(PublishEvent::Rejected(rejected)) => log.rejected(&rejected),
+        Some(PublishEvent::Rejected(rejected)) => {
+            log.rejected(&rejected);
+            return Ok(Some(rejected.reason()));
+        }
         Some(PublishEvent::Cut(why)) => return Err(why.into()),
         Some(_) => {}
-        None => return Err(Failure("the livestream ended too early".into())),
+        None => return Err(Failure("the swarm ended too early".into())),
     }
-    Ok(())
+    Ok(None)
 }
 
 fn bar(pictures: u64, viewers: u64) -> ProgressBar {

@@ -6,7 +6,7 @@ mod place;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::time::{MissedTickBehavior, interval};
@@ -35,8 +35,8 @@ pub(super) struct Watch {
     #[arg(long)]
     lurk: bool,
     /// What to watch; may be given several times.
-    #[arg(long = "channel", value_name = "CHANNEL", default_value = "visual")]
-    channels: Vec<Channel>,
+    #[arg(long = "channel", value_name = "CHANNEL", default_value = "visual", value_parser = channels())]
+    channels: Vec<shared::Channel>,
     /// Where to write the payloads, of the first channel only; - for standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -45,26 +45,12 @@ pub(super) struct Watch {
     wait: bool,
 }
 
-/// A channel, as one types it.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Channel {
-    Visual,
-    Audio,
-    Screen,
-    Chat,
-    Data,
-}
-
-impl From<Channel> for shared::Channel {
-    fn from(channel: Channel) -> Self {
-        match channel {
-            Channel::Visual => Self::Visual,
-            Channel::Audio => Self::Audio,
-            Channel::Screen => Self::Screen,
-            Channel::Chat => Self::Chat,
-            Channel::Data => Self::Data,
-        }
-    }
+/// Channels, as one types them.
+fn channels() -> impl TypedValueParser<Value = shared::Channel> {
+    PossibleValuesParser::new(["visual", "audio", "screen", "chat", "data"]).map(|word| {
+        let name = format!("CHANNEL_{}", word.to_uppercase());
+        shared::Channel::from_str_name(&name).expect("the words are those of the schema")
+    })
 }
 
 impl Watch {
@@ -85,7 +71,7 @@ impl Watch {
 
         // Repeats would be refused.
         let mut channels: Vec<shared::Channel> = Vec::new();
-        for channel in self.channels.iter().copied().map(shared::Channel::from) {
+        for channel in self.channels.iter().copied() {
             if !channels.contains(&channel) {
                 channels.push(channel);
             }

@@ -63,11 +63,12 @@ pub(super) fn node(field: &str, number: u64) -> Parsed<NodeId> {
 /// Who acts. `whole` is the request that this is read from: its digest tells a
 /// repeat from another request of the same name.
 pub(super) fn by(node_id: u64, session_id: u64, request_id: &str, whole: &impl Message) -> Parsed<By> {
-    Ok(By {
-        node: node("node_id", node_id)?,
-        session: SessionId::new(session_id),
-        request: request(request_id, whole)?,
-    })
+    Ok(By { request: request(request_id, whole)?, ..unnamed(node_id, session_id)? })
+}
+
+/// Who asks, of a request that has no name.
+pub(super) fn unnamed(node_id: u64, session_id: u64) -> Parsed<By> {
+    Ok(By { node: node("node_id", node_id)?, session: SessionId::new(session_id), request: None })
 }
 
 pub(super) fn request(name: &str, whole: &impl Message) -> Parsed<Option<RequestId>> {

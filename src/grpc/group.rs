@@ -14,7 +14,6 @@ use super::{Answer, Edge};
 use crate::cluster::clock;
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_service_server::GroupService;
-use crate::swarm::command::By;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use crate::swarm::{Applied, Group, Swarm};
 
@@ -209,7 +208,7 @@ impl GroupService for Edge {
     async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
         let pb::PublishUpdateRequest { group_id, node_id, session_id, update, term } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
-        let by = By { node: fields::node("node_id", node_id)?, session: SessionId::new(session_id), request: None };
+        let by = fields::unnamed(node_id, session_id)?;
         let draft = fields::single_draft(update, &self.settings, clock::now())?;
         let accepted =
             self.service.publish_one(id, &by, fields::fence(term), &draft).await.map_err(unpublished(KIND))?;
@@ -223,7 +222,7 @@ impl GroupService for Edge {
         let pb::RequestKeyframeRequest { group_id, node_id, session_id, channel, source_node_id } =
             request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
-        let by = By { node: fields::node("node_id", node_id)?, session: SessionId::new(session_id), request: None };
+        let by = fields::unnamed(node_id, session_id)?;
         let channel = fields::picture("channel", channel)?;
         let source = fields::node("source_node_id", source_node_id)?;
         self.service.request_keyframe(id, &by, Some(source), channel).map_err(refused(KIND))?;

@@ -14,7 +14,6 @@ use super::{Answer, Edge};
 use crate::cluster::clock;
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_service_server::LivestreamService;
-use crate::swarm::command::By;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use crate::swarm::{Applied, Livestream, Swarm};
 
@@ -250,7 +249,7 @@ impl LivestreamService for Edge {
     async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
         let pb::PublishUpdateRequest { livestream_id, node_id, session_id, update, term } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
-        let by = By { node: fields::node("node_id", node_id)?, session: SessionId::new(session_id), request: None };
+        let by = fields::unnamed(node_id, session_id)?;
         let draft = fields::single_draft(update, &self.settings, clock::now())?;
         let accepted =
             self.service.publish_one(id, &by, fields::fence(term), &draft).await.map_err(unpublished(KIND))?;
@@ -263,7 +262,7 @@ impl LivestreamService for Edge {
     ) -> Answer<pb::RequestKeyframeResponse> {
         let pb::RequestKeyframeRequest { livestream_id, node_id, session_id, channel } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
-        let by = By { node: fields::node("node_id", node_id)?, session: SessionId::new(session_id), request: None };
+        let by = fields::unnamed(node_id, session_id)?;
         let channel = fields::picture("channel", channel)?;
         self.service.request_keyframe(id, &by, None, channel).map_err(refused(KIND))?;
         Ok(Response::new(pb::RequestKeyframeResponse {}))

@@ -3,10 +3,10 @@
 use prost::Message as _;
 use tokio::time::timeout;
 
-use super::SOON;
 use super::verdict::{Verdict, judge_histories};
+use super::{SOON, note};
 use crate::cli::{Failure, told};
-use crate::client::{Client, Publication, PublishEvent, Publisher, Swarm};
+use crate::client::{Client, Publication, Publisher, Swarm};
 use crate::history::{History, PublisherLog};
 use crate::pb::group::v1 as pb;
 use crate::pb::swarm::v1::{Channel, Delivery, RejectReason, UpdateDraft, delivery::Item};
@@ -40,7 +40,6 @@ pub(super) async fn hold(url: &str) -> Result<Call, Failure> {
     let mut host = Client::connect(url).await?;
     let create = pb::CreateGroupRequest { group_id: GROUP, node_id: 1, ..Default::default() };
     host.groups.create_group(create).await.map_err(|status| told(&status))?;
-    // Two microphones, a screen, and everybody's chat.
     for node_id in 1..=PARTICIPANTS {
         let join = pb::JoinGroupRequest { group_id: GROUP, node_id, ..Default::default() };
         host.groups.join_group(join).await.map_err(|status| told(&status))?;
@@ -106,16 +105,8 @@ impl Participant {
         draft.publisher_sequence = self.publisher.send(draft.clone()).map_err(|full| Failure(full.to_string()))?;
         self.log.sent(&draft);
         while self.log.unanswered() > 0 {
-            match timeout(SOON, self.publisher.next()).await?? {
-                Some(PublishEvent::Accepted(ack)) => self.log.acked(&ack),
-                Some(PublishEvent::Rejected(rejected)) => {
-                    self.rejected.push(rejected.reason());
-                    self.log.rejected(&rejected);
-                }
-                Some(PublishEvent::Cut(why)) => return Err(why.into()),
-                Some(_) => {}
-                None => return Err(Failure("the call ended too early".into())),
-            }
+            let event = timeout(SOON, self.publisher.next()).await??;
+            self.rejected.extend(note(&mut self.log, event)?);
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::pb::livestream::v1::livestream_service_client::LivestreamServiceClien
 use crate::pb::livestream::v1::{self as pb, watch_targets_response::Event};
 use crate::pb::swarm::v1::{self as shared, Delivery, TargetDelta, TargetList, delivery::Item};
 
-/// The first viewer's node; it joins first and so is a child of the broadcaster.
+/// The first viewer's node.
 const FIRST: u64 = 1_000;
 
 /// What a viewer is there to show.
