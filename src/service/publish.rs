@@ -10,6 +10,7 @@ use crate::cluster::{Door, clock};
 use crate::feed::{self, Accepted, Demand, Draft, Feed, Micros};
 use crate::store::entry::Entry;
 use crate::swarm::command::By;
+use crate::swarm::event::Gate;
 use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use crate::swarm::interest::{Channel, ChannelSet};
 use crate::swarm::{Command, Rejection, Swarm};
@@ -127,9 +128,14 @@ impl Service {
         let channels: ChannelSet = [channel].into_iter().collect();
         for _ in 0..TRIES {
             let held = feed.term(by.node, channel);
-            if held.is_some() || term.is_some() {
-                self.read(id, |swarm| authority(swarm, by.node, by.session))??;
-            } else {
+            let look = |swarm: &Swarm| authority(swarm, by.node, by.session).map(|()| gate(swarm, by.node, channel));
+            let gate = self.read(id, look)??;
+            if held.is_none() && term.is_none() {
+                // What is refused anyhow gets no right first.
+                match gate? {
+                    Gate::Open => {}
+                    closed => return Err(feed::Refusal::Closed(closed).into()),
+                }
                 let session = Self::draw_session();
                 let acquire = Command::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS };
                 self.submit(id, acquire, |_, _| ()).await?;
@@ -184,6 +190,14 @@ fn authority(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<
             if livestream.broadcaster() == node { Ok(()) } else { Err(Rejection::NotBroadcaster { node }) }
         }
         Swarm::Group(_) => member(swarm, node, session).map(drop),
+    }
+}
+
+/// Whether a channel of one who may publish takes updates.
+fn gate(swarm: &Swarm, node: NodeId, channel: Channel) -> Result<Gate, Rejection> {
+    match swarm {
+        Swarm::Livestream(livestream) => Ok(livestream.gate(channel)),
+        Swarm::Group(group) => group.gate(node, channel),
     }
 }
 

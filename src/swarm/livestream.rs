@@ -298,13 +298,18 @@ impl Livestream {
         [self.roster.next_expiry(), timeout].into_iter().flatten().min()
     }
 
-    fn grant(&self, channel: Channel) -> Grant {
-        let gate = match (self.state, channel) {
+    /// Whether a channel takes updates.
+    pub const fn gate(&self, channel: Channel) -> Gate {
+        match (self.state, channel) {
             (State::Active, _) | (State::Initializing | State::Paused, Channel::Chat | Channel::Data) => Gate::Open,
             (State::Paused, _) => Gate::Paused,
             (State::Initializing | State::Ended, _) => Gate::NotActive,
-        };
-        Grant { source: self.broadcaster, channel, term: self.terms[channel.index()], gate }
+        }
+    }
+
+    fn grant(&self, channel: Channel) -> Grant {
+        let (term, gate) = (self.terms[channel.index()], self.gate(channel));
+        Grant { source: self.broadcaster, channel, term, gate }
     }
 
     /// The rights to publish that are in force.

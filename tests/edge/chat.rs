@@ -12,7 +12,7 @@ use tonic::Status;
 
 use crate::harness::{Fault, Server, fault, retry_delay};
 use crate::updates::{Publisher, Subscriber, delta, keyframe, message, opening, publish};
-use crate::world::{answered, end, go_live_wide, join_livestream, make_livestream, pause, start};
+use crate::world::{self, answered, end, join_livestream, make_livestream, pause, start};
 
 const BROADCASTER: u64 = 1;
 const WRITER: u64 = 2;
@@ -27,9 +27,7 @@ const PER_SECOND: f64 = 5.0;
 const LONGEST: usize = 16 * 1024;
 
 async fn on_air() -> (Server, Client) {
-    let server = Server::start().await;
-    let client = server.client().await;
-    go_live_wide(&client, 7).await;
+    let (server, client) = world::on_air().await;
     join_livestream(&client, 7, WRITER).await;
     join_livestream(&client, 7, READER).await;
     (server, client)

@@ -340,11 +340,7 @@ async fn a_broadcaster_that_waits_for_viewers_has_a_session() {
     let server = Server::start().await;
     let url = server.url();
     let client = server.client().await;
-    let config = pb::LivestreamConfig {
-        broadcaster_timeout: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
-        ..Default::default()
-    };
-    crate::world::make_livestream(&client, 7, config).await;
+    crate::world::make_livestream(&client, 7, pb::LivestreamConfig::default()).await;
     let watch = pb::WatchLivestreamRequest { livestream_id: 7, ..Default::default() };
     let mut events = crate::world::answered(client.clone().livestreams.watch_livestream(watch).await);
     let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/bigbuckbunny-360p25.h264");

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost::Message as _;
 use prost_types::Timestamp;
-use starling::client::Client;
 use starling::pb::livestream::v1::{self as pb, livestream_service_client::LivestreamServiceClient};
 use starling::pb::swarm::v1::{
     Channel, ChannelInterest, Delivery, GapReason, GoodbyeReason, Interest, Point, Position, SourceChannel, StartFrom,
@@ -16,78 +15,61 @@ use tonic::transport::Endpoint;
 
 use crate::harness::{Fault, Server, soon};
 use crate::updates::{Publisher, Subscriber, delta, keyframe};
-use crate::world::{answered, end, go_live_wide, join_livestream, lurk};
+use crate::world::{answered, end, go_live_wide, join_livestream, on_air_with_audience};
 
 const BROADCASTER: u64 = 1;
 const VIEWER: u64 = 2;
 const LURKER: u64 = 3;
-
-async fn on_air() -> (Server, Client) {
-    let server = Server::start().await;
-    let client = server.client().await;
-    go_live_wide(&client, 7).await;
-    join_livestream(&client, 7, VIEWER).await;
-    lurk(&client, 7, LURKER).await;
-    (server, client)
-}
 
 fn from_node(node_id: u64) -> pb::SubscribeUpdatesRequest {
     let channels = vec![Channel::Visual.into()];
     pb::SubscribeUpdatesRequest { livestream_id: 7, node_id, channels, ..Default::default() }
 }
 
-/// Publishes these, numbered from `first`: K for a keyframe.
-async fn publish(publisher: &mut Publisher, first: u64, updates: &str) {
-    for (number, update) in (first..).zip(updates.chars()) {
-        publisher.send(if update == 'K' { keyframe(number) } else { delta(number) }).await;
-    }
-    publisher.acked_through(first + updates.len() as u64 - 1).await;
-}
-
 #[tokio::test]
 async fn a_late_subscriber_starts_on_the_newest_keyframe() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
-    publish(&mut publisher, 1, "KdddKdd").await;
+    publisher.run(1, "KdddKdd").await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let term = publisher.term();
     let before = Position { source_node_id: BROADCASTER, channel: Channel::Visual.into(), term, sequence: 4 };
     assert_eq!(viewer.subscribed.epoch, publisher.opened.epoch);
     assert_eq!(viewer.subscribed.positions, [before], "the position before the first update to come");
     assert_eq!(viewer.subscribed.waiting_for_keyframe, []);
-    publish(&mut publisher, 8, "dKd").await;
+    publisher.run(8, "dKd").await;
     let expected: Vec<_> = (5..=10).map(|sequence| (term, sequence)).collect();
     assert_eq!(viewer.places(6).await, expected);
 }
 
 #[tokio::test]
 async fn a_subscriber_before_the_first_keyframe_waits_for_it() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut early = Subscriber::open(&client, 7, VIEWER).await;
     let waiting = SourceChannel { source_node_id: BROADCASTER, channel: Channel::Visual.into() };
     assert_eq!(early.subscribed.waiting_for_keyframe, [waiting]);
     assert_eq!(early.subscribed.positions, []);
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
-    publish(&mut publisher, 1, "ddKd").await;
+    publisher.run(1, "ddKd").await;
     let term = publisher.term();
     assert_eq!(early.places(2).await, [(term, 3), (term, 4)]);
 }
 
 #[tokio::test]
 async fn a_live_subscriber_starts_on_the_next_keyframe() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
-    publish(&mut publisher, 1, "Kdd").await;
+    publisher.run(1, "Kdd").await;
     let live = pb::SubscribeUpdatesRequest { start_from: StartFrom::Live.into(), ..from_node(VIEWER) };
     let mut viewer = Subscriber::open_with(&client, live).await;
-    publish(&mut publisher, 4, "ddKd").await;
+    publisher.run(4, "ddKd").await;
     let term = publisher.term();
     assert_eq!(viewer.places(2).await, [(term, 6), (term, 7)]);
 }
 
 #[tokio::test]
 async fn a_viewer_with_low_interest_gets_keyframes_only_and_is_told_so() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut lurker = Subscriber::open(&client, 7, LURKER).await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let [filter] = &lurker.subscribed.filters[..] else { panic!("one filter: {:?}", lurker.subscribed) };
@@ -96,7 +78,7 @@ async fn a_viewer_with_low_interest_gets_keyframes_only_and_is_told_so() {
     let filter = viewer.subscribed.filters[0];
     assert_eq!((filter.keyframes_only, filter.max_temporal_layer), (false, 7), "everything there can be");
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
-    publish(&mut publisher, 1, "KddKdKd").await;
+    publisher.run(1, "KddKdKd").await;
     let term = publisher.term();
     assert_eq!(lurker.places(3).await, [(term, 1), (term, 4), (term, 6)], "without a gap");
     assert_eq!(viewer.places(7).await.len(), 7);
@@ -115,7 +97,7 @@ async fn a_viewer_without_interest_gets_signs_of_life_only() {
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     assert_eq!(viewer.subscribed.filters[0].interest(), Interest::None);
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
-    publish(&mut publisher, 1, "Kdd").await;
+    publisher.run(1, "Kdd").await;
     let head =
         Position { source_node_id: BROADCASTER, channel: Channel::Visual.into(), term: publisher.term(), sequence: 3 };
     // The head shows in a heartbeat, so that a lost tail would.
@@ -131,7 +113,7 @@ async fn a_viewer_without_interest_gets_signs_of_life_only() {
 
 #[tokio::test]
 async fn what_is_delivered_is_what_the_generated_code_encodes_byte_for_byte() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let open = pb::PublishOpen { temporal_layers: 8, ..crate::updates::opening(7, BROADCASTER) };
     let publisher = Publisher::open_with(&client, open).await;
@@ -174,7 +156,7 @@ async fn what_is_delivered_is_what_the_generated_code_encodes_byte_for_byte() {
 #[tokio::test]
 async fn every_update_comes_once_and_in_order_to_every_subscriber() {
     const UPDATES: u64 = 1_900;
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut viewers = Vec::new();
     for node_id in 10..20 {
         join_livestream(&client, 7, node_id).await;
@@ -183,7 +165,7 @@ async fn every_update_comes_once_and_in_order_to_every_subscriber() {
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     let term = publisher.term();
     let updates = "Kdddddddddddddddddd".repeat(100);
-    let publishing = publish(&mut publisher, 1, &updates);
+    let publishing = publisher.run(1, &updates);
     let reading = futures_util::future::join_all(viewers.iter_mut().map(|viewer| viewer.places(updates.len())));
     let ((), places) = tokio::join!(publishing, reading);
     let expected: Vec<_> = (1..=UPDATES).map(|sequence| (term, sequence)).collect();
@@ -196,12 +178,12 @@ async fn every_update_comes_once_and_in_order_to_every_subscriber() {
 
 #[tokio::test]
 async fn a_new_term_starts_on_its_own_keyframe_and_what_is_left_out_is_a_gap() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut first = Publisher::open(&client, 7, BROADCASTER).await;
-    publish(&mut first, 1, "Kd").await;
+    first.run(1, "Kd").await;
     let mut second = Publisher::open(&client, 7, BROADCASTER).await;
-    publish(&mut second, 3, "dKd").await;
+    second.run(3, "dKd").await;
     assert_eq!(viewer.places(2).await, [(first.term(), 1), (first.term(), 2)]);
     let Item::Gap(gap) = viewer.item().await else { panic!("the delta without its keyframe is a loss") };
     assert_eq!(
@@ -269,7 +251,7 @@ async fn a_subscriber_that_does_not_read_loses_only_what_the_ring_evicted_and_is
 
 #[tokio::test]
 async fn a_subscription_tied_to_a_session_keeps_it_and_ends_with_it() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut livestreams = client.livestreams.clone();
     let tied = |node_id, session_id| pb::SubscribeUpdatesRequest { session_id, ..from_node(node_id) };
     let mut subscribers = Vec::new();
@@ -303,7 +285,7 @@ async fn a_subscription_tied_to_a_session_keeps_it_and_ends_with_it() {
 
 #[tokio::test]
 async fn a_subscription_without_a_session_follows_its_node_and_keeps_nobody() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut livestreams = client.livestreams.clone();
     let mut follower = Subscriber::open(&client, 7, VIEWER).await;
     let list = pb::ListViewersRequest { livestream_id: 7, ..Default::default() };
@@ -312,7 +294,7 @@ async fn a_subscription_without_a_session_follows_its_node_and_keeps_nobody() {
     // Another session of the same node is no reason to end.
     join_livestream(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
-    publish(&mut publisher, 1, "Kd").await;
+    publisher.run(1, "Kd").await;
     assert_eq!(follower.places(2).await.len(), 2);
     let remove = pb::RemoveViewerRequest {
         livestream_id: 7,
@@ -327,10 +309,10 @@ async fn a_subscription_without_a_session_follows_its_node_and_keeps_nobody() {
 
 #[tokio::test]
 async fn everything_published_before_the_end_is_delivered_before_the_goodbye() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
-    publish(&mut publisher, 1, &"Kddd".repeat(50)).await;
+    publisher.run(1, &"Kddd".repeat(50)).await;
     answered(client.clone().livestreams.end_livestream(end(7)).await);
     assert_eq!(viewer.places(200).await.last().map(|(_, sequence)| *sequence), Some(200));
     viewer.goodbye(GoodbyeReason::Ended).await.unwrap();

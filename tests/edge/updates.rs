@@ -137,6 +137,15 @@ impl Publisher {
         }
     }
 
+    /// Publishes these, numbered from `first`, K for a keyframe, and waits until they
+    /// are acknowledged.
+    pub(crate) async fn run(&mut self, first: u64, updates: &str) {
+        for (number, update) in (first..).zip(updates.chars()) {
+            self.send(if update == 'K' { keyframe(number) } else { delta(number) }).await;
+        }
+        self.acked_through(first + updates.len() as u64 - 1).await;
+    }
+
     /// The reason for the next rejection, and the number of what was rejected.
     pub(crate) async fn rejected(&mut self) -> (shared::RejectReason, u64) {
         match self.event().await {

@@ -11,21 +11,12 @@ use tonic::Status;
 
 use crate::harness::{Fault, Server, fault};
 use crate::updates::{Publisher, Subscriber, delta, keyframe};
-use crate::world::{answered, go_live_wide, join_livestream, livestream, lurk};
+use crate::world::{answered, livestream, make_livestream, on_air_with_audience};
 
 const BROADCASTER: u64 = 1;
 const VIEWER: u64 = 2;
 const LURKER: u64 = 3;
 const STRANGER: u64 = 99;
-
-async fn on_air() -> (Server, Client) {
-    let server = Server::start().await;
-    let client = server.client().await;
-    go_live_wide(&client, 7).await;
-    join_livestream(&client, 7, VIEWER).await;
-    lurk(&client, 7, LURKER).await;
-    (server, client)
-}
 
 const fn visual(term: u64, sequence: u64) -> Position {
     Position { source_node_id: BROADCASTER, channel: Channel::Visual as i32, term, sequence }
@@ -37,14 +28,6 @@ async fn one(client: &Client, node_id: u64, term: u64, update: UpdateDraft) -> R
     let request = pb::PublishUpdateRequest { livestream_id: 7, node_id, session_id, update: Some(update), term };
     let answer = client.clone().livestreams.publish_update(request).await?;
     Ok(answer.into_inner().receipt.expect("a receipt"))
-}
-
-/// Publishes these, numbered from `first`: K for a keyframe.
-async fn publish(publisher: &mut Publisher, first: u64, updates: &str) {
-    for (number, update) in (first..).zip(updates.chars()) {
-        publisher.send(if update == 'K' { keyframe(number) } else { delta(number) }).await;
-    }
-    publisher.acked_through(first + updates.len() as u64 - 1).await;
 }
 
 async fn resumed(client: &Client, epoch: u64, position: Position) -> Subscriber {
@@ -62,8 +45,19 @@ fn resuming(epoch: u64, position: Position) -> pb::SubscribeUpdatesRequest {
 }
 
 #[tokio::test]
+async fn an_update_that_is_refused_gives_its_publisher_no_right() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    make_livestream(&client, 7, pb::LivestreamConfig::default()).await;
+    let before = livestream(&client, 7).await;
+    let refused = fault(one(&client, BROADCASTER, 0, keyframe(1)).await);
+    assert_eq!(refused.reason, "WRONG_STATE");
+    assert_eq!(livestream(&client, 7).await, before);
+}
+
+#[tokio::test]
 async fn a_single_update_claims_the_channel_when_nobody_has() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let receipt = one(&client, BROADCASTER, 0, delta(1)).await.unwrap();
     let now = livestream(&client, 7).await;
@@ -85,7 +79,7 @@ async fn a_single_update_claims_the_channel_when_nobody_has() {
 
 #[tokio::test]
 async fn a_single_update_never_supersedes_and_may_be_fenced() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let stale = Fault::new(FailedPrecondition, "STALE_TERM");
     let before = livestream(&client, 7).await;
     assert_eq!(fault(one(&client, BROADCASTER, 1, keyframe(1)).await), stale);
@@ -93,7 +87,7 @@ async fn a_single_update_never_supersedes_and_may_be_fenced() {
 
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     let term = publisher.term();
-    publish(&mut publisher, 1, "K").await;
+    publisher.run(1, "K").await;
     for fence in [0, term] {
         let receipt = one(&client, BROADCASTER, fence, delta(0)).await.unwrap();
         assert_eq!(receipt.position.unwrap().term, term);
@@ -107,7 +101,7 @@ async fn a_single_update_never_supersedes_and_may_be_fenced() {
 
 #[tokio::test]
 async fn a_single_update_is_refused_like_one_on_a_stream() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let nothing = pb::PublishUpdateRequest { livestream_id: 7, node_id: BROADCASTER, ..Default::default() };
     assert_eq!(fault(client.clone().livestreams.publish_update(nothing).await), Fault::field("update"));
     let refused = [
@@ -124,16 +118,16 @@ async fn a_single_update_is_refused_like_one_on_a_stream() {
 
 #[tokio::test]
 async fn a_subscriber_that_was_cut_gets_exactly_the_rest() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut cut = Subscriber::open(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     let (epoch, term) = (publisher.opened.epoch, publisher.term());
-    publish(&mut publisher, 1, "KddKdd").await;
+    publisher.run(1, "KddKdd").await;
     cut.places(3).await;
     drop(cut);
     let mut again = resumed(&client, epoch, visual(term, 3)).await;
     assert_eq!(again.subscribed.positions, [visual(term, 3)]);
-    publish(&mut publisher, 7, "d").await;
+    publisher.run(7, "d").await;
     let rest: Vec<_> = (4..=7).map(|sequence| (term, sequence)).collect();
     assert_eq!(again.places(4).await, rest);
 
@@ -141,16 +135,16 @@ async fn a_subscriber_that_was_cut_gets_exactly_the_rest() {
     let mut again = resumed(&client, epoch, visual(term, 5)).await;
     assert_eq!(again.places(2).await, [(term, 6), (term, 7)]);
     let mut again = resumed(&client, epoch, visual(term, 7)).await;
-    publish(&mut publisher, 8, "d").await;
+    publisher.run(8, "d").await;
     assert_eq!(again.places(1).await, [(term, 8)]);
 }
 
 #[tokio::test]
 async fn a_position_that_says_nothing_here_is_told_and_the_newest_keyframe_follows() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     let (epoch, term) = (publisher.opened.epoch, publisher.term());
-    publish(&mut publisher, 1, "KddKdd").await;
+    publisher.run(1, "KddKdd").await;
     let cases = [
         (epoch + 1, visual(term, 3), GapReason::EpochChanged),
         (epoch, visual(term, 7), GapReason::UnknownPosition),
@@ -183,15 +177,15 @@ async fn filter(viewer: &mut Subscriber) -> (Interest, bool) {
 
 #[tokio::test]
 async fn without_interest_nothing_comes_and_with_interest_again_the_cached_keyframe() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     let term = publisher.term();
-    publish(&mut publisher, 1, "Kd").await;
+    publisher.run(1, "Kd").await;
     assert_eq!(viewer.places(2).await, [(term, 1), (term, 2)]);
     set_interest(&client, Interest::None).await;
     assert_eq!(filter(&mut viewer).await, (Interest::None, false));
-    publish(&mut publisher, 3, "dKd").await;
+    publisher.run(3, "dKd").await;
     set_interest(&client, Interest::High).await;
     assert_eq!(filter(&mut viewer).await, (Interest::High, false), "nothing came between");
     assert_eq!(viewer.places(2).await, [(term, 4), (term, 5)], "without a gap");
@@ -199,19 +193,19 @@ async fn without_interest_nothing_comes_and_with_interest_again_the_cached_keyfr
 
 #[tokio::test]
 async fn with_interest_again_and_no_newer_keyframe_the_next_one_is_waited_for() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     let term = publisher.term();
-    publish(&mut publisher, 1, "Kd").await;
+    publisher.run(1, "Kd").await;
     viewer.places(2).await;
     set_interest(&client, Interest::None).await;
     assert_eq!(filter(&mut viewer).await, (Interest::None, false), "at once");
-    publish(&mut publisher, 3, "d").await;
+    publisher.run(3, "d").await;
     set_interest(&client, Interest::High).await;
     assert_eq!(filter(&mut viewer).await, (Interest::High, false));
     asked(&mut publisher).await;
-    publish(&mut publisher, 4, "dKd").await;
+    publisher.run(4, "dKd").await;
     assert_eq!(viewer.places(2).await, [(term, 5), (term, 6)]);
 }
 
@@ -230,7 +224,7 @@ async fn demanded(publisher: &mut Publisher, highest: Interest, subscribers: u64
 
 #[tokio::test]
 async fn a_publisher_is_told_who_wants_what() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     demanded(&mut publisher, Interest::None, 0).await;
     let lurker = Subscriber::open(&client, 7, LURKER).await;
@@ -262,7 +256,7 @@ async fn ask(client: &Client, node_id: u64, channel: Channel) -> Result<(), Stat
 
 #[tokio::test]
 async fn a_member_asks_the_publisher_for_a_keyframe() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     demanded(&mut publisher, Interest::None, 0).await;
     let not_a_member = Fault::new(FailedPrecondition, "NOT_A_MEMBER");
@@ -276,7 +270,7 @@ async fn a_member_asks_the_publisher_for_a_keyframe() {
 
 #[tokio::test]
 async fn who_publishes_without_a_stream_learns_of_the_wish_with_the_next_update() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     assert!(!one(&client, BROADCASTER, 0, keyframe(1)).await.unwrap().keyframe_wanted);
     ask(&client, VIEWER, Channel::Visual).await.unwrap();
     assert!(one(&client, BROADCASTER, 0, delta(2)).await.unwrap().keyframe_wanted);
@@ -286,11 +280,11 @@ async fn who_publishes_without_a_stream_learns_of_the_wish_with_the_next_update(
 
 #[tokio::test]
 async fn statistics_count_what_was_published_and_delivered() {
-    let (_server, client) = on_air().await;
+    let (_server, client) = on_air_with_audience().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut lurker = Subscriber::open(&client, 7, LURKER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
-    publish(&mut publisher, 1, "KddK").await;
+    publisher.run(1, "KddK").await;
     viewer.places(4).await;
     lurker.places(2).await;
     let request = pb::GetStatsRequest { livestream_id: 7 };

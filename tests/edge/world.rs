@@ -4,6 +4,8 @@ use starling::client::Client;
 use starling::pb::{group::v1 as group, livestream::v1 as livestream};
 use tonic::{Request, Response, Status};
 
+use crate::harness::Server;
+
 /// A lease that no test outlives.
 pub(crate) const LONG_LEASE: Option<prost_types::Duration> = Some(prost_types::Duration { seconds: 300, nanos: 0 });
 
@@ -35,6 +37,22 @@ pub(crate) async fn go_live_wide(client: &Client, livestream_id: u64) {
 async fn go_live_as(client: &Client, livestream_id: u64, config: livestream::LivestreamConfig) {
     make_livestream(client, livestream_id, config).await;
     answered(client.clone().livestreams.start_livestream(start(livestream_id)).await);
+}
+
+/// A server with livestream 7 on air, of any bandwidth.
+pub(crate) async fn on_air() -> (Server, Client) {
+    let server = Server::start().await;
+    let client = server.client().await;
+    go_live_wide(&client, 7).await;
+    (server, client)
+}
+
+/// The same with a viewer, 2, and a lurker, 3.
+pub(crate) async fn on_air_with_audience() -> (Server, Client) {
+    let (server, client) = on_air().await;
+    join_livestream(&client, 7, 2).await;
+    lurk(&client, 7, 3).await;
+    (server, client)
 }
 
 /// Joins a livestream, in the default mode; the session.

@@ -58,11 +58,8 @@ impl Group {
     pub(super) fn claim(&mut self, by: &By, channels: ChannelSet) -> Result<Applied, Rejection> {
         self.not_ended()?;
         self.roster.admit(by, None)?;
-        if channels.contains(Channel::Screen) && self.sharing != Some(by.node) {
-            return Err(match self.sharing {
-                Some(holder) => Rejection::ScreenShareHeld { holder },
-                None => Rejection::ChannelDisabled,
-            });
+        if channels.contains(Channel::Screen) {
+            self.shares(by.node)?;
         }
         let key = self.member(by)?;
         let term = self.revision + 1;
@@ -89,19 +86,40 @@ impl Group {
         Ok(Applied { session: Some(self.roster.at(key).session), revision: self.revision, ..Applied::default() })
     }
 
+    fn shares(&self, node: NodeId) -> Result<(), Rejection> {
+        match self.sharing {
+            Some(holder) if holder == node => Ok(()),
+            Some(holder) => Err(Rejection::ScreenShareHeld { holder }),
+            None => Err(Rejection::ChannelDisabled),
+        }
+    }
+
+    /// Whether a channel of a participant takes updates; with SCREEN, why not.
+    pub fn gate(&self, node: NodeId, channel: Channel) -> Result<Gate, Rejection> {
+        let member = self.roster.find(node).ok_or(Rejection::NotAMember(node))?;
+        if channel == Channel::Screen {
+            self.shares(node)?;
+        }
+        Ok(self.gate_of(member, channel))
+    }
+
+    fn gate_of(&self, member: &Member, channel: Channel) -> Gate {
+        let media = media(member);
+        let enabled = match channel {
+            Channel::Visual => media.video,
+            Channel::Audio => media.audio,
+            Channel::Screen => self.sharing == Some(member.node),
+            Channel::Chat | Channel::Data => true,
+        };
+        if enabled { Gate::Open } else { Gate::Off }
+    }
+
     fn grants_of(&self, key: Key) -> impl Iterator<Item = Grant> {
         let member = self.roster.at(key);
-        let (source, media, shares) = (member.node, media(member), self.sharing == Some(member.node));
         let terms = member.terms.as_deref().copied().unwrap_or_default();
         Channel::ALL.into_iter().filter_map(move |channel| {
-            let enabled = match channel {
-                Channel::Visual => media.video,
-                Channel::Audio => media.audio,
-                Channel::Screen => shares,
-                Channel::Chat | Channel::Data => true,
-            };
-            let term = terms[channel.index()];
-            (term != 0).then_some(Grant { source, channel, term, gate: if enabled { Gate::Open } else { Gate::Off } })
+            let (source, term, gate) = (member.node, terms[channel.index()], self.gate_of(member, channel));
+            (term != 0).then_some(Grant { source, channel, term, gate })
         })
     }
 
