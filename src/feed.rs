@@ -1,15 +1,16 @@
 //! Updates: one ring of encoded records per swarm, read through cursors.
 //!
 //! Publishing checks the grant, numbers the update, encodes it once and appends
-//! it, once for all subscribers; those who wait are woken after, one by one. A
-//! subscriber holds a cursor and not a queue: a slow one costs nothing, and learns
-//! by a gap what it missed.
+//! it, once for all subscribers; those who wait are woken by the feed's crier, once
+//! per delivery window. A subscriber holds a cursor and not a queue: a slow one costs
+//! nothing, and learns by a gap what it missed.
 //!
-//! Lock order: a swarm's shard, then its feed, then its audience. Nothing is woken
-//! under a lock.
+//! Lock order: a swarm's shard, then its feed, then its audience or those who wait.
+//! Nobody but the crier is woken under a lock.
 
 mod audience;
 mod budget;
+mod chunks;
 mod counts;
 mod cursor;
 mod keyframes;
@@ -17,6 +18,7 @@ mod lane;
 mod memory;
 mod record;
 mod ring;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,17 +33,21 @@ use crate::swarm::interest::{Channel, ChannelSet, Interests};
 
 use audience::Audience;
 use budget::Bucket;
+use chunks::Chunks;
 use counts::Delivered;
 use lane::{Lane, Lanes, has_runs};
 use record::{Place, is_top};
 use ring::Ring;
+use waiting::{News, Waiting};
 
 pub use audience::{Demand, Selection};
 pub use counts::{BUCKETS, Counts, bucket_bound};
 pub use cursor::{Batch, Cursor, Delivery, FilterChange, Gap, GapReason, Greeting, Opening, Resume, Start};
 pub use lane::{Key, Point};
 pub use memory::Memory;
-pub use record::{Draft, Position, Record, Timestamp};
+pub use record::{Draft, Encoded, Position, Record, Timestamp};
+pub use ring::SEGMENT;
+pub use waiting::{Call, Sleeper};
 
 /// Microseconds on a clock of the process that never goes back.
 pub type Micros = u64;
@@ -80,8 +86,8 @@ pub struct Feed {
     memory: Arc<Memory>,
     state: Mutex<State>,
     audience: Audience,
-    news: Arc<Notify>,
-    urgent: Arc<Notify>,
+    waiting: Waiting,
+    chunks: Chunks,
     producers: Arc<Notify>,
     closed: AtomicBool,
     delivered: Delivered,
@@ -163,8 +169,8 @@ impl Feed {
                 published_bytes: 0,
             }),
             audience: Audience::default(),
-            news: Arc::default(),
-            urgent: Arc::default(),
+            waiting: Waiting::default(),
+            chunks: Chunks::default(),
             producers: Arc::default(),
             closed: AtomicBool::new(false),
             delivered: Delivered::default(),
@@ -201,9 +207,9 @@ impl Feed {
     }
 
     /// Notes what a member wants now. When this returns, its subscriptions deliver
-    /// no more than that.
-    pub fn rewish(&self, node: NodeId, interests: &Interests) -> bool {
-        self.audience.rewish(node, interests)
+    /// no more than that; they are to be woken.
+    pub fn rewish(&self, node: NodeId, interests: &Interests) -> Vec<Sleeper> {
+        self.audience.rewish(node, interests).into_iter().map(Sleeper::new).collect()
     }
 
     /// The last number that the publisher gave on a channel; 0 = none.
@@ -267,19 +273,18 @@ impl Feed {
         self.admit(ring, &draft)?;
         // Nobody knows what a new publisher has kept of the old one's run.
         let continues = lane.head.is_some_and(|(of, _)| of == term);
-        let (keyframe, urgent) = (draft.keyframe, draft.is_urgent());
+        let keyframe = draft.keyframe;
         lanes.at_mut(slot).publisher_sequence = number;
-        let position = self.append(&mut state, slot, None, continues, draft, now);
+        let (position, news) = self.append(&mut state, slot, None, continues, draft, now);
         let keyframe_wanted = wanted && !keyframe;
         drop(state);
-        self.ring_the_bells(urgent);
+        self.waiting.announce(news, now);
         Ok(Accepted { position, publisher_sequence: number, repeated: false, keyframe_wanted })
     }
 
     /// Takes one message of `author` to the CHAT of a livestream. Whoever calls holds
     /// the swarm's shard, under which the author was found to be a member and not
-    /// muted. After it, without the shard: [`Self::ring_the_bells`], or, for want of
-    /// memory, [`Self::make_room`] and once more.
+    /// muted; for want of memory, [`Self::make_room`] without it, and once more.
     pub fn chat(&self, author: NodeId, draft: Draft, now: Micros) -> Result<Accepted, Refusal> {
         let mut state = self.state.lock();
         let State { ring, lanes, authors, .. } = &mut *state;
@@ -299,7 +304,9 @@ impl Feed {
         self.admit(ring, &draft)?;
         known.quota.take(1);
         known.publisher_sequence = number;
-        let position = self.append(&mut state, slot, Some(author), true, draft, now);
+        let (position, news) = self.append(&mut state, slot, Some(author), true, draft, now);
+        drop(state);
+        self.waiting.announce(news, now);
         Ok(Accepted { position, publisher_sequence: number, repeated: false, keyframe_wanted: false })
     }
 
@@ -315,7 +322,7 @@ impl Feed {
         continues: bool,
         draft: Draft,
         now: Micros,
-    ) -> Position {
+    ) -> (Position, News) {
         let State { ring, lanes, enrolled, published, published_bytes, .. } = state;
         let before = ring.bytes();
         let lane = lanes.at_mut(slot);
@@ -328,21 +335,40 @@ impl Feed {
         *published += 1;
         *published_bytes += draft.payload.len() as u64;
         let place = Place { lane: slot, previous, tally, continues, layers, author, at: now };
-        ring.append(lanes, Record::encode(position, place, draft));
+        let record = Record::encode(position, place, draft);
+        let mut news = News::of(&record);
+        news.number = ring.append(lanes, record);
         self.memory.book(before, ring.bytes());
         if !*enrolled {
             *enrolled = true;
             self.memory.enrol(Weak::clone(&self.own));
         }
-        position
+        (position, news)
     }
 
-    /// Wakes who waits for updates.
-    pub fn ring_the_bells(&self, urgent: bool) {
-        self.news.notify_waiters();
-        if urgent {
-            self.urgent.notify_waiters();
+    /// Makes every subscription look for what is new.
+    pub fn rouse(&self) {
+        self.waiting.rouse();
+    }
+
+    /// True for the caller who is to run the feed's crier: until [`Call::Over`] it does
+    /// what [`Self::call`] says, and waits for [`Self::crier`] in between.
+    pub fn needs_crier(&self) -> bool {
+        self.waiting.needs_crier()
+    }
+
+    /// What the crier is to do now. O(those who are to be woken).
+    pub fn call(&self, now: Micros) -> Call {
+        let call = self.waiting.call(now);
+        if matches!(call, Call::Over) {
+            self.chunks.clear();
         }
+        call
+    }
+
+    /// The bell that rings for the crier. It is remembered when nobody waits for it.
+    pub fn crier(&self) -> Arc<Notify> {
+        self.waiting.bell()
     }
 
     /// Frees what nobody reads, here and in other feeds. False when that has just
@@ -409,16 +435,6 @@ impl Feed {
     /// True when nothing will come any more.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
-    }
-
-    /// The bell that rings after each update.
-    pub fn news(&self) -> Arc<Notify> {
-        Arc::clone(&self.news)
-    }
-
-    /// The bell that rings after each urgent update, and when a reader must look.
-    pub fn urgent(&self) -> Arc<Notify> {
-        Arc::clone(&self.urgent)
     }
 
     /// The bell that rings when publishers may have to be told something.

@@ -4,6 +4,7 @@
 //! its answer converted back; errors become statuses in [`status`] alone. Streams
 //! are driven by [`stream`].
 
+mod body;
 mod convert;
 mod fields;
 mod gate;
@@ -12,6 +13,7 @@ mod livestream;
 mod publish;
 mod publish_requests;
 pub mod server;
+mod signal;
 mod status;
 mod stream;
 mod subscribe;

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 
 use parking_lot::Mutex;
 
 use super::lane::Key;
+use super::waiting::{Pace, Ticket};
 use crate::swarm::id::NodeId;
 use crate::swarm::interest::{Channel, ChannelSet, Interest, Interests};
 
@@ -37,11 +39,33 @@ impl Selection {
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) selection: Selection,
+    /// Where it waits for updates.
+    pub(super) ticket: Ticket,
     interests: Mutex<Interests>,
     version: AtomicU64,
+    waker: Waker,
 }
 
 impl Seat {
+    /// Makes the subscription look for what is new.
+    pub(super) fn wake(&self) {
+        self.waker.wake_by_ref();
+    }
+
+    /// The highest interest in any source that was asked for, by channel.
+    pub(super) fn pace(&self) -> Pace {
+        let interests = self.interests.lock();
+        let mut pace = interests.levels();
+        for wish in interests.overrides() {
+            let level = &mut pace[wish.channel.index()];
+            *level = (*level).max(wish.level);
+        }
+        for channel in Channel::ALL.into_iter().filter(|channel| !self.selection.channels.contains(*channel)) {
+            pace[channel.index()] = Interest::None;
+        }
+        pace
+    }
+
     /// Changes whenever the interests do.
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
@@ -70,9 +94,10 @@ pub(super) struct Audience {
 }
 
 impl Audience {
-    pub(super) fn seat(&self, selection: Selection, interests: Interests) -> Arc<Seat> {
+    pub(super) fn seat(&self, selection: Selection, interests: Interests, waker: Waker) -> Arc<Seat> {
         let node = selection.node;
-        let seat = Arc::new(Seat { selection, interests: Mutex::new(interests), version: AtomicU64::new(0) });
+        let (ticket, interests, version) = (Ticket::default(), Mutex::new(interests), AtomicU64::new(0));
+        let seat = Arc::new(Seat { selection, ticket, interests, version, waker });
         self.seats.lock().entry(node).or_default().push(Arc::clone(&seat));
         self.version.fetch_add(1, Ordering::AcqRel);
         seat
@@ -91,16 +116,16 @@ impl Audience {
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Notes what a node wants now. True when it reads here.
-    pub(super) fn rewish(&self, node: NodeId, interests: &Interests) -> bool {
+    /// Notes what a node wants now. Answers its subscriptions, to be woken.
+    pub(super) fn rewish(&self, node: NodeId, interests: &Interests) -> Vec<Arc<Seat>> {
         let seats = self.seats.lock();
-        let Some(own) = seats.get(&node) else { return false };
+        let Some(own) = seats.get(&node) else { return Vec::new() };
         for seat in own {
             interests.clone_into(&mut seat.interests.lock());
             seat.version.fetch_add(1, Ordering::AcqRel);
         }
         self.version.fetch_add(1, Ordering::AcqRel);
-        true
+        own.clone()
     }
 
     pub(super) fn is_empty(&self) -> bool {

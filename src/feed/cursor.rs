@@ -16,8 +16,9 @@ use super::audience::{Seat, Selection};
 use super::budget::Bucket;
 use super::counts::Tallied;
 use super::lane::{Key, Lane, Lanes, Point};
-use super::record::Record;
+use super::record::{Encoded, Record};
 use super::ring::Ring;
+use super::waiting::Pace;
 use super::{Feed, Micros, State};
 use crate::swarm::interest::{Channel, Interest};
 use crate::swarm::propagation::Filter;
@@ -86,8 +87,8 @@ pub struct FilterChange {
 /// What a subscriber gets.
 #[derive(Clone, Debug)]
 pub enum Delivery {
-    /// An encoded update.
-    Update(Bytes),
+    /// An update.
+    Update(Encoded),
     /// A loss, told before what follows it.
     Gap(Gap),
     /// Another filter, told before what follows it.
@@ -99,7 +100,8 @@ pub enum Delivery {
 pub struct Batch {
     /// In order; empty when there is nothing new.
     pub deliveries: Vec<Delivery>,
-    bytes: usize,
+    /// That of its first update.
+    segment: Option<u64>,
     tallied: Tallied,
 }
 
@@ -127,6 +129,7 @@ pub struct Cursor {
     seat: Arc<Seat>,
     /// Version of the interests that are acted on.
     version: u64,
+    pace: Pace,
     /// Number of the next record to look at.
     next: u64,
     /// By slot of the lane.
@@ -145,31 +148,17 @@ impl Cursor {
         &self.seat.selection
     }
 
-    /// When what is waiting must be handed over at the latest; `None` when nothing
-    /// is. O(what waits).
-    pub fn due(&self) -> Option<Micros> {
-        if !self.opening.is_empty() || self.seat.version() != self.version {
-            return Some(0);
-        }
-        let state = self.feed.state.lock();
-        let (mut due, mut at) = (None::<Micros>, self.next);
-        while let Some((number, record)) = state.ring.next_from(at) {
-            at = number + 1;
-            let lane = state.lanes.at(record.lane);
-            let window = match self.seen.get(record.lane).and_then(Option::as_ref) {
-                Some(seen) if seen.birth == lane.birth => seen.window(record),
-                _ if self.seat.selection.contains(lane.key) => Some(0),
-                _ => None,
-            };
-            let latest = window.map(|window| record.at + if record.urgent { 0 } else { window });
-            due = [due, latest].into_iter().flatten().min();
-        }
-        due
+    /// Waits for what comes next: the subscription is woken when it is due. False when
+    /// there is something that must not wait. O(paces).
+    pub fn park(&self, now: Micros) -> bool {
+        self.seat.version() == self.version && self.feed.waiting.park(&self.seat, self.pace, self.next, now)
     }
 
-    /// Reads what is new: at most `max_bytes`, but at least one update if there is
-    /// one. O(what is read) under the feed's lock.
-    pub fn read(&mut self, max_bytes: usize, now: Micros) -> Batch {
+    /// Reads what is new: a segment of the ring at most. O(what is read) under the
+    /// feed's lock.
+    pub fn read(&mut self, now: Micros) -> Batch {
+        // Woken by something else, it may still be parked.
+        self.feed.waiting.unpark(&self.seat);
         let mut batch = Batch { deliveries: std::mem::take(&mut self.opening), ..Batch::default() };
         let feed = Arc::clone(&self.feed);
         let mut state = feed.state.lock();
@@ -178,7 +167,7 @@ impl Cursor {
         self.skip_lag(ring, lanes, &mut batch, now);
         let mut waits = asked;
         while let Some((number, record)) = ring.next_from(self.next) {
-            if batch.bytes > 0 && batch.bytes + record.message().len() > max_bytes {
+            if batch.segment.is_some_and(|segment| segment != record.segment) {
                 break;
             }
             self.next = number + 1;
@@ -194,6 +183,11 @@ impl Cursor {
         }
         feed.delivered.add(&batch.tallied);
         batch
+    }
+
+    /// These updates as one gRPC message, shared with others who get the same.
+    pub fn join(&self, updates: &[Encoded]) -> Bytes {
+        self.feed.chunks.join(updates)
     }
 
     /// Delivers a record, or passes it over. True when a keyframe is waited for from
@@ -266,16 +260,16 @@ impl Cursor {
             if bucket.balance(now) <= seen.least_balance(record, bucket.burst()) {
                 return self.forgo(ring, lanes, number, record, batch);
             }
-            bucket.take(record.message().len() as u64);
+            bucket.take(record.length() as u64);
         }
         seen.went_over(record);
         seen.delivered = Some(point);
-        batch.bytes += record.message().len();
-        batch.tallied.delivered(record.message().len());
+        batch.segment.get_or_insert(record.segment);
+        batch.tallied.delivered(record.length());
         if self.caught_up {
             batch.tallied.after(now.saturating_sub(record.at));
         }
-        batch.deliveries.push(Delivery::Update(record.delivery()));
+        batch.deliveries.push(Delivery::Update(record.encoded().clone()));
         false
     }
 
@@ -324,6 +318,7 @@ impl Drop for Cursor {
                 }
             }
         }
+        self.feed.waiting.leave(&self.seat);
         self.feed.audience.leave(&self.seat);
         self.feed.producers.notify_waiters();
     }

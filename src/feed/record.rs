@@ -20,7 +20,7 @@ use crate::swarm::interest::Channel;
 use crate::swarm::propagation::{Filter, Priority};
 
 /// Flag and length in front of every gRPC message.
-const GRPC_PREFIX: usize = 5;
+pub(super) const GRPC_PREFIX: usize = 5;
 
 /// A point in time, as protobuf has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub struct Record {
     pub keyframe: bool,
     /// Slot of its lane.
     pub(super) lane: usize,
+    /// Readers get no more than a segment at once.
+    pub(super) segment: u64,
     /// The update before it on its lane, in whatever term.
     pub(super) previous: Option<Point>,
     /// What the lane had carried before it.
@@ -107,8 +109,37 @@ pub struct Record {
     pub(super) urgent: bool,
     /// When it was accepted.
     pub(super) at: Micros,
+    encoded: Encoded,
+}
+
+/// An update as it goes over the wire. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    number: u64,
     message: Bytes,
     delivery: usize,
+}
+
+impl Encoded {
+    /// Its number in the ring.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The whole gRPC message, prefix and all.
+    pub const fn message(&self) -> &Bytes {
+        &self.message
+    }
+
+    /// An item of `SubscribeUpdatesResponse.deliveries`, tag and all.
+    pub(super) fn item(&self) -> &[u8] {
+        &self.message[GRPC_PREFIX..]
+    }
+
+    /// The `Delivery` alone.
+    pub fn delivery(&self) -> &[u8] {
+        &self.message[self.delivery..]
+    }
 }
 
 /// What the feed knows of an update beside its position.
@@ -178,6 +209,7 @@ impl Record {
             position,
             keyframe,
             lane,
+            segment: 0,
             previous,
             tally,
             continues,
@@ -185,9 +217,13 @@ impl Record {
             top: is_top(keyframe, temporal_layer, layers),
             urgent,
             at,
-            message: message.freeze(),
-            delivery: start,
+            encoded: Encoded { number: 0, message: message.freeze(), delivery: start },
         }
+    }
+
+    /// Notes its place in the ring.
+    pub(super) const fn put_at(&mut self, number: u64, segment: u64) {
+        (self.encoded.number, self.segment) = (number, segment);
     }
 
     /// True when a filter lets it pass. Keyframes pass every one but [`Filter::Nothing`].
@@ -207,14 +243,14 @@ impl Record {
         tally
     }
 
-    /// The `Delivery` alone: an item of `SubscribeUpdatesResponse.deliveries`.
-    pub fn delivery(&self) -> Bytes {
-        self.message.slice(self.delivery..)
+    /// As it goes over the wire.
+    pub const fn encoded(&self) -> &Encoded {
+        &self.encoded
     }
 
-    /// The whole gRPC message, prefix and all.
-    pub const fn message(&self) -> &Bytes {
-        &self.message
+    /// What it takes of the ring, and of a subscriber's bandwidth, in bytes.
+    pub(super) const fn length(&self) -> usize {
+        self.encoded.message.len()
     }
 }
 

@@ -31,7 +31,12 @@ pub(super) struct Ring {
     bytes: usize,
     limit: usize,
     max_age: Micros,
+    segment: u64,
+    segment_bytes: usize,
 }
+
+/// Bytes of records that readers get at once at most; one larger record comes alone.
+pub const SEGMENT: usize = 32 * 1024;
 
 impl Ring {
     pub(super) const fn new(limit: usize, max_age: Micros) -> Self {
@@ -45,12 +50,19 @@ impl Ring {
             bytes: 0,
             limit,
             max_age,
+            segment: 0,
+            segment_bytes: 0,
         }
     }
 
-    /// Takes the newest record. O(log n) amortised.
-    pub(super) fn append(&mut self, lanes: &mut Lanes, record: Record) {
-        let (number, now, length) = (self.end(), record.at, record.message().len());
+    /// Takes the newest record, and answers its number. O(log n) amortised.
+    pub(super) fn append(&mut self, lanes: &mut Lanes, mut record: Record) -> u64 {
+        let (number, now, length) = (self.end(), record.at, record.length());
+        if self.segment_bytes + length > SEGMENT {
+            (self.segment, self.segment_bytes) = (self.segment + 1, 0);
+        }
+        self.segment_bytes += length;
+        record.put_at(number, self.segment);
         let lane = lanes.at_mut(record.lane);
         if record.keyframe && lane.key.1 != Channel::Chat {
             self.release(lane);
@@ -81,6 +93,7 @@ impl Ring {
             self.evict(lanes);
         }
         self.expire(lanes, now);
+        number
     }
 
     /// Lets go of what has become too old.
@@ -104,7 +117,7 @@ impl Ring {
         let number = self.first;
         self.first += 1;
         let Some(record) = oldest else { return };
-        let length = record.message().len();
+        let length = record.length();
         let lane = lanes.at_mut(record.lane);
         lane.numbers.pop_front();
         if lane.keeps(number) {
@@ -133,16 +146,16 @@ impl Ring {
         let Some(number) = self.chat.pop_front() else { return };
         let Some(record) = self.index(number).and_then(|index| self.records.get_mut(index)?.take()) else { return };
         lanes.at_mut(record.lane).numbers.pop_front();
-        self.chat_bytes -= record.message().len();
-        self.bytes -= record.message().len();
+        self.chat_bytes -= record.length();
+        self.bytes -= record.length();
     }
 
     /// Nobody starts at the lane's keyframe any more; what was kept for it goes.
     pub(super) fn release(&mut self, lane: &mut Lane) {
         for number in lane.kept.drain(..) {
             if let Some(record) = self.kept.remove(&number) {
-                self.bytes -= record.message().len();
-                self.kept_bytes -= record.message().len();
+                self.bytes -= record.length();
+                self.kept_bytes -= record.length();
             }
         }
         (lane.run, lane.run_bytes, lane.kept_bytes) = (None, 0, 0);

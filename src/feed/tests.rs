@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::task::Waker;
 
 use bytes::Bytes;
 
@@ -10,6 +11,7 @@ mod channels;
 mod loss;
 mod resume;
 mod ring;
+mod waiting;
 
 const SOURCE: u64 = 7;
 const MS: Micros = 1_000;
@@ -73,6 +75,7 @@ impl Stage {
             expected: vec![source()],
             start,
             resume,
+            waker: Waker::noop().clone(),
         };
         let (cursor, greeting) = Cursor::open(&self.feed, opening, self.now);
         (Reader(cursor), greeting)
@@ -125,10 +128,12 @@ struct Reader(Cursor);
 
 impl Reader {
     fn read(&mut self, stage: &Stage) -> Vec<Got> {
-        let deliveries = self.0.read(usize::MAX, stage.now).deliveries.into_iter();
-        deliveries
+        let batches = std::iter::repeat_with(|| self.0.read(stage.now).deliveries);
+        batches
+            .take_while(|deliveries| !deliveries.is_empty())
+            .flatten()
             .map(|delivery| match delivery {
-                Delivery::Update(bytes) => position_of(&bytes),
+                Delivery::Update(update) => position_of(update.delivery()),
                 Delivery::Gap(Gap { after, before, reason, count, .. }) => Got::Lost(after, before, reason, count),
                 Delivery::Filter(FilterChange { lane: (_, channel), interest, .. }) => Got::Filter(channel, interest),
             })
@@ -238,35 +243,14 @@ fn a_repeated_or_falling_publisher_sequence_is_dropped_and_acknowledged() {
 }
 
 #[test]
-fn an_update_that_must_not_wait_is_due_at_once_and_others_after_their_window() {
-    let mut stage = Stage::new(shape(1 << 20));
-    let (mut low, _) = stage.open(&[(Channel::Visual, Interest::Low)], Start::Keyframe);
-    let (mut high, _) = stage.open(&[(Channel::Visual, Interest::High)], Start::Keyframe);
-    let (mut critical, _) = stage.open(&[(Channel::Visual, Interest::Critical)], Start::Keyframe);
-    stage.visual(true);
-    assert_eq!(low.0.due(), Some(stage.now + 200 * MS));
-    assert_eq!(high.0.due(), Some(stage.now + 10 * MS));
-    assert_eq!(critical.0.due(), Some(stage.now));
-    for reader in [&mut low, &mut high, &mut critical] {
-        assert_eq!(reader.sequences(&stage), [1]);
-        assert_eq!(reader.0.due(), None);
-    }
-    stage.now += SECOND;
-    stage.visual(false);
-    assert_eq!(low.0.due(), None, "deltas do not come at LOW");
-    stage.put(Channel::Visual, 3, Draft { priority: Some(Priority::Urgent), ..draft(true, 0) });
-    assert_eq!(low.0.due(), Some(stage.now));
-    assert_eq!(high.0.due(), Some(stage.now));
-}
-
-#[test]
-fn a_read_is_bounded_but_never_empty_handed() {
+fn a_read_brings_a_segment_at_most_and_is_never_empty_handed() {
     let stage = Stage::new(shape(1 << 20));
-    for number in 0..10 {
-        stage.visual(number == 0);
+    let large = |keyframe| Draft { payload: Bytes::from(vec![1; 10_000]), ..draft(keyframe, 0) };
+    for number in 0..8 {
+        stage.put(Channel::Visual, 3, large(number == 0));
     }
+    stage.put(Channel::Visual, 3, Draft { payload: Bytes::from(vec![1; 100_000]), ..draft(false, 0) });
     let Reader(mut cursor) = stage.viewer(Start::Keyframe);
-    assert_eq!(cursor.read(1, stage.now).deliveries.len(), 1);
-    assert_eq!(cursor.read(500, stage.now).deliveries.len(), 3);
-    assert_eq!(cursor.read(usize::MAX, stage.now).deliveries.len(), 6);
+    let mut lengths = || cursor.read(stage.now).deliveries.len();
+    assert_eq!([lengths(), lengths(), lengths(), lengths(), lengths()], [3, 3, 2, 1, 0]);
 }

@@ -1,16 +1,21 @@
-//! What stands before each generated service: the size of requests, and the drain.
+//! What stands around each generated service: the size of requests, the drain, and
+//! the bodies that are not tonic's.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
-use futures_util::future::{Either, Ready, ready};
+use futures_util::FutureExt;
+use futures_util::future::{Either, Map, Ready, ready};
 use http::{Request, Response};
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
+use super::body::Handover;
 use super::status::draining;
 use crate::shutdown::Shutdown;
+
+type Answer = Result<Response<Body>, Infallible>;
 
 /// Two instances of one generated service: publishing may send larger messages
 /// than everything else, and tonic's limit is per instance.
@@ -37,7 +42,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, Infallible>>>;
+    type Future = Either<Map<S::Future, fn(Answer) -> Answer>, Ready<Answer>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Generated services are always ready.
@@ -51,6 +56,16 @@ where
             return Either::Right(ready(Ok(draining().into_http())));
         }
         let service = if method.starts_with("PublishUpdate") { &mut self.publishing } else { &mut self.other };
-        Either::Left(service.call(request))
+        Either::Left(service.call(request).map(with_own_body))
     }
+}
+
+fn with_own_body(answer: Answer) -> Answer {
+    answer.map(|mut response| {
+        let handover = response.extensions_mut().remove::<Handover>();
+        match handover.and_then(|handover| handover.take()) {
+            Some(updates) => response.map(|_| Body::new(updates)),
+            None => response,
+        }
+    })
 }

@@ -8,7 +8,7 @@ use super::fields::{self, Invalid};
 use super::publish::{self, Publishing};
 use super::status::{refused, unpublished};
 use super::stream::{self, Messages};
-use super::subscribe::Updates;
+use super::subscribe::{self, NoMessages};
 use super::watch::{GroupCensus, GroupEvents, GroupTargets};
 use super::{Answer, Edge};
 use crate::cluster::clock;
@@ -282,13 +282,12 @@ impl GroupService for Edge {
         Ok(Response::new(publish::run(publishing, |event| pb::PublishUpdatesResponse { event: Some(event) })))
     }
 
-    type SubscribeUpdatesStream = Messages<pb::SubscribeUpdatesResponse>;
+    type SubscribeUpdatesStream = NoMessages<pb::SubscribeUpdatesResponse>;
 
     async fn subscribe_updates(
         &self,
         request: Request<pb::SubscribeUpdatesRequest>,
     ) -> Answer<Self::SubscribeUpdatesStream> {
-        let (updates, lifetime) = Updates::open(self, request.into_inner().try_into()?).await?;
-        Ok(Response::new(stream::run(updates, lifetime)))
+        subscribe::open(self, request.into_inner().try_into()?).await
     }
 }

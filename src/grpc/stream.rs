@@ -35,11 +35,6 @@ pub(super) trait Source: Send + 'static {
     /// The bell that rings when there may be something new.
     fn bell(&self) -> Arc<Notify>;
 
-    /// The bell that rings when something must not wait that [`Step::Later`] holds back.
-    fn alarm(&self) -> Arc<Notify> {
-        self.bell()
-    }
-
     /// What is new.
     fn step(&mut self) -> Step<Vec<Self::Message>>;
 
@@ -48,6 +43,15 @@ pub(super) trait Source: Send + 'static {
 
     /// The last message.
     fn goodbye(&self, goodbye: pb::Goodbye) -> Self::Message;
+}
+
+/// What a lifetime has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// A sign of life is due.
+    Beat,
+    /// The stream must end.
+    End(End),
 }
 
 /// How long a stream may live, and what keeps what alive.
@@ -161,6 +165,23 @@ impl Lifetime {
         }
     }
 
+    /// Signs of life as they are due, then the end.
+    pub(super) fn signs(self) -> BoxStream<'static, Sign> {
+        let signs = stream::unfold(Some(self), |lifetime| async {
+            let mut lifetime = lifetime?;
+            let due = lifetime.next_heartbeat;
+            tokio::select! {
+                biased;
+                end = lifetime.over() => Some((Sign::End(end), None)),
+                () = tokio::time::sleep_until(due) => {
+                    lifetime.beat();
+                    Some((Sign::Beat, Some(lifetime)))
+                }
+            }
+        });
+        signs.boxed()
+    }
+
     /// True when a sign of life is due.
     fn is_due(&self) -> bool {
         self.next_heartbeat <= Instant::now()
@@ -214,9 +235,6 @@ impl<S: Source> Running<S> {
             let bell = self.source.bell().notified_owned();
             tokio::pin!(bell);
             bell.as_mut().enable();
-            let alarm = self.source.alarm().notified_owned();
-            tokio::pin!(alarm);
-            alarm.as_mut().enable();
             // Before the look: what it brings is told, or stays where it is.
             if let Some(end) = self.lifetime.over().now_or_never() {
                 self.end(end);
@@ -234,15 +252,6 @@ impl<S: Source> Running<S> {
                     continue;
                 }
                 Step::Idle(_) => {}
-                Step::Later(after) => {
-                    tokio::select! {
-                        biased;
-                        end = self.lifetime.over() => self.end(end),
-                        () = alarm => {}
-                        () = tokio::time::sleep(after) => {}
-                    }
-                    continue;
-                }
                 Step::Over(Over::SwarmEnded) => {
                     self.end(End::SwarmEnded);
                     continue;

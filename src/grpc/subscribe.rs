@@ -1,39 +1,15 @@
-//! SubscribeUpdates as a stream, the same for both services.
+//! What SubscribeUpdates asks for, in both services.
 
-use std::marker::PhantomData;
-use std::sync::Arc;
+use std::task::Waker;
 
-use bytes::Bytes;
-use prost::Message;
-use tokio::sync::Notify;
-use tonic::Status;
+use tonic::{Response, Status};
 
+use super::body::{Handover, Updates, Wakers};
 use super::status::refused;
-use super::stream::{Lifetime, Source};
-use super::{Edge, convert, fields};
-use crate::feed::{Delivery, Greeting};
-use crate::pb::{group, livestream, swarm::v1 as shared};
-use crate::service::subscribe::{Request, Subscription};
-use crate::service::watch::{Step, Watch};
-use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
-use shared::delivery::Item;
-
-/// The response of one of the services: the same field in both.
-pub(super) trait Response: Send + 'static {
-    fn of(deliveries: Vec<Bytes>) -> Self;
-}
-
-impl Response for livestream::v1::SubscribeUpdatesResponse {
-    fn of(deliveries: Vec<Bytes>) -> Self {
-        Self { deliveries }
-    }
-}
-
-impl Response for group::v1::SubscribeUpdatesResponse {
-    fn of(deliveries: Vec<Bytes>) -> Self {
-        Self { deliveries }
-    }
-}
+use super::{Answer, Edge, fields};
+use crate::pb::{group, livestream};
+use crate::service::subscribe::Request;
+use crate::swarm::id::{SessionId, SwarmId, SwarmKind};
 
 /// What a request asks for, parsed.
 pub(super) struct Subscribe {
@@ -62,6 +38,7 @@ impl TryFrom<livestream::v1::SubscribeUpdatesRequest> for Subscribe {
                 sources: Vec::new(),
                 start: fields::start(start_from)?,
                 resume: fields::resume(resume_from)?,
+                waker: Waker::noop().clone(),
             },
         })
     }
@@ -89,87 +66,27 @@ impl TryFrom<group::v1::SubscribeUpdatesRequest> for Subscribe {
                 sources: fields::sources(&source_node_ids)?,
                 start: fields::start(start_from)?,
                 resume: fields::resume(resume_from)?,
+                waker: Waker::noop().clone(),
             },
         })
     }
 }
 
-/// The updates of a swarm, for one subscriber.
-pub(super) struct Updates<R> {
-    subscription: Subscription,
-    greeting: Option<Greeting>,
-    response: PhantomData<fn() -> R>,
-}
+/// The stream that the generated code sees: nothing, for [`Gate`] answers with the body
+/// that goes with it.
+///
+/// [`Gate`]: super::gate::Gate
+pub(super) type NoMessages<R> = futures_util::stream::Empty<Result<R, Status>>;
 
-impl<R: Response> Updates<R> {
-    pub(super) async fn open(edge: &Edge, subscribe: Subscribe) -> Result<(Self, Lifetime), Status> {
-        let Subscribe { id, request } = subscribe;
-        let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
-        let (subscription, greeting) = edge.service.subscribe(id, request).map_err(refused(id.kind))?;
-        let lifetime = edge.member(id, node, session).await?;
-        Ok((Self { subscription, greeting: Some(greeting), response: PhantomData }, lifetime))
-    }
-
-    fn subscribed(&self, greeting: Greeting) -> shared::Subscribed {
-        let Greeting { positions, filters, waiting } = greeting;
-        let waiting = waiting.into_iter().map(|(source, channel)| shared::SourceChannel {
-            source_node_id: source.map_or(0, NodeId::get),
-            channel: shared::Channel::from(channel).into(),
-        });
-        shared::Subscribed {
-            epoch: self.subscription.epoch().get(),
-            positions: positions.into_iter().map(Into::into).collect(),
-            filters: filters.into_iter().map(Into::into).collect(),
-            waiting_for_keyframe: waiting.collect(),
-        }
-    }
-}
-
-fn encoded(item: Item) -> Bytes {
-    shared::Delivery { item: Some(item) }.encode_to_vec().into()
-}
-
-impl<R: Response> Source for Updates<R> {
-    type Message = R;
-
-    fn bell(&self) -> Arc<Notify> {
-        self.subscription.bell()
-    }
-
-    fn alarm(&self) -> Arc<Notify> {
-        self.subscription.alarm()
-    }
-
-    fn step(&mut self) -> Step<Vec<R>> {
-        if let Some(greeting) = self.greeting.take() {
-            return Step::Item(vec![R::of(vec![encoded(Item::Subscribed(self.subscribed(greeting)))])]);
-        }
-        match self.subscription.step() {
-            Step::Idle(revision) => Step::Idle(revision),
-            Step::Later(after) => Step::Later(after),
-            Step::Over(over) => Step::Over(over),
-            Step::Item(batch) => {
-                let deliveries = batch.deliveries.into_iter().map(|delivery| match delivery {
-                    Delivery::Update(bytes) => bytes,
-                    Delivery::Gap(gap) => encoded(Item::Gap(gap.into())),
-                    Delivery::Filter(change) => encoded(Item::Filter(change.into())),
-                });
-                Step::Item(vec![R::of(deliveries.collect())])
-            }
-        }
-    }
-
-    fn heartbeat(&self, revision: u64) -> R {
-        let heads = self.subscription.heads().into_iter().map(Into::into).collect();
-        R::of(vec![encoded(Item::Heartbeat(shared::Heartbeat {
-            epoch: self.subscription.epoch().get(),
-            revision,
-            heads,
-            server_time: Some(convert::timestamp(crate::cluster::clock::now())),
-        }))])
-    }
-
-    fn goodbye(&self, goodbye: shared::Goodbye) -> R {
-        R::of(vec![encoded(Item::Goodbye(goodbye))])
-    }
+/// Opens a subscription.
+pub(super) async fn open<R>(edge: &Edge, subscribe: Subscribe) -> Answer<NoMessages<R>> {
+    let Subscribe { id, mut request } = subscribe;
+    let wakers = Wakers::new();
+    request.waker = wakers.news();
+    let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
+    let (subscription, greeting) = edge.service.subscribe(id, request).map_err(refused(id.kind))?;
+    let lifetime = edge.member(id, node, session).await?;
+    let mut response = Response::new(futures_util::stream::empty());
+    response.extensions_mut().insert(Handover::new(Updates::new(subscription, greeting, lifetime, wakers)));
+    Ok(response)
 }

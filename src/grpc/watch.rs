@@ -55,7 +55,6 @@ macro_rules! target_source {
             fn step(&mut self) -> Step<Vec<Self::Message>> {
                 use $pb::watch_targets_response::Event;
                 match self.0.step() {
-                    Step::Later(after) => Step::Later(after),
                     Step::Idle(revision) => Step::Idle(revision),
                     Step::Over(over) => Step::Over(over),
                     Step::Item(TargetItem { revision, change }) => {
@@ -116,7 +115,6 @@ macro_rules! event_source {
                     _ => None,
                 };
                 let item = match self.watch.step(view) {
-                    Step::Later(after) => return Step::Later(after),
                     Step::Idle(revision) => return Step::Idle(revision),
                     Step::Over(over) => return Step::Over(over),
                     Step::Item(item) => item,
@@ -193,7 +191,6 @@ macro_rules! census_source {
                     _ => None,
                 };
                 let items = match self.0.step(view) {
-                    Step::Later(after) => return Step::Later(after),
                     Step::Idle(revision) => return Step::Idle(revision),
                     Step::Over(over) => return Step::Over(over),
                     Step::Item(items) => items,

@@ -223,12 +223,10 @@ fn chat(
         Ok(feed.chat(author, draft.clone(), clock::uptime())?)
     };
     let attempt = || door.store().read(id, write).ok_or_else(|| PublishRefusal::from(Rejection::NoSuchSwarm))?;
-    let accepted = match attempt() {
+    match attempt() {
         Err(PublishRefusal::Feed(feed::Refusal::Memory)) if feed.make_room(clock::uptime()) => attempt(),
         outcome => outcome,
-    }?;
-    feed.ring_the_bells(draft.is_urgent());
-    Ok(accepted)
+    }
 }
 
 impl Publication {

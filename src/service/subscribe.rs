@@ -1,19 +1,21 @@
 //! Reading updates.
 
 use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use bytes::Bytes;
 
-use super::watch::{Over, Step, Watch};
+use super::watch::{Over, Step};
 use super::{Refusal, Service, member};
 use crate::cluster::clock;
-use crate::feed::{Batch, Cursor, Feed, Greeting, Opening, Position, Resume, Selection, Start};
+use crate::feed::{Batch, Call, Cursor, Encoded, Feed, Greeting, Opening, Position, Resume, Selection, Sleeper, Start};
 use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId};
 use crate::swarm::interest::{Channel, ChannelSet};
 use crate::swarm::{Rejection, Swarm};
 
-/// What one look may bring, in bytes; one larger update comes alone.
-const BATCH_BYTES: usize = 32 * 1024;
+/// How many subscriptions are woken between two looks at what else there is to do.
+const AT_ONCE: usize = 128;
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]
@@ -30,6 +32,9 @@ pub struct Request {
     pub start: Start,
     /// Where an earlier subscription stopped: its incarnation, and positions.
     pub resume: Option<(u64, Vec<Position>)>,
+    /// Is woken when there is something to read after [`Subscription::park`], and when
+    /// the subscriber wants something else.
+    pub waker: Waker,
 }
 
 /// A reader of one swarm's updates.
@@ -43,7 +48,7 @@ pub struct Subscription {
 impl Service {
     /// Subscribes a member.
     pub fn subscribe(&self, id: SwarmId, request: Request) -> Result<(Subscription, Greeting), Refusal> {
-        let Request { node, session, channels, sources, start, resume } = request;
+        let Request { node, session, channels, sources, start, resume, waker } = request;
         let found = self.door.store().read(id, |entry| {
             let swarm = entry.swarm();
             let interests = member(swarm, node, session)?.interests.clone();
@@ -62,13 +67,42 @@ impl Service {
                 expected,
                 start,
                 resume: resume.map(|(of, positions)| Resume { same_epoch: of == epoch.get(), positions }),
+                waker,
             };
             let feed = entry.feed();
             // Under the shard: no change of interest slips in between.
             let (cursor, greeting) = Cursor::open(&feed, opening, clock::uptime());
             Ok::<_, Rejection>((Subscription { feed, cursor, epoch }, greeting))
         });
-        Ok(found.ok_or(Rejection::NoSuchSwarm)??)
+        let (subscription, greeting) = found.ok_or(Rejection::NoSuchSwarm)??;
+        if subscription.feed.needs_crier() {
+            tokio::spawn(cry(Arc::clone(&subscription.feed)));
+        }
+        Ok((subscription, greeting))
+    }
+}
+
+/// Wakes those who wait for the updates of a feed, while anybody reads it.
+async fn cry(feed: Arc<Feed>) {
+    let bell = feed.crier();
+    loop {
+        match feed.call(clock::uptime()) {
+            Call::Wake(sleepers) => {
+                for some in sleepers.chunks(AT_ONCE) {
+                    some.iter().for_each(Sleeper::wake);
+                    tokio::task::yield_now().await;
+                }
+            }
+            Call::Until(at) => {
+                let wait = Duration::from_micros(at.saturating_sub(clock::uptime()));
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = bell.notified() => {}
+                }
+            }
+            Call::Idle => bell.notified().await,
+            Call::Over => return,
+        }
     }
 }
 
@@ -83,15 +117,11 @@ impl Subscription {
         self.feed.heads(self.cursor.selection())
     }
 
-    /// Brings what is new, when it is due. The end comes after the last update.
+    /// Brings what is new. The end comes after the last update.
     pub fn step(&mut self) -> Step<Batch> {
         // Asked before the read: what was published before the end is read after.
         let closed = self.feed.is_closed();
-        let now = clock::uptime();
-        if let Some(due) = self.cursor.due().filter(|due| *due > now && !closed) {
-            return Step::Later(std::time::Duration::from_micros(due - now));
-        }
-        let batch = self.cursor.read(BATCH_BYTES, now);
+        let batch = self.cursor.read(clock::uptime());
         match (batch.deliveries.is_empty(), closed) {
             (false, _) => Step::Item(batch),
             (true, true) => Step::Over(Over::SwarmEnded),
@@ -99,14 +129,15 @@ impl Subscription {
         }
     }
 
-    /// The bell that rings when something must not wait.
-    pub fn alarm(&self) -> Arc<Notify> {
-        self.feed.urgent()
+    /// Waits for what comes next, after a look that brought nothing. False when there
+    /// is something already.
+    pub fn park(&self) -> bool {
+        // In this order: the end rouses those who are parked by then.
+        self.cursor.park(clock::uptime()) && !self.feed.is_closed()
     }
-}
 
-impl Watch for Subscription {
-    fn bell(&self) -> Arc<Notify> {
-        self.feed.news()
+    /// These updates as one gRPC message.
+    pub fn join(&self, updates: &[Encoded]) -> Bytes {
+        self.cursor.join(updates)
     }
 }

@@ -22,8 +22,6 @@ pub use targets::{Change, Removal, TargetDelta, TargetItem, TargetWatch};
 pub enum Step<Item> {
     /// Something new. There may be more.
     Item(Item),
-    /// Something new that may wait for more, for this long.
-    Later(std::time::Duration),
     /// Nothing new: the state is known up to this revision.
     Idle(u64),
     /// Nothing will come any more.

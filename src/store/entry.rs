@@ -165,7 +165,8 @@ impl Entry {
         if over {
             let all = self.ties.drain().map(|(_, bound)| bound).chain(self.followers.drain().map(|(_, bound)| bound));
             all.for_each(|bound| cut(Some(bound), LeaveReason::Ended, wakes));
-            wakes.extend([self.feed.news(), self.feed.urgent(), self.feed.producers()]);
+            wakes.push(self.feed.producers());
+            wakes.rouse(Arc::clone(&self.feed));
         }
         // The grants come last: whoever finds its own gone then knows why.
         self.feed.enforce(&applied.grants, &gone, over);
@@ -198,8 +199,10 @@ impl Entry {
                 }
                 _ => None,
             };
-            if wish.is_some_and(|(node, interests)| self.feed.rewish(node, interests)) {
-                wakes.extend([self.feed.news(), self.feed.urgent(), self.feed.producers()]);
+            let sleepers = wish.map_or_else(Vec::new, |(node, interests)| self.feed.rewish(node, interests));
+            if !sleepers.is_empty() {
+                wakes.push(self.feed.producers());
+                wakes.wake(sleepers);
             }
         }
         gone

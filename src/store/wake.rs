@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::feed::{Feed, Sleeper};
 use crate::swarm::Applied;
 use crate::swarm::roster::Roster;
 
@@ -11,6 +12,8 @@ use crate::swarm::roster::Roster;
 #[derive(Debug, Default)]
 pub struct Wakes {
     bells: Vec<Arc<Notify>>,
+    sleepers: Vec<Sleeper>,
+    feeds: Vec<Arc<Feed>>,
     #[expect(clippy::vec_box, reason = "a roster is handed over as it comes, boxed")]
     retired: Vec<Box<Roster>>,
 }
@@ -26,6 +29,16 @@ impl Wakes {
         self.bells.extend(bells);
     }
 
+    /// Wakes these subscriptions.
+    pub(super) fn wake(&mut self, sleepers: Vec<Sleeper>) {
+        self.sleepers.extend(sleepers);
+    }
+
+    /// Makes everybody who reads a feed look.
+    pub(super) fn rouse(&mut self, feed: Arc<Feed>) {
+        self.feeds.push(feed);
+    }
+
     /// Keeps what a command left behind until it can be freed without hurry.
     pub(super) fn retire(&mut self, applied: Applied) {
         self.retired.extend(applied.retired);
@@ -37,5 +50,7 @@ impl Drop for Wakes {
         for bell in self.bells.drain(..) {
             bell.notify_waiters();
         }
+        self.sleepers.iter().for_each(Sleeper::wake);
+        self.feeds.iter().for_each(|feed| feed.rouse());
     }
 }

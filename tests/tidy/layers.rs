@@ -40,7 +40,7 @@ const LAYERS: &[Layer] = &[
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
     layer("grpc",      "service cluster store feed swarm pb shutdown",
-          "bytes futures_util http humantime parking_lot prost prost_types rand thiserror \
+          "bytes futures_util http http_body humantime parking_lot prost prost_types rand thiserror \
            tokio tokio_stream tokio_util tonic tonic_health tonic_prost tonic_reflection \
            tonic_types tonic_web tower tower_http tracing"),
     layer("pb",        "",

@@ -1,6 +1,7 @@
 //! Where a subscription begins, and what a change of interest makes of it.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::seen::{Flow, Seen};
 use super::{Batch, Bucket, Cursor, Delivery, FilterChange, Gap, GapReason};
@@ -53,6 +54,8 @@ pub struct Opening {
     pub start: Start,
     /// Where an earlier one stopped.
     pub resume: Option<Resume>,
+    /// Makes the subscription look for what is new.
+    pub waker: Waker,
 }
 
 /// Where a subscription begins, as it turned out.
@@ -69,11 +72,13 @@ pub struct Greeting {
 impl Cursor {
     /// A place in the ring for a new subscription. O(lanes).
     pub fn open(feed: &Arc<Feed>, opening: Opening, now: Micros) -> (Self, Greeting) {
-        let Opening { selection, interests, expected, start, resume } = opening;
-        let seat = feed.audience.seat(selection, interests.clone());
+        let Opening { selection, interests, expected, start, resume, waker } = opening;
+        let seat = feed.audience.seat(selection, interests.clone(), waker);
+        feed.waiting.enter();
         let mut cursor = Self {
             feed: Arc::clone(feed),
             version: 0,
+            pace: seat.pace(),
             next: u64::MAX,
             seen: Vec::new(),
             budget: feed.shape.bandwidth.map(|bytes| Bucket::full(bytes, bytes, now)),
@@ -243,7 +248,7 @@ impl Cursor {
         if version == self.version {
             return false;
         }
-        self.version = version;
+        (self.version, self.pace) = (version, self.seat.pace());
         let interests = self.seat.interests();
         let mut waits = false;
         for (slot, seen) in self.seen.iter_mut().enumerate() {

@@ -1,7 +1,6 @@
 //! What one cursor knows of one lane.
 
 use super::{Batch, Delivery, FilterChange, GapReason};
-use crate::feed::Micros;
 use crate::feed::lane::{Key, Lane, Point, Tally, has_runs};
 use crate::feed::record::Record;
 use crate::swarm::interest::{Channel, Interest};
@@ -67,18 +66,6 @@ impl Seen {
 
     pub(super) const fn filter(&self) -> Filter {
         self.interest.filter(self.key.1)
-    }
-
-    /// How long a record may be held back to be handed over with others, in
-    /// microseconds; `None` when it does not come at all.
-    pub(super) fn window(&self, record: &Record) -> Option<Micros> {
-        let idle = !self.wanted
-            || self.last >= Some(record.position.point())
-            || self.flow == Flow::Waiting && !record.keyframe;
-        let interest = self.raised.filter(|_| record.keyframe).unwrap_or(self.interest);
-        let passes = record.passes(interest.filter(self.key.1));
-        let propagation = interest.propagation().filter(|_| !idle && passes)?;
-        Some(Micros::from(propagation.delay_ms) * 1_000)
     }
 
     /// Notes that a record was dealt with.

@@ -1,0 +1,65 @@
+//! Records that several subscribers get together, joined once.
+//!
+//! Records are fields of a repeated field, so that joined behind one gRPC prefix
+//! they are one message. Those who read at one pace are woken together and want the
+//! same records: the first of them makes the chunk, the others share it. Chunks
+//! never cross the segments of the ring, so that readers who are behind soon read
+//! in step too.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use parking_lot::Mutex;
+
+use super::record::{Encoded, GRPC_PREFIX};
+
+/// How many chunks are remembered: as much as readers of one pace may be apart.
+const KEPT: usize = 16;
+
+/// The newest chunks of one feed.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    recent: Mutex<VecDeque<Chunk>>,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    numbers: Box<[u64]>,
+    bytes: Bytes,
+}
+
+impl Chunks {
+    /// These updates as one gRPC message. Nothing is copied when it is one, or when
+    /// somebody has asked for the same ones before.
+    pub(super) fn join(&self, updates: &[Encoded]) -> Bytes {
+        if let [one] = updates {
+            return one.message().clone();
+        }
+        let numbers = || updates.iter().map(Encoded::number);
+        let mut recent = self.recent.lock();
+        let known = recent.iter().rev().find(|chunk| chunk.numbers.iter().copied().eq(numbers()));
+        if let Some(chunk) = known {
+            return chunk.bytes.clone();
+        }
+        let bytes = joined(updates);
+        if recent.len() == KEPT {
+            recent.pop_front();
+        }
+        recent.push_back(Chunk { numbers: numbers().collect(), bytes: bytes.clone() });
+        bytes
+    }
+
+    /// Forgets them.
+    pub(super) fn clear(&self) {
+        self.recent.lock().clear();
+    }
+}
+
+fn joined(updates: &[Encoded]) -> Bytes {
+    let length: usize = updates.iter().map(|update| update.item().len()).sum();
+    let mut message = BytesMut::with_capacity(GRPC_PREFIX + length);
+    message.put_u8(0);
+    message.put_u32(u32::try_from(length).expect("a chunk is far below 4 GiB"));
+    updates.iter().for_each(|update| message.put_slice(update.item()));
+    message.freeze()
+}

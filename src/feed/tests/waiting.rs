@@ -1,0 +1,199 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+use super::*;
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A subscription of VISUAL that has read everything and is parked.
+struct Sleeping {
+    cursor: Cursor,
+    woken: Arc<Woken>,
+}
+
+impl Sleeping {
+    fn new(stage: &Stage, level: Interest) -> Self {
+        let woken = Arc::<Woken>::default();
+        let opening = Opening {
+            selection: Selection { node: reader(), channels: [Channel::Visual].into_iter().collect(), sources: None },
+            interests: interests(&[(Channel::Visual, level)]),
+            expected: vec![source()],
+            start: Start::Keyframe,
+            resume: None,
+            waker: Arc::clone(&woken).into(),
+        };
+        let mut sleeping = Self { cursor: Cursor::open(&stage.feed, opening, stage.now).0, woken };
+        sleeping.rest(stage);
+        sleeping
+    }
+
+    fn rest(&mut self, stage: &Stage) {
+        while !self.cursor.read(stage.now).deliveries.is_empty() {}
+        assert!(self.cursor.park(stage.now));
+    }
+
+    fn was_woken(&self) -> bool {
+        self.woken.0.swap(0, Ordering::Relaxed) > 0
+    }
+}
+
+/// Does what the crier does; when it looks again.
+fn cry(stage: &Stage) -> Option<Micros> {
+    loop {
+        match stage.feed.call(stage.now) {
+            Call::Wake(sleepers) => sleepers.iter().for_each(Sleeper::wake),
+            Call::Until(at) => return Some(at - stage.now),
+            Call::Idle => return None,
+            Call::Over => panic!("somebody reads"),
+        }
+    }
+}
+
+#[test]
+fn each_pace_is_woken_when_its_window_is_over() {
+    let mut stage = Stage::new(shape(1 << 20));
+    stage.visual(true);
+    let levels = [Interest::Critical, Interest::High, Interest::Medium, Interest::Low];
+    let sleeping = levels.map(|level| Sleeping::new(&stage, level));
+    assert_eq!(cry(&stage), None);
+    stage.visual(true);
+    let mut order = Vec::new();
+    for window in [0, 10, 50, 200] {
+        stage.now += window * MS - order.last().map_or(0, |(_, at)| *at);
+        let next = cry(&stage);
+        order.extend(sleeping.iter().zip(levels).filter(|(one, _)| one.was_woken()).map(|(_, l)| (l, window * MS)));
+        assert_eq!(next.is_none(), window == 200);
+    }
+    let windows = [0, 10, 50, 200].map(|window| window * MS);
+    assert_eq!(order, levels.into_iter().zip(windows).collect::<Vec<_>>());
+}
+
+#[test]
+fn many_updates_in_a_window_wake_once_and_who_is_awake_not_at_all() {
+    let mut stage = Stage::new(shape(1 << 20));
+    stage.visual(true);
+    let mut high = Sleeping::new(&stage, Interest::High);
+    for _ in 0..10 {
+        stage.visual(false);
+        stage.now += MS;
+    }
+    cry(&stage);
+    assert_eq!(high.woken.0.swap(0, Ordering::Relaxed), 1);
+    stage.visual(false);
+    stage.now += SECOND;
+    assert_eq!(cry(&stage), None, "nobody is parked");
+    assert!(!high.was_woken());
+    high.rest(&stage);
+}
+
+#[test]
+fn what_does_not_pass_wakes_nobody() {
+    let mut stage = Stage::new(shape(1 << 20));
+    stage.visual(true);
+    let (low, none) = (Sleeping::new(&stage, Interest::Low), Sleeping::new(&stage, Interest::None));
+    stage.visual(false);
+    stage.put(Channel::Audio, 3, draft(false, 0));
+    assert_eq!(cry(&stage), None);
+    stage.visual(true);
+    assert_eq!(cry(&stage), Some(200 * MS));
+    stage.now += 200 * MS;
+    cry(&stage);
+    assert_eq!([low.was_woken(), none.was_woken()], [true, false]);
+}
+
+#[test]
+fn an_urgent_update_waits_for_no_window() {
+    let stage = Stage::new(shape(1 << 20));
+    stage.visual(true);
+    let low = Sleeping::new(&stage, Interest::Low);
+    stage.put(Channel::Visual, 3, Draft { priority: Some(Priority::Urgent), ..draft(true, 0) });
+    cry(&stage);
+    assert!(low.was_woken());
+}
+
+#[test]
+fn what_came_between_the_last_look_and_parking_is_not_missed() {
+    let mut stage = Stage::new(shape(1 << 20));
+    stage.visual(true);
+    let (mut critical, mut medium) = (stage.open(&[(Channel::Visual, Interest::Critical)], Start::Keyframe).0, {
+        let mut medium = Sleeping::new(&stage, Interest::Medium);
+        medium.cursor.read(stage.now);
+        medium
+    });
+    critical.sequences(&stage);
+    stage.visual(false);
+    assert!(!critical.0.park(stage.now), "it looks again at once");
+    assert!(medium.cursor.park(stage.now));
+    assert_eq!(cry(&stage), Some(50 * MS));
+    stage.now += 50 * MS;
+    cry(&stage);
+    assert!(medium.was_woken());
+    medium.rest(&stage);
+}
+
+#[test]
+fn the_end_and_a_change_of_interest_wake_at_once() {
+    let stage = Stage::new(shape(1 << 20));
+    stage.visual(true);
+    let sleeping = Sleeping::new(&stage, Interest::Low);
+    let now = interests(&[(Channel::Visual, Interest::High)]);
+    stage.feed.rewish(reader(), &now).iter().for_each(Sleeper::wake);
+    assert!(sleeping.was_woken());
+    assert!(!sleeping.cursor.park(stage.now), "it has to look first");
+    stage.feed.enforce(&[], &[], true);
+    stage.feed.rouse();
+    cry(&stage);
+    assert!(sleeping.was_woken());
+}
+
+#[test]
+fn who_leaves_while_parked_is_forgotten_and_the_crier_stops_after_the_last() {
+    let stage = Stage::new(shape(1 << 20));
+    stage.visual(true);
+    assert!(!stage.feed.needs_crier(), "nobody reads");
+    let [one, two, three] = [(); 3].map(|()| Sleeping::new(&stage, Interest::High));
+    assert!(stage.feed.needs_crier());
+    assert!(!stage.feed.needs_crier(), "one is enough");
+    drop(one);
+    stage.feed.rouse();
+    cry(&stage);
+    assert!(two.was_woken() && three.was_woken());
+    drop((two, three));
+    assert!(matches!(stage.feed.call(stage.now), Call::Over));
+    let _four = Sleeping::new(&stage, Interest::High);
+    assert!(stage.feed.needs_crier(), "the last one stopped");
+}
+
+#[test]
+fn those_who_get_the_same_updates_share_one_chunk() {
+    let stage = Stage::new(shape(1 << 20));
+    for number in 0..5 {
+        stage.visual(number == 0);
+    }
+    let chunk = |level| {
+        let (mut reader, _) = stage.open(&[(Channel::Visual, level)], Start::Keyframe);
+        let updates = reader.0.read(stage.now).deliveries;
+        let updates = updates.into_iter().filter_map(|delivery| match delivery {
+            Delivery::Update(update) => Some(update),
+            Delivery::Gap(_) | Delivery::Filter(_) => None,
+        });
+        let updates: Vec<_> = updates.collect();
+        (reader.0.join(&updates), updates)
+    };
+    let (one, updates) = chunk(Interest::High);
+    let (two, _) = chunk(Interest::High);
+    assert_eq!(one.as_ptr(), two.as_ptr());
+    let items: usize = updates.iter().map(|update| update.item().len()).sum();
+    assert_eq!(one.len(), 5 + items);
+    assert_eq!(one[..5], [0, 0, 0, u8::try_from(items >> 8).unwrap(), u8::try_from(items & 0xff).unwrap()]);
+    let (alone, updates) = chunk(Interest::Low);
+    assert_eq!(alone.as_ptr(), updates[0].message().as_ptr(), "one is not copied");
+}

@@ -1,0 +1,235 @@
+//! The updates of one subscriber as the body of its response.
+//!
+//! HTTP/2 pulls it: while there is no room, nothing runs and nothing piles up. What
+//! it hands out are shared bytes, records as they lie in the ring or joined once for
+//! all who read in step. It is framed here and not by tonic, whose encoder copies
+//! each message for each subscriber.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::task::AtomicWaker;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use prost::Message;
+use tonic::{Code, Status};
+
+use super::convert;
+use super::signal::Signal;
+use super::status::End;
+use super::stream::{Lifetime, Sign};
+use crate::feed::{Batch, Delivery, Greeting, SEGMENT};
+use crate::pb::livestream::v1::SubscribeUpdatesResponse;
+use crate::pb::swarm::v1 as shared;
+use crate::service::subscribe::Subscription;
+use crate::service::watch::{Over, Step};
+use crate::swarm::event::LeaveReason;
+use crate::swarm::id::NodeId;
+use shared::delivery::Item;
+
+/// A DATA frame below this many bytes is copied by HTTP/2, and counted by some
+/// clients against a flood (research of h2 0.4: `too_many_data_frames`).
+const SMALLEST: usize = 256;
+
+/// What wakes one body: the updates, and its lifetime.
+#[derive(Debug)]
+pub(super) struct Wakers {
+    task: Arc<AtomicWaker>,
+    news: Arc<Signal>,
+    life: Arc<Signal>,
+}
+
+impl Wakers {
+    pub(super) fn new() -> Self {
+        let task = Arc::<AtomicWaker>::default();
+        Self { news: Signal::new(&task), life: Signal::new(&task), task }
+    }
+
+    /// Is woken when there is something to read.
+    pub(super) fn news(&self) -> Waker {
+        Arc::clone(&self.news).into()
+    }
+}
+
+/// The updates of one subscriber.
+pub(super) struct Updates {
+    subscription: Subscription,
+    wakers: Wakers,
+    life: Waker,
+    signs: BoxStream<'static, Sign>,
+    /// Why the session ended, when the swarm says only that it did.
+    parked: bool,
+    /// A sign of life is due.
+    beat: bool,
+    /// What is to be handed out next.
+    rest: Bytes,
+    trailers: Option<HeaderMap>,
+    over: bool,
+}
+
+impl Updates {
+    pub(super) fn new(subscription: Subscription, greeting: Greeting, lifetime: Lifetime, wakers: Wakers) -> Self {
+        let rest = framed(vec![Item::Subscribed(subscribed(&subscription, greeting))]);
+        let life = Arc::clone(&wakers.life).into();
+        let signs = lifetime.signs();
+        Self { subscription, wakers, life, signs, parked: false, beat: false, rest, trailers: None, over: false }
+    }
+
+    /// Looks for what is to be told, until there is something to hand out or to wait for.
+    fn look(&mut self) -> Poll<()> {
+        // What ends the stream goes before what is new: that is told, or stays where it is.
+        while self.wakers.life.take() {
+            match self.signs.poll_next_unpin(&mut Context::from_waker(&self.life)) {
+                Poll::Ready(Some(Sign::Beat)) => self.beat = true,
+                Poll::Ready(Some(Sign::End(end))) => {
+                    self.end(end);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) | Poll::Pending => continue,
+            }
+            // There may be another.
+            std::task::Wake::wake_by_ref(&self.wakers.life);
+        }
+        if !self.wakers.news.take() && self.parked && !self.beat {
+            return Poll::Pending;
+        }
+        self.parked = false;
+        match self.subscription.step() {
+            Step::Item(batch) => self.rest = self.chunk(batch),
+            // The sign of life follows a look, so that its heads are those of now.
+            Step::Idle(_) if self.beat => {
+                self.beat = false;
+                self.rest = framed(vec![Item::Heartbeat(self.heartbeat())]);
+            }
+            Step::Idle(_) => {
+                self.parked = self.subscription.park();
+                if self.parked {
+                    return Poll::Pending;
+                }
+            }
+            Step::Over(Over::SwarmEnded) => self.end(End::SwarmEnded),
+            Step::Over(Over::NodeLeft) => self.end(End::Session(LeaveReason::Left)),
+        }
+        Poll::Ready(())
+    }
+
+    fn end(&mut self, end: End) {
+        let (goodbye, status) = end.farewell();
+        self.rest = framed(vec![Item::Goodbye(goodbye)]);
+        let status = status.err().unwrap_or_else(|| Status::new(Code::Ok, ""));
+        let mut trailers = HeaderMap::new();
+        // It fails for metadata that is no header; ours is.
+        drop(status.add_header(&mut trailers));
+        self.trailers = Some(trailers);
+    }
+
+    /// A batch as bytes: as they lie, unless there is more to tell than updates.
+    fn chunk(&self, batch: Batch) -> Bytes {
+        let (mut parts, mut updates, mut items) = (Vec::new(), Vec::new(), Vec::new());
+        for delivery in batch.deliveries {
+            let item = match delivery {
+                Delivery::Update(update) => {
+                    if !items.is_empty() {
+                        parts.push(framed(std::mem::take(&mut items)));
+                    }
+                    updates.push(update);
+                    continue;
+                }
+                Delivery::Gap(gap) => Item::Gap(gap.into()),
+                Delivery::Filter(change) => Item::Filter(change.into()),
+            };
+            if !updates.is_empty() {
+                parts.push(self.subscription.join(&std::mem::take(&mut updates)));
+            }
+            items.push(item);
+        }
+        if !items.is_empty() {
+            parts.push(framed(items));
+        }
+        if !updates.is_empty() {
+            parts.push(self.subscription.join(&updates));
+        }
+        match parts.len() {
+            1 => parts.remove(0),
+            // Rare: something was lost, or another filter is in force.
+            _ => parts.concat().into(),
+        }
+    }
+
+    fn heartbeat(&self) -> shared::Heartbeat {
+        shared::Heartbeat {
+            epoch: self.subscription.epoch().get(),
+            heads: self.subscription.heads().into_iter().map(Into::into).collect(),
+            server_time: Some(convert::timestamp(crate::cluster::clock::now())),
+            ..Default::default()
+        }
+    }
+}
+
+impl Body for Updates {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        this.wakers.task.register(cx.waker());
+        loop {
+            if !this.rest.is_empty() {
+                let whole = this.rest.len() < SEGMENT + SMALLEST;
+                let data = if whole { std::mem::take(&mut this.rest) } else { this.rest.split_to(SEGMENT) };
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            if this.over {
+                return Poll::Ready(None);
+            }
+            if let Some(trailers) = this.trailers.take() {
+                this.over = true;
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            std::task::ready!(this.look());
+        }
+    }
+}
+
+fn subscribed(subscription: &Subscription, greeting: Greeting) -> shared::Subscribed {
+    let Greeting { positions, filters, waiting } = greeting;
+    let waiting = waiting.into_iter().map(|(source, channel)| shared::SourceChannel {
+        source_node_id: source.map_or(0, NodeId::get),
+        channel: shared::Channel::from(channel).into(),
+    });
+    shared::Subscribed {
+        epoch: subscription.epoch().get(),
+        positions: positions.into_iter().map(Into::into).collect(),
+        filters: filters.into_iter().map(Into::into).collect(),
+        waiting_for_keyframe: waiting.collect(),
+    }
+}
+
+/// These items as one gRPC message; it is the same in both services.
+fn framed(items: Vec<Item>) -> Bytes {
+    let encoded = |item| shared::Delivery { item: Some(item) }.encode_to_vec().into();
+    let message = SubscribeUpdatesResponse { deliveries: items.into_iter().map(encoded).collect() };
+    let length = message.encoded_len();
+    let mut bytes = BytesMut::with_capacity(5 + length);
+    bytes.put_u8(0);
+    bytes.put_u32(u32::try_from(length).expect("a few items are far below 4 GiB"));
+    message.encode(&mut bytes).expect("there is room");
+    bytes.freeze()
+}
+
+/// Takes a body past the generated code, which answers with a stream of messages.
+#[derive(Clone)]
+pub(super) struct Handover(Arc<Mutex<Option<Updates>>>);
+
+impl Handover {
+    pub(super) fn new(updates: Updates) -> Self {
+        Self(Arc::new(Mutex::new(Some(updates))))
+    }
+
+    pub(super) fn take(&self) -> Option<Updates> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
