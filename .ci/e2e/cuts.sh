@@ -27,6 +27,17 @@ through() {
     wire=$(head -n 1 "$scratch/$name.wire")
 }
 
+# all_cut: every viewer has come as far as its first cut.
+all_cut() {
+    local name all=0
+    for name in watch example beside; do
+        grep -qE '^(cut|close) ' "$scratch/$name.wire" && continue
+        all=1
+        kill -0 "${!name}" 2>/dev/null || fail "$name ended before it was cut: $(cat "$scratch/$name.err")"
+    done
+    return $all
+}
+
 # cut_thrice NAME: as the wire tells, and the viewer too: "cut: ..." each time.
 cut_thrice() {
     local connections told
@@ -66,6 +77,8 @@ through beside 'cut after 100000' 'cut after 300000' 'close after 200000'
     --video "$scratch/twice.h264" 2>"$scratch/beside.err" &
 beside=$!
 
+# The publisher waits for all of them.
+until_true 60 'the first cut of each viewer' all_cut
 succeeds $publish publish
 succeeds $watch watch
 succeeds $example example
