@@ -15,6 +15,7 @@ PYTHON=${PYTHON:-$root/target/ci/venv/bin/python}
 clip=$root/tests/data/bigbuckbunny-360p25.h264
 livestream=26
 cat "$clip" "$clip" >"$scratch/twice.h264"
+size=$(stat -c %s "$scratch/twice.h264")
 units=264
 
 # through NAME COMMAND...: a wire to the server (see wire.py); sets $wire to its address.
@@ -58,12 +59,11 @@ export PYTHONDONTWRITEBYTECODE=1
 start_server
 printf 'server at %s\n' "$address"
 : >"$scratch/publish.err"
-"$starling" publish --server "http://$address" --livestream $livestream --wait-viewers 4 --fps 40 --loop=2 "$clip" \
-    2>"$scratch/publish.err" &
+"$starling" publish --server "http://$address" --livestream $livestream --wait-viewers 4 --fps 40 --loop=2 --keep \
+    "$clip" 2>"$scratch/publish.err" &
 publish=$!
 until_true 20 'the livestream' grep -q '^waiting for 4 viewers' "$scratch/publish.err"
 
-# The two copies of the clip are 944 kB. Nobody is cut in the last 200 kB: a livestream that ends during a cut is gone.
 through watch 'cut after 150000' 'close after 250000' 'cut after 200000'
 "$starling" watch --server "http://$wire" --livestream $livestream --output "$scratch/watch.h264" \
     2>"$scratch/watch.err" &
@@ -72,14 +72,21 @@ through example 'close after 200000' 'cut after 100000' 'cut after 250000'
 "$PYTHON" "$root/examples/python/resuming_subscriber.py" --server "$wire" --livestream $livestream --node 1000 \
     --output "$scratch/example.h264" 2>"$scratch/example.err" &
 example=$!
+mkfifo "$scratch/end"
 through beside 'cut after 100000' 'cut after 300000' 'close after 200000'
 "$PYTHON" "$root/.ci/e2e/beside.py" --server "$address" --through "$wire" --livestream $livestream \
-    --video "$scratch/twice.h264" 2>"$scratch/beside.err" &
+    --video "$scratch/twice.h264" <"$scratch/end" 2>"$scratch/beside.err" &
 beside=$!
+exec 7>"$scratch/end"
 
 # The publisher waits for all of them.
 until_true 60 'the first cut of each viewer' all_cut
 succeeds $publish publish
+# A livestream that ends during a cut is gone: everybody has come back from the last one first.
+for name in watch example; do
+    until_true 60 "the end of the video for $name" longer "$scratch/$name.h264" $((size - 100000))
+done
+exec 7>&-
 succeeds $watch watch
 succeeds $example example
 succeeds $beside beside

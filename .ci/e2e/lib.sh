@@ -99,6 +99,11 @@ received() {
     echo "$told"
 }
 
+# longer FILE BYTES: the file has more than that many bytes.
+longer() {
+    [[ -e $1 && $(stat -c %s "$1") -gt $2 ]]
+}
+
 # frames FILE: how many frames decode; any error of the decoder fails.
 frames() {
     local counted

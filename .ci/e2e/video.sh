@@ -19,11 +19,6 @@ PY
 read -r first second _ <<<"$groups"
 [[ $first -eq 0 && $second -gt 0 ]] || fail "groups of pictures at: $groups"
 
-# longer FILE BYTES: the file has more than that many bytes.
-longer() {
-    [[ -e $1 && $(stat -c %s "$1") -gt $2 ]]
-}
-
 start_server
 url=http://$address
 printf 'server at %s, groups of pictures at %s\n' "$address" "$groups"
