@@ -1,6 +1,6 @@
 //! Updates of a livestream: single ones, resumed subscriptions, wishes, statistics.
 
-use starling::client::Client;
+use starling::client::{Client, Swarm};
 use starling::pb::livestream::v1 as pb;
 use starling::pb::swarm::v1::{
     Channel, ChannelDemand, ChannelInterest, GapReason, Interest, Point, Position, PublishReceipt, ResumePoint,
@@ -10,7 +10,7 @@ use tonic::Code::{FailedPrecondition, PermissionDenied, ResourceExhausted};
 use tonic::Status;
 
 use crate::harness::{Fault, Server, fault, retry_delay, soon};
-use crate::updates::{Publisher, Subscriber, delta, keyframe};
+use crate::updates::{Publisher, Subscriber, delta, keyframe, publish_one};
 use crate::world::{answered, go_live_wide, join_livestream, livestream, make_livestream, on_air_with_audience};
 
 const BROADCASTER: u64 = 1;
@@ -24,10 +24,7 @@ const fn visual(term: u64, sequence: u64) -> Position {
 
 /// Publishes one update by itself; `term` 0 = the current one.
 async fn one(client: &Client, node_id: u64, term: u64, update: UpdateDraft) -> Result<PublishReceipt, Status> {
-    let session_id = 0;
-    let request = pb::PublishUpdateRequest { livestream_id: 7, node_id, session_id, update: Some(update), term };
-    let answer = client.clone().livestreams.publish_update(request).await?;
-    Ok(answer.into_inner().receipt.expect("a receipt"))
+    publish_one(client, Swarm::Livestream(7), node_id, term, update).await
 }
 
 async fn resumed(client: &Client, epoch: u64, position: Position) -> Subscriber {

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails, and says where")]
 
-mod director;
+mod livestream;
 mod reader;
 
 use std::sync::Arc;
@@ -94,7 +94,7 @@ async fn run(seed: u64, updates: u64) -> starling::history::Summary {
     for node in 10..16 {
         readers.spawn(reader::read(url.clone(), node, Rng(seed ^ node << 32), Arc::clone(&clock)));
     }
-    let logs = director::direct(&url, &mut rng, updates, &clock).await;
+    let logs = livestream::direct(&url, &mut rng, updates, &clock).await;
     let histories = readers.join_all().await;
     shutdown.begin();
     server.join_all().await.into_iter().for_each(|served| served.unwrap());

@@ -130,14 +130,16 @@ impl Cursor {
         }
         greeting.filters.push(FilterChange { lane: key, interest: seen.interest, layers: lane.layers });
         let given = resume.and_then(|resume| resume.positions.iter().find(|p| (p.source, p.channel) == key));
-        if seen.filter() == Filter::Nothing {
-            *self.known(slot) = Some(seen);
-            return;
-        }
         let known = given.filter(|given| {
             resume.is_some_and(|resume| resume.same_epoch)
                 && (lane.head >= Some(given.point()) || given.point() == (lane.term, 0))
         });
+        if seen.filter() == Filter::Nothing {
+            // What came before does not come again with the interest.
+            seen.delivered = known.map(|known| known.point());
+            *self.known(slot) = Some(seen);
+            return;
+        }
         if let Some(given) = known {
             self.resume_at(ring, lanes, slot, seen, given.point());
             greeting.positions.push(*given);
