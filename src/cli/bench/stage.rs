@@ -25,7 +25,7 @@ const SEATING: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(5);
 /// Bytes under way to one viewer in a burst: less than a socket holds, so that nobody is lapped.
-const UNDER_WAY: usize = 128 * 1024;
+const UNDER_WAY: usize = 256 * 1024;
 /// A burst waits no longer for one that is lost.
 const GIVE_UP: Duration = Duration::from_secs(1);
 /// An update that is sent later than this has missed the schedule.
@@ -135,7 +135,7 @@ impl Load {
 
     /// Updates that a burst may be ahead of the slowest viewer.
     fn ahead(&self) -> u64 {
-        (UNDER_WAY / self.size).clamp(8, 256) as u64
+        (UNDER_WAY / self.size).clamp(8, 512) as u64
     }
 
     fn interest(&self, system: System, viewer: u64) -> Interest {
