@@ -129,12 +129,15 @@ impl Report {
             let of_all = of(|outcome| outcome.published as f64);
             writeln!(
                 out,
-                "{name}: THE SCHEDULE WAS MISSED: {late} of {of_all} updates were sent late, by up to {worst:.0} ms"
+                "{name}: THE SCHEDULE WAS MISSED: in the worst run {late} of {of_all} updates were sent late, by up to {worst:.0} ms"
             )?;
         }
         let gave_up = of(|outcome| outcome.schedule.gave_up as f64);
         if gave_up > 0.0 {
-            writeln!(out, "{name}: the burst waited {gave_up} times in vain, for viewers that had lost updates")?;
+            writeln!(
+                out,
+                "{name}: in the worst run the burst waited {gave_up} times in vain, for viewers that had lost updates"
+            )?;
         }
         Ok(())
     }

@@ -21,13 +21,11 @@ use crate::pb::swarm::v1::{Channel, ChannelInterest, Interest};
 const BROADCASTER: u64 = 1;
 /// How long it may take until everybody is in.
 const SEATING: Duration = Duration::from_secs(60);
-/// After the last update: without any delivery for so long nothing more will come.
+/// Without any delivery for so long nothing more will come, unless something is sent.
 const QUIET: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(5);
 /// Bytes under way to one viewer in a burst: less than a socket holds, so that nobody is lapped.
 const UNDER_WAY: usize = 256 * 1024;
-/// A burst waits no longer for one that is lost.
-const GIVE_UP: Duration = Duration::from_secs(1);
 /// An update that is sent later than this has missed the schedule.
 const TOLERANCE: Duration = Duration::from_millis(10);
 /// Joins at the same time.
@@ -298,16 +296,21 @@ impl Load {
     /// Sends updates as fast as the slowest viewer that gets all of them reads.
     async fn burst(&self, line: &mut Line, meter: &Meter) -> Result<(u64, Schedule), Failure> {
         let (end, mut schedule) = (Instant::now() + self.duration, Schedule::default());
-        let (mut number, ahead) = (0, self.ahead());
+        let (mut number, mut seen, ahead) = (0, 0, self.ahead());
         while Instant::now() < end {
             if meter.gate.had().is_some_and(|had| number >= had + ahead) {
                 tokio::select! {
                     () = meter.gate.moved.notified() => {}
                     heard = line.listen() => heard?,
-                    () = sleep(GIVE_UP) => {
-                        schedule.gave_up += 1;
-                        line.send(number, meter.clock.now(), self.size, self.pictures()).await?;
-                        number += 1;
+                    () = sleep(QUIET) => {
+                        // Slow is not lost.
+                        let before = std::mem::replace(&mut seen, meter.updates());
+                        if seen == before {
+                            schedule.gave_up += 1;
+                            line.room().await?;
+                            line.send(number, meter.clock.now(), self.size, self.pictures()).await?;
+                            number += 1;
+                        }
                     }
                 }
                 continue;
