@@ -100,3 +100,14 @@ fn what_came_before_a_cut_does_not_come_again_when_it_is_wanted_again() {
         assert_eq!(reader.read(&stage), [Got::Filter(channel, Interest::High)]);
     }
 }
+
+#[test]
+fn a_start_before_the_first_update_of_a_term_outlives_the_term() {
+    for channel in [Channel::Data, Channel::Visual] {
+        let stage = Stage::new(shape(1 << 20));
+        stage.grant(channel, 9, Gate::Open);
+        assert_eq!(stage.resumed(channel, (3, 0)).read(&stage), []);
+        stage.put(channel, 9, draft(true, 0));
+        assert_eq!(stage.resumed(channel, (3, 0)).read(&stage), [Got::Update(channel, 9, 1)]);
+    }
+}
