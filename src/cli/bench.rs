@@ -16,6 +16,7 @@ mod stamp;
 mod viewer;
 
 use super::Failure;
+use crate::shutdown::Shutdown;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Bench {
@@ -48,9 +49,18 @@ enum Baseline {
 impl Bench {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self.what {
-            What::Fanout(fanout) => fanout.run().await,
+            What::Fanout(fanout) => unless_stopped(fanout.run()).await,
             What::Serve { baseline: Baseline::Raw } => raw::serve(),
             What::Serve { baseline: Baseline::Tonic } => plain::serve().await,
         }
+    }
+}
+
+/// Ends a measurement at a signal in good order: the server that it started goes with it.
+async fn unless_stopped(measurement: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let signals = Shutdown::signals()?;
+    tokio::select! {
+        measured = measurement => measured,
+        signal = signals => Err(Failure(format!("stopped by {}", signal?))),
     }
 }

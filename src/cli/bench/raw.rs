@@ -15,11 +15,16 @@ struct Viewer {
     rest: Vec<u8>,
 }
 
-/// Serves viewers, then one publisher, to whose end; it connects last. Its messages begin with
+/// Serves viewers, then one publisher, to whose end or that of standard input; it connects last. Its messages begin with
 /// their size, once, as four bytes.
 pub(super) fn serve() -> Result<(), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     writeln!(io::stdout(), "raw listens on {}", listener.local_addr()?)?;
+    std::thread::spawn(|| {
+        // Whoever measures is gone, however that reads.
+        io::stdin().read_to_end(&mut Vec::new()).ok();
+        std::process::exit(0);
+    });
     let mut viewers = Vec::new();
     loop {
         let (mut tcp, _) = listener.accept()?;
