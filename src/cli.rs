@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod annexb;
+mod bench;
 mod demo;
 mod healthcheck;
 mod play;
@@ -38,6 +39,8 @@ enum Command {
     Watch(watch::Watch),
     /// Draw the relay tree of a livestream as it is.
     Tree(tree::Tree),
+    /// Measure a server, beside plain tonic and raw TCP under the same load.
+    Bench(bench::Bench),
     /// Ask a server whether it serves; exits with 0 if so.
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -85,6 +88,8 @@ impl Cli {
             Command::Publish(publish) => publish.run().await,
             Command::Watch(watch) => watch.run().await,
             Command::Tree(tree) => tree.run().await,
+            // Its future is large, and nobody measures how it begins.
+            Command::Bench(bench) => Box::pin(bench.run()).await,
             Command::Healthcheck(healthcheck) => healthcheck.run().await,
         };
         match outcome {

@@ -244,7 +244,7 @@ do :; done
 [[ $(tr ' ' '\n' <<<"$pages" | grep . | sort | paste -sd ' ') == '2 3 4 5 6' ]] || fail "the pages of the viewers are:$pages"
 call L/ListViewers '{"livestream_id":7,"page_size":1000}'
 expect 'sorted(v.nodeId for v in r.viewers) == ["2", "3", "4", "5", "6"] and r.nextPageToken == ""'
-call L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_AUDIO","interest":"INTEREST_CRITICAL"},{"channel":"CHANNEL_DATA","interest":"INTEREST_LOW","ttl":"60s"}]}'
+call L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_AUDIO","interest":"INTEREST_CRITICAL"},{"channel":"CHANNEL_DATA","interest":"INTEREST_LOW","ttl":"3600s"}]}'
 expect '{(i.channel, i.interest, i.expireTime is not None) for i in r.viewer.interests} >= {("CHANNEL_AUDIO", "INTEREST_CRITICAL", False), ("CHANNEL_DATA", "INTEREST_LOW", True)}'
 call L/UpdateViewer '{"livestream_id":7,"node_id":3,"metadata":"aGk="}'
 expect 'r.viewer.metadata == "aGk="'
@@ -317,6 +317,17 @@ answer=$("$judge" first 'any("ack" in m.event and m.event.ack.channels[0].accept
 expect 'r[0].event.opened.epoch == "'"$epoch"'" and r[0].event.opened.sessionId == "'"$session_1"'"'
 watched L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"channels":["CHANNEL_VISUAL"]}' 'sum("update" in m for m in flat(r)) == 2'
 expect '"subscribed" in flat(r)[0] and [(m.update.payload, m.update.keyframe, m.update.position.sequence) for m in flat(r)[1:]] == [("a2V5", True, "1"), ("ZGVsdGE=", False, "2")]'
+
+# A subscriber that is there already, and one that comes later: to the picture belongs the sound since its keyframe.
+opened sound L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["CHANNEL_AUDIO"]}'
+call L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_AUDIO"]}} {"update":{"channel":"CHANNEL_AUDIO","payload":"b25l"}} {"update":{"channel":"CHANNEL_AUDIO","payload":"dHdv"}}'
+call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_AUDIO","payload":"dGhyZWU="}}'
+expect 'r.receipt.position.channel == "CHANNEL_AUDIO" and r.receipt.position.sequence == "3"'
+heard sound 'sum("update" in m for m in flat(r)) == 3'
+expect '[(m.update.payload, m.update.position.sequence) for m in flat(r) if "update" in m] == [("b25l", "1"), ("dHdv", "2"), ("dGhyZWU=", "3")]'
+watched L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["CHANNEL_VISUAL","CHANNEL_AUDIO"]}' 'sum("update" in m for m in flat(r)) == 5'
+expect '[m.update.payload for m in flat(r) if "update" in m and m.update.position.channel == "CHANNEL_AUDIO"] == ["b25l", "dHdv", "dGhyZWU="]'
+ok 'AUDIO: by a stream and one by one, delivered at once and later'
 
 # The newest keyframe on DATA is kept for who comes later.
 call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"b2xk"}}'
@@ -412,8 +423,11 @@ watched G/SubscribeUpdates '{"group_id":7,"node_id":3,"channels":["CHANNEL_DATA"
 expect '{m.update.position.sourceNodeId for m in flat(r) if "update" in m} == {"1", "2"}'
 call G/PublishUpdate '{"group_id":7,"node_id":2,"update":{"channel":"CHANNEL_SCREEN","keyframe":true,"payload":"aGk="}}'
 expect 'r.receipt.position.channel == "CHANNEL_SCREEN"'
-call G/PublishUpdates '{"open":{"group_id":7,"node_id":1,"channels":["CHANNEL_VISUAL","CHANNEL_AUDIO"]}} {"update":{"channel":"CHANNEL_VISUAL","keyframe":true,"payload":"aGk="}}'
-answer=$("$judge" first 'any("ack" in m.event for m in r)' <<<"$answer") || fail 'the update was not accepted'
+opened media G/SubscribeUpdates '{"group_id":7,"node_id":3,"channels":["CHANNEL_VISUAL","CHANNEL_AUDIO"],"source_node_ids":[1]}'
+call G/PublishUpdates '{"open":{"group_id":7,"node_id":1,"channels":["CHANNEL_VISUAL","CHANNEL_AUDIO"]}} {"update":{"channel":"CHANNEL_VISUAL","keyframe":true,"payload":"aGk="}} {"update":{"channel":"CHANNEL_AUDIO","payload":"aG8="}}'
+answer=$("$judge" first '{c.position.channel for m in r if "ack" in m.event for c in m.event.ack.channels} == {"CHANNEL_VISUAL", "CHANNEL_AUDIO"}' <<<"$answer") || fail 'the updates were not accepted'
+heard media 'sum("update" in m for m in flat(r)) == 2'
+expect '{(m.update.position.sourceNodeId, m.update.position.channel[8:], m.update.payload) for m in flat(r) if "update" in m} == {("1", "VISUAL", "aGk="), ("1", "AUDIO", "aG8=")}'
 call G/RequestKeyframe '{"group_id":7,"node_id":3,"channel":"CHANNEL_VISUAL","source_node_id":1}'
 expect 'r == {}'
 call G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"CHANNEL_VISUAL","payload":"aGk="}}'

@@ -3,6 +3,7 @@
 #
 # STARLING_BIN  the binary under test; default target/debug/starling
 # GRPCURL       grpcurl; default: the one of .ci/run, else the one on the PATH
+# FFPROBE       ffprobe; default: the one on the PATH
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 starling=${STARLING_BIN:-$root/target/debug/starling}
@@ -10,6 +11,7 @@ if [[ -z ${GRPCURL:-} ]]; then
     GRPCURL=$root/target/ci/bin/grpcurl
     [[ -x $GRPCURL ]] || GRPCURL=grpcurl
 fi
+FFPROBE=${FFPROBE:-ffprobe}
 scratch=$(mktemp -d)
 server=
 address=
@@ -81,4 +83,32 @@ server_stops() {
     wait "$server" || status=$?
     server=
     [[ $status -eq 0 ]] || fail "the server exited with $status after SIGTERM, not with 0"
+}
+
+# succeeds PID NAME: the process, a starling or another one, ends with 0; what it said is in NAME.err.
+succeeds() {
+    wait "$1" || fail "$2 failed: $(cat "$scratch/$2.err")"
+    ok "$2: $(tail -n 1 "$scratch/$2.err")"
+}
+
+# received NAME: how many updates a viewer says it got; without a gap.
+received() {
+    local told
+    told=$(sed -nE 's/^received ([0-9]+) updates,( [0-9]+ bytes,)? 0 gaps$/\1/p' "$scratch/$1.err")
+    [[ -n $told ]] || fail "$1 says: $(cat "$scratch/$1.err")"
+    echo "$told"
+}
+
+# longer FILE BYTES: the file has more than that many bytes.
+longer() {
+    [[ -e $1 && $(stat -c %s "$1") -gt $2 ]]
+}
+
+# frames FILE: how many frames decode; any error of the decoder fails.
+frames() {
+    local counted
+    counted=$("$FFPROBE" -v error -count_frames -show_entries stream=nb_read_frames -of csv=p=0 "$1" 2>"$scratch/ffprobe.err") ||
+        fail "ffprobe cannot read $1: $(cat "$scratch/ffprobe.err")"
+    [[ ! -s $scratch/ffprobe.err ]] || fail "ffprobe complains about $1: $(cat "$scratch/ffprobe.err")"
+    echo "$counted"
 }

@@ -2,11 +2,10 @@
 # A real video through the real binary: a viewer that is there from the start gets the clip byte for byte; one that
 # comes after the second keyframe gets it from a keyframe on, and every frame of it decodes.
 #
-# STARLING_BIN: see lib.sh. FFPROBE: ffprobe; default: the one on the PATH.
+# STARLING_BIN and FFPROBE: see lib.sh.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-FFPROBE=${FFPROBE:-ffprobe}
 clip=$root/tests/data/bigbuckbunny-360p25.h264
 livestream=25
 
@@ -19,34 +18,6 @@ PY
 )
 read -r first second _ <<<"$groups"
 [[ $first -eq 0 && $second -gt 0 ]] || fail "groups of pictures at: $groups"
-
-# longer FILE BYTES: the file has more than that many bytes.
-longer() {
-    [[ -e $1 && $(stat -c %s "$1") -gt $2 ]]
-}
-
-# frames FILE: how many frames decode; any error of the decoder fails.
-frames() {
-    local counted
-    counted=$("$FFPROBE" -v error -count_frames -show_entries stream=nb_read_frames -of csv=p=0 "$1" 2>"$scratch/ffprobe.err") ||
-        fail "ffprobe cannot read $1: $(cat "$scratch/ffprobe.err")"
-    [[ ! -s $scratch/ffprobe.err ]] || fail "ffprobe complains about $1: $(cat "$scratch/ffprobe.err")"
-    echo "$counted"
-}
-
-# succeeds PID NAME: the process ends with 0.
-succeeds() {
-    wait "$1" || fail "starling $2 failed: $(cat "$scratch/$2.err")"
-    ok "starling $2: $(tail -n 1 "$scratch/$2.err")"
-}
-
-# received NAME: how many updates a viewer says it got; without a gap.
-received() {
-    local told
-    told=$(sed -n 's/^received \([0-9]*\) updates, [0-9]* bytes, 0 gaps$/\1/p' "$scratch/$1.err")
-    [[ -n $told ]] || fail "starling $1 says: $(cat "$scratch/$1.err")"
-    echo "$told"
-}
 
 start_server
 url=http://$address

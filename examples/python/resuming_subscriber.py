@@ -51,6 +51,8 @@ def details(error):
 class Viewer:
     """What outlives a stream."""
 
+    CHANNELS = [swarm.CHANNEL_VISUAL]
+
     def __init__(self, livestream_id, node_id, output):
         self.livestream_id, self.node_id, self.output = livestream_id, node_id, output
         self.session_id = 0  # 0 = join first
@@ -88,7 +90,7 @@ class Viewer:
         if not self.session_id:
             self.session_id = (await server.JoinLivestream(livestream.JoinLivestreamRequest(**who))).session_id
         subscribe = livestream.SubscribeUpdatesRequest(
-            **who, session_id=self.session_id, channels=[swarm.CHANNEL_VISUAL], resume_from=self.resume_point())
+            **who, session_id=self.session_id, channels=self.CHANNELS, resume_from=self.resume_point())
         async for message in server.SubscribeUpdates(subscribe):
             for delivery in message.deliveries:
                 if self.take(delivery):

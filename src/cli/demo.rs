@@ -33,7 +33,7 @@ const PICTURE: Duration = Duration::from_millis(40);
 const LIVESTREAM: u64 = 1;
 const BROADCASTER: u64 = 1;
 /// How long what must come may take to come.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {

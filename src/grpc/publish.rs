@@ -167,14 +167,15 @@ impl Publishing {
     /// Takes a message and what is ready behind it, then acknowledges.
     fn take_all(&mut self, first: Option<Result<Inbound, Status>>) {
         let mut message = first;
-        for _ in 0..UPDATES_PER_ACK {
+        for taken in 1.. {
             match message {
                 Some(Ok(request)) => self.take(request),
                 // The client has said all it had to say.
                 None => self.ended = Some(Ok(())),
                 Some(Err(status)) => self.ended = Some(Err(status)),
             }
-            if self.ended.is_some() {
+            // Before the next one is asked for: what is asked for must be taken.
+            if self.ended.is_some() || taken == UPDATES_PER_ACK {
                 break;
             }
             match self.inbound.next().now_or_never() {

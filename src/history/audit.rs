@@ -57,6 +57,7 @@ impl<'a> Audit<'a> {
                 return;
             }
             Event::Subscribed(subscribed) => return self.subscribe(subscribed),
+            Event::Goodbye => return,
             Event::Update(_) | Event::Gap(_) | Event::Filter(_) | Event::Other => {}
         }
         if self.connection == Connection::Silent {
@@ -79,7 +80,7 @@ impl<'a> Audit<'a> {
                 let lane = Lane::new(filter.source_node_id, filter.channel);
                 self.reader(lane).declare(Filter::declared(lane, filter));
             }
-            Event::Cut | Event::Subscribed(_) | Event::Other => {}
+            Event::Cut | Event::Subscribed(_) | Event::Goodbye | Event::Other => {}
         }
     }
 
@@ -98,7 +99,9 @@ impl<'a> Audit<'a> {
         }
         for filter in &subscribed.filters {
             let lane = Lane::new(filter.source_node_id, filter.channel);
-            self.named(lane).declare(Filter::declared(lane, filter));
+            let reader = self.named(lane);
+            reader.declare(Filter::declared(lane, filter));
+            reader.resume();
         }
         for waiting in &subscribed.waiting_for_keyframe {
             self.named(Lane::new(waiting.source_node_id, waiting.channel));

@@ -23,13 +23,15 @@ pub(super) struct Reader<'a> {
     declared: bool,
     gaps: Vec<Notice>,
     raise: Raise,
+    /// Nothing came since the subscription resumed.
+    resumed: bool,
 }
 
 /// How the filter was raised since the last update that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Raise {
     No,
-    /// From keyframes only: their successors may follow at once.
+    /// From keyframes only, or during a cut: what follows right on the last one needs none.
     FromKeyframes,
     FromNothing,
 }
@@ -47,6 +49,7 @@ impl<'a> Reader<'a> {
             declared: false,
             gaps: Vec::new(),
             raise: Raise::No,
+            resumed: false,
         }
     }
 
@@ -79,13 +82,25 @@ impl<'a> Reader<'a> {
         self.filters.push(filter);
     }
 
+    /// A subscription begins: it may go on right where the last one stopped, whatever
+    /// the filter was meanwhile.
+    pub(super) fn resume(&mut self) {
+        self.resumed = self.last.or(self.start).is_some();
+        self.raise = self.raise.min(Raise::FromKeyframes);
+    }
+
     /// A gap is announced.
-    pub(super) fn announce(&mut self, gap: Notice) {
+    pub(super) fn announce(&mut self, mut gap: Notice) {
+        gap.blind = self.resumed;
         self.gaps.push(gap);
     }
 
-    /// The connection ended.
+    /// The connection ended. A lane of which nothing is known to resume from, not even
+    /// where a gap ends, begins anew.
     pub(super) fn cut(&mut self) {
+        if self.last.is_none() && self.gaps.iter().all(|gap| gap.before.is_none()) {
+            self.start = self.start.filter(|start| *start != Point::default());
+        }
         for gap in &mut self.gaps {
             gap.stale = true;
         }
@@ -103,6 +118,7 @@ impl<'a> Reader<'a> {
             return;
         };
         let complete = self.last.or(self.start).is_some();
+        let told = !self.gaps.is_empty();
         let broken_by = if self.gaps.is_empty() && (!complete || self.follows(point)) {
             None
         } else {
@@ -114,10 +130,10 @@ impl<'a> Reader<'a> {
         if !self.filter().passes(print) {
             violations.push(Violation::Filtered { subscriber, lane, point });
         }
-        if let Some(cause) = self.wants_keyframe(point, broken_by).filter(|_| !print.keyframe) {
+        if let Some(cause) = self.wants_keyframe(point, told, broken_by).filter(|_| !print.keyframe) {
             violations.push(Violation::NotAKeyframe { subscriber, lane, point, cause });
         }
-        self.last = Some(point);
+        (self.last, self.resumed) = (Some(point), false);
         self.filters.drain(..self.filters.len() - 1);
         self.raise = Raise::No;
     }
@@ -139,7 +155,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Why an update must be a keyframe, if it must.
-    fn wants_keyframe(&self, point: Point, broken_by: Option<GapReason>) -> Option<Cause> {
+    fn wants_keyframe(&self, point: Point, told: bool, broken_by: Option<GapReason>) -> Option<Cause> {
         if !self.lane.has_runs() {
             return None;
         }
@@ -152,6 +168,10 @@ impl<'a> Reader<'a> {
         }
         let raised = match self.raise {
             Raise::No => false,
+            // What is told lost in between does not matter if nothing depends on it.
+            Raise::FromKeyframes if told => {
+                self.terms.between(last, Some(point)).any(|(_, print)| !print.is_top_layer())
+            }
             Raise::FromKeyframes => !self.follows(point),
             Raise::FromNothing => true,
         };

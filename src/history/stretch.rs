@@ -15,12 +15,16 @@ pub(super) struct Notice {
     /// Announced on an earlier connection: a resume may bring after all what it
     /// declared lost.
     pub(super) stale: bool,
+    /// The first word of a subscription that resumed.
+    pub(super) blind: bool,
     /// Inside, passed by every filter in force meanwhile.
     surely_lost: u64,
     /// Inside, passed by any of them.
     pub(super) lost: u64,
     /// Of these, such as others depend on.
     needed: u64,
+    /// All inside, whatever passes.
+    inside: u64,
 }
 
 impl Notice {
@@ -29,7 +33,18 @@ impl Notice {
         // The point to resume from is of another history.
         let after = gap.after.filter(|_| reason != GapReason::EpochChanged).map(Point::from);
         let before = gap.before.map(Point::from);
-        Self { after, before, reason, count: gap.count, stale: false, surely_lost: 0, lost: 0, needed: 0 }
+        Self {
+            after,
+            before,
+            reason,
+            count: gap.count,
+            stale: false,
+            blind: false,
+            surely_lost: 0,
+            lost: 0,
+            needed: 0,
+            inside: 0,
+        }
     }
 
     /// True when the gap declares a point lost.
@@ -51,6 +66,7 @@ impl Notice {
 
     /// Notes an update that lies inside.
     pub(super) fn hold(&mut self, print: Print, filters: &[Filter]) {
+        self.inside += 1;
         self.surely_lost += u64::from(filters.iter().all(|filter| filter.passes(print)));
         if filters.iter().any(|filter| filter.passes(print)) {
             self.lost += 1;
@@ -58,9 +74,17 @@ impl Notice {
         }
     }
 
-    /// True when a loss must have happened for this reason to be given.
+    /// True when a loss must have happened for this reason to be given. Who resumes at
+    /// what the ring has lost may be told so without a count: nobody knows any more what
+    /// the filter would have passed of it.
     pub(super) const fn claims_a_loss(&self) -> bool {
-        matches!(self.reason, GapReason::Unspecified | GapReason::Lagging | GapReason::Bandwidth | GapReason::Evicted)
+        let evicted = matches!(self.reason, GapReason::Evicted) && self.count.is_none();
+        let unknown = self.blind && evicted && self.inside > 0;
+        !unknown
+            && matches!(
+                self.reason,
+                GapReason::Unspecified | GapReason::Lagging | GapReason::Bandwidth | GapReason::Evicted
+            )
     }
 
     /// The count if it is wrong; `doubt` more may have been lost than is known. A gap

@@ -1,6 +1,6 @@
 //! What one subscriber got.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::lane::{Lane, Point};
 use super::print::Print;
@@ -28,7 +28,9 @@ pub(super) enum Event {
     Gap(Box<pb::Gap>),
     Filter(Box<pb::Filter>),
     Subscribed(Box<pb::Subscribed>),
-    /// Heartbeats and farewells.
+    /// The stream ends, perhaps before it began.
+    Goodbye,
+    /// Heartbeats.
     Other,
     /// The connection ended here; what follows is a resume.
     Cut,
@@ -79,7 +81,7 @@ impl History {
             }
             Some(Item::Goodbye(goodbye)) => {
                 self.ended |= goodbye.reason() == GoodbyeReason::Ended;
-                Event::Other
+                Event::Goodbye
             }
             Some(Item::Heartbeat(_)) | None => Event::Other,
         };
@@ -108,22 +110,46 @@ impl History {
         &self.totals
     }
 
-    /// The last position that came of each lane: what to resume from. O(updates).
+    /// What to resume from: the last position that came of each lane; where nothing
+    /// came, what the subscription named, or the end of what was declared lost. A lane
+    /// of which none of these is known begins anew. O(updates).
     pub fn positions(&self) -> Vec<pb::Position> {
-        let mut last: Vec<Option<Point>> = vec![None; self.lanes.len()];
+        let mut last: BTreeMap<Lane, (Point, bool)> = BTreeMap::new();
+        let mut epoch = None;
         for event in &self.events {
-            if let Event::Update(got) = event {
-                last[got.lane as usize] = Some(got.point);
+            match event {
+                Event::Update(got) => {
+                    last.insert(self.lanes[got.lane as usize], (got.point, true));
+                }
+                Event::Gap(gap) => {
+                    let lane = Lane::new(gap.source_node_id, gap.channel);
+                    if let Some(before) = gap.before.filter(|before| before.sequence > 0) {
+                        let end = Point { term: before.term, sequence: before.sequence - 1 };
+                        last.entry(lane).or_insert((end, false));
+                    }
+                }
+                Event::Subscribed(subscribed) => {
+                    if epoch.replace(subscribed.epoch).is_some_and(|before| before != subscribed.epoch) {
+                        last.clear();
+                    }
+                    for position in &subscribed.positions {
+                        let lane = Lane::new(position.source_node_id, position.channel);
+                        let (point, came) = last.entry(lane).or_default();
+                        if !*came {
+                            *point = Point::of(*position);
+                        }
+                    }
+                }
+                Event::Filter(_) | Event::Goodbye | Event::Other | Event::Cut => {}
             }
         }
-        let came = self.lanes.iter().zip(last).filter_map(|(lane, point)| Some((lane, point?)));
-        came.map(|(lane, point)| pb::Position {
+        let positions = last.into_iter().map(|(lane, (point, _))| pb::Position {
             source_node_id: lane.source,
             channel: lane.channel.into(),
             term: point.term,
             sequence: point.sequence,
-        })
-        .collect()
+        });
+        positions.collect()
     }
 
     /// Each update with its lane, and the epoch of its subscription.

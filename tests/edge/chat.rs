@@ -1,7 +1,7 @@
 //! The CHAT of a livestream: one order for all, many authors.
 
 use bytes::Bytes;
-use starling::client::Client;
+use starling::client::{Client, Swarm};
 use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling::pb::swarm::v1::{
     Channel, GoodbyeReason, GrantedChannel, Position, PublishReceipt, RejectReason, UpdateDraft, publish_event::Event,
@@ -11,8 +11,8 @@ use tonic::Code::{FailedPrecondition, NotFound, PermissionDenied, ResourceExhaus
 use tonic::Status;
 
 use crate::harness::{Fault, Server, fault, retry_delay};
-use crate::updates::{Publisher, Subscriber, delta, keyframe, message, opening, publish};
-use crate::world::{self, answered, end, join_livestream, make_livestream, pause, start};
+use crate::updates::{Publisher, Subscriber, delta, keyframe, message, opening, publish, publish_one};
+use crate::world::{self, answered, end, join_livestream, make_livestream, mute, pause, start};
 
 const BROADCASTER: u64 = 1;
 const WRITER: u64 = 2;
@@ -57,15 +57,7 @@ async fn read(client: &Client, node_id: u64) -> Subscriber {
 
 /// Publishes one update by itself.
 async fn say(client: &Client, node_id: u64, update: UpdateDraft) -> Result<PublishReceipt, Status> {
-    let request = pb::PublishUpdateRequest { livestream_id: 7, node_id, update: Some(update), ..Default::default() };
-    let answer = client.clone().livestreams.publish_update(request).await?;
-    Ok(answer.into_inner().receipt.expect("a receipt"))
-}
-
-async fn mute(client: &Client, target_node_id: u64) {
-    let request =
-        pb::MuteViewerRequest { livestream_id: 7, node_id: BROADCASTER, target_node_id, ..Default::default() };
-    answered(client.clone().livestreams.mute_viewer(request).await);
+    publish_one(client, Swarm::Livestream(7), node_id, 0, update).await
 }
 
 async fn unmute(client: &Client, target_node_id: u64) {
@@ -122,7 +114,7 @@ async fn what_a_muted_member_writes_is_rejected_and_it_writes_again_when_unmuted
     writer.send(line(1)).await;
     assert_eq!(writer.acked().await, place(1));
 
-    mute(&client, WRITER).await;
+    mute(&client, 7, WRITER).await;
     writer.send(line(2)).await;
     assert_eq!(writer.rejected().await, (RejectReason::Muted, 2));
     assert_eq!(fault(say(&client, WRITER, line(3)).await), Fault::new(FailedPrecondition, "MUTED"));

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use prost::Message as _;
-use starling::client::Client;
+use starling::client::{Client, Swarm};
 use starling::pb::group::v1::{self as pb, publish_updates_request::Message};
 use starling::pb::swarm::v1::{
     Channel, Delivery, Position, PublishOpened, PublishReceipt, RejectReason, UpdateDraft, delivery::Item,
@@ -16,7 +16,7 @@ use tonic::Code::{FailedPrecondition, NotFound};
 use tonic::{Status, Streaming};
 
 use crate::harness::{Fault, Server, fault, metadata, soon};
-use crate::updates::{delta, keyframe};
+use crate::updates::{delta, keyframe, publish_one};
 use crate::world::{answered, join_group, make_group};
 
 const PARTICIPANTS: [u64; 5] = [1, 2, 3, 4, 5];
@@ -145,10 +145,7 @@ impl Listener {
 
 /// Publishes one update by itself; `term` 0 = the current one.
 async fn one(client: &Client, node_id: u64, term: u64, update: UpdateDraft) -> Result<PublishReceipt, Status> {
-    let session_id = 0;
-    let request = pb::PublishUpdateRequest { group_id: 7, node_id, session_id, update: Some(update), term };
-    let answer = client.clone().groups.publish_update(request).await?;
-    Ok(answer.into_inner().receipt.expect("a receipt"))
+    publish_one(client, Swarm::Group(7), node_id, term, update).await
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::livestream_calls::{
     reporting,
 };
 use crate::refusals::{Untouched, calls};
-use crate::world::{answered, end, go_live, join_livestream, lurk, make_livestream, pause, start};
+use crate::world::{answered, end, go_live, join_livestream, lurk, make_livestream, pause, resume, start};
 
 const ON_AIR: u64 = 7;
 const INITIALIZING: u64 = 8;
@@ -223,8 +223,7 @@ async fn a_step_that_was_taken_may_be_repeated_and_changes_nothing() {
     let before = crate::world::livestream(&client, ON_AIR).await;
     let started = answered(livestreams.start_livestream(start(ON_AIR)).await);
     assert_eq!((started.revision, started.livestream), (before.revision, Some(before.clone())));
-    let resume = pb::ResumeLivestreamRequest { livestream_id: ON_AIR, node_id: BROADCASTER, ..Default::default() };
-    assert_eq!(answered(livestreams.resume_livestream(resume).await).revision, before.revision);
+    assert_eq!(answered(livestreams.resume_livestream(resume(ON_AIR)).await).revision, before.revision);
     let before = crate::world::livestream(&client, PAUSED).await;
     let paused = answered(livestreams.pause_livestream(pause(PAUSED)).await);
     assert_eq!((paused.revision, paused.livestream), (before.revision, Some(before)));

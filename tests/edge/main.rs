@@ -21,6 +21,7 @@ mod livestream_fields;
 mod livestream_rules;
 mod pages;
 mod publishing;
+mod races;
 mod readme;
 mod repeats;
 mod resuming;

@@ -68,6 +68,8 @@ async fn everything_that_was_sent_before_the_end_of_the_stream_is_acknowledged()
     ended.unwrap();
     let Some(Event::Ack(ack)) = events.last() else { panic!("an ack comes last, not {:?}", events.last()) };
     assert_eq!(ack.channels[0].accepted_through, 500);
+    let last = ack.channels[0].position.map(|position| position.sequence);
+    assert_eq!(last, Some(500), "what is acknowledged was taken, each and every one");
     assert!(events.len() < 400, "acknowledgements are coalesced, and these are {}", events.len());
 }
 

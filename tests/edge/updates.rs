@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use prost::Message as _;
-use starling::client::Client;
+use starling::client::{Client, Swarm};
+use starling::pb::group::v1 as group;
 use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling::pb::swarm::v1::{self as shared, delivery::Item, publish_event::Event};
 use tokio::sync::mpsc;
@@ -33,6 +34,29 @@ pub(crate) fn opening(livestream_id: u64, node_id: u64) -> pb::PublishOpen {
 
 pub(crate) const fn message(message: Message) -> pb::PublishUpdatesRequest {
     pb::PublishUpdatesRequest { message: Some(message) }
+}
+
+/// Publishes one update by itself; `term` 0 = the current one.
+pub(crate) async fn publish_one(
+    client: &Client,
+    swarm: Swarm,
+    node_id: u64,
+    term: u64,
+    update: shared::UpdateDraft,
+) -> Result<shared::PublishReceipt, Status> {
+    let Client { mut livestreams, mut groups, .. } = client.clone();
+    let (session_id, update) = (0, Some(update));
+    let receipt = match swarm {
+        Swarm::Livestream(livestream_id) => {
+            let request = pb::PublishUpdateRequest { livestream_id, node_id, session_id, update, term };
+            livestreams.publish_update(request).await?.into_inner().receipt
+        }
+        Swarm::Group(group_id) => {
+            let request = group::PublishUpdateRequest { group_id, node_id, session_id, update, term };
+            groups.publish_update(request).await?.into_inner().receipt
+        }
+    };
+    Ok(receipt.expect("a receipt"))
 }
 
 /// What the server answers to these messages, and how it ends.

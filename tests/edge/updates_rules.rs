@@ -1,17 +1,17 @@
 //! Updates of a livestream: single ones, resumed subscriptions, wishes, statistics.
 
-use starling::client::Client;
+use starling::client::{Client, Swarm};
 use starling::pb::livestream::v1 as pb;
 use starling::pb::swarm::v1::{
     Channel, ChannelDemand, ChannelInterest, GapReason, Interest, Point, Position, PublishReceipt, ResumePoint,
     UpdateDraft, delivery::Item, publish_event::Event,
 };
-use tonic::Code::{FailedPrecondition, PermissionDenied};
+use tonic::Code::{FailedPrecondition, PermissionDenied, ResourceExhausted};
 use tonic::Status;
 
-use crate::harness::{Fault, Server, fault};
-use crate::updates::{Publisher, Subscriber, delta, keyframe};
-use crate::world::{answered, livestream, make_livestream, on_air_with_audience};
+use crate::harness::{Fault, Server, fault, retry_delay, soon};
+use crate::updates::{Publisher, Subscriber, delta, keyframe, publish_one};
+use crate::world::{answered, go_live_wide, join_livestream, livestream, make_livestream, on_air_with_audience};
 
 const BROADCASTER: u64 = 1;
 const VIEWER: u64 = 2;
@@ -24,10 +24,7 @@ const fn visual(term: u64, sequence: u64) -> Position {
 
 /// Publishes one update by itself; `term` 0 = the current one.
 async fn one(client: &Client, node_id: u64, term: u64, update: UpdateDraft) -> Result<PublishReceipt, Status> {
-    let session_id = 0;
-    let request = pb::PublishUpdateRequest { livestream_id: 7, node_id, session_id, update: Some(update), term };
-    let answer = client.clone().livestreams.publish_update(request).await?;
-    Ok(answer.into_inner().receipt.expect("a receipt"))
+    publish_one(client, Swarm::Livestream(7), node_id, term, update).await
 }
 
 async fn resumed(client: &Client, epoch: u64, position: Position) -> Subscriber {
@@ -276,6 +273,34 @@ async fn who_publishes_without_a_stream_learns_of_the_wish_with_the_next_update(
     assert!(one(&client, BROADCASTER, 0, delta(2)).await.unwrap().keyframe_wanted);
     assert!(!one(&client, BROADCASTER, 0, keyframe(3)).await.unwrap().keyframe_wanted);
     assert!(!one(&client, BROADCASTER, 0, delta(4)).await.unwrap().keyframe_wanted, "it has come");
+}
+
+#[tokio::test]
+async fn when_the_memory_for_updates_is_used_up_publishing_is_refused_until_there_is_room() {
+    let server = Server::with(|config| {
+        (config.feed.ring_bytes, config.feed.memory_bytes) = (64 * 1024, 64 * 1024);
+        config.feed.payload_bytes = 16 * 1024;
+    })
+    .await;
+    let client = server.client().await;
+    let large = |number| UpdateDraft { payload: vec![0; 15 * 1024].into(), ..keyframe(number) };
+    for livestream_id in [7, 8] {
+        go_live_wide(&client, livestream_id).await;
+    }
+    join_livestream(&client, 7, VIEWER).await;
+    let viewer = Subscriber::open(&client, 7, VIEWER).await;
+    for number in 1..=4 {
+        one(&client, BROADCASTER, 0, large(number)).await.unwrap();
+    }
+    let mut other = client.livestreams.clone();
+    let update = Some(large(1));
+    let request = pb::PublishUpdateRequest { livestream_id: 8, node_id: BROADCASTER, update, ..Default::default() };
+    let refused = other.publish_update(request.clone()).await.unwrap_err();
+    assert_eq!(Fault::of(&refused), Fault::new(ResourceExhausted, "FEED_MEMORY"));
+    assert!(retry_delay(&refused).is_some());
+    // What nobody reads gives way.
+    drop(viewer);
+    soon(async { while other.publish_update(request.clone()).await.is_err() {} }).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,9 @@ use crate::harness::Server;
 /// A lease that no test outlives.
 pub(crate) const LONG_LEASE: Option<prost_types::Duration> = Some(prost_types::Duration { seconds: 300, nanos: 0 });
 
+/// Later than any reader of a test is.
+const PATIENT_LAG: Option<prost_types::Duration> = Some(prost_types::Duration { seconds: 60, nanos: 0 });
+
 /// The answer of a call that must succeed.
 #[track_caller]
 pub(crate) fn answered<T>(answer: Result<Response<T>, Status>) -> T {
@@ -32,6 +35,16 @@ pub(crate) async fn go_live_wide(client: &Client, livestream_id: u64) {
     let bandwidth_per_viewer = Some(1_000_000_000);
     go_live_as(client, livestream_id, livestream::LivestreamConfig { bandwidth_per_viewer, ..Default::default() })
         .await;
+}
+
+/// Makes a livestream of any bandwidth in which nobody is ever too late for anything.
+pub(crate) async fn go_live_patient(client: &Client, livestream_id: u64) {
+    let config = livestream::LivestreamConfig {
+        bandwidth_per_viewer: Some(1_000_000_000),
+        max_lag: PATIENT_LAG,
+        ..Default::default()
+    };
+    go_live_as(client, livestream_id, config).await;
 }
 
 async fn go_live_as(client: &Client, livestream_id: u64, config: livestream::LivestreamConfig) {
@@ -84,6 +97,17 @@ pub(crate) fn pause(livestream_id: u64) -> livestream::PauseLivestreamRequest {
     livestream::PauseLivestreamRequest { livestream_id, node_id: 1, ..Default::default() }
 }
 
+/// The broadcaster, node 1, goes on.
+pub(crate) fn resume(livestream_id: u64) -> livestream::ResumeLivestreamRequest {
+    livestream::ResumeLivestreamRequest { livestream_id, node_id: 1, ..Default::default() }
+}
+
+/// The broadcaster, node 1, mutes a viewer.
+pub(crate) async fn mute(client: &Client, livestream_id: u64, target_node_id: u64) {
+    let request = livestream::MuteViewerRequest { livestream_id, node_id: 1, target_node_id, ..Default::default() };
+    answered(client.clone().livestreams.mute_viewer(request).await);
+}
+
 /// The broadcaster, node 1, ends the livestream.
 pub(crate) fn end(livestream_id: u64) -> livestream::EndLivestreamRequest {
     livestream::EndLivestreamRequest { livestream_id, node_id: 1, ..Default::default() }
@@ -92,6 +116,17 @@ pub(crate) fn end(livestream_id: u64) -> livestream::EndLivestreamRequest {
 /// Makes a group that node 1 owns.
 pub(crate) async fn make_group(client: &Client, group_id: u64, max_participants: u32) {
     let config = group::GroupConfig { max_participants: Some(max_participants), ..Default::default() };
+    let request = group::CreateGroupRequest { group_id, owner_node_id: 1, config: Some(config), ..Default::default() };
+    answered(client.clone().groups.create_group(request).await);
+}
+
+/// Makes a group of any bandwidth, that node 1 owns, in which nobody is ever too late for anything.
+pub(crate) async fn make_group_patient(client: &Client, group_id: u64) {
+    let config = group::GroupConfig {
+        bandwidth_per_participant: Some(1_000_000_000),
+        max_lag: PATIENT_LAG,
+        ..Default::default()
+    };
     let request = group::CreateGroupRequest { group_id, owner_node_id: 1, config: Some(config), ..Default::default() };
     answered(client.clone().groups.create_group(request).await);
 }

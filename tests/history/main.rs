@@ -1,29 +1,37 @@
 //! Randomized runs over real gRPC, each judged by the history checker: slow readers, cuts with
-//! resume, late joiners, changes of interest, transfers, pauses, mutes, small rings and budgets.
+//! resume, late joiners, removals, changes of interest, small rings and budgets; livestreams with
+//! transfers, pauses and mutes; groups with media and screens going on and off, whose members
+//! come and go.
 //!
 //! SEED=n begins at another seed, SEEDS=n runs as many, UPDATES=n publishes about as many in each.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails, and says where")]
 
-mod director;
+mod group;
+mod livestream;
 mod reader;
+mod voice;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use starling::app::App;
-use starling::client::Client;
+use starling::client::{Client, Swarm};
 use starling::config::{Config, Overrides};
-use starling::history::check;
-use starling::pb::livestream::v1 as pb;
+use starling::history::{History, PublisherLog, Summary, check};
 use starling::shutdown::Shutdown;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-const LIVESTREAM: u64 = 7;
-/// Longer than anything takes; a run that hangs fails.
-const SOON: Duration = Duration::from_secs(120);
+use reader::Reader;
+
+/// The livestream, or the group.
+const SWARM: u64 = 7;
+/// Those who only read.
+const LISTENERS: [u64; 6] = [10, 11, 12, 13, 14, 15];
+/// A lease that no run outlives.
+const LONG_LEASE: Option<prost_types::Duration> = Some(prost_types::Duration { seconds: 300, nanos: 0 });
 
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -45,30 +53,55 @@ impl Rng {
     fn one_in(&mut self, bound: u64) -> bool {
         self.below(bound) == 0
     }
+
+    fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
+        &among[usize::try_from(self.below(among.len() as u64)).unwrap()]
+    }
 }
 
-/// How far the publishers are; readers that rest wait on it.
+/// How far the publishers are; readers that rest wait on it. At the end beyond every number.
 type Clock = Arc<watch::Sender<u64>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_update_is_lost_in_silence_whatever_happens() {
-    let (first, seeds) = (variable("SEED", 1), variable("SEEDS", 4));
+async fn no_update_of_a_livestream_is_lost_in_silence_whatever_happens() {
+    judge(Swarm::Livestream(SWARM)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_update_of_a_group_is_lost_in_silence_whatever_happens() {
+    judge(Swarm::Group(SWARM)).await;
+}
+
+async fn judge(swarm: Swarm) {
+    let (first, seeds, updates) = (variable("SEED", 1), variable("SEEDS", 4), variable("UPDATES", 2_000));
+    // Longer than anything takes; a run that hangs fails.
+    let soon = Duration::from_secs(60) + Duration::from_millis(10) * u32::try_from(updates).unwrap();
     let (mut published, mut delivered, mut gaps) = (0, 0, 0);
     for seed in first..first + seeds {
-        let summary = timeout(SOON, run(seed, variable("UPDATES", 2_000))).await.expect("a run ends");
+        let (logs, histories) = timeout(soon, run(swarm, seed, updates)).await.expect("a run ends");
+        let summary = verdict(seed, &logs, &histories);
         published += summary.published;
         delivered += summary.delivered.updates;
         gaps += summary.delivered.all_gaps();
     }
-    eprintln!("{seeds} runs: {published} updates published, {delivered} delivered, {gaps} gaps, no violation");
+    eprintln!(
+        "{swarm:?}, {seeds} runs: {published} updates published, {delivered} delivered, {gaps} gaps, no violation"
+    );
     assert!(published > seeds * 100 && delivered > published);
 }
 
-async fn run(seed: u64, updates: u64) -> starling::history::Summary {
+fn verdict(seed: u64, logs: &[PublisherLog], histories: &[History]) -> Summary {
+    check(logs, histories).unwrap_or_else(|violations| {
+        let told: Vec<_> = violations.iter().take(5).map(ToString::to_string).collect();
+        panic!("seed {seed}: {} violations:\n{}", violations.len(), told.join("\n"))
+    })
+}
+
+async fn run(swarm: Swarm, seed: u64, updates: u64) -> (Vec<PublisherLog>, Vec<History>) {
     let mut rng = Rng(seed);
     let overrides = Overrides { listen: Some(([127, 0, 0, 1], 0).into()), ..Overrides::default() };
     let mut config = Config::load(None, std::collections::HashMap::new(), overrides).unwrap();
-    config.feed.ring_bytes = [64 << 10, 256 << 10, 8 << 20][usize::try_from(rng.below(3)).unwrap()];
+    config.feed.ring_bytes = *rng.pick(&[64 << 10, 256 << 10, 8 << 20]);
     config.feed.payload_bytes = 16 << 10;
     config.drain.spread = Duration::ZERO;
     let app = App::bind(config).await.unwrap();
@@ -77,29 +110,37 @@ async fn run(seed: u64, updates: u64) -> starling::history::Summary {
     server.spawn(app.run(shutdown.clone()));
 
     let mut client = Client::connect(&url).await.unwrap();
-    let livestream = pb::LivestreamConfig {
-        bandwidth_per_viewer: Some(if rng.one_in(2) { 1_000_000_000 } else { 40_000 }),
-        max_lag: rng.one_in(2).then_some(prost_types::Duration { seconds: 0, nanos: 100_000_000 }),
-        ..Default::default()
+    let sources: &[u64] = match swarm {
+        Swarm::Livestream(_) => {
+            livestream::create(&mut client, &mut rng).await;
+            &[]
+        }
+        Swarm::Group(_) => {
+            group::create(&mut client, &mut rng).await;
+            &group::SPEAKERS
+        }
     };
-    let create = pb::CreateLivestreamRequest {
-        livestream_id: LIVESTREAM,
-        node_id: 1,
-        config: Some(livestream),
-        ..Default::default()
-    };
-    client.livestreams.create_livestream(create).await.unwrap();
     let clock = Clock::new(watch::Sender::new(0));
     let mut readers = JoinSet::new();
-    for node in 10..16 {
-        readers.spawn(reader::read(url.clone(), node, Rng(seed ^ node << 32), Arc::clone(&clock)));
+    for node in LISTENERS.iter().chain(sources).copied() {
+        let reader = Reader {
+            url: url.clone(),
+            swarm,
+            node,
+            sources: sources.to_vec(),
+            joins: LISTENERS.contains(&node),
+            rng: Rng(seed ^ node << 32),
+            clock: Arc::clone(&clock),
+        };
+        readers.spawn(reader.read());
     }
-    let logs = director::direct(&url, &mut rng, updates, &clock).await;
+    let logs = match swarm {
+        Swarm::Livestream(_) => livestream::direct(client, &mut rng, updates, &clock).await,
+        Swarm::Group(_) => group::direct(client, &mut rng, updates, &clock).await,
+    };
+    clock.send_replace(u64::MAX);
     let histories = readers.join_all().await;
     shutdown.begin();
     server.join_all().await.into_iter().for_each(|served| served.unwrap());
-    check(&logs, &histories).unwrap_or_else(|violations| {
-        let told: Vec<_> = violations.iter().take(5).map(ToString::to_string).collect();
-        panic!("seed {seed}: {} violations:\n{}", violations.len(), told.join("\n"))
-    })
+    (logs, histories)
 }

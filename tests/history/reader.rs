@@ -1,81 +1,164 @@
-//! Those who read: fast, slow, cut off, and of changing mind.
+//! One who reads: fast, slow, cut off, removed, and of changing mind.
 
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use prost::Message as _;
-use starling::client::Client;
+use starling::client::{Client, Join, Swarm};
 use starling::history::History;
-use starling::pb::livestream::v1 as pb;
+use starling::pb::group::v1 as group;
+use starling::pb::group::v1::group_service_client::GroupServiceClient;
+use starling::pb::livestream::v1 as livestream;
 use starling::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
 use starling::pb::swarm::v1::{ChannelInterest, Delivery, GoodbyeReason, ResumePoint, delivery::Item};
+use tonic::Status;
 use tonic::transport::Endpoint;
+use tonic_types::StatusExt;
 
-use crate::{Clock, LIVESTREAM, Rng};
+use crate::{Clock, LONG_LEASE, Rng};
 
-/// Reads to the end of the livestream, over as many connections as chance wills.
-pub(crate) async fn read(url: String, node_id: u64, mut rng: Rng, clock: Clock) -> History {
-    let mut history = History::new(node_id);
-    let mut progress = clock.subscribe();
-    // Some come late.
-    let begin = rng.below(600);
-    progress.wait_for(|count| *count >= begin).await.unwrap();
-    let mut control = Client::connect(&url).await.unwrap();
-    let join = pb::JoinLivestreamRequest {
-        livestream_id: LIVESTREAM,
-        node_id,
-        mode: 1 + i32::from(rng.one_in(4)),
-        lease_ttl: Some(prost_types::Duration { seconds: 300, nanos: 0 }),
-        ..Default::default()
-    };
-    control.livestreams.join_livestream(join).await.unwrap();
-    let mut epoch = 0;
-    loop {
-        // HTTP/2's own small windows: who does not read is soon not written to.
-        let narrow = Endpoint::from_shared(url.clone()).unwrap().initial_stream_window_size(65_535);
-        let mut client = LivestreamServiceClient::new(narrow.connect().await.unwrap());
-        let positions = history.positions();
-        let resume_from = (epoch != 0).then_some(ResumePoint { epoch, positions });
-        let subscribe =
-            pb::SubscribeUpdatesRequest { livestream_id: LIVESTREAM, node_id, resume_from, ..Default::default() };
-        let mut updates = match client.subscribe_updates(subscribe).await {
-            Ok(updates) => updates.into_inner(),
-            // It ended during the cut: what came last is not for this one.
-            Err(status) if status.message().contains("ended") => return history,
-            Err(status) => panic!("{status:?}"),
-        };
+/// One who reads.
+pub(crate) struct Reader {
+    pub(crate) url: String,
+    pub(crate) swarm: Swarm,
+    pub(crate) node: u64,
+    /// Sources that it may want more or less of; empty where there is one.
+    pub(crate) sources: Vec<u64>,
+    /// False for those whom somebody else lets in, when it is time.
+    pub(crate) joins: bool,
+    pub(crate) rng: Rng,
+    pub(crate) clock: Clock,
+}
+
+impl Reader {
+    /// Reads to the end of the swarm, over as many connections as chance wills.
+    pub(crate) async fn read(mut self) -> History {
+        let mut history = History::new(self.node);
+        let mut progress = self.clock.subscribe();
+        // Some come late.
+        let begin = self.rng.below(600);
+        progress.wait_for(|count| *count >= begin).await.unwrap();
+        let mut control = Client::connect(&self.url).await.unwrap();
+        let mut epoch = 0;
         loop {
-            let Some(message) = updates.message().await.unwrap() else { return history };
-            for bytes in message.deliveries {
-                let delivery = Delivery::decode(bytes).unwrap();
-                match &delivery.item {
-                    Some(Item::Subscribed(subscribed)) => epoch = subscribed.epoch,
-                    Some(Item::Goodbye(goodbye)) => assert_eq!(goodbye.reason(), GoodbyeReason::Ended),
-                    _ => {}
+            let resume_from = (epoch != 0).then(|| ResumePoint { epoch, positions: history.positions() });
+            let mut updates = match self.subscribe(resume_from).await {
+                Ok(updates) => updates,
+                Err(status) => match reason(&status).as_str() {
+                    // It ended during the cut: what came last is not for this one.
+                    "ENDED" => return history,
+                    "NOT_A_MEMBER" if self.joins => match control.join(self.join()).await {
+                        Ok(_) => continue,
+                        Err(status) if reason(&status) == "ENDED" => return history,
+                        Err(status) => panic!("{status:?}"),
+                    },
+                    "NOT_A_MEMBER" => {
+                        let now = *progress.borrow();
+                        progress.wait_for(|count| *count == u64::MAX || *count > now).await.unwrap();
+                        continue;
+                    }
+                    _ => panic!("{status:?}"),
+                },
+            };
+            let mut farewell = None;
+            loop {
+                let Some(Ok(deliveries)) = updates.next().await else { break };
+                for bytes in deliveries {
+                    let delivery = Delivery::decode(bytes).unwrap();
+                    match &delivery.item {
+                        Some(Item::Subscribed(subscribed)) => epoch = subscribed.epoch,
+                        Some(Item::Goodbye(goodbye)) => farewell = Some(goodbye.reason()),
+                        _ => {}
+                    }
+                    history.record(&delivery);
                 }
-                history.record(&delivery);
+                if farewell.is_some() {
+                    continue;
+                }
+                if self.rng.one_in(40) {
+                    farewell = Some(GoodbyeReason::Unspecified);
+                    break;
+                }
+                if self.rng.one_in(60) {
+                    let until = progress.borrow().saturating_add(self.rng.below(500));
+                    // The end of all turns is beyond every number.
+                    progress.wait_for(|count| *count >= until).await.unwrap();
+                }
+                if self.rng.one_in(50) {
+                    self.change_its_mind(&mut control).await;
+                }
             }
-            if rng.one_in(40) {
-                history.cut();
-                break;
-            }
-            if rng.one_in(60) {
-                let until = progress.borrow().saturating_add(rng.below(500));
-                // The end of all turns is beyond every number.
-                progress.wait_for(|count| *count >= until).await.unwrap();
-            }
-            if rng.one_in(50) {
-                let wish = ChannelInterest {
-                    channel: i32::try_from(1 + rng.below(5)).unwrap(),
-                    interest: i32::try_from(1 + rng.below(5)).unwrap(),
-                    ..Default::default()
-                };
-                let request = pb::SetInterestRequest {
-                    livestream_id: LIVESTREAM,
-                    node_id,
-                    interests: vec![wish],
-                    ..Default::default()
-                };
-                // It may have ended meanwhile.
-                drop(control.livestreams.set_interest(request).await);
+            match farewell {
+                Some(GoodbyeReason::Ended) => return history,
+                // Cut by itself, or out.
+                Some(GoodbyeReason::Unspecified | GoodbyeReason::Removed | GoodbyeReason::Left) => history.cut(),
+                other => panic!("the stream ended without reason: {other:?}"),
             }
         }
     }
+
+    fn join(&mut self) -> Join {
+        let node_id = self.node;
+        match self.swarm {
+            Swarm::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
+                livestream_id,
+                node_id,
+                mode: 1 + i32::from(self.rng.one_in(4)),
+                lease_ttl: LONG_LEASE,
+                ..Default::default()
+            }),
+            Swarm::Group(group_id) => {
+                Join::Group(group::JoinGroupRequest { group_id, node_id, lease_ttl: LONG_LEASE, ..Default::default() })
+            }
+        }
+    }
+
+    async fn subscribe(
+        &self,
+        resume_from: Option<ResumePoint>,
+    ) -> Result<BoxStream<'static, Result<Vec<Bytes>, Status>>, Status> {
+        // HTTP/2's own small windows: who does not read is soon not written to.
+        let narrow = Endpoint::from_shared(self.url.clone()).unwrap().initial_stream_window_size(65_535);
+        let (connection, node_id) = (narrow.connect().await.unwrap(), self.node);
+        Ok(match self.swarm {
+            Swarm::Livestream(livestream_id) => {
+                let request =
+                    livestream::SubscribeUpdatesRequest { livestream_id, node_id, resume_from, ..Default::default() };
+                let answer = LivestreamServiceClient::new(connection).subscribe_updates(request).await?;
+                answer.into_inner().map_ok(|message| message.deliveries).boxed()
+            }
+            Swarm::Group(group_id) => {
+                let request = group::SubscribeUpdatesRequest { group_id, node_id, resume_from, ..Default::default() };
+                let answer = GroupServiceClient::new(connection).subscribe_updates(request).await?;
+                answer.into_inner().map_ok(|message| message.deliveries).boxed()
+            }
+        })
+    }
+
+    async fn change_its_mind(&mut self, control: &mut Client) {
+        let mut wish = ChannelInterest {
+            channel: i32::try_from(1 + self.rng.below(5)).unwrap(),
+            interest: i32::try_from(1 + self.rng.below(5)).unwrap(),
+            ..Default::default()
+        };
+        if !self.sources.is_empty() && self.rng.one_in(2) {
+            wish.source_node_id = *self.rng.pick(&self.sources);
+        }
+        let (node_id, interests) = (self.node, vec![wish]);
+        // It may be out meanwhile, or the swarm over.
+        match self.swarm {
+            Swarm::Livestream(livestream_id) => {
+                let request =
+                    livestream::SetInterestRequest { livestream_id, node_id, interests, ..Default::default() };
+                drop(control.livestreams.set_interest(request).await);
+            }
+            Swarm::Group(group_id) => {
+                let request = group::SetInterestRequest { group_id, node_id, interests, ..Default::default() };
+                drop(control.groups.set_interest(request).await);
+            }
+        }
+    }
+}
+
+fn reason(status: &Status) -> String {
+    status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
 }

@@ -135,14 +135,16 @@ impl Cursor {
         }
         greeting.filters.push(FilterChange { lane: key, interest: seen.interest, layers: lane.layers });
         let given = resume.and_then(|resume| resume.positions.iter().find(|p| (p.source, p.channel) == key));
+        let known = given.filter(|given| {
+            resume.is_some_and(|resume| resume.same_epoch)
+                && (lane.head >= Some(given.point()) || given.sequence == 0 && given.term <= lane.term)
+        });
         if seen.filter() == Filter::Nothing {
+            // What came before does not come again with the interest.
+            seen.delivered = known.map(|known| known.point());
             *self.known(slot) = Some(seen);
             return;
         }
-        let known = given.filter(|given| {
-            resume.is_some_and(|resume| resume.same_epoch)
-                && (lane.head >= Some(given.point()) || given.point() == (lane.term, 0))
-        });
         if let Some(given) = known {
             self.resume_at(ring, lanes, slot, seen, given.point());
             greeting.positions.push(*given);
@@ -205,7 +207,8 @@ impl Cursor {
         let mut waits = false;
         match first.and_then(|number| Some((number, ring.get(number)?))) {
             Some((number, record)) => {
-                seen.tally = (record.previous == Some(at)).then_some(record.tally);
+                let nothing_between = record.previous == Some(at) || at.1 == 0 && record.previous < Some(at);
+                seen.tally = nothing_between.then_some(record.tally);
                 self.next = self.next.min(number);
             }
             None if lane.head > Some(at) => {

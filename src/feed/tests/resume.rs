@@ -87,3 +87,27 @@ fn another_incarnation_is_told_and_the_start_is_the_newest_keyframe() {
     let (mut reader, _) = stage.open_as(&[(Channel::Visual, Interest::High)], Start::Keyframe, Some(resume));
     assert_eq!(reader.read(&stage), [Got::Lost(None, Some((3, 1)), EpochChanged, None), update(1)]);
 }
+
+#[test]
+fn what_came_before_a_cut_does_not_come_again_when_it_is_wanted_again() {
+    for channel in [Channel::Data, Channel::Visual] {
+        let stage = Stage::new(shape(1 << 20));
+        stage.put(channel, 3, draft(true, 0));
+        let position = Position { source: Some(source()), channel, term: 3, sequence: 1 };
+        let resume = Resume { same_epoch: true, positions: vec![position] };
+        let (mut reader, _) = stage.open_as(&[(channel, Interest::None)], Start::Keyframe, Some(resume));
+        stage.feed.rewish(super::reader(), &interests(&[(channel, Interest::High)]));
+        assert_eq!(reader.read(&stage), [Got::Filter(channel, Interest::High)]);
+    }
+}
+
+#[test]
+fn a_start_before_the_first_update_of_a_term_outlives_the_term() {
+    for channel in [Channel::Data, Channel::Visual] {
+        let stage = Stage::new(shape(1 << 20));
+        stage.grant(channel, 9, Gate::Open);
+        assert_eq!(stage.resumed(channel, (3, 0)).read(&stage), []);
+        stage.put(channel, 9, draft(true, 0));
+        assert_eq!(stage.resumed(channel, (3, 0)).read(&stage), [Got::Update(channel, 9, 1)]);
+    }
+}

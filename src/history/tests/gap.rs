@@ -57,6 +57,29 @@ fn no_gap_is_announced_where_nothing_was_lost() {
 }
 
 #[test]
+fn who_resumes_may_be_told_of_a_loss_that_nobody_can_count() {
+    let (source, updates) = video();
+    let resumed = || {
+        let told = Told::from(Channel::Visual, 0, Interest::Low).some(&updates, [1]);
+        told.cut().subscribed(EPOCH, Channel::Visual, 1, Interest::Low)
+    };
+    resumed().gap(1, 5, GapReason::Evicted, None).some(&updates, [5, 9]).passes(&source);
+    let counted = resumed().gap(1, 5, GapReason::Evicted, Some(1)).some(&updates, [5, 9]).fails_any(&source);
+    assert!(matches!(counted[..], [Violation::NothingLost { .. }, ..]));
+    let later = resumed().some(&updates, [5]).gap(5, 9, GapReason::Evicted, None).some(&updates, [9]).fails(&source);
+    assert!(matches!(later, Violation::NothingLost { .. }));
+}
+
+#[test]
+fn what_follows_on_the_last_one_needs_no_keyframe_after_a_filter_that_was_raised_in_a_cut() {
+    let (source, updates) = video();
+    let asleep = || Told::video().some(&updates, 1..=2).filter(Interest::None);
+    asleep().resumed(2).some(&updates, 3..=12).passes(&source);
+    let awake = asleep().filter(Interest::High).some(&updates, 3..=12).fails(&source);
+    assert!(matches!(awake, Violation::NotAKeyframe { .. }));
+}
+
+#[test]
 fn the_count_of_a_gap_is_right() {
     let (source, updates) = video();
     for (interest, first, lost) in [(Interest::High, vec![1, 2], 6), (Interest::Medium, vec![1], 3)] {

@@ -1,0 +1,66 @@
+//! `starling bench`: load on a server in a process of its own, beside baselines under the same
+//! load. One file per measurement; what they share lies beside them.
+
+mod audience;
+mod child;
+mod descriptors;
+mod fanout;
+mod line;
+mod meter;
+mod plain;
+mod raw;
+mod report;
+mod scan;
+mod stage;
+mod stamp;
+mod viewer;
+
+use super::Failure;
+use crate::shutdown::Shutdown;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Updates of one livestream to many viewers.
+    Fanout(fanout::Fanout),
+    /// The server of a baseline, started by the others.
+    #[command(hide = true)]
+    Serve {
+        /// Which one.
+        baseline: Baseline,
+    },
+}
+
+/// What Starling is compared with. A NATS server would be another one: `stage` starts it, `line`
+/// publishes to it, and `viewer` subscribes to it.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Baseline {
+    /// One `send` per viewer and update.
+    Raw,
+    /// tonic's streams of a `tokio::sync::broadcast`.
+    Tonic,
+}
+
+impl Bench {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self.what {
+            What::Fanout(fanout) => unless_stopped(fanout.run()).await,
+            What::Serve { baseline: Baseline::Raw } => raw::serve(),
+            What::Serve { baseline: Baseline::Tonic } => plain::serve().await,
+        }
+    }
+}
+
+/// Ends a measurement at a signal in good order: the server that it started goes with it.
+async fn unless_stopped(measurement: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let signals = Shutdown::signals()?;
+    tokio::select! {
+        measured = measurement => measured,
+        signal = signals => Err(Failure(format!("stopped by {}", signal?))),
+    }
+}

@@ -1,0 +1,112 @@
+//! The server that is measured: a process of its own, so that what it uses is its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use crate::cli::Failure;
+
+/// A server of this executable; killed when dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    pub(super) address: SocketAddr,
+    /// Kept open: a server that logs must not fail for it.
+    _says: BufReader<ChildStdout>,
+}
+
+/// What a process has used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage {
+    /// Processor time, user and system, of all threads.
+    pub(super) cpu: Duration,
+    /// Memory now, and at most so far, in bytes.
+    pub(super) resident: u64,
+    pub(super) peak: u64,
+}
+
+impl Server {
+    /// Starts this executable with these arguments, and with nothing of the settings in the
+    /// environment. Its first line ends with the address.
+    pub(super) fn start(arguments: &[&str]) -> Result<Self, Failure> {
+        let mut command = Command::new(std::env::current_exe()?);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("STARLING") {
+                command.env_remove(name);
+            }
+        }
+        // Its end tells the baselines that nobody measures any more.
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let mut says = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
+        let mut first = String::new();
+        says.read_line(&mut first)?;
+        match first.trim_end().rsplit(' ').next().and_then(|address| address.parse().ok()) {
+            Some(address) => Ok(Self { child, address, _says: says }),
+            None => {
+                child.kill()?;
+                child.wait()?;
+                Err(Failure(format!("the server does not name its address: {first:?}")))
+            }
+        }
+    }
+
+    pub(super) fn usage(&self) -> Option<Usage> {
+        usage(&self.child.id().to_string())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that is gone already is as good.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// What a process has used, by its id or `self`; `None` without a Linux /proc.
+pub(super) fn usage(process: &str) -> Option<Usage> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let ticks = ticks(&stat)?;
+    let per_second = rustix::param::clock_ticks_per_second();
+    let cpu = Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / per_second.max(1)));
+    Some(Usage { cpu, resident: kibibytes(&status, "VmRSS:")?, peak: kibibytes(&status, "VmHWM:")? })
+}
+
+/// Clock ticks in user and system mode, of a /proc/PID/stat.
+fn ticks(stat: &str) -> Option<u64> {
+    // The name of the program may hold anything, also spaces and parentheses.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
+}
+
+/// A size in a /proc/PID/status, in bytes.
+fn kibibytes(status: &str, name: &str) -> Option<u64> {
+    let size = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = size.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_found_behind_any_name() {
+        let stat = "12 (a ) (b) S 1 12 12 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 100 1 2 3";
+        assert_eq!(ticks(stat), Some(300));
+        assert_eq!(ticks("12 (a) S 1"), None);
+    }
+
+    #[test]
+    fn sizes_are_in_bytes() {
+        let status = "Name:\tstarling\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
+        assert_eq!(kibibytes(status, "VmRSS:"), Some(1 << 20));
+        assert_eq!(kibibytes(status, "VmHWM:"), Some(2 << 20));
+        assert_eq!(kibibytes(status, "VmSwap:"), None);
+    }
+}

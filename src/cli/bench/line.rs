@@ -1,0 +1,113 @@
+//! The publisher's connection to a server.
+
+use std::net::SocketAddr;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::audience::Pictures;
+use super::plain;
+use super::raw::PUBLISHER;
+use super::stamp;
+use crate::cli::Failure;
+use crate::client::{Client, Publication, PublishEvent, Publisher, Swarm};
+use crate::pb::swarm::v1::{Channel, UpdateDraft};
+
+/// Updates that may wait for their acknowledgement.
+const WINDOW: usize = 1_024;
+/// What stands before a message in HTTP/2 and gRPC, in bytes.
+const FRAME: usize = 9 + 5;
+
+/// Where updates go.
+pub(super) enum Line {
+    /// Starling, or plain tonic.
+    Grpc(Box<Publisher>),
+    /// The raw baseline: messages of one size.
+    Raw { tcp: TcpStream, size: usize },
+}
+
+impl Line {
+    pub(super) async fn grpc(client: Client, livestream: u64, node: u64) -> Result<Self, Failure> {
+        let publication = Publication {
+            window: WINDOW,
+            temporal_layers: 2,
+            ..Publication::new(Swarm::Livestream(livestream), node, vec![Channel::Visual])
+        };
+        Ok(Self::Grpc(Box::new(Publisher::open(client, publication).await?)))
+    }
+
+    /// To be opened when all viewers are in.
+    pub(super) async fn raw(address: SocketAddr, size: usize) -> Result<Self, Failure> {
+        let mut tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        tcp.write_all(&[PUBLISHER]).await?;
+        tcp.write_all(&u32::try_from(size)?.to_be_bytes()).await?;
+        Ok(Self::Raw { tcp, size })
+    }
+
+    /// Takes answers, until there is room for an update.
+    pub(super) async fn room(&mut self) -> Result<(), Failure> {
+        if let Self::Grpc(publisher) = self {
+            while publisher.room() == 0 {
+                heard(publisher.next().await?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes answers as they come, for ever. Safe to drop and call again.
+    pub(super) async fn listen(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Grpc(publisher) => loop {
+                heard(publisher.next().await?)?;
+            },
+            Self::Raw { .. } => std::future::pending().await,
+        }
+    }
+
+    /// Sends the update of this number, from 0, that was due at `nanos`; there must be room.
+    pub(super) async fn send(
+        &mut self,
+        number: u64,
+        nanos: u64,
+        bytes: usize,
+        pictures: Pictures,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Grpc(publisher) => {
+                publisher.send(draft(number, nanos, bytes, pictures)).map_err(|full| Failure(full.to_string()))?;
+            }
+            Self::Raw { tcp, size } => tcp.write_all(&stamp::payload(*size, nanos)).await?,
+        }
+        Ok(())
+    }
+}
+
+fn heard(event: Option<PublishEvent>) -> Result<(), Failure> {
+    match event {
+        Some(PublishEvent::Rejected(rejected)) => {
+            Err(Failure(format!("an update was refused: {}", rejected.reason().as_str_name())))
+        }
+        Some(PublishEvent::Cut(why)) => Err(why.into()),
+        Some(_) => Ok(()),
+        None => Err(Failure("the livestream ended under way".into())),
+    }
+}
+
+fn draft(number: u64, nanos: u64, bytes: usize, pictures: Pictures) -> UpdateDraft {
+    let (keyframe, temporal_layer) = pictures.kind(number);
+    UpdateDraft {
+        channel: Channel::Visual.into(),
+        payload: stamp::payload(bytes, nanos).into(),
+        keyframe,
+        temporal_layer,
+        publisher_sequence: number + 1,
+        ..Default::default()
+    }
+}
+
+/// Bytes on the wire of an update with a payload of so many bytes: what the raw baseline sends.
+pub(super) fn wire_size(bytes: usize) -> usize {
+    let response = plain::response(draft(1_000, 0, bytes, Pictures { keyframes: 60 }), 1_000);
+    FRAME + prost::Message::encoded_len(&response)
+}

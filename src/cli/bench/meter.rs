@@ -1,0 +1,174 @@
+//! What the viewers count, and the gate that holds a burst back.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use hdrhistogram::Histogram;
+use tokio::sync::Notify;
+
+use super::stamp::{self, Clock};
+
+/// The longest latency that is told apart from longer ones, in microseconds.
+const LONGEST: u64 = 60_000_000;
+/// Batches that the fastest viewer may be ahead of the slowest, at most.
+const SLOTS: u64 = 1_024;
+
+/// Counters of one run, shared by its viewers and its publisher.
+#[derive(Debug)]
+pub(super) struct Meter {
+    pub(super) clock: Clock,
+    pub(super) gate: Gate,
+    tallies: Box<[Tally]>,
+    /// In microseconds, from when an update was due until it was read; of sampled deliveries.
+    latencies: Mutex<Histogram<u64>>,
+}
+
+/// One viewer.
+#[derive(Debug)]
+struct Tally {
+    updates: AtomicU64,
+    gaps: AtomicU64,
+    /// Its stream ended.
+    cut: AtomicBool,
+    /// It gets every update and reads it, so the gate waits for it.
+    paces: bool,
+}
+
+/// Latencies of a run, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub(super) struct Latency {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) max: f64,
+}
+
+impl Meter {
+    /// A viewer for each of `paces`; the gate opens batch by batch.
+    pub(super) fn new(paces: impl Iterator<Item = bool>, batch: u64) -> Self {
+        let tally =
+            |paces| Tally { updates: AtomicU64::new(0), gaps: AtomicU64::new(0), cut: AtomicBool::new(false), paces };
+        let tallies: Box<[_]> = paces.map(tally).collect();
+        let waits_for = tallies.iter().filter(|tally| tally.paces).count() as u64;
+        Self {
+            clock: Clock::start(),
+            gate: Gate::new(waits_for, batch),
+            tallies,
+            latencies: Mutex::new(Histogram::new_with_max(LONGEST, 3).expect("three digits are allowed")),
+        }
+    }
+
+    /// Notes what a viewer got.
+    pub(super) fn count(&self, viewer: usize, updates: u64, gaps: u64) {
+        let tally = &self.tallies[viewer];
+        if gaps > 0 {
+            tally.gaps.fetch_add(gaps, Ordering::Relaxed);
+        }
+        if updates > 0 {
+            let before = tally.updates.fetch_add(updates, Ordering::Relaxed);
+            if tally.paces {
+                self.gate.passed(before, before + updates);
+            }
+        }
+    }
+
+    /// Notes how late the update with this payload is.
+    pub(super) fn sample(&self, payload: &[u8]) {
+        if let Some(due) = stamp::due(payload) {
+            let latency = self.clock.now().saturating_sub(due) / 1_000;
+            self.latencies.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(latency);
+        }
+    }
+
+    /// Notes that a viewer's stream ended.
+    pub(super) fn cut(&self, viewer: usize) {
+        self.tallies[viewer].cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Updates that a viewer got.
+    pub(super) fn updates_of(&self, viewer: usize) -> u64 {
+        self.tallies[viewer].updates.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn updates(&self) -> u64 {
+        (0..self.tallies.len()).map(|viewer| self.updates_of(viewer)).sum()
+    }
+
+    pub(super) fn gaps(&self) -> u64 {
+        self.tallies.iter().map(|tally| tally.gaps.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Viewers whose stream ended.
+    pub(super) fn cuts(&self) -> usize {
+        self.tallies.iter().filter(|tally| tally.cut.load(Ordering::Relaxed)).count()
+    }
+
+    pub(super) fn latency(&self) -> Latency {
+        let latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        let milliseconds = |microseconds: u64| microseconds as f64 / 1_000.0;
+        Latency {
+            p50: milliseconds(latencies.value_at_quantile(0.5)),
+            p99: milliseconds(latencies.value_at_quantile(0.99)),
+            max: milliseconds(latencies.max()),
+        }
+    }
+}
+
+/// Tells how far every viewer has come, so that a burst outruns none of them by much.
+#[derive(Debug)]
+pub(super) struct Gate {
+    waits_for: u64,
+    batch: u64,
+    /// Viewers that have had a batch, by its number modulo the slots.
+    passed: Box<[AtomicU64]>,
+    /// Batches that every viewer has had.
+    open: AtomicU64,
+    pub(super) moved: Notify,
+}
+
+impl Gate {
+    fn new(waits_for: u64, batch: u64) -> Self {
+        let passed = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
+        Self { waits_for, batch, passed, open: AtomicU64::new(0), moved: Notify::new() }
+    }
+
+    fn passed(&self, before: u64, after: u64) {
+        for batch in before / self.batch..after / self.batch {
+            let slot = usize::try_from(batch % SLOTS).expect("the slots are few");
+            if self.passed[slot].fetch_add(1, Ordering::AcqRel) + 1 == self.waits_for {
+                self.passed[slot].store(0, Ordering::Release);
+                self.open.fetch_max(batch + 1, Ordering::AcqRel);
+                self.moved.notify_one();
+            }
+        }
+    }
+
+    /// Updates that every viewer has had, in whole batches; `None` when it waits for nobody.
+    pub(super) fn had(&self) -> Option<u64> {
+        (self.waits_for > 0).then(|| self.open.load(Ordering::Acquire) * self.batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gate_follows_the_slowest_viewer_that_it_waits_for() {
+        let meter = Meter::new([true, true, false].into_iter(), 4);
+        meter.count(0, 9, 0);
+        assert_eq!(meter.gate.had(), Some(0));
+        meter.count(1, 3, 1);
+        meter.count(2, 100, 0);
+        assert_eq!(meter.gate.had(), Some(0));
+        meter.count(1, 1, 0);
+        assert_eq!(meter.gate.had(), Some(4));
+        meter.count(1, 5, 0);
+        assert_eq!(meter.gate.had(), Some(8));
+        assert_eq!((meter.updates(), meter.gaps()), (118, 1));
+    }
+
+    #[test]
+    fn a_gate_without_viewers_holds_nobody_back() {
+        assert_eq!(Meter::new([false].into_iter(), 4).gate.had(), None);
+    }
+}

@@ -1,0 +1,257 @@
+//! E21, E23, E25 and E38 to E40: the path of updates.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use elara_diffusion::{
+    InterestDeclaration, InterestLevel, InterestMap, LivestreamSwarm, PropagationPriority, PropagationScheduler,
+    PropagationStats, PropagationTopology, StateUpdate, SwarmConfig,
+};
+use starling::feed::{
+    Cursor, Delivery, Draft, Feed, Gap, GapReason, Memory, Micros, Opening, Refusal, Selection, Shape, Start,
+    Timestamp, bucket_bound,
+};
+use starling::swarm::event::{Gate, Grant};
+use starling::swarm::interest::{Channel, Interest, InterestChange, Interests};
+use starling::swarm::propagation::Priority;
+
+use crate::stage::{BROADCASTER, node, seed_node};
+
+const SECOND: Micros = 1_000_000;
+const TERM: u64 = 3;
+const VIEWER: u64 = 2;
+
+/// A feed on which the broadcaster has the right to VISUAL, and a clock of our own.
+struct Air {
+    feed: Arc<Feed>,
+    now: Micros,
+}
+
+impl Air {
+    fn new(bandwidth: Option<u64>) -> Self {
+        let shape = Shape {
+            ring_bytes: 8 << 20,
+            max_age: 3_600 * SECOND,
+            keyframe_interval: Some(2 * SECOND),
+            max_lag: 3_600 * SECOND,
+            bandwidth,
+            shared_chat: true,
+        };
+        let air = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: 1_700_000_000 * SECOND };
+        air.grant(TERM);
+        air
+    }
+
+    fn grant(&self, term: u64) {
+        let grant = Grant { source: node(BROADCASTER), channel: Channel::Visual, term, gate: Gate::Open };
+        self.feed.enforce(&[grant], &[], false);
+    }
+
+    /// Publishes under a term; its sequence, and whether the next one should be a keyframe.
+    fn publish(&self, term: u64, keyframe: bool, priority: Option<Priority>) -> Result<(u64, bool), Refusal> {
+        let draft = Draft {
+            channel: Channel::Visual,
+            payload: Bytes::from_static(&[7; 1_000]),
+            keyframe,
+            priority,
+            temporal_layer: 0,
+            publisher_sequence: 0,
+            timestamp: None,
+            accepted_at: Timestamp::default(),
+        };
+        let accepted = self.feed.publish(node(BROADCASTER), term, draft, self.now)?;
+        Ok((accepted.position.sequence, accepted.keyframe_wanted))
+    }
+
+    fn put(&self, keyframe: bool) {
+        self.publish(TERM, keyframe, None).expect("the term is in force");
+    }
+
+    fn viewer(&self, level: Interest) -> Cursor {
+        let mut interests = Interests::default();
+        interests.set(InterestChange { channel: Channel::Visual, source: None, level, ttl_ms: None }, 0);
+        let channels = [Channel::Visual].into_iter().collect();
+        let opening = Opening {
+            selection: Selection { node: node(VIEWER), channels, sources: None },
+            interests,
+            expected: vec![node(BROADCASTER)],
+            start: Start::Keyframe,
+            resume: None,
+        };
+        Cursor::open(&self.feed, opening, self.now).0
+    }
+
+    /// What comes: updates, and the gaps.
+    fn read(&self, viewer: &mut Cursor) -> (Vec<Bytes>, Vec<Gap>) {
+        let (mut updates, mut gaps) = (Vec::new(), Vec::new());
+        for delivery in viewer.read(usize::MAX, self.now).deliveries {
+            match delivery {
+                Delivery::Update(bytes) => updates.push(bytes),
+                Delivery::Gap(gap) => gaps.push(gap),
+                Delivery::Filter(_) => {}
+            }
+        }
+        (updates, gaps)
+    }
+}
+
+/// The seed's scheduler, with a viewer and a lurker of state 100.
+fn seed_scheduler() -> PropagationScheduler {
+    let (mut interests, mut topology) = (InterestMap::new(), PropagationTopology::new());
+    for (number, level) in [(2, InterestLevel::High), (3, InterestLevel::Low)] {
+        interests.register(InterestDeclaration::new(seed_node(number), 100, level));
+        topology.add_node(seed_node(number));
+    }
+    PropagationScheduler::new(interests, topology)
+}
+
+fn seed_update() -> StateUpdate {
+    StateUpdate::new(100, seed_node(BROADCASTER), 1, Default::default()).with_size(1_000)
+}
+
+#[test]
+fn e21_a_picture_begins_with_a_keyframe_and_late_joiners_start_at_the_newest() {
+    let mut seed = LivestreamSwarm::new(1_000, seed_node(BROADCASTER), SwarmConfig::default());
+    assert!(!seed.needs_keyframe(Default::default()), "not even for the first update");
+    assert!(!seed.create_update(Default::default(), 1_000, false).is_keyframe);
+
+    let mut air = Air::new(None);
+    let mut early = air.viewer(Interest::High);
+    let source = node(BROADCASTER);
+    let due = |air: &Air| {
+        let visual = [Channel::Visual].into_iter().collect();
+        air.feed.keyframes_due(source, TERM, visual, air.now).0
+    };
+    assert_eq!(due(&air), [Channel::Visual], "whoever waits has one asked for");
+    assert_eq!(air.publish(TERM, false, None), Ok((1, true)), "and the publisher is told again");
+    assert_eq!(air.read(&mut early).0.len(), 0, "nothing that cannot be understood comes");
+    air.put(true);
+    assert_eq!(air.read(&mut early).0.len(), 1);
+    air.put(false);
+    let mut late = air.viewer(Interest::High);
+    assert_eq!(air.read(&mut late).0.len(), 2, "the cached keyframe, and what depends on it");
+
+    assert_eq!(due(&air), []);
+    air.now -= SECOND;
+    assert_eq!(due(&air), [], "a clock that goes back changes nothing");
+    air.now += 3 * SECOND;
+    assert_eq!(due(&air), [Channel::Visual], "after the interval, on a clock that is no wall clock");
+}
+
+#[test]
+fn e23_a_viewer_is_sent_no_more_than_its_bandwidth() {
+    const BANDWIDTH: u64 = 20_000;
+    let config = SwarmConfig { bandwidth_per_viewer: 1, ..SwarmConfig::default() };
+    let mut seed = LivestreamSwarm::new(1_000, seed_node(BROADCASTER), config);
+    seed.add_viewer(seed_node(VIEWER));
+    let size = seed.create_update(Default::default(), 1_000_000, false).size;
+    assert_eq!((size, seed.get_targets()), (1_000_000, vec![seed_node(VIEWER)]), "a megabyte at a byte per second");
+
+    let mut air = Air::new(Some(BANDWIDTH));
+    let mut viewer = air.viewer(Interest::High);
+    let (mut bytes, mut lost) = (0, 0);
+    for second in 0..10 {
+        for number in 0..100 {
+            air.put(number % 10 == 0);
+        }
+        let (updates, gaps) = air.read(&mut viewer);
+        bytes += updates.iter().map(Bytes::len).sum::<usize>() as u64;
+        assert!(bytes <= BANDWIDTH * (second + 1), "{bytes} bytes after {second} s");
+        assert!(gaps.iter().all(|gap| gap.reason == GapReason::Bandwidth));
+        lost += gaps.len();
+        air.now += SECOND;
+    }
+    assert!(bytes > BANDWIDTH && lost > 0, "what is left out is told");
+}
+
+#[test]
+fn e25_an_update_carries_its_payload_and_its_term() {
+    let mut seed = LivestreamSwarm::new(1_000, seed_node(BROADCASTER), SwarmConfig::default());
+    let first = seed.create_update(Default::default(), 9, true);
+    let mut restarted = LivestreamSwarm::new(1_000, seed_node(BROADCASTER), SwarmConfig::default());
+    let again = restarted.create_update(Default::default(), 9, true);
+    assert_eq!((first.state_id, first.sequence), (again.state_id, again.sequence), "another update by the same name");
+
+    let air = Air::new(None);
+    let mut viewer = air.viewer(Interest::High);
+    air.put(true);
+    let (updates, _) = air.read(&mut viewer);
+    assert!(updates[0].windows(1_000).any(|window| window == [7; 1_000]), "the payload is in it");
+    air.grant(TERM + 1);
+    assert_eq!(air.publish(TERM, true, None), Err(Refusal::StaleTerm));
+    assert_eq!(air.publish(TERM + 1, true, None), Ok((1, false)), "from 1 again, in a term of its own");
+}
+
+#[test]
+fn e38_interest_and_priority_decide_what_comes_and_when() {
+    let mut seed = seed_scheduler();
+    seed.set_bandwidth_budget(1);
+    let decisions = seed.schedule(&seed_update().with_priority(PropagationPriority::Background));
+    let sent: Vec<_> = decisions.iter().map(|decision| (decision.should_send, decision.priority)).collect();
+    let all = [(true, PropagationPriority::High), (true, PropagationPriority::Background)];
+    assert_eq!(sent, all, "over budget, a delta to who wants keyframes, and its own priority forgotten");
+
+    let air = Air::new(None);
+    air.put(true);
+    let (mut high, mut low) = (air.viewer(Interest::High), air.viewer(Interest::Low));
+    let mut nobody = air.viewer(Interest::None);
+    let at_once = |viewer: &mut Cursor| air.read(viewer).0.len();
+    assert_eq!([at_once(&mut high), at_once(&mut low), at_once(&mut nobody)], [1, 1, 0]);
+    air.put(false);
+    assert_eq!((high.due(), low.due()), (Some(air.now + 10_000), None), "a delta is nothing to who wants keyframes");
+    assert_eq!([at_once(&mut high), at_once(&mut low), at_once(&mut nobody)], [1, 0, 0]);
+    air.publish(TERM, true, Some(Priority::Urgent)).expect("the term is in force");
+    assert_eq!((high.due(), low.due(), nobody.due()), (Some(air.now), Some(air.now), None), "urgent is at once");
+}
+
+#[test]
+fn e39_no_sum_of_bytes_overflows_and_a_budget_fills_up_again() {
+    let mut seed = seed_scheduler();
+    seed.record_send(seed_node(VIEWER), u32::MAX);
+    let asked = std::panic::catch_unwind(|| seed.has_bandwidth(seed_node(VIEWER), 2));
+    assert!(asked.is_err() || asked.is_ok_and(|has| has), "it panics, or takes the largest sum for a small one");
+
+    // Rates and times at the far end of their types.
+    for bandwidth in [1, u64::MAX] {
+        let mut air = Air::new(Some(bandwidth));
+        let mut viewer = air.viewer(Interest::High);
+        for _ in 0..3 {
+            air.put(true);
+            let (updates, gaps) = air.read(&mut viewer);
+            assert_eq!((updates.len(), gaps.len()), (1, 0), "after so long there is a whole second to spend");
+            air.now = air.now.saturating_add(u64::MAX / 4);
+        }
+    }
+    let mut air = Air::new(Some(20_000));
+    let mut viewer = air.viewer(Interest::High);
+    for _ in 0..40 {
+        air.put(true);
+    }
+    air.read(&mut viewer);
+    air.put(true);
+    assert_eq!(air.read(&mut viewer).0.len(), 0, "the second is spent");
+    air.now += SECOND;
+    air.put(true);
+    assert_eq!(air.read(&mut viewer).0.len(), 1, "and another one has come");
+}
+
+#[test]
+fn e40_latencies_are_counted_one_by_one() {
+    const BEFORE: u32 = 1 << 30;
+    let mut seed = PropagationStats { updates_sent: BEFORE.into(), avg_latency_ms: 10.0, ..PropagationStats::new() };
+    (0..60).for_each(|_| seed.record_send(1, 500));
+    assert_eq!(seed.avg_latency_ms, 10.0, "sixty of half a second leave no trace in its mean");
+
+    let mut air = Air::new(None);
+    let mut viewer = air.viewer(Interest::High);
+    air.read(&mut viewer);
+    for latency in [0, 100, 100, 5_000] {
+        air.put(true);
+        air.now += latency;
+        air.read(&mut viewer);
+    }
+    let counts = air.feed.counts();
+    let told: Vec<_> = (0..).map_while(bucket_bound).zip(counts.latency).filter(|(_, count)| *count > 0).collect();
+    assert_eq!(told, [(64, 1), (128, 2), (8_192, 1)], "by powers of two, in microseconds");
+    assert_eq!((counts.published, counts.delivered), (4, 4));
+}

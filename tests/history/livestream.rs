@@ -1,0 +1,103 @@
+//! A livestream: two who take turns as the broadcaster, and one who chats.
+
+use starling::client::{Client, Swarm};
+use starling::history::PublisherLog;
+use starling::pb::livestream::v1 as pb;
+use starling::pb::swarm::v1::{Channel, UpdateDraft};
+
+use crate::voice::{Voice, draft};
+use crate::{Clock, LISTENERS, LONG_LEASE, Rng, SWARM};
+
+const CHATTER: u64 = 5;
+
+/// Makes the livestream.
+pub(crate) async fn create(client: &mut Client, rng: &mut Rng) {
+    let config = pb::LivestreamConfig {
+        bandwidth_per_viewer: Some(if rng.one_in(2) { 1_000_000_000 } else { 40_000 }),
+        max_lag: rng.one_in(2).then_some(prost_types::Duration { seconds: 0, nanos: 100_000_000 }),
+        ..Default::default()
+    };
+    let create =
+        pb::CreateLivestreamRequest { livestream_id: SWARM, node_id: 1, config: Some(config), ..Default::default() };
+    client.livestreams.create_livestream(create).await.unwrap();
+}
+
+/// Publishes about `updates`, with turns, pauses, mutes and removals, and ends the livestream.
+pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, clock: &Clock) -> Vec<PublisherLog> {
+    let swarm = Swarm::Livestream(SWARM);
+    let mut voices = [Voice::new(swarm, 1), Voice::new(swarm, 2)];
+    let mut chatter = Voice::new(swarm, CHATTER);
+    for node_id in [2, CHATTER] {
+        let join =
+            pb::JoinLivestreamRequest { livestream_id: SWARM, node_id, lease_ttl: LONG_LEASE, ..Default::default() };
+        client.livestreams.join_livestream(join).await.unwrap();
+    }
+    chatter.open(&client, vec![Channel::Chat]).await;
+    let start = pb::StartLivestreamRequest { livestream_id: SWARM, node_id: 1, ..Default::default() };
+    client.livestreams.start_livestream(start).await.unwrap();
+    let (mut leader, mut muted, mut paused) = (0, false, false);
+    while *clock.borrow() < updates {
+        let node_id = voices[leader].node;
+        voices[leader].open(&client, vec![Channel::Visual, Channel::Audio, Channel::Data]).await;
+        for _ in 0..50 + rng.below(300) {
+            let channel =
+                *rng.pick(&[Channel::Visual, Channel::Visual, Channel::Visual, Channel::Audio, Channel::Data]);
+            voices[leader].say(draft(rng, channel)).await;
+            clock.send_modify(|count| *count += 1);
+            if rng.one_in(8) {
+                chatter.say(UpdateDraft { channel: Channel::Chat.into(), ..Default::default() }).await;
+            }
+            if rng.one_in(60) {
+                (muted, paused) = toggle(&mut client, rng, node_id, muted, paused).await;
+            }
+            if rng.one_in(200) {
+                remove(&mut client, node_id, *rng.pick(&LISTENERS)).await;
+            }
+        }
+        voices[leader].settle().await;
+        chatter.settle().await;
+        if rng.one_in(2) {
+            let other = 1 - leader;
+            let transfer = pb::TransferBroadcastRequest {
+                livestream_id: SWARM,
+                node_id,
+                target_node_id: voices[other].node,
+                ..Default::default()
+            };
+            client.livestreams.transfer_broadcast(transfer).await.unwrap();
+            leader = other;
+        }
+    }
+    let end = pb::EndLivestreamRequest { livestream_id: SWARM, node_id: voices[leader].node, ..Default::default() };
+    client.livestreams.end_livestream(end).await.unwrap();
+    let [one, two] = voices;
+    vec![one.log, two.log, chatter.log]
+}
+
+async fn toggle(client: &mut Client, rng: &mut Rng, node_id: u64, muted: bool, paused: bool) -> (bool, bool) {
+    let (livestream_id, target_node_id) = (SWARM, CHATTER);
+    if rng.one_in(2) {
+        if muted {
+            let unmute = pb::UnmuteViewerRequest { livestream_id, node_id, target_node_id, ..Default::default() };
+            client.livestreams.unmute_viewer(unmute).await.unwrap();
+        } else {
+            let mute = pb::MuteViewerRequest { livestream_id, node_id, target_node_id, ..Default::default() };
+            client.livestreams.mute_viewer(mute).await.unwrap();
+        }
+        return (!muted, paused);
+    }
+    if paused {
+        let resume = pb::ResumeLivestreamRequest { livestream_id, node_id, ..Default::default() };
+        client.livestreams.resume_livestream(resume).await.unwrap();
+    } else {
+        let pause = pb::PauseLivestreamRequest { livestream_id, node_id, ..Default::default() };
+        client.livestreams.pause_livestream(pause).await.unwrap();
+    }
+    (muted, !paused)
+}
+
+async fn remove(client: &mut Client, node_id: u64, target_node_id: u64) {
+    let remove = pb::RemoveViewerRequest { livestream_id: SWARM, node_id, target_node_id, ..Default::default() };
+    // It may not be in.
+    drop(client.livestreams.remove_viewer(remove).await);
+}
