@@ -23,14 +23,6 @@ pub struct App {
     address: SocketAddr,
 }
 
-/// Why the server stopped before it was told to.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The transport failed.
-    #[error("the server failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
-}
-
 impl App {
     /// Takes the address that the configuration names; port 0 stands for a free one.
     pub async fn bind(config: Config) -> io::Result<Self> {
@@ -47,7 +39,7 @@ impl App {
     /// Serves until `shutdown` begins, then drains: health says NOT_SERVING, streams
     /// say goodbye over the spread, connections are told to go, and at the deadline
     /// whatever is left is dropped.
-    pub async fn run(self, shutdown: Shutdown) -> Result<(), Failure> {
+    pub async fn run(self, shutdown: Shutdown) {
         let Self { config, listener, address } = self;
         let store = Arc::new(Store::new(store::Settings {
             shards: config.store.shards,
@@ -69,15 +61,14 @@ impl App {
         report(ServingStatus::NotServing).await;
 
         let go_away = Shutdown::new();
-        let stop = go_away.draining();
-        let serve = server::serve(edge, http_settings(&config), health, listener, stop);
+        let serve = server::serve(edge, http_settings(&config), health, listener, go_away.clone());
         let sweep = sweeper::run(door);
         tokio::pin!(serve, sweep);
 
         report(ServingStatus::Serving).await;
         tracing::info!(%address, "serving");
         tokio::select! {
-            served = &mut serve => return Ok(served?),
+            () = &mut serve => unreachable!("the server serves until it is told to stop"),
             () = &mut sweep => unreachable!("the sweeper runs for ever"),
             () = shutdown.draining() => {}
         }
@@ -98,10 +89,7 @@ impl App {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            served = &mut serve => {
-                served?;
-                tracing::info!("drained");
-            }
+            () = &mut serve => tracing::info!("drained"),
             () = drain => unreachable!("draining waits for the server"),
             () = &mut sweep => unreachable!("the sweeper runs for ever"),
             () = tokio::time::sleep_until(deadline) => {
@@ -109,7 +97,6 @@ impl App {
                 tracing::warn!(streams, timeout = ?config.drain.timeout, "dropping what did not drain in time");
             }
         }
-        Ok(())
     }
 }
 
@@ -140,6 +127,9 @@ const fn edge_settings(config: &Config) -> grpc::Settings {
 
 const fn http_settings(config: &Config) -> server::Http {
     server::Http {
+        max_connections: config.server.max_connections,
+        max_age: config.streams.max_age,
+        stall_timeout: config.streams.stall_timeout,
         max_concurrent_streams: config.server.max_concurrent_streams,
         keepalive_interval: config.server.http2_keepalive_interval,
         keepalive_timeout: config.server.http2_keepalive_timeout,

@@ -49,6 +49,8 @@ pub struct Config {
 pub struct ServerConfig {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// Connections that may be open at the same time.
+    pub max_connections: usize,
     /// Open streams per connection.
     pub max_concurrent_streams: u32,
     /// Time between HTTP/2 pings.
@@ -89,6 +91,9 @@ pub struct StreamsConfig {
     /// Age, +-10 %, at which a stream is asked to resume elsewhere; zero for never.
     #[serde(with = "duration_text")]
     pub max_age: Duration,
+    /// Time that a reader may make no progress.
+    #[serde(with = "duration_text")]
+    pub stall_timeout: Duration,
 }
 
 /// The in-memory store.

@@ -5,6 +5,7 @@
 //! are driven by [`stream`].
 
 mod body;
+mod connection;
 mod convert;
 mod fields;
 mod gate;
@@ -18,6 +19,7 @@ mod status;
 mod stream;
 mod subscribe;
 mod watch;
+mod watchdog;
 
 use std::time::Duration;
 

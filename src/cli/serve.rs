@@ -52,7 +52,7 @@ impl Serve {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            served = serving => Ok(served?),
+            () = serving => Ok(()),
             () = signalled => unreachable!("whoever signals waits for the server"),
         }
     }

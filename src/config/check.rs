@@ -31,6 +31,7 @@ impl ServerConfig {
     fn check(&self, faults: &mut Faults) {
         let Self {
             listen: _,
+            max_connections,
             max_concurrent_streams,
             http2_keepalive_interval,
             http2_keepalive_timeout,
@@ -39,6 +40,8 @@ impl ServerConfig {
             reflection: _,
             grpc_web: _,
         } = *self;
+        faults
+            .rule(&["server.max_connections"], max_connections >= 1, || format!("{max_connections} is not 1 or more"));
         faults.number("server.max_concurrent_streams", max_concurrent_streams, 1..=65_535);
         faults.duration("server.http2_keepalive_interval", http2_keepalive_interval, SECOND..=HOUR);
         faults.duration("server.http2_keepalive_timeout", http2_keepalive_timeout, SECOND..=5 * MINUTE);
@@ -61,12 +64,13 @@ impl DrainConfig {
 
 impl StreamsConfig {
     fn check(&self, faults: &mut Faults) {
-        let Self { heartbeat_interval, max_age } = *self;
+        let Self { heartbeat_interval, max_age, stall_timeout } = *self;
         let shortest = Duration::from_millis(100);
         faults.duration("streams.heartbeat_interval", heartbeat_interval, shortest..=10 * MINUTE);
         if !max_age.is_zero() {
             faults.duration("streams.max_age", max_age, SECOND..=30 * DAY);
         }
+        faults.duration("streams.stall_timeout", stall_timeout, SECOND..=10 * MINUTE);
     }
 }
 

@@ -168,6 +168,7 @@ fn a_section_that_is_no_section_is_refused_even_if_a_variable_mends_it() {
 #[test]
 fn the_ends_of_every_range_are_accepted_and_what_lies_beyond_is_refused() {
     let ranges: &[(&str, &[&str], &[&str])] = &[
+        ("server.max_connections", &["1", "1000000"], &["0", "-1"]),
         ("server.max_concurrent_streams", &["1", "65535"], &["0", "65536", "4294967296"]),
         ("server.http2_keepalive_interval", &["1s", "1h"], &["999ms", "3601s"]),
         ("server.http2_keepalive_timeout", &["1s", "5m"], &["999ms", "301s"]),
@@ -177,6 +178,7 @@ fn the_ends_of_every_range_are_accepted_and_what_lies_beyond_is_refused() {
         ("drain.timeout", &["5001ms", "1h"], &["5s", "999ms", "3601s"]),
         ("streams.heartbeat_interval", &["100ms", "10m"], &["99ms", "601s", "0s"]),
         ("streams.max_age", &["0s", "1s", "30d"], &["1ms", "999ms", "31d"]),
+        ("streams.stall_timeout", &["1s", "10m"], &["999ms", "601s"]),
         ("store.shards", &["1", "4096"], &["0", "3", "8192"]),
         ("store.event_log_revisions", &["16", "1048576"], &["15", "1048577"]),
         ("store.max_swarms", &["1", "4294967296"], &["0", "-1"]),

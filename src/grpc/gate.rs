@@ -2,10 +2,11 @@
 //! the bodies that are not tonic's.
 
 use std::convert::Infallible;
-use std::task::{Context, Poll};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use futures_util::FutureExt;
-use futures_util::future::{Either, Map, Ready, ready};
+use futures_util::future::{self, Either, Ready};
 use http::{Request, Response};
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -13,6 +14,7 @@ use tower::Service;
 
 use super::body::Handover;
 use super::status::draining;
+use super::watchdog::Watchdog;
 use crate::shutdown::Shutdown;
 
 type Answer = Result<Response<Body>, Infallible>;
@@ -24,11 +26,12 @@ pub(super) struct Gate<S> {
     publishing: S,
     other: S,
     shutdown: Shutdown,
+    watchdog: Watchdog,
 }
 
 impl<S> Gate<S> {
-    pub(super) const fn new(publishing: S, other: S, shutdown: Shutdown) -> Self {
-        Self { publishing, other, shutdown }
+    pub(super) const fn new(publishing: S, other: S, shutdown: Shutdown, watchdog: Watchdog) -> Self {
+        Self { publishing, other, shutdown, watchdog }
     }
 }
 
@@ -39,10 +42,11 @@ impl<S: NamedService> NamedService for Gate<S> {
 impl<S> Service<Request<Body>> for Gate<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Unpin,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<Map<S::Future, fn(Answer) -> Answer>, Ready<Answer>>;
+    type Future = Either<Bodied<S::Future>, Ready<Answer>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Generated services are always ready.
@@ -53,19 +57,30 @@ where
         let method = request.uri().path().rsplit('/').next().unwrap_or_default();
         // Who wants to leave a draining process may.
         if self.shutdown.is_draining() && !method.starts_with("Leave") {
-            return Either::Right(ready(Ok(draining().into_http())));
+            return Either::Right(future::ready(Ok(draining().into_http())));
         }
         let service = if method.starts_with("PublishUpdate") { &mut self.publishing } else { &mut self.other };
-        Either::Left(service.call(request).map(with_own_body))
+        Either::Left(Bodied { answer: service.call(request), watchdog: self.watchdog.clone() })
     }
 }
 
-fn with_own_body(answer: Answer) -> Answer {
-    answer.map(|mut response| {
+/// An answer whose body is watched, and is our own where there is one.
+#[derive(Debug)]
+pub(super) struct Bodied<F> {
+    answer: F,
+    watchdog: Watchdog,
+}
+
+impl<F: Future<Output = Answer> + Unpin> Future for Bodied<F> {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let Ok(mut response) = ready!(Pin::new(&mut self.answer).poll(cx));
         let handover = response.extensions_mut().remove::<Handover>();
-        match handover.and_then(|handover| handover.take()) {
-            Some(updates) => response.map(|_| Body::new(updates)),
-            None => response,
-        }
-    })
+        let watchdog = &self.watchdog;
+        Poll::Ready(Ok(match handover.and_then(|handover| handover.take()) {
+            Some(updates) => response.map(|_| Body::new(watchdog.watch(updates))),
+            None => response.map(|body| Body::new(watchdog.watch(body))),
+        }))
+    }
 }

@@ -1,39 +1,42 @@
-//! Serving the edge: tonic's server, with the knobs that it needs.
+//! Serving the edge: tonic's routes behind the layers that all requests pass.
+//!
+//! The connections are ours, for tonic's server bounds neither their number nor what
+//! waits in them, and does not back off when there are no descriptors.
 
-use std::future::Future;
-use std::io;
 use std::time::Duration;
 
-use futures_util::Stream;
-use futures_util::stream;
 use http::HeaderName;
-use tokio::net::{TcpListener, TcpStream};
-use tonic::transport::Server;
-use tonic::transport::server::Router;
+use tokio::net::TcpListener;
+use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_web::GrpcWebLayer;
+use tower::ServiceBuilder;
 use tower::util::option_layer;
 use tower_http::classify::GrpcFailureClass;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
 use tracing::Span;
 
-use super::Edge;
 use super::gate::Gate;
+use super::watchdog::Watchdog;
+use super::{Edge, connection};
 use crate::pb;
 use crate::pb::group::v1::group_service_server::{self, GroupServiceServer};
 use crate::pb::livestream::v1::livestream_service_server::{self, LivestreamServiceServer};
-
-/// How long to wait after an accept failed: without descriptors the next would
-/// fail at once, and the loop would eat a core.
-const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
+use crate::shutdown::Shutdown;
 
 /// What the health service reports on: the server as a whole, and both services.
 pub const SERVICES: [&str; 3] = ["", livestream_service_server::SERVICE_NAME, group_service_server::SERVICE_NAME];
 
-/// Settings of HTTP/2.
+/// Settings of HTTP/2 and its connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Http {
+    /// Connections that may be open.
+    pub max_connections: usize,
+    /// How long a connection may live, +- 10 %; zero = for ever.
+    pub max_age: Duration,
+    /// How long a reader may make no progress.
+    pub stall_timeout: Duration,
     /// Streams that one connection may have open.
     pub max_concurrent_streams: u32,
     /// How often a silent connection is pinged.
@@ -51,34 +54,19 @@ pub struct Http {
     pub grpc_web: bool,
 }
 
-/// Serves until `stop` resolves and all connections are gone.
-pub async fn serve<H: Health>(
-    edge: Edge,
-    http: Http,
-    health: HealthServer<H>,
-    listener: TcpListener,
-    stop: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
-    let builder = Server::builder()
-        // Needed by gRPC-Web; and an idle connection that never spoke can only be
-        // closed at shutdown when HTTP/1 is possible (hyperium/hyper#4170).
-        .accept_http1(true)
-        .max_concurrent_streams(Some(http.max_concurrent_streams))
-        .http2_keepalive_interval(Some(http.keepalive_interval))
-        .http2_keepalive_timeout(Some(http.keepalive_timeout))
-        .http2_max_local_error_reset_streams(Some(http.max_local_error_reset_streams))
-        // Clients that cancel many streams at once are not attackers.
-        .http2_max_pending_accept_reset_streams(Some(http.max_local_error_reset_streams))
-        .http2_max_header_list_size(Some(http.max_header_list_bytes))
-        .layer(TraceLayer::new_for_grpc().make_span_with(span).on_request(()).on_response(()).on_failure(on_failure));
-    let mut builder = builder
+/// Serves until `stop` begins and all connections are gone.
+pub async fn serve<H: Health>(edge: Edge, http: Http, health: HealthServer<H>, listener: TcpListener, stop: Shutdown) {
+    let watchdog = Watchdog::new(http.stall_timeout);
+    let trace = TraceLayer::new_for_grpc().make_span_with(span).on_request(()).on_response(()).on_failure(on_failure);
+    let service = ServiceBuilder::new()
+        .layer(trace)
         .layer(option_layer(http.grpc_web.then(cors)))
-        .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)));
-    let router = with_services(builder.add_service(health), edge, http.reflection);
-    router.serve_with_incoming_shutdown(accept(listener), stop).await
+        .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)))
+        .service(routes(Routes::new(health), edge, &watchdog, http.reflection));
+    connection::serve(service, http, watchdog, listener, stop).await;
 }
 
-fn with_services<L>(router: Router<L>, edge: Edge, reflection: bool) -> Router<L> {
+fn routes(routes: Routes, edge: Edge, watchdog: &Watchdog, reflection: bool) -> Routes {
     let (small, large) = (edge.settings.receive_bytes, edge.settings.publish_receive_bytes);
     let shutdown = edge.shutdown.clone();
     let livestreams = LivestreamServiceServer::new(edge.clone());
@@ -87,12 +75,17 @@ fn with_services<L>(router: Router<L>, edge: Edge, reflection: bool) -> Router<L
         livestreams.clone().max_decoding_message_size(large),
         livestreams.max_decoding_message_size(small),
         shutdown.clone(),
+        watchdog.clone(),
     );
-    let groups =
-        Gate::new(groups.clone().max_decoding_message_size(large), groups.max_decoding_message_size(small), shutdown);
-    let router = router.add_service(livestreams).add_service(groups);
+    let groups = Gate::new(
+        groups.clone().max_decoding_message_size(large),
+        groups.max_decoding_message_size(small),
+        shutdown,
+        watchdog.clone(),
+    );
+    let routes = routes.add_service(livestreams).add_service(groups);
     if !reflection {
-        return router;
+        return routes.prepare();
     }
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
@@ -104,28 +97,7 @@ fn with_services<L>(router: Router<L>, edge: Edge, reflection: bool) -> Router<L
     // Older clients know v1alpha only.
     let v1 = descriptors().build_v1().expect("the compiled descriptors are valid");
     let v1alpha = descriptors().build_v1alpha().expect("the compiled descriptors are valid");
-    router.add_service(v1).add_service(v1alpha)
-}
-
-/// Accepts connections for ever; a failure is told and waited for.
-fn accept(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    stream::unfold(listener, |listener| async move {
-        loop {
-            match listener.accept().await {
-                Ok((connection, _)) => {
-                    // Small messages must not wait for large ones.
-                    if let Err(error) = connection.set_nodelay(true) {
-                        tracing::debug!(%error, "a connection closed as it came");
-                    }
-                    return Some((Ok(connection), listener));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_BACK_OFF).await;
-                }
-            }
-        }
-    })
+    routes.add_service(v1).add_service(v1alpha).prepare()
 }
 
 /// Browsers may call from anywhere and read what gRPC says in headers.

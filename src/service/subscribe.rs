@@ -76,6 +76,7 @@ impl Service {
         });
         let (subscription, greeting) = found.ok_or(Rejection::NoSuchSwarm)??;
         if subscription.feed.needs_crier() {
+            #[expect(clippy::disallowed_methods, reason = "it stops after the last subscription")]
             tokio::spawn(cry(Arc::clone(&subscription.feed)));
         }
         Ok((subscription, greeting))

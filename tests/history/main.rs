@@ -141,6 +141,6 @@ async fn run(swarm: Swarm, seed: u64, updates: u64) -> (Vec<PublisherLog>, Vec<H
     clock.send_replace(u64::MAX);
     let histories = readers.join_all().await;
     shutdown.begin();
-    server.join_all().await.into_iter().for_each(|served| served.unwrap());
+    server.join_all().await;
     (logs, histories)
 }

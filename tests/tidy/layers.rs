@@ -41,8 +41,8 @@ const LAYERS: &[Layer] = &[
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
     layer("grpc",      "service cluster store feed swarm pb shutdown",
-          "bytes futures_util http http_body humantime parking_lot prost prost_types rand thiserror \
-           tokio tokio_stream tokio_util tonic tonic_health tonic_prost tonic_reflection \
+          "bytes futures_util http http_body humantime hyper hyper_util parking_lot prost prost_types \
+           rand socket2 thiserror tokio tokio_stream tokio_util tonic tonic_health tonic_prost tonic_reflection \
            tonic_types tonic_web tower tower_http tracing"),
     layer("pb",        "",
           "prost prost_types tonic tonic_prost"),

@@ -111,7 +111,7 @@ pub(super) struct Stage {
     pub(super) url: String,
     pub(super) meters: Arc<Meters>,
     shutdown: Shutdown,
-    server: JoinSet<Result<(), crate::app::Failure>>,
+    server: JoinSet<()>,
 }
 
 impl Stage {
@@ -146,7 +146,7 @@ impl Stage {
         drop(client);
         self.shutdown.begin();
         while let Some(served) = self.server.join_next().await {
-            served??;
+            served?;
         }
         Ok(leaks)
     }

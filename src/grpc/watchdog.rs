@@ -1,0 +1,135 @@
+//! Cuts off who does not read.
+//!
+//! A body that has handed out data is not asked for more before that has found room
+//! in HTTP/2. A client that keeps its connection alive and takes nothing is invisible
+//! from inside the body, which is not polled; so it is cut from outside, by ending
+//! the task that carries the stream. HTTP/2 then resets it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{AbortHandle, Abortable};
+use http_body::{Body, Frame};
+use hyper::rt::Executor;
+use parking_lot::Mutex;
+
+use crate::cluster::clock;
+
+tokio::task_local! {
+    /// The task that carries a stream, or a connection of HTTP/1.
+    static CARRIER: AbortHandle;
+}
+
+/// Watches the readers of one server.
+#[derive(Clone, Debug)]
+pub(super) struct Watchdog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// In microseconds.
+    patience: u64,
+    readers: Mutex<Vec<Weak<Progress>>>,
+    cut: AtomicU64,
+}
+
+/// How far one reader is.
+#[derive(Debug)]
+struct Progress {
+    /// When data was handed out that has not found room yet, by [`clock::uptime`];
+    /// 0 = there is none.
+    offered: AtomicU64,
+    carrier: AbortHandle,
+}
+
+impl Watchdog {
+    /// One that cuts readers off after `patience` without progress.
+    pub(super) fn new(patience: Duration) -> Self {
+        let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+        Self { shared: Arc::new(Shared { patience, readers: Mutex::default(), cut: AtomicU64::new(0) }) }
+    }
+
+    /// Watches who reads `body`. To be called by the task that carries it.
+    pub(super) fn watch<B>(&self, body: B) -> Watched<B> {
+        let progress = CARRIER.try_with(Clone::clone).ok().map(|carrier| {
+            let progress = Arc::new(Progress { offered: AtomicU64::new(0), carrier });
+            self.shared.readers.lock().push(Arc::downgrade(&progress));
+            progress
+        });
+        Watched { body, progress }
+    }
+
+    /// Lets a task carry streams, to be ended with them.
+    pub(super) fn carry<F: Future>(future: F) -> impl Future<Output = ()> {
+        let (carrier, registration) = AbortHandle::new_pair();
+        let carried = Abortable::new(CARRIER.scope(carrier, future), registration);
+        async move { drop(carried.await) }
+    }
+
+    /// Cuts off all who have made no progress for too long. O(streams).
+    pub(super) fn sweep(&self) {
+        let now = clock::uptime();
+        let mut slow = 0;
+        self.shared.readers.lock().retain(|reader| {
+            let Some(progress) = reader.upgrade() else { return false };
+            let offered = progress.offered.load(Ordering::Relaxed);
+            let stuck = offered != 0 && now.saturating_sub(offered) > self.shared.patience;
+            if stuck {
+                progress.carrier.abort();
+                slow += 1;
+            }
+            !stuck
+        });
+        if slow > 0 {
+            let total = self.shared.cut.fetch_add(slow, Ordering::Relaxed) + slow;
+            tracing::info!(reason = "SLOW_READER", streams = slow, total, "cut off who did not read");
+        }
+    }
+}
+
+/// Lets every stream of HTTP/2 have a task that can be ended.
+impl<F> Executor<F> for Watchdog
+where
+    F: Future + Send + 'static,
+{
+    #[expect(clippy::disallowed_methods, reason = "hyper owns its tasks: they end with their connection")]
+    fn execute(&self, future: F) {
+        tokio::spawn(Self::carry(future));
+    }
+}
+
+/// A body whose reader is watched.
+#[derive(Debug)]
+pub(super) struct Watched<B> {
+    body: B,
+    progress: Option<Arc<Progress>>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Some(progress) = &this.progress {
+            let data = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data());
+            progress.offered.store(if data { clock::uptime().max(1) } else { 0 }, Ordering::Relaxed);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
