@@ -18,8 +18,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::multiplex::{Multiplexed, Streams};
 use super::server::Http;
-use super::watchdog::Watchdog;
+use super::signal::Resting;
+use super::watchdog::{SWEEP, Watchdog};
 use crate::shutdown::Shutdown;
 
 /// How long to wait after an accept failed: without descriptors the next would
@@ -49,9 +51,6 @@ const NOT_SENT: u32 = 32 * 1024;
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often stalled readers are looked for.
-const SWEEP: Duration = Duration::from_secs(1);
-
 /// Serves what comes to `listener` until `stop`, then until all connections are gone.
 /// Dropping it cuts them.
 pub(super) async fn serve<S, B>(service: S, http: Http, watchdog: Watchdog, listener: TcpListener, stop: Shutdown)
@@ -63,7 +62,6 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let builder = builder(&http, &watchdog);
     let mut connections = JoinSet::new();
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -90,7 +88,7 @@ where
                 }
                 Ok((socket, _)) => {
                     prepare(&socket);
-                    let connection = connection(builder.clone(), service.clone(), http.max_age, socket, stop.clone());
+                    let connection = connection(http, service.clone(), socket, stop.clone());
                     connections.spawn(Watchdog::carry(connection));
                 }
                 Err(error) => {
@@ -102,8 +100,8 @@ where
     }
 }
 
-fn builder(http: &Http, watchdog: &Watchdog) -> Builder<Watchdog> {
-    let mut builder = Builder::new(watchdog.clone());
+fn builder(http: &Http, streams: Streams) -> Builder<Streams> {
+    let mut builder = Builder::new(streams);
     // Without a timer HTTP/1 would wait for ever for the headers of a request.
     builder.http1().timer(TokioTimer::new());
     builder
@@ -136,7 +134,7 @@ fn prepare(socket: &TcpStream) {
 }
 
 /// One connection, from the first byte to the last.
-async fn connection<S, B>(builder: Builder<Watchdog>, service: S, max_age: Duration, socket: TcpStream, stop: Shutdown)
+async fn connection<S, B>(http: Http, service: S, socket: TcpStream, stop: Shutdown)
 where
     S: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -147,42 +145,55 @@ where
 {
     let heard = Arc::<AtomicUsize>::default();
     let io = TokioIo::new(Heard { socket, bytes: Arc::clone(&heard) });
-    let connection = builder.serve_connection(io, TowerToHyperService::new(service));
+    let streams = Streams::default();
+    let builder = builder(&http, streams.clone());
+    let connection = builder.serve_connection(io, TowerToHyperService::new(service)).into_owned();
+    let mut connection = Multiplexed::new(connection, streams);
     // +- 10 %, as for streams, which have their own age and say goodbye.
-    let age = max_age.mul_f64(rand::random_range(0.9..1.1));
-    let leave = async {
+    let age = http.max_age.mul_f64(rand::random_range(0.9..1.1));
+    let mut end = Resting::new(async move {
+        let silent = async {
+            sleep(HANDSHAKE).await;
+            if heard.load(Ordering::Relaxed) >= PREFACE {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
-            () = stop.draining() => {}
-            () = sleep(age), if !age.is_zero() => {}
+            () = stop.draining() => End::Leave,
+            () = sleep(age), if !age.is_zero() => End::Leave,
+            () = silent => End::Silent,
         }
-    };
-    let silent = async {
-        sleep(HANDSHAKE).await;
-        if heard.load(Ordering::Relaxed) >= PREFACE {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::pin!(connection, leave, silent);
+    });
     let mut leaving = false;
     loop {
         tokio::select! {
             biased;
-            served = connection.as_mut() => {
+            served = &mut connection => {
                 if let Err(error) = served {
                     tracing::debug!(%error, "a connection broke");
                 }
                 return;
             }
-            () = &mut leave, if !leaving => {
-                leaving = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = &mut silent => {
-                tracing::debug!("closed a connection that said nothing");
-                return;
-            }
+            end = &mut end, if !leaving => match end {
+                End::Leave => {
+                    leaving = true;
+                    connection.connection().graceful_shutdown();
+                }
+                End::Silent => {
+                    tracing::debug!("closed a connection that said nothing");
+                    return;
+                }
+            },
         }
     }
+}
+
+/// Why a connection ends.
+enum End {
+    /// It is told to go.
+    Leave,
+    /// It said nothing.
+    Silent,
 }
 
 /// A socket that counts what was heard from it.

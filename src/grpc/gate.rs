@@ -13,6 +13,7 @@ use tonic::server::NamedService;
 use tower::Service;
 
 use super::body::Handover;
+use super::front::Native;
 use super::status::draining;
 use super::watchdog::Watchdog;
 use crate::shutdown::Shutdown;
@@ -60,7 +61,8 @@ where
             return Either::Right(future::ready(Ok(draining().into_http())));
         }
         let service = if method.starts_with("PublishUpdate") { &mut self.publishing } else { &mut self.other };
-        Either::Left(Bodied { answer: service.call(request), watchdog: self.watchdog.clone() })
+        let native = request.extensions().get::<Native>().is_some();
+        Either::Left(Bodied { answer: service.call(request), native, watchdog: self.watchdog.clone() })
     }
 }
 
@@ -68,6 +70,8 @@ where
 #[derive(Debug)]
 pub(super) struct Bodied<F> {
     answer: F,
+    /// Our own body is put in place further out.
+    native: bool,
     watchdog: Watchdog,
 }
 
@@ -76,6 +80,9 @@ impl<F: Future<Output = Answer> + Unpin> Future for Bodied<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         let Ok(mut response) = ready!(Pin::new(&mut self.answer).poll(cx));
+        if self.native && response.extensions().get::<Handover>().is_some() {
+            return Poll::Ready(Ok(response));
+        }
         let handover = response.extensions_mut().remove::<Handover>();
         let watchdog = &self.watchdog;
         Poll::Ready(Ok(match handover.and_then(|handover| handover.take()) {

@@ -17,6 +17,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
 use tracing::Span;
 
+use super::front::Front;
 use super::gate::Gate;
 use super::watchdog::Watchdog;
 use super::{Edge, connection};
@@ -63,7 +64,7 @@ pub async fn serve<H: Health>(edge: Edge, http: Http, health: HealthServer<H>, l
         .layer(option_layer(http.grpc_web.then(cors)))
         .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)))
         .service(routes(Routes::new(health), edge, &watchdog, http.reflection));
-    connection::serve(service, http, watchdog, listener, stop).await;
+    connection::serve(Front::new(service, watchdog.clone()), http, watchdog, listener, stop).await;
 }
 
 fn routes(routes: Routes, edge: Edge, watchdog: &Watchdog, reflection: bool) -> Routes {

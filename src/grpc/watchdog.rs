@@ -2,27 +2,43 @@
 //!
 //! A body that has handed out data is not asked for more before that has found room
 //! in HTTP/2. A client that keeps its connection alive and takes nothing is invisible
-//! from inside the body, which is not polled; so it is cut from outside, by ending
-//! the task that carries the stream. HTTP/2 then resets it.
+//! from inside the body, which is not polled; so it is cut from outside, by dropping
+//! what carries the stream. HTTP/2 then resets it.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{AbortHandle, Abortable};
 use http_body::{Body, Frame};
-use hyper::rt::Executor;
 use parking_lot::Mutex;
 
-use crate::cluster::clock;
+/// How often stalled readers are looked for: who is cut has made no progress for the
+/// patience and up to this much more.
+pub(super) const SWEEP: Duration = Duration::from_millis(500);
 
 tokio::task_local! {
-    /// The task that carries a stream, or a connection of HTTP/1.
-    static CARRIER: AbortHandle;
+    /// What carries a stream, or a connection of HTTP/1.
+    static CARRIER: Arc<Cut>;
+}
+
+/// Ends what carries a stream.
+#[derive(Debug, Default)]
+struct Cut {
+    done: AtomicBool,
+    task: OnceLock<Waker>,
+}
+
+impl Cut {
+    fn make(&self) {
+        self.done.store(true, Ordering::Release);
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
+    }
 }
 
 /// Watches the readers of one server.
@@ -33,8 +49,10 @@ pub(super) struct Watchdog {
 
 #[derive(Debug)]
 struct Shared {
-    /// In microseconds.
+    /// In sweeps.
     patience: u64,
+    /// How many there were; from 1.
+    sweeps: AtomicU64,
     readers: Mutex<Vec<Weak<Progress>>>,
     cut: AtomicU64,
 }
@@ -42,17 +60,18 @@ struct Shared {
 /// How far one reader is.
 #[derive(Debug)]
 struct Progress {
-    /// When data was handed out that has not found room yet, by [`clock::uptime`];
-    /// 0 = there is none.
+    /// The sweep before data was handed out that has not found room yet; 0 = there is
+    /// none.
     offered: AtomicU64,
-    carrier: AbortHandle,
+    carrier: Arc<Cut>,
 }
 
 impl Watchdog {
     /// One that cuts readers off after `patience` without progress.
     pub(super) fn new(patience: Duration) -> Self {
-        let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
-        Self { shared: Arc::new(Shared { patience, readers: Mutex::default(), cut: AtomicU64::new(0) }) }
+        let patience = u64::try_from(patience.as_millis().div_ceil(SWEEP.as_millis())).unwrap_or(u64::MAX);
+        let (sweeps, readers, cut) = (AtomicU64::new(1), Mutex::default(), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { patience, sweeps, readers, cut }) }
     }
 
     /// Watches who reads `body`. To be called by the task that carries it.
@@ -62,26 +81,33 @@ impl Watchdog {
             self.shared.readers.lock().push(Arc::downgrade(&progress));
             progress
         });
-        Watched { body, progress }
+        Watched { body, progress, shared: Arc::clone(&self.shared) }
     }
 
-    /// Lets a task carry streams, to be ended with them.
+    /// Lets a future carry streams, to be ended with them.
     pub(super) fn carry<F: Future>(future: F) -> impl Future<Output = ()> {
-        let (carrier, registration) = AbortHandle::new_pair();
-        let carried = Abortable::new(CARRIER.scope(carrier, future), registration);
-        async move { drop(carried.await) }
+        let cut = Arc::<Cut>::default();
+        let mut carried = Box::pin(CARRIER.scope(Arc::clone(&cut), future));
+        poll_fn(move |cx| {
+            if cut.done.load(Ordering::Acquire) {
+                return Poll::Ready(());
+            }
+            // Tasks keep their wakers.
+            cut.task.get_or_init(|| cx.waker().clone());
+            carried.as_mut().poll(cx).map(drop)
+        })
     }
 
     /// Cuts off all who have made no progress for too long. O(streams).
     pub(super) fn sweep(&self) {
-        let now = clock::uptime();
+        let now = self.shared.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
         let mut slow = 0;
         self.shared.readers.lock().retain(|reader| {
             let Some(progress) = reader.upgrade() else { return false };
             let offered = progress.offered.load(Ordering::Relaxed);
             let stuck = offered != 0 && now.saturating_sub(offered) > self.shared.patience;
             if stuck {
-                progress.carrier.abort();
+                progress.carrier.make();
                 slow += 1;
             }
             !stuck
@@ -93,22 +119,12 @@ impl Watchdog {
     }
 }
 
-/// Lets every stream of HTTP/2 have a task that can be ended.
-impl<F> Executor<F> for Watchdog
-where
-    F: Future + Send + 'static,
-{
-    #[expect(clippy::disallowed_methods, reason = "hyper owns its tasks: they end with their connection")]
-    fn execute(&self, future: F) {
-        tokio::spawn(Self::carry(future));
-    }
-}
-
 /// A body whose reader is watched.
 #[derive(Debug)]
 pub(super) struct Watched<B> {
     body: B,
     progress: Option<Arc<Progress>>,
+    shared: Arc<Shared>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
@@ -120,7 +136,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
         let frame = Pin::new(&mut this.body).poll_frame(cx);
         if let Some(progress) = &this.progress {
             let data = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data());
-            progress.offered.store(if data { clock::uptime().max(1) } else { 0 }, Ordering::Relaxed);
+            let offered = if data { this.shared.sweeps.load(Ordering::Relaxed) } else { 0 };
+            progress.offered.store(offered, Ordering::Relaxed);
         }
         frame
     }
