@@ -34,7 +34,6 @@ use crate::swarm::interest::{Channel, ChannelSet, Interests};
 use audience::Audience;
 use budget::Bucket;
 use chunks::Chunks;
-use counts::Delivered;
 use lane::{Lane, Lanes, has_runs};
 use record::{Place, is_top};
 use ring::Ring;
@@ -90,7 +89,6 @@ pub struct Feed {
     chunks: Chunks,
     producers: Arc<Notify>,
     closed: AtomicBool,
-    delivered: Delivered,
 }
 
 #[derive(Debug)]
@@ -99,8 +97,7 @@ struct State {
     lanes: Lanes,
     authors: HashMap<NodeId, Author>,
     enrolled: bool,
-    published: u64,
-    published_bytes: u64,
+    counts: Counts,
 }
 
 /// One who writes to the CHAT of a livestream.
@@ -165,15 +162,13 @@ impl Feed {
                 lanes: Lanes::default(),
                 authors: HashMap::new(),
                 enrolled: false,
-                published: 0,
-                published_bytes: 0,
+                counts: Counts::default(),
             }),
             audience: Audience::default(),
             waiting: Waiting::default(),
             chunks: Chunks::default(),
             producers: Arc::default(),
             closed: AtomicBool::new(false),
-            delivered: Delivered::default(),
         })
     }
 
@@ -323,7 +318,7 @@ impl Feed {
         draft: Draft,
         now: Micros,
     ) -> (Position, News) {
-        let State { ring, lanes, enrolled, published, published_bytes, .. } = state;
+        let State { ring, lanes, enrolled, counts, .. } = state;
         let before = ring.bytes();
         let lane = lanes.at_mut(slot);
         let (term, sequence) = lane.next();
@@ -332,8 +327,8 @@ impl Feed {
         let (previous, tally, layers) = (lane.head, lane.tally, lane.layers);
         lane.head = Some((term, sequence));
         lane.tally.add(draft.keyframe, is_top(draft.keyframe, draft.temporal_layer, layers));
-        *published += 1;
-        *published_bytes += draft.payload.len() as u64;
+        counts.published += 1;
+        counts.published_bytes += draft.payload.len() as u64;
         let place = Place { lane: slot, previous, tally, continues, layers, author, at: now };
         let record = Record::encode(position, place, draft);
         let mut news = News::of(&record);
@@ -458,11 +453,7 @@ impl Feed {
 
     /// What was taken and what was handed out.
     pub fn counts(&self) -> Counts {
-        let (published, bytes) = {
-            let state = self.state.lock();
-            (state.published, state.published_bytes)
-        };
-        self.delivered.counts(published, bytes)
+        self.state.lock().counts
     }
 
     /// Bytes of records held.

@@ -1,7 +1,5 @@
 //! What a feed counts, on this pod.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::GapReason;
 use super::Micros;
 
@@ -39,15 +37,6 @@ pub struct Counts {
     pub latency: [u64; BUCKETS],
 }
 
-/// The part of [`Counts`] that readers add to.
-#[derive(Debug, Default)]
-pub(super) struct Delivered {
-    updates: AtomicU64,
-    bytes: AtomicU64,
-    dropped: [AtomicU64; GapReason::ALL.len()],
-    latency: [AtomicU64; BUCKETS],
-}
-
 /// What one read adds.
 #[derive(Debug, Default)]
 pub(super) struct Tallied {
@@ -72,26 +61,13 @@ impl Tallied {
     }
 }
 
-impl Delivered {
-    pub(super) fn add(&self, tallied: &Tallied) {
+impl Counts {
+    pub(super) fn add(&mut self, tallied: &Tallied) {
         let Tallied { updates, bytes, dropped, latency } = tallied;
-        let pairs = [(&self.updates, updates), (&self.bytes, bytes)].into_iter();
-        let pairs = pairs.chain(self.dropped.iter().zip(dropped)).chain(self.latency.iter().zip(latency));
-        for (total, more) in pairs.filter(|(_, more)| **more > 0) {
-            total.fetch_add(*more, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn counts(&self, published: u64, published_bytes: u64) -> Counts {
-        let of = |total: &AtomicU64| total.load(Ordering::Relaxed);
-        Counts {
-            published,
-            published_bytes,
-            delivered: of(&self.updates),
-            delivered_bytes: of(&self.bytes),
-            dropped: std::array::from_fn(|at| of(&self.dropped[at])),
-            latency: std::array::from_fn(|at| of(&self.latency[at])),
-        }
+        self.delivered += updates;
+        self.delivered_bytes += bytes;
+        self.dropped.iter_mut().zip(dropped).for_each(|(total, more)| *total += more);
+        self.latency.iter_mut().zip(latency).for_each(|(total, more)| *total += more);
     }
 }
 

@@ -126,6 +126,12 @@ impl Batch {
 #[derive(Debug)]
 pub struct Cursor {
     feed: Arc<Feed>,
+    reader: Reader,
+}
+
+/// What a cursor knows; all it does is done under the feed's lock.
+#[derive(Debug)]
+struct Reader {
     seat: Arc<Seat>,
     /// Version of the interests that are acted on.
     version: u64,
@@ -137,7 +143,10 @@ pub struct Cursor {
     budget: Option<Bucket>,
     /// It has had everything once; a resume is not late before.
     caught_up: bool,
+    /// The last look left nothing over.
+    at_end: bool,
     resumed: bool,
+    max_lag: Micros,
     /// Told before all else.
     opening: Vec<Delivery>,
 }
@@ -145,24 +154,44 @@ pub struct Cursor {
 impl Cursor {
     /// What was asked for.
     pub fn selection(&self) -> &Selection {
-        &self.seat.selection
+        &self.reader.seat.selection
     }
 
     /// Waits for what comes next: the subscription is woken when it is due. False when
     /// there is something that must not wait. O(paces).
     pub fn park(&self, now: Micros) -> bool {
-        self.seat.version() == self.version && self.feed.waiting.park(&self.seat, self.pace, self.next, now)
+        let reader = &self.reader;
+        reader.at_end
+            && reader.seat.version() == reader.version
+            && self.feed.waiting.park(&reader.seat, reader.pace, reader.next, now)
     }
 
     /// Reads what is new: a segment of the ring at most. O(what is read) under the
     /// feed's lock.
     pub fn read(&mut self, now: Micros) -> Batch {
+        let Self { feed, reader } = self;
         // Woken by something else, it may still be parked.
-        self.feed.waiting.unpark(&self.seat);
-        let mut batch = Batch { deliveries: std::mem::take(&mut self.opening), ..Batch::default() };
-        let feed = Arc::clone(&self.feed);
+        feed.waiting.unpark(&reader.seat);
         let mut state = feed.state.lock();
-        let State { ring, lanes, .. } = &mut *state;
+        let (batch, waits) = reader.read(&mut state, now);
+        drop(state);
+        if waits {
+            feed.producers.notify_waiters();
+        }
+        batch
+    }
+
+    /// These updates as one gRPC message, shared with others who get the same.
+    pub fn join(&self, updates: &[Encoded]) -> Bytes {
+        self.feed.chunks.join(updates)
+    }
+}
+
+impl Reader {
+    /// Reads a segment at most. True when a keyframe is waited for from now on.
+    fn read(&mut self, state: &mut State, now: Micros) -> (Batch, bool) {
+        let State { ring, lanes, counts, .. } = state;
+        let mut batch = Batch { deliveries: std::mem::take(&mut self.opening), ..Batch::default() };
         let asked = self.rewish(ring, lanes, &mut batch);
         self.skip_lag(ring, lanes, &mut batch, now);
         let mut waits = asked;
@@ -173,21 +202,13 @@ impl Cursor {
             self.next = number + 1;
             waits |= self.pass(ring, lanes, number, record, &mut batch, now);
         }
-        if ring.next_from(self.next).is_none() {
+        self.at_end = ring.next_from(self.next).is_none();
+        if self.at_end {
             (self.next, self.caught_up) = (ring.end(), true);
             waits |= self.tell_lost_tails(lanes, &mut batch);
         }
-        drop(state);
-        if waits {
-            feed.producers.notify_waiters();
-        }
-        feed.delivered.add(&batch.tallied);
-        batch
-    }
-
-    /// These updates as one gRPC message, shared with others who get the same.
-    pub fn join(&self, updates: &[Encoded]) -> Bytes {
-        self.feed.chunks.join(updates)
+        counts.add(&batch.tallied);
+        (batch, waits)
     }
 
     /// Delivers a record, or passes it over. True when a keyframe is waited for from
@@ -310,7 +331,7 @@ impl Drop for Cursor {
     fn drop(&mut self) {
         {
             let mut state = self.feed.state.lock();
-            for (slot, seen) in self.seen.iter().enumerate() {
+            for (slot, seen) in self.reader.seen.iter().enumerate() {
                 let Some(seen) = seen.as_ref().filter(|seen| seen.flow == Flow::Waiting) else { continue };
                 let lane = state.lanes.at_mut(slot);
                 if lane.birth == seen.birth {
@@ -318,8 +339,8 @@ impl Drop for Cursor {
                 }
             }
         }
-        self.feed.waiting.leave(&self.seat);
-        self.feed.audience.leave(&self.seat);
+        self.feed.waiting.leave(&self.reader.seat);
+        self.feed.audience.leave(&self.reader.seat);
         self.feed.producers.notify_waiters();
     }
 }

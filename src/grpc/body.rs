@@ -60,7 +60,7 @@ pub(super) struct Updates {
     wakers: Wakers,
     life: Waker,
     signs: BoxStream<'static, Sign>,
-    /// Why the session ended, when the swarm says only that it did.
+    /// It waits to be woken.
     parked: bool,
     /// A sign of life is due.
     beat: bool,
@@ -93,7 +93,9 @@ impl Updates {
             // There may be another.
             std::task::Wake::wake_by_ref(&self.wakers.life);
         }
-        if !self.wakers.news.take() && self.parked && !self.beat {
+        let woken = self.wakers.news.take() || self.beat;
+        if !woken && (self.parked || self.subscription.park()) {
+            self.parked = true;
             return Poll::Pending;
         }
         self.parked = false;

@@ -1,20 +1,20 @@
 //! What a cursor gives up: when it lags, lacks bandwidth, or lost too much.
 
 use super::seen::Flow;
-use super::{Batch, Channel, Cursor, Filter, Gap, GapReason};
+use super::{Batch, Channel, Filter, Gap, GapReason, Reader};
 use crate::feed::Micros;
 use crate::feed::lane::Lanes;
 use crate::feed::record::Record;
 use crate::feed::ring::Ring;
 
-impl Cursor {
+impl Reader {
     /// Jumps to the newest keyframe of each lane whose oldest undelivered update is
     /// too old. A resume is not late before it has caught up once.
     pub(super) fn skip_lag(&mut self, ring: &Ring, lanes: &mut Lanes, batch: &mut Batch, now: Micros) {
         if self.resumed && !self.caught_up {
             return;
         }
-        let horizon = now.saturating_sub(self.feed.shape.max_lag);
+        let horizon = now.saturating_sub(self.max_lag);
         for slot in 0..self.seen.len() {
             let Some(seen) = self.seen[slot].as_ref().filter(|seen| seen.wanted && seen.is_choosy()) else { continue };
             let lane = lanes.at(slot);

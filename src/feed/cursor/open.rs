@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::seen::{Flow, Seen};
-use super::{Batch, Bucket, Cursor, Delivery, FilterChange, Gap, GapReason};
+use super::{Batch, Bucket, Cursor, Delivery, FilterChange, Gap, GapReason, Reader};
 use crate::feed::audience::Selection;
 use crate::feed::lane::{Key, Lane, Lanes, Point};
 use crate::feed::record::Position;
@@ -75,14 +75,15 @@ impl Cursor {
         let Opening { selection, interests, expected, start, resume, waker } = opening;
         let seat = feed.audience.seat(selection, interests.clone(), waker);
         feed.waiting.enter();
-        let mut cursor = Self {
-            feed: Arc::clone(feed),
+        let mut reader = Reader {
             version: 0,
             pace: seat.pace(),
             next: u64::MAX,
             seen: Vec::new(),
             budget: feed.shape.bandwidth.map(|bytes| Bucket::full(bytes, bytes, now)),
             caught_up: false,
+            at_end: false,
+            max_lag: feed.shape.max_lag,
             resumed: resume.is_some(),
             opening: Vec::new(),
             seat,
@@ -96,23 +97,25 @@ impl Cursor {
                 lanes.slot((Some(source).filter(|_| !feed.is_shared(channel)), channel));
             }
         }
-        cursor.next = ring.end();
+        reader.next = ring.end();
         let keyframes = start == Start::Keyframe;
         // Sound begins with the picture of its source: it comes after.
         let sound = |lane: &Lane| lane.key.1 == Channel::Audio;
         let (late, early): (Vec<_>, Vec<_>) = (0..lanes.len()).partition(|slot| sound(lanes.at(*slot)));
         for slot in early.into_iter().chain(late) {
-            cursor.begin(ring, lanes, slot, &interests, keyframes, resume.as_ref(), &mut greeting);
+            reader.begin(ring, lanes, slot, &interests, keyframes, resume.as_ref(), &mut greeting);
         }
-        cursor.refuse_unknown(lanes, resume.as_ref());
+        reader.refuse_unknown(lanes, resume.as_ref());
         drop(state);
         feed.producers.notify_waiters();
         greeting.positions.sort_unstable_by_key(|position| (position.source, position.channel));
         greeting.filters.sort_unstable_by_key(|filter| filter.lane);
         greeting.waiting.sort_unstable();
-        (cursor, greeting)
+        (Self { feed: Arc::clone(feed), reader }, greeting)
     }
+}
 
+impl Reader {
     #[expect(clippy::too_many_arguments, reason = "one step of opening, which has all of these at hand")]
     fn begin(
         &mut self,
