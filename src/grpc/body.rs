@@ -11,7 +11,6 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{BoxStream, StreamExt};
-use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use prost::Message;
@@ -34,30 +33,11 @@ use shared::delivery::Item;
 /// clients against a flood (research of h2 0.4: `too_many_data_frames`).
 const SMALLEST: usize = 256;
 
-/// What wakes one body: the updates, and its lifetime.
-#[derive(Debug)]
-pub(super) struct Wakers {
-    task: Arc<AtomicWaker>,
-    news: Arc<Signal>,
-    life: Arc<Signal>,
-}
-
-impl Wakers {
-    pub(super) fn new() -> Self {
-        let task = Arc::<AtomicWaker>::default();
-        Self { news: Signal::new(&task), life: Signal::new(&task), task }
-    }
-
-    /// Is woken when there is something to read.
-    pub(super) fn news(&self) -> Waker {
-        Arc::clone(&self.news).into()
-    }
-}
-
 /// The updates of one subscriber.
 pub(super) struct Updates {
     subscription: Subscription,
-    wakers: Wakers,
+    /// Rung by updates; aside by the lifetime.
+    signal: Arc<Signal>,
     life: Waker,
     signs: BoxStream<'static, Sign>,
     /// It waits to be woken.
@@ -71,17 +51,16 @@ pub(super) struct Updates {
 }
 
 impl Updates {
-    pub(super) fn new(subscription: Subscription, greeting: Greeting, lifetime: Lifetime, wakers: Wakers) -> Self {
+    pub(super) fn new(subscription: Subscription, greeting: Greeting, lifetime: Lifetime, signal: Arc<Signal>) -> Self {
         let rest = framed(vec![Item::Subscribed(subscribed(&subscription, greeting))]);
-        let life = Arc::clone(&wakers.life).into();
-        let signs = lifetime.signs();
-        Self { subscription, wakers, life, signs, parked: false, beat: false, rest, trailers: None, over: false }
+        let (life, signs) = (signal.aside(), lifetime.signs());
+        Self { subscription, signal, life, signs, parked: false, beat: false, rest, trailers: None, over: false }
     }
 
     /// Looks for what is to be told, until there is something to hand out or to wait for.
     fn look(&mut self) -> Poll<()> {
         // What ends the stream goes before what is new: that is told, or stays where it is.
-        while self.wakers.life.take() {
+        while self.signal.take_aside() {
             match self.signs.poll_next_unpin(&mut Context::from_waker(&self.life)) {
                 Poll::Ready(Some(Sign::Beat)) => self.beat = true,
                 Poll::Ready(Some(Sign::End(end))) => {
@@ -91,9 +70,9 @@ impl Updates {
                 Poll::Ready(None) | Poll::Pending => continue,
             }
             // There may be another.
-            std::task::Wake::wake_by_ref(&self.wakers.life);
+            self.life.wake_by_ref();
         }
-        let woken = self.wakers.news.take() || self.beat;
+        let woken = self.signal.take() || self.beat;
         if !woken && (self.parked || self.subscription.park()) {
             self.parked = true;
             return Poll::Pending;
@@ -177,7 +156,7 @@ impl Body for Updates {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        this.wakers.task.register(cx.waker());
+        this.signal.register(cx.waker());
         loop {
             if !this.rest.is_empty() {
                 let whole = this.rest.len() < SEGMENT + SMALLEST;

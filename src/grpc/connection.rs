@@ -18,9 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::multiplex::{Multiplexed, Streams};
+use super::multiplex::{Multiplexed, Streams, Turn};
 use super::server::Http;
-use super::signal::Resting;
 use super::watchdog::{SWEEP, Watchdog};
 use crate::shutdown::Shutdown;
 
@@ -148,10 +147,9 @@ where
     let streams = Streams::default();
     let builder = builder(&http, streams.clone());
     let connection = builder.serve_connection(io, TowerToHyperService::new(service)).into_owned();
-    let mut connection = Multiplexed::new(connection, streams);
     // +- 10 %, as for streams, which have their own age and say goodbye.
     let age = http.max_age.mul_f64(rand::random_range(0.9..1.1));
-    let mut end = Resting::new(async move {
+    let end = async move {
         let silent = async {
             sleep(HANDSHAKE).await;
             if heard.load(Ordering::Relaxed) >= PREFACE {
@@ -163,27 +161,14 @@ where
             () = sleep(age), if !age.is_zero() => End::Leave,
             () = silent => End::Silent,
         }
-    });
-    let mut leaving = false;
+    };
+    let mut connection = Multiplexed::new(connection, streams, end);
     loop {
-        tokio::select! {
-            biased;
-            served = &mut connection => {
-                if let Err(error) = served {
-                    tracing::debug!(%error, "a connection broke");
-                }
-                return;
-            }
-            end = &mut end, if !leaving => match end {
-                End::Leave => {
-                    leaving = true;
-                    connection.connection().graceful_shutdown();
-                }
-                End::Silent => {
-                    tracing::debug!("closed a connection that said nothing");
-                    return;
-                }
-            },
+        match connection.turn().await {
+            Turn::Ended(Ok(())) => return,
+            Turn::Ended(Err(error)) => return tracing::debug!(%error, "a connection broke"),
+            Turn::Aside(End::Leave) => connection.connection().graceful_shutdown(),
+            Turn::Aside(End::Silent) => return tracing::debug!("closed a connection that said nothing"),
         }
     }
 }

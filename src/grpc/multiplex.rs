@@ -4,14 +4,13 @@
 //! connection runs them: what a stream hands out is written in the same turn,
 //! without waking a second task, which is a good part of what a delivery costs.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use futures_util::task::AtomicWaker;
 use hyper::rt::Executor;
 use parking_lot::Mutex;
 
@@ -30,51 +29,65 @@ impl<F: Future + Send + 'static> Executor<F> for Streams {
     }
 }
 
+/// What a turn of a connection brought.
+pub(super) enum Turn<T, A> {
+    /// It is over.
+    Ended(T),
+    /// What was waited for beside it, once.
+    Aside(A),
+}
+
 /// A connection together with the streams that it hands to [`Streams`].
-pub(super) struct Multiplexed<C> {
+pub(super) struct Multiplexed<C, A> {
     connection: Pin<Box<C>>,
     streams: FuturesUnordered<BoxFuture<'static, ()>>,
     new: Streams,
-    task: Arc<AtomicWaker>,
+    aside: Option<BoxFuture<'static, A>>,
+    /// Rung by the connection; aside by what is waited for beside it.
     signal: Arc<Signal>,
-    waker: Waker,
+    wakers: (Waker, Waker),
 }
 
-impl<C: Future> Multiplexed<C> {
-    pub(super) fn new(connection: C, new: Streams) -> Self {
-        let task = Arc::<AtomicWaker>::default();
-        let signal = Signal::new(&task);
-        let waker = Arc::clone(&signal).into();
-        Self { connection: Box::pin(connection), streams: FuturesUnordered::new(), new, task, signal, waker }
+impl<C: Future, A> Multiplexed<C, A> {
+    pub(super) fn new(connection: C, new: Streams, aside: impl Future<Output = A> + Send + 'static) -> Self {
+        let signal = Signal::new();
+        let wakers = (Arc::clone(&signal).into(), signal.aside());
+        let (connection, streams) = (Box::pin(connection), FuturesUnordered::new());
+        Self { connection, streams, new, aside: Some(Box::pin(aside)), signal, wakers }
     }
 
     pub(super) fn connection(&mut self) -> Pin<&mut C> {
-        // Whatever is done to it, it looks again.
-        self.signal.hush();
         self.connection.as_mut()
     }
-}
 
-impl<C: Future> Future for Multiplexed<C> {
-    type Output = C::Output;
+    /// Serves until there is something to decide.
+    pub(super) async fn turn(&mut self) -> Turn<C::Output, A> {
+        poll_fn(|cx| self.poll_turn(cx)).await
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
-        let this = &mut *self;
-        this.task.register(cx.waker());
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn<C::Output, A>> {
+        self.signal.register(cx.waker());
         loop {
             // A stream that hands something out wakes the connection, which comes next anyway.
-            this.signal.hush();
-            while let Poll::Ready(Some(())) = this.streams.poll_next_unpin(cx) {}
-            this.signal.take();
-            let ended = this.connection.as_mut().poll(&mut Context::from_waker(&this.waker));
-            if ended.is_ready() {
-                return ended;
+            self.signal.hush();
+            while let Poll::Ready(Some(())) = self.streams.poll_next_unpin(cx) {}
+            self.signal.take();
+            if let Poll::Ready(end) = self.connection.as_mut().poll(&mut Context::from_waker(&self.wakers.0)) {
+                return Poll::Ready(Turn::Ended(end));
             }
-            let mut new = this.new.new.lock();
+            let mut new = self.new.new.lock();
             if new.is_empty() {
-                return Poll::Pending;
+                break;
             }
-            this.streams.extend(new.drain(..));
+            self.streams.extend(new.drain(..));
         }
+        if self.signal.take_aside()
+            && let Some(aside) = &mut self.aside
+            && let Poll::Ready(found) = aside.as_mut().poll(&mut Context::from_waker(&self.wakers.1))
+        {
+            self.aside = None;
+            return Poll::Ready(Turn::Aside(found));
+        }
+        Poll::Pending
     }
 }

@@ -1,10 +1,12 @@
 //! What SubscribeUpdates asks for, in both services.
 
+use std::sync::Arc;
 use std::task::Waker;
 
 use tonic::{Response, Status};
 
-use super::body::{Handover, Updates, Wakers};
+use super::body::{Handover, Updates};
+use super::signal::Signal;
 use super::status::refused;
 use super::{Answer, Edge, fields};
 use crate::pb::{group, livestream};
@@ -81,12 +83,12 @@ pub(super) type NoMessages<R> = futures_util::stream::Empty<Result<R, Status>>;
 /// Opens a subscription.
 pub(super) async fn open<R>(edge: &Edge, subscribe: Subscribe) -> Answer<NoMessages<R>> {
     let Subscribe { id, mut request } = subscribe;
-    let wakers = Wakers::new();
-    request.waker = wakers.news();
+    let signal = Signal::new();
+    request.waker = Arc::clone(&signal).into();
     let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
     let (subscription, greeting) = edge.service.subscribe(id, request).map_err(refused(id.kind))?;
     let lifetime = edge.member(id, node, session).await?;
     let mut response = Response::new(futures_util::stream::empty());
-    response.extensions_mut().insert(Handover::new(Updates::new(subscription, greeting, lifetime, wakers)));
+    response.extensions_mut().insert(Handover::new(Updates::new(subscription, greeting, lifetime, signal)));
     Ok(response)
 }
