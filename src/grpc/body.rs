@@ -34,6 +34,10 @@ use shared::delivery::Item;
 /// clients against a flood (research of h2 0.4: `too_many_data_frames`).
 const SMALLEST: usize = 256;
 
+/// HTTP/2 cuts what it is handed into DATA frames of this many bytes, unless the client
+/// takes larger ones.
+const FRAME: usize = 16 * 1024;
+
 /// What wakes one body: the updates, and its lifetime.
 #[derive(Debug)]
 pub(super) struct Wakers {
@@ -178,8 +182,7 @@ impl Body for Updates {
         this.wakers.task.register(cx.waker());
         loop {
             if !this.rest.is_empty() {
-                let whole = this.rest.len() < SEGMENT + SMALLEST;
-                let data = if whole { std::mem::take(&mut this.rest) } else { this.rest.split_to(SEGMENT) };
+                let data = this.rest.split_to(portion(this.rest.len()));
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             if this.over {
@@ -192,6 +195,14 @@ impl Body for Updates {
             std::task::ready!(this.look());
         }
     }
+}
+
+/// How much of so many bytes is handed out, so that no frame is small unless all of it is.
+fn portion(length: usize) -> usize {
+    let is_small = |rest| (1..SMALLEST).contains(&rest);
+    let most = length.min(SEGMENT);
+    let tail = if most > FRAME { most % FRAME } else { 0 };
+    if is_small(length - most) || is_small(tail) { most - SMALLEST } else { most }
 }
 
 fn subscribed(subscription: &Subscription, greeting: Greeting) -> shared::Subscribed {
