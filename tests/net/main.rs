@@ -22,5 +22,6 @@ mod bodies;
 mod connections;
 mod descriptors;
 mod drain;
+mod soak;
 mod stalled;
 mod web;
