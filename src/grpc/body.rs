@@ -21,7 +21,7 @@ use super::convert;
 use super::signal::Signal;
 use super::status::End;
 use super::stream::{Lifetime, Sign};
-use crate::feed::{Batch, Delivery, Greeting, SEGMENT};
+use crate::feed::{Batch, Delivery, Greeting};
 use crate::pb::livestream::v1::SubscribeUpdatesResponse;
 use crate::pb::swarm::v1 as shared;
 use crate::service::subscribe::Subscription;
@@ -29,14 +29,6 @@ use crate::service::watch::{Over, Step};
 use crate::swarm::event::LeaveReason;
 use crate::swarm::id::NodeId;
 use shared::delivery::Item;
-
-/// A DATA frame below this many bytes is copied by HTTP/2, and counted by some
-/// clients against a flood (research of h2 0.4: `too_many_data_frames`).
-const SMALLEST: usize = 256;
-
-/// HTTP/2 cuts what it is handed into DATA frames of this many bytes, unless the client
-/// takes larger ones.
-const FRAME: usize = 16 * 1024;
 
 /// What wakes one body: the updates, and its lifetime.
 #[derive(Debug)]
@@ -182,8 +174,7 @@ impl Body for Updates {
         this.wakers.task.register(cx.waker());
         loop {
             if !this.rest.is_empty() {
-                let data = this.rest.split_to(portion(this.rest.len()));
-                return Poll::Ready(Some(Ok(Frame::data(data))));
+                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))));
             }
             if this.over {
                 return Poll::Ready(None);
@@ -195,14 +186,6 @@ impl Body for Updates {
             std::task::ready!(this.look());
         }
     }
-}
-
-/// How much of so many bytes is handed out, so that no frame is small unless all of it is.
-fn portion(length: usize) -> usize {
-    let is_small = |rest| (1..SMALLEST).contains(&rest);
-    let most = length.min(SEGMENT);
-    let tail = if most > FRAME { most % FRAME } else { 0 };
-    if is_small(length - most) || is_small(tail) { most - SMALLEST } else { most }
 }
 
 fn subscribed(subscription: &Subscription, greeting: Greeting) -> shared::Subscribed {

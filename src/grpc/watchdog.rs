@@ -4,6 +4,9 @@
 //! in HTTP/2. A client that keeps its connection alive and takes nothing is invisible
 //! from inside the body, which is not polled; so it is cut from outside, by ending
 //! the task that carries the stream. HTTP/2 then resets it.
+//!
+//! HTTP/2 takes whatever it is handed once there is room for one byte of it, so that
+//! large messages are handed out in portions.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,6 +22,15 @@ use hyper::rt::Executor;
 use parking_lot::Mutex;
 
 use crate::cluster::clock;
+use crate::feed::SEGMENT;
+
+/// A DATA frame below this many bytes is copied by HTTP/2, and counted by some
+/// clients against a flood (research of h2 0.4: `too_many_data_frames`).
+const SMALLEST: usize = 256;
+
+/// HTTP/2 cuts what it is handed into DATA frames of this many bytes, unless the client
+/// takes larger ones.
+const FRAME: usize = 16 * 1024;
 
 tokio::task_local! {
     /// The task that carries a stream, or a connection of HTTP/1.
@@ -62,7 +74,7 @@ impl Watchdog {
             self.shared.readers.lock().push(Arc::downgrade(&progress));
             progress
         });
-        Watched { body, progress }
+        Watched { body, rest: Bytes::new(), progress }
     }
 
     /// Lets a task carry streams, to be ended with them.
@@ -108,6 +120,8 @@ where
 #[derive(Debug)]
 pub(super) struct Watched<B> {
     body: B,
+    /// What is to be handed out next.
+    rest: Bytes,
     progress: Option<Arc<Progress>>,
 }
 
@@ -117,7 +131,16 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        let mut frame = if this.rest.is_empty() {
+            Pin::new(&mut this.body).poll_frame(cx)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))))
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && let Some(data) = frame.data_mut()
+        {
+            this.rest = data.split_off(portion(data.len()));
+        }
         if let Some(progress) = &this.progress {
             let data = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data());
             progress.offered.store(if data { clock::uptime().max(1) } else { 0 }, Ordering::Relaxed);
@@ -126,10 +149,19 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
     }
+}
+
+/// How much of so many bytes is handed out at a time, so that no frame is small unless all
+/// of it is.
+fn portion(length: usize) -> usize {
+    let is_small = |rest| (1..SMALLEST).contains(&rest);
+    let most = length.min(SEGMENT);
+    let tail = if most > FRAME { most % FRAME } else { 0 };
+    if is_small(length - most) || is_small(tail) { most - SMALLEST } else { most }
 }

@@ -52,7 +52,8 @@ pub(crate) async fn end(client: &Client) {
     client.clone().livestreams.end_livestream(end).await.unwrap();
 }
 
-fn ticket(node_id: u64) -> pb::JoinLivestreamRequest {
+/// How a node joins.
+pub(crate) fn ticket(node_id: u64) -> pb::JoinLivestreamRequest {
     pb::JoinLivestreamRequest { livestream_id: SHOW, node_id, lease_ttl: LEASE, ..Default::default() }
 }
 

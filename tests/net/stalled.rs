@@ -5,10 +5,11 @@ use std::time::Duration;
 use h2::Reason;
 use starling::client::Client;
 use starling::config::Config;
+use starling::pb::livestream::v1 as pb;
 
 use crate::frames::{WIDE, Wire};
-use crate::harness::Server;
-use crate::stage::{Reader, Voice, end, go_live, join, judged, subscribe, until};
+use crate::harness::{Server, soon};
+use crate::stage::{Reader, SHOW, Voice, end, go_live, join, judged, subscribe, ticket, until};
 use crate::toxic::{Toxic, Way};
 
 /// Later than anybody is.
@@ -176,4 +177,26 @@ async fn who_is_slow_is_not_cut_and_comes_back_on_keyframes() {
     slow.is_back(&voice).await;
     // Each gap is followed by a keyframe, or the checker says so.
     verdict(&client, voice, healthy, vec![slow]).await;
+}
+
+#[tokio::test]
+async fn who_asks_for_a_page_and_does_not_read_it_is_cut() {
+    let server = Server::with(impatient).await;
+    let client = server.client().await;
+    go_live(&client, PATIENT).await;
+    let long = || Some(vec![7; 256].into());
+    for node_id in 10..310 {
+        let ticket = pb::JoinLivestreamRequest { endpoint: long(), metadata: long(), ..ticket(node_id) };
+        client.clone().livestreams.join_livestream(ticket).await.unwrap();
+    }
+    // Room for the first byte: HTTP/2 takes whatever it is handed then.
+    let mut wire = Wire::connect(server.address(), 1).await;
+    let list = pb::ListViewersRequest { livestream_id: SHOW, page_size: 1_000, ..Default::default() };
+    let mut page = wire.call("ListViewers", &list).await.unwrap().into_body();
+    let error = loop {
+        if let Err(error) = soon(page.data()).await.expect("it is not over in order") {
+            break error;
+        }
+    };
+    assert_eq!((error.is_remote(), error.reason()), (true, Some(Reason::CANCEL)), "{error:?}");
 }
