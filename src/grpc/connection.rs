@@ -49,6 +49,9 @@ const NOT_SENT: u32 = 32 * 1024;
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// So many times its age, a connection that was told to go is closed.
+const LIVES: u32 = 3;
+
 /// How often stalled readers are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -156,13 +159,20 @@ where
             () = sleep(age), if !age.is_zero() => {}
         }
     };
+    // Time for its last stream to grow old; then nobody reads what is left.
+    let overstays = async {
+        sleep(max_age.saturating_mul(LIVES)).await;
+        if max_age.is_zero() {
+            std::future::pending::<()>().await;
+        }
+    };
     let silent = async {
         sleep(HANDSHAKE).await;
         if heard.load(Ordering::Relaxed) >= PREFACE {
             std::future::pending::<()>().await;
         }
     };
-    tokio::pin!(connection, leave, silent);
+    tokio::pin!(connection, leave, overstays, silent);
     let mut leaving = false;
     loop {
         tokio::select! {
@@ -176,6 +186,10 @@ where
             () = &mut leave, if !leaving => {
                 leaving = true;
                 connection.as_mut().graceful_shutdown();
+            }
+            () = &mut overstays => {
+                tracing::debug!("closed a connection that did not go");
+                return;
             }
             () = &mut silent => {
                 tracing::debug!("closed a connection that said nothing");

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::frames::{WIDE, Wire};
 use crate::harness::{Server, soon};
-use crate::stage::{Reader, Voice, end, go_live, join, judged, subscribe};
+use crate::stage::{Reader, SHOW, Voice, end, go_live, join, judged, subscribe};
 
 /// What a client of HTTP/2 says first, and settings that leave everything as it is.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -126,4 +126,16 @@ async fn those_who_come_back_lose_nothing_by_the_age_of_connections() {
     }
     let summary = judged(log, &histories);
     assert!(summary.delivered.subscriptions >= 4 * 6, "{summary:?}");
+}
+
+#[tokio::test]
+async fn an_old_connection_whose_answers_nobody_reads_is_closed() {
+    let server = Server::with(|config| config.streams.max_age = Duration::from_secs(1)).await;
+    let client = server.client().await;
+    go_live(&client, Duration::from_secs(1)).await;
+    let mut wire = Wire::connect(server.address(), 1).await;
+    let get = pb::GetLivestreamRequest { livestream_id: SHOW };
+    // The server has said all, and HTTP/2 holds it.
+    let _unread = wire.call("GetLivestream", &get).await.unwrap();
+    drop(wire.ended().await);
 }
