@@ -20,7 +20,7 @@ use super::convert;
 use super::signal::Signal;
 use super::status::End;
 use super::stream::{Lifetime, Sign};
-use crate::feed::{Batch, Delivery, Greeting, SEGMENT};
+use crate::feed::{Batch, Delivery, Greeting};
 use crate::pb::livestream::v1::SubscribeUpdatesResponse;
 use crate::pb::swarm::v1 as shared;
 use crate::service::subscribe::Subscription;
@@ -28,10 +28,6 @@ use crate::service::watch::{Over, Step};
 use crate::swarm::event::LeaveReason;
 use crate::swarm::id::NodeId;
 use shared::delivery::Item;
-
-/// A DATA frame below this many bytes is copied by HTTP/2, and counted by some
-/// clients against a flood (research of h2 0.4: `too_many_data_frames`).
-const SMALLEST: usize = 256;
 
 /// The updates of one subscriber.
 pub(super) struct Updates {
@@ -159,9 +155,7 @@ impl Body for Updates {
         this.signal.register(cx.waker());
         loop {
             if !this.rest.is_empty() {
-                let whole = this.rest.len() < SEGMENT + SMALLEST;
-                let data = if whole { std::mem::take(&mut this.rest) } else { this.rest.split_to(SEGMENT) };
-                return Poll::Ready(Some(Ok(Frame::data(data))));
+                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))));
             }
             if this.over {
                 return Poll::Ready(None);

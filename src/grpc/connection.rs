@@ -50,6 +50,10 @@ const NOT_SENT: u32 = 32 * 1024;
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// So many times its age after it was told to go, a connection is closed: time for its
+/// last stream to grow old.
+const GRACE: u32 = 2;
+
 /// Serves what comes to `listener` until `stop`, then until all connections are gone.
 /// Dropping it cuts them.
 pub(super) async fn serve<S, B>(service: S, http: Http, watchdog: Watchdog, listener: TcpListener, stop: Shutdown)
@@ -167,7 +171,17 @@ where
         match connection.turn().await {
             Turn::Ended(Ok(())) => return,
             Turn::Ended(Err(error)) => return tracing::debug!(%error, "a connection broke"),
-            Turn::Aside(End::Leave) => connection.connection().graceful_shutdown(),
+            Turn::Aside(End::Leave) => {
+                connection.connection().graceful_shutdown();
+                if !http.max_age.is_zero() {
+                    let overstays = sleep(http.max_age.saturating_mul(GRACE));
+                    connection.wait_beside(async {
+                        overstays.await;
+                        End::Overstayed
+                    });
+                }
+            }
+            Turn::Aside(End::Overstayed) => return tracing::debug!("closed a connection that did not go"),
             Turn::Aside(End::Silent) => return tracing::debug!("closed a connection that said nothing"),
         }
     }
@@ -177,6 +191,8 @@ where
 enum End {
     /// It is told to go.
     Leave,
+    /// It was told long ago.
+    Overstayed,
     /// It said nothing.
     Silent,
 }

@@ -60,6 +60,12 @@ impl<C: Future, A> Multiplexed<C, A> {
         self.connection.as_mut()
     }
 
+    /// Waits for something else from now on.
+    pub(super) fn wait_beside(&mut self, aside: impl Future<Output = A> + Send + 'static) {
+        self.aside = Some(Box::pin(aside));
+        self.wakers.1.wake_by_ref();
+    }
+
     /// Serves until there is something to decide.
     pub(super) async fn turn(&mut self) -> Turn<C::Output, A> {
         poll_fn(|cx| self.poll_turn(cx)).await

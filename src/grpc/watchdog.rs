@@ -4,6 +4,9 @@
 //! in HTTP/2. A client that keeps its connection alive and takes nothing is invisible
 //! from inside the body, which is not polled; so it is cut from outside, by dropping
 //! what carries the stream. HTTP/2 then resets it.
+//!
+//! HTTP/2 takes whatever it is handed once there is room for one byte of it, so that
+//! large messages are handed out in portions.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -16,9 +19,19 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
+use crate::feed::SEGMENT;
+
 /// How often stalled readers are looked for: who is cut has made no progress for the
 /// patience and up to this much more.
 pub(super) const SWEEP: Duration = Duration::from_millis(500);
+
+/// A DATA frame below this many bytes is copied by HTTP/2, and counted by some
+/// clients against a flood (research of h2 0.4: `too_many_data_frames`).
+const SMALLEST: usize = 256;
+
+/// HTTP/2 cuts what it is handed into DATA frames of this many bytes, unless the client
+/// takes larger ones.
+const FRAME: usize = 16 * 1024;
 
 tokio::task_local! {
     /// What carries a stream, or a connection of HTTP/1.
@@ -81,7 +94,7 @@ impl Watchdog {
             self.shared.readers.lock().push(Arc::downgrade(&progress));
             progress
         });
-        Watched { body, progress, shared: Arc::clone(&self.shared) }
+        Watched { body, rest: Bytes::new(), progress, shared: Arc::clone(&self.shared) }
     }
 
     /// Lets a future carry streams, to be ended with them.
@@ -123,6 +136,8 @@ impl Watchdog {
 #[derive(Debug)]
 pub(super) struct Watched<B> {
     body: B,
+    /// What is to be handed out next.
+    rest: Bytes,
     progress: Option<Arc<Progress>>,
     shared: Arc<Shared>,
 }
@@ -133,7 +148,16 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        let mut frame = if this.rest.is_empty() {
+            Pin::new(&mut this.body).poll_frame(cx)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))))
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && let Some(data) = frame.data_mut()
+        {
+            this.rest = data.split_off(portion(data.len()));
+        }
         if let Some(progress) = &this.progress {
             let data = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data());
             let offered = if data { this.shared.sweeps.load(Ordering::Relaxed) } else { 0 };
@@ -143,10 +167,19 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
     }
+}
+
+/// How much of so many bytes is handed out at a time, so that no frame is small unless all
+/// of it is.
+fn portion(length: usize) -> usize {
+    let is_small = |rest| (1..SMALLEST).contains(&rest);
+    let most = length.min(SEGMENT);
+    let tail = if most > FRAME { most % FRAME } else { 0 };
+    if is_small(length - most) || is_small(tail) { most - SMALLEST } else { most }
 }

@@ -70,6 +70,11 @@ impl Server {
         self.shutdown.open_streams()
     }
 
+    /// Counts the streams also when the server is gone.
+    pub(crate) fn streams(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
     /// Drains and waits until the server has returned.
     pub(crate) async fn shutdown(mut self) {
         self.shutdown.begin();
