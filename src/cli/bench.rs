@@ -5,14 +5,21 @@ mod audience;
 mod child;
 mod descriptors;
 mod fanout;
+mod latencies;
 mod line;
+mod link;
 mod meter;
+mod nats;
 mod plain;
+mod progress;
 mod raw;
 mod report;
 mod scan;
 mod stage;
 mod stamp;
+mod system;
+mod table;
+mod venue;
 mod viewer;
 
 use super::Failure;
@@ -36,8 +43,7 @@ enum What {
     },
 }
 
-/// What Starling is compared with. A NATS server would be another one: `stage` starts it, `line`
-/// publishes to it, and `viewer` subscribes to it.
+/// What Starling is compared with and is served here. NATS is somebody else's to serve.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Baseline {
     /// One `send` per viewer and update.

@@ -75,6 +75,11 @@ pub(super) fn usage(process: &str) -> Option<Usage> {
     Some(Usage { cpu, resident: kibibytes(&status, "VmRSS:")?, peak: kibibytes(&status, "VmHWM:")? })
 }
 
+/// Processor time between two looks, in seconds.
+pub(super) fn spent(from: Option<Usage>, to: Option<Usage>) -> Option<f64> {
+    Some(to?.cpu.saturating_sub(from?.cpu).as_secs_f64())
+}
+
 /// Clock ticks in user and system mode, of a /proc/PID/stat.
 fn ticks(stat: &str) -> Option<u64> {
     // The name of the program may hold anything, also spaces and parentheses.
