@@ -197,17 +197,17 @@ impl Shift {
         let mut operation = lane;
         for viewer in own().cycle() {
             for joins in [false, true] {
-                let due = match rate.due(operation) {
-                    Some(after) => self.began + after,
-                    None => Instant::now(),
-                };
-                if due >= self.began + duration {
+                let due = rate.due(operation).map(|after| self.began + after);
+                if due.unwrap_or_else(Instant::now) >= self.began + duration {
                     return Ok(());
                 }
-                sleep_until(due).await;
-                if due.elapsed() > TOLERANCE {
-                    self.late.fetch_add(1, Ordering::Relaxed);
+                if let Some(due) = due {
+                    sleep_until(due).await;
+                    if due.elapsed() > TOLERANCE {
+                        self.late.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
+                let due = due.unwrap_or_else(Instant::now);
                 if joins {
                     self.join(link, &methods.join, viewer, due).await?;
                 } else {
