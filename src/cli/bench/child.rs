@@ -5,7 +5,16 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use crate::cli::Failure;
+
+/// How often memory is looked at, and how many times at most.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 50;
+/// Memory is at rest when it has changed by less than so many bytes, so many times.
+const STILL: u64 = 64 * 1024;
+const ENOUGH: u32 = 5;
 
 /// A server of this executable; killed when dropped.
 #[derive(Debug)]
@@ -54,6 +63,21 @@ impl Server {
 
     pub(super) fn usage(&self) -> Option<Usage> {
         usage(&self.child.id().to_string())
+    }
+
+    /// What it has used when its memory has come to rest, or has not for long.
+    pub(super) async fn settled(&self) -> Option<Usage> {
+        let (mut last, mut still) = (self.usage()?, 0);
+        for _ in 0..LOOKS {
+            sleep(LOOK).await;
+            let now = self.usage()?;
+            still = if now.resident.abs_diff(last.resident) < STILL { still + 1 } else { 0 };
+            last = now;
+            if still == ENOUGH {
+                break;
+            }
+        }
+        Some(last)
     }
 }
 

@@ -8,14 +8,17 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::audience::Pictures;
+use super::child::{Server, Usage, spent};
 use super::line::Line;
 use super::meter::Meter;
 use super::stage::SEATING;
+use super::system::System;
 use super::table::{self, Column, mebibytes};
 use super::venue::{BROADCASTER, Venue, node};
 use super::viewer::{Hall, Protocol, Seat, subscription};
 use super::{descriptors, progress};
 use crate::cli::Failure;
+use crate::client::Client;
 
 use crate::pb::swarm::v1::Interest;
 
@@ -34,6 +37,9 @@ pub(super) struct Idle {
     /// Publish one update, so that every connection has been of use.
     #[arg(long)]
     update: bool,
+    /// Look at plain tonic too, which knows no members.
+    #[arg(long)]
+    baseline: bool,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -45,7 +51,17 @@ struct Report {
     viewers: u64,
     streams: u64,
     update: bool,
+    systems: Vec<Steps>,
+}
+
+/// How the memory of a server grew.
+#[derive(Debug, Serialize)]
+struct Steps {
+    system: System,
     steps: Vec<Step>,
+    /// When the next step begins, and what the server had used by then.
+    #[serde(skip)]
+    before: (Instant, Option<Usage>),
 }
 
 /// The server's memory after something has come.
@@ -73,48 +89,73 @@ const COLUMNS: &[Column<Step>] = &[
 impl Idle {
     pub(super) async fn run(self) -> Result<(), Failure> {
         descriptors::allow(self.viewers)?;
-        let bar = progress::bar(3);
-        let mut steps = Vec::new();
-        bar.set_message("members");
+        let bar = progress::bar(if self.baseline { 2 } else { 1 });
+        bar.set_message(System::Starling.name());
+        let mut systems = vec![self.starling().await?];
+        if self.baseline {
+            bar.inc(1);
+            bar.set_message(System::Tonic.name());
+            systems.push(self.tonic().await?);
+        }
+        bar.finish_and_clear();
+        let report = Report { viewers: self.viewers, streams: self.streams, update: self.update, systems };
+        if self.json { table::print_json(&report) } else { report.print() }
+    }
+
+    async fn starling(&self) -> Result<Steps, Failure> {
         let venue = Venue::open(None).await?;
+        let server = venue.server()?;
         let mut line = Line::grpc(venue.client.clone(), venue.livestream, BROADCASTER).await?;
-        let start = (Instant::now(), venue.settled().await);
-
+        let mut steps = Steps::begin(System::Starling, server).await;
         let sessions = venue.join(0..self.viewers, |_| Interest::High).await?;
-        let joined = step(&venue, "members", self.viewers, start, &mut steps).await;
-        bar.inc(1);
+        steps.add("members", self.viewers, server).await;
+        let seats = self.seats(venue.livestream, &sessions);
+        self.subscribe(server, &mut line, seats, steps).await
+    }
 
-        bar.set_message("connections");
+    async fn tonic(&self) -> Result<Steps, Failure> {
+        let server = System::Tonic.start()?;
+        let livestream = Client::random_node();
+        let client = Client::connect(&format!("http://{}", server.address)).await?;
+        let mut line = Line::grpc(client, livestream, BROADCASTER).await?;
+        let steps = Steps::begin(System::Tonic, &server).await;
+        let sessions = vec![0; usize::try_from(self.viewers)?];
+        self.subscribe(&server, &mut line, self.seats(livestream, &sessions), steps).await
+    }
+
+    /// Brings in the connections, then the streams that come after.
+    async fn subscribe(
+        &self,
+        server: &Server,
+        line: &mut Line,
+        seats: Vec<Vec<Seat>>,
+        mut steps: Steps,
+    ) -> Result<Steps, Failure> {
         let all = usize::try_from(self.viewers + self.streams)?;
         let meter = Arc::new(Meter::new((0..all).map(|_| false), 1));
-        let hall = Hall::new(venue.address, Arc::clone(&meter), 1, Protocol::Grpc { greets: true });
-        let seats = self.seats(venue.livestream, &sessions);
+        // Starling greets; and whoever comes late gets the newest keyframe.
+        let greets = steps.system == System::Starling;
+        let hall = Hall::new(server.address, Arc::clone(&meter), 1, Protocol::Grpc { greets });
         let in_time = |_| Failure(format!("not every viewer got in within {} s", SEATING.as_secs()));
         let mut crowd = timeout(SEATING, hall.fill(seats)).await.map_err(in_time)??;
         if self.update {
             line.send(0, meter.clock.now(), PAYLOAD, Pictures { keyframes: 1 }).await?;
-            updated(&mut line, &meter, self.viewers).await?;
+            updated(line, &meter, self.viewers).await?;
         }
-        let connected = step(&venue, "connections", self.viewers, joined, &mut steps).await;
-        bar.inc(1);
-
+        steps.add("connections", self.viewers, server).await;
         if self.streams > 0 {
-            bar.set_message("streams");
             let more = usize::try_from(self.streams)?;
             timeout(SEATING, crowd.let_in(more)).await.map_err(in_time)??;
-            if self.update {
-                // Whoever comes late gets the keyframe.
-                updated(&mut line, &meter, self.viewers + self.streams).await?;
+            if self.update && greets {
+                updated(line, &meter, self.viewers + self.streams).await?;
             }
-            step(&venue, "streams", self.streams, connected, &mut steps).await;
+            steps.add("streams", self.streams, server).await;
         }
         crowd.check()?;
         if meter.cuts() > 0 {
             return Err(Failure(format!("{} streams were cut", meter.cuts())));
         }
-        bar.finish_and_clear();
-        let report = Report { viewers: self.viewers, streams: self.streams, update: self.update, steps };
-        if self.json { table::print_json(&report) } else { report.print() }
+        Ok(steps)
     }
 
     /// A connection for each viewer; those who come later are spread over all.
@@ -130,22 +171,32 @@ impl Idle {
     }
 }
 
-type Before = (Instant, Option<super::child::Usage>);
+impl Steps {
+    async fn begin(system: System, server: &Server) -> Self {
+        let usage = server.settled().await;
+        Self { system, steps: Vec::new(), before: (Instant::now(), usage) }
+    }
 
-/// Looks at the server when it has come to rest; answers with when the next step begins.
-async fn step(venue: &Venue, what: &'static str, count: u64, before: Before, steps: &mut Vec<Step>) -> Before {
-    let seconds = before.0.elapsed().as_secs_f64();
-    let after = venue.settled().await;
-    let each = |spent: f64| spent / count.max(1) as f64;
-    steps.push(Step {
-        what,
-        count,
-        seconds,
-        rss: after.map(|usage| usage.resident),
-        bytes_each: after.zip(before.1).map(|(after, before)| each(after.resident as f64 - before.resident as f64)),
-        cpu_us_each: super::child::spent(before.1, after).map(|spent| each(spent * 1e6)),
-    });
-    (Instant::now(), after)
+    /// Looks at the server when it has come to rest.
+    async fn add(&mut self, what: &'static str, count: u64, server: &Server) {
+        let (began, before) = self.before;
+        let seconds = began.elapsed().as_secs_f64();
+        let after = server.settled().await;
+        let each = |spent: f64| spent / count as f64;
+        self.steps.push(Step {
+            what,
+            count,
+            seconds,
+            rss: after.map(|usage| usage.resident),
+            bytes_each: after.zip(before).map(|(after, before)| each(after.resident as f64 - before.resident as f64)),
+            cpu_us_each: spent(before, after).map(|spent| each(spent * 1e6)),
+        });
+        self.before = (Instant::now(), after);
+    }
+
+    fn bytes_each(&self, what: &str) -> Option<f64> {
+        self.steps.iter().find(|step| step.what == what)?.bytes_each
+    }
 }
 
 /// Waits until the update has come so often.
@@ -164,12 +215,22 @@ async fn updated(line: &mut Line, meter: &Meter, times: u64) -> Result<(), Failu
 impl Report {
     fn print(&self) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
-        let Self { viewers, streams, update, steps } = self;
+        let Self { viewers, streams, update, systems } = self;
         let published = if *update { "one update" } else { "nothing published" };
         writeln!(
             out,
             "{viewers} connections with a subscription each, then {streams} subscriptions more, {published}"
         )?;
-        table::print(&mut out, COLUMNS, steps.iter().map(|step| (step.what, vec![step])))
+        for Steps { system, steps, .. } in systems {
+            writeln!(out, "{}:", system.name())?;
+            table::print(&mut out, COLUMNS, steps.iter().map(|step| (step.what, vec![step])))?;
+        }
+        if let [own, other] = systems.as_slice() {
+            let ratio = |what| Some(own.bytes_each(what)? / other.bytes_each(what)?);
+            let cell = |ratio: Option<f64>| ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}"));
+            let (connections, streams) = (cell(ratio("connections")), cell(ratio("streams")));
+            writeln!(out, "starling/tonic: bytes per connection {connections}, per stream {streams}")?;
+        }
+        Ok(())
     }
 }

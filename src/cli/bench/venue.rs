@@ -2,10 +2,8 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use tokio::time::sleep;
 
 use super::child::{Server, Usage};
 use super::system::System;
@@ -20,13 +18,6 @@ pub(super) const BROADCASTER: u64 = 1;
 const JOINS: usize = 64;
 /// Longer than any measurement leaves a viewer without a stream; the longest there is.
 pub(super) const LEASE: prost_types::Duration = prost_types::Duration { seconds: 300, nanos: 0 };
-
-/// How often memory is looked at, and how many times at most.
-const LOOK: Duration = Duration::from_millis(100);
-const LOOKS: u32 = 50;
-/// Memory is at rest when it has changed by less than so many bytes, so many times.
-const STILL: u64 = 64 * 1024;
-const ENOUGH: u32 = 5;
 
 /// The server, and the livestream on it.
 pub(super) struct Venue {
@@ -94,19 +85,9 @@ impl Venue {
         self.server.as_ref()?.usage()
     }
 
-    /// What the server has used when its memory has come to rest, or has not for long.
-    pub(super) async fn settled(&self) -> Option<Usage> {
-        let (mut last, mut still) = (self.usage()?, 0);
-        for _ in 0..LOOKS {
-            sleep(LOOK).await;
-            let now = self.usage()?;
-            still = if now.resident.abs_diff(last.resident) < STILL { still + 1 } else { 0 };
-            last = now;
-            if still == ENOUGH {
-                break;
-            }
-        }
-        Some(last)
+    /// The server, when it was started here.
+    pub(super) fn server(&self) -> Result<&Server, Failure> {
+        self.server.as_ref().ok_or_else(|| Failure("the server was not started here".into()))
     }
 
     /// Ends the livestream when the server is not ours to end.
