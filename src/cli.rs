@@ -39,7 +39,7 @@ enum Command {
     Watch(watch::Watch),
     /// Draw the relay tree of a livestream as it is.
     Tree(tree::Tree),
-    /// Measure a server, beside plain tonic and raw TCP under the same load.
+    /// Measure a server: fan-out, beside plain tonic, raw TCP and NATS; idle viewers, joins, watches.
     Bench(bench::Bench),
     /// Ask a server whether it serves; exits with 0 if so.
     Healthcheck(healthcheck::Healthcheck),

@@ -3,17 +3,31 @@
 
 mod audience;
 mod child;
+mod churn;
 mod descriptors;
 mod fanout;
+mod idle;
+mod join;
+mod latencies;
 mod line;
+mod link;
+mod marks;
 mod meter;
+mod nats;
 mod plain;
+mod progress;
+mod rate;
 mod raw;
 mod report;
 mod scan;
 mod stage;
 mod stamp;
+mod system;
+mod table;
+mod venue;
 mod viewer;
+mod watch;
+mod watchers;
 
 use super::Failure;
 use crate::shutdown::Shutdown;
@@ -28,6 +42,12 @@ pub(super) struct Bench {
 enum What {
     /// Updates of one livestream to many viewers.
     Fanout(fanout::Fanout),
+    /// Memory of subscribers to whom nothing comes.
+    Idle(idle::Idle),
+    /// Viewers that come and go.
+    Join(join::Join),
+    /// Target lists of relays, while viewers come and go.
+    Watch(watch::Watch),
     /// The server of a baseline, started by the others.
     #[command(hide = true)]
     Serve {
@@ -36,8 +56,7 @@ enum What {
     },
 }
 
-/// What Starling is compared with. A NATS server would be another one: `stage` starts it, `line`
-/// publishes to it, and `viewer` subscribes to it.
+/// What Starling is compared with and is served here. NATS is somebody else's to serve.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Baseline {
     /// One `send` per viewer and update.
@@ -50,6 +69,9 @@ impl Bench {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self.what {
             What::Fanout(fanout) => unless_stopped(fanout.run()).await,
+            What::Idle(idle) => unless_stopped(idle.run()).await,
+            What::Join(join) => unless_stopped(join.run()).await,
+            What::Watch(watch) => unless_stopped(watch.run()).await,
             What::Serve { baseline: Baseline::Raw } => raw::serve(),
             What::Serve { baseline: Baseline::Tonic } => plain::serve().await,
         }

@@ -5,7 +5,16 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use crate::cli::Failure;
+
+/// How often memory is looked at, and how many times at most.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 50;
+/// Memory is at rest when it has changed by less than so many bytes, so many times.
+const STILL: u64 = 64 * 1024;
+const ENOUGH: u32 = 5;
 
 /// A server of this executable; killed when dropped.
 #[derive(Debug)]
@@ -55,6 +64,21 @@ impl Server {
     pub(super) fn usage(&self) -> Option<Usage> {
         usage(&self.child.id().to_string())
     }
+
+    /// What it has used when its memory has come to rest, or has not for long.
+    pub(super) async fn settled(&self) -> Option<Usage> {
+        let (mut last, mut still) = (self.usage()?, 0);
+        for _ in 0..LOOKS {
+            sleep(LOOK).await;
+            let now = self.usage()?;
+            still = if now.resident.abs_diff(last.resident) < STILL { still + 1 } else { 0 };
+            last = now;
+            if still == ENOUGH {
+                break;
+            }
+        }
+        Some(last)
+    }
 }
 
 impl Drop for Server {
@@ -73,6 +97,11 @@ pub(super) fn usage(process: &str) -> Option<Usage> {
     let per_second = rustix::param::clock_ticks_per_second();
     let cpu = Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / per_second.max(1)));
     Some(Usage { cpu, resident: kibibytes(&status, "VmRSS:")?, peak: kibibytes(&status, "VmHWM:")? })
+}
+
+/// Processor time between two looks, in seconds.
+pub(super) fn spent(from: Option<Usage>, to: Option<Usage>) -> Option<f64> {
+    Some(to?.cpu.saturating_sub(from?.cpu).as_secs_f64())
 }
 
 /// Clock ticks in user and system mode, of a /proc/PID/stat.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use super::audience::Interests;
-use super::descriptors;
+use super::nats::Nats;
 use super::report::Report;
-use super::stage::{Load, System};
+use super::stage::Load;
 use super::stamp::STAMP;
+use super::system::System;
+use super::{descriptors, progress};
 use crate::cli::Failure;
 
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,7 @@ pub(super) struct Fanout {
     /// Viewers of the livestream.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     viewers: u64,
-    /// Connections that they share; by default each has its own. Raw TCP always has one for each.
+    /// Connections that they share; by default each has its own. Raw TCP and NATS always have one for each.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     connections: Option<u64>,
     /// Updates per second; 0 = a burst, as fast as the slowest viewer reads.
@@ -41,6 +41,8 @@ pub(super) struct Fanout {
     /// Put the same load on plain tonic and on raw TCP, in turn with Starling.
     #[arg(long)]
     baseline: bool,
+    #[command(flatten)]
+    nats: Option<Nats>,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -68,8 +70,13 @@ fn share(text: &str) -> Result<f64, String> {
 
 impl Fanout {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let systems: &[_] =
-            if self.baseline { &[System::Starling, System::Tonic, System::Raw] } else { &[System::Starling] };
+        let mut systems = vec![System::Starling];
+        if self.baseline {
+            systems.extend([System::Tonic, System::Raw]);
+        }
+        if self.nats.is_some() {
+            systems.push(System::Nats);
+        }
         let load = Load {
             viewers: self.viewers,
             connections: self.connections.unwrap_or(self.viewers).min(self.viewers),
@@ -80,17 +87,14 @@ impl Fanout {
                 as u64,
             duration: self.duration,
             url: self.url,
+            nats: self.nats,
         };
-        // Raw TCP has a connection per viewer in any case.
-        descriptors::allow(if self.baseline { load.viewers } else { load.connections })?;
+        // Raw TCP and NATS have a connection per viewer in any case.
+        descriptors::allow(if systems.len() > 1 { load.viewers } else { load.connections })?;
         let mut report = Report::new(&load, self.runs);
-        // On a terminal only; it hides itself elsewhere.
-        let style = ProgressStyle::with_template("{bar:30} run {pos}/{len}  {msg} {elapsed}");
-        let bar = ProgressBar::new(u64::from(self.runs) * systems.len() as u64)
-            .with_style(style.expect("the template is right"));
-        bar.enable_steady_tick(Duration::from_millis(250));
+        let bar = progress::bar(u64::from(self.runs) * systems.len() as u64);
         for _ in 0..self.runs {
-            for system in systems {
+            for system in &systems {
                 bar.set_message(system.name());
                 let outcome = load.run(*system).await;
                 report.add(outcome.map_err(|failure| Failure(format!("{}: {failure}", system.name())))?);

@@ -1,11 +1,13 @@
 //! The publisher's connection to a server.
 
+use std::io::Write;
 use std::net::SocketAddr;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::audience::Pictures;
+use super::nats::{CONNECT, PONG, Parser};
 use super::plain;
 use super::raw::PUBLISHER;
 use super::stamp;
@@ -15,6 +17,8 @@ use crate::pb::swarm::v1::{Channel, UpdateDraft};
 
 /// Updates that may wait for their acknowledgement.
 const WINDOW: usize = 1_024;
+/// Bytes that are worth a call of the system.
+const ENOUGH: usize = 16 * 1024;
 /// What stands before a message in HTTP/2 and gRPC, in bytes.
 const FRAME: usize = 9 + 5;
 
@@ -24,6 +28,8 @@ pub(super) enum Line {
     Grpc(Box<Publisher>),
     /// The raw baseline: messages of one size.
     Raw { tcp: TcpStream, size: usize },
+    /// NATS: what waits goes out when there is enough of it, or nothing else to do.
+    Nats { tcp: TcpStream, subject: String, waits: Vec<u8>, parser: Parser },
 }
 
 impl Line {
@@ -45,6 +51,13 @@ impl Line {
         Ok(Self::Raw { tcp, size })
     }
 
+    pub(super) async fn nats(address: SocketAddr, subject: &str) -> Result<Self, Failure> {
+        let mut tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        tcp.write_all(CONNECT.as_bytes()).await?;
+        Ok(Self::Nats { tcp, subject: subject.to_owned(), waits: Vec::new(), parser: Parser::new(1, 0) })
+    }
+
     /// Takes answers, until there is room for an update.
     pub(super) async fn room(&mut self) -> Result<(), Failure> {
         if let Self::Grpc(publisher) = self {
@@ -62,6 +75,17 @@ impl Line {
                 heard(publisher.next().await?)?;
             },
             Self::Raw { .. } => std::future::pending().await,
+            Self::Nats { tcp, waits, parser, .. } => loop {
+                flush(tcp, waits).await?;
+                let mut buffer = [0; 4 * 1024];
+                let count = tcp.read(&mut buffer).await?;
+                if count == 0 {
+                    return Err(Failure("the NATS server has hung up".into()));
+                }
+                if parser.hear(&buffer[..count], |_| {})?.pings > 0 {
+                    waits.extend_from_slice(PONG.as_bytes());
+                }
+            },
         }
     }
 
@@ -78,9 +102,26 @@ impl Line {
                 publisher.send(draft(number, nanos, bytes, pictures)).map_err(|full| Failure(full.to_string()))?;
             }
             Self::Raw { tcp, size } => tcp.write_all(&stamp::payload(*size, nanos)).await?,
+            Self::Nats { tcp, subject, waits, .. } => {
+                write!(waits, "PUB {subject} {bytes}\r\n")?;
+                waits.extend_from_slice(&stamp::payload(bytes, nanos));
+                waits.extend_from_slice(b"\r\n");
+                if waits.len() >= ENOUGH {
+                    flush(tcp, waits).await?;
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// Safe to drop and call again.
+async fn flush(tcp: &mut TcpStream, waits: &mut Vec<u8>) -> Result<(), Failure> {
+    while !waits.is_empty() {
+        let written = tcp.write(waits).await?;
+        waits.drain(..written);
+    }
+    Ok(())
 }
 
 fn heard(event: Option<PublishEvent>) -> Result<(), Failure> {

@@ -1,15 +1,12 @@
 //! What the viewers count, and the gate that holds a burst back.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
+use super::latencies::{Latencies, Latency};
 use super::stamp::{self, Clock};
 
-/// The longest latency that is told apart from longer ones, in microseconds.
-const LONGEST: u64 = 60_000_000;
 /// Batches that the fastest viewer may be ahead of the slowest, at most.
 const SLOTS: u64 = 1_024;
 
@@ -19,8 +16,8 @@ pub(super) struct Meter {
     pub(super) clock: Clock,
     pub(super) gate: Gate,
     tallies: Box<[Tally]>,
-    /// In microseconds, from when an update was due until it was read; of sampled deliveries.
-    latencies: Mutex<Histogram<u64>>,
+    /// From when an update was due until it was read; of sampled deliveries.
+    latencies: Latencies,
 }
 
 /// One viewer.
@@ -34,14 +31,6 @@ struct Tally {
     paces: bool,
 }
 
-/// Latencies of a run, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
-pub(super) struct Latency {
-    pub(super) p50: f64,
-    pub(super) p99: f64,
-    pub(super) max: f64,
-}
-
 impl Meter {
     /// A viewer for each of `paces`; the gate opens batch by batch.
     pub(super) fn new(paces: impl Iterator<Item = bool>, batch: u64) -> Self {
@@ -49,12 +38,7 @@ impl Meter {
             |paces| Tally { updates: AtomicU64::new(0), gaps: AtomicU64::new(0), cut: AtomicBool::new(false), paces };
         let tallies: Box<[_]> = paces.map(tally).collect();
         let waits_for = tallies.iter().filter(|tally| tally.paces).count() as u64;
-        Self {
-            clock: Clock::start(),
-            gate: Gate::new(waits_for, batch),
-            tallies,
-            latencies: Mutex::new(Histogram::new_with_max(LONGEST, 3).expect("three digits are allowed")),
-        }
+        Self { clock: Clock::start(), gate: Gate::new(waits_for, batch), tallies, latencies: Latencies::new() }
     }
 
     /// Notes what a viewer got.
@@ -74,8 +58,7 @@ impl Meter {
     /// Notes how late the update with this payload is.
     pub(super) fn sample(&self, payload: &[u8]) {
         if let Some(due) = stamp::due(payload) {
-            let latency = self.clock.now().saturating_sub(due) / 1_000;
-            self.latencies.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(latency);
+            self.latencies.record(self.clock.now().saturating_sub(due));
         }
     }
 
@@ -103,13 +86,7 @@ impl Meter {
     }
 
     pub(super) fn latency(&self) -> Latency {
-        let latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-        let milliseconds = |microseconds: u64| microseconds as f64 / 1_000.0;
-        Latency {
-            p50: milliseconds(latencies.value_at_quantile(0.5)),
-            p99: milliseconds(latencies.value_at_quantile(0.99)),
-            max: milliseconds(latencies.max()),
-        }
+        self.latencies.summary()
     }
 }
 

@@ -4,8 +4,24 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::stage::{Load, Outcome, System};
+use super::stage::{Load, Outcome};
+use super::system::System;
+use super::table::{self, Column, mebibytes, median};
 use crate::cli::Failure;
+
+const COLUMNS: &[Column<Outcome>] = &[
+    Column::new("deliveries/s", 12, 0, |outcome| Some(outcome.deliveries_per_second)),
+    Column::new("CPU us each", 11, 2, |outcome| outcome.server_cpu_us_per_delivery),
+    Column::new("cores", 6, 2, |outcome| outcome.server_cores),
+    Column::new("p50 ms", 9, 2, |outcome| Some(outcome.latency_ms.p50)),
+    Column::new("p99 ms", 9, 2, |outcome| Some(outcome.latency_ms.p99)),
+    Column::new("max ms", 9, 2, |outcome| Some(outcome.latency_ms.max)),
+    Column::new("lost", 8, 0, |outcome| Some(outcome.lost as f64)),
+    Column::new("gaps", 6, 0, |outcome| Some(outcome.gaps as f64)),
+    Column::new("cut", 5, 0, |outcome| Some(outcome.cut as f64)),
+    Column::new("idle MiB", 8, 1, |outcome| mebibytes(outcome.rss_idle)),
+    Column::new("peak MiB", 8, 1, |outcome| mebibytes(outcome.rss_peak)),
+];
 
 /// All runs of one load.
 #[derive(Debug, Serialize)]
@@ -54,9 +70,7 @@ impl Report {
 
     pub(super) fn print_json(mut self) -> Result<(), Failure> {
         self.ratios = self.ratios();
-        let mut out = std::io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, &self)?;
-        Ok(writeln!(out)?)
+        table::print_json(&self)
     }
 
     /// Prints the medians of each system, one below the other, and the ratios.
@@ -69,46 +83,8 @@ impl Report {
             out,
             "{viewers} viewers{stalled}, {connections} connections, {size} B, {rate}, {duration} s; medians of {runs}"
         )?;
-        let [system, deliveries, cpu, cores, p50, p99, max, lost, gaps, cut, idle, peak] = [
-            "",
-            "deliveries/s",
-            "CPU us each",
-            "cores",
-            "p50 ms",
-            "p99 ms",
-            "max ms",
-            "lost",
-            "gaps",
-            "cut",
-            "idle MiB",
-            "peak MiB",
-        ];
-        writeln!(
-            out,
-            "{system:9} {deliveries:>12} {cpu:>11} {cores:>6} {p50:>9} {p99:>9} {max:>9} {lost:>8} {gaps:>6} {cut:>5} {idle:>8} {peak:>8}"
-        )?;
-        for system in self.systems() {
-            let of = |value: fn(&Outcome) -> Option<f64>| self.median(system, value);
-            let cell =
-                |value: Option<f64>, digits: usize| value.map_or_else(|| "-".into(), |v| format!("{v:.digits$}"));
-            let name = system.name();
-            let deliveries = cell(of(|outcome| Some(outcome.deliveries_per_second)), 0);
-            let cpu = cell(of(|outcome| outcome.server_cpu_us_per_delivery), 2);
-            let cores = cell(of(|outcome| outcome.server_cores), 2);
-            let p50 = cell(of(|outcome| Some(outcome.latency_ms.p50)), 2);
-            let p99 = cell(of(|outcome| Some(outcome.latency_ms.p99)), 2);
-            let max = cell(of(|outcome| Some(outcome.latency_ms.max)), 2);
-            let lost = cell(of(|outcome| Some(outcome.lost as f64)), 0);
-            let gaps = cell(of(|outcome| Some(outcome.gaps as f64)), 0);
-            let cut = cell(of(|outcome| Some(outcome.cut as f64)), 0);
-            let mebibytes = |bytes: Option<f64>| cell(bytes.map(|bytes| bytes / f64::from(1 << 20)), 1);
-            let idle = mebibytes(of(|outcome| outcome.rss_idle.map(|bytes| bytes as f64)));
-            let peak = mebibytes(of(|outcome| outcome.rss_peak.map(|bytes| bytes as f64)));
-            writeln!(
-                out,
-                "{name:9} {deliveries:>12} {cpu:>11} {cores:>6} {p50:>9} {p99:>9} {max:>9} {lost:>8} {gaps:>6} {cut:>5} {idle:>8} {peak:>8}"
-            )?;
-        }
+        let rows = self.systems().into_iter().map(|system| (system.name(), self.of(system).collect()));
+        table::print(&mut out, COLUMNS, rows)?;
         for Ratio { baseline, cpu_per_delivery, deliveries_per_second } in self.ratios() {
             let cell = |ratio: Option<f64>| ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}"));
             let (cpu, deliveries) = (cell(cpu_per_delivery), cell(deliveries_per_second));
@@ -156,10 +132,6 @@ impl Report {
         self.outcomes.iter().filter(move |outcome| outcome.system == system)
     }
 
-    fn median(&self, system: System, value: fn(&Outcome) -> Option<f64>) -> Option<f64> {
-        median(self.of(system).filter_map(value).collect())
-    }
-
     fn ratios(&self) -> Vec<Ratio> {
         let by = |baseline, value: fn(&Outcome) -> Option<f64>| {
             let pairs = self.of(System::Starling).zip(self.of(baseline));
@@ -174,25 +146,5 @@ impl Report {
                 deliveries_per_second: by(baseline, |outcome| Some(outcome.deliveries_per_second)),
             })
             .collect()
-    }
-}
-
-/// The middle value; of an even number, the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let upper = values.get(values.len() / 2)?;
-    let lower = values.get(values.len().checked_sub(1)? / 2)?;
-    Some(f64::midpoint(*lower, *upper))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
     }
 }

@@ -1,26 +1,25 @@
 //! One run on one system: the server, its viewers, the load, and what came of it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::audience::{Interests, Pictures};
-use super::child::{Server, Usage, usage};
+use super::child::{Server, Usage, spent, usage};
+use super::latencies::Latency;
 use super::line::{Line, wire_size};
-use super::meter::{Latency, Meter};
-use super::viewer::{Crowd, Hall, Seat, subscription};
-use crate::cli::{Failure, told};
+use super::meter::Meter;
+use super::nats::Nats;
+use super::system::System;
+use super::venue::{BROADCASTER, Venue, node};
+use super::viewer::{Crowd, Hall, Protocol, Seat, subscription};
+use crate::cli::Failure;
 use crate::client::Client;
-use crate::pb::livestream::v1 as pb;
-use crate::pb::swarm::v1::{Channel, ChannelInterest, Interest};
+use crate::pb::swarm::v1::Interest;
 
-/// The broadcaster; viewers come after it.
-const BROADCASTER: u64 = 1;
 /// How long it may take until everybody is in.
-const SEATING: Duration = Duration::from_secs(60);
+pub(super) const SEATING: Duration = Duration::from_secs(60);
 /// Without any delivery for so long nothing more will come, unless something is sent.
 const QUIET: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(5);
@@ -28,17 +27,6 @@ const LOOK: Duration = Duration::from_millis(5);
 const UNDER_WAY: usize = 256 * 1024;
 /// An update that is sent later than this has missed the schedule.
 const TOLERANCE: Duration = Duration::from_millis(10);
-/// Joins at the same time.
-const JOINS: usize = 64;
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum System {
-    Starling,
-    Tonic,
-    Raw,
-}
 
 /// The load of one run.
 #[derive(Clone, Debug)]
@@ -55,6 +43,8 @@ pub(super) struct Load {
     pub(super) duration: Duration,
     /// Starling, when it is not started here.
     pub(super) url: Option<String>,
+    /// The NATS server to compare with.
+    pub(super) nats: Option<Nats>,
 }
 
 /// What came of one run.
@@ -97,32 +87,30 @@ pub(super) struct Schedule {
     pub(super) gave_up: u64,
 }
 
-impl System {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Starling => "starling",
-            Self::Tonic => "tonic",
-            Self::Raw => "raw",
-        }
-    }
-
-    fn server(self) -> Result<Server, Failure> {
-        Server::start(match self {
-            Self::Starling => &["serve", "--listen", "127.0.0.1:0", "--log", "warn"],
-            Self::Tonic => &["bench", "serve", "tonic"],
-            Self::Raw => &["bench", "serve", "raw"],
-        })
-    }
-}
-
 /// A system with everybody in.
 struct Scene {
     line: Line,
     crowd: Crowd,
     meter: Arc<Meter>,
-    /// Where the livestream is ended afterwards.
-    client: Option<(Client, u64)>,
-    server: Option<Server>,
+    host: Host,
+}
+
+/// Where the load goes.
+enum Host {
+    Venue(Box<Venue>),
+    Baseline(Server),
+    /// Not ours to start; its process, when it is on this machine.
+    Elsewhere(Option<u32>),
+}
+
+impl Host {
+    fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::Venue(venue) => venue.usage(),
+            Self::Baseline(server) => server.usage(),
+            Self::Elsewhere(process) => usage(&(*process)?.to_string()),
+        }
+    }
 }
 
 impl Load {
@@ -146,7 +134,7 @@ impl Load {
         let mut scene = timeout(SEATING, self.set(system))
             .await
             .map_err(|_| Failure(format!("not every viewer got in within {} s", SEATING.as_secs())))??;
-        let used = || (scene.server.as_ref().and_then(Server::usage), usage("self"));
+        let used = || (scene.host.usage(), usage("self"));
         let before = used();
         let began = Instant::now();
         let meter = Arc::clone(&scene.meter);
@@ -159,12 +147,11 @@ impl Load {
             .fold(Expected::new(self.pictures(), published), Expected::and)
             .sum;
         let ended = scene.settle(expected).await?;
-        let used = || (scene.server.as_ref().and_then(Server::usage), usage("self"));
+        let used = || (scene.host.usage(), usage("self"));
         let after = used();
         scene.crowd.check()?;
         let seconds = (ended - began).as_secs_f64();
         let delivered = meter.updates();
-        let spent = |from: Option<Usage>, to: Option<Usage>| Some(to?.cpu.saturating_sub(from?.cpu).as_secs_f64());
         let server = spent(before.0, after.0);
         let outcome = Outcome {
             system,
@@ -190,13 +177,6 @@ impl Load {
 
     /// Starts the server and brings everybody in.
     async fn set(&self, system: System) -> Result<Scene, Failure> {
-        let external = self.url.clone().filter(|_| system == System::Starling);
-        let server = if external.is_none() { Some(system.server()?) } else { None };
-        let address = match (&external, &server) {
-            (Some(url), _) => resolve(url).await?,
-            (None, Some(server)) => server.address,
-            (None, None) => unreachable!("a server that is not elsewhere was started"),
-        };
         let paces = (0..self.viewers).map(|viewer| {
             let all = matches!(self.interest(system, viewer), Interest::High | Interest::Critical);
             all && viewer >= self.stalled
@@ -205,30 +185,43 @@ impl Load {
         // A look costs about as much as counting some ten deliveries.
         let every = if self.rate.is_some() { 8 } else { 32 };
         let size = wire_size(self.size);
-        let hall = Hall::new(address, Arc::clone(&meter), every, (system == System::Raw).then_some(size));
-        let url = external.unwrap_or_else(|| format!("http://{address}"));
+        let hall = |address, protocol| Hall::new(address, Arc::clone(&meter), every, protocol);
         let livestream = Client::random_node();
-        let (line, client, sessions) = match system {
+        let (host, line, crowd) = match system {
             System::Starling => {
-                let client = Client::connect(&url).await?;
-                prepare(client.clone(), livestream).await?;
-                let line = Line::grpc(client.clone(), livestream, BROADCASTER).await?;
-                let sessions = self.join(&client, livestream).await?;
-                (Some(line), Some((client, livestream)), sessions)
+                let venue = Venue::open(self.url.as_deref()).await?;
+                let line = Line::grpc(venue.client.clone(), venue.livestream, BROADCASTER).await?;
+                let sessions = venue.join(0..self.viewers, |viewer| self.interests.of(viewer)).await?;
+                let seats = self.seats(venue.livestream, &sessions);
+                let crowd = hall(venue.address, Protocol::Grpc { greets: true }).fill(seats).await?;
+                (Host::Venue(Box::new(venue)), line, crowd)
             }
             System::Tonic => {
-                let line = Line::grpc(Client::connect(&url).await?, livestream, BROADCASTER).await?;
-                (Some(line), None, Vec::new())
+                let server = system.start()?;
+                let client = Client::connect(&format!("http://{}", server.address)).await?;
+                let line = Line::grpc(client, livestream, BROADCASTER).await?;
+                let protocol = Protocol::Grpc { greets: false };
+                let crowd = hall(server.address, protocol).fill(self.seats(livestream, &[])).await?;
+                (Host::Baseline(server), line, crowd)
             }
-            System::Raw => (None, None, Vec::new()),
+            System::Raw => {
+                let server = system.start()?;
+                let crowd = hall(server.address, Protocol::Raw(size)).fill(self.seats(livestream, &[])).await?;
+                // Last: then it has accepted all others.
+                let line = Line::raw(server.address, size).await?;
+                (Host::Baseline(server), line, crowd)
+            }
+            System::Nats => {
+                let nats = self.nats.as_ref().ok_or_else(|| Failure("no NATS server is named".into()))?;
+                let address = nats.resolve().await?;
+                let subject: Arc<str> = format!("starling.bench.{livestream}").into();
+                let protocol = Protocol::Nats(Arc::clone(&subject));
+                let crowd = hall(address, protocol).fill(self.seats(livestream, &[])).await?;
+                let line = Line::nats(address, &subject).await?;
+                (Host::Elsewhere(nats.pid), line, crowd)
+            }
         };
-        let crowd = hall.fill(self.seats(livestream, &sessions)).await?;
-        let line = match line {
-            Some(line) => line,
-            // Last: then it has accepted all others.
-            None => Line::raw(address, size).await?,
-        };
-        Ok(Scene { line, crowd, meter, client, server })
+        Ok(Scene { line, crowd, meter, host })
     }
 
     /// Who sits where: viewer by viewer, over all connections in turn.
@@ -238,33 +231,9 @@ impl Load {
         for (number, viewer) in (0..self.viewers).enumerate() {
             let session = sessions.get(number).copied().unwrap_or_default();
             let subscribe = subscription(livestream, node(viewer), session);
-            connections[number % count].push(Seat { number, stalled: viewer < self.stalled, subscribe });
+            connections[number % count].push(Seat { number, stalled: viewer < self.stalled, later: false, subscribe });
         }
         connections
-    }
-
-    /// Joins every viewer; answers with their sessions, in order.
-    async fn join(&self, client: &Client, livestream_id: u64) -> Result<Vec<u64>, Failure> {
-        let joins = (0..self.viewers).map(|viewer| {
-            let mut client = client.clone();
-            let interest = ChannelInterest {
-                channel: Channel::Visual.into(),
-                interest: self.interests.of(viewer).into(),
-                ..Default::default()
-            };
-            let join = pb::JoinLivestreamRequest {
-                livestream_id,
-                node_id: node(viewer),
-                interests: vec![interest],
-                lease_ttl: Some(prost_types::Duration { seconds: 120, nanos: 0 }),
-                ..Default::default()
-            };
-            async move {
-                let joined = client.livestreams.join_livestream(join).await;
-                joined.map(|joined| joined.into_inner().session_id).map_err(|status| told(&status))
-            }
-        });
-        stream::iter(joins).buffered(JOINS).try_collect().await
     }
 
     /// Sends every update when it is due, whatever became of those before.
@@ -372,38 +341,11 @@ impl Scene {
         }
     }
 
-    /// Ends the livestream when the server is not ours to end.
     async fn close(self) -> Result<(), Failure> {
-        if let (Some((mut client, livestream_id)), None) = (self.client, &self.server) {
-            drop(self.crowd);
-            let end = pb::EndLivestreamRequest { livestream_id, node_id: BROADCASTER, ..Default::default() };
-            client.livestreams.end_livestream(end).await.map_err(|status| told(&status))?;
+        drop(self.crowd);
+        match self.host {
+            Host::Venue(venue) => venue.close().await,
+            Host::Baseline(_) | Host::Elsewhere(_) => Ok(()),
         }
-        Ok(())
     }
-}
-
-const fn node(viewer: u64) -> u64 {
-    BROADCASTER + 1 + viewer
-}
-
-/// Makes a livestream whose viewers may get all that they can take, and puts it on air.
-async fn prepare(mut client: Client, livestream_id: u64) -> Result<(), Failure> {
-    let config = pb::LivestreamConfig { bandwidth_per_viewer: Some(1_000_000_000), ..Default::default() };
-    let create =
-        pb::CreateLivestreamRequest { livestream_id, node_id: BROADCASTER, config: Some(config), ..Default::default() };
-    client.livestreams.create_livestream(create).await.map_err(|status| told(&status))?;
-    let start = pb::StartLivestreamRequest { livestream_id, node_id: BROADCASTER, ..Default::default() };
-    client.livestreams.start_livestream(start).await.map_err(|status| told(&status))?;
-    Ok(())
-}
-
-/// The address in a URL such as `http://host:port`.
-async fn resolve(url: &str) -> Result<SocketAddr, Failure> {
-    let uri: http::Uri = url.parse()?;
-    let (Some(host), Some("http") | None) = (uri.host(), uri.scheme_str()) else {
-        return Err(Failure(format!("{url} is not like http://host:port")));
-    };
-    let mut found = tokio::net::lookup_host((host, uri.port_u16().unwrap_or(50_051))).await?;
-    found.next().ok_or_else(|| Failure(format!("{host} has no address")))
 }

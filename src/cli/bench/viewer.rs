@@ -4,17 +4,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use h2::client::SendRequest;
+use http::Uri;
 use prost::Message;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use super::link::Link;
 use super::meter::Meter;
+use super::nats::{CONNECT, PING, PONG, Parser};
 use super::raw::VIEWER;
 use super::scan::Scanner;
 use super::stamp::STAMP;
@@ -28,7 +30,6 @@ pub(super) const SUBSCRIBE: &str = "/starling.livestream.v1.LivestreamService/Su
 const STREAM_WINDOW: u32 = 4 << 20;
 /// HTTP/2's own: all that one that does not read gets.
 const STALLED_WINDOW: u32 = 65_535;
-const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Connections that are opened at the same time.
 const AT_ONCE: usize = 64;
 
@@ -38,6 +39,8 @@ pub(super) struct Seat {
     pub(super) number: usize,
     /// It never reads after it subscribed.
     pub(super) stalled: bool,
+    /// It waits until it is let in.
+    pub(super) later: bool,
     pub(super) subscribe: pb::SubscribeUpdatesRequest,
 }
 
@@ -48,47 +51,59 @@ pub(super) struct Hall {
     pub(super) meter: Arc<Meter>,
     /// Looks at one delivery of so many.
     pub(super) every: u64,
-    /// Bytes of a message of the raw baseline; `None` for gRPC.
-    pub(super) raw: Option<usize>,
+    protocol: Protocol,
+    /// Opened for those who come later.
+    later: CancellationToken,
     /// A permit per viewer that is in.
     seated: Arc<Semaphore>,
     /// Permits to open a connection.
     doors: Arc<Semaphore>,
 }
 
+/// What viewers speak.
+#[derive(Clone, Debug)]
+pub(super) enum Protocol {
+    Grpc {
+        /// Something comes before the first update: whoever has it is in.
+        greets: bool,
+    },
+    /// Messages of so many bytes.
+    Raw(usize),
+    /// Of this subject.
+    Nats(Arc<str>),
+}
+
 /// All viewers of a run, gone when dropped.
 #[derive(Debug)]
-pub(super) struct Crowd(JoinSet<Result<(), Failure>>);
+pub(super) struct Crowd {
+    connections: JoinSet<Result<(), Failure>>,
+    seated: Arc<Semaphore>,
+    later: CancellationToken,
+}
 
 impl Hall {
-    pub(super) fn new(address: SocketAddr, meter: Arc<Meter>, every: u64, raw: Option<usize>) -> Self {
+    pub(super) fn new(address: SocketAddr, meter: Arc<Meter>, every: u64, protocol: Protocol) -> Self {
         let (seated, doors) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(AT_ONCE)));
-        Self { address, meter, every, raw, seated, doors }
+        Self { address, meter, every, protocol, later: CancellationToken::new(), seated, doors }
     }
 
-    /// Opens the connections, each with its seats, and waits until everybody is in.
+    /// Opens the connections, each with its seats, and waits until everybody is in who does not
+    /// come later.
     pub(super) async fn fill(self, connections: Vec<Vec<Seat>>) -> Result<Crowd, Failure> {
-        let viewers = connections.iter().map(Vec::len).sum::<usize>();
-        let all = u32::try_from(viewers).map_err(|_| Failure("too many viewers".into()))?;
-        let seated = Arc::clone(&self.seated);
-        let mut crowd = JoinSet::new();
+        let first = connections.iter().flatten().filter(|seat| !seat.later).count();
+        let mut crowd =
+            Crowd { connections: JoinSet::new(), seated: Arc::clone(&self.seated), later: self.later.clone() };
         for seats in connections {
             let hall = self.clone();
-            crowd.spawn(async move {
-                match hall.raw {
-                    Some(size) => hall.raw(seats, size).await,
-                    None => hall.grpc(seats).await,
+            crowd.connections.spawn(async move {
+                match hall.protocol {
+                    Protocol::Grpc { greets } => hall.grpc(seats, greets).await,
+                    Protocol::Raw(_) | Protocol::Nats(_) => hall.tcp(seats).await,
                 }
             });
         }
-        tokio::select! {
-            permits = seated.acquire_many(all) => drop(permits?),
-            Some(ended) = crowd.join_next() => {
-                ended??;
-                return Err(Failure("a connection ended before everybody was in".into()));
-            }
-        }
-        Ok(Crowd(crowd))
+        crowd.seated(first).await?;
+        Ok(crowd)
     }
 
     async fn connect(&self) -> Result<TcpStream, Failure> {
@@ -100,59 +115,39 @@ impl Hall {
     }
 
     /// One HTTP/2 connection and its viewers, in one task.
-    async fn grpc(self, seats: Vec<Seat>) -> Result<(), Failure> {
+    async fn grpc(self, seats: Vec<Seat>, greets: bool) -> Result<(), Failure> {
         let tcp = self.connect().await?;
         let window = if seats.iter().all(|seat| seat.stalled) { STALLED_WINDOW } else { STREAM_WINDOW };
-        let (requests, connection) = h2::client::Builder::new()
-            .initial_window_size(window)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .enable_push(false)
-            .handshake::<_, Bytes>(tcp)
-            .await?;
-        let mut viewers: FuturesUnordered<_> =
-            seats.into_iter().map(|seat| self.view(requests.clone(), seat)).collect();
-        drop(requests);
-        let connection = std::pin::pin!(connection);
-        // What a broken connection means for its viewers, they say themselves.
-        let mut connection = futures_util::FutureExt::fuse(connection);
-        loop {
-            tokio::select! {
-                biased;
-                _ = &mut connection => {}
-                viewed = viewers.next() => match viewed {
-                    Some(viewed) => viewed?,
-                    None => return Ok(()),
-                },
-            }
-        }
+        let (link, driver) = Link::open(tcp, window).await?;
+        let subscribe = link.method(SUBSCRIBE)?;
+        let viewers = seats.into_iter().map(|seat| self.view(&link, &subscribe, seat, greets)).collect();
+        driver.drive(viewers).await
     }
 
-    async fn view(&self, requests: SendRequest<Bytes>, seat: Seat) -> Result<(), Failure> {
-        let request = http::Request::post(format!("http://{}{SUBSCRIBE}", self.address))
-            .header(http::header::CONTENT_TYPE, "application/grpc")
-            .header(http::header::TE, "trailers")
-            .body(())?;
-        let mut requests = requests.ready().await?;
-        let (response, mut body) = requests.send_request(request, false)?;
-        body.send_data(framed(&seat.subscribe)?, true)?;
-        let response = response.await?;
-        if let Some(status) = response.headers().get("grpc-status") {
-            let message = response.headers().get("grpc-message").map(|message| message.to_str().unwrap_or_default());
-            let message = message.unwrap_or_default();
-            return Err(Failure(format!("a viewer was refused: status {}: {message}", status.to_str()?)));
+    async fn view(&self, link: &Link, subscribe: &Uri, seat: Seat, greets: bool) -> Result<(), Failure> {
+        if seat.later {
+            self.later.cancelled().await;
         }
-        self.seated.add_permits(1);
-        let mut body = response.into_body();
+        let mut body = link.stream(subscribe, &seat.subscribe).await?;
         if seat.stalled {
+            self.seated.add_permits(1);
             // Nothing is released: the window closes, and only the end is heard.
             while let Some(Ok(_)) = body.data().await {}
             self.meter.cut(seat.number);
             return Ok(());
         }
+        let mut waits = greets;
+        if !waits {
+            self.seated.add_permits(1);
+        }
         let mut scanner = Scanner::new(self.every, seat.number as u64);
         while let Some(Ok(data)) = body.data().await {
             body.flow_control().release_capacity(data.len())?;
             let found = scanner.scan(&data, |delivery| self.sample(delivery))?;
+            if waits && found.others > 0 {
+                waits = false;
+                self.seated.add_permits(1);
+            }
             self.meter.count(seat.number, found.updates, found.gaps);
         }
         self.meter.cut(seat.number);
@@ -165,32 +160,56 @@ impl Hall {
         }
     }
 
-    /// Connections of the raw baseline; each viewer has one.
-    async fn raw(self, seats: Vec<Seat>, size: usize) -> Result<(), Failure> {
-        let mut viewers: FuturesUnordered<_> = seats.into_iter().map(|seat| self.view_raw(seat, size)).collect();
+    /// Connections of the other baselines; each viewer has one.
+    async fn tcp(self, seats: Vec<Seat>) -> Result<(), Failure> {
+        let mut viewers: FuturesUnordered<_> = seats.into_iter().map(|seat| self.view_tcp(seat)).collect();
         while let Some(viewed) = viewers.next().await {
             viewed?;
         }
         Ok(())
     }
 
-    async fn view_raw(&self, seat: Seat, size: usize) -> Result<(), Failure> {
-        let mut tcp = self.connect().await?;
+    async fn view_tcp(&self, seat: Seat) -> Result<(), Failure> {
+        let tcp = self.connect().await?;
+        match &self.protocol {
+            Protocol::Raw(size) => self.view_raw(tcp, &seat, *size).await?,
+            Protocol::Nats(subject) => self.view_nats(tcp, &seat, subject).await?,
+            Protocol::Grpc { .. } => unreachable!("gRPC has streams"),
+        }
+        self.meter.cut(seat.number);
+        Ok(())
+    }
+
+    async fn view_raw(&self, mut tcp: TcpStream, seat: &Seat, size: usize) -> Result<(), Failure> {
         tcp.write_all(&[VIEWER]).await?;
         self.seated.add_permits(1);
         if seat.stalled {
             std::future::pending::<()>().await;
         }
         let mut frames = Frames { size, offset: 0, every: self.every, until: seat.number as u64 % self.every };
-        loop {
-            tcp.readable().await?;
-            match frames.read(&tcp, &self.meter) {
-                Ok(Some(updates)) => self.meter.count(seat.number, updates, 0),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(None) | Err(_) => break,
-            }
+        while let Some(updates) = read(&tcp, |bytes| frames.take(bytes, &self.meter)).await? {
+            self.meter.count(seat.number, updates, 0);
         }
-        self.meter.cut(seat.number);
+        Ok(())
+    }
+
+    async fn view_nats(&self, mut tcp: TcpStream, seat: &Seat, subject: &str) -> Result<(), Failure> {
+        tcp.write_all(format!("{CONNECT}SUB {subject} 1\r\n{PING}").as_bytes()).await?;
+        let mut parser = Parser::new(self.every, seat.number as u64);
+        while let Some(heard) = read(&tcp, |bytes| parser.hear(bytes, |payload| self.meter.sample(payload))).await? {
+            let heard = heard?;
+            if heard.pings > 0 {
+                tcp.write_all(PONG.as_bytes()).await?;
+            }
+            if heard.pongs > 0 {
+                // The answer to ours: it has subscribed.
+                self.seated.add_permits(1);
+                if seat.stalled {
+                    std::future::pending::<()>().await;
+                }
+            }
+            self.meter.count(seat.number, heard.messages, 0);
+        }
         Ok(())
     }
 }
@@ -198,19 +217,44 @@ impl Hall {
 impl Crowd {
     /// Fails when a viewer has failed.
     pub(super) fn check(&mut self) -> Result<(), Failure> {
-        while let Some(ended) = self.0.try_join_next() {
+        while let Some(ended) = self.connections.try_join_next() {
             ended??;
+        }
+        Ok(())
+    }
+
+    /// Lets those in who come later, and waits until they are.
+    pub(super) async fn let_in(&mut self, later: usize) -> Result<(), Failure> {
+        self.later.cancel();
+        self.seated(later).await
+    }
+
+    /// Waits until so many more are in.
+    async fn seated(&mut self, viewers: usize) -> Result<(), Failure> {
+        let viewers = u32::try_from(viewers).map_err(|_| Failure("too many viewers".into()))?;
+        tokio::select! {
+            permits = self.seated.acquire_many(viewers) => permits?.forget(),
+            Some(ended) = self.connections.join_next() => {
+                ended??;
+                return Err(Failure("a connection ended before everybody was in".into()));
+            }
         }
         Ok(())
     }
 }
 
-/// A message with gRPC's prefix.
-fn framed(message: &impl Message) -> Result<Bytes, Failure> {
-    let mut framed = vec![0];
-    framed.extend_from_slice(&u32::try_from(message.encoded_len())?.to_be_bytes());
-    message.encode(&mut framed)?;
-    Ok(framed.into())
+/// Reads what is there, when something is; `None` at the end.
+async fn read<T>(tcp: &TcpStream, take: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Failure> {
+    let mut take = Some(take);
+    loop {
+        tcp.readable().await?;
+        let mut buffer = [0; 16 * 1024];
+        match tcp.try_read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return Ok(None),
+            Ok(count) => return Ok(take.take().map(|take| take(&buffer[..count]))),
+        }
+    }
 }
 
 /// How a viewer of a livestream's VISUAL subscribes.
@@ -230,11 +274,8 @@ struct Frames {
 }
 
 impl Frames {
-    /// Reads what is there; answers with how many messages began, `None` at the end.
-    fn read(&mut self, tcp: &TcpStream, meter: &Meter) -> io::Result<Option<u64>> {
-        let mut buffer = [0; 16 * 1024];
-        let count = tcp.try_read(&mut buffer)?;
-        let mut bytes = &buffer[..count];
+    /// Takes the next bytes; answers with how many messages began.
+    fn take(&mut self, mut bytes: &[u8], meter: &Meter) -> u64 {
         let mut begun = 0;
         while !bytes.is_empty() {
             if self.offset == 0 {
@@ -251,6 +292,6 @@ impl Frames {
             self.offset = (self.offset + step) % self.size;
             bytes = &bytes[step..];
         }
-        Ok((count > 0).then_some(begun))
+        begun
     }
 }

@@ -1,0 +1,150 @@
+//! `starling bench join`: viewers that come and go.
+
+use std::io::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::child::{spent, usage};
+use super::churn::{Churn, Churned, Lanes};
+use super::rate::Rate;
+use super::table::{self, Column, mebibytes};
+use super::venue::Venue;
+use super::{descriptors, progress};
+use crate::cli::Failure;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Join {
+    /// Viewers of the livestream; each in turn leaves and joins again.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    viewers: u64,
+    /// Joins and leaves per second, together; burst = as fast as they are answered.
+    #[arg(long, value_name = "R", default_value = "burst")]
+    rate: Rate,
+    #[command(flatten)]
+    lanes: Lanes,
+    /// How long each run lasts, without the joins at its beginning.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// Runs; the medians are told.
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    runs: u32,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// All runs.
+#[derive(Debug, Serialize)]
+struct Report {
+    viewers: u64,
+    /// Joins and leaves per second; absent = a burst.
+    rate: Rate,
+    #[serde(flatten)]
+    lanes: Lanes,
+    /// Of each run, in seconds.
+    duration: f64,
+    runs: u32,
+    outcomes: Vec<Outcome>,
+}
+
+/// What came of one run: everybody joins, then the churn.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    fill: Phase,
+    churn: Phase,
+    /// The server's memory before anybody joined, when everybody had, and the most it had, in bytes.
+    rss_empty: Option<u64>,
+    rss_full: Option<u64>,
+    rss_peak: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Phase {
+    #[serde(flatten)]
+    churned: Churned,
+    joins_per_second: f64,
+    operations_per_second: f64,
+    server_cpu_us_per_operation: Option<f64>,
+    server_cores: Option<f64>,
+    generator_cores: Option<f64>,
+    rss: Option<u64>,
+}
+
+const COLUMNS: &[Column<Phase>] = &[
+    Column::new("joins/s", 9, 0, |phase| Some(phase.joins_per_second)),
+    Column::new("operations/s", 12, 0, |phase| Some(phase.operations_per_second)),
+    Column::new("CPU us each", 11, 2, |phase| phase.server_cpu_us_per_operation),
+    Column::new("cores", 6, 2, |phase| phase.server_cores),
+    Column::new("join p50 ms", 11, 2, |phase| Some(phase.churned.join_ms.p50)),
+    Column::new("p99 ms", 8, 2, |phase| Some(phase.churned.join_ms.p99)),
+    Column::new("max ms", 8, 2, |phase| Some(phase.churned.join_ms.max)),
+    Column::new("leave p50", 9, 2, |phase| (phase.churned.leaves > 0).then_some(phase.churned.leave_ms.p50)),
+    Column::new("p99 ms", 8, 2, |phase| (phase.churned.leaves > 0).then_some(phase.churned.leave_ms.p99)),
+    Column::new("max ms", 8, 2, |phase| (phase.churned.leaves > 0).then_some(phase.churned.leave_ms.max)),
+    Column::new("RSS MiB", 8, 1, |phase| mebibytes(phase.rss)),
+];
+
+impl Join {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        descriptors::allow(self.lanes.connections())?;
+        let bar = progress::bar(self.runs.into());
+        let mut outcomes = Vec::new();
+        for _ in 0..self.runs {
+            outcomes.push(self.once().await?);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let Self { viewers, rate, lanes, duration, runs, json, .. } = self;
+        let report = Report { viewers, rate, lanes, duration: duration.as_secs_f64(), runs, outcomes };
+        if json { table::print_json(&report) } else { report.print() }
+    }
+
+    async fn once(&self) -> Result<Outcome, Failure> {
+        let venue = Venue::open(None).await?;
+        let churn = Churn::new(&venue, 0..self.viewers, self.lanes, None);
+        let empty = venue.usage();
+        let fill = Phase::of(&venue, churn.fill()).await?;
+        let full = venue.usage();
+        let churn = Phase::of(&venue, churn.turns(self.rate, self.duration)).await?;
+        Ok(Outcome {
+            fill,
+            churn,
+            rss_empty: empty.map(|usage| usage.resident),
+            rss_full: full.map(|usage| usage.resident),
+            rss_peak: venue.usage().map(|usage| usage.peak),
+        })
+    }
+}
+
+impl Phase {
+    async fn of(venue: &Venue, work: impl Future<Output = Result<Churned, Failure>>) -> Result<Self, Failure> {
+        let (server, own, began) = (venue.usage(), usage("self"), Instant::now());
+        let churned = work.await?;
+        let after = venue.usage();
+        let (server, own, seconds) = (spent(server, after), spent(own, usage("self")), began.elapsed().as_secs_f64());
+        let operations = churned.operations();
+        Ok(Self {
+            churned,
+            joins_per_second: churned.joins as f64 / churned.seconds,
+            operations_per_second: operations as f64 / churned.seconds,
+            server_cpu_us_per_operation: server.map(|spent| spent * 1e6 / operations.max(1) as f64),
+            server_cores: server.map(|spent| spent / seconds),
+            generator_cores: own.map(|spent| spent / seconds),
+            rss: after.map(|usage| usage.resident),
+        })
+    }
+}
+
+impl Report {
+    fn print(&self) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        let Self { viewers, rate, lanes, duration, runs, outcomes } = self;
+        writeln!(out, "{viewers} viewers come and go, {lanes}, {rate}, {duration} s; medians of {runs}")?;
+        let phases = |phase: fn(&Outcome) -> &Phase| outcomes.iter().map(phase).collect();
+        let rows = [("all join", phases(|outcome| &outcome.fill)), ("churn", phases(|outcome| &outcome.churn))];
+        table::print(&mut out, COLUMNS, rows)?;
+        super::churn::warn(&mut out, outcomes.iter().map(|outcome| &outcome.churn.churned))
+    }
+}

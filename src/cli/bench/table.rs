@@ -1,0 +1,85 @@
+//! Medians of outcomes under the names of their columns, or all of them as JSON.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::cli::Failure;
+
+/// A figure of an outcome, and how it is written.
+#[derive(Debug)]
+pub(super) struct Column<O> {
+    title: &'static str,
+    width: usize,
+    digits: usize,
+    value: fn(&O) -> Option<f64>,
+}
+
+impl<O> Column<O> {
+    pub(super) const fn new(title: &'static str, width: usize, digits: usize, value: fn(&O) -> Option<f64>) -> Self {
+        Self { title, width, digits, value }
+    }
+}
+
+/// Prints a line for each name: the medians of its outcomes.
+pub(super) fn print<'a, O: 'a>(
+    out: &mut impl Write,
+    columns: &[Column<O>],
+    rows: impl IntoIterator<Item = (&'a str, Vec<&'a O>)>,
+) -> Result<(), Failure> {
+    write!(out, "{:9}", "")?;
+    for Column { title, width, .. } in columns {
+        write!(out, " {title:>width$}")?;
+    }
+    writeln!(out)?;
+    for (name, outcomes) in rows {
+        write!(out, "{name:9}")?;
+        for Column { width, digits, value, .. } in columns {
+            let median = median(outcomes.iter().filter_map(|outcome| value(outcome)).collect());
+            let cell = median.map_or_else(|| "-".into(), |median| format!("{median:.digits$}"));
+            write!(out, " {cell:>width$}")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Prints one JSON object.
+pub(super) fn print_json(report: &impl Serialize) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, report)?;
+    Ok(writeln!(out)?)
+}
+
+/// Bytes in MiB.
+pub(super) fn mebibytes(bytes: Option<u64>) -> Option<f64> {
+    Some(bytes? as f64 / f64::from(1 << 20))
+}
+
+/// The middle value; of an even number, the mean of the two in the middle.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let upper = values.get(values.len() / 2)?;
+    let lower = values.get(values.len().checked_sub(1)? / 2)?;
+    Some(f64::midpoint(*lower, *upper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn a_line_has_the_medians_of_its_outcomes_and_a_dash_for_none() {
+        let columns = [Column::new("twice", 6, 1, |n: &f64| Some(n * 2.0)), Column::new("none", 5, 0, |_| None)];
+        let mut out = Vec::new();
+        assert!(print(&mut out, &columns, [("a", vec![&1.0, &5.0, &2.0])]).is_ok());
+        assert_eq!(String::from_utf8(out).unwrap(), "           twice  none\na            4.0     -\n");
+    }
+}

@@ -1,0 +1,111 @@
+//! A livestream on air, on a server that was started for it or runs elsewhere.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::child::{Server, Usage};
+use super::system::System;
+use crate::cli::{Failure, told};
+use crate::client::Client;
+use crate::pb::livestream::v1 as pb;
+use crate::pb::swarm::v1::{Channel, ChannelInterest, Interest};
+
+/// The broadcaster; viewers come after it.
+pub(super) const BROADCASTER: u64 = 1;
+/// Joins at the same time.
+const JOINS: usize = 64;
+/// Longer than any measurement leaves a viewer without a stream; the longest there is.
+pub(super) const LEASE: prost_types::Duration = prost_types::Duration { seconds: 300, nanos: 0 };
+
+/// The server, and the livestream on it.
+pub(super) struct Venue {
+    /// `None` = it runs elsewhere.
+    server: Option<Server>,
+    pub(super) address: SocketAddr,
+    pub(super) client: Client,
+    pub(super) livestream: u64,
+}
+
+/// The node of a viewer, by its number from 0.
+pub(super) const fn node(viewer: u64) -> u64 {
+    BROADCASTER + 1 + viewer
+}
+
+impl Venue {
+    /// Puts a livestream on air whose viewers may get all that they can take.
+    pub(super) async fn open(elsewhere: Option<&str>) -> Result<Self, Failure> {
+        let (server, address, url) = match elsewhere {
+            Some(url) => (None, resolve(url, "http", 50_051).await?, url.to_owned()),
+            None => {
+                let server = System::Starling.start()?;
+                let address = server.address;
+                (Some(server), address, format!("http://{address}"))
+            }
+        };
+        let mut client = Client::connect(&url).await?;
+        let livestream_id = Client::random_node();
+        let config = pb::LivestreamConfig { bandwidth_per_viewer: Some(1_000_000_000), ..Default::default() };
+        let node_id = BROADCASTER;
+        let create = pb::CreateLivestreamRequest { livestream_id, node_id, config: Some(config), ..Default::default() };
+        client.livestreams.create_livestream(create).await.map_err(|status| told(&status))?;
+        let start = pb::StartLivestreamRequest { livestream_id, node_id, ..Default::default() };
+        client.livestreams.start_livestream(start).await.map_err(|status| told(&status))?;
+        Ok(Self { server, address, client, livestream: livestream_id })
+    }
+
+    /// Joins these viewers; answers with their sessions, in order.
+    pub(super) async fn join(
+        &self,
+        viewers: Range<u64>,
+        interest: impl Fn(u64) -> Interest,
+    ) -> Result<Vec<u64>, Failure> {
+        let joins = viewers.map(|viewer| {
+            let mut client = self.client.clone();
+            let visual = Channel::Visual.into();
+            let interest = ChannelInterest { channel: visual, interest: interest(viewer).into(), ..Default::default() };
+            let join = pb::JoinLivestreamRequest {
+                livestream_id: self.livestream,
+                node_id: node(viewer),
+                interests: vec![interest],
+                lease_ttl: Some(LEASE),
+                ..Default::default()
+            };
+            async move {
+                let joined = client.livestreams.join_livestream(join).await;
+                joined.map(|joined| joined.into_inner().session_id).map_err(|status| told(&status))
+            }
+        });
+        stream::iter(joins).buffered(JOINS).try_collect().await
+    }
+
+    /// What the server has used; `None` when it runs elsewhere.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.server.as_ref()?.usage()
+    }
+
+    /// The server, when it was started here.
+    pub(super) fn server(&self) -> Result<&Server, Failure> {
+        self.server.as_ref().ok_or_else(|| Failure("the server was not started here".into()))
+    }
+
+    /// Ends the livestream when the server is not ours to end.
+    pub(super) async fn close(mut self) -> Result<(), Failure> {
+        if self.server.is_none() {
+            let livestream_id = self.livestream;
+            let end = pb::EndLivestreamRequest { livestream_id, node_id: BROADCASTER, ..Default::default() };
+            self.client.livestreams.end_livestream(end).await.map_err(|status| told(&status))?;
+        }
+        Ok(())
+    }
+}
+
+/// The address in a URL such as `http://host:port`.
+pub(super) async fn resolve(url: &str, scheme: &str, port: u16) -> Result<SocketAddr, Failure> {
+    let uri: http::Uri = url.parse()?;
+    let host = uri.host().filter(|_| uri.scheme_str().is_none_or(|given| given == scheme));
+    let host = host.ok_or_else(|| Failure(format!("{url} is not like {scheme}://host:port")))?;
+    let mut found = tokio::net::lookup_host((host, uri.port_u16().unwrap_or(port))).await?;
+    found.next().ok_or_else(|| Failure(format!("{host} has no address")))
+}

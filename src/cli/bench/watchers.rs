@@ -1,0 +1,117 @@
+//! Watchers of target lists: each has a connection, and counts what comes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::link::{Link, Messages};
+use super::marks::Marks;
+use crate::cli::Failure;
+use crate::pb::livestream::v1 as pb;
+use pb::watch_targets_response::Event;
+
+const WATCH: &str = "/starling.livestream.v1.LivestreamService/WatchTargets";
+const WINDOW: u32 = 1 << 20;
+/// Connections that are opened at the same time.
+const AT_ONCE: usize = 64;
+
+/// All of them, gone when dropped.
+#[derive(Debug)]
+pub(super) struct Watchers {
+    connections: JoinSet<Result<(), Failure>>,
+    pub(super) tally: Arc<Tally>,
+}
+
+/// What they count.
+#[derive(Debug)]
+pub(super) struct Tally {
+    marks: Arc<Marks>,
+    deltas: AtomicU64,
+    /// Targets that deltas added, updated or removed.
+    targets: AtomicU64,
+    /// A permit per watcher that has its snapshot.
+    watching: Semaphore,
+    /// Permits to open a connection.
+    doors: Semaphore,
+}
+
+impl Tally {
+    pub(super) fn deltas(&self) -> u64 {
+        self.deltas.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn targets(&self) -> u64 {
+        self.targets.load(Ordering::Relaxed)
+    }
+
+    async fn watch(&self, address: SocketAddr, request: &pb::WatchTargetsRequest) -> Result<(), Failure> {
+        let door = self.doors.acquire().await?;
+        let tcp = TcpStream::connect(address).await?;
+        drop(door);
+        tcp.set_nodelay(true)?;
+        let (link, driver) = Link::open(tcp, WINDOW).await?;
+        let method = link.method(WATCH)?;
+        let watching = async {
+            let mut messages = Messages::new(link.stream(&method, request).await?);
+            while let Some(message) = messages.next::<pb::WatchTargetsResponse>().await? {
+                match message.event {
+                    Some(Event::Snapshot(_)) => self.watching.add_permits(1),
+                    Some(Event::Delta(delta)) => {
+                        self.deltas.fetch_add(1, Ordering::Relaxed);
+                        let targets = delta.added.len() + delta.updated.len() + delta.removed.len();
+                        self.targets.fetch_add(targets as u64, Ordering::Relaxed);
+                        for target in delta.added {
+                            self.marks.added(target.node_id);
+                        }
+                    }
+                    Some(Event::Heartbeat(_) | Event::Goodbye(_)) | None => {}
+                }
+            }
+            Err(Failure("a watch ended under way".into()))
+        };
+        driver.drive(std::iter::once(watching).collect()).await
+    }
+}
+
+impl Watchers {
+    /// Opens the watches, and waits until each has its snapshot.
+    pub(super) async fn open(
+        address: SocketAddr,
+        requests: Vec<pb::WatchTargetsRequest>,
+        marks: Arc<Marks>,
+    ) -> Result<Self, Failure> {
+        let tally = Arc::new(Tally {
+            marks,
+            deltas: AtomicU64::new(0),
+            targets: AtomicU64::new(0),
+            watching: Semaphore::new(0),
+            doors: Semaphore::new(AT_ONCE),
+        });
+        let all = u32::try_from(requests.len())?;
+        let mut connections = JoinSet::new();
+        for request in requests {
+            let tally = Arc::clone(&tally);
+            connections.spawn(async move { tally.watch(address, &request).await });
+        }
+        let mut watchers = Self { connections, tally };
+        tokio::select! {
+            permits = watchers.tally.watching.acquire_many(all) => drop(permits?),
+            ended = watchers.connections.join_next() => {
+                ended.unwrap_or(Ok(Ok(())))??;
+            }
+        }
+        Ok(watchers)
+    }
+
+    /// Fails when a watch has ended.
+    pub(super) fn check(&mut self) -> Result<(), Failure> {
+        while let Some(ended) = self.connections.try_join_next() {
+            ended??;
+        }
+        Ok(())
+    }
+}
