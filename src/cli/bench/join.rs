@@ -39,7 +39,7 @@ pub(super) struct Join {
 #[derive(Debug, Serialize)]
 struct Report {
     viewers: u64,
-    /// Joins and leaves per second; absent = a burst.
+    /// Joins and leaves per second; null = a burst.
     rate: Rate,
     #[serde(flatten)]
     lanes: Lanes,

@@ -55,7 +55,7 @@ pub(super) struct Watch {
 struct Report {
     watchers: u64,
     viewers: u64,
-    /// Joins and leaves per second; absent = a burst.
+    /// Joins and leaves per second; null = a burst.
     churn: Rate,
     #[serde(flatten)]
     lanes: Lanes,
