@@ -55,7 +55,8 @@ async fn a_server_without_descriptors_backs_off_and_serves_again_when_there_are_
         }
         complaints += u32::from(line.contains(COMPLAINT));
     }
+    let ended = server.running.output().await;
+    assert_eq!(ended.status.code(), Some(0));
     let most = began.elapsed().as_secs_f64() * COMPLAINTS + 1.0;
     assert!(f64::from(complaints) <= most, "{complaints} complaints, {most} at most");
-    assert_eq!(server.running.output().await.status.code(), Some(0));
 }

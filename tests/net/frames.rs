@@ -119,7 +119,15 @@ impl Wire {
     /// Waits until the server tells it to go, and takes no more streams.
     pub(crate) async fn told_to_go(&mut self) {
         let get = pb::GetLivestreamRequest { livestream_id: 99 };
-        soon(async { while self.call("GetLivestream", &get).await.is_ok() {} }).await;
+        let why = soon(async {
+            loop {
+                if let Err(why) = self.call("GetLivestream", &get).await {
+                    break why;
+                }
+            }
+        });
+        let why = why.await;
+        assert!(why.is_go_away() && why.is_remote(), "{why:?}");
     }
 }
 

@@ -69,16 +69,19 @@ async fn who_never_opens_the_window_of_a_stream_loses_that_stream_only() {
     let mut stalled = wire.subscribe(&subscribe(STALLED, sessions[0])).await;
     let mut neighbour = wire.subscribe(&subscribe(NEIGHBOUR, sessions[1])).await;
     let open = server.open_streams();
-    let error = loop {
-        tokio::select! {
-            more = neighbour.read() => assert!(more.expect("it reads"), "it goes on"),
-            // It looks at what comes without making room for more.
-            more = stalled.peek() => match more {
-                Ok(more) => assert!(more.is_some(), "it is not over in order"),
-                Err(error) => break error,
+    let cut = async {
+        loop {
+            tokio::select! {
+                more = neighbour.read() => assert!(more.expect("it reads"), "it goes on"),
+                // It looks at what comes without making room for more.
+                more = stalled.peek() => match more {
+                    Ok(more) => assert!(more.is_some(), "it is not over in order"),
+                    Err(error) => break error,
+                }
             }
         }
     };
+    let error = soon(cut).await;
     assert!(error.is_reset() && error.is_remote(), "{error:?}");
     assert_eq!(error.reason(), Some(Reason::CANCEL));
     until(|| server.open_streams() == open - 1).await;
