@@ -12,7 +12,6 @@ mod front;
 mod gate;
 mod group;
 mod livestream;
-mod multiplex;
 mod publish;
 mod publish_requests;
 pub mod server;

@@ -18,8 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::multiplex::{Multiplexed, Streams, Turn};
 use super::server::Http;
+use super::signal::Resting;
 use super::watchdog::{SWEEP, Watchdog};
 use crate::shutdown::Shutdown;
 
@@ -65,6 +65,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let builder = builder(&http, watchdog.clone());
     let mut connections = JoinSet::new();
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -91,7 +92,7 @@ where
                 }
                 Ok((socket, _)) => {
                     prepare(&socket);
-                    let connection = connection(http, service.clone(), socket, stop.clone());
+                    let connection = connection(builder.clone(), service.clone(), http.max_age, socket, stop.clone());
                     connections.spawn(Watchdog::carry(connection));
                 }
                 Err(error) => {
@@ -103,8 +104,8 @@ where
     }
 }
 
-fn builder(http: &Http, streams: Streams) -> Builder<Streams> {
-    let mut builder = Builder::new(streams);
+fn builder(http: &Http, watchdog: Watchdog) -> Builder<Watchdog> {
+    let mut builder = Builder::new(watchdog);
     // Without a timer HTTP/1 would wait for ever for the headers of a request.
     builder.http1().timer(TokioTimer::new());
     builder
@@ -137,7 +138,7 @@ fn prepare(socket: &TcpStream) {
 }
 
 /// One connection, from the first byte to the last.
-async fn connection<S, B>(http: Http, service: S, socket: TcpStream, stop: Shutdown)
+async fn connection<S, B>(builder: Builder<Watchdog>, service: S, max_age: Duration, socket: TcpStream, stop: Shutdown)
 where
     S: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -148,12 +149,10 @@ where
 {
     let heard = Arc::<AtomicUsize>::default();
     let io = TokioIo::new(Heard { socket, bytes: Arc::clone(&heard) });
-    let streams = Streams::default();
-    let builder = builder(&http, streams.clone());
-    let connection = builder.serve_connection(io, TowerToHyperService::new(service)).into_owned();
+    let connection = builder.serve_connection(io, TowerToHyperService::new(service));
     // +- 10 %, as for streams, which have their own age and say goodbye.
-    let age = http.max_age.mul_f64(rand::random_range(0.9..1.1));
-    let end = async move {
+    let age = max_age.mul_f64(rand::random_range(0.9..1.1));
+    let mut over = Resting::new(async move {
         let silent = async {
             sleep(HANDSHAKE).await;
             if heard.load(Ordering::Relaxed) >= PREFACE {
@@ -165,25 +164,29 @@ where
             () = sleep(age), if !age.is_zero() => End::Leave,
             () = silent => End::Silent,
         }
-    };
-    let mut connection = Multiplexed::new(connection, streams, end);
+    });
+    tokio::pin!(connection);
     loop {
-        match connection.turn().await {
-            Turn::Ended(Ok(())) => return,
-            Turn::Ended(Err(error)) => return tracing::debug!(%error, "a connection broke"),
-            Turn::Aside(End::Leave) => {
-                connection.connection().graceful_shutdown();
-                if !http.max_age.is_zero() {
-                    let overstays = sleep(http.max_age.saturating_mul(GRACE));
-                    connection.wait_beside(async {
-                        overstays.await;
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            end = &mut over => match end {
+                End::Leave => {
+                    connection.as_mut().graceful_shutdown();
+                    over = Resting::new(async move {
+                        sleep(max_age.saturating_mul(GRACE)).await;
+                        if max_age.is_zero() {
+                            std::future::pending::<()>().await;
+                        }
                         End::Overstayed
                     });
+                    continue;
                 }
-            }
-            Turn::Aside(End::Overstayed) => return tracing::debug!("closed a connection that did not go"),
-            Turn::Aside(End::Silent) => return tracing::debug!("closed a connection that said nothing"),
-        }
+                End::Silent => return tracing::debug!("closed a connection that said nothing"),
+                End::Overstayed => return tracing::debug!("closed a connection that did not go"),
+            },
+        };
+        return ended.unwrap_or_else(|error| tracing::debug!(%error, "a connection broke"));
     }
 }
 

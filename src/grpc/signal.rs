@@ -3,10 +3,13 @@
 //! One task polls several things. What has no news is not looked at again: with
 //! thousands of connections each look is a walk through cold memory.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
+use futures_util::future::BoxFuture;
 use futures_util::task::AtomicWaker;
 
 /// Wakes its task, and remembers for which of two things; one cache line.
@@ -38,11 +41,6 @@ impl Signal {
         take(&self.aside)
     }
 
-    /// Until it is taken, it wakes nobody: its task looks anyway.
-    pub(super) fn hush(&self) {
-        self.rung.store(true, Ordering::Release);
-    }
-
     /// The waker of the other thing.
     pub(super) fn aside(self: &Arc<Self>) -> Waker {
         Arc::new(Aside(Arc::clone(self))).into()
@@ -67,6 +65,33 @@ impl Wake for Signal {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.ring(&self.rung);
+    }
+}
+
+/// A future that is polled when it is woken, and not whenever its task is.
+pub(super) struct Resting<T> {
+    future: BoxFuture<'static, T>,
+    signal: Arc<Signal>,
+    waker: Waker,
+}
+
+impl<T> Resting<T> {
+    pub(super) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        let signal = Signal::new();
+        Self { future: Box::pin(future), waker: Arc::clone(&signal).into(), signal }
+    }
+}
+
+impl<T> Future for Resting<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let this = &mut *self;
+        this.signal.register(cx.waker());
+        if !this.signal.take() {
+            return Poll::Pending;
+        }
+        this.future.as_mut().poll(&mut Context::from_waker(&this.waker))
     }
 }
 

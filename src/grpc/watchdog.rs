@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use hyper::rt::Executor;
 use parking_lot::Mutex;
 
 use crate::feed::SEGMENT;
@@ -129,6 +130,15 @@ impl Watchdog {
             let total = self.shared.cut.fetch_add(slow, Ordering::Relaxed) + slow;
             tracing::info!(reason = "SLOW_READER", streams = slow, total, "cut off who did not read");
         }
+    }
+}
+
+/// Carries the streams of HTTP/2, each in a task of its own. (To run them in the task of
+/// their connection was tried: with thousands of connections it costs more.)
+impl<F: Future + Send + 'static> Executor<F> for Watchdog {
+    #[expect(clippy::disallowed_methods, reason = "hyper owns its tasks: they end with their connection")]
+    fn execute(&self, stream: F) {
+        tokio::spawn(Self::carry(stream));
     }
 }
 

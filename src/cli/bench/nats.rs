@@ -19,7 +19,7 @@ const LONGEST_LINE: usize = 64 * 1024;
 pub(super) struct Nats {
     /// Put the same load on this NATS server too, such as nats://127.0.0.1:4222. Each viewer has a
     /// connection.
-    #[arg(id = "nats", long = "nats", value_name = "URL")]
+    #[arg(id = "nats", long = "nats", value_name = "URL", required = false)]
     url: String,
     /// The process of the NATS server, when it is on this machine: then what it uses is measured.
     #[arg(long = "nats-pid", value_name = "PID", requires = "nats")]
