@@ -1,6 +1,7 @@
 //! E21, E23, E25 and E38 to E40: the path of updates.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use bytes::Bytes;
 use elara_diffusion::{
@@ -8,7 +9,7 @@ use elara_diffusion::{
     PropagationStats, PropagationTopology, StateUpdate, SwarmConfig,
 };
 use starling::feed::{
-    Cursor, Delivery, Draft, Feed, Gap, GapReason, Memory, Micros, Opening, Refusal, Selection, Shape, Start,
+    Call, Cursor, Delivery, Draft, Feed, Gap, GapReason, Memory, Micros, Opening, Refusal, Selection, Shape, Start,
     Timestamp, bucket_bound,
 };
 use starling::swarm::event::{Gate, Grant};
@@ -77,6 +78,7 @@ impl Air {
             expected: vec![node(BROADCASTER)],
             start: Start::Keyframe,
             resume: None,
+            waker: Waker::noop().clone(),
         };
         Cursor::open(&self.feed, opening, self.now).0
     }
@@ -84,9 +86,10 @@ impl Air {
     /// What comes: updates, and the gaps.
     fn read(&self, viewer: &mut Cursor) -> (Vec<Bytes>, Vec<Gap>) {
         let (mut updates, mut gaps) = (Vec::new(), Vec::new());
-        for delivery in viewer.read(usize::MAX, self.now).deliveries {
+        let batches = std::iter::repeat_with(|| viewer.read(self.now).deliveries);
+        for delivery in batches.take_while(|deliveries| !deliveries.is_empty()).flatten() {
             match delivery {
-                Delivery::Update(bytes) => updates.push(bytes),
+                Delivery::Update(update) => updates.push(update.message().clone()),
                 Delivery::Gap(gap) => gaps.push(gap),
                 Delivery::Filter(_) => {}
             }
@@ -197,11 +200,16 @@ fn e38_interest_and_priority_decide_what_comes_and_when() {
     let mut nobody = air.viewer(Interest::None);
     let at_once = |viewer: &mut Cursor| air.read(viewer).0.len();
     assert_eq!([at_once(&mut high), at_once(&mut low), at_once(&mut nobody)], [1, 1, 0]);
+    let rest = |viewers: [&Cursor; 3]| assert!(viewers.iter().all(|viewer| viewer.park(air.now)));
+    assert!(low.park(air.now) && nobody.park(air.now));
     air.put(false);
-    assert_eq!((high.due(), low.due()), (Some(air.now + 10_000), None), "a delta is nothing to who wants keyframes");
+    assert!(matches!(air.feed.call(air.now), Call::Idle), "a delta is nothing to who wants keyframes");
     assert_eq!([at_once(&mut high), at_once(&mut low), at_once(&mut nobody)], [1, 0, 0]);
+    rest([&high, &low, &nobody]);
+    air.put(false);
+    assert!(matches!(air.feed.call(air.now), Call::Until(at) if at == air.now + 10_000), "in the window of HIGH");
     air.publish(TERM, true, Some(Priority::Urgent)).expect("the term is in force");
-    assert_eq!((high.due(), low.due(), nobody.due()), (Some(air.now), Some(air.now), None), "urgent is at once");
+    assert!(matches!(air.feed.call(air.now), Call::Wake(woken) if woken.len() == 2), "urgent is at once");
 }
 
 #[test]
