@@ -355,8 +355,11 @@ impl Feed {
     /// What the crier is to do now. O(those who are to be woken).
     pub fn call(&self, now: Micros) -> Call {
         let call = self.waiting.call(now);
-        if matches!(call, Call::Over) {
-            self.chunks.clear();
+        match call {
+            Call::Over => self.chunks.trim(0),
+            // Who is late reads without company.
+            Call::Idle => self.chunks.trim(2),
+            Call::Wake(_) | Call::Until(_) => {}
         }
         call
     }

@@ -40,8 +40,7 @@ impl ServerConfig {
             reflection: _,
             grpc_web: _,
         } = *self;
-        faults
-            .rule(&["server.max_connections"], max_connections >= 1, || format!("{max_connections} is not 1 or more"));
+        faults.number("server.max_connections", max_connections, 1..=1_000_000);
         faults.number("server.max_concurrent_streams", max_concurrent_streams, 1..=65_535);
         faults.duration("server.http2_keepalive_interval", http2_keepalive_interval, SECOND..=HOUR);
         faults.duration("server.http2_keepalive_timeout", http2_keepalive_timeout, SECOND..=5 * MINUTE);

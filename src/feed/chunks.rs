@@ -49,9 +49,11 @@ impl Chunks {
         bytes
     }
 
-    /// Forgets them.
-    pub(super) fn clear(&self) {
-        self.recent.lock().clear();
+    /// Forgets all but the newest `kept`.
+    pub(super) fn trim(&self, kept: usize) {
+        let mut recent = self.recent.lock();
+        let old = recent.len().saturating_sub(kept);
+        recent.drain(..old);
     }
 }
 

@@ -1,0 +1,134 @@
+//! The update path in one thread: publishing beside those who wait, reading, joining.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use starling::feed::{
+    Cursor, Delivery, Draft, Encoded, Feed, Memory, Micros, Opening, Selection, Shape, Start, Timestamp,
+};
+use starling::swarm::NodeId;
+use starling::swarm::event::{Gate, Grant};
+use starling::swarm::interest::{Channel, Interest, InterestChange, Interests};
+
+const TERM: u64 = 1;
+const NOW: Micros = 1_000_000;
+
+fn source() -> NodeId {
+    NodeId::new(1).unwrap()
+}
+
+/// A feed on air, with one keyframe.
+fn feed() -> Arc<Feed> {
+    let shape = Shape {
+        ring_bytes: 8 << 20,
+        max_age: Micros::MAX / 2,
+        keyframe_interval: None,
+        max_lag: Micros::MAX / 2,
+        bandwidth: None,
+        shared_chat: true,
+    };
+    let feed = Feed::new(shape, Memory::new(1 << 30));
+    feed.enforce(&[Grant { source: source(), channel: Channel::Visual, term: TERM, gate: Gate::Open }], &[], false);
+    publish(&feed, 256, true);
+    feed
+}
+
+fn publish(feed: &Feed, bytes: usize, keyframe: bool) {
+    let draft = Draft {
+        channel: Channel::Visual,
+        payload: Bytes::from(vec![7; bytes]),
+        keyframe,
+        priority: None,
+        temporal_layer: 0,
+        publisher_sequence: 0,
+        timestamp: None,
+        accepted_at: Timestamp { seconds: 1_700_000_000, nanos: 1 },
+    };
+    feed.publish(source(), TERM, draft, NOW).unwrap();
+}
+
+fn viewer(feed: &Arc<Feed>, node: u64) -> Cursor {
+    let mut interests = Interests::default();
+    let wish = InterestChange { channel: Channel::Visual, source: None, level: Interest::High, ttl_ms: None };
+    interests.set(wish, 0);
+    let channels = [Channel::Visual].into_iter().collect();
+    let opening = Opening {
+        selection: Selection { node: NodeId::new(node).unwrap(), channels, sources: None },
+        interests,
+        expected: vec![source()],
+        start: Start::Keyframe,
+        resume: None,
+        waker: Waker::noop().clone(),
+    };
+    Cursor::open(feed, opening, NOW).0
+}
+
+fn read(viewer: &mut Cursor) -> Vec<Encoded> {
+    let deliveries = viewer.read(NOW).deliveries.into_iter();
+    let updates = deliveries.filter_map(|delivery| match delivery {
+        Delivery::Update(update) => Some(update),
+        Delivery::Gap(_) | Delivery::Filter(_) => None,
+    });
+    updates.collect()
+}
+
+/// DESIGN: flat within 2x from 1 to 10 000.
+fn publish_beside_parked(c: &mut Criterion) {
+    let mut group = c.benchmark_group("publish 256 B beside parked subscribers");
+    for parked in [0, 1, 10, 100, 1_000, 10_000] {
+        let feed = feed();
+        let mut viewers: Vec<_> = (0..parked).map(|number| viewer(&feed, 2 + number)).collect();
+        for viewer in &mut viewers {
+            read(viewer);
+            assert!(viewer.park(NOW));
+        }
+        group.bench_function(BenchmarkId::from_parameter(parked), |b| b.iter(|| publish(&feed, 256, false)));
+    }
+    group.finish();
+}
+
+/// One update, by a subscriber that had all before.
+fn read_and_park(c: &mut Criterion) {
+    let mut group = c.benchmark_group("publish, read, park");
+    for bytes in [256, 8_192] {
+        let feed = feed();
+        let mut viewer = viewer(&feed, 2);
+        read(&mut viewer);
+        group.bench_function(BenchmarkId::from_parameter(bytes), |b| {
+            b.iter(|| {
+                publish(&feed, bytes, false);
+                black_box(read(&mut viewer));
+                assert!(viewer.park(NOW));
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A segment of small updates as one message: made once, and shared after.
+fn join(c: &mut Criterion) {
+    let feed = feed();
+    (0..400).for_each(|_| publish(&feed, 256, false));
+    let mut viewer = viewer(&feed, 2);
+    let updates = read(&mut viewer);
+    let mut group = c.benchmark_group("join a segment of 256 B updates");
+    group.throughput(Throughput::Elements(updates.len() as u64));
+    group.bench_function("shared", |b| b.iter(|| black_box(viewer.join(&updates))));
+    // Always others than those of the last sixteen times.
+    let mut skipped = 0;
+    group.bench_function("anew", |b| {
+        b.iter(|| {
+            skipped = (skipped + 1) % 40;
+            black_box(viewer.join(&updates[skipped..]))
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, publish_beside_parked, read_and_park, join);
+criterion_main!(benches);
