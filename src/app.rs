@@ -128,7 +128,7 @@ const fn edge_settings(config: &Config) -> grpc::Settings {
 const fn http_settings(config: &Config) -> server::Http {
     server::Http {
         max_connections: config.server.max_connections,
-        max_age: config.streams.max_age,
+        max_age: config.server.max_connection_age,
         stall_timeout: config.streams.stall_timeout,
         max_concurrent_streams: config.server.max_concurrent_streams,
         keepalive_interval: config.server.http2_keepalive_interval,

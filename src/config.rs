@@ -51,6 +51,9 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Connections that may be open at the same time.
     pub max_connections: usize,
+    /// Age, +-10 %, at which a connection is told to go; zero for never.
+    #[serde(with = "duration_text")]
+    pub max_connection_age: Duration,
     /// Open streams per connection.
     pub max_concurrent_streams: u32,
     /// Time between HTTP/2 pings.

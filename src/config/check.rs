@@ -32,6 +32,7 @@ impl ServerConfig {
         let Self {
             listen: _,
             max_connections,
+            max_connection_age,
             max_concurrent_streams,
             http2_keepalive_interval,
             http2_keepalive_timeout,
@@ -41,6 +42,9 @@ impl ServerConfig {
             grpc_web: _,
         } = *self;
         faults.number("server.max_connections", max_connections, 1..=1_000_000);
+        if !max_connection_age.is_zero() {
+            faults.duration("server.max_connection_age", max_connection_age, SECOND..=30 * DAY);
+        }
         faults.number("server.max_concurrent_streams", max_concurrent_streams, 1..=65_535);
         faults.duration("server.http2_keepalive_interval", http2_keepalive_interval, SECOND..=HOUR);
         faults.duration("server.http2_keepalive_timeout", http2_keepalive_timeout, SECOND..=5 * MINUTE);

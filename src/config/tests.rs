@@ -169,6 +169,7 @@ fn a_section_that_is_no_section_is_refused_even_if_a_variable_mends_it() {
 fn the_ends_of_every_range_are_accepted_and_what_lies_beyond_is_refused() {
     let ranges: &[(&str, &[&str], &[&str])] = &[
         ("server.max_connections", &["1", "1000000"], &["0", "1000001"]),
+        ("server.max_connection_age", &["0s", "1s", "30d"], &["1ms", "999ms", "31d"]),
         ("server.max_concurrent_streams", &["1", "65535"], &["0", "65536", "4294967296"]),
         ("server.http2_keepalive_interval", &["1s", "1h"], &["999ms", "3601s"]),
         ("server.http2_keepalive_timeout", &["1s", "5m"], &["999ms", "301s"]),

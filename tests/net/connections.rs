@@ -36,6 +36,11 @@ pub(crate) async fn is_served(url: &str) -> bool {
     soon(client.clone().livestreams.list_livestreams(get)).await.is_ok()
 }
 
+/// A server whose streams and connections grow no older than this, +- 10 %.
+async fn aging(age: Duration) -> Server {
+    Server::with(|config| (config.streams.max_age, config.server.max_connection_age) = (age, age)).await
+}
+
 #[tokio::test]
 async fn a_connection_too_many_is_closed_as_it_comes_until_another_one_leaves() {
     let server = Server::with(|config| config.server.max_connections = 3).await;
@@ -80,7 +85,7 @@ async fn a_client_that_says_hello_and_nothing_more_is_closed() {
 
 #[tokio::test]
 async fn a_connection_that_is_old_is_told_to_go_and_its_streams_say_goodbye() {
-    let server = Server::with(|config| config.streams.max_age = Duration::from_secs(1)).await;
+    let server = aging(Duration::from_secs(1)).await;
     let client = server.client().await;
     go_live(&client, Duration::from_secs(1)).await;
     let mut wire = Wire::connect(server.address(), WIDE).await;
@@ -104,7 +109,7 @@ async fn a_connection_that_is_old_is_told_to_go_and_its_streams_say_goodbye() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn those_who_come_back_lose_nothing_by_the_age_of_connections() {
-    let server = Server::with(|config| config.streams.max_age = Duration::from_millis(500)).await;
+    let server = aging(Duration::from_millis(500)).await;
     let client = server.client().await;
     go_live(&client, Duration::from_secs(60)).await;
     let voice = Voice::raise(server.client().await, 1_000, Duration::from_millis(5)).await;
@@ -130,7 +135,7 @@ async fn those_who_come_back_lose_nothing_by_the_age_of_connections() {
 
 #[tokio::test]
 async fn an_old_connection_whose_answers_nobody_reads_is_closed() {
-    let server = Server::with(|config| config.streams.max_age = Duration::from_secs(1)).await;
+    let server = aging(Duration::from_secs(1)).await;
     let client = server.client().await;
     go_live(&client, Duration::from_secs(1)).await;
     let mut wire = Wire::connect(server.address(), 1).await;
