@@ -44,7 +44,7 @@ pub use counts::{BUCKETS, Counts, bucket_bound};
 pub use cursor::{Batch, Cursor, Delivery, FilterChange, Gap, GapReason, Greeting, Opening, Resume, Start};
 pub use lane::{Key, Point};
 pub use memory::Memory;
-pub use record::{Draft, Encoded, Position, Record, Timestamp};
+pub use record::{Draft, Encoded, GRPC_PREFIX, Position, Record, Timestamp};
 pub use ring::SEGMENT;
 pub use waiting::{Call, Sleeper};
 

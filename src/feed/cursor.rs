@@ -95,6 +95,16 @@ pub enum Delivery {
     Filter(FilterChange),
 }
 
+impl Delivery {
+    /// The update, if it is one.
+    pub const fn update(&self) -> Option<&Encoded> {
+        match self {
+            Self::Update(update) => Some(update),
+            Self::Gap(_) | Self::Filter(_) => None,
+        }
+    }
+}
+
 /// What one look into the ring brought.
 #[derive(Debug, Default)]
 pub struct Batch {

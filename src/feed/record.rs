@@ -20,7 +20,7 @@ use crate::swarm::interest::Channel;
 use crate::swarm::propagation::{Filter, Priority};
 
 /// Flag and length in front of every gRPC message.
-pub(super) const GRPC_PREFIX: usize = 5;
+pub const GRPC_PREFIX: usize = 5;
 
 /// A point in time, as protobuf has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Encoded {
     }
 
     /// An item of `SubscribeUpdatesResponse.deliveries`, tag and all.
-    pub(super) fn item(&self) -> &[u8] {
+    pub fn item(&self) -> &[u8] {
         &self.message[GRPC_PREFIX..]
     }
 

@@ -20,7 +20,7 @@ use super::convert;
 use super::signal::Signal;
 use super::status::End;
 use super::stream::{Lifetime, Sign};
-use crate::feed::{Batch, Delivery, Greeting};
+use crate::feed::{Batch, Delivery, GRPC_PREFIX, Greeting};
 use crate::pb::livestream::v1::SubscribeUpdatesResponse;
 use crate::pb::swarm::v1 as shared;
 use crate::service::subscribe::Subscription;
@@ -48,7 +48,7 @@ pub(super) struct Updates {
 
 impl Updates {
     pub(super) fn new(subscription: Subscription, greeting: Greeting, lifetime: Lifetime, signal: Arc<Signal>) -> Self {
-        let rest = framed(vec![Item::Subscribed(subscribed(&subscription, greeting))]);
+        let rest = framed(Item::Subscribed(subscribed(&subscription, greeting)));
         let (life, signs) = (signal.aside(), lifetime.signs());
         Self { subscription, signal, life, signs, parked: false, beat: false, rest, trailers: None, over: false }
     }
@@ -79,7 +79,7 @@ impl Updates {
             // The sign of life follows a look, so that its heads are those of now.
             Step::Idle(_) if self.beat => {
                 self.beat = false;
-                self.rest = framed(vec![Item::Heartbeat(self.heartbeat())]);
+                self.rest = framed(Item::Heartbeat(self.heartbeat()));
             }
             Step::Idle(_) => {
                 self.parked = self.subscription.park();
@@ -95,7 +95,7 @@ impl Updates {
 
     fn end(&mut self, end: End) {
         let (goodbye, status) = end.farewell();
-        self.rest = framed(vec![Item::Goodbye(goodbye)]);
+        self.rest = framed(Item::Goodbye(goodbye));
         let status = status.err().unwrap_or_else(|| Status::new(Code::Ok, ""));
         let mut trailers = HeaderMap::new();
         // It fails for metadata that is no header; ours is.
@@ -103,37 +103,22 @@ impl Updates {
         self.trailers = Some(trailers);
     }
 
-    /// A batch as bytes: as they lie, unless there is more to tell than updates.
+    /// A batch as bytes: updates as they lie or joined; with what else there is to tell
+    /// in one message, so that nobody is cut off between a filter and its keyframe.
     fn chunk(&self, batch: Batch) -> Bytes {
-        let (mut parts, mut updates, mut items) = (Vec::new(), Vec::new(), Vec::new());
+        let updates: Vec<_> = batch.deliveries.iter().filter_map(Delivery::update).cloned().collect();
+        if updates.len() == batch.deliveries.len() {
+            return self.subscription.join(&updates);
+        }
+        let mut message = BytesMut::zeroed(GRPC_PREFIX);
         for delivery in batch.deliveries {
-            let item = match delivery {
-                Delivery::Update(update) => {
-                    if !items.is_empty() {
-                        parts.push(framed(std::mem::take(&mut items)));
-                    }
-                    updates.push(update);
-                    continue;
-                }
-                Delivery::Gap(gap) => Item::Gap(gap.into()),
-                Delivery::Filter(change) => Item::Filter(change.into()),
-            };
-            if !updates.is_empty() {
-                parts.push(self.subscription.join(&std::mem::take(&mut updates)));
+            match delivery {
+                Delivery::Update(update) => message.put_slice(update.item()),
+                Delivery::Gap(gap) => put_item(&mut message, Item::Gap(gap.into())),
+                Delivery::Filter(change) => put_item(&mut message, Item::Filter(change.into())),
             }
-            items.push(item);
         }
-        if !items.is_empty() {
-            parts.push(framed(items));
-        }
-        if !updates.is_empty() {
-            parts.push(self.subscription.join(&updates));
-        }
-        match parts.len() {
-            1 => parts.remove(0),
-            // Rare: something was lost, or another filter is in force.
-            _ => parts.concat().into(),
-        }
+        finish(message)
     }
 
     fn heartbeat(&self) -> shared::Heartbeat {
@@ -183,16 +168,24 @@ fn subscribed(subscription: &Subscription, greeting: Greeting) -> shared::Subscr
     }
 }
 
-/// These items as one gRPC message; it is the same in both services.
-fn framed(items: Vec<Item>) -> Bytes {
-    let encoded = |item| shared::Delivery { item: Some(item) }.encode_to_vec().into();
-    let message = SubscribeUpdatesResponse { deliveries: items.into_iter().map(encoded).collect() };
-    let length = message.encoded_len();
-    let mut bytes = BytesMut::with_capacity(5 + length);
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(length).expect("a few items are far below 4 GiB"));
-    message.encode(&mut bytes).expect("there is room");
-    bytes.freeze()
+/// This item as a gRPC message; it is the same in both services.
+fn framed(item: Item) -> Bytes {
+    let mut message = BytesMut::zeroed(GRPC_PREFIX);
+    put_item(&mut message, item);
+    finish(message)
+}
+
+fn put_item(message: &mut BytesMut, item: Item) {
+    let delivery = shared::Delivery { item: Some(item) }.encode_to_vec().into();
+    let one = SubscribeUpdatesResponse { deliveries: vec![delivery] };
+    one.encode(message).expect("it grows as needed");
+}
+
+/// Writes the length in front.
+fn finish(mut message: BytesMut) -> Bytes {
+    let length = u32::try_from(message.len() - GRPC_PREFIX).expect("a few items are far below 4 GiB");
+    message[1..GRPC_PREFIX].copy_from_slice(&length.to_be_bytes());
+    message.freeze()
 }
 
 /// Takes a body past the generated code, which answers with a stream of messages.
