@@ -44,7 +44,7 @@ pub use counts::{BUCKETS, Counts, bucket_bound};
 pub use cursor::{Batch, Cursor, Delivery, FilterChange, Gap, GapReason, Greeting, Opening, Resume, Start};
 pub use lane::{Key, Point};
 pub use memory::Memory;
-pub use record::{Draft, Encoded, GRPC_PREFIX, Position, Record, Timestamp};
+pub use record::{Draft, Encoded, Position, Record, Timestamp, frame};
 pub use ring::SEGMENT;
 pub use waiting::{Call, Sleeper};
 
@@ -331,8 +331,8 @@ impl Feed {
         counts.published_bytes += draft.payload.len() as u64;
         let place = Place { lane: slot, previous, tally, continues, layers, author, at: now };
         let record = Record::encode(position, place, draft);
-        let mut news = News::of(&record);
-        news.number = ring.append(lanes, record);
+        let news = News::of(ring.end(), &record);
+        ring.append(lanes, record);
         self.memory.book(before, ring.bytes());
         if !*enrolled {
             *enrolled = true;

@@ -8,10 +8,10 @@
 
 use std::collections::VecDeque;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::record::{Encoded, GRPC_PREFIX};
+use super::record::{Encoded, frame};
 
 /// How many chunks are remembered: as much as readers of one pace may be apart.
 const KEPT: usize = 16;
@@ -41,7 +41,7 @@ impl Chunks {
         if let Some(chunk) = known {
             return chunk.bytes.clone();
         }
-        let bytes = joined(updates);
+        let bytes = frame(updates.iter().map(Encoded::item));
         if recent.len() == KEPT {
             recent.pop_front();
         }
@@ -55,13 +55,4 @@ impl Chunks {
         let old = recent.len().saturating_sub(kept);
         recent.drain(..old);
     }
-}
-
-fn joined(updates: &[Encoded]) -> Bytes {
-    let length: usize = updates.iter().map(|update| update.item().len()).sum();
-    let mut message = BytesMut::with_capacity(GRPC_PREFIX + length);
-    message.put_u8(0);
-    message.put_u32(u32::try_from(length).expect("a chunk is far below 4 GiB"));
-    updates.iter().for_each(|update| message.put_slice(update.item()));
-    message.freeze()
 }

@@ -96,8 +96,13 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    /// True when it is an update.
+    pub const fn is_update(&self) -> bool {
+        matches!(self, Self::Update(_))
+    }
+
     /// The update, if it is one.
-    pub const fn update(&self) -> Option<&Encoded> {
+    pub fn into_update(self) -> Option<Encoded> {
         match self {
             Self::Update(update) => Some(update),
             Self::Gap(_) | Self::Filter(_) => None,

@@ -20,7 +20,7 @@ use crate::swarm::interest::Channel;
 use crate::swarm::propagation::{Filter, Priority};
 
 /// Flag and length in front of every gRPC message.
-pub const GRPC_PREFIX: usize = 5;
+const GRPC_PREFIX: usize = 5;
 
 /// A point in time, as protobuf has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,6 +142,26 @@ impl Encoded {
     }
 }
 
+/// What a filter tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Keyframe,
+    /// On the top one of several temporal layers.
+    Top,
+    Plain,
+}
+
+impl Kind {
+    pub(super) const fn passes(self, filter: Filter) -> bool {
+        match filter {
+            Filter::Nothing => false,
+            Filter::Keyframes => matches!(self, Self::Keyframe),
+            Filter::WithoutTopLayer => !matches!(self, Self::Top),
+            Filter::Everything => true,
+        }
+    }
+}
+
 /// What the feed knows of an update beside its position.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -189,9 +209,7 @@ impl Record {
         let update = head.len() + body + tail.len();
         let delivery = 1 + varint_len(update as u64) + update;
         let item = 1 + varint_len(delivery as u64) + delivery;
-        let mut message = BytesMut::with_capacity(GRPC_PREFIX + item);
-        message.put_u8(0);
-        message.put_u32(u32::try_from(item).expect("payloads are limited to a few MiB"));
+        let mut message = prefixed(item);
         message.put_u8(0x0a);
         put_length(&mut message, delivery as u64);
         let start = message.len();
@@ -228,11 +246,16 @@ impl Record {
 
     /// True when a filter lets it pass. Keyframes pass every one but [`Filter::Nothing`].
     pub(super) const fn passes(&self, filter: Filter) -> bool {
-        match filter {
-            Filter::Nothing => false,
-            Filter::Keyframes => self.keyframe,
-            Filter::WithoutTopLayer => !self.top,
-            Filter::Everything => true,
+        self.kind().passes(filter)
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        if self.keyframe {
+            Kind::Keyframe
+        } else if self.top {
+            Kind::Top
+        } else {
+            Kind::Plain
         }
     }
 
@@ -252,6 +275,22 @@ impl Record {
     pub(super) const fn length(&self) -> usize {
         self.encoded.message.len()
     }
+}
+
+/// Items of `SubscribeUpdatesResponse.deliveries`, tags and all, as one gRPC message.
+pub fn frame<'a>(items: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) -> Bytes {
+    let items = items.into_iter();
+    let mut message = prefixed(items.clone().map(<[u8]>::len).sum());
+    items.for_each(|item| message.put_slice(item));
+    message.freeze()
+}
+
+/// The beginning of an uncompressed gRPC message, with room for the rest.
+fn prefixed(length: usize) -> BytesMut {
+    let mut message = BytesMut::with_capacity(GRPC_PREFIX + length);
+    message.put_u8(0);
+    message.put_u32(u32::try_from(length).expect("messages are limited to a few MiB"));
+    message
 }
 
 /// True on the top one of several temporal layers.

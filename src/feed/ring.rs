@@ -55,8 +55,8 @@ impl Ring {
         }
     }
 
-    /// Takes the newest record, and answers its number. O(log n) amortised.
-    pub(super) fn append(&mut self, lanes: &mut Lanes, mut record: Record) -> u64 {
+    /// Takes the newest record. O(log n) amortised.
+    pub(super) fn append(&mut self, lanes: &mut Lanes, mut record: Record) {
         let (number, now, length) = (self.end(), record.at, record.length());
         if self.segment_bytes + length > SEGMENT {
             (self.segment, self.segment_bytes) = (self.segment + 1, 0);
@@ -93,7 +93,6 @@ impl Ring {
             self.evict(lanes);
         }
         self.expire(lanes, now);
-        number
     }
 
     /// Lets go of what has become too old.

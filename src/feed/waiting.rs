@@ -15,53 +15,26 @@ use tokio::sync::Notify;
 
 use super::Micros;
 use super::audience::Seat;
-use super::record::Record;
+use super::record::{Kind, Record};
 use crate::swarm::interest::{Channel, Interest};
-use crate::swarm::propagation::Filter;
 
 /// What a subscription wants of each channel: those of one pace are woken together.
 pub(super) type Pace = [Interest; 5];
 
-/// What a filter tells apart: keyframes, the top temporal layer, the rest.
 const KINDS: [Kind; 3] = [Kind::Keyframe, Kind::Top, Kind::Plain];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Keyframe,
-    Top,
-    Plain,
-}
-
-impl Kind {
-    const fn passes(self, filter: Filter) -> bool {
-        match filter {
-            Filter::Nothing => false,
-            Filter::Keyframes => matches!(self, Self::Keyframe),
-            Filter::WithoutTopLayer => !matches!(self, Self::Top),
-            Filter::Everything => true,
-        }
-    }
-}
 
 /// An update that has come, as far as those who wait are concerned.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct News {
-    pub(super) number: u64,
+    number: u64,
     channel: Channel,
     kind: Kind,
     urgent: bool,
 }
 
 impl News {
-    pub(super) const fn of(record: &Record) -> Self {
-        let kind = if record.keyframe {
-            Kind::Keyframe
-        } else if record.top {
-            Kind::Top
-        } else {
-            Kind::Plain
-        };
-        Self { number: 0, channel: record.position.channel, kind, urgent: record.urgent }
+    pub(super) const fn of(number: u64, record: &Record) -> Self {
+        Self { number, channel: record.position.channel, kind: record.kind(), urgent: record.urgent }
     }
 
     /// For how long it may be held back from those of a pace; `None` when they do not

@@ -20,7 +20,7 @@ use super::convert;
 use super::signal::Signal;
 use super::status::End;
 use super::stream::{Lifetime, Sign};
-use crate::feed::{Batch, Delivery, GRPC_PREFIX, Greeting};
+use crate::feed::{Batch, Delivery, Greeting, frame};
 use crate::pb::livestream::v1::SubscribeUpdatesResponse;
 use crate::pb::swarm::v1 as shared;
 use crate::service::subscribe::Subscription;
@@ -56,17 +56,17 @@ impl Updates {
     /// Looks for what is to be told, until there is something to hand out or to wait for.
     fn look(&mut self) -> Poll<()> {
         // What ends the stream goes before what is new: that is told, or stays where it is.
-        while self.signal.take_aside() {
-            match self.signs.poll_next_unpin(&mut Context::from_waker(&self.life)) {
-                Poll::Ready(Some(Sign::Beat)) => self.beat = true,
-                Poll::Ready(Some(Sign::End(end))) => {
-                    self.end(end);
-                    return Poll::Ready(());
+        if self.signal.take_aside() {
+            let mut life = Context::from_waker(&self.life);
+            while let Poll::Ready(Some(sign)) = self.signs.poll_next_unpin(&mut life) {
+                match sign {
+                    Sign::Beat => self.beat = true,
+                    Sign::End(end) => {
+                        self.end(end);
+                        return Poll::Ready(());
+                    }
                 }
-                Poll::Ready(None) | Poll::Pending => continue,
             }
-            // There may be another.
-            self.life.wake_by_ref();
         }
         let woken = self.signal.take() || self.beat;
         if !woken && (self.parked || self.subscription.park()) {
@@ -81,12 +81,8 @@ impl Updates {
                 self.beat = false;
                 self.rest = framed(Item::Heartbeat(self.heartbeat()));
             }
-            Step::Idle(_) => {
-                self.parked = self.subscription.park();
-                if self.parked {
-                    return Poll::Pending;
-                }
-            }
+            // It parks with the next look.
+            Step::Idle(_) => {}
             Step::Over(Over::SwarmEnded) => self.end(End::SwarmEnded),
             Step::Over(Over::NodeLeft) => self.end(End::Session(LeaveReason::Left)),
         }
@@ -106,19 +102,19 @@ impl Updates {
     /// A batch as bytes: updates as they lie or joined; with what else there is to tell
     /// in one message, so that nobody is cut off between a filter and its keyframe.
     fn chunk(&self, batch: Batch) -> Bytes {
-        let updates: Vec<_> = batch.deliveries.iter().filter_map(Delivery::update).cloned().collect();
-        if updates.len() == batch.deliveries.len() {
+        if batch.deliveries.iter().all(Delivery::is_update) {
+            let updates: Vec<_> = batch.deliveries.into_iter().filter_map(Delivery::into_update).collect();
             return self.subscription.join(&updates);
         }
-        let mut message = BytesMut::zeroed(GRPC_PREFIX);
+        let mut items = BytesMut::new();
         for delivery in batch.deliveries {
             match delivery {
-                Delivery::Update(update) => message.put_slice(update.item()),
-                Delivery::Gap(gap) => put_item(&mut message, Item::Gap(gap.into())),
-                Delivery::Filter(change) => put_item(&mut message, Item::Filter(change.into())),
+                Delivery::Update(update) => items.put_slice(update.item()),
+                Delivery::Gap(gap) => put_item(&mut items, Item::Gap(gap.into())),
+                Delivery::Filter(change) => put_item(&mut items, Item::Filter(change.into())),
             }
         }
-        finish(message)
+        frame([&items[..]])
     }
 
     fn heartbeat(&self) -> shared::Heartbeat {
@@ -170,22 +166,15 @@ fn subscribed(subscription: &Subscription, greeting: Greeting) -> shared::Subscr
 
 /// This item as a gRPC message; it is the same in both services.
 fn framed(item: Item) -> Bytes {
-    let mut message = BytesMut::zeroed(GRPC_PREFIX);
-    put_item(&mut message, item);
-    finish(message)
+    let mut items = BytesMut::new();
+    put_item(&mut items, item);
+    frame([&items[..]])
 }
 
-fn put_item(message: &mut BytesMut, item: Item) {
+fn put_item(items: &mut BytesMut, item: Item) {
     let delivery = shared::Delivery { item: Some(item) }.encode_to_vec().into();
     let one = SubscribeUpdatesResponse { deliveries: vec![delivery] };
-    one.encode(message).expect("it grows as needed");
-}
-
-/// Writes the length in front.
-fn finish(mut message: BytesMut) -> Bytes {
-    let length = u32::try_from(message.len() - GRPC_PREFIX).expect("a few items are far below 4 GiB");
-    message[1..GRPC_PREFIX].copy_from_slice(&length.to_be_bytes());
-    message.freeze()
+    one.encode(items).expect("it grows as needed");
 }
 
 /// Takes a body past the generated code, which answers with a stream of messages.
