@@ -69,7 +69,7 @@ fn viewer(feed: &Arc<Feed>, node: u64) -> Cursor {
 }
 
 fn read(viewer: &mut Cursor) -> Vec<Encoded> {
-    let deliveries = viewer.read(NOW).deliveries.into_iter();
+    let deliveries = viewer.read(NOW).into_iter();
     let updates = deliveries.filter_map(|delivery| match delivery {
         Delivery::Update(update) => Some(update),
         Delivery::Gap(_) | Delivery::Filter(_) => None,
@@ -85,7 +85,7 @@ fn publish_beside_parked(c: &mut Criterion) {
         let mut viewers: Vec<_> = (0..parked).map(|number| viewer(&feed, 2 + number)).collect();
         for viewer in &mut viewers {
             read(viewer);
-            assert!(viewer.park(NOW));
+            assert!(viewer.park());
         }
         group.bench_function(BenchmarkId::from_parameter(parked), |b| b.iter(|| publish(&feed, 256, false)));
     }
@@ -103,7 +103,7 @@ fn read_and_park(c: &mut Criterion) {
             b.iter(|| {
                 publish(&feed, bytes, false);
                 black_box(read(&mut viewer));
-                assert!(viewer.park(NOW));
+                assert!(viewer.park());
             });
         });
     }

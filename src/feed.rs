@@ -41,7 +41,7 @@ use waiting::{News, Waiting};
 
 pub use audience::{Demand, Selection};
 pub use counts::{BUCKETS, Counts, bucket_bound};
-pub use cursor::{Batch, Cursor, Delivery, FilterChange, Gap, GapReason, Greeting, Opening, Resume, Start};
+pub use cursor::{Cursor, Delivery, FilterChange, Gap, GapReason, Greeting, Opening, Resume, Start};
 pub use lane::{Key, Point};
 pub use memory::Memory;
 pub use record::{Draft, Encoded, Position, Record, Timestamp, frame};

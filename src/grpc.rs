@@ -5,6 +5,7 @@
 //! are driven by [`stream`].
 
 mod body;
+mod carriage;
 mod connection;
 mod convert;
 mod fields;

@@ -37,19 +37,10 @@ pub struct Counts {
     pub latency: [u64; BUCKETS],
 }
 
-/// What one read adds.
-#[derive(Debug, Default)]
-pub(super) struct Tallied {
-    updates: u64,
-    bytes: u64,
-    dropped: [u64; GapReason::ALL.len()],
-    latency: [u64; BUCKETS],
-}
-
-impl Tallied {
+impl Counts {
     pub(super) const fn delivered(&mut self, bytes: usize) {
-        self.updates += 1;
-        self.bytes += bytes as u64;
+        self.delivered += 1;
+        self.delivered_bytes += bytes as u64;
     }
 
     pub(super) fn after(&mut self, latency: Micros) {
@@ -58,16 +49,6 @@ impl Tallied {
 
     pub(super) const fn dropped(&mut self, reason: GapReason, updates: u64) {
         self.dropped[reason as usize] += updates;
-    }
-}
-
-impl Counts {
-    pub(super) fn add(&mut self, tallied: &Tallied) {
-        let Tallied { updates, bytes, dropped, latency } = tallied;
-        self.delivered += updates;
-        self.delivered_bytes += bytes;
-        self.dropped.iter_mut().zip(dropped).for_each(|(total, more)| *total += more);
-        self.latency.iter_mut().zip(latency).for_each(|(total, more)| *total += more);
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::audience::{Seat, Selection};
 use super::budget::Bucket;
-use super::counts::Tallied;
+use super::counts::Counts;
 use super::lane::{Key, Lane, Lanes, Point};
 use super::record::{Encoded, Record};
 use super::ring::Ring;
@@ -110,20 +110,19 @@ impl Delivery {
     }
 }
 
-/// What one look into the ring brought.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// In order; empty when there is nothing new.
-    pub deliveries: Vec<Delivery>,
+/// What one look into the ring brings.
+#[derive(Debug)]
+struct Batch<'a> {
+    deliveries: Vec<Delivery>,
     /// That of its first update.
     segment: Option<u64>,
-    tallied: Tallied,
+    counts: &'a mut Counts,
 }
 
-impl Batch {
+impl Batch<'_> {
     /// Tells a loss; one that follows right on another of its kind is told with it.
     fn lose(&mut self, gap: Gap) {
-        self.tallied.dropped(gap.reason, gap.count.unwrap_or(1));
+        self.counts.dropped(gap.reason, gap.count.unwrap_or(1));
         if let Some(Delivery::Gap(last)) = self.deliveries.last_mut()
             && (last.lane, last.reason) == (gap.lane, gap.reason)
             && let (Some(end), Some(after), Some(count), Some(more)) = (last.before, gap.after, last.count, gap.count)
@@ -153,6 +152,8 @@ struct Reader {
     pace: Pace,
     /// Number of the next record to look at.
     next: u64,
+    /// When it last looked.
+    read_at: Micros,
     /// By slot of the lane.
     seen: Vec<Option<Seen>>,
     budget: Option<Bucket>,
@@ -160,6 +161,8 @@ struct Reader {
     caught_up: bool,
     /// The last look left nothing over.
     at_end: bool,
+    /// Records have left the ring before it came to them.
+    lapped: bool,
     resumed: bool,
     max_lag: Micros,
     /// Told before all else.
@@ -174,26 +177,26 @@ impl Cursor {
 
     /// Waits for what comes next: the subscription is woken when it is due. False when
     /// there is something that must not wait. O(paces).
-    pub fn park(&self, now: Micros) -> bool {
+    pub fn park(&self) -> bool {
         let reader = &self.reader;
         reader.at_end
             && reader.seat.version() == reader.version
-            && self.feed.waiting.park(&reader.seat, reader.pace, reader.next, now)
+            && self.feed.waiting.park(&reader.seat, reader.pace, reader.next, reader.read_at)
     }
 
-    /// Reads what is new: a segment of the ring at most. O(what is read) under the
-    /// feed's lock.
-    pub fn read(&mut self, now: Micros) -> Batch {
+    /// Reads what is new, in order: a segment of the ring at most. O(what is read) under
+    /// the feed's lock.
+    pub fn read(&mut self, now: Micros) -> Vec<Delivery> {
         let Self { feed, reader } = self;
         // Woken by something else, it may still be parked.
         feed.waiting.unpark(&reader.seat);
         let mut state = feed.state.lock();
-        let (batch, waits) = reader.read(&mut state, now);
+        let (deliveries, waits) = reader.read(&mut state, now);
         drop(state);
         if waits {
             feed.producers.notify_waiters();
         }
-        batch
+        deliveries
     }
 
     /// These updates as one gRPC message, shared with others who get the same.
@@ -204,10 +207,12 @@ impl Cursor {
 
 impl Reader {
     /// Reads a segment at most. True when a keyframe is waited for from now on.
-    fn read(&mut self, state: &mut State, now: Micros) -> (Batch, bool) {
+    fn read(&mut self, state: &mut State, now: Micros) -> (Vec<Delivery>, bool) {
         let State { ring, lanes, counts, .. } = state;
-        let mut batch = Batch { deliveries: std::mem::take(&mut self.opening), ..Batch::default() };
+        self.read_at = now;
+        let mut batch = Batch { deliveries: std::mem::take(&mut self.opening), segment: None, counts };
         let asked = self.rewish(ring, lanes, &mut batch);
+        self.lapped |= ring.lost() > self.next;
         self.skip_lag(ring, lanes, &mut batch, now);
         let mut waits = asked;
         while let Some((number, record)) = ring.next_from(self.next) {
@@ -220,10 +225,10 @@ impl Reader {
         self.at_end = ring.next_from(self.next).is_none();
         if self.at_end {
             (self.next, self.caught_up) = (ring.end(), true);
-            waits |= self.tell_lost_tails(lanes, &mut batch);
+            waits |= self.lapped && self.tell_lost_tails(lanes, &mut batch);
+            self.lapped = false;
         }
-        counts.add(&batch.tallied);
-        (batch, waits)
+        (batch.deliveries, waits)
     }
 
     /// Delivers a record, or passes it over. True when a keyframe is waited for from
@@ -234,7 +239,7 @@ impl Reader {
         lanes: &mut Lanes,
         number: u64,
         record: &Record,
-        batch: &mut Batch,
+        batch: &mut Batch<'_>,
         now: Micros,
     ) -> bool {
         let slot = record.lane;
@@ -255,7 +260,7 @@ impl Reader {
             }
             if !record.keyframe {
                 if seen.lossy {
-                    batch.tallied.dropped(seen.loss, 1);
+                    batch.counts.dropped(seen.loss, 1);
                 }
                 seen.went_over(record);
                 return met;
@@ -301,9 +306,9 @@ impl Reader {
         seen.went_over(record);
         seen.delivered = Some(point);
         batch.segment.get_or_insert(record.segment);
-        batch.tallied.delivered(record.length());
+        batch.counts.delivered(record.length());
         if self.caught_up {
-            batch.tallied.after(now.saturating_sub(record.at));
+            batch.counts.after(now.saturating_sub(record.at));
         }
         batch.deliveries.push(Delivery::Update(record.encoded().clone()));
         false
@@ -319,7 +324,7 @@ impl Reader {
 
     /// Makes the acquaintance of a lane that was not there at the opening. True when a
     /// keyframe is waited for.
-    fn meet(&mut self, lane: &mut Lane, slot: usize, batch: &mut Batch) -> bool {
+    fn meet(&mut self, lane: &mut Lane, slot: usize, batch: &mut Batch<'_>) -> bool {
         if self.known(slot).as_ref().is_some_and(|seen| seen.birth == lane.birth) {
             return false;
         }

@@ -31,6 +31,8 @@ pub(super) struct Ring {
     bytes: usize,
     limit: usize,
     max_age: Micros,
+    /// One more than the highest number that was let go of.
+    lost: u64,
     segment: u64,
     segment_bytes: usize,
 }
@@ -50,6 +52,7 @@ impl Ring {
             bytes: 0,
             limit,
             max_age,
+            lost: 0,
             segment: 0,
             segment_bytes: 0,
         }
@@ -135,6 +138,7 @@ impl Ring {
             return;
         }
         self.bytes -= length;
+        self.lost = self.lost.max(number + 1);
         if record.position.channel == Channel::Chat {
             self.chat.pop_front();
             self.chat_bytes -= length;
@@ -147,6 +151,7 @@ impl Ring {
         lanes.at_mut(record.lane).numbers.pop_front();
         self.chat_bytes -= record.length();
         self.bytes -= record.length();
+        self.lost = self.lost.max(number + 1);
     }
 
     /// Nobody starts at the lane's keyframe any more; what was kept for it goes.
@@ -155,6 +160,7 @@ impl Ring {
             if let Some(record) = self.kept.remove(&number) {
                 self.bytes -= record.length();
                 self.kept_bytes -= record.length();
+                self.lost = self.lost.max(number + 1);
             }
         }
         (lane.run, lane.run_bytes, lane.kept_bytes) = (None, 0, 0);
@@ -186,6 +192,11 @@ impl Ring {
         let from = number.max(self.first);
         let live = self.records.iter().skip(self.index(from)?);
         live.zip(from..).find_map(|(record, number)| Some((number, record.as_ref()?)))
+    }
+
+    /// Whoever has come to this number has missed nothing.
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost
     }
 
     pub(super) const fn bytes(&self) -> usize {

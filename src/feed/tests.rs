@@ -128,7 +128,7 @@ struct Reader(Cursor);
 
 impl Reader {
     fn read(&mut self, stage: &Stage) -> Vec<Got> {
-        let batches = std::iter::repeat_with(|| self.0.read(stage.now).deliveries);
+        let batches = std::iter::repeat_with(|| self.0.read(stage.now));
         batches
             .take_while(|deliveries| !deliveries.is_empty())
             .flatten()
@@ -251,6 +251,6 @@ fn a_read_brings_a_segment_at_most_and_is_never_empty_handed() {
     }
     stage.put(Channel::Visual, 3, Draft { payload: Bytes::from(vec![1; 100_000]), ..draft(false, 0) });
     let Reader(mut cursor) = stage.viewer(Start::Keyframe);
-    let mut lengths = || cursor.read(stage.now).deliveries.len();
+    let mut lengths = || cursor.read(stage.now).len();
     assert_eq!([lengths(), lengths(), lengths(), lengths(), lengths()], [3, 3, 2, 1, 0]);
 }

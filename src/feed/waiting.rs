@@ -107,6 +107,8 @@ struct State {
     paces: Vec<Parked>,
     /// The number after the newest update, by channel and kind.
     news: [[u64; KINDS.len()]; 5],
+    /// The highest of these.
+    newest: u64,
     subscriptions: usize,
     /// The crier runs.
     crying: bool,
@@ -137,6 +139,14 @@ impl State {
                 self.paces.len() - 1
             }
         }
+    }
+
+    /// For how long the records from `next` on may be held back from those of a pace;
+    /// `None` when they get none of them.
+    fn window(&self, pace: &Pace, next: u64) -> Option<Micros> {
+        let unread = Channel::ALL.into_iter().flat_map(|channel| KINDS.map(|kind| (channel, kind)));
+        let unread = unread.filter(|(channel, kind)| self.news[channel.index()][*kind as usize] > next);
+        unread.filter_map(|(channel, kind)| window(pace, channel, kind)).min()
     }
 
     /// Brings the crier's next look forward. True when it must be told.
@@ -182,6 +192,7 @@ impl Waiting {
         let mut state = self.state.lock();
         let newest = &mut state.news[news.channel.index()][news.kind as usize];
         *newest = (*newest).max(news.number + 1);
+        state.newest = state.newest.max(news.number + 1);
         let mut first = None::<Micros>;
         for parked in state.paces.iter_mut().filter(|parked| !parked.seats.is_empty()) {
             let Some(window) = news.window(&parked.pace) else { continue };
@@ -199,10 +210,7 @@ impl Waiting {
     /// something for it that must not wait.
     pub(super) fn park(&self, seat: &Arc<Seat>, pace: Pace, next: u64, now: Micros) -> bool {
         let mut state = self.state.lock();
-        let news = &state.news;
-        let unread = Channel::ALL.into_iter().flat_map(|channel| KINDS.map(|kind| (channel, kind)));
-        let unread = unread.filter(|(channel, kind)| news[channel.index()][*kind as usize] > next);
-        let window = unread.filter_map(|(channel, kind)| window(&pace, channel, kind)).min();
+        let window = if state.newest > next { state.window(&pace, next) } else { None };
         if window == Some(0) {
             return false;
         }

@@ -6,13 +6,14 @@
 //! each message for each subscriber.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{BoxStream, StreamExt};
-use http::HeaderMap;
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame};
+use parking_lot::Mutex;
 use prost::Message;
 use tonic::{Code, Status};
 
@@ -20,7 +21,7 @@ use super::convert;
 use super::signal::Signal;
 use super::status::End;
 use super::stream::{Lifetime, Sign};
-use crate::feed::{Batch, Delivery, Greeting, frame};
+use crate::feed::{Delivery, Greeting, frame};
 use crate::pb::livestream::v1::SubscribeUpdatesResponse;
 use crate::pb::swarm::v1 as shared;
 use crate::service::subscribe::Subscription;
@@ -29,10 +30,14 @@ use crate::swarm::event::LeaveReason;
 use crate::swarm::id::NodeId;
 use shared::delivery::Item;
 
+/// The bell of updates, and that of the lifetime.
+pub(super) const NEWS: u32 = 0;
+const LIFE: u32 = 1;
+
 /// The updates of one subscriber.
 pub(super) struct Updates {
     subscription: Subscription,
-    /// Rung by updates; aside by the lifetime.
+    /// Rung by updates, and by the lifetime.
     signal: Arc<Signal>,
     life: Waker,
     signs: BoxStream<'static, Sign>,
@@ -42,21 +47,23 @@ pub(super) struct Updates {
     beat: bool,
     /// What is to be handed out next.
     rest: Bytes,
-    trailers: Option<HeaderMap>,
+    /// Boxed, for they come once and this is looked at often.
+    trailers: Option<Box<HeaderMap>>,
     over: bool,
 }
 
 impl Updates {
     pub(super) fn new(subscription: Subscription, greeting: Greeting, lifetime: Lifetime, signal: Arc<Signal>) -> Self {
         let rest = framed(Item::Subscribed(subscribed(&subscription, greeting)));
-        let (life, signs) = (signal.aside(), lifetime.signs());
+        let (life, signs) = (signal.bell(LIFE), lifetime.signs());
         Self { subscription, signal, life, signs, parked: false, beat: false, rest, trailers: None, over: false }
     }
 
     /// Looks for what is to be told, until there is something to hand out or to wait for.
-    fn look(&mut self) -> Poll<()> {
+    fn look(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // What ends the stream goes before what is new: that is told, or stays where it is.
-        if self.signal.take_aside() {
+        let rung = self.signal.take();
+        if rung & (1 << LIFE) != 0 {
             let mut life = Context::from_waker(&self.life);
             while let Poll::Ready(Some(sign)) = self.signs.poll_next_unpin(&mut life) {
                 match sign {
@@ -68,14 +75,14 @@ impl Updates {
                 }
             }
         }
-        let woken = self.signal.take() || self.beat;
+        let woken = rung & (1 << NEWS) != 0 || self.beat;
         if !woken && (self.parked || self.subscription.park()) {
             self.parked = true;
-            return Poll::Pending;
+            return self.signal.rest(cx.waker());
         }
         self.parked = false;
         match self.subscription.step() {
-            Step::Item(batch) => self.rest = self.chunk(batch),
+            Step::Item(deliveries) => self.rest = self.chunk(deliveries),
             // The sign of life follows a look, so that its heads are those of now.
             Step::Idle(_) if self.beat => {
                 self.beat = false;
@@ -96,18 +103,18 @@ impl Updates {
         let mut trailers = HeaderMap::new();
         // It fails for metadata that is no header; ours is.
         drop(status.add_header(&mut trailers));
-        self.trailers = Some(trailers);
+        self.trailers = Some(Box::new(trailers));
     }
 
     /// A batch as bytes: updates as they lie or joined; with what else there is to tell
     /// in one message, so that nobody is cut off between a filter and its keyframe.
-    fn chunk(&self, batch: Batch) -> Bytes {
-        if batch.deliveries.iter().all(Delivery::is_update) {
-            let updates: Vec<_> = batch.deliveries.into_iter().filter_map(Delivery::into_update).collect();
+    fn chunk(&self, deliveries: Vec<Delivery>) -> Bytes {
+        if deliveries.iter().all(Delivery::is_update) {
+            let updates: Vec<_> = deliveries.into_iter().filter_map(Delivery::into_update).collect();
             return self.subscription.join(&updates);
         }
         let mut items = BytesMut::new();
-        for delivery in batch.deliveries {
+        for delivery in deliveries {
             match delivery {
                 Delivery::Update(update) => items.put_slice(update.item()),
                 Delivery::Gap(gap) => put_item(&mut items, Item::Gap(gap.into())),
@@ -133,7 +140,6 @@ impl Body for Updates {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        this.signal.register(cx.waker());
         loop {
             if !this.rest.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))));
@@ -143,9 +149,9 @@ impl Body for Updates {
             }
             if let Some(trailers) = this.trailers.take() {
                 this.over = true;
-                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
             }
-            std::task::ready!(this.look());
+            std::task::ready!(this.look(cx));
         }
     }
 }
@@ -186,7 +192,9 @@ impl Handover {
         Self(Arc::new(Mutex::new(Some(updates))))
     }
 
-    pub(super) fn take(&self) -> Option<Updates> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The body that an answer brings along.
+    pub(super) fn take<B>(answer: &mut Response<B>) -> Option<Updates> {
+        let handover = answer.extensions_mut().remove::<Self>()?;
+        handover.0.lock().take()
     }
 }

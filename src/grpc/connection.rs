@@ -1,25 +1,28 @@
 //! Connections: accepted, served, and told to go.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
+use hyper_util::server::conn::auto::{self, Builder, HttpServerConnExec};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tower::BoxError;
 
+use super::carriage::{Boarding, Carriage, Connection, Leave, Order};
+use super::front::Front;
 use super::server::Http;
-use super::signal::Resting;
 use super::watchdog::{SWEEP, Watchdog};
 use crate::shutdown::Shutdown;
 
@@ -54,19 +57,61 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// last stream to grow old.
 const GRACE: u32 = 2;
 
+/// A connection that is open, and what becomes of it.
+#[derive(Debug)]
+struct Entry {
+    carriage: Weak<Carriage>,
+    /// It must have said something by then.
+    speaks_by: Option<Instant>,
+    leaves_at: Option<Instant>,
+    closes_at: Option<Instant>,
+}
+
+impl Entry {
+    fn new(carriage: &Arc<Carriage>, max_age: Duration) -> Self {
+        let now = Instant::now();
+        // +- 10 %, as for streams, which have their own age and say goodbye.
+        let age = (!max_age.is_zero()).then(|| max_age.mul_f64(rand::random_range(0.9..1.1)));
+        let leaves_at = age.and_then(|age| now.checked_add(age));
+        Self {
+            carriage: Arc::downgrade(carriage),
+            speaks_by: now.checked_add(HANDSHAKE),
+            leaves_at,
+            closes_at: leaves_at.and_then(|at| at.checked_add(max_age.saturating_mul(GRACE))),
+        }
+    }
+
+    /// Tells the connection what is due. False when it is gone.
+    fn look(&mut self, now: Instant) -> bool {
+        let Some(carriage) = self.carriage.upgrade() else { return false };
+        let is_due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
+        if is_due(&mut self.speaks_by) && carriage.heard() < PREFACE {
+            tracing::debug!("closed a connection that said nothing");
+            carriage.tell(Order::Close);
+        }
+        if is_due(&mut self.leaves_at) {
+            carriage.tell(Order::Leave);
+        }
+        if is_due(&mut self.closes_at) {
+            tracing::debug!("closed a connection that did not go");
+            carriage.tell(Order::Close);
+        }
+        true
+    }
+}
+
 /// Serves what comes to `listener` until `stop`, then until all connections are gone.
 /// Dropping it cuts them.
 pub(super) async fn serve<S, B>(service: S, http: Http, watchdog: Watchdog, listener: TcpListener, stop: Shutdown)
 where
     S: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    let builder = builder(&http, watchdog.clone());
     let mut connections = JoinSet::new();
+    let mut entries = Vec::<Entry>::new();
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut listener = Some(listener);
@@ -79,21 +124,29 @@ where
         };
         tokio::select! {
             biased;
-            () = stop.draining(), if listener.is_some() => listener = None,
+            () = stop.draining(), if listener.is_some() => {
+                listener = None;
+                entries.iter().filter_map(|entry| entry.carriage.upgrade()).for_each(|one| one.tell(Order::Leave));
+            }
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
                     tracing::error!(%error, "a connection failed");
                 }
             }
-            _ = sweeps.tick() => watchdog.sweep(),
+            now = sweeps.tick() => {
+                watchdog.sweep();
+                entries.retain_mut(|entry| entry.look(now));
+            }
             accepted = accept => match accepted {
                 Ok(_) if connections.len() >= http.max_connections => {
                     tracing::warn!(connections = connections.len(), "refused a connection: there are too many");
                 }
                 Ok((socket, _)) => {
                     prepare(&socket);
-                    let connection = connection(builder.clone(), service.clone(), http.max_age, socket, stop.clone());
-                    connections.spawn(Watchdog::carry(connection));
+                    let carriage = Carriage::new();
+                    entries.push(Entry::new(&carriage, http.max_age));
+                    let service = Front::new(service.clone(), watchdog.clone(), Arc::clone(&carriage));
+                    connections.spawn(connection(builder(&http, &carriage), service, socket, carriage));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -104,8 +157,8 @@ where
     }
 }
 
-fn builder(http: &Http, watchdog: Watchdog) -> Builder<Watchdog> {
-    let mut builder = Builder::new(watchdog);
+fn builder(http: &Http, carriage: &Arc<Carriage>) -> Builder<Boarding> {
+    let mut builder = Builder::new(Boarding(Arc::clone(carriage)));
     // Without a timer HTTP/1 would wait for ever for the headers of a request.
     builder.http1().timer(TokioTimer::new());
     builder
@@ -138,79 +191,53 @@ fn prepare(socket: &TcpStream) {
 }
 
 /// One connection, from the first byte to the last.
-async fn connection<S, B>(builder: Builder<Watchdog>, service: S, max_age: Duration, socket: TcpStream, stop: Shutdown)
+fn connection<S, B>(
+    builder: Builder<Boarding>,
+    service: Front<S>,
+    socket: TcpStream,
+    carriage: Arc<Carriage>,
+) -> impl Future<Output = ()>
 where
     S: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    let heard = Arc::<AtomicUsize>::default();
-    let io = TokioIo::new(Heard { socket, bytes: Arc::clone(&heard) });
-    let connection = builder.serve_connection(io, TowerToHyperService::new(service));
-    // +- 10 %, as for streams, which have their own age and say goodbye.
-    let age = max_age.mul_f64(rand::random_range(0.9..1.1));
-    let mut over = Resting::new(async move {
-        let silent = async {
-            sleep(HANDSHAKE).await;
-            if heard.load(Ordering::Relaxed) >= PREFACE {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = stop.draining() => End::Leave,
-            () = sleep(age), if !age.is_zero() => End::Leave,
-            () = silent => End::Silent,
+    let io = TokioIo::new(Heard { socket, carriage: Arc::clone(&carriage) });
+    let connection = builder.serve_connection(io, service).into_owned();
+    Connection::new(connection, carriage).map(|ended| {
+        if let Some(Err(error)) = ended {
+            tracing::debug!(%error, "a connection broke");
         }
-    });
-    tokio::pin!(connection);
-    loop {
-        let ended = tokio::select! {
-            biased;
-            ended = connection.as_mut() => ended,
-            end = &mut over => match end {
-                End::Leave => {
-                    connection.as_mut().graceful_shutdown();
-                    over = Resting::new(async move {
-                        sleep(max_age.saturating_mul(GRACE)).await;
-                        if max_age.is_zero() {
-                            std::future::pending::<()>().await;
-                        }
-                        End::Overstayed
-                    });
-                    continue;
-                }
-                End::Silent => return tracing::debug!("closed a connection that said nothing"),
-                End::Overstayed => return tracing::debug!("closed a connection that did not go"),
-            },
-        };
-        return ended.unwrap_or_else(|error| tracing::debug!(%error, "a connection broke"));
-    }
+    })
 }
 
-/// Why a connection ends.
-enum End {
-    /// It is told to go.
-    Leave,
-    /// It was told long ago.
-    Overstayed,
-    /// It said nothing.
-    Silent,
+impl<S, B, E> Leave for auto::Connection<'_, TokioIo<Heard>, S, E>
+where
+    S: hyper::service::Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+    E: HttpServerConnExec<S::Future, B>,
+{
+    fn leave(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
 }
 
 /// A socket that counts what was heard from it.
 struct Heard {
     socket: TcpStream,
-    bytes: Arc<AtomicUsize>,
+    carriage: Arc<Carriage>,
 }
 
 impl AsyncRead for Heard {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        self.bytes.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
+        self.carriage.hear(buffer.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }

@@ -7,51 +7,62 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
-use tower::{BoxError, Service};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use tower::util::Oneshot;
+use tower::{BoxError, ServiceExt};
 
 use super::body::{Handover, Updates};
-use super::watchdog::{Watchdog, Watched};
+use super::carriage::Carriage;
+use super::watchdog::{Reader, Watchdog, Watched};
 
 /// Marks a request whose answer is not framed anew on its way out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Native;
 
-/// Stands before all layers.
-#[derive(Clone, Debug)]
+/// Stands before all layers of one connection.
+#[derive(Debug)]
 pub(super) struct Front<S> {
     inner: S,
     watchdog: Watchdog,
+    carriage: Arc<Carriage>,
 }
 
 impl<S> Front<S> {
-    pub(super) const fn new(inner: S, watchdog: Watchdog) -> Self {
-        Self { inner, watchdog }
+    pub(super) const fn new(inner: S, watchdog: Watchdog, carriage: Arc<Carriage>) -> Self {
+        Self { inner, watchdog, carriage }
     }
 }
 
-impl<S, A, B> Service<Request<A>> for Front<S>
+impl<S, B> Service<Request<Incoming>> for Front<S>
 where
-    S: Service<Request<A>, Response = Response<B>>,
+    S: tower::Service<Request<Incoming>, Response = Response<B>> + Clone,
 {
-    type Response = Response<FrontBody<B>>;
+    type Response = Response<Watched<FrontBody<B>>>;
     type Error = S::Error;
-    type Future = Answer<S::Future>;
+    type Future = Answer<Oneshot<S, Request<Incoming>>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<A>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let content = request.headers().get(header::CONTENT_TYPE).map(|content| content.as_bytes());
         if !content.is_some_and(|content| content.starts_with(b"application/grpc-web")) {
             request.extensions_mut().insert(Native);
         }
-        Answer { future: Box::pin(self.inner.call(request)), watchdog: self.watchdog.clone() }
+        let reader = self.watchdog.reader();
+        if request.version() == Version::HTTP_2 {
+            // hyper calls this right before it hands the stream over.
+            self.carriage.expect(Arc::clone(&reader), request.uri().path().ends_with("/SubscribeUpdates"));
+        } else {
+            // With HTTP/1 an answer goes with its connection.
+            reader.carried_by(&self.carriage.end());
+        }
+        let future = Box::pin(self.inner.clone().oneshot(request));
+        Answer { future, watchdog: self.watchdog.clone(), reader }
     }
 }
 
@@ -59,28 +70,29 @@ where
 pub(super) struct Answer<F> {
     future: Pin<Box<F>>,
     watchdog: Watchdog,
+    reader: Arc<Reader>,
 }
 
 impl<F, B, E> Future for Answer<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
-    type Output = Result<Response<FrontBody<B>>, E>;
+    type Output = Result<Response<Watched<FrontBody<B>>>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut response = ready!(self.future.as_mut().poll(cx))?;
-        let handover = response.extensions_mut().remove::<Handover>();
-        let updates = handover.and_then(|handover| handover.take());
-        Poll::Ready(Ok(response.map(|body| match updates {
-            Some(updates) => FrontBody::Updates(Box::new(self.watchdog.watch(updates))),
-            None => FrontBody::Other(Box::pin(body)),
+        let updates = Handover::take(&mut response);
+        Poll::Ready(Ok(response.map(|body| {
+            let body = updates
+                .map_or_else(|| FrontBody::Other(Box::pin(body)), |updates| FrontBody::Updates(Box::new(updates)));
+            self.watchdog.watch(body, Arc::clone(&self.reader))
         })))
     }
 }
 
 /// What hyper is given to send.
 pub(super) enum FrontBody<B> {
-    Updates(Box<Watched<Updates>>),
+    Updates(Box<Updates>),
     Other(Pin<Box<B>>),
 }
 

@@ -15,7 +15,6 @@ use tower::Service;
 use super::body::Handover;
 use super::front::Native;
 use super::status::draining;
-use super::watchdog::Watchdog;
 use crate::shutdown::Shutdown;
 
 type Answer = Result<Response<Body>, Infallible>;
@@ -27,12 +26,11 @@ pub(super) struct Gate<S> {
     publishing: S,
     other: S,
     shutdown: Shutdown,
-    watchdog: Watchdog,
 }
 
 impl<S> Gate<S> {
-    pub(super) const fn new(publishing: S, other: S, shutdown: Shutdown, watchdog: Watchdog) -> Self {
-        Self { publishing, other, shutdown, watchdog }
+    pub(super) const fn new(publishing: S, other: S, shutdown: Shutdown) -> Self {
+        Self { publishing, other, shutdown }
     }
 }
 
@@ -62,17 +60,16 @@ where
         }
         let service = if method.starts_with("PublishUpdate") { &mut self.publishing } else { &mut self.other };
         let native = request.extensions().get::<Native>().is_some();
-        Either::Left(Bodied { answer: service.call(request), native, watchdog: self.watchdog.clone() })
+        Either::Left(Bodied { answer: service.call(request), native })
     }
 }
 
-/// An answer whose body is watched, and is our own where there is one.
+/// An answer whose body is our own where there is one.
 #[derive(Debug)]
 pub(super) struct Bodied<F> {
     answer: F,
     /// Our own body is put in place further out.
     native: bool,
-    watchdog: Watchdog,
 }
 
 impl<F: Future<Output = Answer> + Unpin> Future for Bodied<F> {
@@ -80,14 +77,12 @@ impl<F: Future<Output = Answer> + Unpin> Future for Bodied<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         let Ok(mut response) = ready!(Pin::new(&mut self.answer).poll(cx));
-        if self.native && response.extensions().get::<Handover>().is_some() {
+        if self.native {
             return Poll::Ready(Ok(response));
         }
-        let handover = response.extensions_mut().remove::<Handover>();
-        let watchdog = &self.watchdog;
-        Poll::Ready(Ok(match handover.and_then(|handover| handover.take()) {
-            Some(updates) => response.map(|_| Body::new(watchdog.watch(updates))),
-            None => response.map(|body| Body::new(watchdog.watch(body))),
+        Poll::Ready(Ok(match Handover::take(&mut response) {
+            Some(updates) => response.map(|_| Body::new(updates)),
+            None => response,
         }))
     }
 }

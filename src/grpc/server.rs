@@ -17,7 +17,6 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
 use tracing::Span;
 
-use super::front::Front;
 use super::gate::Gate;
 use super::watchdog::Watchdog;
 use super::{Edge, connection};
@@ -57,17 +56,16 @@ pub struct Http {
 
 /// Serves until `stop` begins and all connections are gone.
 pub async fn serve<H: Health>(edge: Edge, http: Http, health: HealthServer<H>, listener: TcpListener, stop: Shutdown) {
-    let watchdog = Watchdog::new(http.stall_timeout);
     let trace = TraceLayer::new_for_grpc().make_span_with(span).on_request(()).on_response(()).on_failure(on_failure);
     let service = ServiceBuilder::new()
         .layer(trace)
         .layer(option_layer(http.grpc_web.then(cors)))
         .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)))
-        .service(routes(Routes::new(health), edge, &watchdog, http.reflection));
-    connection::serve(Front::new(service, watchdog.clone()), http, watchdog, listener, stop).await;
+        .service(routes(Routes::new(health), edge, http.reflection));
+    connection::serve(service, http, Watchdog::new(http.stall_timeout), listener, stop).await;
 }
 
-fn routes(routes: Routes, edge: Edge, watchdog: &Watchdog, reflection: bool) -> Routes {
+fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {
     let (small, large) = (edge.settings.receive_bytes, edge.settings.publish_receive_bytes);
     let shutdown = edge.shutdown.clone();
     let livestreams = LivestreamServiceServer::new(edge.clone());
@@ -76,14 +74,9 @@ fn routes(routes: Routes, edge: Edge, watchdog: &Watchdog, reflection: bool) -> 
         livestreams.clone().max_decoding_message_size(large),
         livestreams.max_decoding_message_size(small),
         shutdown.clone(),
-        watchdog.clone(),
     );
-    let groups = Gate::new(
-        groups.clone().max_decoding_message_size(large),
-        groups.max_decoding_message_size(small),
-        shutdown,
-        watchdog.clone(),
-    );
+    let groups =
+        Gate::new(groups.clone().max_decoding_message_size(large), groups.max_decoding_message_size(small), shutdown);
     let routes = routes.add_service(livestreams).add_service(groups);
     if !reflection {
         return routes.prepare();

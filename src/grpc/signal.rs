@@ -3,106 +3,173 @@
 //! One task polls several things. What has no news is not looked at again: with
 //! thousands of connections each look is a walk through cold memory.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, Wake, Waker};
 
-use futures_util::future::BoxFuture;
-use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 
-/// Wakes its task, and remembers for which of two things; one cache line.
+/// The task is at it: it will find what is rung without being woken.
+const BUSY: u64 = 1 << 63;
+
+/// Wakes its task, and remembers for which of several things; one cache line.
 #[derive(Debug)]
 pub(super) struct Signal {
-    rung: AtomicBool,
-    aside: AtomicBool,
-    task: AtomicWaker,
+    /// The bells that were rung, and [`BUSY`].
+    state: AtomicU64,
+    task: Mutex<Option<Waker>>,
 }
 
 impl Signal {
-    /// Rung at first, so that nothing is missed.
+    /// How many bells it has.
+    pub(super) const BELLS: u32 = 63;
+
+    /// All bells are rung at first, so that nothing is missed.
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { rung: AtomicBool::new(true), aside: AtomicBool::new(true), task: AtomicWaker::new() })
+        Arc::new(Self { state: AtomicU64::new(!BUSY), task: Mutex::new(None) })
     }
 
-    /// Notes the task to wake.
-    pub(super) fn register(&self, task: &Waker) {
-        self.task.register(task);
+    /// The bells that were rung since the last call, a bit each. The task is not woken
+    /// before it [rests](Self::rest).
+    pub(super) fn take(&self) -> u64 {
+        self.state.swap(BUSY, Ordering::AcqRel) & !BUSY
     }
 
-    /// True when it was rung since the last call.
-    pub(super) fn take(&self) -> bool {
-        take(&self.rung)
-    }
-
-    /// True when [`Self::aside`] was rung since the last call.
-    pub(super) fn take_aside(&self) -> bool {
-        take(&self.aside)
-    }
-
-    /// The waker of the other thing.
-    pub(super) fn aside(self: &Arc<Self>) -> Waker {
-        Arc::new(Aside(Arc::clone(self))).into()
-    }
-
-    fn ring(&self, flag: &AtomicBool) {
-        if !flag.swap(true, Ordering::AcqRel) {
-            self.task.wake();
+    /// From now on `task` is woken. Ready when something was rung meanwhile.
+    pub(super) fn rest(&self, task: &Waker) -> Poll<()> {
+        {
+            let mut noted = self.task.lock();
+            if !noted.as_ref().is_some_and(|noted| noted.will_wake(task)) {
+                *noted = Some(task.clone());
+            }
+        }
+        match self.state.compare_exchange(BUSY, 0, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => Poll::Pending,
+            Err(_) => Poll::Ready(()),
         }
     }
-}
 
-fn take(flag: &AtomicBool) -> bool {
-    // Most often it was not: reading takes the line from nobody.
-    flag.load(Ordering::Acquire) && flag.swap(false, Ordering::AcqRel)
+    /// Rings a bell: the lowest is 0.
+    pub(super) fn ring(&self, bell: u32) {
+        if self.state.fetch_or(1 << bell, Ordering::AcqRel) == 0
+            && let Some(task) = &*self.task.lock()
+        {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Takes it back that a bell was rung. To be called by the task, for a bell that
+    /// nobody else rings.
+    pub(super) fn hush(&self, bell: u32) {
+        if self.state.load(Ordering::Relaxed) & (1 << bell) != 0 {
+            self.state.fetch_and(!(1 << bell), Ordering::AcqRel);
+        }
+    }
+
+    /// Rings a bell when it is woken. That of the lowest takes no memory.
+    pub(super) fn bell(self: &Arc<Self>, bell: u32) -> Waker {
+        let signal = Arc::clone(self);
+        if bell == 0 { signal.into() } else { Arc::new(Bell { signal, bell }).into() }
+    }
 }
 
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+        self.ring(0);
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.ring(&self.rung);
+        self.ring(0);
     }
 }
 
-/// A future that is polled when it is woken, and not whenever its task is.
-pub(super) struct Resting<T> {
-    future: BoxFuture<'static, T>,
+struct Bell {
     signal: Arc<Signal>,
-    waker: Waker,
+    bell: u32,
 }
 
-impl<T> Resting<T> {
-    pub(super) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
-        let signal = Signal::new();
-        Self { future: Box::pin(future), waker: Arc::clone(&signal).into(), signal }
-    }
-}
-
-impl<T> Future for Resting<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let this = &mut *self;
-        this.signal.register(cx.waker());
-        if !this.signal.take() {
-            return Poll::Pending;
-        }
-        this.future.as_mut().poll(&mut Context::from_waker(&this.waker))
-    }
-}
-
-struct Aside(Arc<Signal>);
-
-impl Wake for Aside {
+impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.ring(&self.0.aside);
+        self.signal.ring(self.bell);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Task {
+        fn woken(&self) -> usize {
+            self.0.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    /// A signal that rests, and its task.
+    fn resting() -> (Arc<Signal>, Arc<Task>, Waker) {
+        let (signal, task) = (Signal::new(), Arc::<Task>::default());
+        let waker = Waker::from(Arc::clone(&task));
+        assert_eq!(signal.take(), !BUSY, "nothing is missed");
+        assert!(signal.rest(&waker).is_pending());
+        (signal, task, waker)
+    }
+
+    #[test]
+    fn bells_are_told_apart_and_wake_once() {
+        let (signal, task, waker) = resting();
+        signal.bell(0).wake_by_ref();
+        signal.bell(5).wake();
+        signal.ring(5);
+        assert_eq!(task.woken(), 1);
+        assert_eq!(signal.take(), 0b10_0001);
+        assert!(signal.rest(&waker).is_pending());
+    }
+
+    #[test]
+    fn what_is_rung_while_the_task_is_at_it_wakes_nobody_and_keeps_it_from_resting() {
+        let (signal, task, waker) = resting();
+        signal.take();
+        signal.ring(2);
+        assert!(signal.rest(&waker).is_ready());
+        assert_eq!((task.woken(), signal.take()), (0, 0b100));
+        assert!(signal.rest(&waker).is_pending());
+        signal.ring(2);
+        assert_eq!(task.woken(), 1);
+    }
+
+    #[test]
+    fn a_hushed_bell_leaves_the_others() {
+        let (signal, _, waker) = resting();
+        signal.take();
+        signal.ring(3);
+        signal.ring(4);
+        signal.hush(3);
+        signal.hush(6);
+        assert!(signal.rest(&waker).is_ready());
+        assert_eq!(signal.take(), 1 << 4);
+    }
+
+    #[test]
+    fn the_task_that_rested_last_is_woken() {
+        let (signal, before, _) = resting();
+        let after = Arc::<Task>::default();
+        signal.take();
+        assert!(signal.rest(&Arc::clone(&after).into()).is_pending());
+        signal.ring(1);
+        assert_eq!((before.woken(), after.woken()), (0, 1));
     }
 }

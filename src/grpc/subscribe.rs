@@ -1,11 +1,10 @@
 //! What SubscribeUpdates asks for, in both services.
 
-use std::sync::Arc;
 use std::task::Waker;
 
 use tonic::{Response, Status};
 
-use super::body::{Handover, Updates};
+use super::body::{Handover, NEWS, Updates};
 use super::signal::Signal;
 use super::status::refused;
 use super::{Answer, Edge, fields};
@@ -84,7 +83,7 @@ pub(super) type NoMessages<R> = futures_util::stream::Empty<Result<R, Status>>;
 pub(super) async fn open<R>(edge: &Edge, subscribe: Subscribe) -> Answer<NoMessages<R>> {
     let Subscribe { id, mut request } = subscribe;
     let signal = Signal::new();
-    request.waker = Arc::clone(&signal).into();
+    request.waker = signal.bell(NEWS);
     let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
     let (subscription, greeting) = edge.service.subscribe(id, request).map_err(refused(id.kind))?;
     let lifetime = edge.member(id, node, session).await?;

@@ -8,7 +8,6 @@
 //! HTTP/2 takes whatever it is handed once there is room for one byte of it, so that
 //! large messages are handed out in portions.
 
-use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -17,7 +16,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use hyper::rt::Executor;
 use parking_lot::Mutex;
 
 use crate::feed::SEGMENT;
@@ -34,27 +32,6 @@ const SMALLEST: usize = 256;
 /// takes larger ones.
 const FRAME: usize = 16 * 1024;
 
-tokio::task_local! {
-    /// What carries a stream, or a connection of HTTP/1.
-    static CARRIER: Arc<Cut>;
-}
-
-/// Ends what carries a stream.
-#[derive(Debug, Default)]
-struct Cut {
-    done: AtomicBool,
-    task: OnceLock<Waker>,
-}
-
-impl Cut {
-    fn make(&self) {
-        self.done.store(true, Ordering::Release);
-        if let Some(task) = self.task.get() {
-            task.wake_by_ref();
-        }
-    }
-}
-
 /// Watches the readers of one server.
 #[derive(Clone, Debug)]
 pub(super) struct Watchdog {
@@ -67,17 +44,53 @@ struct Shared {
     patience: u64,
     /// How many there were; from 1.
     sweeps: AtomicU64,
-    readers: Mutex<Vec<Weak<Progress>>>,
+    readers: Mutex<Vec<Weak<Reader>>>,
     cut: AtomicU64,
 }
 
-/// How far one reader is.
-#[derive(Debug)]
-struct Progress {
+/// Who reads the body of one answer.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
     /// The sweep before data was handed out that has not found room yet; 0 = there is
     /// none.
     offered: AtomicU64,
-    carrier: Arc<Cut>,
+    /// The body was asked, and has nothing.
+    waits: AtomicBool,
+    is_cut: AtomicBool,
+    /// Wakes what carries the stream.
+    carrier: OnceLock<Waker>,
+    /// Is woken for the body, where it is not what is woken for HTTP/2.
+    bell: OnceLock<Waker>,
+}
+
+impl Reader {
+    /// Names what is to be woken when the reader is cut off, if nothing is yet.
+    pub(super) fn carried_by(&self, carrier: &Waker) {
+        self.carrier.get_or_init(|| carrier.clone());
+    }
+
+    /// Names what is to be woken for the body alone.
+    pub(super) fn rung_by(&self, bell: &Waker) {
+        self.carried_by(bell);
+        self.bell.get_or_init(|| bell.clone());
+    }
+
+    /// True when what carries it is to be dropped.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Acquire)
+    }
+
+    /// True when the body was asked, and has nothing.
+    pub(super) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    fn cut(&self) {
+        self.is_cut.store(true, Ordering::Release);
+        if let Some(carrier) = self.carrier.get() {
+            carrier.wake_by_ref();
+        }
+    }
 }
 
 impl Watchdog {
@@ -88,28 +101,16 @@ impl Watchdog {
         Self { shared: Arc::new(Shared { patience, sweeps, readers, cut }) }
     }
 
-    /// Watches who reads `body`. To be called by the task that carries it.
-    pub(super) fn watch<B>(&self, body: B) -> Watched<B> {
-        let progress = CARRIER.try_with(Clone::clone).ok().map(|carrier| {
-            let progress = Arc::new(Progress { offered: AtomicU64::new(0), carrier });
-            self.shared.readers.lock().push(Arc::downgrade(&progress));
-            progress
-        });
-        Watched { body, rest: Bytes::new(), progress, shared: Arc::clone(&self.shared) }
+    /// One reader more.
+    pub(super) fn reader(&self) -> Arc<Reader> {
+        let reader = Arc::<Reader>::default();
+        self.shared.readers.lock().push(Arc::downgrade(&reader));
+        reader
     }
 
-    /// Lets a future carry streams, to be ended with them.
-    pub(super) fn carry<F: Future>(future: F) -> impl Future<Output = ()> {
-        let cut = Arc::<Cut>::default();
-        let mut carried = Box::pin(CARRIER.scope(Arc::clone(&cut), future));
-        poll_fn(move |cx| {
-            if cut.done.load(Ordering::Acquire) {
-                return Poll::Ready(());
-            }
-            // Tasks keep their wakers.
-            cut.task.get_or_init(|| cx.waker().clone());
-            carried.as_mut().poll(cx).map(drop)
-        })
+    /// Watches who reads `body`.
+    pub(super) fn watch<B>(&self, body: B, reader: Arc<Reader>) -> Watched<B> {
+        Watched { body, rest: Bytes::new(), reader, shared: Arc::clone(&self.shared) }
     }
 
     /// Cuts off all who have made no progress for too long. O(streams).
@@ -117,11 +118,11 @@ impl Watchdog {
         let now = self.shared.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
         let mut slow = 0;
         self.shared.readers.lock().retain(|reader| {
-            let Some(progress) = reader.upgrade() else { return false };
-            let offered = progress.offered.load(Ordering::Relaxed);
+            let Some(reader) = reader.upgrade() else { return false };
+            let offered = reader.offered.load(Ordering::Relaxed);
             let stuck = offered != 0 && now.saturating_sub(offered) > self.shared.patience;
             if stuck {
-                progress.carrier.make();
+                reader.cut();
                 slow += 1;
             }
             !stuck
@@ -133,22 +134,13 @@ impl Watchdog {
     }
 }
 
-/// Carries the streams of HTTP/2, each in a task of its own. (To run them in the task of
-/// their connection was tried: with thousands of connections it costs more.)
-impl<F: Future + Send + 'static> Executor<F> for Watchdog {
-    #[expect(clippy::disallowed_methods, reason = "hyper owns its tasks: they end with their connection")]
-    fn execute(&self, stream: F) {
-        tokio::spawn(Self::carry(stream));
-    }
-}
-
 /// A body whose reader is watched.
 #[derive(Debug)]
 pub(super) struct Watched<B> {
     body: B,
     /// What is to be handed out next.
     rest: Bytes,
-    progress: Option<Arc<Progress>>,
+    reader: Arc<Reader>,
     shared: Arc<Shared>,
 }
 
@@ -159,7 +151,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
         let mut frame = if this.rest.is_empty() {
-            Pin::new(&mut this.body).poll_frame(cx)
+            let waker = this.reader.bell.get().unwrap_or_else(|| cx.waker());
+            Pin::new(&mut this.body).poll_frame(&mut Context::from_waker(waker))
         } else {
             Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))))
         };
@@ -168,11 +161,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
         {
             this.rest = data.split_off(portion(data.len()));
         }
-        if let Some(progress) = &this.progress {
-            let data = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data());
-            let offered = if data { this.shared.sweeps.load(Ordering::Relaxed) } else { 0 };
-            progress.offered.store(offered, Ordering::Relaxed);
-        }
+        let data = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data());
+        let offered = if data { this.shared.sweeps.load(Ordering::Relaxed) } else { 0 };
+        this.reader.offered.store(offered, Ordering::Relaxed);
+        this.reader.waits.store(frame.is_pending(), Ordering::Relaxed);
         frame
     }
 

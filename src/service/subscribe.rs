@@ -9,7 +9,9 @@ use bytes::Bytes;
 use super::watch::{Over, Step};
 use super::{Refusal, Service, member};
 use crate::cluster::clock;
-use crate::feed::{Batch, Call, Cursor, Encoded, Feed, Greeting, Opening, Position, Resume, Selection, Sleeper, Start};
+use crate::feed::{
+    Call, Cursor, Delivery, Encoded, Feed, Greeting, Opening, Position, Resume, Selection, Sleeper, Start,
+};
 use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId};
 use crate::swarm::interest::{Channel, ChannelSet};
 use crate::swarm::{Rejection, Swarm};
@@ -119,12 +121,12 @@ impl Subscription {
     }
 
     /// Brings what is new. The end comes after the last update.
-    pub fn step(&mut self) -> Step<Batch> {
+    pub fn step(&mut self) -> Step<Vec<Delivery>> {
         // Asked before the read: what was published before the end is read after.
         let closed = self.feed.is_closed();
-        let batch = self.cursor.read(clock::uptime());
-        match (batch.deliveries.is_empty(), closed) {
-            (false, _) => Step::Item(batch),
+        let deliveries = self.cursor.read(clock::uptime());
+        match (deliveries.is_empty(), closed) {
+            (false, _) => Step::Item(deliveries),
             (true, true) => Step::Over(Over::SwarmEnded),
             (true, false) => Step::Idle(0),
         }
@@ -134,7 +136,7 @@ impl Subscription {
     /// is something already.
     pub fn park(&self) -> bool {
         // In this order: the end rouses those who are parked by then.
-        self.cursor.park(clock::uptime()) && !self.feed.is_closed()
+        self.cursor.park() && !self.feed.is_closed()
     }
 
     /// These updates as one gRPC message.

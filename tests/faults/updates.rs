@@ -86,7 +86,7 @@ impl Air {
     /// What comes: updates, and the gaps.
     fn read(&self, viewer: &mut Cursor) -> (Vec<Bytes>, Vec<Gap>) {
         let (mut updates, mut gaps) = (Vec::new(), Vec::new());
-        let batches = std::iter::repeat_with(|| viewer.read(self.now).deliveries);
+        let batches = std::iter::repeat_with(|| viewer.read(self.now));
         for delivery in batches.take_while(|deliveries| !deliveries.is_empty()).flatten() {
             match delivery {
                 Delivery::Update(update) => updates.push(update.message().clone()),
@@ -200,8 +200,8 @@ fn e38_interest_and_priority_decide_what_comes_and_when() {
     let mut nobody = air.viewer(Interest::None);
     let at_once = |viewer: &mut Cursor| air.read(viewer).0.len();
     assert_eq!([at_once(&mut high), at_once(&mut low), at_once(&mut nobody)], [1, 1, 0]);
-    let rest = |viewers: [&Cursor; 3]| assert!(viewers.iter().all(|viewer| viewer.park(air.now)));
-    assert!(low.park(air.now) && nobody.park(air.now));
+    let rest = |viewers: [&Cursor; 3]| assert!(viewers.iter().all(|viewer| viewer.park()));
+    assert!(low.park() && nobody.park());
     air.put(false);
     assert!(matches!(air.feed.call(air.now), Call::Idle), "a delta is nothing to who wants keyframes");
     assert_eq!([at_once(&mut high), at_once(&mut low), at_once(&mut nobody)], [1, 0, 0]);

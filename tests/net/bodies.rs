@@ -140,6 +140,32 @@ async fn who_cancels_a_stream_or_goes_away_is_no_longer_counted() {
     until(|| server.open_streams() == open).await;
 }
 
+#[tokio::test]
+async fn many_subscriptions_of_one_connection_come_and_go_and_each_gets_everything() {
+    let (server, client, mut wire) = on_air().await;
+    let mut publisher = publisher(&client).await;
+    let mut readings = Vec::new();
+    for round in 0..3 {
+        while readings.len() < 70 {
+            let node = 10 + round * 100 + readings.len() as u64;
+            readings.push(enter(&client, &mut wire, node).await);
+        }
+        wanted_by(&mut publisher, 70).await;
+        publish(&mut publisher, [1_000; 3]).await;
+        let newest = 3 * (round + 1);
+        for reading in &mut readings {
+            while reading.history.positions().iter().all(|position| position.sequence < newest) {
+                assert!(reading.read().await.unwrap());
+            }
+        }
+        // Every other one goes, and those that come later take their places.
+        readings = readings.into_iter().enumerate().filter_map(|(at, one)| (at % 2 == 0).then_some(one)).collect();
+        wanted_by(&mut publisher, 35).await;
+    }
+    drop((readings, wire));
+    until(|| server.open_streams() == 1).await;
+}
+
 /// Reads updates with the generated client: how many messages they came in, and their payloads.
 async fn read(client: &Client, node: u64, updates: usize) -> (usize, Vec<bytes::Bytes>) {
     let request = subscribe(node, join(client, node).await);

@@ -10,11 +10,15 @@ use crate::feed::ring::Ring;
 impl Reader {
     /// Jumps to the newest keyframe of each lane whose oldest undelivered update is
     /// too old. A resume is not late before it has caught up once.
-    pub(super) fn skip_lag(&mut self, ring: &Ring, lanes: &mut Lanes, batch: &mut Batch, now: Micros) {
+    pub(super) fn skip_lag(&mut self, ring: &Ring, lanes: &mut Lanes, batch: &mut Batch<'_>, now: Micros) {
         if self.resumed && !self.caught_up {
             return;
         }
         let horizon = now.saturating_sub(self.max_lag);
+        // Nothing is older than the oldest; most readers are close behind.
+        if ring.next_from(self.next).is_none_or(|(_, oldest)| oldest.at >= horizon) {
+            return;
+        }
         for slot in 0..self.seen.len() {
             let Some(seen) = self.seen[slot].as_ref().filter(|seen| seen.wanted && seen.is_choosy()) else { continue };
             let lane = lanes.at(slot);
@@ -42,7 +46,7 @@ impl Reader {
         slot: usize,
         number: u64,
         reason: GapReason,
-        batch: &mut Batch,
+        batch: &mut Batch<'_>,
     ) -> bool {
         let lane = lanes.at(slot);
         let source = lane.key.0;
@@ -55,7 +59,7 @@ impl Reader {
             if let Some(record) = ring.get(number) {
                 // What follows is counted as it is passed over.
                 let lost = seen.tally.map_or(1, |tally| record.tally_after().since(tally, seen.filter()));
-                batch.tallied.dropped(reason, lost);
+                batch.counts.dropped(reason, lost);
                 seen.went_over(record);
             }
             (seen.flow, seen.lossy, seen.loss) = (Flow::Waiting, true, reason);
@@ -79,7 +83,7 @@ impl Reader {
         key: super::Key,
         run: u64,
         reason: GapReason,
-        batch: &mut Batch,
+        batch: &mut Batch<'_>,
     ) {
         let Some(slot) = lanes.find(key) else { return };
         let lane = lanes.at(slot);
@@ -101,7 +105,7 @@ impl Reader {
 
     /// Tells what left the ring before it was reached, on lanes that nothing follows on.
     /// True when a keyframe is waited for from now on.
-    pub(super) fn tell_lost_tails(&mut self, lanes: &mut Lanes, batch: &mut Batch) -> bool {
+    pub(super) fn tell_lost_tails(&mut self, lanes: &mut Lanes, batch: &mut Batch<'_>) -> bool {
         let mut waits = false;
         for (slot, seen) in self.seen.iter_mut().enumerate() {
             let Some(seen) = seen.as_mut().filter(|seen| seen.wanted) else { continue };
@@ -118,7 +122,7 @@ impl Reader {
             };
             if count != Some(0) && seen.filter() != Filter::Nothing {
                 let before = (!seen.is_choosy()).then_some((term, sequence + 1));
-                batch.tallied.dropped(reason, count.unwrap_or(1));
+                batch.counts.dropped(reason, count.unwrap_or(1));
                 let gap =
                     Gap { lane: seen.key, after: seen.last, before, reason, count: count.filter(|_| before.is_some()) };
                 batch.deliveries.push(super::Delivery::Gap(gap));
@@ -141,7 +145,7 @@ impl Reader {
         lanes: &mut Lanes,
         number: u64,
         record: &Record,
-        batch: &mut Batch,
+        batch: &mut Batch<'_>,
     ) -> bool {
         let slot = record.lane;
         let Some(seen) = self.seen[slot].as_mut() else { return false };

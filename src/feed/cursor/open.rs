@@ -79,10 +79,12 @@ impl Cursor {
             version: 0,
             pace: seat.pace(),
             next: u64::MAX,
+            read_at: now,
             seen: Vec::new(),
             budget: feed.shape.bandwidth.map(|bytes| Bucket::full(bytes, bytes, now)),
             caught_up: false,
             at_end: false,
+            lapped: false,
             max_lag: feed.shape.max_lag,
             resumed: resume.is_some(),
             opening: Vec::new(),
@@ -249,7 +251,7 @@ impl Reader {
     }
 
     /// Takes a change of interests up. True when a keyframe is waited for from now on.
-    pub(super) fn rewish(&mut self, ring: &Ring, lanes: &mut Lanes, batch: &mut Batch) -> bool {
+    pub(super) fn rewish(&mut self, ring: &Ring, lanes: &mut Lanes, batch: &mut Batch<'_>) -> bool {
         let version = self.seat.version();
         if version == self.version {
             return false;

@@ -91,7 +91,7 @@ impl Seen {
     }
 
     /// Puts the raised interest in force.
-    pub(super) fn raise(&mut self, batch: &mut Batch) {
+    pub(super) fn raise(&mut self, batch: &mut Batch<'_>) {
         let Some(interest) = self.raised.take() else { return };
         self.interest = interest;
         let layers = self.declared.map_or(1, |(_, layers)| layers);
@@ -99,7 +99,7 @@ impl Seen {
     }
 
     /// Tells the subscriber what passes, when that is news.
-    pub(super) fn declare(&mut self, layers: u32, batch: &mut Batch) {
+    pub(super) fn declare(&mut self, layers: u32, batch: &mut Batch<'_>) {
         let interest = self.interest;
         // The number of layers matters only to those who do not get all of them.
         let same_layers = interest.filter(self.key.1) != Filter::WithoutTopLayer;

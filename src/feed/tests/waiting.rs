@@ -36,8 +36,8 @@ impl Sleeping {
     }
 
     fn rest(&mut self, stage: &Stage) {
-        while !self.cursor.read(stage.now).deliveries.is_empty() {}
-        assert!(self.cursor.park(stage.now));
+        while !self.cursor.read(stage.now).is_empty() {}
+        assert!(self.cursor.park());
     }
 
     fn was_woken(&self) -> bool {
@@ -130,8 +130,8 @@ fn what_came_between_the_last_look_and_parking_is_not_missed() {
     });
     critical.sequences(&stage);
     stage.visual(false);
-    assert!(!critical.0.park(stage.now), "it looks again at once");
-    assert!(medium.cursor.park(stage.now));
+    assert!(!critical.0.park(), "it looks again at once");
+    assert!(medium.cursor.park());
     assert_eq!(cry(&stage), Some(50 * MS));
     stage.now += 50 * MS;
     cry(&stage);
@@ -147,7 +147,7 @@ fn the_end_and_a_change_of_interest_wake_at_once() {
     let now = interests(&[(Channel::Visual, Interest::High)]);
     stage.feed.rewish(reader(), &now).iter().for_each(Sleeper::wake);
     assert!(sleeping.was_woken());
-    assert!(!sleeping.cursor.park(stage.now), "it has to look first");
+    assert!(!sleeping.cursor.park(), "it has to look first");
     stage.feed.enforce(&[], &[], true);
     stage.feed.rouse();
     cry(&stage);
@@ -180,7 +180,7 @@ fn those_who_get_the_same_updates_share_one_chunk() {
     }
     let chunk = |level| {
         let (mut reader, _) = stage.open(&[(Channel::Visual, level)], Start::Keyframe);
-        let updates = reader.0.read(stage.now).deliveries;
+        let updates = reader.0.read(stage.now);
         let updates = updates.into_iter().filter_map(|delivery| match delivery {
             Delivery::Update(update) => Some(update),
             Delivery::Gap(_) | Delivery::Filter(_) => None,

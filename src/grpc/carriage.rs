@@ -1,0 +1,272 @@
+//! What carries the streams of one connection.
+//!
+//! hyper runs a connection in one task and each of its streams in another: two
+//! wake-ups and two walks through cold memory for each update that is sent. Streams of
+//! updates ride in the task of their connection instead, so many of them as
+//! [`Signal`] has bells for; all others, which may have more to do than to copy
+//! bytes, have tasks of their own.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use hyper::rt::Executor;
+use parking_lot::Mutex;
+
+use super::signal::Signal;
+use super::watchdog::Reader;
+
+/// The bells of a connection: for the connection itself, for streams that join it, for
+/// an order; the others are those of its passengers, two for each.
+const CONNECTION: u32 = 0;
+const JOINED: u32 = 1;
+const ORDER: u32 = 2;
+const PASSENGERS: u32 = 3;
+
+/// So many times in a row a connection is looked at before other tasks have their turn.
+const ROUNDS: u32 = 4;
+
+/// What a connection is told; each outdoes those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Order {
+    Stay,
+    /// Take no new streams, and end with the last one.
+    Leave,
+    /// End now.
+    Close,
+}
+
+/// What is shared by the parts of one connection.
+#[derive(Debug)]
+pub(super) struct Carriage {
+    signal: Arc<Signal>,
+    order: AtomicU8,
+    /// Bytes that came.
+    heard: AtomicUsize,
+    /// The next stream: who reads it, and whether it rides along.
+    expected: Mutex<Option<(Arc<Reader>, bool)>>,
+    joined: Mutex<Vec<Stream>>,
+}
+
+impl Carriage {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            signal: Signal::new(),
+            order: AtomicU8::new(Order::Stay as u8),
+            heard: AtomicUsize::new(0),
+            expected: Mutex::new(None),
+            joined: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Names who reads the stream that hyper is about to hand over.
+    pub(super) fn expect(&self, reader: Arc<Reader>, rides: bool) {
+        *self.expected.lock() = Some((reader, rides));
+    }
+
+    /// Tells the connection what to do.
+    pub(super) fn tell(&self, order: Order) {
+        if self.order.fetch_max(order as u8, Ordering::AcqRel) < order as u8 {
+            self.signal.ring(ORDER);
+        }
+    }
+
+    fn is_told(&self, order: Order) -> bool {
+        self.order.load(Ordering::Acquire) >= order as u8
+    }
+
+    /// Ends the connection when it is woken.
+    pub(super) fn end(self: &Arc<Self>) -> Waker {
+        Arc::new(End(Arc::clone(self))).into()
+    }
+
+    /// Counts bytes that came.
+    pub(super) fn hear(&self, bytes: usize) {
+        self.heard.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The bytes that came.
+    pub(super) fn heard(&self) -> usize {
+        self.heard.load(Ordering::Relaxed)
+    }
+}
+
+struct End(Arc<Carriage>);
+
+impl Wake for End {
+    fn wake(self: Arc<Self>) {
+        self.0.tell(Order::Close);
+    }
+}
+
+/// Takes the streams of one connection from hyper.
+#[derive(Clone, Debug)]
+pub(super) struct Boarding(pub(super) Arc<Carriage>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Boarding {
+    fn execute(&self, stream: F) {
+        let (reader, rides) = self.0.expected.lock().take().unzip();
+        let stream = Stream { future: Box::pin(stream), reader };
+        if rides.unwrap_or(false) {
+            self.0.joined.lock().push(stream);
+            self.0.signal.ring(JOINED);
+        } else {
+            spawn(stream);
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "hyper owns its tasks: they end with their connection")]
+fn spawn(stream: Stream) {
+    tokio::spawn(stream);
+}
+
+/// A stream, which ends when its reader is cut off.
+struct Stream {
+    future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    reader: Option<Arc<Reader>>,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("reader", &self.reader).finish_non_exhaustive()
+    }
+}
+
+impl Future for Stream {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(reader) = &self.reader {
+            reader.carried_by(cx.waker());
+            if reader.is_cut() {
+                return Poll::Ready(());
+            }
+        }
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// A place for a stream in the task of its connection.
+#[derive(Debug)]
+struct Place {
+    stream: Option<Stream>,
+    /// The bell that HTTP/2 rings.
+    bell: u32,
+    waker: Waker,
+}
+
+impl Place {
+    fn new(signal: &Arc<Signal>, bell: u32) -> Self {
+        Self { stream: None, bell, waker: signal.bell(bell) }
+    }
+
+    fn take(&mut self, stream: Stream, signal: &Arc<Signal>) {
+        // The body has a bell of its own.
+        if let Some(reader) = &stream.reader {
+            reader.rung_by(&signal.bell(self.bell + 1));
+        }
+        self.stream = Some(stream);
+        signal.ring(self.bell);
+    }
+
+    /// Looks after the stream.
+    fn serve(&mut self, signal: &Signal) {
+        let Some(stream) = &mut self.stream else { return };
+        if Pin::new(&mut *stream).poll(&mut Context::from_waker(&self.waker)).is_ready() {
+            self.stream = None;
+        } else if stream.reader.as_ref().is_some_and(|reader| reader.waits()) {
+            // HTTP/2 rings for room that the stream has just asked for itself.
+            signal.hush(self.bell);
+        }
+    }
+}
+
+/// A connection with those of its streams that ride along.
+#[derive(Debug)]
+pub(super) struct Connection<C> {
+    connection: Pin<Box<C>>,
+    bell: Waker,
+    carriage: Arc<Carriage>,
+    leaving: bool,
+    places: Vec<Place>,
+}
+
+/// What can be told to take no new streams.
+pub(super) trait Leave {
+    fn leave(self: Pin<&mut Self>);
+}
+
+impl<C> Connection<C> {
+    pub(super) fn new(connection: C, carriage: Arc<Carriage>) -> Self {
+        let bell = carriage.signal.bell(CONNECTION);
+        Self { connection: Box::pin(connection), bell, carriage, leaving: false, places: Vec::new() }
+    }
+
+    fn board(&mut self) {
+        let signal = &self.carriage.signal;
+        for stream in self.carriage.joined.lock().drain(..) {
+            if let Some(free) = self.places.iter_mut().find(|place| place.stream.is_none()) {
+                free.take(stream, signal);
+                continue;
+            }
+            let bell = self.places.last().map_or(PASSENGERS, |last| last.bell + 2);
+            if bell + 2 > Signal::BELLS {
+                spawn(stream);
+                continue;
+            }
+            let mut place = Place::new(signal, bell);
+            place.take(stream, signal);
+            self.places.push(place);
+        }
+    }
+
+    /// Looks after the streams whose bells were rung.
+    fn serve(&mut self, rung: u64) {
+        for place in &mut self.places {
+            if rung & (0b11 << place.bell) != 0 {
+                place.serve(&self.carriage.signal);
+            }
+        }
+    }
+}
+
+impl<C: Future + Leave> Future for Connection<C> {
+    /// What the connection itself ends with; `None` when it was closed.
+    type Output = Option<C::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        for _ in 0..ROUNDS {
+            let rung = this.carriage.signal.take();
+            if rung & (1 << ORDER) != 0 {
+                if this.carriage.is_told(Order::Close) {
+                    return Poll::Ready(None);
+                }
+                if this.carriage.is_told(Order::Leave) && !std::mem::replace(&mut this.leaving, true) {
+                    this.connection.as_mut().leave();
+                    this.carriage.signal.ring(CONNECTION);
+                }
+            }
+            if rung & (1 << JOINED) != 0 {
+                this.board();
+            }
+            // Before the connection, which then sends what they have.
+            this.serve(rung);
+            if rung & (1 << CONNECTION) != 0
+                && let Poll::Ready(ended) = this.connection.as_mut().poll(&mut Context::from_waker(&this.bell))
+            {
+                return Poll::Ready(Some(ended));
+            }
+            if this.carriage.signal.rest(cx.waker()).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        // Others first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
