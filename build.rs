@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut descriptors = compiler.file_descriptor_set();
     share_encoded(&mut descriptors);
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure().bytes(".").codec_path("crate::pb::codec::Codec").compile_fds(descriptors)?;
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The process: bind, run, drain.
 
+pub mod files;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +43,10 @@ impl App {
     /// whatever is left is dropped.
     pub async fn run(self, shutdown: Shutdown) {
         let Self { config, listener, address } = self;
+        let connections = config.server.max_connections;
+        if let Err(enough_for) = files::allow(connections as u64) {
+            tracing::warn!(connections, enough_for, "the limit of open files (`ulimit -n`) is too low");
+        }
         let store = Arc::new(Store::new(store::Settings {
             shards: config.store.shards,
             event_log_revisions: config.store.event_log_revisions,

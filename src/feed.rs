@@ -45,7 +45,6 @@ pub use cursor::{Cursor, Delivery, FilterChange, Gap, GapReason, Greeting, Openi
 pub use lane::{Key, Point};
 pub use memory::Memory;
 pub use record::{Draft, Encoded, Position, Record, Timestamp, frame};
-pub use ring::SEGMENT;
 pub use waiting::{Call, Sleeper};
 
 /// Microseconds on a clock of the process that never goes back.

@@ -17,6 +17,8 @@
     reason = "generated code"
 )]
 
+pub mod codec;
+
 /// Messages and enums that both services share.
 pub mod swarm {
     pub mod v1 {

@@ -35,6 +35,8 @@ pub struct Counts {
     /// Deliveries to subscribers that were up to date, by time since acceptance; see
     /// [`bucket_bound`].
     pub latency: [u64; BUCKETS],
+    /// Subscribers cut off because they did not read.
+    pub slow_readers: u64,
 }
 
 impl Counts {

@@ -199,6 +199,11 @@ impl Cursor {
         deliveries
     }
 
+    /// Counts that the subscriber is cut off because it does not read.
+    pub fn note_slow(&self) {
+        self.feed.state.lock().counts.slow_readers += 1;
+    }
+
     /// These updates as one gRPC message, shared with others who get the same.
     pub fn join(&self, updates: &[Encoded]) -> Bytes {
         self.feed.chunks.join(updates)

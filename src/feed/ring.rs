@@ -38,7 +38,7 @@ pub(super) struct Ring {
 }
 
 /// Bytes of records that readers get at once at most; one larger record comes alone.
-pub const SEGMENT: usize = 32 * 1024;
+const SEGMENT: usize = 64 * 1024;
 
 impl Ring {
     pub(super) const fn new(limit: usize, max_age: Micros) -> Self {

@@ -245,7 +245,7 @@ fn a_repeated_or_falling_publisher_sequence_is_dropped_and_acknowledged() {
 #[test]
 fn a_read_brings_a_segment_at_most_and_is_never_empty_handed() {
     let stage = Stage::new(shape(1 << 20));
-    let large = |keyframe| Draft { payload: Bytes::from(vec![1; 10_000]), ..draft(keyframe, 0) };
+    let large = |keyframe| Draft { payload: Bytes::from(vec![1; 20_000]), ..draft(keyframe, 0) };
     for number in 0..8 {
         stage.put(Channel::Visual, 3, large(number == 0));
     }

@@ -21,6 +21,7 @@ use super::convert;
 use super::signal::Signal;
 use super::status::End;
 use super::stream::{Lifetime, Sign};
+use super::watchdog::Reader;
 use crate::feed::{Delivery, Greeting, frame};
 use crate::pb::livestream::v1::SubscribeUpdatesResponse;
 use crate::pb::swarm::v1 as shared;
@@ -40,6 +41,7 @@ pub(super) struct Updates {
     /// Rung by updates, and by the lifetime.
     signal: Arc<Signal>,
     life: Waker,
+    reader: Option<Arc<Reader>>,
     signs: BoxStream<'static, Sign>,
     /// It waits to be woken.
     parked: bool,
@@ -53,10 +55,27 @@ pub(super) struct Updates {
 }
 
 impl Updates {
-    pub(super) fn new(subscription: Subscription, greeting: Greeting, lifetime: Lifetime, signal: Arc<Signal>) -> Self {
+    pub(super) fn new(
+        subscription: Subscription,
+        greeting: Greeting,
+        lifetime: Lifetime,
+        signal: Arc<Signal>,
+        reader: Option<Arc<Reader>>,
+    ) -> Self {
         let rest = framed(Item::Subscribed(subscribed(&subscription, greeting)));
         let (life, signs) = (signal.bell(LIFE), lifetime.signs());
-        Self { subscription, signal, life, signs, parked: false, beat: false, rest, trailers: None, over: false }
+        Self {
+            subscription,
+            signal,
+            life,
+            reader,
+            signs,
+            parked: false,
+            beat: false,
+            rest,
+            trailers: None,
+            over: false,
+        }
     }
 
     /// Looks for what is to be told, until there is something to hand out or to wait for.
@@ -130,6 +149,14 @@ impl Updates {
             heads: self.subscription.heads().into_iter().map(Into::into).collect(),
             server_time: Some(convert::timestamp(crate::cluster::clock::now())),
             ..Default::default()
+        }
+    }
+}
+
+impl Drop for Updates {
+    fn drop(&mut self) {
+        if self.reader.as_ref().is_some_and(|reader| reader.is_cut()) {
+            self.subscription.note_slow();
         }
     }
 }

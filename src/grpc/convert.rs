@@ -266,8 +266,9 @@ impl From<feed::FilterChange> for pb::Filter {
     }
 }
 
-fn delivery(counts: feed::Counts) -> pb::DeliveryStats {
-    let feed::Counts { published, published_bytes, delivered, delivered_bytes, dropped, latency } = counts;
+fn delivery(counts: &feed::Counts) -> pb::DeliveryStats {
+    let feed::Counts { published, published_bytes, delivered, delivered_bytes, dropped, latency, slow_readers } =
+        *counts;
     let dropped = feed::GapReason::ALL.into_iter().zip(dropped).filter(|(_, count)| *count > 0);
     let latency = latency.into_iter().enumerate().filter(|(_, count)| *count > 0);
     pb::DeliveryStats {
@@ -284,11 +285,12 @@ fn delivery(counts: feed::Counts) -> pb::DeliveryStats {
                 pb::LatencyBucket { le: bound.and_then(|bound| bound.try_into().ok()), count }
             })
             .collect(),
+        slow_readers,
     }
 }
 
 /// A swarm's statistics at `now`.
-pub(super) fn stats(stats: &Stats, members: usize, tree_depth: u32, now: u64, counts: feed::Counts) -> pb::SwarmStats {
+pub(super) fn stats(stats: &Stats, members: usize, tree_depth: u32, now: u64, counts: &feed::Counts) -> pb::SwarmStats {
     let leaves = LeaveReason::ALL.into_iter().zip(stats.leaves).filter(|(_, count)| *count > 0);
     let mut interests = Vec::new();
     for (channel, counts) in Channel::ALL.into_iter().zip(stats.interests) {

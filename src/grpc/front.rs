@@ -61,6 +61,7 @@ where
             // With HTTP/1 an answer goes with its connection.
             reader.carried_by(&self.carriage.end());
         }
+        request.extensions_mut().insert(Arc::clone(&reader));
         let future = Box::pin(self.inner.clone().oneshot(request));
         Answer { future, watchdog: self.watchdog.clone(), reader }
     }

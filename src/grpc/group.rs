@@ -234,7 +234,7 @@ impl GroupService for Edge {
         let delivery = self.service.delivery(id).map_err(refused(KIND))?;
         let (epoch, revision, stats) = self.group(id, |group| {
             let now = group.ended().map_or_else(|| clock::now().max(group.now()), |(at, _)| at);
-            let stats = convert::stats(group.stats(), group.roster().len(), 0, now, delivery);
+            let stats = convert::stats(group.stats(), group.roster().len(), 0, now, &delivery);
             (group.epoch().get(), group.revision(), stats)
         })?;
         Ok(Response::new(pb::GetStatsResponse { epoch, revision, stats: Some(stats) }))
@@ -288,6 +288,6 @@ impl GroupService for Edge {
         &self,
         request: Request<pb::SubscribeUpdatesRequest>,
     ) -> Answer<Self::SubscribeUpdatesStream> {
-        subscribe::open(self, request.into_inner().try_into()?).await
+        subscribe::open(self, request).await
     }
 }

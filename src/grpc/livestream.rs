@@ -274,7 +274,7 @@ impl LivestreamService for Edge {
         let answer = self.livestream(id, |livestream| {
             let now = livestream.ended().map_or_else(|| clock::now().max(livestream.now()), |(at, _)| at);
             let stats =
-                convert::stats(livestream.stats(), livestream.roster().len(), livestream.depth(), now, delivery);
+                convert::stats(livestream.stats(), livestream.roster().len(), livestream.depth(), now, &delivery);
             (livestream.epoch().get(), livestream.revision(), stats)
         });
         let (epoch, revision, stats) = answer?;
@@ -339,6 +339,6 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::SubscribeUpdatesRequest>,
     ) -> Answer<Self::SubscribeUpdatesStream> {
-        subscribe::open(self, request.into_inner().try_into()?).await
+        subscribe::open(self, request).await
     }
 }

@@ -1,21 +1,23 @@
 //! What SubscribeUpdates asks for, in both services.
 
+use std::sync::Arc;
 use std::task::Waker;
 
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::body::{Handover, NEWS, Updates};
 use super::signal::Signal;
 use super::status::refused;
+use super::watchdog::Reader;
 use super::{Answer, Edge, fields};
 use crate::pb::{group, livestream};
-use crate::service::subscribe::Request;
+use crate::service::subscribe;
 use crate::swarm::id::{SessionId, SwarmId, SwarmKind};
 
 /// What a request asks for, parsed.
 pub(super) struct Subscribe {
     id: SwarmId,
-    request: Request,
+    request: subscribe::Request,
 }
 
 impl TryFrom<livestream::v1::SubscribeUpdatesRequest> for Subscribe {
@@ -32,7 +34,7 @@ impl TryFrom<livestream::v1::SubscribeUpdatesRequest> for Subscribe {
         } = request;
         Ok(Self {
             id: fields::swarm_id(SwarmKind::Livestream, livestream_id)?,
-            request: Request {
+            request: subscribe::Request {
                 node: fields::node("node_id", node_id)?,
                 session: SessionId::new(session_id),
                 channels: fields::channels("channels", &channels)?,
@@ -60,7 +62,7 @@ impl TryFrom<group::v1::SubscribeUpdatesRequest> for Subscribe {
         } = request;
         Ok(Self {
             id: fields::swarm_id(SwarmKind::Group, group_id)?,
-            request: Request {
+            request: subscribe::Request {
                 node: fields::node("node_id", node_id)?,
                 session: SessionId::new(session_id),
                 channels: fields::channels("channels", &channels)?,
@@ -80,14 +82,18 @@ impl TryFrom<group::v1::SubscribeUpdatesRequest> for Subscribe {
 pub(super) type NoMessages<R> = futures_util::stream::Empty<Result<R, Status>>;
 
 /// Opens a subscription.
-pub(super) async fn open<R>(edge: &Edge, subscribe: Subscribe) -> Answer<NoMessages<R>> {
-    let Subscribe { id, mut request } = subscribe;
+pub(super) async fn open<A, R>(edge: &Edge, asked: Request<A>) -> Answer<NoMessages<R>>
+where
+    Subscribe: TryFrom<A, Error = fields::Invalid>,
+{
+    let reader = asked.extensions().get::<Arc<Reader>>().cloned();
+    let Subscribe { id, mut request } = asked.into_inner().try_into()?;
     let signal = Signal::new();
     request.waker = signal.bell(NEWS);
     let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
     let (subscription, greeting) = edge.service.subscribe(id, request).map_err(refused(id.kind))?;
     let lifetime = edge.member(id, node, session).await?;
     let mut response = Response::new(futures_util::stream::empty());
-    response.extensions_mut().insert(Handover::new(Updates::new(subscription, greeting, lifetime, signal)));
+    response.extensions_mut().insert(Handover::new(Updates::new(subscription, greeting, lifetime, signal, reader)));
     Ok(response)
 }

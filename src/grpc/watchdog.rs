@@ -18,11 +18,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
-use crate::feed::SEGMENT;
-
 /// How often stalled readers are looked for: who is cut has made no progress for the
 /// patience and up to this much more.
 pub(super) const SWEEP: Duration = Duration::from_millis(500);
+
+/// What is handed out at once at most, in bytes.
+const PORTION: usize = 32 * 1024;
 
 /// A DATA frame below this many bytes is copied by HTTP/2, and counted by some
 /// clients against a flood (research of h2 0.4: `too_many_data_frames`).
@@ -181,7 +182,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
 /// of it is.
 fn portion(length: usize) -> usize {
     let is_small = |rest| (1..SMALLEST).contains(&rest);
-    let most = length.min(SEGMENT);
+    let most = length.min(PORTION);
     let tail = if most > FRAME { most % FRAME } else { 0 };
     if is_small(length - most) || is_small(tail) { most - SMALLEST } else { most }
 }

@@ -139,6 +139,11 @@ impl Subscription {
         self.cursor.park() && !self.feed.is_closed()
     }
 
+    /// Counts that the subscriber is cut off because it does not read.
+    pub fn note_slow(&self) {
+        self.cursor.note_slow();
+    }
+
     /// These updates as one gRPC message.
     pub fn join(&self, updates: &[Encoded]) -> Bytes {
         self.cursor.join(updates)

@@ -27,6 +27,14 @@ async fn a_server_without_descriptors_backs_off_and_serves_again_when_there_are_
     let mut server = Talking::spawn(command);
     let address = server.line().await.rsplit(' ').next().unwrap().to_owned();
     let url = format!("http://{address}");
+    let warning = loop {
+        let line = server.line().await;
+        assert!(!line.is_empty(), "it goes on");
+        if line.contains("ulimit -n") {
+            break line;
+        }
+    };
+    assert!(warning.contains(r#""enough_for":0"#), "{warning:?}");
     let client = starling::client::Client::connect(&url).await.unwrap();
 
     let began = Instant::now();

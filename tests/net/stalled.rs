@@ -48,6 +48,13 @@ async fn on_air(configure: fn(&mut Config), max_lag: Duration) -> (Server, Clien
     (server, client, voice, healthy)
 }
 
+/// How many were cut off because they did not read, as the statistics have it.
+async fn slow_readers(client: &Client) -> u64 {
+    let request = pb::GetStatsRequest { livestream_id: SHOW };
+    let response = client.clone().livestreams.get_stats(request).await.unwrap().into_inner();
+    response.stats.unwrap().delivery.unwrap().slow_readers
+}
+
 /// The end: the healthy one was never disturbed, and all are told the truth.
 async fn verdict(client: &Client, voice: Voice, mut healthy: Reader, others: Vec<Reader>) {
     healthy.is_back(&voice).await;
@@ -85,6 +92,7 @@ async fn who_never_opens_the_window_of_a_stream_loses_that_stream_only() {
     assert!(error.is_reset() && error.is_remote(), "{error:?}");
     assert_eq!(error.reason(), Some(Reason::CANCEL));
     until(|| server.open_streams() == open - 1).await;
+    assert_eq!(slow_readers(&client).await, 1);
     // The other stream of the connection goes on.
     let before = neighbour.updates();
     while neighbour.updates() < before + A_WHILE {

@@ -34,7 +34,7 @@ const LAYERS: &[Layer] = &[
     layer("history",   "pb",
           "thiserror"),
     layer("app",       "grpc service cluster store feed swarm config telemetry shutdown",
-          "bytes futures_util rand thiserror tokio tokio_stream tokio_util tonic \
+          "bytes futures_util rand rustix thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
     layer("telemetry", "config",
           "thiserror tracing tracing_subscriber"),
