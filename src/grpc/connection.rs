@@ -112,6 +112,7 @@ where
 {
     let mut connections = JoinSet::new();
     let mut entries = Vec::<Entry>::new();
+    let mut refused = 0_u64;
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut listener = Some(listener);
@@ -135,12 +136,14 @@ where
             }
             now = sweeps.tick() => {
                 watchdog.sweep();
+                if refused > 0 {
+                    tracing::warn!(refused, connections = connections.len(), "refused connections: there are too many");
+                    refused = 0;
+                }
                 entries.retain_mut(|entry| entry.look(now));
             }
             accepted = accept => match accepted {
-                Ok(_) if connections.len() >= http.max_connections => {
-                    tracing::warn!(connections = connections.len(), "refused a connection: there are too many");
-                }
+                Ok(_) if connections.len() >= http.max_connections => refused += 1,
                 Ok((socket, _)) => {
                     prepare(&socket);
                     let carriage = Carriage::new();

@@ -23,7 +23,7 @@ const fn layer(module: &'static str, modules: &'static str, crates: &'static str
 #[rustfmt::skip]
 const LAYERS: &[Layer] = &[
     layer("main",      "app cli",
-          "clap tokio"),
+          "clap mimalloc tokio"),
     layer("cli",       "app client config history pb shutdown telemetry",
           "bytes clap futures_util h2 hdrhistogram http humantime indicatif prost prost_types rand \
            rustix serde serde_json thiserror tokio tokio_stream tokio_util tonic tonic_health \
