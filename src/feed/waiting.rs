@@ -8,15 +8,15 @@
 //! room in HTTP/2, is not parked and costs nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Micros;
 use super::audience::Seat;
 use super::record::{Kind, Record};
 use crate::swarm::interest::{Channel, Interest};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a subscription wants of each channel: those of one pace are woken together.
 pub(super) type Pace = [Interest; 5];
