@@ -157,7 +157,8 @@ impl<'a> Listener<'a> {
             }
             Delivery::Gap(gap) => {
                 assert_eq!(gap.after.map_or(0, |(_, sequence)| sequence), self.last, "{gap:?}");
-                assert!(gap.before.is_none_or(|(_, sequence)| sequence > self.last + 1), "{gap:?}");
+                let missing = gap.before.map(|(_, sequence)| sequence - self.last - 1);
+                assert!(missing != Some(0) && (gap.count.is_none() || gap.count == missing), "{gap:?}");
                 self.gaps += 1;
                 match gap.before {
                     Some((_, sequence)) => (self.last, self.lost) = (sequence - 1, false),
@@ -223,6 +224,28 @@ fn a_reader_that_is_lapped_is_told_before_what_follows() {
             for _ in 0..12 {
                 scene.data();
                 assert!(scene.feed.bytes() <= 600);
+            }
+            scene.end();
+        });
+    });
+    assert!(GAPS.load(Ordering::Relaxed) > 0, "nobody was lapped");
+}
+
+#[test]
+fn what_is_lost_is_told_though_nothing_follows_on_its_channel() {
+    static GAPS: AtomicU64 = AtomicU64::new(0);
+    check(|| {
+        let scene = &Scene::new(600);
+        thread::scope(|scope| {
+            let mut listener = scene.subscribe(scope, Interest::Critical);
+            scope.spawn(move || {
+                listener.read_to_the_end();
+                assert_eq!((listener.last, listener.lost), (2, false));
+                GAPS.fetch_add(listener.gaps, Ordering::Relaxed);
+            });
+            (0..2).for_each(|_| scene.data());
+            for _ in 0..8 {
+                scene.put(Draft { channel: Channel::Audio, ..draft(false, 0) }).unwrap();
             }
             scene.end();
         });

@@ -46,6 +46,25 @@ fn every_bell_is_taken_or_wakes_the_task() {
 }
 
 #[test]
+fn two_bells_are_taken_or_wake_the_task_in_all_orders_that_there_are() {
+    let model = || {
+        let (signal, task) = (Signal::new(), Arc::<Task>::default());
+        signal.take();
+        let bells = [signal.bell(0), signal.bell(1)];
+        let ringer = thread::spawn(move || bells.into_iter().for_each(Waker::wake));
+        let mut heard = 0;
+        while heard != 0b11 {
+            if signal.rest(&Arc::clone(&task).into()).is_pending() {
+                task.wait();
+            }
+            heard |= signal.take();
+        }
+        ringer.join().unwrap();
+    };
+    shuttle::check_dfs(model, None);
+}
+
+#[test]
 fn a_task_that_moves_is_woken_where_it_rested_last() {
     check(|| {
         let (signal, rung) = (&Signal::new(), &Rung::default());
