@@ -21,15 +21,15 @@ mod ring;
 mod waiting;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::swarm::event::{Gate, Grant};
 use crate::swarm::id::NodeId;
 use crate::swarm::interest::{Channel, ChannelSet, Interests};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 use audience::Audience;
 use budget::Bucket;

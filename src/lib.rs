@@ -3,6 +3,7 @@
 //!
 //! The modules, from the inside out; each uses only those before it:
 //!
+//! - [`sync`]: locks and atomics of the update path, which a model checker can take over.
 //! - [`swarm`]: the core. A deterministic state machine over plain data.
 //! - [`feed`]: updates. A ring of encoded records per swarm, read by cursors.
 //! - [`store`]: all swarms, in shards: swarm, event log and watchers under one lock.
@@ -12,6 +13,8 @@
 //! - [`config`], [`telemetry`], [`shutdown`], [`app`]: the process.
 //! - [`history`]: proves from outside that no update was lost in silence.
 //! - [`client`], [`cli`]: the other side of the wire, and the command line.
+
+mod sync;
 
 pub mod swarm;
 

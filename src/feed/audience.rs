@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
-
-use parking_lot::Mutex;
 
 use super::lane::Key;
 use super::waiting::{Pace, Ticket};
 use crate::swarm::id::NodeId;
 use crate::swarm::interest::{Channel, ChannelSet, Interest, Interests};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// What one subscription asked for.
 #[derive(Clone, Debug)]

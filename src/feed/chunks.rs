@@ -9,9 +9,9 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::record::{Encoded, frame};
+use crate::sync::Mutex;
 
 /// How many chunks are remembered: as much as readers of one pace may be apart.
 const KEPT: usize = 16;

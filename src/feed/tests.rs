@@ -9,6 +9,8 @@ use crate::swarm::propagation::Priority;
 
 mod channels;
 mod loss;
+#[cfg(feature = "shuttle")]
+mod model;
 mod resume;
 mod ring;
 mod waiting;

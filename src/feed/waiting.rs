@@ -8,15 +8,15 @@
 //! room in HTTP/2, is not parked and costs nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Micros;
 use super::audience::Seat;
 use super::record::{Kind, Record};
 use crate::swarm::interest::{Channel, Interest};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a subscription wants of each channel: those of one pace are woken together.
 pub(super) type Pace = [Interest; 5];
@@ -107,6 +107,8 @@ struct State {
     paces: Vec<Parked>,
     /// The number after the newest update, by channel and kind.
     news: [[u64; KINDS.len()]; 5],
+    /// The same of those that are urgent.
+    urgent: [[u64; KINDS.len()]; 5],
     /// The highest of these.
     newest: u64,
     subscriptions: usize,
@@ -146,7 +148,11 @@ impl State {
     fn window(&self, pace: &Pace, next: u64) -> Option<Micros> {
         let unread = Channel::ALL.into_iter().flat_map(|channel| KINDS.map(|kind| (channel, kind)));
         let unread = unread.filter(|(channel, kind)| self.news[channel.index()][*kind as usize] > next);
-        unread.filter_map(|(channel, kind)| window(pace, channel, kind)).min()
+        let window = |(channel, kind): (Channel, Kind)| {
+            let window = window(pace, channel, kind)?;
+            Some(if self.urgent[channel.index()][kind as usize] > next { 0 } else { window })
+        };
+        unread.filter_map(window).min()
     }
 
     /// Brings the crier's next look forward. True when it must be told.
@@ -190,8 +196,12 @@ impl Waiting {
     /// Tells of an update. O(paces).
     pub(super) fn announce(&self, news: News, now: Micros) {
         let mut state = self.state.lock();
-        let newest = &mut state.news[news.channel.index()][news.kind as usize];
+        let (channel, kind) = (news.channel.index(), news.kind as usize);
+        let newest = &mut state.news[channel][kind];
         *newest = (*newest).max(news.number + 1);
+        if news.urgent {
+            state.urgent[channel][kind] = state.urgent[channel][kind].max(news.number + 1);
+        }
         state.newest = state.newest.max(news.number + 1);
         let mut first = None::<Micros>;
         for parked in state.paces.iter_mut().filter(|parked| !parked.seats.is_empty()) {

@@ -4,10 +4,10 @@
 //! thousands of connections each look is a walk through cold memory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Wake, Waker};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The task is at it: it will find what is rung without being woken.
 const BUSY: u64 = 1 << 63;
@@ -97,6 +97,10 @@ impl Wake for Bell {
         self.signal.ring(self.bell);
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
+mod model;
 
 #[cfg(test)]
 mod tests {

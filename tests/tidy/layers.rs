@@ -40,7 +40,7 @@ const LAYERS: &[Layer] = &[
           "thiserror tracing tracing_subscriber"),
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
-    layer("grpc",      "service cluster store feed swarm pb shutdown",
+    layer("grpc",      "service cluster store feed swarm sync pb shutdown",
           "bytes futures_util http http_body humantime hyper hyper_util parking_lot prost prost_types \
            rand socket2 thiserror tokio tokio_stream tokio_util tonic tonic_health tonic_prost tonic_reflection \
            tonic_types tonic_web tower tower_http tracing"),
@@ -54,10 +54,12 @@ const LAYERS: &[Layer] = &[
           "bytes parking_lot thiserror tokio tokio_util tracing"),
     layer("store",     "feed swarm",
           "bytes parking_lot thiserror tokio::sync"),
-    layer("feed",      "swarm",
+    layer("feed",      "swarm sync",
           "bytes parking_lot thiserror tokio::sync"),
     layer("swarm",     "",
           "thiserror"),
+    layer("sync",      "",
+          "parking_lot shuttle"),
     layer("lib",       "", ""),
 ];
 

@@ -140,6 +140,18 @@ fn what_came_between_the_last_look_and_parking_is_not_missed() {
 }
 
 #[test]
+fn an_urgent_update_that_came_between_the_last_look_and_parking_waits_for_no_window() {
+    let stage = Stage::new(shape(1 << 20));
+    stage.visual(true);
+    let (mut low, _) = stage.open(&[(Channel::Visual, Interest::Low)], Start::Keyframe);
+    low.sequences(&stage);
+    stage.put(Channel::Visual, 3, Draft { priority: Some(Priority::Urgent), ..draft(true, 0) });
+    assert!(!low.0.park(), "it looks again at once");
+    assert_eq!(low.sequences(&stage), [2]);
+    assert!(low.0.park());
+}
+
+#[test]
 fn the_end_and_a_change_of_interest_wake_at_once() {
     let stage = Stage::new(shape(1 << 20));
     stage.visual(true);
