@@ -18,12 +18,14 @@ use parking_lot::Mutex;
 use super::signal::Signal;
 use super::watchdog::Reader;
 
-/// The bells of a connection: for the connection itself, for streams that join it, for
-/// an order; the others are those of its passengers, two for each.
-const CONNECTION: u32 = 0;
-const JOINED: u32 = 1;
-const ORDER: u32 = 2;
-const PASSENGERS: u32 = 3;
+/// The bells of a connection: for the body of its first passenger, most often the only
+/// one, which has the shortest way; for the connection itself, for streams that join it,
+/// for an order; and those of its passengers.
+const FIRST: u32 = 0;
+const CONNECTION: u32 = 1;
+const JOINED: u32 = 2;
+const ORDER: u32 = 3;
+const PASSENGERS: u32 = 4;
 
 /// So many times in a row a connection is looked at before other tasks have their turn.
 const ROUNDS: u32 = 4;
@@ -154,20 +156,24 @@ impl Future for Stream {
 #[derive(Debug)]
 struct Place {
     stream: Option<Stream>,
-    /// The bell that HTTP/2 rings.
+    /// The bell that HTTP/2 rings, and that of the body.
     bell: u32,
+    news: u32,
     waker: Waker,
 }
 
 impl Place {
-    fn new(signal: &Arc<Signal>, bell: u32) -> Self {
-        Self { stream: None, bell, waker: signal.bell(bell) }
+    /// The next place beside so many; `None` when there are no bells for it.
+    fn beside(places: usize, signal: &Arc<Signal>) -> Option<Self> {
+        let bell = u32::try_from(places).ok().map(|places| PASSENGERS + 2 * places)?;
+        let news = if places == 0 { FIRST } else { bell - 1 };
+        (bell < Signal::BELLS).then(|| Self { stream: None, bell, news, waker: signal.bell(bell) })
     }
 
     fn take(&mut self, stream: Stream, signal: &Arc<Signal>) {
         // The body has a bell of its own.
         if let Some(reader) = &stream.reader {
-            reader.rung_by(&signal.bell(self.bell + 1));
+            reader.rung_by(&signal.bell(self.news));
         }
         self.stream = Some(stream);
         signal.ring(self.bell);
@@ -190,6 +196,8 @@ impl Place {
 pub(super) struct Connection<C> {
     connection: Pin<Box<C>>,
     bell: Waker,
+    /// That of `carriage`, which is not looked at for an update.
+    signal: Arc<Signal>,
     carriage: Arc<Carriage>,
     leaving: bool,
     places: Vec<Place>,
@@ -202,33 +210,30 @@ pub(super) trait Leave {
 
 impl<C> Connection<C> {
     pub(super) fn new(connection: C, carriage: Arc<Carriage>) -> Self {
-        let bell = carriage.signal.bell(CONNECTION);
-        Self { connection: Box::pin(connection), bell, carriage, leaving: false, places: Vec::new() }
+        let signal = Arc::clone(&carriage.signal);
+        let bell = signal.bell(CONNECTION);
+        Self { connection: Box::pin(connection), bell, signal, carriage, leaving: false, places: Vec::new() }
     }
 
     fn board(&mut self) {
-        let signal = &self.carriage.signal;
+        let signal = &self.signal;
         for stream in self.carriage.joined.lock().drain(..) {
             if let Some(free) = self.places.iter_mut().find(|place| place.stream.is_none()) {
                 free.take(stream, signal);
-                continue;
-            }
-            let bell = self.places.last().map_or(PASSENGERS, |last| last.bell + 2);
-            if bell + 2 > Signal::BELLS {
+            } else if let Some(mut place) = Place::beside(self.places.len(), signal) {
+                place.take(stream, signal);
+                self.places.push(place);
+            } else {
                 spawn(stream);
-                continue;
             }
-            let mut place = Place::new(signal, bell);
-            place.take(stream, signal);
-            self.places.push(place);
         }
     }
 
     /// Looks after the streams whose bells were rung.
     fn serve(&mut self, rung: u64) {
         for place in &mut self.places {
-            if rung & (0b11 << place.bell) != 0 {
-                place.serve(&self.carriage.signal);
+            if rung & (1 << place.bell | 1 << place.news) != 0 {
+                place.serve(&self.signal);
             }
         }
     }
@@ -241,14 +246,14 @@ impl<C: Future + Leave> Future for Connection<C> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         for _ in 0..ROUNDS {
-            let rung = this.carriage.signal.take();
+            let rung = this.signal.take();
             if rung & (1 << ORDER) != 0 {
                 if this.carriage.is_told(Order::Close) {
                     return Poll::Ready(None);
                 }
                 if this.carriage.is_told(Order::Leave) && !std::mem::replace(&mut this.leaving, true) {
                     this.connection.as_mut().leave();
-                    this.carriage.signal.ring(CONNECTION);
+                    this.signal.ring(CONNECTION);
                 }
             }
             if rung & (1 << JOINED) != 0 {
@@ -261,7 +266,7 @@ impl<C: Future + Leave> Future for Connection<C> {
             {
                 return Poll::Ready(Some(ended));
             }
-            if this.carriage.signal.rest(cx.waker()).is_pending() {
+            if this.signal.rest(cx.waker()).is_pending() {
                 return Poll::Pending;
             }
         }
