@@ -7,6 +7,7 @@
 //! bytes, have tasks of their own.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -138,6 +139,13 @@ impl std::fmt::Debug for Stream {
     }
 }
 
+impl Stream {
+    /// True when its body was asked, and has nothing.
+    fn waits(&self) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.waits())
+    }
+}
+
 impl Future for Stream {
     type Output = ();
 
@@ -182,11 +190,18 @@ impl Place {
     /// Looks after the stream.
     fn serve(&mut self, signal: &Signal) {
         let Some(stream) = &mut self.stream else { return };
-        if Pin::new(&mut *stream).poll(&mut Context::from_waker(&self.waker)).is_ready() {
-            self.stream = None;
-        } else if stream.reader.as_ref().is_some_and(|reader| reader.waits()) {
+        let mut cx = Context::from_waker(&self.waker);
+        // A stream that panics ends alone, as it would in a task of its own.
+        let looked = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *stream).poll(&mut cx)));
+        match looked {
             // HTTP/2 rings for room that the stream has just asked for itself.
-            signal.hush(self.bell);
+            Ok(Poll::Pending) if stream.waits() => signal.hush(self.bell),
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(())) => self.stream = None,
+            Err(_) => {
+                tracing::error!("a stream failed");
+                self.stream = None;
+            }
         }
     }
 }
@@ -239,6 +254,14 @@ impl<C> Connection<C> {
     }
 }
 
+impl<C> Drop for Connection<C> {
+    fn drop(&mut self) {
+        // Streams that came last hold what holds them.
+        let joined = std::mem::take(&mut *self.carriage.joined.lock());
+        drop(joined);
+    }
+}
+
 impl<C: Future + Leave> Future for Connection<C> {
     /// What the connection itself ends with; `None` when it was closed.
     type Output = Option<C::Output>;
@@ -273,5 +296,79 @@ impl<C: Future + Leave> Future for Connection<C> {
         // Others first.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::grpc::watchdog::Watchdog;
+
+    /// A connection that does this.
+    struct Line(BoxFuture<'static, ()>);
+
+    impl Future for Line {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            self.0.as_mut().poll(cx)
+        }
+    }
+
+    impl Leave for Line {
+        fn leave(self: Pin<&mut Self>) {}
+    }
+
+    /// Hands `stream` over as hyper does.
+    fn hand_over(carriage: &Arc<Carriage>, stream: impl Future<Output = ()> + Send + 'static) {
+        carriage.expect(Watchdog::new(std::time::Duration::from_secs(1)).reader(), true);
+        Boarding(Arc::clone(carriage)).execute(stream);
+    }
+
+    fn poll<C: Future + Leave>(connection: &mut Connection<C>) -> Poll<Option<C::Output>> {
+        Pin::new(connection).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_stream_that_comes_as_its_connection_ends_goes_with_it() {
+        let carriage = Carriage::new();
+        let left = Arc::downgrade(&carriage);
+        let of_line = Arc::clone(&carriage);
+        let line = Line(Box::pin(async move {
+            let rider = Arc::clone(&of_line);
+            hand_over(&of_line, async move {
+                let _held = rider;
+                pending().await
+            });
+        }));
+        let mut connection = Connection::new(line, carriage);
+        assert!(poll(&mut connection).is_ready());
+        drop(connection);
+        assert!(left.upgrade().is_none());
+    }
+
+    #[test]
+    fn a_stream_that_panics_takes_nobody_along() {
+        let carriage = Carriage::new();
+        let looks = Arc::<AtomicUsize>::default();
+        let mut connection = Connection::new(Line(Box::pin(pending())), Arc::clone(&carriage));
+        hand_over(&carriage, async { panic!("on purpose") });
+        let counted = Arc::clone(&looks);
+        hand_over(
+            &carriage,
+            poll_fn(move |_| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Poll::Pending
+            }),
+        );
+        assert!(poll(&mut connection).is_pending());
+        assert!(looks.load(Ordering::Relaxed) > 0);
+        assert_eq!(connection.places.iter().filter(|place| place.stream.is_some()).count(), 1);
+        carriage.tell(Order::Close);
+        assert!(poll(&mut connection).is_ready());
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response, Version, header};
+use http::{Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -62,8 +62,9 @@ where
             reader.carried_by(&self.carriage.end());
         }
         request.extensions_mut().insert(Arc::clone(&reader));
+        let connects = request.method() == Method::CONNECT;
         let future = Box::pin(self.inner.clone().oneshot(request));
-        Answer { future, watchdog: self.watchdog.clone(), reader }
+        Answer { future, watchdog: self.watchdog.clone(), reader, connects }
     }
 }
 
@@ -72,6 +73,8 @@ pub(super) struct Answer<F> {
     future: Pin<Box<F>>,
     watchdog: Watchdog,
     reader: Arc<Reader>,
+    /// It is asked for a tunnel.
+    connects: bool,
 }
 
 impl<F, B, E> Future for Answer<F>
@@ -82,6 +85,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut response = ready!(self.future.as_mut().poll(cx))?;
+        if self.connects {
+            // A success would open it.
+            *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
+        }
         let updates = Handover::take(&mut response);
         Poll::Ready(Ok(response.map(|body| {
             let body = updates

@@ -61,6 +61,14 @@ async fn a_connection_too_many_is_closed_as_it_comes_until_another_one_leaves() 
 }
 
 #[tokio::test]
+async fn a_tunnel_is_refused_and_the_connection_goes_on() {
+    let server = Server::start().await;
+    let mut wire = Wire::connect(server.address(), WIDE).await;
+    assert_eq!(wire.tunnel().await, 501);
+    wire.call("ListLivestreams", &pb::ListLivestreamsRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_client_that_says_nothing_is_closed() {
     let server = Server::start().await;
     let silent = TcpStream::connect(server.address()).await.unwrap();

@@ -94,6 +94,14 @@ impl Wire {
         soon(response).await
     }
 
+    /// Asks for a tunnel; the HTTP status of the answer.
+    pub(crate) async fn tunnel(&mut self) -> u16 {
+        let head = Request::connect("elsewhere:80").body(()).unwrap();
+        let mut ready = soon(self.send.clone().ready()).await.unwrap();
+        let (response, _body) = ready.send_request(head, false).unwrap();
+        soon(response).await.unwrap().status().as_u16()
+    }
+
     /// Subscribes, and reads nothing.
     pub(crate) async fn subscribe(&mut self, request: &pb::SubscribeUpdatesRequest) -> Reading {
         let response = self.call("SubscribeUpdates", request).await.unwrap();
