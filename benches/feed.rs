@@ -69,12 +69,7 @@ fn viewer(feed: &Arc<Feed>, node: u64) -> Cursor {
 }
 
 fn read(viewer: &mut Cursor) -> Vec<Encoded> {
-    let deliveries = viewer.read(NOW).into_iter();
-    let updates = deliveries.filter_map(|delivery| match delivery {
-        Delivery::Update(update) => Some(update),
-        Delivery::Gap(_) | Delivery::Filter(_) => None,
-    });
-    updates.collect()
+    viewer.read(NOW).into_iter().filter_map(Delivery::into_update).collect()
 }
 
 /// DESIGN: flat within 2x from 1 to 10 000.

@@ -109,7 +109,7 @@ struct State {
     news: [[u64; KINDS.len()]; 5],
     /// The same of those that are urgent.
     urgent: [[u64; KINDS.len()]; 5],
-    /// The highest of these.
+    /// The highest of `news`.
     newest: u64,
     subscriptions: usize,
     /// The crier runs.

@@ -32,7 +32,7 @@ const PASSENGERS: u32 = 4;
 const ROUNDS: u32 = 4;
 
 /// What a connection is told; each outdoes those before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(super) enum Order {
     Stay,

@@ -75,10 +75,8 @@ impl TryFrom<group::v1::SubscribeUpdatesRequest> for Subscribe {
     }
 }
 
-/// The stream that the generated code sees: nothing, for [`Gate`] answers with the body
-/// that goes with it.
-///
-/// [`Gate`]: super::gate::Gate
+/// The stream that the generated code sees: nothing, for the body that goes with it is put
+/// in its place further out ([`Handover`]).
 pub(super) type NoMessages<R> = futures_util::stream::Empty<Result<R, Status>>;
 
 /// Opens a subscription.

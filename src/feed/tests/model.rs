@@ -209,71 +209,63 @@ fn an_urgent_update_is_held_back_by_no_window_wherever_the_reader_is() {
     });
 }
 
-#[test]
-fn a_reader_that_is_lapped_is_told_before_what_follows() {
-    static GAPS: AtomicU64 = AtomicU64::new(0);
-    check(|| {
-        let scene = &Scene::new(600);
+/// Publishes more than the ring holds to one reader, who reads to the end.
+fn check_laps(ring_bytes: usize, channel: Channel, level: Interest, publish: fn(&Scene), judge: fn(&Listener<'_>)) {
+    let gaps: &AtomicU64 = Box::leak(Box::default());
+    check(move || {
+        let scene = &Scene::new(ring_bytes);
         thread::scope(|scope| {
-            let mut listener = scene.subscribe(scope, Interest::Critical);
+            let mut listener = Listener::open(scene, channel, level);
+            scene.attend(scope);
             scope.spawn(move || {
                 listener.read_to_the_end();
-                assert_eq!((listener.last, listener.lost), (12, false));
-                GAPS.fetch_add(listener.gaps, Ordering::Relaxed);
+                judge(&listener);
+                gaps.fetch_add(listener.gaps, Ordering::Relaxed);
             });
-            for _ in 0..12 {
-                scene.data();
-                assert!(scene.feed.bytes() <= 600);
-            }
+            publish(scene);
             scene.end();
         });
     });
-    assert!(GAPS.load(Ordering::Relaxed) > 0, "nobody was lapped");
+    assert!(gaps.load(Ordering::Relaxed) > 0, "nobody was lapped");
+}
+
+#[test]
+fn a_reader_that_is_lapped_is_told_before_what_follows() {
+    let publish = |scene: &Scene| {
+        for _ in 0..12 {
+            scene.data();
+            assert!(scene.feed.bytes() <= 600);
+        }
+    };
+    check_laps(600, Channel::Data, Interest::Critical, publish, |listener| {
+        assert_eq!((listener.last, listener.lost), (12, false));
+    });
 }
 
 #[test]
 fn what_is_lost_is_told_though_nothing_follows_on_its_channel() {
-    static GAPS: AtomicU64 = AtomicU64::new(0);
-    check(|| {
-        let scene = &Scene::new(600);
-        thread::scope(|scope| {
-            let mut listener = scene.subscribe(scope, Interest::Critical);
-            scope.spawn(move || {
-                listener.read_to_the_end();
-                assert_eq!((listener.last, listener.lost), (2, false));
-                GAPS.fetch_add(listener.gaps, Ordering::Relaxed);
-            });
-            (0..2).for_each(|_| scene.data());
-            for _ in 0..8 {
-                scene.put(Draft { channel: Channel::Audio, ..draft(false, 0) }).unwrap();
-            }
-            scene.end();
-        });
+    let publish = |scene: &Scene| {
+        (0..2).for_each(|_| scene.data());
+        for _ in 0..8 {
+            scene.put(Draft { channel: Channel::Audio, ..draft(false, 0) }).unwrap();
+        }
+    };
+    check_laps(600, Channel::Data, Interest::Critical, publish, |listener| {
+        assert_eq!((listener.last, listener.lost), (2, false));
     });
-    assert!(GAPS.load(Ordering::Relaxed) > 0, "nobody was lapped");
 }
 
 #[test]
 fn a_lapped_reader_of_pictures_goes_on_at_a_keyframe() {
-    static GAPS: AtomicU64 = AtomicU64::new(0);
-    check(|| {
-        let scene = &Scene::new(1_200);
-        thread::scope(|scope| {
-            let mut listener = Listener::open(scene, Channel::Visual, Interest::High);
-            scene.attend(scope);
-            scope.spawn(move || {
-                listener.read_to_the_end();
-                assert!(listener.last == 18 || listener.lost, "{}", listener.last);
-                GAPS.fetch_add(listener.gaps, Ordering::Relaxed);
-            });
-            for number in 0..18 {
-                scene.put(draft(number % 3 == 0, 0)).unwrap();
-                assert!(scene.feed.bytes() <= 1_200);
-            }
-            scene.end();
-        });
+    let publish = |scene: &Scene| {
+        for number in 0..18 {
+            scene.put(draft(number % 3 == 0, 0)).unwrap();
+            assert!(scene.feed.bytes() <= 1_200);
+        }
+    };
+    check_laps(1_200, Channel::Visual, Interest::High, publish, |listener| {
+        assert!(listener.last == 18 || listener.lost, "{}", listener.last);
     });
-    assert!(GAPS.load(Ordering::Relaxed) > 0, "nobody was lapped");
 }
 
 #[test]
