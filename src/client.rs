@@ -12,14 +12,17 @@ mod link;
 mod progress;
 mod publisher;
 mod subscriber;
+mod tries;
 mod watch;
 mod window;
 
 use std::time::Duration;
 
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
 
+use self::error::Verdict;
+use self::tries::Tries;
 use crate::pb::group::v1::group_service_client::GroupServiceClient;
 use crate::pb::group::v1::{self as group};
 use crate::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
@@ -114,6 +117,37 @@ impl Client {
     /// Another connection to the same URL; behind a balancer perhaps another server.
     pub async fn again(&self) -> Result<Self, ConnectError> {
         Self::connect(&self.url).await
+    }
+
+    /// Makes a call until the server answers it: when the connection breaks, or the server asks
+    /// to come back, again after a wait, on a connection of its own if need be. A refusal is
+    /// final, like a server that cannot be reached in time.
+    ///
+    /// The server may have done what a lost answer told of: `call` must be harmless to repeat,
+    /// which a `request_id` makes it.
+    pub async fn until_answered<T, F>(&self, retry: Retry, call: impl Fn(Self) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut tries = Tries::new(retry);
+        let (mut client, mut anew) = (self.clone(), false);
+        loop {
+            let answer = async {
+                if anew {
+                    client = client.again().await?;
+                }
+                Ok::<T, Error>(call(client.clone()).await?.into_inner())
+            };
+            let why = match answer.await {
+                Ok(answer) => return Ok(answer),
+                Err(why) => why,
+            };
+            let Verdict::Retry { asked, reconnect } = why.verdict() else { return Err(why) };
+            anew = reconnect;
+            let (again_at, why) = tries.next(asked, why)?;
+            tracing::debug!(%why, "a call is made again");
+            tokio::time::sleep_until(again_at).await;
+        }
     }
 
     /// Joins, and answers with the new session.

@@ -76,9 +76,12 @@ impl Publish {
         if !self.keep {
             let request =
                 pb::EndLivestreamRequest { livestream_id: self.livestream, node_id: self.node, ..Default::default() };
-            // The connection of the start may be gone since.
-            let mut client = client.again().await?;
-            client.livestreams.end_livestream(request).await.map_err(|status| told(&status))?;
+            // The wire may break here like anywhere; ending twice is allowed.
+            let end = |mut client: Client| {
+                let request = request.clone();
+                async move { client.livestreams.end_livestream(request).await }
+            };
+            client.until_answered(Retry::default(), end).await?;
         }
         eprintln!("published {} access units on livestream {}: {}", summary.units, self.livestream, summary.rest);
         Ok(())
@@ -140,9 +143,9 @@ impl Publish {
                 continue;
             }
             let get = pb::GetLivestreamRequest { livestream_id };
-            // The watch tells when the server is gone for good.
-            let Ok(found) = client.livestreams.get_livestream(get).await else { continue };
-            if found.into_inner().livestream.unwrap_or_default().viewer_count >= self.wait_viewers {
+            let get = |mut client: Client| async move { client.livestreams.get_livestream(get).await };
+            let found = client.until_answered(Retry::default(), get).await?;
+            if found.livestream.unwrap_or_default().viewer_count >= self.wait_viewers {
                 return Ok(events);
             }
         }

@@ -1,27 +1,20 @@
 //! One stream, opened again after each cut.
 
 use std::fmt;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::time::Instant;
 
 use super::error::Verdict;
-use super::{Backoff, Client, Error, Join, Retry};
-
-/// What no server may ask for: clocks have an end.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+use super::tries::Tries;
+use super::{Client, Error, Join, Retry};
 
 /// A stream of type `S` that is there, or on its way.
 pub(super) struct Link<S> {
     client: Client,
     session_id: u64,
     join: Option<Join>,
-    retry: Retry,
-    backoff: Backoff,
-    /// Since when there has been no stream.
-    cut_at: Option<Instant>,
+    tries: Tries,
     /// The session is gone; the next try begins with a join.
     must_join: bool,
     state: State<S>,
@@ -43,8 +36,7 @@ pub(super) struct Try<S> {
 
 impl<S: Send + 'static> Link<S> {
     pub(super) const fn new(client: Client, session_id: u64, join: Option<Join>, retry: Retry, stream: S) -> Self {
-        let backoff = Backoff::new(retry);
-        Self { client, session_id, join, retry, backoff, cut_at: None, must_join: false, state: State::Open(stream) }
+        Self { client, session_id, join, tries: Tries::new(retry), must_join: false, state: State::Open(stream) }
     }
 
     pub(super) const fn session_id(&self) -> u64 {
@@ -62,7 +54,7 @@ impl<S: Send + 'static> Link<S> {
 
     /// Something came: the next cut begins with short waits again.
     pub(super) const fn alive(&mut self) {
-        self.backoff.reset();
+        self.tries.alive();
     }
 
     /// Begins to open the stream again by `open`, unless it is over: `None` when all has been
@@ -83,11 +75,7 @@ impl<S: Send + 'static> Link<S> {
             }
             Verdict::Retry { asked, reconnect } => (asked, reconnect),
         };
-        let now = Instant::now();
-        let again_at = now + self.backoff.next(asked, &mut rand::rng()).min(LONGEST);
-        if again_at - *self.cut_at.get_or_insert(now) > self.retry.patience {
-            return Err(Error::GaveUp { patience: self.retry.patience, last: Box::new(why) });
-        }
+        let (again_at, why) = self.tries.next(asked, why)?;
         let (mut client, session_id) = (self.client.clone(), self.session_id);
         let join = self.join.clone().filter(|_| self.must_join);
         let opening = async move {
@@ -121,7 +109,7 @@ impl<S: Send + 'static> Link<S> {
         // A future that has ended must not be asked again.
         self.state = State::Over;
         self.state = State::Open(stream?);
-        self.cut_at = None;
+        self.tries.back();
         Ok(joined.is_some())
     }
 }

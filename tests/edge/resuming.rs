@@ -1,5 +1,6 @@
 //! The client that comes back after cuts.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use starling::client::{
@@ -216,6 +217,35 @@ async fn a_publisher_that_is_cut_loses_nothing_and_repeats_nothing() {
 }
 
 #[tokio::test]
+async fn a_call_is_made_until_it_is_answered_or_refused() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    go_live(&client, 7).await;
+    let tries = AtomicU32::new(0);
+    let get = |livestream_id, broken| {
+        tries.store(0, Ordering::Relaxed);
+        let tries = &tries;
+        move |mut client: Client| async move {
+            if tries.fetch_add(1, Ordering::Relaxed) < broken {
+                return Err(Status::cancelled("the connection is gone"));
+            }
+            client.livestreams.get_livestream(pb::GetLivestreamRequest { livestream_id }).await
+        }
+    };
+    let found = soon(client.until_answered(RETRY, get(7, 3))).await.expect("it is answered in the end");
+    assert_eq!(found.livestream.unwrap().livestream_id, 7);
+    assert_eq!(tries.load(Ordering::Relaxed), 4);
+
+    let refused = soon(client.until_answered(RETRY, get(8, 1))).await;
+    assert!(matches!(refused, Err(Error::Status(status)) if status.code() == Code::NotFound));
+    assert_eq!(tries.load(Ordering::Relaxed), 2, "a refusal is final");
+
+    let impatient = Retry { patience: Duration::from_millis(20), ..RETRY };
+    let over = soon(client.until_answered(impatient, get(7, u32::MAX))).await;
+    assert!(matches!(over, Err(Error::GaveUp { .. })), "{over:?}");
+}
+
+#[tokio::test]
 async fn a_window_that_is_full_takes_no_more() {
     let server = Server::start().await;
     let (_wire, mut publisher, _viewer) = on_air(&server).await;
@@ -299,12 +329,17 @@ async fn a_clip_is_published_over_a_wire_that_breaks() {
     join_livestream(&client, 7, 2).await;
     let mut viewer = updates::Subscriber::open(&client, 7, 2).await;
     let mut seen = 0;
-    while seen < 60 {
-        if let Item::Update(_) = viewer.item().await {
-            seen += 1;
-            if seen % 30 == 0 {
-                wire.cut().await;
+    loop {
+        match viewer.item().await {
+            Item::Update(_) => {
+                seen += 1;
+                if seen == 30 || seen == 60 {
+                    wire.cut().await;
+                }
             }
+            // The answer to the publisher may be on its way.
+            Item::Goodbye(_) => break wire.cut().await,
+            _ => {}
         }
     }
     let published = publishing.output().await;
