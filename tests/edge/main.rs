@@ -8,6 +8,7 @@ mod scripted;
 mod updates;
 mod world;
 
+mod bench;
 mod chat;
 mod clip;
 mod command_line;

@@ -8,6 +8,7 @@ use super::report::Report;
 use super::stage::Load;
 use super::stamp::STAMP;
 use super::system::System;
+use super::venue::BUDGET;
 use super::{descriptors, progress};
 use crate::cli::Failure;
 
@@ -25,6 +26,13 @@ pub(super) struct Fanout {
     /// Size of a payload.
     #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = size)]
     size: usize,
+    /// Size of a keyframe's payload, when it is another one: each two seconds, or one update in 60 of a burst.
+    /// Not with --baseline: raw TCP has messages of one size.
+    #[arg(long, value_name = "BYTES", value_parser = size, conflicts_with = "baseline")]
+    keyframe_size: Option<usize>,
+    /// Bytes per second that a viewer may be sent.
+    #[arg(long, value_name = "BYTES", default_value_t = BUDGET, value_parser = clap::value_parser!(u64).range(1_000..=BUDGET))]
+    budget: u64,
     /// What viewers want: critical, high, medium, low, mix, or weights such as high=5,low=2.
     /// The baselines send everything to everybody.
     #[arg(long, value_name = "INTEREST", default_value = "high")]
@@ -82,6 +90,8 @@ impl Fanout {
             connections: self.connections.unwrap_or(self.viewers).min(self.viewers),
             rate: (self.rate > 0).then_some(self.rate),
             size: self.size,
+            keyframe_size: self.keyframe_size.unwrap_or(self.size),
+            budget: self.budget,
             interests: self.interest,
             stalled: (0..self.viewers).filter(|viewer| (*viewer as f64) < self.viewers as f64 * self.stalled).count()
                 as u64,

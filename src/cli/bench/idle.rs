@@ -14,7 +14,7 @@ use super::meter::Meter;
 use super::stage::SEATING;
 use super::system::System;
 use super::table::{self, Column, mebibytes};
-use super::venue::{BROADCASTER, Venue, node};
+use super::venue::{BROADCASTER, BUDGET, Venue, node};
 use super::viewer::{Hall, Protocol, Seat, subscription};
 use super::{descriptors, progress};
 use crate::cli::Failure;
@@ -103,7 +103,7 @@ impl Idle {
     }
 
     async fn starling(&self) -> Result<Steps, Failure> {
-        let venue = Venue::open(None).await?;
+        let venue = Venue::open(None, BUDGET).await?;
         let server = venue.server()?;
         let mut line = Line::grpc(venue.client.clone(), venue.livestream, BROADCASTER).await?;
         let mut steps = Steps::begin(System::Starling, server).await;

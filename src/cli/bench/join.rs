@@ -10,7 +10,7 @@ use super::child::{spent, usage};
 use super::churn::{Churn, Churned, Lanes};
 use super::rate::Rate;
 use super::table::{self, Column, mebibytes};
-use super::venue::Venue;
+use super::venue::{BUDGET, Venue};
 use super::{descriptors, progress};
 use crate::cli::Failure;
 
@@ -102,7 +102,7 @@ impl Join {
     }
 
     async fn once(&self) -> Result<Outcome, Failure> {
-        let venue = Venue::open(None).await?;
+        let venue = Venue::open(None, BUDGET).await?;
         let churn = Churn::new(&venue, 0..self.viewers, self.lanes, None);
         let empty = venue.usage();
         let fill = Phase::of(&venue, churn.fill()).await?;

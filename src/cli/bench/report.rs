@@ -32,6 +32,10 @@ pub(super) struct Report {
     rate: Option<u32>,
     /// Of a payload, in bytes.
     size: usize,
+    /// The same of a keyframe.
+    keyframe_size: usize,
+    /// Of a viewer, in bytes per second.
+    budget: u64,
     stalled: u64,
     /// Of each run, in seconds.
     duration: f64,
@@ -56,6 +60,8 @@ impl Report {
             connections: load.connections,
             rate: load.rate,
             size: load.size,
+            keyframe_size: load.keyframe_size,
+            budget: load.budget,
             stalled: load.stalled,
             duration: load.duration.as_secs_f64(),
             runs,
@@ -76,12 +82,13 @@ impl Report {
     /// Prints the medians of each system, one below the other, and the ratios.
     pub(super) fn print(self) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
-        let Self { viewers, connections, size, stalled, duration, runs, .. } = self;
+        let Self { viewers, connections, size, keyframe_size, stalled, duration, runs, .. } = self;
         let rate = self.rate.map_or_else(|| "a burst".to_owned(), |rate| format!("{rate} updates/s"));
+        let keyframes = if keyframe_size == size { String::new() } else { format!(" (keyframes {keyframe_size} B)") };
         let stalled = if stalled > 0 { format!(", {stalled} of them stalled") } else { String::new() };
         writeln!(
             out,
-            "{viewers} viewers{stalled}, {connections} connections, {size} B, {rate}, {duration} s; medians of {runs}"
+            "{viewers} viewers{stalled}, {connections} connections, {size} B{keyframes}, {rate}, {duration} s; medians of {runs}"
         )?;
         let rows = self.systems().into_iter().map(|system| (system.name(), self.of(system).collect()));
         table::print(&mut out, COLUMNS, rows)?;

@@ -37,6 +37,10 @@ pub(super) struct Load {
     pub(super) rate: Option<u32>,
     /// Of a payload, in bytes.
     pub(super) size: usize,
+    /// The same of a keyframe.
+    pub(super) keyframe_size: usize,
+    /// Bytes per second that a viewer may be sent.
+    pub(super) budget: u64,
     pub(super) interests: Interests,
     /// Viewers that never read; the first ones.
     pub(super) stalled: u64,
@@ -121,7 +125,7 @@ impl Load {
 
     /// Updates that a burst may be ahead of the slowest viewer.
     fn ahead(&self) -> u64 {
-        (UNDER_WAY / self.size).clamp(8, 512) as u64
+        (UNDER_WAY / self.size.max(self.keyframe_size)).clamp(8, 512) as u64
     }
 
     fn interest(&self, system: System, viewer: u64) -> Interest {
@@ -189,7 +193,7 @@ impl Load {
         let livestream = Client::random_node();
         let (host, line, crowd) = match system {
             System::Starling => {
-                let venue = Venue::open(self.url.as_deref()).await?;
+                let venue = Venue::open(self.url.as_deref(), self.budget).await?;
                 let line = Line::grpc(venue.client.clone(), venue.livestream, BROADCASTER).await?;
                 let sessions = venue.join(0..self.viewers, |viewer| self.interests.of(viewer)).await?;
                 let seats = self.seats(venue.livestream, &sessions);
@@ -236,6 +240,12 @@ impl Load {
         connections
     }
 
+    async fn send(&self, line: &mut Line, number: u64, nanos: u64) -> Result<(), Failure> {
+        let pictures = self.pictures();
+        let (keyframe, _) = pictures.kind(number);
+        line.send(number, nanos, if keyframe { self.keyframe_size } else { self.size }, pictures).await
+    }
+
     /// Sends every update when it is due, whatever became of those before.
     async fn paced(&self, line: &mut Line, meter: &Meter, rate: u32) -> Result<(u64, Schedule), Failure> {
         let (began, mut schedule, mut worst) = (Instant::now(), Schedule::default(), Duration::ZERO);
@@ -255,7 +265,7 @@ impl Load {
             let late = due.elapsed();
             worst = worst.max(late);
             schedule.late += u64::from(late > TOLERANCE);
-            line.send(number.into(), meter.clock.at(due), self.size, self.pictures()).await?;
+            self.send(line, number.into(), meter.clock.at(due)).await?;
             number += 1;
         }
         schedule.worst_ms = worst.as_secs_f64() * 1e3;
@@ -277,7 +287,7 @@ impl Load {
                         if seen == before {
                             schedule.gave_up += 1;
                             line.room().await?;
-                            line.send(number, meter.clock.now(), self.size, self.pictures()).await?;
+                            self.send(line, number, meter.clock.now()).await?;
                             number += 1;
                         }
                     }
@@ -285,7 +295,7 @@ impl Load {
                 continue;
             }
             line.room().await?;
-            line.send(number, meter.clock.now(), self.size, self.pictures()).await?;
+            self.send(line, number, meter.clock.now()).await?;
             number += 1;
         }
         Ok((number, schedule))

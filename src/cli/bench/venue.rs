@@ -14,6 +14,8 @@ use crate::pb::swarm::v1::{Channel, ChannelInterest, Interest};
 
 /// The broadcaster; viewers come after it.
 pub(super) const BROADCASTER: u64 = 1;
+/// The most bytes per second that a viewer can be allowed.
+pub(super) const BUDGET: u64 = 1_000_000_000;
 /// Joins at the same time.
 const JOINS: usize = 64;
 /// Longer than any measurement leaves a viewer without a stream; the longest there is.
@@ -34,8 +36,8 @@ pub(super) const fn node(viewer: u64) -> u64 {
 }
 
 impl Venue {
-    /// Puts a livestream on air whose viewers may get all that they can take.
-    pub(super) async fn open(elsewhere: Option<&str>) -> Result<Self, Failure> {
+    /// Puts a livestream on air whose viewers may get so many bytes per second.
+    pub(super) async fn open(elsewhere: Option<&str>, budget: u64) -> Result<Self, Failure> {
         let (server, address, url) = match elsewhere {
             Some(url) => (None, resolve(url, "http", 50_051).await?, url.to_owned()),
             None => {
@@ -46,7 +48,7 @@ impl Venue {
         };
         let mut client = Client::connect(&url).await?;
         let livestream_id = Client::random_node();
-        let config = pb::LivestreamConfig { bandwidth_per_viewer: Some(1_000_000_000), ..Default::default() };
+        let config = pb::LivestreamConfig { bandwidth_per_viewer: Some(budget), ..Default::default() };
         let node_id = BROADCASTER;
         let create = pb::CreateLivestreamRequest { livestream_id, node_id, config: Some(config), ..Default::default() };
         client.livestreams.create_livestream(create).await.map_err(|status| told(&status))?;

@@ -14,7 +14,7 @@ use super::marks::Marks;
 use super::rate::Rate;
 use super::stage::SEATING;
 use super::table::{self, Column, mebibytes};
-use super::venue::{Venue, node};
+use super::venue::{BUDGET, Venue, node};
 use super::watchers::{Tally, Watchers};
 use super::{descriptors, progress};
 use crate::cli::Failure;
@@ -130,7 +130,7 @@ impl Watch {
     }
 
     async fn once(&self) -> Result<Outcome, Failure> {
-        let venue = Venue::open(None).await?;
+        let venue = Venue::open(None, BUDGET).await?;
         // First: so they are the relays at the top, and the others come below them.
         let sessions = venue.join(0..self.watchers, |_| Interest::High).await?;
         let others = self.watchers..self.watchers + self.viewers;
