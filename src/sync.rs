@@ -13,6 +13,8 @@ pub(crate) use std::sync::atomic;
 #[cfg(test)]
 #[cfg(feature = "shuttle")]
 pub(crate) mod model;
+#[cfg(test)]
+pub(crate) mod woken;
 
 /// Shuttle's, in the shape of that of parking_lot.
 #[cfg(feature = "shuttle")]

@@ -142,8 +142,8 @@ impl Publish {
                 }
                 continue;
             }
-            let get = pb::GetLivestreamRequest { livestream_id };
-            let get = |mut client: Client| async move { client.livestreams.get_livestream(get).await };
+            let request = pb::GetLivestreamRequest { livestream_id };
+            let get = |mut client: Client| async move { client.livestreams.get_livestream(request).await };
             let found = client.until_answered(Retry::default(), get).await?;
             if found.livestream.unwrap_or_default().viewer_count >= self.wait_viewers {
                 return Ok(events);

@@ -104,28 +104,12 @@ mod model;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Task(AtomicUsize);
-
-    impl Wake for Task {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    impl Task {
-        fn woken(&self) -> usize {
-            self.0.swap(0, Ordering::Relaxed)
-        }
-    }
+    use crate::sync::woken::Woken;
 
     /// A signal that rests, and its task.
-    fn resting() -> (Arc<Signal>, Arc<Task>, Waker) {
-        let (signal, task) = (Signal::new(), Arc::<Task>::default());
+    fn resting() -> (Arc<Signal>, Arc<Woken>, Waker) {
+        let (signal, task) = (Signal::new(), Arc::<Woken>::default());
         let waker = Waker::from(Arc::clone(&task));
         assert_eq!(signal.take(), !BUSY, "nothing is missed");
         assert!(signal.rest(&waker).is_pending());
@@ -138,7 +122,7 @@ mod tests {
         signal.bell(0).wake_by_ref();
         signal.bell(5).wake();
         signal.ring(5);
-        assert_eq!(task.woken(), 1);
+        assert_eq!(task.take(), 1);
         assert_eq!(signal.take(), 0b10_0001);
         assert!(signal.rest(&waker).is_pending());
     }
@@ -149,10 +133,10 @@ mod tests {
         signal.take();
         signal.ring(2);
         assert!(signal.rest(&waker).is_ready());
-        assert_eq!((task.woken(), signal.take()), (0, 0b100));
+        assert_eq!((task.take(), signal.take()), (0, 0b100));
         assert!(signal.rest(&waker).is_pending());
         signal.ring(2);
-        assert_eq!(task.woken(), 1);
+        assert_eq!(task.take(), 1);
     }
 
     #[test]
@@ -170,10 +154,10 @@ mod tests {
     #[test]
     fn the_task_that_rested_last_is_woken() {
         let (signal, before, _) = resting();
-        let after = Arc::<Task>::default();
+        let after = Arc::<Woken>::default();
         signal.take();
         assert!(signal.rest(&Arc::clone(&after).into()).is_pending());
         signal.ring(1);
-        assert_eq!((before.woken(), after.woken()), (0, 1));
+        assert_eq!((before.take(), after.take()), (0, 1));
     }
 }

@@ -1,17 +1,5 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Wake;
-
 use super::*;
-
-/// Counts how often it is woken.
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
+use crate::sync::woken::Woken;
 
 /// A subscription of VISUAL that has read everything and is parked.
 struct Sleeping {
@@ -41,7 +29,7 @@ impl Sleeping {
     }
 
     fn was_woken(&self) -> bool {
-        self.woken.0.swap(0, Ordering::Relaxed) > 0
+        self.woken.take() > 0
     }
 }
 
@@ -86,7 +74,7 @@ fn many_updates_in_a_window_wake_once_and_who_is_awake_not_at_all() {
         stage.now += MS;
     }
     cry(&stage);
-    assert_eq!(high.woken.0.swap(0, Ordering::Relaxed), 1);
+    assert_eq!(high.woken.take(), 1);
     stage.visual(false);
     stage.now += SECOND;
     assert_eq!(cry(&stage), None, "nobody is parked");
@@ -192,12 +180,7 @@ fn those_who_get_the_same_updates_share_one_chunk() {
     }
     let chunk = |level| {
         let (mut reader, _) = stage.open(&[(Channel::Visual, level)], Start::Keyframe);
-        let updates = reader.0.read(stage.now);
-        let updates = updates.into_iter().filter_map(|delivery| match delivery {
-            Delivery::Update(update) => Some(update),
-            Delivery::Gap(_) | Delivery::Filter(_) => None,
-        });
-        let updates: Vec<_> = updates.collect();
+        let updates: Vec<_> = reader.0.read(stage.now).into_iter().filter_map(Delivery::into_update).collect();
         (reader.0.join(&updates), updates)
     };
     let (one, updates) = chunk(Interest::High);
