@@ -11,9 +11,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use starling::feed::{
     Cursor, Delivery, Draft, Encoded, Feed, Memory, Micros, Opening, Selection, Shape, Start, Timestamp,
 };
-use starling::swarm::NodeId;
 use starling::swarm::event::{Gate, Grant};
 use starling::swarm::interest::{Channel, Interest, InterestChange, Interests};
+use starling::swarm::{NodeId, SessionId};
 
 const TERM: u64 = 1;
 const NOW: Micros = 1_000_000;
@@ -33,7 +33,8 @@ fn feed() -> Arc<Feed> {
         shared_chat: true,
     };
     let feed = Feed::new(shape, Memory::new(1 << 30));
-    feed.enforce(&[Grant { source: source(), channel: Channel::Visual, term: TERM, gate: Gate::Open }], &[], false);
+    let (channel, session, gate) = (Channel::Visual, SessionId::new(1), Gate::Open);
+    feed.enforce(&[Grant { source: source(), channel, term: TERM, session, gate }], &[], false);
     publish(&feed, 256, true);
     feed
 }

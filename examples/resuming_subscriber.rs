@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prost::Message;
 use starling::pb::livestream::v1::{self as pb, livestream_service_client::LivestreamServiceClient as Client};
-use starling::pb::swarm::v1::{Channel, Delivery, GoodbyeReason as Reason, Position, ResumePoint, delivery::Item};
+use starling::pb::swarm::v1::{Channel, Delivery, Gap, GoodbyeReason as Reason, Position, ResumePoint, delivery::Item};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -18,7 +18,9 @@ struct Viewer {
     node_id: u64,
     session_id: u64,
     epoch: u64,
+    /// By source and channel: the last one that came, and the gap whose end is not known yet.
     positions: BTreeMap<(u64, i32), Position>,
+    open_gaps: BTreeMap<(u64, i32), Gap>,
     tries: u32,
 }
 
@@ -60,7 +62,8 @@ impl Viewer {
             self.session_id = client.join_livestream(join).await?.into_inner().session_id;
         }
         let positions = self.positions.values().copied().collect();
-        let resume_from = (self.epoch != 0).then_some(ResumePoint { epoch: self.epoch, positions });
+        let open_gaps = self.open_gaps.values().copied().collect();
+        let resume_from = (self.epoch != 0).then_some(ResumePoint { epoch: self.epoch, positions, open_gaps });
         let mut wish = pb::SubscribeUpdatesRequest { livestream_id, node_id, ..Default::default() };
         (wish.session_id, wish.channels, wish.resume_from) =
             (self.session_id, vec![Channel::Visual.into()], resume_from);
@@ -70,19 +73,31 @@ impl Viewer {
                 let delivery = Delivery::decode(delivery).map_err(|error| Status::data_loss(error.to_string()))?;
                 let reached = match delivery.item {
                     Some(Item::Subscribed(now)) => {
-                        // All there is to know, also when it is another epoch than before.
-                        (self.epoch, self.positions) = (now.epoch, BTreeMap::new());
-                        // The one channel starts anew, without a position, when it waits for a keyframe.
-                        if now.waiting_for_keyframe.is_empty() { now.positions } else { Vec::new() }
+                        if self.epoch != now.epoch {
+                            // Positions of another epoch mean nothing.
+                            (self.epoch, self.positions, self.open_gaps) =
+                                (now.epoch, BTreeMap::new(), BTreeMap::new());
+                        }
+                        // The one channel stays where it was when it waits for a keyframe.
+                        if now.waiting_for_keyframe.is_empty() {
+                            self.open_gaps.clear();
+                            now.positions
+                        } else {
+                            Vec::new()
+                        }
                     }
                     Some(Item::Update(update)) => {
                         eprintln!("{} bytes at {:?}", update.payload.len(), update.position);
-                        self.tries = 0;
+                        (self.tries, self.open_gaps) = (0, BTreeMap::new());
                         Vec::from_iter(update.position)
                     }
                     Some(Item::Gap(gap)) => {
                         eprintln!("lost: {:?} to {:?}, {:?}", gap.after, gap.before, gap.reason());
                         let (source_node_id, channel) = (gap.source_node_id, gap.channel);
+                        self.open_gaps = BTreeMap::new();
+                        if gap.before.is_none() {
+                            self.open_gaps.insert((source_node_id, channel), gap);
+                        }
                         let last = gap.before.filter(|at| at.sequence > 0).map(|at| (at.term, at.sequence - 1));
                         let last = last.map(|(term, sequence)| Position { source_node_id, channel, term, sequence });
                         Vec::from_iter(last)

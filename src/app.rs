@@ -47,6 +47,9 @@ impl App {
         if let Err(enough_for) = files::allow(connections as u64) {
             tracing::warn!(connections, enough_for, "the limit of open files (`ulimit -n`) is too low");
         }
+        for remark in config.remarks() {
+            tracing::warn!(remark, "the configuration contradicts itself");
+        }
         let store = Arc::new(Store::new(store::Settings {
             shards: config.store.shards,
             event_log_revisions: config.store.event_log_revisions,
@@ -135,6 +138,8 @@ const fn http_settings(config: &Config) -> server::Http {
     server::Http {
         max_connections: config.server.max_connections,
         max_age: config.server.max_connection_age,
+        max_age_grace: config.server.max_connection_age_grace,
+        goodbye_spread: config.drain.spread,
         stall_timeout: config.streams.stall_timeout,
         max_concurrent_streams: config.server.max_concurrent_streams,
         keepalive_interval: config.server.http2_keepalive_interval,

@@ -54,6 +54,9 @@ pub struct ServerConfig {
     /// Age, +-10 %, at which a connection is told to go; zero for never.
     #[serde(with = "duration_text")]
     pub max_connection_age: Duration,
+    /// Time between telling a connection to go and closing it.
+    #[serde(with = "duration_text")]
+    pub max_connection_age_grace: Duration,
     /// Open streams per connection.
     pub max_concurrent_streams: u32,
     /// Time between HTTP/2 pings.

@@ -29,6 +29,7 @@ use tonic::{Response, Status};
 
 use crate::service::{Refusal, Service};
 use crate::shutdown::Shutdown;
+use crate::swarm::interest::Channel;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -51,6 +52,16 @@ pub struct Settings {
     pub receive_bytes: usize,
     /// The largest request that publishes, in bytes.
     pub publish_receive_bytes: usize,
+}
+
+impl Settings {
+    /// The largest payload of an update on a channel, in bytes.
+    const fn max_payload(&self, channel: Channel) -> usize {
+        match channel {
+            Channel::Chat if self.chat_payload_bytes < self.payload_bytes => self.chat_payload_bytes,
+            _ => self.payload_bytes,
+        }
+    }
 }
 
 /// Both services over the same swarms.

@@ -14,9 +14,12 @@
 //! 3. no gap where nothing was lost, and its count is right;
 //! 4. nothing comes that the declared filter leaves out;
 //! 5. on VISUAL and SCREEN a lane begins with a keyframe, and so does what follows
-//!    a gap, a new term or a filter that was raised;
+//!    a gap, another publisher or a filter that was raised;
 //! 6. each update is what was published at its position;
-//! 7. each subscription begins with `Subscribed`, once.
+//! 7. each subscription begins with `Subscribed`, once;
+//! 8. a reopening loses nothing: no gap tells of a change of term over which the
+//!    same session goes on without leaving a number out;
+//! 9. what a resume names as told is not told again.
 //!
 //! CHAT of a livestream has many authors in one order. What was published there
 //! is what any subscriber or acknowledgement saw; each message must have been sent

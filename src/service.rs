@@ -10,7 +10,7 @@ pub mod subscribe;
 pub mod watch;
 
 use crate::cluster::{Door, clock};
-use crate::feed::Counts;
+use crate::feed::{Counts, Position};
 use crate::store::entry::Entry;
 use crate::swarm::command::{CreateGroup, CreateLivestream};
 use crate::swarm::hash::FixedHasher;
@@ -36,6 +36,14 @@ pub enum Refusal {
     /// The swarm refused.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// The swarm has ended, and the subscriber may not read what is left of it.
+    #[error("the swarm has ended")]
+    Ended {
+        /// Its incarnation.
+        epoch: Epoch,
+        /// Where its updates ended: the newest positions.
+        last: Vec<Position>,
+    },
     /// The process holds as many swarms as it may.
     #[error("at most {max} swarms")]
     TooManySwarms {
@@ -78,6 +86,12 @@ fn member(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<&Me
         Some(given) => Err(Rejection::SessionReplaced { node, given }),
         None => Ok(member),
     }
+}
+
+/// True when less than half of a member's lease is left.
+fn is_due(member: &Member) -> bool {
+    let half = u64::from(member.lease.ttl_ms) / 2;
+    member.lease.deadline().is_some_and(|at| at.saturating_sub(clock::now()) < half)
 }
 
 /// How often a drawn id may collide before we give up: never, with 2^53 of them.
@@ -221,9 +235,7 @@ impl Service {
     ) -> Result<(u32, u64), Refusal> {
         let (session, ttl_ms, due, revision) = self.read(id, |swarm| {
             let member = member(swarm, node, session)?;
-            let half = u64::from(member.lease.ttl_ms) / 2;
-            let due = member.lease.deadline().is_some_and(|at| at.saturating_sub(clock::now()) < half);
-            Ok::<_, Rejection>((member.session, member.lease.ttl_ms, due, swarm.revision()))
+            Ok::<_, Rejection>((member.session, member.lease.ttl_ms, is_due(member), swarm.revision()))
         })??;
         if due {
             self.submit(id, Command::Touch(node, session), |_, _| ()).await?;

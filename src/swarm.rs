@@ -15,6 +15,7 @@ pub mod group;
 pub mod hash;
 pub mod id;
 pub mod interest;
+pub mod last_members;
 pub mod livestream;
 pub mod member;
 pub mod propagation;
@@ -32,6 +33,7 @@ pub use livestream::Livestream;
 
 use event::Grant;
 use hash::FixedHasher;
+use last_members::LastMembers;
 use roster::Roster;
 use topology::TargetList;
 
@@ -144,6 +146,11 @@ impl Swarm {
     /// True when it has ended and is only kept for a while.
     pub fn is_over(&self) -> bool {
         either!(self, swarm => swarm.ended().is_some())
+    }
+
+    /// Who was in when it ended; nobody before.
+    pub fn last_members(&self) -> &LastMembers {
+        either!(self, swarm => swarm.last_members())
     }
 
     /// Whom a node forwards to; `None` stands for the broadcaster. `None` when

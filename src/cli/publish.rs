@@ -247,6 +247,7 @@ impl Streaming {
             PublishEvent::Accepted(_)
             | PublishEvent::Revoked(_)
             | PublishEvent::KeyframeRequest(_)
+            | PublishEvent::Skips(_)
             | PublishEvent::Demand(_) => {}
         }
         Ok(())

@@ -39,8 +39,13 @@ impl Backoff {
     }
 
     /// The wait before the next try. `asked` is what the server asked for, in a RetryInfo
-    /// or a goodbye: the wait is never shorter, and spreads over as much again.
+    /// or a goodbye: the wait is never shorter, and spreads over as much again. A server
+    /// that asks for no wait at all is ready: the first try is made at once.
     pub fn next(&mut self, asked: Option<Duration>, random: &mut impl Rng) -> Duration {
+        if asked == Some(Duration::ZERO) && self.tries == 0 {
+            self.tries = 1;
+            return Duration::ZERO;
+        }
         let bound = self.first.saturating_mul(1 << self.tries.min(20)).min(self.longest);
         self.tries = self.tries.saturating_add(1);
         let least = asked.unwrap_or_default();
@@ -95,6 +100,18 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next(None, &mut random) <= SECOND / 4);
+    }
+
+    #[test]
+    fn a_server_that_asks_for_no_wait_is_gone_back_to_at_once_and_then_with_waits() {
+        let mut random = StdRng::seed_from_u64(7);
+        let mut waits = || {
+            let mut backoff = backoff();
+            [0, 1].map(|_| backoff.next(Some(Duration::ZERO), &mut random))
+        };
+        let waits: Vec<_> = (0..100).map(|_| waits()).collect();
+        assert!(waits.iter().all(|[first, _]| first.is_zero()));
+        assert!(waits.iter().any(|[_, second]| *second > SECOND / 4), "it may not be ready after all");
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::ConnectError;
-use crate::pb::swarm::v1::{Goodbye, GoodbyeReason};
+use crate::pb::swarm::v1::{Goodbye, GoodbyeReason, LastPositions, Position};
 
 /// Why a stream was cut, or is over for good.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,13 @@ pub enum Error {
         reason: GoodbyeReason,
         /// How long it asks to wait.
         retry_after: Option<Duration>,
+    },
+    /// The swarm ended during a cut, and its last updates did not come: those up to these
+    /// positions, the last of each source and channel.
+    #[error("the swarm ended during a cut; its last updates are missing")]
+    Ended {
+        /// Where it ended; empty when the server no longer knows.
+        last: Vec<Position>,
     },
     /// Another stream took over the right to publish, or did so during a cut.
     #[error("another stream took over the right to publish")]
@@ -79,9 +87,18 @@ impl Error {
                 | GoodbyeReason::TokenExpired
                 | GoodbyeReason::Left => Verdict::Final,
             },
-            Self::StaleTerm | Self::Malformed(_) | Self::GaveUp { .. } => Verdict::Final,
+            Self::Ended { .. } | Self::StaleTerm | Self::Malformed(_) | Self::GaveUp { .. } => Verdict::Final,
         }
     }
+}
+
+/// What an error says of the end of its swarm; `None` when it is another error.
+pub(super) fn end_of_swarm(status: &Status) -> Option<LastPositions> {
+    let ended = status.get_error_details().error_info().is_some_and(|info| info.reason == "ENDED");
+    let details = tonic_types::pb::Status::decode(status.details()).unwrap_or_default().details;
+    let last = details.iter().find(|detail| detail.type_url.ends_with("/starling.swarm.v1.LastPositions"));
+    let last = last.and_then(|detail| LastPositions::decode(&detail.value[..]).ok());
+    ended.then(|| last.unwrap_or_default())
 }
 
 fn judge(status: &Status) -> Verdict {

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::pb::swarm::v1::{Point, Position, ResumePoint, delivery::Item};
+use crate::pb::swarm::v1::{Gap, GapReason, Point, Position, ResumePoint, delivery::Item};
 
 /// The epoch and, for each source and channel, the last point that was delivered or
-/// declared lost.
+/// declared lost, and the gap whose end is not known yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
     epoch: u64,
     /// By source node and channel.
     points: BTreeMap<(u64, i32), Point>,
+    open_gaps: BTreeMap<(u64, i32), Gap>,
 }
 
 impl Progress {
@@ -20,7 +21,7 @@ impl Progress {
             Item::Subscribed(subscribed) => {
                 if self.epoch != subscribed.epoch {
                     // Positions of another epoch mean nothing.
-                    *self = Self { epoch: subscribed.epoch, points: BTreeMap::new() };
+                    *self = Self { epoch: subscribed.epoch, ..Self::default() };
                 }
                 let waiting = &subscribed.waiting_for_keyframe;
                 for position in &subscribed.positions {
@@ -30,20 +31,31 @@ impl Progress {
                         (channel.source_node_id, channel.channel) == (position.source_node_id, position.channel)
                     });
                     if !waits {
+                        // It goes on from here, whatever was told before.
+                        self.open_gaps.remove(&(position.source_node_id, position.channel));
                         self.reach(position);
                     }
                 }
             }
             Item::Update(update) => {
                 if let Some(position) = &update.position {
+                    self.open_gaps.remove(&(position.source_node_id, position.channel));
                     self.reach(position);
                 }
             }
             Item::Gap(gap) => {
-                if let Some(Point { term, sequence }) = gap.before
-                    && let Some(sequence) = sequence.checked_sub(1)
-                {
-                    self.points.insert((gap.source_node_id, gap.channel), Point { term, sequence });
+                let channel = (gap.source_node_id, gap.channel);
+                let Some(Point { term, sequence }) = gap.before else {
+                    if matches!(gap.reason(), GapReason::EpochChanged | GapReason::UnknownPosition) {
+                        // The server does not know the position.
+                        self.points.remove(&channel);
+                    }
+                    self.open_gaps.insert(channel, *gap);
+                    return;
+                };
+                self.open_gaps.remove(&channel);
+                if let Some(sequence) = sequence.checked_sub(1) {
+                    self.points.insert(channel, Point { term, sequence });
                 }
             }
             Item::Filter(_) | Item::Heartbeat(_) | Item::Goodbye(_) => {}
@@ -63,15 +75,29 @@ impl Progress {
             term,
             sequence,
         });
-        (self.epoch != 0).then(|| ResumePoint { epoch: self.epoch, positions: positions.collect() })
+        let open_gaps = self.open_gaps.values().copied().collect();
+        (self.epoch != 0).then(|| ResumePoint { epoch: self.epoch, positions: positions.collect(), open_gaps })
+    }
+
+    /// True when nothing beyond this was published: every one of these positions is reached,
+    /// of the same epoch.
+    pub fn has_reached(&self, epoch: u64, positions: &[Position]) -> bool {
+        let reached = |position: &Position| {
+            let point = self.points.get(&(position.source_node_id, position.channel));
+            point.is_some_and(|point| (point.term, point.sequence) >= (position.term, position.sequence))
+        };
+        self.epoch == epoch && positions.iter().all(reached)
     }
 }
 
 impl From<ResumePoint> for Progress {
     fn from(point: ResumePoint) -> Self {
-        let mut progress = Self { epoch: point.epoch, points: BTreeMap::new() };
+        let mut progress = Self { epoch: point.epoch, ..Self::default() };
         for position in &point.positions {
             progress.reach(position);
+        }
+        for gap in point.open_gaps {
+            progress.open_gaps.insert((gap.source_node_id, gap.channel), gap);
         }
         progress
     }
@@ -119,9 +145,10 @@ mod tests {
         ];
         assert_eq!(
             after(&items[..1]),
-            Some(ResumePoint { epoch: 9, positions: vec![at(VISUAL, 2, 4), at(AUDIO, 2, 0)] })
+            Some(ResumePoint { epoch: 9, positions: vec![at(VISUAL, 2, 4), at(AUDIO, 2, 0)], open_gaps: vec![] })
         );
-        assert_eq!(after(&items), Some(ResumePoint { epoch: 9, positions: vec![at(VISUAL, 3, 1), at(AUDIO, 2, 1)] }));
+        let positions = vec![at(VISUAL, 3, 1), at(AUDIO, 2, 1)];
+        assert_eq!(after(&items), Some(ResumePoint { epoch: 9, positions, open_gaps: vec![] }));
     }
 
     #[test]
@@ -135,9 +162,37 @@ mod tests {
     }
 
     #[test]
+    fn an_open_gap_is_named_until_it_ends() {
+        let open =
+            Gap { source_node_id: 1, channel: VISUAL, after: Some(Point { term: 2, sequence: 5 }), ..Gap::default() };
+        let items = [subscribed(9, vec![at(VISUAL, 2, 4)]), update(VISUAL, 2, 5), Item::Gap(open)];
+        let resume = after(&items).unwrap();
+        assert_eq!((resume.positions, resume.open_gaps), (vec![at(VISUAL, 2, 5)], vec![open]));
+        for end in [gap(VISUAL, Some(Point { term: 3, sequence: 7 })), update(VISUAL, 3, 7), subscribed(10, vec![])] {
+            assert_eq!(after(&[&items[..], &[end]].concat()).unwrap().open_gaps, []);
+        }
+    }
+
+    #[test]
+    fn whoever_has_come_to_every_last_position_has_everything() {
+        let mut progress = Progress::default();
+        [subscribed(9, vec![at(VISUAL, 2, 4), at(AUDIO, 2, 3)]), update(VISUAL, 2, 5)]
+            .iter()
+            .for_each(|item| progress.note(item));
+        assert!(progress.has_reached(9, &[at(VISUAL, 2, 5), at(AUDIO, 2, 3)]));
+        assert!(progress.has_reached(9, &[]));
+        assert!(!progress.has_reached(9, &[at(VISUAL, 2, 6)]));
+        assert!(!progress.has_reached(9, &[at(3, 1, 1)]), "nothing of it came");
+        assert!(!progress.has_reached(8, &[at(VISUAL, 2, 5)]));
+    }
+
+    #[test]
     fn another_epoch_makes_it_forget() {
         let items = [subscribed(9, vec![at(AUDIO, 2, 4)]), subscribed(10, vec![at(VISUAL, 1, 0)])];
-        assert_eq!(after(&items), Some(ResumePoint { epoch: 10, positions: vec![at(VISUAL, 1, 0)] }));
+        assert_eq!(
+            after(&items),
+            Some(ResumePoint { epoch: 10, positions: vec![at(VISUAL, 1, 0)], open_gaps: vec![] })
+        );
         let items = [subscribed(9, vec![at(AUDIO, 2, 4)]), subscribed(9, vec![at(VISUAL, 1, 0)])];
         assert_eq!(after(&items).unwrap().positions.len(), 2, "the same epoch does not");
     }

@@ -14,7 +14,9 @@ use super::{Client, Error, Join, Retry, Swarm};
 use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
 use crate::pb::swarm::v1::publish_event::Event;
-use crate::pb::swarm::v1::{Channel, ChannelAck, Demand, GrantedChannel, PublishOpened, PublishRejected, UpdateDraft};
+use crate::pb::swarm::v1::{
+    Channel, ChannelAck, Demand, GrantedChannel, PublishOpened, PublishRejected, Skips, UpdateDraft,
+};
 
 /// What to publish on, and how.
 #[derive(Clone, Debug)]
@@ -61,12 +63,14 @@ pub enum PublishEvent {
     KeyframeRequest(Channel),
     /// What subscribers want changed.
     Demand(Demand),
+    /// Subscribers skip updates: they get less than is sent.
+    Skips(Skips),
     /// The stream was cut. What was not acknowledged is kept: a [`PublishEvent::Resumed`] or an
     /// error follows.
     Cut(Error),
-    /// The stream is open again, under new terms, and what the server did not have was sent
-    /// again. Subscribers take up VISUAL and SCREEN at the first keyframe of the new term: send
-    /// one soon.
+    /// The stream is open again, and what the server did not have was sent again. Subscribers
+    /// notice nothing, unless a [`PublishEvent::KeyframeRequest`] follows: on that channel they
+    /// take up the new term at its first keyframe.
     Resumed(PublishOpened),
 }
 
@@ -93,9 +97,11 @@ impl Publisher {
         publication.window = publication.window.max(1);
         let stream = publish(client.clone(), publication.clone(), publication.session_id).await?;
         let opened = stream.opened.clone();
-        let window = Window::new(publication.window, &opened.channels);
+        let window = Window::new(publication.window, &opened);
         let link = Link::new(client, opened.session_id, publication.join.clone(), publication.retry, stream);
-        Ok(Self { publication, link, window, opened, ready: VecDeque::new() })
+        let mut publisher = Self { publication, link, window, opened, ready: VecDeque::new() };
+        publisher.ask_for_keyframes();
+        Ok(publisher)
     }
 
     /// What the server said when it opened the stream, the last time: the epoch, and the term
@@ -117,6 +123,12 @@ impl Publisher {
     /// How many updates [`Self::send`] takes now.
     pub fn room(&self) -> usize {
         self.window.room()
+    }
+
+    /// How many updates the server has accepted, on all channels together. What it rejected, or
+    /// has not answered, is not among them.
+    pub const fn accepted(&self) -> u64 {
+        self.window.total_accepted()
     }
 
     /// How many updates were sent and neither accepted nor rejected.
@@ -217,6 +229,7 @@ impl Publisher {
                 self.ready.push_back(PublishEvent::KeyframeRequest(request.channel()));
             }
             Some(Event::Demand(demand)) => self.ready.push_back(PublishEvent::Demand(demand)),
+            Some(Event::Skips(skips)) => self.ready.push_back(PublishEvent::Skips(skips)),
             // Goodbye is handled before; None is of a newer server.
             Some(Event::Opened(_) | Event::Heartbeat(_) | Event::Goodbye(_)) | None => {}
         }
@@ -225,7 +238,7 @@ impl Publisher {
     /// Sends again what the server does not have.
     fn resume(&mut self) -> Result<(), Error> {
         let State::Open(stream) = self.link.state() else { return Ok(()) };
-        if !self.window.reopened(&stream.opened.channels) {
+        if !self.window.reopened(&stream.opened) {
             *self.link.state() = State::Over;
             return Err(Error::StaleTerm);
         }
@@ -235,7 +248,13 @@ impl Publisher {
         self.opened = stream.opened.clone();
         self.link.set_session(self.opened.session_id);
         self.ready.push_back(PublishEvent::Resumed(self.opened.clone()));
+        self.ask_for_keyframes();
         Ok(())
+    }
+
+    fn ask_for_keyframes(&mut self) {
+        let wanted = self.opened.channels.iter().filter(|granted| granted.keyframe_wanted);
+        self.ready.extend(wanted.map(|granted| PublishEvent::KeyframeRequest(granted.channel())));
     }
 
     fn recover(&mut self, why: Error) -> Result<Option<Error>, Error> {

@@ -7,11 +7,12 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use prost::Message as _;
 use tonic::Status;
 
+use super::error::end_of_swarm;
 use super::link::{Link, State};
 use super::{Client, Error, Join, Progress, Retry, Swarm};
 use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
-use crate::pb::swarm::v1::{Channel, Delivery, ResumePoint, StartFrom, delivery::Item};
+use crate::pb::swarm::v1::{Channel, Delivery, LastPositions, ResumePoint, StartFrom, delivery::Item};
 
 /// What to subscribe to, and how.
 #[derive(Clone, Debug)]
@@ -104,8 +105,8 @@ impl Subscriber {
 
     /// What comes next; `None` when the swarm has ended and everything was told. An error is
     /// final: the node left, was removed or joined elsewhere, the server refused to resume, or
-    /// it could not be reached in time. One of reason ENDED says that the swarm ended during a
-    /// cut, and its last updates may be missing.
+    /// it could not be reached in time. [`Error::Ended`] says that the swarm ended during a
+    /// cut and its last updates are missing.
     ///
     /// Safe to drop and call again.
     pub async fn next(&mut self) -> Result<Option<SubscriptionEvent>, Error> {
@@ -157,6 +158,13 @@ impl Subscriber {
     }
 
     fn recover(&mut self, why: Error) -> Result<Option<SubscriptionEvent>, Error> {
+        if let Error::Status(status) = &why
+            && let Some(LastPositions { epoch, positions }) = end_of_swarm(status)
+        {
+            *self.link.state() = State::Over;
+            let has_all = self.progress.has_reached(epoch, &positions);
+            return if has_all { Ok(None) } else { Err(Error::Ended { last: positions }) };
+        }
         let (subscription, resume_from) = (self.subscription.clone(), self.progress.resume_point());
         let open = |client, session_id| subscribe(client, subscription, session_id, resume_from);
         Ok(self.link.recover(why, open)?.map(SubscriptionEvent::Cut))

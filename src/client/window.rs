@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::pb::swarm::v1::{GrantedChannel, UpdateDraft};
+use crate::pb::swarm::v1::{GrantedChannel, PublishOpened, UpdateDraft};
 
 /// There is no room: so much is not acknowledged. Holds the draft.
 #[derive(Debug, thiserror::Error)]
@@ -13,15 +13,24 @@ pub struct Full(pub UpdateDraft);
 #[derive(Debug)]
 pub(super) struct Window {
     size: usize,
+    /// The session that the server counts the numbers of.
+    session_id: u64,
     drafts: VecDeque<UpdateDraft>,
-    /// The last number given out, by channel.
+    /// The last number given out, by channel. They go on when another session begins.
     numbers: BTreeMap<i32, u64>,
+    accepted: u64,
 }
 
 impl Window {
-    pub(super) fn new(size: usize, granted: &[GrantedChannel]) -> Self {
-        let numbers = granted.iter().map(|granted| (granted.channel, granted.last_publisher_sequence)).collect();
-        Self { size, drafts: VecDeque::new(), numbers }
+    pub(super) fn new(size: usize, opened: &PublishOpened) -> Self {
+        let numbers =
+            opened.channels.iter().map(|granted| (granted.channel, granted.last_publisher_sequence)).collect();
+        Self { size, session_id: opened.session_id, drafts: VecDeque::new(), numbers, accepted: 0 }
+    }
+
+    /// How many drafts the server has accepted.
+    pub(super) const fn total_accepted(&self) -> u64 {
+        self.accepted
     }
 
     pub(super) fn room(&self) -> usize {
@@ -51,7 +60,9 @@ impl Window {
     }
 
     pub(super) fn accepted(&mut self, channel: i32, through: u64) {
+        let before = self.drafts.len();
         self.drafts.retain(|draft| draft.channel != channel || draft.publisher_sequence > through);
+        self.accepted += (before - self.drafts.len()) as u64;
     }
 
     pub(super) fn rejected(&mut self, channel: i32, number: u64) {
@@ -64,12 +75,22 @@ impl Window {
 
     /// Keeps of the drafts what the server does not have. False when it has what was not sent
     /// from here: another publisher was there meanwhile.
-    pub(super) fn reopened(&mut self, granted: &[GrantedChannel]) -> bool {
-        granted.iter().all(|&GrantedChannel { channel, term, last_publisher_sequence }| {
-            self.accepted(channel, last_publisher_sequence);
+    pub(super) fn reopened(&mut self, opened: &PublishOpened) -> bool {
+        let before = std::mem::replace(&mut self.session_id, opened.session_id);
+        opened.channels.iter().all(|granted| {
+            let &GrantedChannel { channel, term, last_publisher_sequence: last, .. } = granted;
             let own = self.numbers.get(&channel).copied().unwrap_or_default();
+            // After joining anew the server counts from nothing, and says what it had before.
+            let through = if opened.session_id == before {
+                last
+            } else if granted.previous_session_id == before {
+                granted.previous_publisher_sequence
+            } else {
+                0
+            };
+            self.accepted(channel, through);
             // Term 0 is the chat of a livestream, which is everybody's.
-            last_publisher_sequence <= own || term == 0
+            last <= own || term == 0
         })
     }
 }
@@ -83,7 +104,11 @@ mod tests {
     const CHAT: i32 = 4;
 
     fn granted(channel: i32, term: u64, last_publisher_sequence: u64) -> GrantedChannel {
-        GrantedChannel { channel, term, last_publisher_sequence }
+        GrantedChannel { channel, term, last_publisher_sequence, ..Default::default() }
+    }
+
+    fn opened(channels: &[GrantedChannel]) -> PublishOpened {
+        PublishOpened { epoch: 1, channels: channels.to_vec(), session_id: 9 }
     }
 
     fn draft(channel: i32) -> UpdateDraft {
@@ -95,7 +120,7 @@ mod tests {
     }
 
     fn window() -> Window {
-        let mut window = Window::new(5, &[granted(VISUAL, 3, 10), granted(AUDIO, 3, 0)]);
+        let mut window = Window::new(5, &opened(&[granted(VISUAL, 3, 10), granted(AUDIO, 3, 0)]));
         for channel in [VISUAL, AUDIO, VISUAL, VISUAL, AUDIO] {
             window.push(draft(channel)).unwrap();
         }
@@ -130,15 +155,40 @@ mod tests {
     #[test]
     fn after_a_cut_what_the_server_has_is_not_sent_again() {
         let mut window = window();
-        assert!(window.reopened(&[granted(VISUAL, 4, 12), granted(AUDIO, 4, 0)]));
+        assert!(window.reopened(&opened(&[granted(VISUAL, 4, 12), granted(AUDIO, 4, 0)])));
         assert_eq!(held(&window), [(AUDIO, 1), (VISUAL, 13), (AUDIO, 2)]);
-        assert!(window.reopened(&[granted(VISUAL, 1, 0), granted(AUDIO, 1, 0)]), "another epoch has nothing");
+        assert!(window.reopened(&opened(&[granted(VISUAL, 1, 0), granted(AUDIO, 1, 0)])), "another epoch has nothing");
         assert_eq!(window.len(), 3);
     }
 
     #[test]
     fn numbers_that_were_not_sent_from_here_tell_of_another_publisher() {
-        assert!(!window().reopened(&[granted(VISUAL, 5, 14), granted(AUDIO, 5, 0)]));
-        assert!(window().reopened(&[granted(VISUAL, 5, 13), granted(CHAT, 0, 99)]), "chat is everybody's");
+        assert!(!window().reopened(&opened(&[granted(VISUAL, 5, 14), granted(AUDIO, 5, 0)])));
+        assert!(window().reopened(&opened(&[granted(VISUAL, 5, 13), granted(CHAT, 0, 99)])), "chat is everybody's");
+    }
+
+    #[test]
+    fn after_joining_anew_what_the_session_before_had_accepted_is_not_sent_again() {
+        let anew = |previous_session_id, previous_publisher_sequence| PublishOpened {
+            session_id: 10,
+            ..opened(&[GrantedChannel { previous_session_id, previous_publisher_sequence, ..granted(VISUAL, 5, 0) }])
+        };
+        let mut known = window();
+        assert!(known.reopened(&anew(9, 12)));
+        assert_eq!(held(&known), [(AUDIO, 1), (VISUAL, 13), (AUDIO, 2)]);
+        assert_eq!(known.total_accepted(), 2);
+        assert_eq!(known.push(draft(VISUAL)).unwrap().publisher_sequence, 14, "the numbers go on");
+        let mut unknown = window();
+        assert!(unknown.reopened(&anew(8, 12)));
+        assert_eq!(unknown.len(), 5, "what another session had says nothing");
+    }
+
+    #[test]
+    fn what_was_accepted_is_counted_and_what_was_rejected_is_not() {
+        let mut window = window();
+        window.rejected(VISUAL, 11);
+        window.accepted(VISUAL, 12);
+        window.revoked(AUDIO);
+        assert_eq!((window.total_accepted(), window.len()), (1, 1));
     }
 }

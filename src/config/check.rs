@@ -27,12 +27,34 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What is allowed and perhaps not meant, in words: to be told at start.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let ServerConfig { max_connection_age, max_connection_age_grace, .. } = self.server;
+        let max_age = self.streams.max_age;
+        let mut remarks = Vec::new();
+        if !max_connection_age.is_zero() {
+            let most = max_connection_age.saturating_add(max_connection_age_grace);
+            if max_age.is_zero() || max_age > most {
+                let (most, max_age) = (format_duration(most), format_duration(max_age));
+                remarks.push(format!(
+                    "no stream reaches streams.max_age ({max_age}): its connection ends after \
+                     server.max_connection_age and its grace, {most}"
+                ));
+            }
+        }
+        remarks
+    }
+}
+
 impl ServerConfig {
     fn check(&self, faults: &mut Faults) {
         let Self {
             listen: _,
             max_connections,
             max_connection_age,
+            max_connection_age_grace,
             max_concurrent_streams,
             http2_keepalive_interval,
             http2_keepalive_timeout,
@@ -45,6 +67,7 @@ impl ServerConfig {
         if !max_connection_age.is_zero() {
             faults.duration("server.max_connection_age", max_connection_age, SECOND..=30 * DAY);
         }
+        faults.duration("server.max_connection_age_grace", max_connection_age_grace, SECOND..=30 * DAY);
         faults.number("server.max_concurrent_streams", max_concurrent_streams, 1..=65_535);
         faults.duration("server.http2_keepalive_interval", http2_keepalive_interval, SECOND..=HOUR);
         faults.duration("server.http2_keepalive_timeout", http2_keepalive_timeout, SECOND..=5 * MINUTE);

@@ -18,6 +18,7 @@ use super::counts::Counts;
 use super::lane::{Key, Lane, Lanes, Point};
 use super::record::{Encoded, Record};
 use super::ring::Ring;
+use super::skips;
 use super::waiting::Pace;
 use super::{Feed, Micros, State};
 use crate::swarm::interest::{Channel, Interest};
@@ -59,13 +60,16 @@ impl GapReason {
 }
 
 /// Updates that will not come: those strictly between two points of a lane.
+///
+/// One whose end is not known yet is open: the same gap, with its end and its count,
+/// follows once they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The lane.
     pub lane: Key,
     /// The last one that came; `None` = from the beginning.
     pub after: Option<Point>,
-    /// The next one that comes; `None` = not known yet.
+    /// The next one that comes; `None` = not known yet, the gap is open.
     pub before: Option<Point>,
     /// Why.
     pub reason: GapReason,
@@ -117,12 +121,31 @@ struct Batch<'a> {
     /// That of its first update.
     segment: Option<u64>,
     counts: &'a mut Counts,
+    /// What was skipped that its publisher should hear of.
+    skipped: Vec<(Key, GapReason, u64)>,
 }
 
-impl Batch<'_> {
-    /// Tells a loss; one that follows right on another of its kind is told with it.
+impl<'a> Batch<'a> {
+    const fn new(deliveries: Vec<Delivery>, counts: &'a mut Counts) -> Self {
+        Self { deliveries, segment: None, counts, skipped: Vec::new() }
+    }
+
+    /// Counts what is lost.
+    fn dropped(&mut self, lane: Key, reason: GapReason, updates: u64) {
+        self.counts.dropped(reason, updates);
+        if skips::REASONS.contains(&reason) {
+            self.skipped.push((lane, reason, updates));
+        }
+    }
+
+    /// Tells a loss that is counted elsewhere.
+    fn tell(&mut self, gap: Gap) {
+        self.deliveries.push(Delivery::Gap(gap));
+    }
+
+    /// Tells a loss and counts it; one that follows right on another of its kind is told with it.
     fn lose(&mut self, gap: Gap) {
-        self.counts.dropped(gap.reason, gap.count.unwrap_or(1));
+        self.dropped(gap.lane, gap.reason, gap.count.unwrap_or(1));
         if let Some(Delivery::Gap(last)) = self.deliveries.last_mut()
             && (last.lane, last.reason) == (gap.lane, gap.reason)
             && let (Some(end), Some(after), Some(count), Some(more)) = (last.before, gap.after, last.count, gap.count)
@@ -199,6 +222,22 @@ impl Cursor {
         deliveries
     }
 
+    /// Tells where the losses end of which nobody knows it yet, when nothing will come any
+    /// more. Empty when there are none, and when asked again. O(lanes).
+    pub fn finish(&mut self) -> Vec<Delivery> {
+        let mut state = self.feed.state.lock();
+        let State { lanes, counts, .. } = &mut *state;
+        let mut batch = Batch::new(Vec::new(), counts);
+        for (slot, seen) in self.reader.seen.iter_mut().enumerate() {
+            let Some(seen) = seen.as_mut().filter(|seen| matches!(seen.flow, Flow::Broken(_))) else { continue };
+            let lane = lanes.at(slot);
+            if let Some((term, sequence)) = lane.head.filter(|_| lane.birth == seen.birth) {
+                seen.end_loss((term, sequence + 1), lane.tally, &mut batch);
+            }
+        }
+        batch.deliveries
+    }
+
     /// Counts that the subscriber is cut off because it does not read.
     pub fn note_slow(&self) {
         self.feed.state.lock().counts.slow_readers += 1;
@@ -211,11 +250,12 @@ impl Cursor {
 }
 
 impl Reader {
-    /// Reads a segment at most. True when a keyframe is waited for from now on.
+    /// Reads a segment at most. True when publishers should look: a keyframe is waited for
+    /// from now on, or updates were skipped.
     fn read(&mut self, state: &mut State, now: Micros) -> (Vec<Delivery>, bool) {
         let State { ring, lanes, counts, .. } = state;
         self.read_at = now;
-        let mut batch = Batch { deliveries: std::mem::take(&mut self.opening), segment: None, counts };
+        let mut batch = Batch::new(std::mem::take(&mut self.opening), counts);
         let asked = self.rewish(ring, lanes, &mut batch);
         self.lapped |= ring.lost() > self.next;
         self.skip_lag(ring, lanes, &mut batch, now);
@@ -233,7 +273,18 @@ impl Reader {
             waits |= self.lapped && self.tell_lost_tails(lanes, &mut batch);
             self.lapped = false;
         }
-        (batch.deliveries, waits)
+        let Batch { deliveries, skipped, .. } = batch;
+        for (key, reason, updates) in skipped {
+            waits |= self.note_skipped(lanes, key, reason, updates);
+        }
+        (deliveries, waits)
+    }
+
+    /// True when the publisher is to hear of it.
+    fn note_skipped(&mut self, lanes: &mut Lanes, key: Key, reason: GapReason, updates: u64) -> bool {
+        let Some(slot) = lanes.find(key) else { return false };
+        let Some(seen) = self.seen.get_mut(slot).and_then(Option::as_mut) else { return false };
+        lanes.at_mut(slot).skips.note(&mut seen.skips, reason, updates)
     }
 
     /// Delivers a record, or passes it over. True when a keyframe is waited for from
@@ -248,30 +299,40 @@ impl Reader {
         now: Micros,
     ) -> bool {
         let slot = record.lane;
-        let met = self.meet(lanes.at_mut(slot), slot, batch);
+        let met = self.meet(lanes.at_mut(slot), slot, number, batch);
         let Some(seen) = self.seen[slot].as_mut().filter(|seen| seen.wanted) else { return false };
         let point = record.position.point();
         if seen.last >= Some(point) {
             return false;
         }
-        if seen.flow == Flow::Waiting {
-            // Or did a keyframe slip away before?
-            let missed = seen.tally.filter(|tally| !seen.lossy && record.tally.since(*tally, Filter::Keyframes) > 0);
-            if let Some(tally) = missed {
-                let count = record.keyframe.then(|| record.tally.since(tally, seen.filter()));
-                let (after, before) = (seen.last, record.keyframe.then_some(point));
-                batch.lose(Gap { lane: seen.key, after, before, reason: GapReason::Evicted, count });
-                (seen.lossy, seen.loss) = (true, GapReason::Evicted);
-            }
-            if !record.keyframe {
-                if seen.lossy {
-                    batch.counts.dropped(seen.loss, 1);
+        if seen.flow.waits() {
+            // Did a keyframe slip away before?
+            let missed = seen.tally.filter(|tally| record.tally.since(*tally, Filter::Keyframes) > 0);
+            if let Some(tally) = missed.filter(|_| seen.flow == Flow::Waiting) {
+                let (reason, lost) = (GapReason::Evicted, Some(record.tally.since(tally, seen.filter())));
+                if record.keyframe {
+                    batch.lose(Gap { lane: seen.key, after: seen.last, before: Some(point), reason, count: lost });
+                } else {
+                    seen.break_off(reason, lost, record.tally, batch);
                 }
-                seen.went_over(record);
-                return met;
             }
+            let want = &mut lanes.at_mut(slot).want;
+            let affordable = self.budget.as_mut().is_none_or(|bucket| seen.can_afford(record, bucket, now));
+            if !record.keyframe || !affordable {
+                if record.keyframe && seen.flow == Flow::Waiting {
+                    // What came before the first keyframe is no loss.
+                    seen.follow(record);
+                    seen.break_off(GapReason::Bandwidth, Some(0), record.tally, batch);
+                }
+                seen.count_lost(record, batch);
+                seen.went_over(record);
+                // The one that it waited for may have gone before it came to it.
+                let gone = record.keyframe || missed.is_some();
+                return met || gone && seen.await_keyframe(want);
+            }
+            seen.end_loss(point, record.tally, batch);
             seen.flow = Flow::Flowing;
-            lanes.at_mut(slot).want.unwait();
+            seen.await_nothing(want);
             seen.follow(record);
         }
         if record.keyframe || !seen.is_choosy() {
@@ -284,18 +345,14 @@ impl Reader {
         seen.declare(record.layers, batch);
         let missing = seen.missing_before(record);
         if missing != Some(0) {
-            let reason = if seen.last.is_none_or(|(term, _)| term == point.0) {
-                GapReason::Evicted
-            } else {
-                GapReason::TermChanged
-            };
+            let reason = seen.loss_before(record.origin);
             if seen.is_choosy() && !record.keyframe {
                 return self.jump(ring, lanes, slot, number, reason, batch);
             }
             batch.lose(Gap { lane: seen.key, after: seen.last, before: Some(point), reason, count: missing });
             seen.follow(record);
-        } else if seen.is_choosy() && !record.keyframe && !record.continues {
-            // Deltas of a new term whose keyframe has not come.
+        } else if seen.needs_runs() && !record.keyframe && !record.continues() {
+            // Deltas of another publisher whose keyframe has not come.
             return self.jump(ring, lanes, slot, number, GapReason::TermChanged, batch);
         }
         if !record.passes(seen.filter()) {
@@ -303,7 +360,7 @@ impl Reader {
             return false;
         }
         if let Some(bucket) = &mut self.budget {
-            if bucket.balance(now) <= seen.least_balance(record, bucket.burst()) {
+            if !seen.can_afford(record, bucket, now) {
                 return self.forgo(ring, lanes, number, record, batch);
             }
             bucket.take(record.length() as u64);
@@ -327,9 +384,9 @@ impl Reader {
         &mut self.seen[slot]
     }
 
-    /// Makes the acquaintance of a lane that was not there at the opening. True when a
-    /// keyframe is waited for.
-    fn meet(&mut self, lane: &mut Lane, slot: usize, batch: &mut Batch<'_>) -> bool {
+    /// Makes the acquaintance of a lane that was not there at the opening, at its record
+    /// `number`. True when a keyframe is waited for.
+    fn meet(&mut self, lane: &mut Lane, slot: usize, number: u64, batch: &mut Batch<'_>) -> bool {
         if self.known(slot).as_ref().is_some_and(|seen| seen.birth == lane.birth) {
             return false;
         }
@@ -341,11 +398,11 @@ impl Reader {
             seen.declared = None;
             seen.declare(lane.layers, batch);
         }
-        let waits = wanted && interest > Interest::None && seen.is_choosy();
-        if waits {
-            // It starts at its first keyframe.
+        let mut waits = false;
+        if wanted && interest > Interest::None && seen.is_choosy() {
+            // It starts at its first keyframe, which may be on its way.
             seen.flow = Flow::Waiting;
-            lane.want.wait();
+            waits = lane.run.is_none_or(|run| run < number) && seen.await_keyframe(&mut lane.want);
         }
         *self.known(slot) = Some(seen);
         waits
@@ -356,11 +413,11 @@ impl Drop for Cursor {
     fn drop(&mut self) {
         {
             let mut state = self.feed.state.lock();
-            for (slot, seen) in self.reader.seen.iter().enumerate() {
-                let Some(seen) = seen.as_ref().filter(|seen| seen.flow == Flow::Waiting) else { continue };
+            for (slot, seen) in self.reader.seen.iter_mut().enumerate() {
+                let Some(seen) = seen.as_mut() else { continue };
                 let lane = state.lanes.at_mut(slot);
                 if lane.birth == seen.birth {
-                    lane.want.unwait();
+                    seen.await_nothing(&mut lane.want);
                 }
             }
         }

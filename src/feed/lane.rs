@@ -3,7 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::keyframes::Want;
-use crate::swarm::event::Gate;
+use super::numbers::Numbers;
+use super::skips::Skips;
+use crate::swarm::event::{Gate, Grant};
 use crate::swarm::id::NodeId;
 use crate::swarm::interest::Channel;
 use crate::swarm::propagation::Filter;
@@ -52,14 +54,18 @@ pub(super) struct Lane {
     pub(super) birth: u64,
     /// The term in force; 0 = nobody may publish.
     pub(super) term: u64,
+    /// The newest one that was ever in force.
+    pub(super) newest_term: u64,
     pub(super) gate: Gate,
     /// Temporal layers that the publisher declared, from 1.
     pub(super) layers: u32,
     /// The newest update.
     pub(super) head: Option<Point>,
+    /// The term in which its publisher began anew: runs go on over the terms since.
+    pub(super) origin: u64,
     pub(super) tally: Tally,
-    /// The last number that the publisher gave.
-    pub(super) publisher_sequence: u64,
+    /// What became of the numbers that its publisher gave.
+    pub(super) publisher: Numbers,
     /// Its records in the ring, oldest first.
     pub(super) numbers: VecDeque<u64>,
     /// Those kept beyond the ring; older than all of `numbers`.
@@ -70,6 +76,8 @@ pub(super) struct Lane {
     /// Bytes since that keyframe.
     pub(super) run_bytes: usize,
     pub(super) want: Want,
+    /// Who skips its updates.
+    pub(super) skips: Skips,
 }
 
 impl Lane {
@@ -78,17 +86,20 @@ impl Lane {
             key,
             birth,
             term: 0,
+            newest_term: 0,
             gate: Gate::NotActive,
             layers: 1,
             head: None,
+            origin: 0,
             tally: Tally::default(),
-            publisher_sequence: 0,
+            publisher: Numbers::default(),
             numbers: VecDeque::new(),
             kept: VecDeque::new(),
             kept_bytes: 0,
             run: None,
             run_bytes: 0,
             want: Want::default(),
+            skips: Skips::default(),
         }
     }
 
@@ -105,13 +116,31 @@ impl Lane {
         }
     }
 
-    /// Puts a term in force; 0 for none.
-    pub(super) fn grant(&mut self, term: u64, gate: Gate) {
-        if term != self.term && term != 0 {
+    /// Puts a grant in force; term 0 is none.
+    pub(super) fn grant(&mut self, grant: &Grant) {
+        if let Some(session) = grant.session.filter(|_| grant.term != self.term && grant.term != 0) {
             self.layers = 1;
-            self.want.begin();
+            if self.publisher.session() != Some(session) {
+                self.want.begin();
+            }
+            self.publisher.begin(session);
         }
-        (self.term, self.gate) = (term, gate);
+        (self.term, self.gate) = (grant.term, grant.gate);
+        self.newest_term = self.newest_term.max(grant.term);
+    }
+
+    /// True when an update of the term in force goes on with the run of the one before it.
+    /// In a new term only the same session may, and only with a number of its own that
+    /// leaves none out: nobody knows what another publisher has kept.
+    pub(super) fn continues_at(&self, given: Option<u64>) -> bool {
+        self.head.is_some_and(|(term, _)| term == self.term)
+            || given.is_some_and(|number| self.publisher.continues_at(number))
+    }
+
+    /// True when the publisher should begin with a keyframe: somebody waits for one, or
+    /// no run of its own goes on.
+    pub(super) fn wants_keyframe_first(&self) -> bool {
+        self.has_runs() && (self.publisher.accepted() == 0 || self.want.is_requested())
     }
 
     /// True when a record is to outlive the ring.

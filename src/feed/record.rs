@@ -73,9 +73,12 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Its number by the publisher's count, if `last` came before.
-    pub const fn number_after(&self, last: u64) -> u64 {
-        if self.publisher_sequence == 0 { last.saturating_add(1) } else { self.publisher_sequence }
+    /// Its number by the publisher's count; `None` = the server is to count.
+    pub const fn given_number(&self) -> Option<u64> {
+        match self.publisher_sequence {
+            0 => None,
+            number => Some(number),
+        }
     }
 
     /// True when it is to be flushed at once.
@@ -99,8 +102,8 @@ pub struct Record {
     pub(super) previous: Option<Point>,
     /// What the lane had carried before it.
     pub(super) tally: Tally,
-    /// It goes on with the run before it.
-    pub(super) continues: bool,
+    /// The term in which its publisher began anew: runs go on over the terms since.
+    pub(super) origin: u64,
     /// Temporal layers of its publisher, from 1.
     pub(super) layers: u32,
     /// On the top one of several layers, and no keyframe.
@@ -168,7 +171,7 @@ pub(super) struct Place {
     pub(super) lane: usize,
     pub(super) previous: Option<Point>,
     pub(super) tally: Tally,
-    pub(super) continues: bool,
+    pub(super) origin: u64,
     pub(super) layers: u32,
     pub(super) author: Option<NodeId>,
     pub(super) at: Micros,
@@ -222,7 +225,7 @@ impl Record {
             message.put_slice(&payload);
         }
         message.put_slice(&tail);
-        let Place { lane, previous, tally, continues, layers, author: _, at } = place;
+        let Place { lane, previous, tally, origin, layers, author: _, at } = place;
         Self {
             position,
             keyframe,
@@ -230,7 +233,7 @@ impl Record {
             segment: 0,
             previous,
             tally,
-            continues,
+            origin,
             layers,
             top: is_top(keyframe, temporal_layer, layers),
             urgent,
@@ -242,6 +245,12 @@ impl Record {
     /// Notes its place in the ring.
     pub(super) const fn put_at(&mut self, number: u64, segment: u64) {
         (self.encoded.number, self.segment) = (number, segment);
+    }
+
+    /// True when it may go on with the run of the update before it. The first one of a
+    /// publisher that begins anew does not.
+    pub(super) const fn continues(&self) -> bool {
+        self.position.term != self.origin || self.position.sequence > 1
     }
 
     /// True when a filter lets it pass. Keyframes pass every one but [`Filter::Nothing`].

@@ -71,7 +71,7 @@ impl Ring {
             self.release(lane);
             (lane.run, lane.run_bytes) = (Some(number), 0);
             lane.want.keyframe(now);
-        } else if lane.has_runs() && !record.continues {
+        } else if lane.has_runs() && !record.continues() {
             self.release(lane);
         }
         lane.numbers.push_back(number);

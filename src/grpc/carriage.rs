@@ -10,11 +10,13 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use hyper::rt::Executor;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::signal::Signal;
 use super::watchdog::Reader;
@@ -32,21 +34,41 @@ const PASSENGERS: u32 = 4;
 const ROUNDS: u32 = 4;
 
 /// What a connection is told; each outdoes those before.
-#[derive(Clone, Copy, Debug)]
-#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     Stay,
     /// Take no new streams, and end with the last one.
     Leave,
+    /// Its streams are to say goodbye, each at a time of its own within this one.
+    SayGoodbye(Duration),
+    /// End what cannot say goodbye, with a status.
+    EndStreams,
     /// End now.
     Close,
+}
+
+impl Order {
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Stay => 0,
+            Self::Leave => 1,
+            Self::SayGoodbye(_) => 2,
+            Self::EndStreams => 3,
+            Self::Close => 4,
+        }
+    }
 }
 
 /// What is shared by the parts of one connection.
 #[derive(Debug)]
 pub(super) struct Carriage {
     signal: Arc<Signal>,
+    /// [`Order::rank`].
     order: AtomicU8,
+    /// In milliseconds; see [`Order::SayGoodbye`].
+    spread: AtomicU32,
+    /// Rings when streams are to say goodbye.
+    goodbye: Notify,
     /// Bytes that came.
     heard: AtomicUsize,
     /// The next stream: who reads it, and whether it rides along.
@@ -58,7 +80,9 @@ impl Carriage {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             signal: Signal::new(),
-            order: AtomicU8::new(Order::Stay as u8),
+            order: AtomicU8::new(Order::Stay.rank()),
+            spread: AtomicU32::new(0),
+            goodbye: Notify::new(),
             heard: AtomicUsize::new(0),
             expected: Mutex::new(None),
             joined: Mutex::new(Vec::new()),
@@ -72,13 +96,30 @@ impl Carriage {
 
     /// Tells the connection what to do.
     pub(super) fn tell(&self, order: Order) {
-        if self.order.fetch_max(order as u8, Ordering::AcqRel) < order as u8 {
+        if let Order::SayGoodbye(spread) = order {
+            self.spread.store(u32::try_from(spread.as_millis()).unwrap_or(u32::MAX), Ordering::Release);
+        }
+        if self.order.fetch_max(order.rank(), Ordering::AcqRel) < order.rank() {
+            self.goodbye.notify_waiters();
             self.signal.ring(ORDER);
         }
     }
 
-    fn is_told(&self, order: Order) -> bool {
-        self.order.load(Ordering::Acquire) >= order as u8
+    pub(super) fn is_told(&self, order: Order) -> bool {
+        self.order.load(Ordering::Acquire) >= order.rank()
+    }
+
+    /// Resolves when its streams are to say goodbye, with the time that they have for it.
+    pub(super) async fn says_goodbye(&self) -> Duration {
+        loop {
+            let goodbye = self.goodbye.notified();
+            tokio::pin!(goodbye);
+            goodbye.as_mut().enable();
+            if self.is_told(Order::SayGoodbye(Duration::ZERO)) {
+                return Duration::from_millis(self.spread.load(Ordering::Acquire).into());
+            }
+            goodbye.await;
+        }
     }
 
     /// Ends the connection when it is woken.
@@ -325,7 +366,7 @@ mod tests {
 
     /// Hands `stream` over as hyper does.
     fn hand_over(carriage: &Arc<Carriage>, stream: impl Future<Output = ()> + Send + 'static) {
-        carriage.expect(Watchdog::new(std::time::Duration::from_secs(1)).reader(), true);
+        carriage.expect(Watchdog::new(Duration::from_secs(1)).reader(), true);
         Boarding(Arc::clone(carriage)).execute(stream);
     }
 

@@ -53,50 +53,57 @@ const NOT_SENT: u32 = 32 * 1024;
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// So many times its age after it was told to go, a connection is closed: time for its
-/// last stream to grow old.
-const GRACE: u32 = 2;
-
 /// A connection that is open, and what becomes of it.
 #[derive(Debug)]
 struct Entry {
     carriage: Weak<Carriage>,
     /// It must have said something by then.
     speaks_by: Option<Instant>,
-    leaves_at: Option<Instant>,
-    closes_at: Option<Instant>,
+    /// What it is told next because of its age, and when.
+    next: Option<(Instant, Order)>,
+    grace: Duration,
+    spread: Duration,
 }
 
 impl Entry {
-    fn new(carriage: &Arc<Carriage>, max_age: Duration) -> Self {
+    fn new(carriage: &Arc<Carriage>, http: &Http) -> Self {
         let now = Instant::now();
-        // +- 10 %, as for streams, which have their own age and say goodbye.
-        let age = (!max_age.is_zero()).then(|| max_age.mul_f64(rand::random_range(0.9..1.1)));
+        // +- 10 %, as for streams, which have an age of their own.
+        let age = (!http.max_age.is_zero()).then(|| http.max_age.mul_f64(rand::random_range(0.9..1.1)));
         let leaves_at = age.and_then(|age| now.checked_add(age));
+        let grace = http.max_age_grace;
         Self {
             carriage: Arc::downgrade(carriage),
             speaks_by: now.checked_add(HANDSHAKE),
-            leaves_at,
-            closes_at: leaves_at.and_then(|at| at.checked_add(max_age.saturating_mul(GRACE))),
+            next: leaves_at.map(|at| (at, Order::Leave)),
+            grace,
+            spread: http.goodbye_spread.min(grace / 4),
         }
     }
 
     /// Tells the connection what is due. False when it is gone.
     fn look(&mut self, now: Instant) -> bool {
         let Some(carriage) = self.carriage.upgrade() else { return false };
-        let is_due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
-        if is_due(&mut self.speaks_by) && carriage.heard() < PREFACE {
+        if self.speaks_by.take_if(|at| *at <= now).is_some() && carriage.heard() < PREFACE {
             tracing::debug!("closed a connection that said nothing");
             carriage.tell(Order::Close);
         }
-        if is_due(&mut self.leaves_at) {
-            carriage.tell(Order::Leave);
-        }
-        if is_due(&mut self.closes_at) {
-            tracing::debug!("closed a connection that did not go");
-            carriage.tell(Order::Close);
+        if let Some((_, order)) = self.next.take_if(|(at, _)| *at <= now) {
+            carriage.tell(order);
+            self.next = self.after(order).and_then(|(wait, order)| Some((now.checked_add(wait)?, order)));
         }
         true
+    }
+
+    /// What follows an order, and after how long. Streams have the grace but for its last
+    /// part, in which they say goodbye, then what has none is ended, then all is closed.
+    fn after(&self, order: Order) -> Option<(Duration, Order)> {
+        match order {
+            Order::Stay | Order::Close => None,
+            Order::Leave => Some((self.grace.saturating_sub(3 * self.spread), Order::SayGoodbye(self.spread))),
+            Order::SayGoodbye(spread) => Some((2 * spread, Order::EndStreams)),
+            Order::EndStreams => Some((self.spread, Order::Close)),
+        }
     }
 }
 
@@ -147,7 +154,7 @@ where
                 Ok((socket, _)) => {
                     prepare(&socket);
                     let carriage = Carriage::new();
-                    entries.push(Entry::new(&carriage, http.max_age));
+                    entries.push(Entry::new(&carriage, &http));
                     let service = Front::new(service.clone(), watchdog.clone(), Arc::clone(&carriage));
                     connections.spawn(connection(builder(&http, &carriage), service, socket, carriage));
                 }

@@ -5,8 +5,9 @@ use prost::Message;
 use prost_types::Duration;
 
 use super::Settings;
-use crate::feed::{Draft, Position, Start, Timestamp};
+use crate::feed::{Draft, Gap, GapReason, MAX_GIVEN, Position, Start, Timestamp};
 use crate::pb::swarm::v1 as pb;
+use crate::service::subscribe::ResumePoint;
 use crate::service::watch::Selection;
 use crate::swarm::command::By;
 use crate::swarm::event::EventKind;
@@ -211,18 +212,49 @@ pub(super) fn start(number: i32) -> Parsed<Start> {
     }
 }
 
-/// Where an earlier subscription stopped: its incarnation, and positions.
-pub(super) fn resume(point: Option<pb::ResumePoint>) -> Parsed<Option<(u64, Vec<Position>)>> {
-    let Some(pb::ResumePoint { epoch, positions }) = point else { return Ok(None) };
-    if positions.len() > INTERESTS {
-        return invalid("resume_from.positions", format!("must be at most {INTERESTS}"));
+/// Where an earlier subscription stopped.
+pub(super) fn resume(point: Option<pb::ResumePoint>) -> Parsed<Option<ResumePoint>> {
+    let Some(pb::ResumePoint { epoch, positions, open_gaps }) = point else { return Ok(None) };
+    for (field, length) in [("positions", positions.len()), ("open_gaps", open_gaps.len())] {
+        if length > INTERESTS {
+            return invalid(format!("resume_from.{field}"), format!("must be at most {INTERESTS}"));
+        }
     }
-    let parse = |(index, position): (usize, &pb::Position)| {
+    let position = |(index, position): (usize, &pb::Position)| {
         let pb::Position { source_node_id, channel: number, term, sequence } = *position;
         let channel = channel(&format!("resume_from.positions[{index}].channel"), number)?;
         Ok(Position { source: NodeId::new(source_node_id), channel, term, sequence })
     };
-    Ok(Some((epoch, positions.iter().enumerate().map(parse).collect::<Parsed<_>>()?)))
+    let open_gap = |(index, gap): (usize, &pb::Gap)| {
+        let pb::Gap { source_node_id, channel: number, after, before, reason: _, count: _ } = *gap;
+        let field = |name: &str| format!("resume_from.open_gaps[{index}].{name}");
+        if before.is_some() {
+            return invalid(field("before"), "must be absent: the gap is not open");
+        }
+        let channel = channel(&field("channel"), number)?;
+        let after = after.map(|pb::Point { term, sequence }| (term, sequence));
+        let reason = gap_reason(&field("reason"), gap.reason)?;
+        Ok(Gap { lane: (NodeId::new(source_node_id), channel), after, before: None, reason, count: None })
+    };
+    Ok(Some(ResumePoint {
+        epoch,
+        positions: positions.iter().enumerate().map(position).collect::<Parsed<_>>()?,
+        open_gaps: open_gaps.iter().enumerate().map(open_gap).collect::<Parsed<_>>()?,
+    }))
+}
+
+fn gap_reason(field: &str, number: i32) -> Parsed<GapReason> {
+    Ok(match pb::GapReason::try_from(number) {
+        Ok(pb::GapReason::Lagging) => GapReason::Lagging,
+        Ok(pb::GapReason::Bandwidth) => GapReason::Bandwidth,
+        Ok(pb::GapReason::Evicted) => GapReason::Evicted,
+        Ok(pb::GapReason::TermChanged) => GapReason::TermChanged,
+        Ok(pb::GapReason::EpochChanged) => GapReason::EpochChanged,
+        Ok(pb::GapReason::UnknownPosition) => GapReason::UnknownPosition,
+        Ok(pb::GapReason::Upstream) => GapReason::Upstream,
+        Ok(pb::GapReason::Unspecified) => return invalid(field, "must be given"),
+        Err(_) => return invalid(field, format!("{number} is no reason of a gap")),
+    })
 }
 
 /// A channel whose updates depend on those since their keyframe.
@@ -242,11 +274,7 @@ pub(super) fn draft(update: pb::UpdateDraft, settings: &Settings, layers: u32, n
     let pb::UpdateDraft { channel: number, payload, keyframe, priority, temporal_layer, publisher_sequence, timestamp } =
         update;
     let channel = channel("update.channel", number)?;
-    let most = if channel == Channel::Chat {
-        settings.chat_payload_bytes.min(settings.payload_bytes)
-    } else {
-        settings.payload_bytes
-    };
+    let most = settings.max_payload(channel);
     if payload.len() > most {
         return invalid("update.payload", format!("must be at most {most} bytes, not {}", payload.len()));
     }
@@ -258,6 +286,9 @@ pub(super) fn draft(update: pb::UpdateDraft, settings: &Settings, layers: u32, n
         Ok(pb::Priority::Urgent) => Some(Priority::Urgent),
         Err(_) => return invalid("update.priority", format!("{priority} is no priority")),
     };
+    if publisher_sequence > MAX_GIVEN {
+        return invalid("update.publisher_sequence", format!("must be at most {MAX_GIVEN}"));
+    }
     let layers = if matches!(channel, Channel::Visual | Channel::Screen) { layers } else { 1 };
     let temporal_layer = within("update.temporal_layer", temporal_layer, 0, layers - 1)?;
     if let Some(t) = &timestamp

@@ -62,6 +62,7 @@ where
             reader.carried_by(&self.carriage.end());
         }
         request.extensions_mut().insert(Arc::clone(&reader));
+        request.extensions_mut().insert(Arc::clone(&self.carriage));
         let connects = request.method() == Method::CONNECT;
         let future = Box::pin(self.inner.clone().oneshot(request));
         Answer { future, watchdog: self.watchdog.clone(), reader, connects }

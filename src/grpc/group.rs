@@ -243,32 +243,35 @@ impl GroupService for Edge {
     type WatchGroupsStream = Messages<pb::WatchGroupsResponse>;
 
     async fn watch_groups(&self, request: Request<pb::WatchGroupsRequest>) -> Answer<Self::WatchGroupsStream> {
+        let connection = stream::connection(&request);
         let resume = fields::set_position(request.into_inner().resume_from);
         let watch = self.service.watch_census(KIND, resume.as_ref().map(|(epoch, shards)| (*epoch, &shards[..])));
-        Ok(Response::new(stream::run(GroupCensus(watch), self.observer()?)))
+        Ok(Response::new(stream::run(GroupCensus(watch), self.observer()?.over_connection(connection))))
     }
 
     type WatchTargetsStream = Messages<pb::WatchTargetsResponse>;
 
     async fn watch_targets(&self, request: Request<pb::WatchTargetsRequest>) -> Answer<Self::WatchTargetsStream> {
+        let connection = stream::connection(&request);
         let pb::WatchTargetsRequest { group_id, node_id, session_id } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
         let node = fields::node("node_id", node_id)?;
         let watch = self.service.watch_targets(id, Some(node)).map_err(refused(KIND))?;
-        let lifetime = self.lifetime(id, Some(node), session_id).await?;
+        let lifetime = self.lifetime(id, Some(node), session_id).await?.over_connection(connection);
         Ok(Response::new(stream::run(GroupTargets(watch), lifetime)))
     }
 
     type WatchGroupStream = Messages<pb::WatchGroupResponse>;
 
     async fn watch_group(&self, request: Request<pb::WatchGroupRequest>) -> Answer<Self::WatchGroupStream> {
+        let connection = stream::connection(&request);
         let pb::WatchGroupRequest { group_id, node_id, session_id, kinds, resume_from } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
         let node = fields::observer(node_id, session_id)?;
         let selection = fields::kinds(&kinds, wire::event_kind)?;
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
-        let lifetime = self.reader(id, node, session_id).await?;
+        let lifetime = self.reader(id, node, session_id).await?.over_connection(connection);
         Ok(Response::new(stream::run(GroupEvents { id, watch }, lifetime)))
     }
 
@@ -278,7 +281,7 @@ impl GroupService for Edge {
         &self,
         request: Request<Streaming<pb::PublishUpdatesRequest>>,
     ) -> Answer<Self::PublishUpdatesStream> {
-        let publishing = Publishing::open(self, KIND, request.into_inner()).await?;
+        let publishing = Publishing::open(self, KIND, request).await?;
         Ok(Response::new(publish::run(publishing, |event| pb::PublishUpdatesResponse { event: Some(event) })))
     }
 

@@ -287,14 +287,16 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::WatchLivestreamsRequest>,
     ) -> Answer<Self::WatchLivestreamsStream> {
+        let connection = stream::connection(&request);
         let resume = fields::set_position(request.into_inner().resume_from);
         let watch = self.service.watch_census(KIND, resume.as_ref().map(|(epoch, shards)| (*epoch, &shards[..])));
-        Ok(Response::new(stream::run(LivestreamCensus(watch), self.observer()?)))
+        Ok(Response::new(stream::run(LivestreamCensus(watch), self.observer()?.over_connection(connection))))
     }
 
     type WatchTargetsStream = Messages<pb::WatchTargetsResponse>;
 
     async fn watch_targets(&self, request: Request<pb::WatchTargetsRequest>) -> Answer<Self::WatchTargetsStream> {
+        let connection = stream::connection(&request);
         let pb::WatchTargetsRequest { livestream_id, node_id, session_id } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
         let node = node_id.map(|number| fields::node("node_id", number)).transpose()?;
@@ -302,7 +304,7 @@ impl LivestreamService for Edge {
             return fields::invalid("node_id", "must be given with session_id").map_err(Into::into);
         }
         let watch = self.service.watch_targets(id, node).map_err(refused(KIND))?;
-        let lifetime = self.lifetime(id, node, session_id).await?;
+        let lifetime = self.lifetime(id, node, session_id).await?.over_connection(connection);
         Ok(Response::new(stream::run(LivestreamTargets(watch), lifetime)))
     }
 
@@ -312,6 +314,7 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::WatchLivestreamRequest>,
     ) -> Answer<Self::WatchLivestreamStream> {
+        let connection = stream::connection(&request);
         let pb::WatchLivestreamRequest { livestream_id, node_id, session_id, kinds, resume_from } =
             request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
@@ -319,7 +322,7 @@ impl LivestreamService for Edge {
         let selection = fields::kinds(&kinds, wire::event_kind)?;
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
-        let lifetime = self.reader(id, node, session_id).await?;
+        let lifetime = self.reader(id, node, session_id).await?.over_connection(connection);
         Ok(Response::new(stream::run(LivestreamEvents { id, watch }, lifetime)))
     }
 
@@ -329,7 +332,7 @@ impl LivestreamService for Edge {
         &self,
         request: Request<Streaming<pb::PublishUpdatesRequest>>,
     ) -> Answer<Self::PublishUpdatesStream> {
-        let publishing = Publishing::open(self, KIND, request.into_inner()).await?;
+        let publishing = Publishing::open(self, KIND, request).await?;
         Ok(Response::new(publish::run(publishing, |event| pb::PublishUpdatesResponse { event: Some(event) })))
     }
 

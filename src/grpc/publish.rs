@@ -10,14 +10,14 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Request, Status, Streaming};
 
 use super::publish_requests::{Inbound, Open};
 use super::status::{End, draining, refused, reject_reason, unpublished};
-use super::stream::{Lifetime, Messages};
+use super::stream::{Lifetime, Messages, connection};
 use super::{Edge, Settings, convert, fields};
 use crate::cluster::clock;
-use crate::feed::Accepted;
+use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
 use crate::pb::swarm::v1 as shared;
 use crate::service::publish::{Publication, PublishRefusal};
 use crate::swarm::Rejection;
@@ -32,6 +32,9 @@ const UPDATES_PER_ACK: usize = 64;
 /// Changes of demand are gathered for this long.
 const DEMAND_PAUSE: Duration = Duration::from_millis(100);
 
+/// What subscribers skip is gathered for this long.
+const SKIPS_PAUSE: Duration = Duration::from_secs(1);
+
 /// One publisher and its stream.
 pub(super) struct Publishing {
     kind: SwarmKind,
@@ -40,23 +43,24 @@ pub(super) struct Publishing {
     publication: Publication,
     lifetime: Lifetime,
     layers: u32,
-    /// The last number of each channel, given by the publisher or counted for it.
-    numbers: [u64; 5],
     /// Wait for their acknowledgement, by channel.
     accepted: [Option<Accepted>; 5],
     /// When the demand may be told again.
     demand_at: Instant,
+    /// When it may be told again who skips updates.
+    skips_at: Instant,
     ready: VecDeque<Event>,
     ended: Option<Result<(), Status>>,
 }
 
 impl Publishing {
     /// Reads the opening message and claims what it names.
-    pub(super) async fn open<M>(edge: &Edge, kind: SwarmKind, inbound: tonic::Streaming<M>) -> Result<Self, Status>
+    pub(super) async fn open<M>(edge: &Edge, kind: SwarmKind, request: Request<Streaming<M>>) -> Result<Self, Status>
     where
         M: Into<Inbound> + Send + 'static,
     {
-        let mut inbound = inbound.map(|message| message.map(Into::into)).boxed();
+        let connection = connection(&request);
+        let mut inbound = request.into_inner().map(|message| message.map(Into::into)).boxed();
         let first = tokio::select! {
             first = inbound.next() => first.transpose()?,
             () = edge.shutdown.draining() => return Err(draining()),
@@ -68,16 +72,20 @@ impl Publishing {
         let by = By { node, session, request: None };
         let (publication, presence) = edge.service.publish(id, by, channels, layers).await.map_err(refused(kind))?;
         let session_id = presence.session().map_or(0, SessionId::get);
-        let lifetime = edge.lifetime_of(Some(presence))?;
-        let mut numbers = [0; 5];
-        for (channel, last) in publication.channels() {
-            numbers[channel.index()] = last;
-        }
-        let granted = publication.channels().map(|(channel, last)| shared::GrantedChannel {
-            channel: shared::Channel::from(channel).into(),
-            term: publication.term(channel),
-            last_publisher_sequence: last,
-        });
+        let lifetime = edge.lifetime_of(Some(presence))?.over_connection(connection);
+        let granted =
+            publication.channels().map(|(channel, PublisherState { accepted, previous, keyframe_wanted })| {
+                let (before, accepted_before) = previous.unzip();
+                shared::GrantedChannel {
+                    channel: shared::Channel::from(channel).into(),
+                    term: publication.term(channel),
+                    last_publisher_sequence: accepted,
+                    keyframe_wanted,
+                    previous_session_id: before.map_or(0, SessionId::get),
+                    previous_publisher_sequence: accepted_before.unwrap_or(0),
+                    max_payload_bytes: u32::try_from(edge.settings.max_payload(channel)).unwrap_or(u32::MAX),
+                }
+            });
         let opened =
             shared::PublishOpened { epoch: publication.epoch().get(), channels: granted.collect(), session_id };
         Ok(Self {
@@ -87,9 +95,9 @@ impl Publishing {
             publication,
             lifetime,
             layers,
-            numbers,
             accepted: [None; 5],
             demand_at: Instant::now(),
+            skips_at: Instant::now(),
             ready: VecDeque::from([Event::Opened(opened)]),
             ended: None,
         })
@@ -117,7 +125,7 @@ impl Publishing {
             return self.end(End::SwarmEnded);
         }
         self.tell_losses();
-        let wishes = self.tell_wishes();
+        let wishes = self.tell_of_subscribers();
         if !self.ready.is_empty() || self.ended.is_some() {
             return;
         }
@@ -137,8 +145,33 @@ impl Publishing {
         }
     }
 
+    /// Tells what the publisher should know of its subscribers. Answers when to look again.
+    fn tell_of_subscribers(&mut self) -> Option<Instant> {
+        [self.tell_wishes(), self.tell_skips()].into_iter().flatten().min()
+    }
+
+    /// Tells who skips updates.
+    fn tell_skips(&mut self) -> Option<Instant> {
+        if !self.publication.has_skips() {
+            return None;
+        }
+        let now = Instant::now();
+        if self.skips_at > now {
+            return Some(self.skips_at);
+        }
+        self.skips_at = now + SKIPS_PAUSE;
+        let skips = self.publication.take_skips().into_iter();
+        let channels = skips.map(|(channel, SkipReport { reason, subscribers, updates })| shared::ChannelSkips {
+            channel: shared::Channel::from(channel).into(),
+            reason: shared::GapReason::from(reason).into(),
+            subscribers,
+            updates,
+        });
+        self.ready.push_back(Event::Skips(shared::Skips { channels: channels.collect() }));
+        None
+    }
+
     /// Tells which keyframes are wanted, and who wants what when that has changed.
-    /// Answers when to look again.
     fn tell_wishes(&mut self) -> Option<Instant> {
         let (channels, next) = self.publication.keyframes_due();
         self.ready.extend(channels.into_iter().map(|channel| {
@@ -196,7 +229,7 @@ impl Publishing {
             true => Ok(draft),
             false => fields::invalid("update.channel", "was not claimed by this stream"),
         });
-        let mut draft = match parsed {
+        let draft = match parsed {
             Ok(draft) => draft,
             Err(invalid) => {
                 self.acknowledge();
@@ -205,37 +238,33 @@ impl Publishing {
             }
         };
         let channel = draft.channel;
-        let last = &mut self.numbers[channel.index()];
-        let number = draft.number_after(*last);
-        *last = number.max(*last);
-        draft.publisher_sequence = number;
         match self.publication.send(draft) {
             Ok(accepted) => self.accepted[channel.index()] = Some(accepted),
             Err(refusal) => {
                 // In order: what was taken before is acknowledged before.
                 self.acknowledge();
-                self.refuse(channel, number, refusal);
+                self.refuse(channel, refusal);
             }
         }
     }
 
-    fn refuse(&mut self, channel: Channel, number: u64, refusal: PublishRefusal) {
-        let reason = match refusal {
-            PublishRefusal::Feed(refusal) => reject_reason(refusal),
-            PublishRefusal::Swarm(_) => None,
-        };
-        match (reason, refusal) {
-            (Some(reason), _) => self.ready.push_back(Event::Rejected(shared::PublishRejected {
-                channel: shared::Channel::from(channel).into(),
-                publisher_sequence: number,
-                reason: reason.into(),
-            })),
-            _ if self.publication.is_over() => self.end(End::SwarmEnded),
-            // Who is no member any more learns how that came by its tie.
-            (None, PublishRefusal::Swarm(super::Refusal::Rejected(Rejection::NotAMember(_) | Rejection::Ended)))
-                if self.lifetime.session_ended().is_some() => {}
-            (None, refusal @ PublishRefusal::Swarm(_)) => self.ended = Some(Err(unpublished(self.kind)(refusal))),
-            (None, PublishRefusal::Feed(_)) => self.tell_losses(),
+    fn refuse(&mut self, channel: Channel, refusal: PublishRefusal) {
+        match refusal {
+            PublishRefusal::Feed(Rejected { publisher_sequence, refusal }) => match reject_reason(refusal) {
+                Some(reason) => self.ready.push_back(Event::Rejected(shared::PublishRejected {
+                    channel: shared::Channel::from(channel).into(),
+                    publisher_sequence,
+                    reason: reason.into(),
+                })),
+                None if self.publication.is_over() => self.end(End::SwarmEnded),
+                None => self.tell_losses(),
+            },
+            PublishRefusal::Swarm(_) if self.publication.is_over() => self.end(End::SwarmEnded),
+            // Whose session is over learns how that came by its presence.
+            PublishRefusal::Swarm(super::Refusal::Rejected(
+                Rejection::NotAMember(_) | Rejection::SessionReplaced { .. } | Rejection::Ended,
+            )) if self.lifetime.session_ended().is_some() => {}
+            PublishRefusal::Swarm(_) => self.ended = Some(Err(unpublished(self.kind)(refusal))),
         }
     }
 
@@ -268,7 +297,7 @@ impl Publishing {
                 Event::Revoked(shared::PublishRevoked { channel: shared::Channel::from(channel).into() })
             }),
         );
-        if self.publication.channels().next().is_none() {
+        if self.publication.is_empty() {
             self.end(End::StaleTerm);
         }
     }

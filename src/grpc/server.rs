@@ -35,6 +35,10 @@ pub struct Http {
     pub max_connections: usize,
     /// How long a connection may live, +- 10 %; zero = for ever.
     pub max_age: Duration,
+    /// How long it may stay after it was told to go.
+    pub max_age_grace: Duration,
+    /// Over how long its streams are told goodbye then, at the most.
+    pub goodbye_spread: Duration,
     /// How long a reader may make no progress.
     pub stall_timeout: Duration,
     /// Streams that one connection may have open.

@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::fields::Invalid;
-use crate::feed::Refusal as Untaken;
+use crate::feed::{Refusal as Untaken, Rejected};
 use crate::pb::swarm::v1 as pb;
 use crate::service::Refusal;
 use crate::service::publish::PublishRefusal;
@@ -22,6 +23,9 @@ use crate::swarm::livestream::State;
 
 /// The domain of all our reasons.
 const DOMAIN: &str = "starling";
+
+/// The name of [`pb::LastPositions`] among the details of an error.
+const LAST_POSITIONS: &str = "type.googleapis.com/starling.swarm.v1.LastPositions";
 
 /// How long clients wait before they try elsewhere.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -34,8 +38,12 @@ fn status(code: Code, reason: &str, message: impl Into<String>, metadata: &[(&st
 }
 
 fn retry(code: Code, reason: &str, message: &str) -> Status {
+    retry_after(code, reason, message, RETRY_AFTER)
+}
+
+fn retry_after(code: Code, reason: &str, message: &str, wait: Duration) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
-    details.set_retry_info(Some(RETRY_AFTER));
+    details.set_retry_info(Some(wait));
     Status::with_error_details(code, message, details)
 }
 
@@ -52,11 +60,24 @@ impl From<Invalid> for Status {
 pub(super) fn refused(kind: SwarmKind) -> impl Fn(Refusal) -> Status {
     move |refusal| match refusal {
         Refusal::Rejected(rejection) => rejected(kind, &rejection),
+        Refusal::Ended { epoch, last } => {
+            let positions = last.into_iter().map(Into::into).collect();
+            ended(&pb::LastPositions { epoch: epoch.get(), positions })
+        }
         Refusal::TooManySwarms { max } => {
             let message = refusal.to_string();
             status(Code::ResourceExhausted, "TOO_MANY_SWARMS", message, &[("max", max.to_string())])
         }
     }
+}
+
+/// The swarm has ended, and this is where its updates did.
+fn ended(last: &pb::LastPositions) -> Status {
+    let message = Rejection::Ended.to_string();
+    let status = status(Code::FailedPrecondition, "ENDED", message, &[]);
+    let mut rich = tonic_types::pb::Status::decode(status.details()).unwrap_or_default();
+    rich.details.push(prost_types::Any { type_url: LAST_POSITIONS.into(), value: last.encode_to_vec() });
+    Status::with_details(status.code(), status.message(), rich.encode_to_vec().into())
 }
 
 fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
@@ -108,12 +129,13 @@ fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
 pub(super) fn unpublished(kind: SwarmKind) -> impl Fn(PublishRefusal) -> Status {
     move |refusal| match refusal {
         PublishRefusal::Swarm(refusal) => refused(kind)(refusal),
-        PublishRefusal::Feed(refusal) => untaken(refusal),
+        PublishRefusal::Feed(rejected) => untaken(rejected),
     }
 }
 
-fn untaken(refusal: Untaken) -> Status {
+fn untaken(Rejected { publisher_sequence, refusal }: Rejected) -> Status {
     let message = refusal.to_string();
+    let number = [("publisherSequence", publisher_sequence.to_string())];
     match refusal {
         Untaken::StaleTerm => stale_term(),
         Untaken::Closed(Gate::Paused) => wrong_state(&message, State::Paused),
@@ -122,6 +144,8 @@ fn untaken(refusal: Untaken) -> Status {
         Untaken::Muted => status(Code::FailedPrecondition, "MUTED", message, &[]),
         Untaken::Quota => retry(Code::ResourceExhausted, "QUOTA", &message),
         Untaken::Memory => retry(Code::ResourceExhausted, "FEED_MEMORY", &message),
+        Untaken::OutOfOrder => status(Code::FailedPrecondition, "OUT_OF_ORDER", message, &number),
+        Untaken::OutcomeUnknown => status(Code::FailedPrecondition, "OUTCOME_UNKNOWN", message, &number),
     }
 }
 
@@ -150,6 +174,8 @@ pub(super) const fn reject_reason(refusal: Untaken) -> Option<pb::RejectReason> 
         Untaken::Muted => pb::RejectReason::Muted,
         Untaken::Quota => pb::RejectReason::Quota,
         Untaken::Memory => pb::RejectReason::FeedMemory,
+        Untaken::OutOfOrder => pb::RejectReason::OutOfOrder,
+        Untaken::OutcomeUnknown => pb::RejectReason::OutcomeUnknown,
     })
 }
 
@@ -189,14 +215,17 @@ impl End {
             Self::StaleTerm => (Why::StaleTerm, Err(stale_term())),
             Self::Draining => (Why::Draining, Err(draining())),
             Self::Age => {
-                let message = "the stream has reached its age; resume";
-                (Why::StreamAge, Err(retry(Code::Unavailable, "STREAM_AGE", message)))
+                let message = "the stream has reached its age; resume at once";
+                // The same process serves: nobody has to wait.
+                (Why::StreamAge, Err(retry_after(Code::Unavailable, "STREAM_AGE", message, Duration::ZERO)))
             }
         };
-        let retry_after = match self {
-            Self::Draining | Self::Age => prost_types::Duration::try_from(RETRY_AFTER).ok(),
+        let wait = match self {
+            Self::Draining => Some(RETRY_AFTER),
+            Self::Age => Some(Duration::ZERO),
             Self::SwarmEnded | Self::Session(_) | Self::StaleTerm => None,
         };
+        let retry_after = wait.and_then(|wait| prost_types::Duration::try_from(wait).ok());
         (pb::Goodbye { reason: reason.into(), retry_after }, status)
     }
 }

@@ -12,9 +12,10 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Request, Status};
 
 use super::Edge;
+use super::carriage::Carriage;
 use super::status::{End, draining, refused};
 use crate::pb::swarm::v1 as pb;
 use crate::service::presence::Presence;
@@ -54,10 +55,18 @@ pub(super) enum Sign {
     End(End),
 }
 
+/// The connection that a request came over.
+pub(super) fn connection<T>(request: &Request<T>) -> Option<Arc<Carriage>> {
+    request.extensions().get().cloned()
+}
+
 /// How long a stream may live, and what keeps what alive.
 #[derive(Debug)]
 pub(super) struct Lifetime {
     presence: Option<Presence>,
+    connection: Option<Arc<Carriage>>,
+    /// When the stream leaves a connection that is too old; drawn when that says so.
+    goodbye_at: Option<Instant>,
     shutdown: Shutdown,
     /// When the stream leaves a draining process; drawn when the drain begins.
     leave_at: Option<Instant>,
@@ -116,6 +125,8 @@ impl Edge {
         let age = settings.max_age.mul_f64(rand::random_range(0.9..1.1));
         Ok(Lifetime {
             presence,
+            connection: None,
+            goodbye_at: None,
             shutdown: self.shutdown.clone(),
             leave_at: None,
             spread: settings.drain_spread,
@@ -128,6 +139,11 @@ impl Edge {
 }
 
 impl Lifetime {
+    /// Of a stream over this connection, with which it ends.
+    pub(super) fn over_connection(self, connection: Option<Arc<Carriage>>) -> Self {
+        Self { connection, ..self }
+    }
+
     /// Resolves when the stream must end. Safe to drop and call again.
     pub(super) async fn over(&mut self) -> End {
         let presence = self.presence.as_ref();
@@ -157,11 +173,19 @@ impl Lifetime {
                 None => std::future::pending().await,
             }
         };
+        let (connection, goodbye_at) = (&self.connection, &mut self.goodbye_at);
+        let old_connection = async {
+            let Some(connection) = connection else { return std::future::pending().await };
+            let spread = connection.says_goodbye().await;
+            let draw = || Instant::now() + spread.mul_f64(rand::random_range(0.0..=1.0));
+            tokio::time::sleep_until(*goodbye_at.get_or_insert_with(draw)).await;
+        };
         tokio::select! {
             biased;
             end = session => end,
             () = drain => End::Draining,
             () = age => End::Age,
+            () = old_connection => End::Age,
         }
     }
 

@@ -9,10 +9,11 @@ use super::body::{Handover, NEWS, Updates};
 use super::signal::Signal;
 use super::status::refused;
 use super::watchdog::Reader;
-use super::{Answer, Edge, fields};
+use super::{Answer, Edge, fields, stream};
 use crate::pb::{group, livestream};
 use crate::service::subscribe;
 use crate::swarm::id::{SessionId, SwarmId, SwarmKind};
+use crate::swarm::{Rejection, Swarm};
 
 /// What a request asks for, parsed.
 pub(super) struct Subscribe {
@@ -84,14 +85,28 @@ pub(super) async fn open<A, R>(edge: &Edge, asked: Request<A>) -> Answer<NoMessa
 where
     Subscribe: TryFrom<A, Error = fields::Invalid>,
 {
-    let reader = asked.extensions().get::<Arc<Reader>>().cloned();
-    let Subscribe { id, mut request } = asked.into_inner().try_into()?;
-    let signal = Signal::new();
-    request.waker = signal.bell(NEWS);
+    let (reader, connection) = (asked.extensions().get::<Arc<Reader>>().cloned(), stream::connection(&asked));
+    let Subscribe { id, request } = asked.into_inner().try_into()?;
     let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
-    let (subscription, greeting) = edge.service.subscribe(id, request).map_err(refused(id.kind))?;
-    let lifetime = edge.member(id, node, session).await?;
-    let mut response = Response::new(futures_util::stream::empty());
-    response.extensions_mut().insert(Handover::new(Updates::new(subscription, greeting, lifetime, signal, reader)));
-    Ok(response)
+    // Its swarm may end between the two steps; then there is one more, as for all who come
+    // after the end.
+    for last in [false, true] {
+        let signal = Signal::new();
+        let request = subscribe::Request { waker: signal.bell(NEWS), ..request.clone() };
+        let (subscription, greeting) = edge.service.subscribe(id, request).map_err(refused(id.kind))?;
+        let lifetime = if subscription.is_after_end() {
+            edge.observer()?
+        } else {
+            match edge.member(id, node, session).await {
+                Err(_) if !last && edge.service.read(id, Swarm::is_over).unwrap_or(false) => continue,
+                lifetime => lifetime?,
+            }
+        };
+        let mut response = Response::new(futures_util::stream::empty());
+        let lifetime = lifetime.over_connection(connection);
+        let updates = Updates::new(subscription, greeting, lifetime, signal, reader);
+        response.extensions_mut().insert(Handover::new(updates));
+        return Ok(response);
+    }
+    Err(refused(id.kind)(Rejection::Ended.into()))
 }

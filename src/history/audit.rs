@@ -6,11 +6,11 @@ use super::MAX_VIOLATIONS;
 use super::filter::Filter;
 use super::lane::{Lane, Point};
 use super::published::Published;
-use super::reader::Reader;
+use super::reader::{Named, Reader};
 use super::stretch::Notice;
 use super::subscriber::{Event, History};
 use super::violation::Violation;
-use crate::pb::swarm::v1::Subscribed;
+use crate::pb::swarm::v1::{ResumePoint, Subscribed};
 
 /// Walks through one history. O(events + published).
 pub(super) fn audit(history: &History, published: &Published<'_>, violations: &mut Vec<Violation>) {
@@ -51,9 +51,11 @@ enum Connection {
 impl<'a> Audit<'a> {
     fn take(&mut self, event: &Event) {
         match event {
-            Event::Cut => {
+            Event::Cut(resume) => {
                 self.connection = Connection::Silent;
-                self.readers.values_mut().for_each(Reader::cut);
+                for (lane, reader) in &mut self.readers {
+                    reader.cut(named(resume.as_deref(), *lane));
+                }
                 return;
             }
             Event::Subscribed(subscribed) => return self.subscribe(subscribed),
@@ -74,13 +76,17 @@ impl<'a> Audit<'a> {
                 }
             }
             Event::Gap(gap) => {
-                self.reader(Lane::new(gap.source_node_id, gap.channel)).announce(Notice::new(gap));
+                let lane = Lane::new(gap.source_node_id, gap.channel);
+                self.reader(lane);
+                if let Some(reader) = self.readers.get_mut(&lane) {
+                    reader.announce(Notice::new(gap), self.violations);
+                }
             }
             Event::Filter(filter) => {
                 let lane = Lane::new(filter.source_node_id, filter.channel);
                 self.reader(lane).declare(Filter::declared(lane, filter));
             }
-            Event::Cut | Event::Subscribed(_) | Event::Goodbye | Event::Other => {}
+            Event::Cut(_) | Event::Subscribed(_) | Event::Goodbye | Event::Other => {}
         }
     }
 
@@ -133,4 +139,12 @@ impl<'a> Audit<'a> {
             reader.close(ended, self.violations);
         }
     }
+}
+
+/// What a resume told the server of a lane; nothing where that is not known.
+fn named(resume: Option<&ResumePoint>, lane: Lane) -> Named {
+    let Some(resume) = resume else { return Named::default() };
+    let position = resume.positions.iter().find(|at| Lane::new(at.source_node_id, at.channel) == lane);
+    let open_gap = resume.open_gaps.iter().any(|gap| Lane::new(gap.source_node_id, gap.channel) == lane);
+    Named { position: position.map(|at| Point::of(*at)), open_gap }
 }

@@ -40,8 +40,9 @@ impl Chat {
     /// message in its author's log. O(sent + delivered).
     pub(super) fn gather(logs: &[PublisherLog], histories: &[History], violations: &mut Vec<Violation>) -> Self {
         let runs = || {
-            let all =
-                logs.iter().flat_map(|log| log.runs().map(|(lane, run, doubtful)| (log.node(), lane, run, doubtful)));
+            let all = logs
+                .iter()
+                .flat_map(|log| log.runs().map(|(lane, run, doubtful)| (log.node(), lane, run, doubtful.prints)));
             all.filter(|(_, lane, ..)| *lane == Lane::CHAT)
         };
         let delivered = || histories.iter().flat_map(History::updates).filter(|(_, lane, _)| *lane == Lane::CHAT);

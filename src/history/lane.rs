@@ -49,9 +49,14 @@ impl Point {
         Self { term: position.term, sequence: position.sequence }
     }
 
+    /// The point right after it, in its term.
+    pub(super) const fn next(self) -> Self {
+        Self { term: self.term, sequence: self.sequence.saturating_add(1) }
+    }
+
     /// True when nothing can lie between the two.
     pub(super) const fn precedes(self, next: Self) -> bool {
-        self.term == next.term && self.sequence.saturating_add(1) == next.sequence
+        self.term == next.term && self.next().sequence == next.sequence
     }
 }
 

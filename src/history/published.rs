@@ -19,6 +19,8 @@ pub(super) struct Published<'a> {
 #[derive(Debug)]
 struct Term<'a> {
     term: u64,
+    /// Its first update follows on the last one of the term before.
+    goes_on: bool,
     /// Sequence 1 first.
     accepted: Cow<'a, [Print]>,
     /// What follows if it was accepted, which nobody has told.
@@ -34,12 +36,13 @@ impl<'a> Published<'a> {
         for (lane, run, doubtful) in logs.iter().flat_map(PublisherLog::runs) {
             if lane != Lane::CHAT {
                 let accepted = Cow::from(&run.prints);
-                let term = Term { term: run.term, head: accepted.len(), accepted, doubtful };
+                let goes_on = if accepted.is_empty() { doubtful.goes_on } else { run.goes_on };
+                let term = Term { term: run.term, goes_on, head: accepted.len(), accepted, doubtful: doubtful.prints };
                 lanes.entry((run.epoch, lane)).or_default().push(term);
             }
         }
         for (epoch, prints, head) in chat.into_orders() {
-            let term = Term { term: 0, accepted: Cow::from(prints), doubtful: Vec::new(), head };
+            let term = Term { term: 0, goes_on: false, accepted: Cow::from(prints), doubtful: Vec::new(), head };
             lanes.insert((epoch, Lane::CHAT), vec![term]);
         }
         for terms in lanes.values_mut() {
@@ -91,6 +94,12 @@ impl<'a> Terms<'a> {
     pub(super) fn get(self, point: Point) -> Option<Print> {
         let at = self.0.binary_search_by_key(&point.term, |term| term.term).ok()?;
         self.0[at].get(point.sequence)
+    }
+
+    /// True when runs go on from one term to a later one: no publisher began anew in between.
+    pub(super) fn go_on(self, from: u64, to: u64) -> bool {
+        let later = self.0.iter().filter(|term| from < term.term && term.term <= to && term.head > 0);
+        later.fold(true, |all, term| all && term.goes_on)
     }
 
     /// The last update that is known.

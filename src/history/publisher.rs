@@ -1,6 +1,6 @@
 //! What one publisher sent, and what became of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::lane::{Lane, Point};
 use super::print::Print;
@@ -12,14 +12,16 @@ use crate::pb::swarm::v1::{Channel, ChannelAck, PublishOpened, PublishRejected, 
 /// It counts as the server must: in the order sent, a rejected update takes no
 /// number, a repeat neither, and each term begins at 1. What was sent and not
 /// answered when the stream was cut counts as accepted as far as the next stream's
-/// `last_publisher_sequence` reaches; a rejection that was lost with the connection
-/// is beyond this log.
+/// `last_publisher_sequence` reaches, or after joining anew its
+/// `previous_publisher_sequence`; a rejection that was lost with the connection
+/// is beyond this log. A log of unary calls is of one session.
 ///
 /// 24 bytes per update until it is acknowledged, 16 after.
 #[derive(Clone, Debug)]
 pub struct PublisherLog {
     node: u64,
     epoch: u64,
+    session: u64,
     layers: u8,
     channels: BTreeMap<Channel, ChannelLog>,
     faults: Vec<Violation>,
@@ -30,23 +32,33 @@ impl PublisherLog {
     /// Until a stream opens, it belongs to whatever epoch the subscribers name; what
     /// is sent counts from the first stream or acknowledgement on.
     pub const fn new(node: u64) -> Self {
-        Self { node, epoch: 0, layers: 1, channels: BTreeMap::new(), faults: Vec::new() }
+        Self { node, epoch: 0, session: 0, layers: 1, channels: BTreeMap::new(), faults: Vec::new() }
     }
 
     /// A publish stream has opened, for the first time or again, and declared this
     /// many temporal layers.
     pub fn opened(&mut self, opened: &PublishOpened, temporal_layers: u32) {
         let reborn = self.epoch != opened.epoch;
+        let before = std::mem::replace(&mut self.session, opened.session_id);
         self.epoch = opened.epoch;
         self.layers = u8::try_from(temporal_layers.max(1)).unwrap_or(u8::MAX);
         for granted in &opened.channels {
             let lane = Lane::new(self.node, granted.channel);
             let log = self.channels.entry(lane.channel).or_default();
-            let told = granted.last_publisher_sequence;
-            if !reborn && told < log.through {
+            // Numbers belong to a session: how far the one of before came is told apart.
+            let told = if opened.session_id == before {
+                Some(granted.last_publisher_sequence)
+            } else {
+                (granted.previous_session_id == before).then_some(granted.previous_publisher_sequence)
+            };
+            if let Some(told) = told.filter(|told| !reborn && *told < log.through) {
                 self.faults.push(Violation::Acknowledged { publisher: self.node, lane, told, known: log.through });
             }
-            log.reopen(opened.epoch, granted.term, told, reborn);
+            if !reborn {
+                log.settle_run(told.unwrap_or(log.through));
+            }
+            let goes_on = !reborn && opened.session_id == before;
+            log.reopen(opened.epoch, granted.term, granted.last_publisher_sequence, goes_on);
         }
     }
 
@@ -102,10 +114,10 @@ impl PublisherLog {
 
     /// What was accepted, by lane and term, in order; each with what may or may not
     /// have been accepted after it.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (Lane, &Run, Vec<Print>)> {
+    pub(super) fn runs(&self) -> impl Iterator<Item = (Lane, &Run, Doubtful)> {
         self.channels.iter().flat_map(|(channel, log)| {
             log.runs.iter().enumerate().map(|(at, run)| {
-                let doubtful = if at + 1 == log.runs.len() { log.doubtful() } else { Vec::new() };
+                let doubtful = if at + 1 == log.runs.len() { log.doubtful() } else { Doubtful::default() };
                 (self.lane(*channel, run.term), run, doubtful)
             })
         })
@@ -125,8 +137,21 @@ pub(super) struct Run {
     pub(super) term: u64,
     /// In order. Sequences count from 1, except in the CHAT of a livestream.
     pub(super) prints: Vec<Print>,
+    /// The session is that of the run before.
+    same_session: bool,
+    /// The first one follows on the last one of the run before: the same session, with a
+    /// number of its own that leaves none out.
+    pub(super) goes_on: bool,
     /// CHAT of a livestream: what is known of the order.
     pub(super) anchors: Vec<Anchor>,
+}
+
+/// What may or may not have been accepted after a run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Doubtful {
+    pub(super) prints: Vec<Print>,
+    /// The first one follows on the last one accepted; see [`Run::goes_on`].
+    pub(super) goes_on: bool,
 }
 
 /// A position that an acknowledgement named.
@@ -144,6 +169,8 @@ pub(super) struct Anchor {
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     number: u64,
+    /// The publisher gave the number.
+    given: bool,
     print: Print,
 }
 
@@ -156,52 +183,81 @@ struct ChannelLog {
     through: u64,
     /// The last `publisher_sequence` given, or counted by the server.
     counted: u64,
+    /// Numbers above `through` that were rejected.
+    rejected: BTreeSet<u64>,
     runs: Vec<Run>,
+}
+
+/// An update that was accepted.
+#[derive(Clone, Copy, Debug)]
+struct Settled {
+    print: Print,
+    /// It gives a number, and leaves none out.
+    follows: bool,
 }
 
 impl ChannelLog {
     fn send(&mut self, number: u64, print: Print) {
-        let number = if number == 0 { self.counted.saturating_add(1) } else { number };
+        let given = number != 0;
+        let number = if given { number } else { self.counted.saturating_add(1) };
         self.counted = self.counted.max(number);
-        self.pending.push_back(Sent { number, print });
+        self.pending.push_back(Sent { number, given, print });
     }
 
     fn reject(&mut self, number: u64) {
         if let Some(at) = self.pending.iter().position(|sent| sent.number == number) {
             self.pending.remove(at);
         }
+        if number > self.through {
+            self.rejected.insert(number);
+        }
+    }
+
+    /// True when every number since the last one accepted was rejected.
+    fn leaves_none_out(&self, through: u64, number: u64) -> bool {
+        through > 0 && self.rejected.range(through + 1..number).count() as u64 == number - 1 - through
     }
 
     /// Takes what an acknowledgement covers; repeats among it come to nothing.
-    fn settle(&mut self, through: u64) -> Vec<Print> {
+    fn settle(&mut self, through: u64) -> Vec<Settled> {
         let mut accepted = Vec::new();
         while let Some(sent) = self.pending.front().copied().filter(|sent| sent.number <= through) {
             self.pending.pop_front();
             if sent.number > self.through {
+                let follows = sent.given && self.leaves_none_out(self.through, sent.number);
                 self.through = sent.number;
-                accepted.push(sent.print);
+                self.rejected = self.rejected.split_off(&(sent.number + 1));
+                accepted.push(Settled { print: sent.print, follows });
             }
         }
         accepted
     }
 
+    /// The same, all of it in the run of now.
+    fn settle_run(&mut self, through: u64) {
+        let accepted = self.settle(through);
+        if let Some(run) = self.runs.last_mut() {
+            run.extend(accepted);
+        }
+    }
+
     /// Numbers what was accepted, up to `point`. Returns the last number in the term
     /// by our own count.
-    fn accept(&mut self, epoch: u64, point: Point, mut accepted: Vec<Print>) -> u64 {
+    fn accept(&mut self, epoch: u64, point: Point, mut accepted: Vec<Settled>) -> u64 {
         let fresh = self.runs.last().is_none_or(|run| run.term != point.term);
         if fresh {
             // Nobody told of the new term; what does not fit in belongs to the old one.
             let own = usize::try_from(point.sequence).unwrap_or(usize::MAX).min(accepted.len());
             let rest = accepted.split_off(accepted.len() - own);
             if let Some(old) = self.runs.last_mut() {
-                old.prints.append(&mut accepted);
+                old.extend(accepted);
             }
             accepted = rest;
         }
         let news = !accepted.is_empty();
         let through = self.through;
         let run = self.run(epoch, point.term);
-        run.prints.append(&mut accepted);
+        run.extend(accepted);
         let count = run.prints.len();
         if news && point.term == 0 {
             run.anchors.push(Anchor { index: count - 1, sequence: point.sequence, through });
@@ -209,23 +265,23 @@ impl ChannelLog {
         count as u64
     }
 
-    fn reopen(&mut self, epoch: u64, term: u64, last: u64, reborn: bool) {
-        if !reborn {
-            let mut accepted = self.settle(last);
-            if let Some(run) = self.runs.last_mut() {
-                run.prints.append(&mut accepted);
-            }
-        }
+    /// A stream has opened; what was sent before it is settled.
+    fn reopen(&mut self, epoch: u64, term: u64, last: u64, same_session: bool) {
         self.pending.clear();
-        (self.through, self.counted) = (last, last);
-        self.run(epoch, term);
+        if !same_session {
+            self.rejected.clear();
+        }
+        let highest = self.rejected.last().copied().unwrap_or(last);
+        (self.through, self.counted) = (last, last.max(highest));
+        self.run(epoch, term).same_session = same_session;
     }
 
     fn run(&mut self, epoch: u64, term: u64) -> &mut Run {
         let at = match self.runs.last() {
             Some(run) if (run.epoch, run.term) == (epoch, term) => self.runs.len() - 1,
             _ => {
-                self.runs.push(Run { epoch, term, prints: Vec::new(), anchors: Vec::new() });
+                let (prints, anchors) = (Vec::new(), Vec::new());
+                self.runs.push(Run { epoch, term, prints, same_session: true, goes_on: false, anchors });
                 self.runs.len() - 1
             }
         };
@@ -233,15 +289,29 @@ impl ChannelLog {
     }
 
     /// What would be accepted if all that is pending was.
-    fn doubtful(&self) -> Vec<Print> {
+    fn doubtful(&self) -> Doubtful {
         let mut through = self.through;
-        let mut doubtful = Vec::new();
+        let mut doubtful = Doubtful::default();
         for sent in &self.pending {
             if sent.number > through {
+                if doubtful.prints.is_empty() {
+                    doubtful.goes_on = sent.given
+                        && self.leaves_none_out(through, sent.number)
+                        && self.runs.last().is_some_and(|run| run.same_session);
+                }
                 through = sent.number;
-                doubtful.push(sent.print);
+                doubtful.prints.push(sent.print);
             }
         }
         doubtful
+    }
+}
+
+impl Run {
+    fn extend(&mut self, accepted: Vec<Settled>) {
+        if let Some(first) = accepted.first().filter(|_| self.prints.is_empty()) {
+            self.goes_on = self.same_session && first.follows;
+        }
+        self.prints.extend(accepted.into_iter().map(|settled| settled.print));
     }
 }

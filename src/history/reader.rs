@@ -22,9 +22,20 @@ pub(super) struct Reader<'a> {
     filters: Vec<Filter>,
     declared: bool,
     gaps: Vec<Notice>,
+    /// The gap that is open, as far as the server was told of it.
+    open: Option<(Option<Point>, GapReason)>,
+    /// Up to where the server knows that all is told, and the gap that it knows to be open.
+    named: Named,
     raise: Raise,
     /// Nothing came since the subscription resumed.
     resumed: bool,
+}
+
+/// What a resume told the server of a lane.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Named {
+    pub(super) position: Option<Point>,
+    pub(super) open_gap: bool,
 }
 
 /// How the filter was raised since the last update that came.
@@ -48,6 +59,8 @@ impl<'a> Reader<'a> {
             filters,
             declared: false,
             gaps: Vec::new(),
+            open: None,
+            named: Named::default(),
             raise: Raise::No,
             resumed: false,
         }
@@ -90,14 +103,28 @@ impl<'a> Reader<'a> {
     }
 
     /// A gap is announced.
-    pub(super) fn announce(&mut self, mut gap: Notice) {
+    pub(super) fn announce(&mut self, mut gap: Notice, violations: &mut Vec<Violation>) {
+        let again = match gap.before {
+            None => self.named.open_gap && self.open == Some((gap.after, gap.reason)),
+            Some(before) => {
+                // Positions that the server does not know say nothing.
+                let lost = !matches!(gap.reason, GapReason::EpochChanged | GapReason::UnknownPosition);
+                lost && self.named.position.is_some_and(|position| before <= position.next())
+            }
+        };
+        if again {
+            let (subscriber, lane, reason) = (self.subscriber, self.lane, gap.reason);
+            violations.push(Violation::ToldAgain { subscriber, lane, reason, after: gap.after, before: gap.before });
+        }
+        self.open = gap.before.is_none().then_some((gap.after, gap.reason));
         gap.blind = self.resumed;
         self.gaps.push(gap);
     }
 
     /// The connection ended. A lane of which nothing is known to resume from, not even
     /// where a gap ends, begins anew.
-    pub(super) fn cut(&mut self) {
+    pub(super) fn cut(&mut self, named: Named) {
+        self.named = named;
         if self.last.is_none() && self.gaps.iter().all(|gap| gap.before.is_none()) {
             self.start = self.start.filter(|start| *start != Point::default());
         }
@@ -134,6 +161,7 @@ impl<'a> Reader<'a> {
             violations.push(Violation::NotAKeyframe { subscriber, lane, point, cause });
         }
         (self.last, self.resumed) = (Some(point), false);
+        (self.open, self.named) = (None, Named::default());
         self.filters.drain(..self.filters.len() - 1);
         self.raise = Raise::No;
     }
@@ -151,7 +179,11 @@ impl<'a> Reader<'a> {
     }
 
     fn follows(&self, point: Point) -> bool {
-        self.last.is_some_and(|last| last.precedes(point))
+        self.last.is_some_and(|last| {
+            // Or over a change of term that the run went on over.
+            let goes_on = || last < point && self.terms.go_on(last.term, point.term);
+            last.precedes(point) || goes_on() && self.terms.between(last, Some(point)).next().is_none()
+        })
     }
 
     /// Why an update must be a keyframe, if it must.
@@ -163,7 +195,7 @@ impl<'a> Reader<'a> {
         if let Some(reason) = broken_by {
             return Some(Cause::Gap(reason));
         }
-        if last.term != point.term {
+        if last.term != point.term && !self.terms.go_on(last.term, point.term) {
             return Some(Cause::Term);
         }
         let raised = match self.raise {
@@ -220,6 +252,14 @@ impl<'a> Reader<'a> {
         let head = self.terms.head();
         if until.is_none() && !complete && before.is_none_or(|before| before > head) {
             return; // its end lies beyond what this history can tell
+        }
+        if self.last.is_none() && after.is_some_and(|after| after < from) {
+            return; // it began before this lane did, on an earlier connection
+        }
+        let (began, ended) = (after.unwrap_or(from).term, before.or(until).unwrap_or(head).term);
+        if reason == GapReason::TermChanged && from != Point::default() && self.terms.go_on(began, ended) {
+            violations.push(Violation::RunGoesOn { subscriber, lane, after, before });
+            return;
         }
         let doubt = self.terms.doubt(after.unwrap_or(from), before.or(until));
         if gap.claims_a_loss() && lost + doubt == 0 {

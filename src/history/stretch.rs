@@ -78,8 +78,7 @@ impl Notice {
     /// what the ring has lost may be told so without a count: nobody knows any more what
     /// the filter would have passed of it.
     pub(super) const fn claims_a_loss(&self) -> bool {
-        let evicted = matches!(self.reason, GapReason::Evicted) && self.count.is_none();
-        let unknown = self.blind && evicted && self.inside > 0;
+        let unknown = self.blind && self.count.is_none() && self.inside > 0;
         !unknown
             && matches!(
                 self.reason,

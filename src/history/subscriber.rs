@@ -32,8 +32,8 @@ pub(super) enum Event {
     Goodbye,
     /// Heartbeats.
     Other,
-    /// The connection ended here; what follows is a resume.
-    Cut,
+    /// The connection ended here; what follows is a resume, from there if that is known.
+    Cut(Option<Box<pb::ResumePoint>>),
 }
 
 /// An update as it came.
@@ -91,7 +91,13 @@ impl History {
     /// The connection ended; what comes next belongs to a resume from the last
     /// positions that came.
     pub fn cut(&mut self) {
-        self.events.push(Event::Cut);
+        self.events.push(Event::Cut(None));
+    }
+
+    /// The connection ended, and the subscriber resumes from here: what was told up to this
+    /// point must not be told again.
+    pub fn resume(&mut self, from: &pb::ResumePoint) {
+        self.events.push(Event::Cut(Some(Box::new(from.clone()))));
     }
 
     /// The swarm ended and the subscriber knows it: it must have had everything. The
@@ -140,7 +146,7 @@ impl History {
                         }
                     }
                 }
-                Event::Filter(_) | Event::Goodbye | Event::Other | Event::Cut => {}
+                Event::Filter(_) | Event::Goodbye | Event::Other | Event::Cut(_) => {}
             }
         }
         let positions = last.into_iter().map(|(lane, (point, _))| pb::Position {

@@ -169,17 +169,48 @@ fn a_resume_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_term_begins_with_a_keyframe() {
+fn another_publisher_begins_with_a_keyframe() {
     let (mut source, mut updates) = video();
     source.open(EPOCH, 8, 12);
     updates.extend([source.publish(true, 0), source.publish(false, 0)]);
     Told::video().updates(&updates).ended().passes(&source);
     assert!(matches!(Told::video().some(&updates, 1..=12).ended().fails(&source), Violation::Missing { count: 2, .. }));
+    let hole = |source: &mut Source| {
+        source.open(EPOCH, 8, 12);
+        source.number += 1;
+    };
+    let session = |source: &mut Source| source.open_session(10, EPOCH, 8, 0, (9, 12));
+    for begin in [hole as fn(&mut Source), session] {
+        let (mut source, mut updates) = video();
+        begin(&mut source);
+        updates.push(source.publish(false, 0));
+        let delta = Told::video().updates(&updates).fails(&source);
+        assert!(matches!(delta, Violation::NotAKeyframe { cause: Cause::Term, .. }), "{delta}");
+    }
+}
+
+#[test]
+fn the_same_publisher_goes_on_in_its_next_term() {
     let (mut source, mut updates) = video();
     source.open(EPOCH, 8, 12);
+    updates.extend([source.publish(false, 0), source.publish(false, 0)]);
+    Told::video().updates(&updates).ended().passes(&source);
+    let silent = Told::video().some(&updates, 1..=12).updates(&updates[13..]).fails(&source);
+    assert!(matches!(silent, Violation::Missing { count: 1, .. }), "{silent}");
+    let gap = pb::Gap {
+        before: Some(pb::Point { term: 8, sequence: 2 }),
+        ..stage::gap(12, 0, GapReason::TermChanged, Some(1))
+    };
+    let told = Told::video().some(&updates, 1..=12).item(Item::Gap(gap)).updates(&updates[13..]).fails_any(&source);
+    assert!(matches!(told[0], Violation::RunGoesOn { .. }), "{told:?}");
+    // What was rejected in between is no hole.
+    let (mut source, mut updates) = video();
+    source.log.sent(&source.draft(13, false, 0));
+    source.reject(13);
+    source.open(EPOCH, 8, 12);
+    source.number = 13;
     updates.push(source.publish(false, 0));
-    let delta = Told::video().updates(&updates).fails(&source);
-    assert!(matches!(delta, Violation::NotAKeyframe { cause: Cause::Term, .. }), "{delta}");
+    Told::video().updates(&updates).ended().passes(&source);
 }
 
 #[test]
@@ -283,7 +314,7 @@ fn nothing_can_be_taken_away_or_come_in_another_order_unnoticed() {
     let (source, told) = eventful();
     let clean = told.0;
     Told(clean.clone()).passes(&source);
-    let matters = |event: &subscriber::Event| !matches!(event, subscriber::Event::Cut);
+    let matters = |event: &subscriber::Event| !matches!(event, subscriber::Event::Cut(_));
     for at in (0..clean.events.len()).filter(|at| matters(&clean.events[*at])) {
         let mut history = clean.clone();
         let event = history.events.remove(at);

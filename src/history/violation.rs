@@ -60,6 +60,34 @@ pub enum Violation {
         /// Where it ends.
         before: Option<Point>,
     },
+    /// A gap that the subscriber had named when it resumed, or that ends where it resumed, was
+    /// announced again.
+    #[error("subscriber {subscriber}, {lane}: gap {reason:?} {} was told before", Span(*after, *before))]
+    ToldAgain {
+        /// Who was told.
+        subscriber: u64,
+        /// On which lane.
+        lane: Lane,
+        /// Why, as told.
+        reason: GapReason,
+        /// Where the gap begins.
+        after: Option<Point>,
+        /// Where it ends.
+        before: Option<Point>,
+    },
+    /// A change of term was announced as a loss, though the publisher went on where it
+    /// stopped: a reopening loses nothing.
+    #[error("subscriber {subscriber}, {lane}: gap TermChanged {}, but the run goes on", Span(*after, *before))]
+    RunGoesOn {
+        /// Who was told.
+        subscriber: u64,
+        /// On which lane.
+        lane: Lane,
+        /// Where the gap begins.
+        after: Option<Point>,
+        /// Where it ends.
+        before: Option<Point>,
+    },
     /// A gap has the wrong count.
     #[error("subscriber {subscriber}, {lane}: gap {reason:?} {} counts {told}, but {lost} were lost",
             Span(*after, *before))]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::presence::Presence;
-use super::{Refusal, Service, member};
+use super::{Refusal, Service, is_due, member};
 use crate::cluster::{Door, clock};
-use crate::feed::{self, Accepted, Demand, Draft, Feed, Micros};
+use crate::feed::{self, Accepted, Demand, Draft, Feed, Message, Micros, PublisherState, SkipReport};
 use crate::store::entry::Entry;
 use crate::swarm::command::By;
 use crate::swarm::event::Gate;
@@ -29,7 +29,7 @@ pub enum PublishRefusal {
     Swarm(#[from] Refusal),
     /// The feed refused the update.
     #[error(transparent)]
-    Feed(#[from] feed::Refusal),
+    Feed(#[from] feed::Rejected),
 }
 
 impl From<Rejection> for PublishRefusal {
@@ -45,6 +45,8 @@ pub struct Publication {
     id: SwarmId,
     feed: Arc<Feed>,
     source: NodeId,
+    /// The session that it publishes for; `None` = whichever the node has.
+    session: Option<SessionId>,
     epoch: Epoch,
     term: u64,
     claimed: ChannelSet,
@@ -93,6 +95,7 @@ impl Service {
             id,
             feed,
             source: node,
+            session: presence.session(),
             epoch,
             term,
             claimed: channels,
@@ -112,7 +115,8 @@ impl Service {
     }
 
     /// Publishes one update under the node's current term, which it gets if there is
-    /// none. With `term` given, under no other.
+    /// none. With `term` given, under no other. An accepted update is a sign of life of
+    /// its session.
     pub async fn publish_one(
         &self,
         id: SwarmId,
@@ -120,6 +124,22 @@ impl Service {
         term: Option<u64>,
         draft: &Draft,
     ) -> Result<Accepted, PublishRefusal> {
+        let (accepted, due) = self.publish_once(id, by, term, draft).await?;
+        if let Some(session) = due {
+            // It may have ended by now; the update was accepted all the same.
+            drop(self.submit(id, Command::Touch(by.node, session), |_, _| ()).await);
+        }
+        Ok(accepted)
+    }
+
+    /// Publishes one update. Answers the session too when its lease is to be renewed.
+    async fn publish_once(
+        &self,
+        id: SwarmId,
+        by: &By,
+        term: Option<u64>,
+        draft: &Draft,
+    ) -> Result<(Accepted, Option<SessionId>), PublishRefusal> {
         let channel = draft.channel;
         let feed = self.door.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
         if feed.is_shared(channel) {
@@ -128,13 +148,16 @@ impl Service {
         let channels: ChannelSet = [channel].into_iter().collect();
         for _ in 0..TRIES {
             let held = feed.term(by.node, channel);
-            let look = |swarm: &Swarm| authority(swarm, by.node, by.session).map(|()| gate(swarm, by.node, channel));
-            let gate = self.read(id, look)??;
+            let look = |swarm: &Swarm| {
+                let due = authority(swarm, by.node, by.session)?;
+                Ok::<_, Rejection>((gate(swarm, by.node, channel), due))
+            };
+            let (gate, due) = self.read(id, look)??;
             if held.is_none() && term.is_none() {
                 // What is refused anyhow gets no right first.
                 match gate? {
                     Gate::Open => {}
-                    closed => return Err(feed::Refusal::Closed(closed).into()),
+                    closed => return Err(feed::Refusal::Closed(closed).uncounted().into()),
                 }
                 let session = Self::draw_session();
                 let acquire = Command::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS };
@@ -143,11 +166,11 @@ impl Service {
             // A fenced update gets no right that it does not have.
             let current = term.or(held).or_else(|| feed.term(by.node, channel));
             match feed.publish(by.node, current.unwrap_or(0), draft.clone(), clock::uptime()) {
-                Err(feed::Refusal::StaleTerm) if term.is_none() => {}
-                outcome => return Ok(outcome?),
+                Err(feed::Rejected { refusal: feed::Refusal::StaleTerm, .. }) if term.is_none() => {}
+                outcome => return Ok((outcome?, due)),
             }
         }
-        Err(feed::Refusal::StaleTerm.into())
+        Err(feed::Refusal::StaleTerm.uncounted().into())
     }
 
     /// Asks for a keyframe of a source; `None` = the broadcaster.
@@ -175,21 +198,23 @@ impl Service {
     }
 }
 
-/// A member who may publish.
-fn authority(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<(), Rejection> {
+/// A member who may publish; its session when the lease is to be renewed.
+fn authority(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<Option<SessionId>, Rejection> {
     if swarm.is_over() {
         return Err(Rejection::Ended);
     }
-    match swarm {
+    let broadcaster = match swarm {
+        Swarm::Livestream(livestream) => Some(livestream.broadcaster()),
+        Swarm::Group(_) => None,
+    };
+    if broadcaster == Some(node) && swarm.roster().key(node).is_none() {
         // The broadcaster needs no session.
-        Swarm::Livestream(livestream) if livestream.broadcaster() == node && swarm.roster().key(node).is_none() => {
-            Ok(())
-        }
-        Swarm::Livestream(livestream) => {
-            member(swarm, node, session)?;
-            if livestream.broadcaster() == node { Ok(()) } else { Err(Rejection::NotBroadcaster { node }) }
-        }
-        Swarm::Group(_) => member(swarm, node, session).map(drop),
+        return Ok(None);
+    }
+    let member = member(swarm, node, session)?;
+    match broadcaster {
+        Some(broadcaster) if broadcaster != node => Err(Rejection::NotBroadcaster { node }),
+        _ => Ok(is_due(member).then_some(member.session)),
     }
 }
 
@@ -201,7 +226,8 @@ fn gate(swarm: &Swarm, node: NodeId, channel: Channel) -> Result<Gate, Rejection
     }
 }
 
-/// Writes to the CHAT of a livestream, in one step with the look at who is muted.
+/// Writes to the CHAT of a livestream, in one step with the look at who is muted. Answers
+/// the session too when its lease is to be renewed.
 fn chat(
     door: &Door,
     id: SwarmId,
@@ -209,22 +235,27 @@ fn chat(
     author: NodeId,
     session: Option<SessionId>,
     draft: &Draft,
-) -> Result<Accepted, PublishRefusal> {
-    let write = |entry: &Entry| -> Result<_, PublishRefusal> {
-        let swarm = entry.swarm();
-        // Another incarnation may have taken its place.
-        if !Arc::ptr_eq(feed, &entry.feed()) {
-            return Err(Rejection::Ended.into());
-        }
-        member(swarm, author, session)?;
-        if matches!(swarm, Swarm::Livestream(livestream) if livestream.muted().contains(&author)) {
-            return Err(feed::Refusal::Muted.into());
-        }
-        Ok(feed.chat(author, draft.clone(), clock::uptime())?)
+) -> Result<(Accepted, Option<SessionId>), PublishRefusal> {
+    let attempt = |last: bool| {
+        let write = |entry: &Entry| -> Result<_, PublishRefusal> {
+            let swarm = entry.swarm();
+            // Another incarnation may have taken its place.
+            if !Arc::ptr_eq(feed, &entry.feed()) {
+                return Err(Rejection::Ended.into());
+            }
+            let member = member(swarm, author, session)?;
+            let muted = matches!(swarm, Swarm::Livestream(livestream) if livestream.muted().contains(&author));
+            let message = Message { author, session: member.session, muted, draft: draft.clone() };
+            let accepted = feed.chat(message, clock::uptime(), last)?;
+            Ok((accepted, is_due(member).then_some(member.session)))
+        };
+        door.store().read(id, write).ok_or_else(|| PublishRefusal::from(Rejection::NoSuchSwarm))?
     };
-    let attempt = || door.store().read(id, write).ok_or_else(|| PublishRefusal::from(Rejection::NoSuchSwarm))?;
-    match attempt() {
-        Err(PublishRefusal::Feed(feed::Refusal::Memory)) if feed.make_room(clock::uptime()) => attempt(),
+    match attempt(false) {
+        Err(PublishRefusal::Feed(feed::Rejected { refusal: feed::Refusal::Memory, .. })) => {
+            feed.make_room(clock::uptime());
+            attempt(true)
+        }
         outcome => outcome,
     }
 }
@@ -240,10 +271,14 @@ impl Publication {
         if self.feed.is_shared(channel) { 0 } else { self.term }
     }
 
-    /// The channels that are still ours, and the last number that the publisher
-    /// gave on each.
-    pub fn channels(&self) -> impl Iterator<Item = (Channel, u64)> {
-        self.channels.iter().map(|channel| (*channel, self.feed.publisher_sequence(self.source, *channel)))
+    /// The channels that are still ours, and what is known of their publisher.
+    pub fn channels(&self) -> impl Iterator<Item = (Channel, PublisherState)> {
+        self.channels.iter().map(|channel| (*channel, self.feed.publisher(self.source, self.session, *channel)))
+    }
+
+    /// True when every channel was lost.
+    pub const fn is_empty(&self) -> bool {
+        self.channels.is_empty()
     }
 
     /// What was claimed at first.
@@ -272,7 +307,8 @@ impl Publication {
     /// Publishes one update.
     pub fn send(&self, draft: Draft) -> Result<Accepted, PublishRefusal> {
         if self.feed.is_shared(draft.channel) {
-            return chat(&self.door, self.id, &self.feed, self.source, None, &draft);
+            let (accepted, _) = chat(&self.door, self.id, &self.feed, self.source, self.session, &draft)?;
+            return Ok(accepted);
         }
         Ok(self.feed.publish(self.source, self.term, draft, clock::uptime())?)
     }
@@ -286,6 +322,16 @@ impl Publication {
     /// True when [`Self::demand`] may have news.
     pub fn may_want_else(&self) -> bool {
         self.audience_version != Some(self.feed.audience_version())
+    }
+
+    /// True when [`Self::take_skips`] has something to tell.
+    pub fn has_skips(&self) -> bool {
+        self.feed.has_skips(self.source, self.channels.iter().copied().collect())
+    }
+
+    /// Who has skipped what since the last call.
+    pub fn take_skips(&self) -> Vec<(Channel, SkipReport)> {
+        self.feed.take_skips(self.source, self.channels.iter().copied().collect())
     }
 
     /// Who wants what, when that is not what it was.

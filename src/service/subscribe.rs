@@ -10,10 +10,11 @@ use super::watch::{Over, Step};
 use super::{Refusal, Service, member};
 use crate::cluster::clock;
 use crate::feed::{
-    Call, Cursor, Delivery, Encoded, Feed, Greeting, Opening, Position, Resume, Selection, Sleeper, Start,
+    Call, Cursor, Delivery, Encoded, Feed, Gap, Greeting, Opening, Position, Resume, Selection, Sleeper, Start,
 };
+use crate::store::entry::Entry;
 use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId};
-use crate::swarm::interest::{Channel, ChannelSet};
+use crate::swarm::interest::{Channel, ChannelSet, Interests};
 use crate::swarm::{Rejection, Swarm};
 
 /// How many subscriptions are woken between two looks at what else there is to do.
@@ -32,11 +33,22 @@ pub struct Request {
     pub sources: Vec<NodeId>,
     /// Where to begin.
     pub start: Start,
-    /// Where an earlier subscription stopped: its incarnation, and positions.
-    pub resume: Option<(u64, Vec<Position>)>,
+    /// Where an earlier subscription stopped.
+    pub resume: Option<ResumePoint>,
     /// Is woken when there is something to read after [`Subscription::park`], and when
     /// the subscriber wants something else.
     pub waker: Waker,
+}
+
+/// Where an earlier subscription stopped.
+#[derive(Clone, Debug, Default)]
+pub struct ResumePoint {
+    /// The incarnation of the swarm that it read.
+    pub epoch: u64,
+    /// The last position of each lane.
+    pub positions: Vec<Position>,
+    /// The gaps whose end it was not told.
+    pub open_gaps: Vec<Gap>,
 }
 
 /// A reader of one swarm's updates.
@@ -45,36 +57,73 @@ pub struct Subscription {
     feed: Arc<Feed>,
     cursor: Cursor,
     epoch: Epoch,
+    /// The swarm had ended before.
+    after_end: bool,
+}
+
+/// The most positions that are named when a swarm has ended.
+const LAST_POSITIONS: usize = 64;
+
+/// Who may read the updates of a swarm, and what it wants of them. Once the swarm has
+/// ended, whoever was in then may go on where it stopped; anybody else is told where
+/// everything ended.
+fn reader(entry: &Entry, request: &Request) -> Result<Interests, Refusal> {
+    let (swarm, &Request { node, session, .. }) = (entry.swarm(), request);
+    if !swarm.is_over() {
+        return Ok(member(swarm, node, session)?.interests.clone());
+    }
+    let epoch = swarm.epoch();
+    let resumes = request.resume.as_ref().is_some_and(|resume| resume.epoch == epoch.get());
+    let known = session.filter(|_| resumes).and_then(|session| swarm.last_members().find(node, session));
+    known
+        .map(|member| member.interests.clone())
+        .ok_or_else(|| Refusal::Ended { epoch, last: entry.feed().newest_heads(&request.selection(), LAST_POSITIONS) })
+}
+
+impl Request {
+    fn selection(&self) -> Selection {
+        Selection {
+            node: self.node,
+            channels: if self.channels.is_empty() { Channel::ALL.into_iter().collect() } else { self.channels },
+            sources: (!self.sources.is_empty()).then(|| self.sources.clone()),
+        }
+    }
 }
 
 impl Service {
     /// Subscribes a member.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Ended`] when the swarm has ended and the node was no member then, names
+    /// no session, or does not resume.
     pub fn subscribe(&self, id: SwarmId, request: Request) -> Result<(Subscription, Greeting), Refusal> {
-        let Request { node, session, channels, sources, start, resume, waker } = request;
         let found = self.door.store().read(id, |entry| {
+            let interests = reader(entry, &request)?;
+            let selection = request.selection();
+            let Request { start, resume, waker, .. } = request;
             let swarm = entry.swarm();
-            let interests = member(swarm, node, session)?.interests.clone();
             let expected = match swarm {
                 Swarm::Livestream(livestream) => vec![livestream.broadcaster()],
                 Swarm::Group(_) => Vec::new(),
             };
             let epoch = swarm.epoch();
             let opening = Opening {
-                selection: Selection {
-                    node,
-                    channels: if channels.is_empty() { Channel::ALL.into_iter().collect() } else { channels },
-                    sources: (!sources.is_empty()).then_some(sources),
-                },
+                selection,
                 interests,
                 expected,
                 start,
-                resume: resume.map(|(of, positions)| Resume { same_epoch: of == epoch.get(), positions }),
+                resume: resume.map(|ResumePoint { epoch: of, positions, open_gaps }| Resume {
+                    same_epoch: of == epoch.get(),
+                    positions,
+                    open_gaps,
+                }),
                 waker,
             };
             let feed = entry.feed();
             // Under the shard: no change of interest slips in between.
             let (cursor, greeting) = Cursor::open(&feed, opening, clock::uptime());
-            Ok::<_, Rejection>((Subscription { feed, cursor, epoch }, greeting))
+            Ok::<_, Refusal>((Subscription { feed, cursor, epoch, after_end: swarm.is_over() }, greeting))
         });
         let (subscription, greeting) = found.ok_or(Rejection::NoSuchSwarm)??;
         if subscription.feed.needs_crier() {
@@ -115,6 +164,11 @@ impl Subscription {
         self.epoch
     }
 
+    /// True when the swarm had ended before: there are no members any more.
+    pub const fn is_after_end(&self) -> bool {
+        self.after_end
+    }
+
     /// The newest position of each source and channel that was asked for.
     pub fn heads(&self) -> Vec<Position> {
         self.feed.heads(self.cursor.selection())
@@ -124,7 +178,10 @@ impl Subscription {
     pub fn step(&mut self) -> Step<Vec<Delivery>> {
         // Asked before the read: what was published before the end is read after.
         let closed = self.feed.is_closed();
-        let deliveries = self.cursor.read(clock::uptime());
+        let mut deliveries = self.cursor.read(clock::uptime());
+        if deliveries.is_empty() && closed {
+            deliveries = self.cursor.finish();
+        }
         match (deliveries.is_empty(), closed) {
             (false, _) => Step::Item(deliveries),
             (true, true) => Step::Over(Over::SwarmEnded),

@@ -193,6 +193,8 @@ pub struct Grant {
     pub channel: Channel,
     /// The term in force; 0 = nobody may publish.
     pub term: u64,
+    /// The session that holds it; `None` = nobody may publish.
+    pub session: Option<SessionId>,
     /// Whether updates are taken now.
     pub gate: Gate,
 }

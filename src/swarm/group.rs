@@ -12,6 +12,7 @@ use super::error::Rejection;
 use super::event::{Applied, EndReason, Event, LeaveReason};
 use super::id::{Epoch, NodeId};
 use super::interest::{Channel, Interests};
+use super::last_members::LastMembers;
 use super::member::{Lease, Member, MemberView, Role};
 use super::request::{Method, Requests};
 use super::roster::{Key, Roster, Timer};
@@ -64,6 +65,7 @@ pub struct Group {
     /// Since when nobody has been in.
     empty_since: Option<u64>,
     ended: Option<(u64, EndReason)>,
+    last_members: LastMembers,
 }
 
 impl Group {
@@ -86,6 +88,7 @@ impl Group {
             created_at: now,
             empty_since: Some(now),
             ended: None,
+            last_members: LastMembers::default(),
         };
         let events = vec![Event::OwnerChanged { owner }];
         (group, Applied { revision: 1, events, created: true, ..Applied::default() })
@@ -246,6 +249,7 @@ impl Group {
             self.close(key, LeaveReason::Ended, out);
         }
         let roster = std::mem::take(&mut self.roster);
+        self.last_members = LastMembers::of(&roster);
         for (_, member) in roster.iter() {
             self.stats.left(LeaveReason::Ended, member.levels());
         }
@@ -304,6 +308,11 @@ impl Group {
             })
             .collect();
         Some(TargetList { topology: Topology::Mesh, placement: None, targets })
+    }
+
+    /// Who was in when it ended.
+    pub const fn last_members(&self) -> &LastMembers {
+        &self.last_members
     }
 
     /// A member as others see it.

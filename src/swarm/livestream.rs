@@ -19,6 +19,7 @@ use super::error::Rejection;
 use super::event::{Applied, EndReason, Event, Gate, Grant};
 use super::id::{Epoch, NodeId, SessionId};
 use super::interest::Channel;
+use super::last_members::LastMembers;
 use super::member::{Lease, Member, MemberView, Role};
 use super::request::{Method, Requests};
 use super::roster::{Key, Roster};
@@ -117,6 +118,7 @@ pub struct Livestream {
     created_at: u64,
     started_at: Option<u64>,
     ended: Option<(u64, EndReason)>,
+    last_members: LastMembers,
 }
 
 /// A command at work: what it did so far.
@@ -159,6 +161,7 @@ impl Livestream {
             created_at: now,
             started_at: None,
             ended: None,
+            last_members: LastMembers::default(),
         };
         let created = Event::StateChanged { state: State::Initializing, reason: None };
         let applied = Applied { revision: 1, events: vec![created], created: true, ..Applied::default() };
@@ -309,7 +312,7 @@ impl Livestream {
 
     fn grant(&self, channel: Channel) -> Grant {
         let (term, gate) = (self.terms[channel.index()], self.gate(channel));
-        Grant { source: self.broadcaster, channel, term, gate }
+        Grant { source: self.broadcaster, channel, term, session: self.broadcaster_session(), gate }
     }
 
     /// The rights to publish that are in force.
@@ -413,6 +416,11 @@ impl Livestream {
     /// When and why it ended.
     pub const fn ended(&self) -> Option<(u64, EndReason)> {
         self.ended
+    }
+
+    /// Who was in when it ended.
+    pub const fn last_members(&self) -> &LastMembers {
+        &self.last_members
     }
 
     /// A member as others see it.

@@ -71,7 +71,8 @@ async fn members_write_in_one_order_and_each_message_names_its_author() {
     let (_server, client) = on_air().await;
     let mut reader = read(&client, READER).await;
     let mut writer = Publisher::open_with(&client, chat_of(WRITER)).await;
-    let granted = GrantedChannel { channel: Channel::Chat.into(), term: 0, last_publisher_sequence: 0 };
+    let granted =
+        GrantedChannel { channel: Channel::Chat.into(), term: 0, max_payload_bytes: 16 << 10, ..Default::default() };
     assert_eq!(writer.opened.channels, [granted], "CHAT is nobody's");
     let mut other = Publisher::open_with(&client, chat_of(READER)).await;
 

@@ -24,6 +24,7 @@ mod pages;
 mod publishing;
 mod races;
 mod readme;
+mod reopening;
 mod repeats;
 mod resuming;
 mod sizes;

@@ -1,7 +1,7 @@
 //! PublishUpdates: claims, acknowledgements, rejections, and every way to lose the right.
 
 use bytes::Bytes;
-use starling::client::Client;
+use starling::client::{Client, Swarm};
 use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling::pb::swarm::v1::{
     Channel, GoodbyeReason, GrantedChannel, RejectReason, UpdateDraft, publish_event::Event,
@@ -9,7 +9,7 @@ use starling::pb::swarm::v1::{
 use tonic::Code::{Aborted, FailedPrecondition, NotFound, OutOfRange, PermissionDenied};
 
 use crate::harness::{Fault, Server};
-use crate::updates::{Publisher, Subscriber, delta, keyframe, message, opening, publish};
+use crate::updates::{Publisher, Subscriber, delta, keyframe, message, opening, publish, publish_one};
 use crate::world::{answered, end, everything, go_live, join_livestream, livestream, make_livestream, pause, start};
 
 const BROADCASTER: u64 = 1;
@@ -36,7 +36,13 @@ async fn opening_claims_the_channel_and_makes_the_session_of_the_broadcaster() {
     assert!(now.broadcaster_present);
     assert_eq!(publisher.opened.epoch, now.epoch);
     assert_ne!(publisher.opened.session_id, 0);
-    let granted = GrantedChannel { channel: Channel::Visual.into(), term: now.revision, last_publisher_sequence: 0 };
+    let granted = GrantedChannel {
+        channel: Channel::Visual.into(),
+        term: now.revision,
+        keyframe_wanted: true,
+        max_payload_bytes: 1 << 20,
+        ..Default::default()
+    };
     assert_eq!(publisher.opened.channels, [granted], "the term is the revision that granted it");
 
     // With the session that it made it can be opened again.
@@ -78,7 +84,7 @@ async fn a_number_that_was_accepted_before_is_acknowledged_and_not_delivered_aga
     let (_server, client) = on_air().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
-    for number in [5, 6, 6, 5, 1, 7] {
+    for number in [5, 6, 6, 5, 7] {
         publisher.send(keyframe(number)).await;
     }
     publisher.acked_through(7).await;
@@ -139,14 +145,78 @@ async fn the_server_counts_for_a_publisher_that_does_not() {
     publisher.acked_through(4).await;
 }
 
+/// The highest number that a publisher may give.
+const LAST: u64 = i64::MAX as u64;
+
 #[tokio::test]
-async fn after_the_last_of_all_numbers_there_is_none() {
+async fn after_the_last_number_that_may_be_given_the_server_counts_on() {
     let (_server, client) = on_air().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
-    publisher.send(keyframe(u64::MAX)).await;
-    assert_eq!(publisher.acked().await.sequence, 1);
+    publisher.send(keyframe(LAST)).await;
+    publisher.acked_through(LAST).await;
     publisher.send(UpdateDraft { publisher_sequence: 0, ..keyframe(9) }).await;
-    assert_eq!(publisher.acked().await.sequence, 1, "what comes after it is a repeat");
+    publisher.acked_through(LAST + 1).await;
+    let receipt = publish_one(&client, Swarm::Livestream(7), BROADCASTER, 0, keyframe(0)).await.unwrap();
+    assert_eq!((receipt.position.unwrap().sequence, receipt.repeated), (3, false));
+}
+
+#[tokio::test]
+async fn a_number_above_2_to_the_63_is_refused_and_changes_nothing() {
+    let (_server, client) = on_air().await;
+    for number in [LAST + 1, u64::MAX] {
+        let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
+        publisher.send(keyframe(number)).await;
+        let refused = Fault::of(&publisher.said().await.unwrap_err());
+        assert_eq!(refused, Fault::field("update.publisher_sequence"));
+        let refused = publish_one(&client, Swarm::Livestream(7), BROADCASTER, 0, keyframe(number)).await.unwrap_err();
+        assert_eq!(Fault::of(&refused), Fault::field("update.publisher_sequence"));
+        let chat = UpdateDraft { channel: Channel::Chat.into(), ..delta(number) };
+        let refused = publish_one(&client, Swarm::Livestream(7), VIEWER, 0, chat).await.unwrap_err();
+        assert_eq!(Fault::of(&refused), Fault::field("update.publisher_sequence"));
+    }
+    let publisher = Publisher::open(&client, 7, BROADCASTER).await;
+    assert_eq!(publisher.opened.channels[0].last_publisher_sequence, 0);
+}
+
+#[tokio::test]
+async fn what_was_rejected_and_comes_again_too_late_is_out_of_order() {
+    let (_server, client) = on_air().await;
+    let mut livestreams = client.livestreams.clone();
+    let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
+    publisher.send(keyframe(1)).await;
+    publisher.acked_through(1).await;
+    answered(livestreams.pause_livestream(pause(7)).await);
+    publisher.send(keyframe(2)).await;
+    assert_eq!(publisher.rejected().await, (RejectReason::Paused, 2));
+    publisher.send(keyframe(1)).await;
+    publisher.acked_through(1).await;
+    answered(livestreams.resume_livestream(resume()).await);
+    publisher.send(keyframe(4)).await;
+    publisher.acked_through(4).await;
+    for number in [2, 3] {
+        publisher.send(keyframe(number)).await;
+        assert_eq!(publisher.rejected().await, (RejectReason::OutOfOrder, number));
+        let refused = publish_one(&client, Swarm::Livestream(7), BROADCASTER, 0, keyframe(number)).await.unwrap_err();
+        assert_eq!(Fault::of(&refused), Fault::new(FailedPrecondition, "OUT_OF_ORDER"));
+    }
+}
+
+#[tokio::test]
+async fn beyond_64_ranges_the_server_says_that_it_does_not_know() {
+    let (_server, client) = on_air().await;
+    let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
+    for number in (1..=200).step_by(2) {
+        publisher.send(keyframe(number)).await;
+    }
+    publisher.acked_through(199).await;
+    publisher.send(keyframe(1)).await;
+    assert_eq!(publisher.rejected().await, (RejectReason::OutcomeUnknown, 1));
+    publisher.send(keyframe(198)).await;
+    assert_eq!(publisher.rejected().await, (RejectReason::OutOfOrder, 198));
+    publisher.send(keyframe(197)).await;
+    publisher.acked_through(199).await;
+    let refused = publish_one(&client, Swarm::Livestream(7), BROADCASTER, 0, keyframe(1)).await.unwrap_err();
+    assert_eq!(Fault::of(&refused), Fault::new(FailedPrecondition, "OUTCOME_UNKNOWN"));
 }
 
 #[tokio::test]

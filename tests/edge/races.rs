@@ -27,7 +27,7 @@ const WITNESS: u64 = 5_000;
 const STREAM: Swarm = Swarm::Livestream(7);
 const CALL: Swarm = Swarm::Group(7);
 /// Its payload ends what the witness writes down.
-const FAREWELL: u64 = u64::MAX;
+const FAREWELL: u64 = i64::MAX as u64;
 
 /// One try: which updates it publishes, how, and who goes first.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -126,6 +127,7 @@ pub(crate) struct Wire {
     address: SocketAddr,
     _running: JoinSet<()>,
     cut: mpsc::Sender<()>,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Wire {
@@ -133,6 +135,8 @@ impl Wire {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (cut, mut cuts) = mpsc::channel(1);
+        let stopped = Arc::<AtomicBool>::default();
+        let is_stopped = Arc::clone(&stopped);
         let mut running = JoinSet::new();
         running.spawn(async move {
             let mut connections = JoinSet::new();
@@ -140,6 +144,9 @@ impl Wire {
                 tokio::select! {
                     accepted = listener.accept() => {
                         let (mut near, _) = accepted.unwrap();
+                        if is_stopped.load(Ordering::Acquire) {
+                            continue;
+                        }
                         let mut far = TcpStream::connect(server).await.unwrap();
                         connections.spawn(async move {
                             // It ends when one side does.
@@ -150,7 +157,7 @@ impl Wire {
                 }
             }
         });
-        Self { address, _running: running, cut }
+        Self { address, _running: running, cut, stopped }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -160,5 +167,16 @@ impl Wire {
     /// Closes every connection; new ones are let through.
     pub(crate) async fn cut(&self) {
         self.cut.send(()).await.expect("the wire is there");
+    }
+
+    /// Closes every connection, and new ones too.
+    pub(crate) async fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.cut().await;
+    }
+
+    /// Lets new connections through again.
+    pub(crate) fn go_on(&self) {
+        self.stopped.store(false, Ordering::Release);
     }
 }

@@ -176,25 +176,6 @@ async fn every_update_comes_once_and_in_order_to_every_subscriber() {
     assert_eq!(delivery.delivered, 10 * UPDATES);
 }
 
-#[tokio::test]
-async fn a_new_term_starts_on_its_own_keyframe_and_what_is_left_out_is_a_gap() {
-    let (_server, client) = on_air_with_audience().await;
-    let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
-    let mut first = Publisher::open(&client, 7, BROADCASTER).await;
-    first.run(1, "Kd").await;
-    let mut second = Publisher::open(&client, 7, BROADCASTER).await;
-    second.run(3, "dKd").await;
-    assert_eq!(viewer.places(2).await, [(first.term(), 1), (first.term(), 2)]);
-    let Item::Gap(gap) = viewer.item().await else { panic!("the delta without its keyframe is a loss") };
-    assert_eq!(
-        (gap.source_node_id, gap.channel(), gap.reason()),
-        (BROADCASTER, Channel::Visual, GapReason::TermChanged)
-    );
-    assert_eq!(gap.after, Some(Point { term: first.term(), sequence: 2 }));
-    assert_eq!(gap.before, Some(Point { term: second.term(), sequence: 2 }));
-    assert_eq!(viewer.places(2).await, [(second.term(), 2), (second.term(), 3)]);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscriber_that_does_not_read_loses_only_what_the_ring_evicted_and_is_told() {
     const PAYLOAD: usize = 8 * 1024;

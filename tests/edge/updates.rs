@@ -132,7 +132,7 @@ impl Publisher {
     pub(crate) async fn said(&mut self) -> Result<Option<Event>, Status> {
         loop {
             match self.heard().await? {
-                Some(Event::Heartbeat(_) | Event::Demand(_) | Event::KeyframeRequest(_)) => {}
+                Some(Event::Heartbeat(_) | Event::Demand(_) | Event::KeyframeRequest(_) | Event::Skips(_)) => {}
                 event => return Ok(event),
             }
         }

@@ -36,7 +36,7 @@ fn resuming(epoch: u64, position: Position) -> pb::SubscribeUpdatesRequest {
         livestream_id: 7,
         node_id: VIEWER,
         channels: vec![Channel::Visual.into()],
-        resume_from: Some(ResumePoint { epoch, positions: vec![position] }),
+        resume_from: Some(ResumePoint { epoch, positions: vec![position], ..Default::default() }),
         ..Default::default()
     }
 }

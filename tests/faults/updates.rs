@@ -13,6 +13,7 @@ use starling::feed::{
     Timestamp, bucket_bound,
 };
 use starling::swarm::event::{Gate, Grant};
+use starling::swarm::id::SessionId;
 use starling::swarm::interest::{Channel, Interest, InterestChange, Interests};
 use starling::swarm::propagation::Priority;
 
@@ -44,7 +45,8 @@ impl Air {
     }
 
     fn grant(&self, term: u64) {
-        let grant = Grant { source: node(BROADCASTER), channel: Channel::Visual, term, gate: Gate::Open };
+        let session = SessionId::new(1);
+        let grant = Grant { source: node(BROADCASTER), channel: Channel::Visual, term, session, gate: Gate::Open };
         self.feed.enforce(&[grant], &[], false);
     }
 
@@ -60,7 +62,8 @@ impl Air {
             timestamp: None,
             accepted_at: Timestamp::default(),
         };
-        let accepted = self.feed.publish(node(BROADCASTER), term, draft, self.now)?;
+        let published = self.feed.publish(node(BROADCASTER), term, draft, self.now);
+        let accepted = published.map_err(|rejected| rejected.refusal)?;
         Ok((accepted.position.sequence, accepted.keyframe_wanted))
     }
 

@@ -95,10 +95,10 @@ impl Call {
                 None => self.start_sharing(rng).await,
             }
         }
-        if rng.one_in(150)
+        if rng.one_in(50)
             && let Some(at) = self.somebody(rng)
         {
-            self.break_off(at).await;
+            self.break_off(rng, at).await;
         }
         if rng.one_in(150)
             && let Some(at) = self.somebody(rng)
@@ -159,10 +159,16 @@ impl Call {
     }
 
     /// Its stream breaks with updates under way, and it opens another.
-    async fn break_off(&mut self, at: usize) {
+    async fn break_off(&mut self, rng: &mut Rng, at: usize) {
         let speaker = &mut self.speakers[at];
         speaker.hear_rejections().await;
-        speaker.voice.open(&self.client, SPOKEN.into()).await;
+        tokio::join!(
+            speaker.voice.reopen(&self.client, rng),
+            ask_for_keyframe(self.client.clone(), speaker.screen.node)
+        );
+        if self.sharing == Some(at) && rng.one_in(2) {
+            speaker.screen.reopen(&self.client, rng).await;
+        }
     }
 
     async fn switch(&mut self, rng: &mut Rng, at: usize) {
@@ -206,6 +212,15 @@ impl Call {
             self.start_sharing(rng).await;
         }
     }
+}
+
+/// One of the listeners asks a speaker.
+async fn ask_for_keyframe(mut client: Client, source_node_id: u64) {
+    let channel = Channel::Visual.into();
+    let (group_id, node_id) = (SWARM, LISTENERS[0]);
+    let request = pb::RequestKeyframeRequest { group_id, node_id, source_node_id, channel, ..Default::default() };
+    // It may not be in.
+    drop(client.groups.request_keyframe(request).await);
 }
 
 impl Speaker {

@@ -1,12 +1,15 @@
 //! A livestream: two who take turns as the broadcaster, and one who chats.
 
+use std::time::Duration;
+
 use starling::client::{Client, Swarm};
 use starling::history::PublisherLog;
 use starling::pb::livestream::v1 as pb;
 use starling::pb::swarm::v1::{Channel, UpdateDraft};
+use tokio::time::interval;
 
 use crate::voice::{Voice, draft};
-use crate::{Clock, LISTENERS, LONG_LEASE, Rng, SWARM};
+use crate::{Clock, LISTENERS, LONG_LEASE, Rng, SHORT_LEASE, SWARM};
 
 const CHATTER: u64 = 5;
 
@@ -35,7 +38,7 @@ pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, cloc
     chatter.open(&client, vec![Channel::Chat]).await;
     let start = pb::StartLivestreamRequest { livestream_id: SWARM, node_id: 1, ..Default::default() };
     client.livestreams.start_livestream(start).await.unwrap();
-    let (mut leader, mut muted, mut paused) = (0, false, false);
+    let (mut leader, mut muted, mut paused, mut long_cuts) = (0, false, false, 1);
     while *clock.borrow() < updates {
         let node_id = voices[leader].node;
         voices[leader].open(&client, vec![Channel::Visual, Channel::Audio, Channel::Data]).await;
@@ -48,10 +51,23 @@ pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, cloc
                 chatter.say(UpdateDraft { channel: Channel::Chat.into(), ..Default::default() }).await;
             }
             if rng.one_in(60) {
+                let was_paused = paused;
                 (muted, paused) = toggle(&mut client, rng, node_id, muted, paused).await;
+                if was_paused && !paused {
+                    // So that from here on nothing is rejected.
+                    voices[leader].settle().await;
+                }
             }
             if rng.one_in(200) {
                 remove(&mut client, node_id, *rng.pick(&LISTENERS)).await;
+            }
+            if rng.one_in(40) {
+                // What was rejected must be known before the stream goes: the log cannot tell.
+                if paused {
+                    voices[leader].settle().await;
+                }
+                let listener = *rng.pick(&LISTENERS);
+                tokio::join!(voices[leader].reopen(&client, rng), ask_for_keyframe(client.clone(), listener));
             }
         }
         voices[leader].settle().await;
@@ -66,12 +82,55 @@ pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, cloc
             };
             client.livestreams.transfer_broadcast(transfer).await.unwrap();
             leader = other;
+            if rng.one_in(3) {
+                // There and back in no time: the old one goes on, in its old session.
+                let back = pb::TransferBroadcastRequest {
+                    livestream_id: SWARM,
+                    node_id: voices[other].node,
+                    target_node_id: node_id,
+                    ..Default::default()
+                };
+                client.livestreams.transfer_broadcast(back).await.unwrap();
+                leader = 1 - other;
+                voices[leader].reopen(&client, rng).await;
+            }
+        } else if long_cuts > 0 && rng.one_in(2) {
+            long_cuts -= 1;
+            outlive_the_lease(&mut client, &mut voices[leader]).await;
         }
     }
     let end = pb::EndLivestreamRequest { livestream_id: SWARM, node_id: voices[leader].node, ..Default::default() };
     client.livestreams.end_livestream(end).await.unwrap();
     let [one, two] = voices;
     vec![one.log, two.log, chatter.log]
+}
+
+async fn ask_for_keyframe(mut client: Client, node_id: u64) {
+    let channel = Channel::Visual.into();
+    let request = pb::RequestKeyframeRequest { livestream_id: SWARM, node_id, channel, ..Default::default() };
+    // It may not be in.
+    drop(client.livestreams.request_keyframe(request).await);
+}
+
+/// The broadcaster joins with a short lease, is cut off, and comes back too late for it.
+async fn outlive_the_lease(client: &mut Client, voice: &mut Voice) {
+    let join = pb::JoinLivestreamRequest {
+        livestream_id: SWARM,
+        node_id: voice.node,
+        lease_ttl: SHORT_LEASE,
+        ..Default::default()
+    };
+    client.livestreams.join_livestream(join).await.unwrap();
+    voice.vanish();
+    let mut looks = interval(Duration::from_millis(50));
+    loop {
+        looks.tick().await;
+        let look = pb::GetLivestreamRequest { livestream_id: SWARM };
+        let found = client.livestreams.get_livestream(look).await.unwrap().into_inner().livestream.unwrap();
+        if !found.broadcaster_present {
+            return;
+        }
+    }
 }
 
 async fn toggle(client: &mut Client, rng: &mut Rng, node_id: u64, muted: bool, paused: bool) -> (bool, bool) {

@@ -1,7 +1,8 @@
 //! Randomized runs over real gRPC, each judged by the history checker: slow readers, cuts with
-//! resume, late joiners, removals, changes of interest, small rings and budgets; livestreams with
-//! transfers, pauses and mutes; groups with media and screens going on and off, whose members
-//! come and go.
+//! resume, some longer than the lease, late joiners, removals, changes of interest, small rings
+//! and budgets; publish streams that end and begin again while viewers resume, ask for keyframes
+//! and authority passes on; livestreams with transfers, pauses and mutes; groups with media and
+//! screens going on and off, whose members come and go.
 //!
 //! SEED=n begins at another seed, SEEDS=n runs as many, UPDATES=n publishes about as many in each.
 
@@ -36,6 +37,9 @@ const LONG_LEASE: Option<prost_types::Duration> = Some(prost_types::Duration { s
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
+
+/// The shortest lease that there is.
+const SHORT_LEASE: Option<prost_types::Duration> = Some(prost_types::Duration { seconds: 1, nanos: 0 });
 
 /// Numbers that follow from a seed (splitmix64).
 #[derive(Clone, Debug)]

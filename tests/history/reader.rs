@@ -1,20 +1,23 @@
 //! One who reads: fast, slow, cut off, removed, and of changing mind.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use prost::Message as _;
-use starling::client::{Client, Join, Swarm};
+use starling::client::{Client, Join, Progress, Swarm};
 use starling::history::History;
 use starling::pb::group::v1 as group;
 use starling::pb::group::v1::group_service_client::GroupServiceClient;
 use starling::pb::livestream::v1 as livestream;
 use starling::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
-use starling::pb::swarm::v1::{ChannelInterest, Delivery, GoodbyeReason, ResumePoint, delivery::Item};
+use starling::pb::swarm::v1::{ChannelInterest, Delivery, GoodbyeReason, LastPositions, ResumePoint, delivery::Item};
+use tokio::time::interval;
 use tonic::Status;
 use tonic::transport::Endpoint;
 use tonic_types::StatusExt;
 
-use crate::{Clock, LONG_LEASE, Rng};
+use crate::{Clock, LONG_LEASE, Rng, SHORT_LEASE};
 
 /// One who reads.
 pub(crate) struct Reader {
@@ -38,16 +41,28 @@ impl Reader {
         let begin = self.rng.below(600);
         progress.wait_for(|count| *count >= begin).await.unwrap();
         let mut control = Client::connect(&self.url).await.unwrap();
-        let mut epoch = 0;
+        let mut seen = Progress::default();
+        // Some are bound to their session; the others follow their node from one to the next.
+        let bound = self.joins && self.rng.one_in(2);
+        let mut session_id = 0;
+        let mut resume_from = None;
         loop {
-            let resume_from = (epoch != 0).then(|| ResumePoint { epoch, positions: history.positions() });
-            let mut updates = match self.subscribe(resume_from).await {
+            let mut updates = match self.subscribe(session_id, resume_from.clone()).await {
                 Ok(updates) => updates,
                 Err(status) => match reason(&status).as_str() {
                     // It ended during the cut: what came last is not for this one.
-                    "ENDED" => return history,
-                    "NOT_A_MEMBER" if self.joins => match control.join(self.join()).await {
-                        Ok(_) => continue,
+                    "ENDED" => {
+                        let LastPositions { epoch, positions } = last_positions(&status);
+                        if seen.has_reached(epoch, &positions) {
+                            history.ended();
+                        }
+                        return history;
+                    }
+                    "NOT_A_MEMBER" | "SESSION_REPLACED" if self.joins => match control.join(self.join(bound)).await {
+                        Ok(session) => {
+                            session_id = if bound { session } else { 0 };
+                            continue;
+                        }
                         Err(status) if reason(&status) == "ENDED" => return history,
                         Err(status) => panic!("{status:?}"),
                     },
@@ -64,11 +79,10 @@ impl Reader {
                 let Some(Ok(deliveries)) = updates.next().await else { break };
                 for bytes in deliveries {
                     let delivery = Delivery::decode(bytes).unwrap();
-                    match &delivery.item {
-                        Some(Item::Subscribed(subscribed)) => epoch = subscribed.epoch,
-                        Some(Item::Goodbye(goodbye)) => farewell = Some(goodbye.reason()),
-                        _ => {}
+                    if let Some(Item::Goodbye(goodbye)) = &delivery.item {
+                        farewell = Some(goodbye.reason());
                     }
+                    delivery.item.iter().for_each(|item| seen.note(item));
                     history.record(&delivery);
                 }
                 if farewell.is_some() {
@@ -90,30 +104,68 @@ impl Reader {
             match farewell {
                 Some(GoodbyeReason::Ended) => return history,
                 // Cut by itself, or out.
-                Some(GoodbyeReason::Unspecified | GoodbyeReason::Removed | GoodbyeReason::Left) => history.cut(),
+                Some(GoodbyeReason::Unspecified | GoodbyeReason::Removed | GoodbyeReason::Left) => {}
                 other => panic!("the stream ended without reason: {other:?}"),
+            }
+            drop(updates);
+            if bound && self.rng.one_in(20) {
+                self.outlive_the_lease(&mut control).await;
+            }
+            let point = seen.resume_point();
+            resume_from = if self.rng.one_in(2) {
+                point.iter().for_each(|point| history.resume(point));
+                point
+            } else {
+                // One who notes the last update of each channel, and nothing else.
+                history.cut();
+                point.map(|point| ResumePoint { positions: history.positions(), open_gaps: Vec::new(), ..point })
+            };
+        }
+    }
+
+    /// Stays away until it is no member any more, or nobody is.
+    async fn outlive_the_lease(&self, control: &mut Client) {
+        let mut looks = interval(Duration::from_millis(100));
+        loop {
+            looks.tick().await;
+            let (node_id, gone) = (self.node, |status: Status| reason(&status) != "");
+            let over = match self.swarm {
+                Swarm::Livestream(livestream_id) => {
+                    let look = livestream::GetTargetsRequest { livestream_id, node_id: Some(node_id) };
+                    control.livestreams.get_targets(look).await.is_err_and(gone)
+                }
+                Swarm::Group(group_id) => {
+                    let look = group::GetTargetsRequest { group_id, node_id };
+                    control.groups.get_targets(look).await.is_err_and(gone)
+                }
+            };
+            if over {
+                return;
             }
         }
     }
 
-    fn join(&mut self) -> Join {
+    fn join(&mut self, bound: bool) -> Join {
         let node_id = self.node;
+        // Whoever is bound to its session keeps it by its stream.
+        let lease_ttl = if bound { SHORT_LEASE } else { LONG_LEASE };
         match self.swarm {
             Swarm::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
                 livestream_id,
                 node_id,
                 mode: 1 + i32::from(self.rng.one_in(4)),
-                lease_ttl: LONG_LEASE,
+                lease_ttl,
                 ..Default::default()
             }),
             Swarm::Group(group_id) => {
-                Join::Group(group::JoinGroupRequest { group_id, node_id, lease_ttl: LONG_LEASE, ..Default::default() })
+                Join::Group(group::JoinGroupRequest { group_id, node_id, lease_ttl, ..Default::default() })
             }
         }
     }
 
     async fn subscribe(
         &self,
+        session_id: u64,
         resume_from: Option<ResumePoint>,
     ) -> Result<BoxStream<'static, Result<Vec<Bytes>, Status>>, Status> {
         // HTTP/2's own small windows: who does not read is soon not written to.
@@ -121,13 +173,19 @@ impl Reader {
         let (connection, node_id) = (narrow.connect().await.unwrap(), self.node);
         Ok(match self.swarm {
             Swarm::Livestream(livestream_id) => {
-                let request =
-                    livestream::SubscribeUpdatesRequest { livestream_id, node_id, resume_from, ..Default::default() };
+                let request = livestream::SubscribeUpdatesRequest {
+                    livestream_id,
+                    node_id,
+                    session_id,
+                    resume_from,
+                    ..Default::default()
+                };
                 let answer = LivestreamServiceClient::new(connection).subscribe_updates(request).await?;
                 answer.into_inner().map_ok(|message| message.deliveries).boxed()
             }
             Swarm::Group(group_id) => {
-                let request = group::SubscribeUpdatesRequest { group_id, node_id, resume_from, ..Default::default() };
+                let request =
+                    group::SubscribeUpdatesRequest { group_id, node_id, session_id, resume_from, ..Default::default() };
                 let answer = GroupServiceClient::new(connection).subscribe_updates(request).await?;
                 answer.into_inner().map_ok(|message| message.deliveries).boxed()
             }
@@ -161,4 +219,11 @@ impl Reader {
 
 fn reason(status: &Status) -> String {
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
+}
+
+/// Where a swarm that ended did so.
+fn last_positions(status: &Status) -> LastPositions {
+    let details = tonic_types::pb::Status::decode(status.details()).unwrap().details;
+    let found = details.iter().find(|detail| detail.type_url.ends_with("/starling.swarm.v1.LastPositions"));
+    found.map(|detail| LastPositions::decode(&detail.value[..]).unwrap()).unwrap_or_default()
 }

@@ -38,7 +38,11 @@ pub(crate) async fn is_served(url: &str) -> bool {
 
 /// A server whose streams and connections grow no older than this, +- 10 %.
 async fn aging(age: Duration) -> Server {
-    Server::with(|config| (config.streams.max_age, config.server.max_connection_age) = (age, age)).await
+    Server::with(|config| {
+        (config.streams.max_age, config.server.max_connection_age) = (age, age);
+        config.server.max_connection_age_grace = 2 * age;
+    })
+    .await
 }
 
 #[tokio::test]

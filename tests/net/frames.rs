@@ -205,7 +205,7 @@ impl Reading {
     /// What came, to be gone on from elsewhere.
     pub(crate) fn cut(mut self) -> (History, Option<ResumePoint>) {
         self.history.cut();
-        let resume_from = ResumePoint { epoch: self.epoch, positions: self.history.positions() };
+        let resume_from = ResumePoint { epoch: self.epoch, positions: self.history.positions(), ..Default::default() };
         (self.history, (self.epoch != 0).then_some(resume_from))
     }
 }

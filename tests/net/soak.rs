@@ -85,6 +85,7 @@ async fn nothing_is_lost_in_silence_over_networks_that_fail() {
         config.streams.stall_timeout = Duration::from_secs(1);
         let age = Duration::from_secs(20);
         (config.streams.max_age, config.server.max_connection_age) = (age, age);
+        config.server.max_connection_age_grace = age;
         config.server.http2_keepalive_interval = Duration::from_secs(1);
         config.server.http2_keepalive_timeout = Duration::from_secs(2);
         // Two seconds of updates: long cuts lose some.

@@ -169,7 +169,7 @@ async fn speak(
                 }
                 PublishEvent::Cut(_) => {}
                 PublishEvent::KeyframeRequest(_) => wants_keyframe = true,
-                PublishEvent::Demand(_) => {}
+                PublishEvent::Demand(_) | PublishEvent::Skips(_) => {}
                 other => panic!("{other:?}"),
             }
         }

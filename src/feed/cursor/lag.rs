@@ -25,7 +25,7 @@ impl Reader {
             let Some(run) = lane.run.filter(|_| lane.birth == seen.birth) else { continue };
             let from = self.next;
             let comes = |record: &&Record| {
-                let flows = seen.flow == Flow::Flowing || record.keyframe;
+                let flows = !seen.flow.waits() || record.keyframe;
                 flows && record.passes(seen.filter()) && seen.last < Some(record.position.point())
             };
             let ahead = std::iter::successors(lane.first_from(from), |number| lane.first_from(number + 1));
@@ -37,8 +37,8 @@ impl Reader {
     }
 
     /// Gives a lane up from record `number` on to its newest keyframe, or to the next
-    /// one when that has passed. The sound of the source goes along. True when a
-    /// keyframe is waited for from now on.
+    /// one when that has passed. For lag the sound of the source goes along, so that
+    /// both stay together. True when a keyframe is waited for from now on.
     pub(super) fn jump(
         &mut self,
         ring: &Ring,
@@ -54,37 +54,29 @@ impl Reader {
         let Some(seen) = self.seen[slot].as_mut() else { return false };
         let found = target.and_then(|run| Some((run, ring.get(run)?)));
         let Some((run, keyframe)) = found else {
-            let gap = Gap { lane: seen.key, after: seen.last, before: None, reason, count: None };
-            batch.deliveries.push(super::Delivery::Gap(gap));
-            if let Some(record) = ring.get(number) {
-                // What follows is counted as it is passed over.
-                let lost = seen.tally.map_or(1, |tally| record.tally_after().since(tally, seen.filter()));
-                batch.counts.dropped(reason, lost);
-                seen.went_over(record);
-            }
-            (seen.flow, seen.lossy, seen.loss) = (Flow::Waiting, true, reason);
-            lanes.at_mut(slot).want.wait();
-            return true;
+            let Some(record) = ring.get(number).filter(|record| record.lane == slot) else { return false };
+            let lost = seen.tally.map(|tally| record.tally_after().since(tally, seen.filter()));
+            seen.break_off(reason, lost, record.tally_after(), batch);
+            seen.went_over(record);
+            return seen.await_keyframe(&mut lanes.at_mut(slot).want);
         };
-        let count = seen.tally.map(|tally| keyframe.tally.since(tally, seen.filter()));
-        if count != Some(0) {
-            let before = Some(keyframe.position.point());
-            batch.lose(Gap { lane: seen.key, after: seen.last, before, reason, count });
+        let before = keyframe.position.point();
+        if let Flow::Broken(_) = seen.flow {
+            seen.end_loss(before, keyframe.tally, batch);
+        } else {
+            let count = seen.tally.map(|tally| keyframe.tally.since(tally, seen.filter()));
+            if count != Some(0) {
+                batch.lose(Gap { lane: seen.key, after: seen.last, before: Some(before), reason, count });
+            }
         }
         seen.follow(keyframe);
-        self.take_sound_along(ring, lanes, (source, Channel::Audio), run, reason, batch);
+        if reason == GapReason::Lagging {
+            self.take_sound_along(ring, lanes, (source, Channel::Audio), run, batch);
+        }
         false
     }
 
-    fn take_sound_along(
-        &mut self,
-        ring: &Ring,
-        lanes: &Lanes,
-        key: super::Key,
-        run: u64,
-        reason: GapReason,
-        batch: &mut Batch<'_>,
-    ) {
+    fn take_sound_along(&mut self, ring: &Ring, lanes: &Lanes, key: super::Key, run: u64, batch: &mut Batch<'_>) {
         let Some(slot) = lanes.find(key) else { return };
         let lane = lanes.at(slot);
         let Some(seen) = self.seen.get_mut(slot).and_then(Option::as_mut).filter(|seen| seen.birth == lane.birth)
@@ -98,7 +90,7 @@ impl Reader {
             return;
         }
         let count = seen.tally.map(|tally| record.tally_after().since(tally, seen.filter()));
-        let before = Some((point.0, point.1 + 1));
+        let (before, reason) = (Some((point.0, point.1 + 1)), GapReason::Lagging);
         batch.lose(Gap { lane: seen.key, after: seen.last, before, reason, count });
         seen.went_over(record);
     }
@@ -116,21 +108,20 @@ impl Reader {
             };
             let filter = if seen.flow == Flow::Waiting { Filter::Keyframes } else { seen.filter() };
             let count = seen.tally.map(|tally| lane.tally.since(tally, filter));
-            let reason = match seen.last {
-                Some((last, _)) if last != term => GapReason::TermChanged,
-                _ => GapReason::Evicted,
-            };
-            if count != Some(0) && seen.filter() != Filter::Nothing {
-                let before = (!seen.is_choosy()).then_some((term, sequence + 1));
-                batch.counts.dropped(reason, count.unwrap_or(1));
-                let gap =
-                    Gap { lane: seen.key, after: seen.last, before, reason, count: count.filter(|_| before.is_some()) };
-                batch.deliveries.push(super::Delivery::Gap(gap));
-                if seen.is_choosy() && seen.flow == Flow::Flowing {
-                    (seen.flow, seen.lossy, seen.loss) = (Flow::Waiting, true, reason);
-                    lane.want.wait();
-                    waits = true;
-                }
+            let reason = seen.loss_before(lane.origin);
+            if count == Some(0) || seen.filter() == Filter::Nothing {
+                // Nothing is missing.
+            } else if let Flow::Broken(loss) = &mut seen.flow {
+                let more = count.unwrap_or(1);
+                loss.counted += more;
+                batch.dropped(seen.key, loss.reason, more);
+                waits |= seen.await_keyframe(&mut lane.want);
+            } else if seen.is_choosy() {
+                let lost = seen.tally.map(|tally| lane.tally.since(tally, seen.filter()));
+                seen.break_off(reason, lost, lane.tally, batch);
+                waits |= seen.await_keyframe(&mut lane.want);
+            } else {
+                batch.lose(Gap { lane: seen.key, after: seen.last, before: Some((term, sequence + 1)), reason, count });
             }
             (seen.last, seen.tally) = (Some((term, sequence)), Some(lane.tally));
         }

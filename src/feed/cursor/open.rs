@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::seen::{Flow, Seen};
+use super::seen::{Flow, Loss, Seen};
 use super::{Batch, Bucket, Cursor, Delivery, FilterChange, Gap, GapReason, Reader};
 use crate::feed::audience::Selection;
 use crate::feed::lane::{Key, Lane, Lanes, Point};
@@ -32,12 +32,19 @@ pub struct Resume {
     pub same_epoch: bool,
     /// The last position of each lane that had one.
     pub positions: Vec<Position>,
+    /// Gaps that were open then: they are told again only with their end.
+    pub open_gaps: Vec<Gap>,
 }
 
 impl Resume {
     /// Why one of its positions is of no use.
     const fn reason(&self) -> GapReason {
         if self.same_epoch { GapReason::UnknownPosition } else { GapReason::EpochChanged }
+    }
+
+    /// The gap that is open on a lane.
+    fn open_gap(&self, lane: Key) -> Option<&Gap> {
+        self.open_gaps.iter().find(|gap| gap.lane == lane && self.same_epoch)
     }
 }
 
@@ -142,7 +149,7 @@ impl Reader {
         let given = resume.and_then(|resume| resume.positions.iter().find(|p| (p.source, p.channel) == key));
         let known = given.filter(|given| {
             resume.is_some_and(|resume| resume.same_epoch)
-                && (lane.head >= Some(given.point()) || given.sequence == 0 && given.term <= lane.term)
+                && (lane.head >= Some(given.point()) || given.sequence == 0 && given.term <= lane.newest_term)
         });
         if seen.filter() == Filter::Nothing {
             // What came before does not come again with the interest.
@@ -150,8 +157,11 @@ impl Reader {
             *self.known(slot) = Some(seen);
             return;
         }
+        let open_gap = resume.and_then(|resume| resume.open_gap(key));
         if let Some(given) = known {
-            self.resume_at(ring, lanes, slot, seen, given.point());
+            if self.resume_at(ring, lanes, slot, seen, given.point(), open_gap) {
+                greeting.waiting.push(key);
+            }
             greeting.positions.push(*given);
             return;
         }
@@ -161,24 +171,36 @@ impl Reader {
             seen.follow(record);
             self.next = self.next.min(number);
         }
-        let waits = seen.is_choosy() && first.is_none();
+        // A gap that is open stays so until what ends it is delivered.
+        let named = open_gap.is_some_and(|gap| given.is_none() || resume.is_some_and(|r| r.reason() == gap.reason));
+        let waits = seen.is_choosy() && (first.is_none() || named);
         let next = first.map(|record| record.position.point()).or_else(|| (!waits).then(|| lane.next()));
-        if waits {
-            seen.flow = Flow::Waiting;
-        }
-        if let Some((term, sequence)) = next.filter(|(term, _)| *term != 0 || key.0.is_none()) {
+        let next = next.filter(|(term, _)| !waits && (*term != 0 || key.0.is_none()));
+        if let Some((term, sequence)) = next {
             greeting.positions.push(Position { source: key.0, channel: key.1, term, sequence: sequence - 1 });
         }
-        if let Some(resume) = resume.filter(|_| given.is_some()) {
-            let before = first.map(|record| record.position.point());
-            let reason = resume.reason();
-            self.opening.push(Delivery::Gap(Gap { lane: key, after: None, before, reason, count: None }));
+        let loss = match (given, open_gap) {
+            (Some(_), _) => resume.map(|resume| (None, resume.reason())),
+            (None, gap) => gap.map(|gap| (gap.after, gap.reason)),
+        };
+        if let Some((after, reason)) = loss.filter(|_| next.is_some() || !named) {
+            let gap = Gap { lane: key, after, before: next, reason, count: None };
+            self.opening.push(Delivery::Gap(gap));
         }
-        *self.known(slot) = Some(seen);
         if waits {
             greeting.waiting.push(key);
-            lanes.at_mut(slot).want.wait();
+            // Nothing was lost after all when the lane starts right there.
+            let lost = first.zip(loss).filter(|(first, (after, _))| *after >= first.previous).map(|_| 0);
+            let tally = first.map_or(lane.tally, |first| first.tally);
+            seen.flow = match loss {
+                Some((after, reason)) => Flow::broken(Loss { reason, after, lost, tally, counted: 0 }),
+                None => Flow::Waiting,
+            };
+            if first.is_none() {
+                seen.await_keyframe(&mut lanes.at_mut(slot).want);
+            }
         }
+        *self.known(slot) = Some(seen);
     }
 
     /// Number of the record at which a lane starts; `None` = live.
@@ -203,38 +225,64 @@ impl Reader {
         }
     }
 
-    fn resume_at(&mut self, ring: &Ring, lanes: &mut Lanes, slot: usize, mut seen: Seen, at: Point) {
+    /// Goes on after a point. True when a keyframe is waited for.
+    fn resume_at(
+        &mut self,
+        ring: &Ring,
+        lanes: &mut Lanes,
+        slot: usize,
+        mut seen: Seen,
+        at: Point,
+        open_gap: Option<&Gap>,
+    ) -> bool {
         let lane = lanes.at(slot);
         let later = |number: &u64| ring.get(*number).is_some_and(|record| record.position.point() > at);
         // From the newest back: those who resume have missed little.
         let first = lane.records().rev().take_while(later).last();
         (seen.last, seen.delivered) = (Some(at), Some(at));
-        let mut waits = false;
-        match first.and_then(|number| Some((number, ring.get(number)?))) {
+        // `counted`: what the lane had carried where the reader goes on.
+        let (gone, counted) = match first.and_then(|number| Some((number, ring.get(number)?))) {
             Some((number, record)) => {
                 let nothing_between = record.previous == Some(at) || at.1 == 0 && record.previous < Some(at);
                 seen.tally = nothing_between.then_some(record.tally);
                 self.next = self.next.min(number);
+                (false, record.tally)
             }
-            None if lane.head > Some(at) => {
-                // Everything since is gone, and nothing may ever follow that would tell.
+            None => {
                 seen.tally = Some(lane.tally);
-                let same = lane.head.filter(|(term, _)| *term == at.0);
-                let count = same.filter(|_| seen.filter() == Filter::Everything).map(|(_, head)| head - at.1);
-                waits = seen.is_choosy();
-                let before = lane.head.filter(|_| !waits).map(|(term, sequence)| (term, sequence + 1));
-                let reason = if same.is_some() { GapReason::Evicted } else { GapReason::TermChanged };
-                let gap = Gap { lane: seen.key, after: Some(at), before, reason, count: count.filter(|_| !waits) };
-                self.opening.push(Delivery::Gap(gap));
-                seen.last = lane.head;
+                (lane.head > Some(at), lane.tally)
             }
-            None => seen.tally = Some(lane.tally),
+        };
+        if let Some(gap) = open_gap.filter(|_| seen.is_choosy()) {
+            // It goes on where the reader stopped, or with all that has gone since.
+            let lost = seen.tally.filter(|_| !gone).map(|_| 0);
+            // From where it is: the filter may be another one now, and what it left out then is
+            // lost with the rest.
+            let (reason, after, tally) = (gap.reason, Some(at), counted);
+            seen.flow = Flow::broken(Loss { reason, after, lost, tally, counted: 0 });
+            seen.last = lane.head.filter(|_| gone).or(seen.last);
+        } else if gone {
+            // Everything since is gone, and nothing may ever follow that would tell.
+            let same = lane.head.filter(|(term, _)| *term == at.0);
+            let lost = same.filter(|_| seen.filter() == Filter::Everything).map(|(_, head)| head - at.1);
+            let reason = seen.loss_before(lane.origin);
+            let mut gap = Gap { lane: seen.key, after: Some(at), before: None, reason, count: None };
+            if seen.is_choosy() {
+                let after = Some(at);
+                seen.flow = Flow::broken(Loss { reason, after, lost, tally: lane.tally, counted: 0 });
+            } else {
+                (gap.before, gap.count) = (lane.head.map(|(term, sequence)| (term, sequence + 1)), lost);
+            }
+            self.opening.push(Delivery::Gap(gap));
+            seen.last = lane.head;
         }
-        if waits {
-            (seen.flow, seen.lossy) = (Flow::Waiting, true);
-            lanes.at_mut(slot).want.wait();
+        let waits = seen.flow.waits();
+        let run = lane.run.and_then(|run| ring.get(run));
+        if waits && run.is_none_or(|keyframe| keyframe.position.point() <= at) {
+            seen.await_keyframe(&mut lanes.at_mut(slot).want);
         }
         *self.known(slot) = Some(seen);
+        waits
     }
 
     /// Positions on lanes that there never were.
@@ -242,8 +290,9 @@ impl Reader {
         let Some(resume) = resume else { return };
         for position in resume.positions.iter().filter(|position| position.sequence > 0) {
             let key = (position.source, position.channel);
-            if lanes.find(key).is_none() && self.seat.selection.contains(key) {
-                let reason = resume.reason();
+            let reason = resume.reason();
+            let told = resume.open_gap(key).is_some_and(|gap| gap.reason == reason);
+            if lanes.find(key).is_none() && self.seat.selection.contains(key) && !told {
                 let gap = Gap { lane: key, after: None, before: None, reason, count: None };
                 self.opening.push(Delivery::Gap(gap));
             }
@@ -276,12 +325,14 @@ impl Reader {
                 seen.raised = Some(level);
                 continue;
             }
+            if level == Interest::None && seen.flow.waits() {
+                // A gap that is open stays so: whoever resumes from before it still needs a
+                // keyframe, and whoever wants something again gets one.
+                seen.flow = Flow::Flowing;
+                seen.await_nothing(&mut lane.want);
+            }
             seen.interest = level;
             seen.declare(lane.layers, batch);
-            if level == Interest::None && seen.flow == Flow::Waiting {
-                seen.flow = Flow::Flowing;
-                lane.want.unwait();
-            }
             if !asleep || !(seen.is_choosy() || channel == Channel::Data) {
                 continue;
             }
@@ -293,9 +344,8 @@ impl Reader {
                     self.next = self.next.min(run);
                 }
                 None if seen.is_choosy() => {
-                    (seen.flow, seen.lossy) = (Flow::Waiting, false);
-                    lane.want.wait();
-                    waits = true;
+                    seen.flow = Flow::Waiting;
+                    waits |= seen.await_keyframe(&mut lane.want);
                 }
                 None => {}
             }

@@ -1,18 +1,50 @@
 //! What one cursor knows of one lane.
 
-use super::{Batch, Delivery, FilterChange, GapReason};
+use super::{Batch, Delivery, FilterChange, Gap, GapReason};
+use crate::feed::Micros;
+use crate::feed::budget::Bucket;
+use crate::feed::keyframes::{Wait, Want};
 use crate::feed::lane::{Key, Lane, Point, Tally, has_runs};
 use crate::feed::record::Record;
+use crate::feed::skips::Counted;
 use crate::swarm::interest::{Channel, Interest};
 use crate::swarm::propagation::Filter;
 
 /// Whether records of a lane come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     /// As they are, if they pass.
     Flowing,
-    /// Not before the next keyframe.
+    /// Not before the next keyframe; nothing was lost.
     Waiting,
+    /// Not before the next keyframe: the run was lost, and the subscriber knows it. Boxed,
+    /// for it is rare and every subscriber has one of these for each lane.
+    Broken(Box<Loss>),
+}
+
+impl Flow {
+    pub(super) fn broken(loss: Loss) -> Self {
+        Self::Broken(Box::new(loss))
+    }
+
+    /// True when nothing but a keyframe comes.
+    pub(super) const fn waits(&self) -> bool {
+        matches!(self, Self::Waiting | Self::Broken(_))
+    }
+}
+
+/// A loss that the subscriber was told of without its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub(super) reason: GapReason,
+    /// Where it begins, as told.
+    pub(super) after: Option<Point>,
+    /// How many were lost when it was told; `None` = not known.
+    pub(super) lost: Option<u64>,
+    /// What the lane had carried by then.
+    pub(super) tally: Tally,
+    /// How many were lost since, as far as the statistics know.
+    pub(super) counted: u64,
 }
 
 /// What one cursor knows of one lane.
@@ -35,9 +67,9 @@ pub(super) struct Seen {
     /// The last update that came.
     pub(super) delivered: Option<Point>,
     pub(super) flow: Flow,
-    /// The wait is for something that was lost, for the reason in `loss`.
-    pub(super) lossy: bool,
-    pub(super) loss: GapReason,
+    /// While it waits.
+    wait: Option<Wait>,
+    pub(super) skips: Counted,
 }
 
 impl Seen {
@@ -54,14 +86,36 @@ impl Seen {
             tally: Some(Tally::default()),
             delivered: None,
             flow: Flow::Flowing,
-            lossy: false,
-            loss: GapReason::Evicted,
+            wait: None,
+            skips: Counted::default(),
+        }
+    }
+
+    /// Waits for a keyframe from now on; one that came meanwhile is gone. True when the
+    /// publisher is to hear of it.
+    pub(super) fn await_keyframe(&mut self, want: &mut Want) -> bool {
+        let waits = self.wait.is_some_and(|wait| want.is_for(wait));
+        if !waits {
+            self.wait = Some(want.wait());
+        }
+        !waits
+    }
+
+    /// Waits no more.
+    pub(super) fn await_nothing(&mut self, want: &mut Want) {
+        if let Some(wait) = self.wait.take() {
+            want.unwait(wait);
         }
     }
 
     /// True when updates depend on those since their keyframe.
     pub(super) const fn is_choosy(&self) -> bool {
         has_runs(self.key.1)
+    }
+
+    /// True when what passes depends on what came before.
+    pub(super) fn needs_runs(&self) -> bool {
+        self.is_choosy() && self.filter() != Filter::Keyframes
     }
 
     pub(super) const fn filter(&self) -> Filter {
@@ -78,7 +132,42 @@ impl Seen {
     pub(super) const fn follow(&mut self, record: &Record) {
         self.last = record.previous;
         self.tally = Some(record.tally);
-        self.lossy = false;
+    }
+
+    /// The run is lost after `self.last`, and nothing comes before the next keyframe: tells
+    /// so. `tally` is what the lane has carried by now, `lost` how many that pass are lost.
+    pub(super) fn break_off(&mut self, reason: GapReason, lost: Option<u64>, tally: Tally, batch: &mut Batch<'_>) {
+        let after = self.last;
+        batch.tell(Gap { lane: self.key, after, before: None, reason, count: None });
+        batch.dropped(self.key, reason, lost.unwrap_or(1));
+        self.flow = Flow::broken(Loss { reason, after, lost, tally, counted: 0 });
+    }
+
+    /// What was lost ends before `end`, when the lane had carried `tally`: tells it, if
+    /// anything was. Waits for a keyframe from here on.
+    pub(super) fn end_loss(&mut self, end: Point, tally: Tally, batch: &mut Batch<'_>) {
+        let Flow::Broken(loss) = &mut self.flow else { return };
+        let Loss { reason, after, lost, tally: then, counted } = **loss;
+        self.flow = Flow::Waiting;
+        let since = tally.since(then, self.filter());
+        batch.dropped(self.key, reason, since.saturating_sub(counted));
+        let count = lost.map(|lost| lost + since);
+        // A resume may find that nothing was lost after all, or begin before the gap that it
+        // names; what follows ends the gap then.
+        if count != Some(0) && after < Some(end) {
+            batch.tell(Gap { lane: self.key, after, before: Some(end), reason, count });
+        }
+    }
+
+    /// A record is passed over while its run is broken.
+    pub(super) fn count_lost(&mut self, record: &Record, batch: &mut Batch<'_>) {
+        let passes = record.passes(self.filter());
+        if let Flow::Broken(loss) = &mut self.flow
+            && passes
+        {
+            loss.counted += 1;
+            batch.dropped(self.key, loss.reason, 1);
+        }
     }
 
     /// How many that pass the filter are missing before a record; `None` = not known.
@@ -88,6 +177,14 @@ impl Seen {
             return Some(0);
         }
         self.tally.map(|tally| record.tally.since(tally, self.filter()))
+    }
+
+    /// Why updates are missing before one whose publisher began anew in the term `origin`.
+    pub(super) fn loss_before(&self, origin: u64) -> GapReason {
+        match self.last {
+            Some((term, _)) if term < origin => GapReason::TermChanged,
+            Some(_) | None => GapReason::Evicted,
+        }
     }
 
     /// Puts the raised interest in force.
@@ -110,17 +207,18 @@ impl Seen {
         }
     }
 
-    /// The balance of bytes below which a record is not delivered. What goes first:
-    /// the top temporal layer, then runs of VISUAL and SCREEN, then AUDIO, at last
-    /// what is urgent; CHAT and DATA are never given up.
-    pub(super) fn least_balance(&self, record: &Record, burst: u64) -> i128 {
-        let burst = i128::from(burst);
-        match self.key.1 {
-            Channel::Chat | Channel::Data => i128::MIN,
+    /// True when a budget of bytes suffices for a record. What goes first when it does not:
+    /// the top temporal layer, then runs of VISUAL and SCREEN, then AUDIO, at last what is
+    /// urgent; CHAT and DATA are never given up.
+    pub(super) fn can_afford(&self, record: &Record, bucket: &mut Bucket, now: Micros) -> bool {
+        let burst = i128::from(bucket.burst());
+        let least = match self.key.1 {
+            Channel::Chat | Channel::Data => return true,
             _ if record.urgent => -burst,
             Channel::Visual | Channel::Screen if record.top => burst / 4,
             Channel::Visual | Channel::Screen => burst / 8,
             Channel::Audio => 0,
-        }
+        };
+        bucket.balance(now) > least
     }
 }

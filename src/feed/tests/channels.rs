@@ -100,17 +100,21 @@ fn sound_starts_with_the_picture_of_its_source() {
 fn chat_is_one_order_of_many_authors_who_each_have_a_quota() {
     let mut stage = Stage::new(shape(1 << 20));
     let (mut reader, _) = stage.open(&[(Channel::Chat, Interest::Medium)], Start::Keyframe);
-    let author = |node| NodeId::new(node).unwrap();
+    let chat = |stage: &Stage, author, number| {
+        let outcome = stage.feed.chat(message(author, number), stage.now, true);
+        outcome.map(|accepted| accepted.position.sequence).map_err(|rejected| rejected.refusal)
+    };
     for number in 1..=10 {
-        assert_eq!(stage.feed.chat(author(5), draft(false, 0), stage.now).unwrap().position.sequence, number);
+        assert_eq!(chat(&stage, 5, 0), Ok(number));
     }
-    assert_eq!(stage.feed.chat(author(5), draft(false, 0), stage.now), Err(Refusal::Quota));
-    assert_eq!(stage.feed.chat(author(6), draft(false, 0), stage.now).unwrap().position.sequence, 11);
+    assert_eq!(chat(&stage, 5, 0), Err(Refusal::Quota));
+    assert_eq!(chat(&stage, 6, 0), Ok(11));
     stage.now += 200 * MS;
-    assert_eq!(stage.feed.chat(author(5), draft(false, 0), stage.now).unwrap().position.sequence, 12);
-    assert_eq!(stage.feed.chat(author(5), draft(false, 0), stage.now), Err(Refusal::Quota));
+    assert_eq!(chat(&stage, 5, 0), Ok(12));
+    assert_eq!(chat(&stage, 5, 0), Err(Refusal::Quota));
     assert_eq!(reader.sequences(&stage), (1..=12).collect::<Vec<_>>());
-    assert_eq!(stage.feed.publisher_sequence(author(5), Channel::Chat), 11);
+    let state = stage.feed.publisher(NodeId::new(5).unwrap(), SessionId::new(5), Channel::Chat);
+    assert_eq!(state.accepted, 12, "the eleventh was over the quota");
 }
 
 #[test]
@@ -142,7 +146,8 @@ fn a_source_that_appears_later_starts_at_its_first_keyframe_after_its_filter() {
     let stage = Stage::new(shape(1 << 20));
     let mut reader = stage.viewer(Start::Keyframe);
     let late = NodeId::new(55).unwrap();
-    stage.feed.enforce(&[Grant { source: late, channel: Channel::Visual, term: 4, gate: Gate::Open }], &[], false);
+    let (channel, session, gate) = (Channel::Visual, SessionId::new(55), Gate::Open);
+    stage.feed.enforce(&[Grant { source: late, channel, term: 4, session, gate }], &[], false);
     for keyframe in [false, true, false] {
         stage.feed.publish(late, 4, draft(keyframe, 0), stage.now).unwrap();
     }
@@ -155,7 +160,8 @@ fn a_source_that_appears_later_starts_at_its_first_keyframe_after_its_filter() {
 fn nobody_starts_at_what_a_source_published_that_has_gone() {
     let stage = Stage::new(shape(1 << 20));
     stage.visual(true);
-    let revoked = Grant { source: source(), channel: Channel::Visual, term: 0, gate: Gate::Off };
+    let (channel, gate) = (Channel::Visual, Gate::Off);
+    let revoked = Grant { source: source(), channel, term: 0, session: None, gate };
     stage.feed.enforce(&[revoked], &[source()], false);
     assert_eq!(stage.viewer(Start::Keyframe).read(&stage), []);
 }

@@ -27,7 +27,8 @@ fn a_lapped_reader_without_a_keyframe_in_the_ring_is_told_at_once_and_waits_for_
     assert_eq!(reader.read(&stage), [Got::Lost(Some((3, 1)), None, Evicted, None)]);
     assert_eq!(reader.read(&stage), []);
     stage.visual(true);
-    assert_eq!(reader.sequences(&stage), [101]);
+    let told = Got::Lost(Some((3, 1)), Some((3, 101)), Evicted, Some(99));
+    assert_eq!(reader.read(&stage), [told, Got::Update(Channel::Visual, 3, 101)]);
     assert_eq!(stage.feed.counts().dropped[Evicted as usize], 99);
 }
 
@@ -106,7 +107,8 @@ fn bandwidth_gives_up_whole_runs_and_sound_last() {
     stage.visual(false);
     assert_eq!(reader.read(&stage), [], "a run goes as a whole");
     stage.visual(true);
-    assert_eq!(reader.sequences(&stage), [22]);
+    let told = Got::Lost(Some((3, 10)), Some((3, 22)), Bandwidth, Some(11));
+    assert_eq!(reader.read(&stage), [told, Got::Update(Channel::Visual, 3, 22)]);
 }
 
 #[test]

@@ -74,7 +74,11 @@ impl Scene {
     }
 
     fn end(&self) {
-        self.feed.enforce(&[Grant { source: source(), channel: Channel::Data, term: 0, gate: Gate::Off }], &[], true);
+        self.feed.enforce(
+            &[Grant { source: source(), channel: Channel::Data, term: 0, session: None, gate: Gate::Off }],
+            &[],
+            true,
+        );
         self.feed.rouse();
     }
 }

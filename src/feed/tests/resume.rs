@@ -83,7 +83,7 @@ fn another_incarnation_is_told_and_the_start_is_the_newest_keyframe() {
     let stage = Stage::new(shape(1 << 20));
     stage.visual(true);
     let position = Position { source: Some(source()), channel: Channel::Visual, term: 3, sequence: 1 };
-    let resume = Resume { same_epoch: false, positions: vec![position] };
+    let resume = Resume { same_epoch: false, positions: vec![position], open_gaps: Vec::new() };
     let (mut reader, _) = stage.open_as(&[(Channel::Visual, Interest::High)], Start::Keyframe, Some(resume));
     assert_eq!(reader.read(&stage), [Got::Lost(None, Some((3, 1)), EpochChanged, None), update(1)]);
 }
@@ -94,7 +94,7 @@ fn what_came_before_a_cut_does_not_come_again_when_it_is_wanted_again() {
         let stage = Stage::new(shape(1 << 20));
         stage.put(channel, 3, draft(true, 0));
         let position = Position { source: Some(source()), channel, term: 3, sequence: 1 };
-        let resume = Resume { same_epoch: true, positions: vec![position] };
+        let resume = Resume { same_epoch: true, positions: vec![position], open_gaps: Vec::new() };
         let (mut reader, _) = stage.open_as(&[(channel, Interest::None)], Start::Keyframe, Some(resume));
         stage.feed.rewish(super::reader(), &interests(&[(channel, Interest::High)]));
         assert_eq!(reader.read(&stage), [Got::Filter(channel, Interest::High)]);

@@ -91,7 +91,7 @@ fn chat_holds_an_eighth_of_the_ring_and_takes_nothing_from_others() {
     let held = stage.feed.bytes();
     for _ in 0..40 {
         stage.now += SECOND;
-        stage.feed.chat(reader_of(5), draft(false, 0), stage.now).unwrap();
+        stage.feed.chat(message(5, 0), stage.now, true).unwrap();
     }
     let got = reader.read(&stage);
     assert!(
@@ -101,10 +101,6 @@ fn chat_holds_an_eighth_of_the_ring_and_takes_nothing_from_others() {
     );
     assert!(got.len() > 5 && got.len() * 120 < 2_400, "{}", got.len());
     assert!(stage.feed.bytes() <= held + 2_000);
-}
-
-fn reader_of(node: u64) -> NodeId {
-    NodeId::new(node).unwrap()
 }
 
 #[test]
@@ -128,8 +124,8 @@ fn feeds_share_a_memory_and_those_that_nobody_reads_give_theirs_up() {
     assert_eq!(stages[0].viewer(Start::Keyframe).sequences(&stages[0]), [30]);
     let _third = stages[2].viewer(Start::Keyframe);
     let refusal = loop {
-        if let Err(refusal) = put(&stages[1], true) {
-            break refusal;
+        if let Err(rejected) = put(&stages[1], true) {
+            break rejected.refusal;
         }
     };
     assert_eq!(refusal, Refusal::Memory);

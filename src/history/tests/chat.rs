@@ -14,7 +14,7 @@ impl Room {
     /// `1 2 3 1 4 2 1 3 4 1`, by author.
     fn new() -> Self {
         let mut room = Self { logs: [1, 2, 3, 4].map(PublisherLog::new).into(), messages: Vec::new() };
-        let channel = pb::GrantedChannel { channel: Channel::Chat.into(), term: 0, last_publisher_sequence: 0 };
+        let channel = pb::GrantedChannel { channel: Channel::Chat.into(), ..Default::default() };
         for log in &mut room.logs {
             log.opened(&pb::PublishOpened { epoch: EPOCH, channels: vec![channel], session_id: 1 }, 1);
         }

@@ -46,9 +46,11 @@ fn no_gap_is_announced_where_nothing_was_lost() {
         let (after, before) = (Some(point(4)), Some(point(5)));
         assert_eq!(gap, Violation::NothingLost { subscriber: 50, lane: LANE, reason, after, before });
     }
-    for reason in [GapReason::TermChanged, GapReason::UnknownPosition, GapReason::Upstream] {
+    for reason in [GapReason::UnknownPosition, GapReason::Upstream] {
         Told::video().some(&updates, 1..=4).gap(4, 5, reason, None).some(&updates, 5..=12).passes(&source);
     }
+    let term = Told::video().some(&updates, 1..=4).gap(4, 5, GapReason::TermChanged, None).some(&updates, 5..=12);
+    assert!(matches!(term.fails(&source), Violation::RunGoesOn { .. }), "the term is the same");
     // The filter leaves out all that lies inside.
     let keyframes = || Told::from(Channel::Visual, 0, Interest::Low).some(&updates, [1]);
     let gap = keyframes().gap(1, 5, GapReason::Evicted, None).some(&updates, [5, 9]).fails(&source);
@@ -158,9 +160,9 @@ fn a_resume_may_bring_what_a_gap_before_the_cut_declared_lost() {
 #[test]
 fn a_change_of_term_may_lose_the_tail_of_the_old_one() {
     let (mut source, mut updates) = video();
-    // One more is under way when the stream breaks; nobody knows what became of it.
+    // One more is under way when the stream breaks; another session follows.
     source.send(false, 0);
-    source.open(EPOCH, 8, 13);
+    source.open_session(10, EPOCH, 8, 0, (9, 13));
     updates.extend([source.publish(true, 0), source.publish(false, 0)]);
     let gap = pb::Gap {
         before: Some(pb::Point { term: 8, sequence: 1 }),
@@ -170,4 +172,34 @@ fn a_change_of_term_may_lose_the_tail_of_the_old_one() {
     told.item(pb::delivery::Item::Gap(gap)).some(&updates, 13..=14).ended().passes(&source);
     let silent = Told::video().updates(&updates).fails(&source);
     assert!(matches!(silent, Violation::Missing { count: 1, .. }), "{silent}");
+}
+
+#[test]
+fn a_gap_that_is_open_is_told_again_with_its_end() {
+    let (source, updates) = video();
+    let open = || Told::video().some(&updates, 1..=2).gap(2, 0, GapReason::Evicted, None);
+    open().gap(2, 9, GapReason::Evicted, Some(6)).some(&updates, 9..=12).ended().passes(&source);
+    let counted = open().gap(2, 9, GapReason::Evicted, Some(5)).some(&updates, 9..=12).fails(&source);
+    assert!(matches!(counted, Violation::Count { told: 5, lost: 6, .. }), "{counted}");
+}
+
+#[test]
+fn what_a_resume_names_as_told_is_not_told_again() {
+    let (source, updates) = video();
+    let resumed = |told: Told, sequence, open_gaps| {
+        let mut told = told;
+        told.0.resume(&pb::ResumePoint { epoch: EPOCH, positions: vec![source.position(sequence)], open_gaps });
+        told.subscribed(EPOCH, Channel::Visual, sequence, Interest::High)
+    };
+    let open_gap = super::stage::gap(2, 0, GapReason::Evicted, None);
+    let open = |named| resumed(Told::video().some(&updates, 1..=2).item(pb::delivery::Item::Gap(open_gap)), 2, named);
+    let rest = |told: Told| told.gap(2, 9, GapReason::Evicted, Some(6)).some(&updates, 9..=12).ended();
+    rest(open(vec![open_gap])).passes(&source);
+    rest(open(vec![]).gap(2, 0, GapReason::Evicted, None)).passes(&source);
+    let again = rest(open(vec![open_gap]).gap(2, 0, GapReason::Evicted, None)).fails(&source);
+    assert!(matches!(again, Violation::ToldAgain { before: None, .. }), "{again}");
+    let closed = || resumed(Told::video().some(&updates, 1..=2).gap(2, 9, GapReason::Evicted, Some(6)), 8, vec![]);
+    closed().some(&updates, 9..=12).ended().passes(&source);
+    let again = closed().gap(2, 9, GapReason::Evicted, Some(6)).some(&updates, 9..=12).ended().fails(&source);
+    assert!(matches!(again, Violation::ToldAgain { before: Some(_), .. }), "{again}");
 }

@@ -128,3 +128,18 @@ fn a_stream_that_opens_knows_what_was_acknowledged() {
     let violations = check(std::slice::from_ref(&source.log), &[History::new(1)]).unwrap_err();
     assert!(matches!(violations[..], [Violation::Acknowledged { told: 11, known: 12, .. }]), "{violations:?}");
 }
+
+#[test]
+fn after_joining_anew_the_session_before_is_settled_by_what_the_server_says_of_it() {
+    let (mut source, mut updates) = video();
+    let lost: Vec<_> = (0..4).map(|_| source.send(false, 0)).collect();
+    source.open_session(10, EPOCH, 8, 0, (9, 14));
+    updates.extend_from_slice(&lost[..2]);
+    source.number = 14;
+    updates.push(source.publish(true, 0));
+    assert_eq!(source.log.accepted(), 15);
+    Told::video().updates(&updates).ended().passes(&source);
+    source.open_session(11, EPOCH, 9, 0, (10, 13));
+    let violations = check(std::slice::from_ref(&source.log), &[History::new(1)]).unwrap_err();
+    assert!(matches!(violations[..], [Violation::Acknowledged { told: 13, known: 15, .. }]), "{violations:?}");
+}

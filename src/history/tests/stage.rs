@@ -28,8 +28,20 @@ impl Source {
 
     /// Opens a stream, perhaps again.
     pub(super) fn open(&mut self, epoch: u64, term: u64, last_publisher_sequence: u64) {
-        let channel = pb::GrantedChannel { channel: self.channel.into(), term, last_publisher_sequence };
-        self.log.opened(&pb::PublishOpened { epoch, channels: vec![channel], session_id: 9 }, self.layers);
+        self.open_session(9, epoch, term, last_publisher_sequence, (0, 0));
+    }
+
+    /// Opens a stream of a session, beside the session of before and its last number.
+    pub(super) fn open_session(&mut self, session_id: u64, epoch: u64, term: u64, last: u64, before: (u64, u64)) {
+        let channel = pb::GrantedChannel {
+            channel: self.channel.into(),
+            term,
+            last_publisher_sequence: last,
+            previous_session_id: before.0,
+            previous_publisher_sequence: before.1,
+            ..Default::default()
+        };
+        self.log.opened(&pb::PublishOpened { epoch, channels: vec![channel], session_id }, self.layers);
         (self.term, self.sequence) = (term, 0);
     }
 

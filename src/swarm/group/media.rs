@@ -119,7 +119,7 @@ impl Group {
         let terms = member.terms.as_deref().copied().unwrap_or_default();
         Channel::ALL.into_iter().filter_map(move |channel| {
             let (source, term, gate) = (member.node, terms[channel.index()], self.gate_of(member, channel));
-            (term != 0).then_some(Grant { source, channel, term, gate })
+            (term != 0).then_some(Grant { source, channel, term, session: Some(member.session), gate })
         })
     }
 

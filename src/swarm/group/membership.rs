@@ -66,7 +66,8 @@ impl Group {
         let (source, terms) = (member.node, member.terms.is_some());
         if terms {
             self.roster.update(key, |member| member.terms = None);
-            out.grants.extend(Channel::ALL.map(|channel| Grant { source, channel, term: 0, gate: Gate::Off }));
+            let none = |channel| Grant { source, channel, term: 0, session: None, gate: Gate::Off };
+            out.grants.extend(Channel::ALL.map(none));
         }
     }
 

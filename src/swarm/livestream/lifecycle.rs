@@ -5,6 +5,7 @@ use crate::swarm::command::By;
 use crate::swarm::error::Rejection;
 use crate::swarm::event::{Applied, EndReason, Event, LeaveReason};
 use crate::swarm::interest::Channel;
+use crate::swarm::last_members::LastMembers;
 use crate::swarm::request::Method;
 use crate::swarm::topology::{RelayTree, Topology};
 
@@ -51,6 +52,7 @@ impl Livestream {
         self.ended = Some((self.now, reason));
         self.absent_since.get_or_insert(self.now);
         let roster = std::mem::take(&mut self.roster);
+        self.last_members = LastMembers::of(&roster);
         for (_, member) in roster.iter() {
             self.stats.left(LeaveReason::Ended, member.levels());
         }

@@ -103,7 +103,7 @@ impl Livestream {
         };
         let from = self.broadcaster;
         self.terms = [0; 5];
-        let revoked = Channel::ALL.map(|channel| Grant { term: 0, ..self.grant(channel) });
+        let revoked = Channel::ALL.map(|channel| Grant { term: 0, session: None, ..self.grant(channel) });
         change.applied.grants.extend(revoked);
 
         self.unseat(to_key, change);

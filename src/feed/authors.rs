@@ -1,0 +1,74 @@
+//! Who writes to the CHAT of a livestream: the numbers and the quota of each author.
+
+use std::collections::HashMap;
+
+use super::Micros;
+use super::budget::Bucket;
+use super::numbers::Numbers;
+use crate::swarm::id::{NodeId, SessionId};
+
+/// Messages per second that one member may write to the CHAT of a livestream, and how
+/// many at once.
+pub(super) const QUOTA: (u64, u64) = (5, 10);
+
+/// So many authors that are no members any more are remembered, so that one who joins
+/// again finds its numbers and its quota as they were.
+const DEPARTED: usize = 4_096;
+
+/// One author.
+#[derive(Debug)]
+pub(super) struct Author {
+    pub(super) numbers: Numbers,
+    pub(super) quota: Bucket,
+    /// It is no member any more.
+    departed: bool,
+}
+
+/// All authors of one feed: the members that have written, and some that have left.
+#[derive(Debug, Default)]
+pub(super) struct Authors {
+    by_node: HashMap<NodeId, Author>,
+    departed: usize,
+}
+
+impl Authors {
+    /// An author that is a member with this session, made if need be.
+    pub(super) fn author(&mut self, node: NodeId, session: SessionId, now: Micros) -> &mut Author {
+        let author = self.by_node.entry(node).or_insert_with(|| Author {
+            numbers: Numbers::default(),
+            quota: Bucket::full(QUOTA.0, QUOTA.1, now),
+            departed: false,
+        });
+        if std::mem::replace(&mut author.departed, false) {
+            self.departed -= 1;
+        }
+        author.numbers.begin(session);
+        author
+    }
+
+    /// What is known of an author.
+    pub(super) fn get(&self, node: NodeId) -> Option<&Author> {
+        self.by_node.get(&node)
+    }
+
+    /// Notes that members have left. When too many are remembered, those whose quota is
+    /// whole again are forgotten. O(left), and O(authors) once in 4 096 of them.
+    pub(super) fn leave(&mut self, nodes: &[NodeId], now: Micros) {
+        for node in nodes {
+            if let Some(author) = self.by_node.get_mut(node)
+                && !std::mem::replace(&mut author.departed, true)
+            {
+                self.departed += 1;
+            }
+        }
+        if self.departed > 2 * DEPARTED {
+            let mut surplus = self.departed - DEPARTED;
+            self.by_node.retain(|_, author| {
+                let forgotten = surplus > 0 && author.departed && author.quota.is_full(now);
+                surplus -= usize::from(forgotten);
+                !forgotten
+            });
+            self.departed = self.by_node.values().filter(|author| author.departed).count();
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Taking updates: who may publish, what their numbers say, and what is appended.
+
+use std::sync::{Arc, Weak};
+
+use super::authors::QUOTA;
+use super::lane::{Lane, has_runs};
+use super::numbers::{Numbers, Verdict};
+use super::record::{Draft, Place, Position, Record, is_top};
+use super::ring::Ring;
+use super::waiting::News;
+use super::{Feed, Micros, State};
+use crate::swarm::event::{Gate, Grant};
+use crate::swarm::id::{NodeId, SessionId};
+use crate::swarm::interest::{Channel, ChannelSet};
+use crate::sync::atomic::Ordering;
+
+/// What became of an update that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Where it stands; for a repeat, where the newest one of its channel stands.
+    pub position: Position,
+    /// The publisher's number of it; for a repeat, the highest one accepted.
+    pub publisher_sequence: u64,
+    /// True when it was there already, and dropped.
+    pub repeated: bool,
+    /// True when the next one on VISUAL or SCREEN should be a keyframe.
+    pub keyframe_wanted: bool,
+}
+
+/// An update that was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{refusal}")]
+pub struct Rejected {
+    /// Its number: the publisher's, or the one that it was counted as; 0 when it was not
+    /// counted.
+    pub publisher_sequence: u64,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// Why an update was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The term is not in force any more.
+    #[error("the right to publish has passed on")]
+    StaleTerm,
+    /// The channel takes nothing now.
+    #[error("the channel takes no updates now")]
+    Closed(Gate),
+    /// The author is muted.
+    #[error("the author is muted")]
+    Muted,
+    /// Too many messages.
+    #[error("at most {} messages per second", QUOTA.0)]
+    Quota,
+    /// The process holds as many updates as it may.
+    #[error("the process is out of memory for updates")]
+    Memory,
+    /// The number was rejected or left out, and a higher one was accepted since.
+    #[error("an update with a higher publisher_sequence was accepted before it")]
+    OutOfOrder,
+    /// The number is so old that nobody knows any more whether it was accepted.
+    #[error("whether this publisher_sequence was accepted is not known any more")]
+    OutcomeUnknown,
+}
+
+impl Refusal {
+    /// Of an update that was not counted.
+    pub const fn uncounted(self) -> Rejected {
+        Rejected { publisher_sequence: 0, refusal: self }
+    }
+}
+
+/// What a feed knows of a publisher on one channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublisherState {
+    /// The highest number accepted in its session; 0 = none.
+    pub accepted: u64,
+    /// Its session before, and the highest number accepted from that.
+    pub previous: Option<(SessionId, u64)>,
+    /// True when it should begin with a keyframe.
+    pub keyframe_wanted: bool,
+}
+
+/// One message to the CHAT of a livestream, by a member.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Who writes it.
+    pub author: NodeId,
+    /// Its session.
+    pub session: SessionId,
+    /// True when it must be silent.
+    pub muted: bool,
+    /// What it writes.
+    pub draft: Draft,
+}
+
+impl Accepted {
+    /// A repeat of one that came on `lane` before.
+    fn before(lane: &Lane, numbers: &Numbers, keyframe_wanted: bool) -> Self {
+        let (term, sequence) = lane.head.unwrap_or((lane.term, 0));
+        let (source, channel) = lane.key;
+        let position = Position { source, channel, term, sequence };
+        Self { position, publisher_sequence: numbers.accepted(), repeated: true, keyframe_wanted }
+    }
+}
+
+impl Feed {
+    /// Puts a change of grants into force: when this returns, no update under an
+    /// older grant can enter. Late joiners no longer start at what `gone` published.
+    /// `over` closes the feed in the same step, so that whoever finds it closed finds
+    /// everything that ever entered.
+    pub fn enforce(&self, grants: &[Grant], gone: &[NodeId], over: bool) {
+        if grants.is_empty() && gone.is_empty() && !over {
+            return;
+        }
+        let mut state = self.state.lock();
+        let State { ring, lanes, .. } = &mut *state;
+        let before = ring.bytes();
+        if over {
+            self.closed.store(true, Ordering::Release);
+        }
+        for grant in grants {
+            let key = (Some(grant.source), grant.channel);
+            if grant.term != 0 || lanes.find(key).is_some() {
+                let slot = lanes.slot(key);
+                lanes.at_mut(slot).grant(grant);
+            }
+        }
+        for key in gone.iter().flat_map(|node| Channel::ALL.map(|channel| (Some(*node), channel))) {
+            if let Some(lane) = lanes.get_mut(key) {
+                ring.release(lane);
+            }
+        }
+        self.memory.book(before, ring.bytes());
+    }
+
+    /// Notes that members have left, who may have written to the CHAT.
+    pub fn members_left(&self, nodes: &[NodeId], now: Micros) {
+        if self.shape.shared_chat && !nodes.is_empty() {
+            self.state.lock().authors.leave(nodes, now);
+        }
+    }
+
+    /// What is known of a publisher whose session is `session`.
+    pub fn publisher(&self, source: NodeId, session: Option<SessionId>, channel: Channel) -> PublisherState {
+        let state = self.state.lock();
+        let (numbers, keyframe_wanted) = if self.is_shared(channel) {
+            (state.authors.get(source).map(|author| &author.numbers), false)
+        } else {
+            let lane = state.lanes.get((Some(source), channel));
+            (lane.map(|lane| &lane.publisher), lane.map_or_else(|| has_runs(channel), Lane::wants_keyframe_first))
+        };
+        match numbers {
+            // The author has written nothing yet in this session.
+            Some(numbers) if session.is_some() && numbers.session() != session => {
+                let previous = numbers.session().map(|before| (before, numbers.accepted()));
+                PublisherState { accepted: 0, previous, keyframe_wanted }
+            }
+            Some(numbers) => {
+                PublisherState { accepted: numbers.accepted(), previous: numbers.previous(), keyframe_wanted }
+            }
+            None => PublisherState { keyframe_wanted, ..PublisherState::default() },
+        }
+    }
+
+    /// The term in force on a channel.
+    pub fn term(&self, source: NodeId, channel: Channel) -> Option<u64> {
+        self.state.lock().lanes.get((Some(source), channel)).map(|lane| lane.term).filter(|term| *term != 0)
+    }
+
+    /// Notes how many temporal layers the publisher of a term has.
+    pub fn declare(&self, source: NodeId, term: u64, channels: ChannelSet, layers: u32) {
+        let mut state = self.state.lock();
+        for channel in channels.iter().filter(|channel| has_runs(*channel)) {
+            if let Some(lane) = state.lanes.get_mut((Some(source), channel)).filter(|lane| lane.term == term) {
+                lane.layers = layers;
+            }
+        }
+    }
+
+    /// True when the channel has one order for the swarm, and many authors.
+    pub fn is_shared(&self, channel: Channel) -> bool {
+        self.shape.shared_chat && channel == Channel::Chat
+    }
+
+    /// Takes one update of `source` under `term`. O(1) amortised, but for reclaiming
+    /// memory.
+    ///
+    /// `publisher_sequence` 0 counts for the publisher. A number that was accepted in
+    /// its session is a repeat; one that was passed over is refused. A refused update
+    /// may come again under its number until a higher one is accepted.
+    ///
+    /// # Errors
+    ///
+    /// Why the update was not taken, and its number.
+    pub fn publish(&self, source: NodeId, term: u64, draft: Draft, now: Micros) -> Result<Accepted, Rejected> {
+        match self.enter(source, term, draft.clone(), now, false) {
+            Err(Rejected { refusal: Refusal::Memory, .. }) => {
+                self.make_room(now);
+                self.enter(source, term, draft, now, true)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// With `last`, an update for which there is no memory is counted as rejected.
+    fn enter(&self, source: NodeId, term: u64, draft: Draft, now: Micros, last: bool) -> Result<Accepted, Rejected> {
+        let mut state = self.state.lock();
+        let State { ring, lanes, .. } = &mut *state;
+        let channel = draft.channel;
+        let key = (Some(source), channel);
+        let slot = lanes.find(key).filter(|slot| lanes.at(*slot).term == term && term != 0);
+        let slot = slot.ok_or_else(|| Refusal::StaleTerm.uncounted())?;
+        let lane = lanes.at_mut(slot);
+        let wanted = has_runs(channel) && lane.want.is_wanted(self.shape.keyframe_interval, now);
+        let given = draft.given_number();
+        let number = given.unwrap_or_else(|| lane.publisher.next());
+        match lane.publisher.judge(number) {
+            Verdict::Fresh => {}
+            Verdict::Repeat => return Ok(Accepted::before(lane, &lane.publisher, wanted)),
+            Verdict::OutOfOrder => return Err(Rejected { publisher_sequence: number, refusal: Refusal::OutOfOrder }),
+            Verdict::Unknown => return Err(Rejected { publisher_sequence: number, refusal: Refusal::OutcomeUnknown }),
+        }
+        let refusal = match lane.gate {
+            Gate::Open => (!self.has_room(ring, &draft)).then_some(Refusal::Memory),
+            gate => Some(Refusal::Closed(gate)),
+        };
+        if let Some(refusal) = refusal {
+            if last || refusal != Refusal::Memory {
+                lane.publisher.reject(number);
+            }
+            return Err(Rejected { publisher_sequence: number, refusal });
+        }
+        if !lane.continues_at(given) {
+            lane.origin = lane.term;
+        }
+        lane.publisher.accept(number);
+        let keyframe_wanted = wanted && !draft.keyframe;
+        let (position, news) = self.append(&mut state, slot, None, draft, now);
+        drop(state);
+        self.waiting.announce(news, now);
+        Ok(Accepted { position, publisher_sequence: number, repeated: false, keyframe_wanted })
+    }
+
+    /// Takes one message to the CHAT of a livestream. Whoever calls holds the swarm's
+    /// shard, under which the author was found to be a member. For want of memory, call
+    /// [`Self::make_room`] without it, and once more with `last`: then the message counts
+    /// as rejected.
+    ///
+    /// # Errors
+    ///
+    /// Why the message was not taken, and its number.
+    pub fn chat(&self, message: Message, now: Micros, last: bool) -> Result<Accepted, Rejected> {
+        let Message { author, session, muted, draft } = message;
+        let mut state = self.state.lock();
+        let State { ring, lanes, authors, .. } = &mut *state;
+        let known = authors.author(author, session, now);
+        let slot = lanes.slot((None, Channel::Chat));
+        let number = draft.given_number().unwrap_or_else(|| known.numbers.next());
+        let refusal = match known.numbers.judge(number) {
+            Verdict::Repeat => return Ok(Accepted::before(lanes.at(slot), &known.numbers, false)),
+            Verdict::OutOfOrder => Some(Refusal::OutOfOrder),
+            Verdict::Unknown => Some(Refusal::OutcomeUnknown),
+            Verdict::Fresh if muted => Some(Refusal::Muted),
+            Verdict::Fresh if known.quota.balance(now) < 1 => Some(Refusal::Quota),
+            Verdict::Fresh => (!self.has_room(ring, &draft)).then_some(Refusal::Memory),
+        };
+        if let Some(refusal) = refusal {
+            let counts = match refusal {
+                Refusal::OutOfOrder | Refusal::OutcomeUnknown => false,
+                Refusal::Memory => last,
+                _ => true,
+            };
+            if counts {
+                known.numbers.reject(number);
+            }
+            return Err(Rejected { publisher_sequence: number, refusal });
+        }
+        known.quota.take(1);
+        known.numbers.accept(number);
+        let (position, news) = self.append(&mut state, slot, Some(author), draft, now);
+        drop(state);
+        self.waiting.announce(news, now);
+        Ok(Accepted { position, publisher_sequence: number, repeated: false, keyframe_wanted: false })
+    }
+
+    fn has_room(&self, ring: &Ring, draft: &Draft) -> bool {
+        self.memory.has_room_for(ring.growth(draft.payload.len()))
+    }
+
+    fn append(
+        &self,
+        state: &mut State,
+        slot: usize,
+        author: Option<NodeId>,
+        draft: Draft,
+        now: Micros,
+    ) -> (Position, News) {
+        let State { ring, lanes, enrolled, counts, .. } = state;
+        let before = ring.bytes();
+        let lane = lanes.at_mut(slot);
+        let (term, sequence) = lane.next();
+        let (source, channel) = lane.key;
+        let position = Position { source, channel, term, sequence };
+        let (previous, tally, layers, origin) = (lane.head, lane.tally, lane.layers, lane.origin);
+        lane.head = Some((term, sequence));
+        lane.tally.add(draft.keyframe, is_top(draft.keyframe, draft.temporal_layer, layers));
+        counts.published += 1;
+        counts.published_bytes += draft.payload.len() as u64;
+        let place = Place { lane: slot, previous, tally, origin, layers, author, at: now };
+        let record = Record::encode(position, place, draft);
+        let news = News::of(ring.end(), &record);
+        ring.append(lanes, record);
+        self.memory.book(before, ring.bytes());
+        if !*enrolled {
+            *enrolled = true;
+            self.memory.enrol(Weak::clone(&self.own));
+        }
+        (position, news)
+    }
+
+    /// The bell that rings when publishers may have to be told something.
+    pub fn producers(&self) -> Arc<tokio::sync::Notify> {
+        Arc::clone(&self.producers)
+    }
+}
