@@ -5,6 +5,7 @@
 //! are driven by [`stream`].
 
 mod body;
+mod call;
 mod carriage;
 mod connection;
 mod convert;
@@ -15,11 +16,13 @@ mod group;
 mod livestream;
 mod publish;
 mod publish_requests;
+mod request_body;
 pub mod server;
 mod signal;
 mod status;
 mod stream;
 mod subscribe;
+mod timeout;
 mod watch;
 mod watchdog;
 

@@ -117,7 +117,7 @@ impl Updates {
 
     fn end(&mut self, end: End) {
         let (goodbye, status) = end.farewell();
-        self.rest = framed(Item::Goodbye(goodbye));
+        self.rest = goodbye.map(|goodbye| framed(Item::Goodbye(goodbye))).unwrap_or_default();
         let status = status.err().unwrap_or_else(|| Status::new(Code::Ok, ""));
         let mut trailers = HeaderMap::new();
         // It fails for metadata that is no header; ours is.

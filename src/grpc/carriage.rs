@@ -67,8 +67,8 @@ pub(super) struct Carriage {
     order: AtomicU8,
     /// In milliseconds; see [`Order::SayGoodbye`].
     spread: AtomicU32,
-    /// Rings when streams are to say goodbye.
-    goodbye: Notify,
+    /// Rings with each order.
+    told: Notify,
     /// Bytes that came.
     heard: AtomicUsize,
     /// The next stream: who reads it, and whether it rides along.
@@ -82,7 +82,7 @@ impl Carriage {
             signal: Signal::new(),
             order: AtomicU8::new(Order::Stay.rank()),
             spread: AtomicU32::new(0),
-            goodbye: Notify::new(),
+            told: Notify::new(),
             heard: AtomicUsize::new(0),
             expected: Mutex::new(None),
             joined: Mutex::new(Vec::new()),
@@ -100,7 +100,7 @@ impl Carriage {
             self.spread.store(u32::try_from(spread.as_millis()).unwrap_or(u32::MAX), Ordering::Release);
         }
         if self.order.fetch_max(order.rank(), Ordering::AcqRel) < order.rank() {
-            self.goodbye.notify_waiters();
+            self.told.notify_waiters();
             self.signal.ring(ORDER);
         }
     }
@@ -111,14 +111,24 @@ impl Carriage {
 
     /// Resolves when its streams are to say goodbye, with the time that they have for it.
     pub(super) async fn says_goodbye(&self) -> Duration {
+        self.told(Order::SayGoodbye(Duration::ZERO)).await;
+        Duration::from_millis(self.spread.load(Ordering::Acquire).into())
+    }
+
+    /// Resolves when what is still open is to end with a status.
+    pub(super) async fn ends_streams(&self) {
+        self.told(Order::EndStreams).await;
+    }
+
+    async fn told(&self, order: Order) {
         loop {
-            let goodbye = self.goodbye.notified();
-            tokio::pin!(goodbye);
-            goodbye.as_mut().enable();
-            if self.is_told(Order::SayGoodbye(Duration::ZERO)) {
-                return Duration::from_millis(self.spread.load(Ordering::Acquire).into());
+            let told = self.told.notified();
+            tokio::pin!(told);
+            told.as_mut().enable();
+            if self.is_told(order) {
+                return;
             }
-            goodbye.await;
+            told.await;
         }
     }
 

@@ -22,6 +22,7 @@ use tower::BoxError;
 
 use super::carriage::{Boarding, Carriage, Connection, Leave, Order};
 use super::front::Front;
+use super::request_body::Complete;
 use super::server::Http;
 use super::watchdog::{SWEEP, Watchdog};
 use crate::shutdown::Shutdown;
@@ -36,6 +37,11 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The least that a client says: the preface of HTTP/2; requests of HTTP/1 have a
 /// deadline of their own.
 const PREFACE: usize = 24;
+
+/// HTTP/2 takes lists of headers of so many bytes at least: those that are larger than
+/// configured are refused by the call, with a status that says so. HTTP/2 itself can only
+/// answer 431, or close the connection with every other stream on it.
+const HEADER_LIST: u32 = 320 * 1024;
 
 /// What one stream may have waiting in HTTP/2, in bytes (hyper: 400 KiB).
 const SEND_BUFFER: usize = 64 * 1024;
@@ -111,7 +117,7 @@ impl Entry {
 /// Dropping it cuts them.
 pub(super) async fn serve<S, B>(service: S, http: Http, watchdog: Watchdog, listener: TcpListener, stop: Shutdown)
 where
-    S: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: tower::Service<Request<Complete>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -178,7 +184,7 @@ fn builder(http: &Http, carriage: &Arc<Carriage>) -> Builder<Boarding> {
         .max_local_error_reset_streams(http.max_local_error_reset_streams)
         // Clients that cancel many streams at once are not attackers.
         .max_pending_accept_reset_streams(http.max_local_error_reset_streams)
-        .max_header_list_size(http.max_header_list_bytes)
+        .max_header_list_size(http.max_header_list_bytes.max(HEADER_LIST))
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(http.keepalive_interval)
         .keep_alive_timeout(http.keepalive_timeout)
@@ -208,7 +214,7 @@ fn connection<S, B>(
     carriage: Arc<Carriage>,
 ) -> impl Future<Output = ()>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: tower::Service<Request<Complete>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes> + Send + 'static,

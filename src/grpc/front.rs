@@ -20,6 +20,7 @@ use tower::{BoxError, ServiceExt};
 
 use super::body::{Handover, Updates};
 use super::carriage::Carriage;
+use super::request_body::Complete;
 use super::watchdog::{Reader, Watchdog, Watched};
 
 /// Marks a request whose answer is not framed anew on its way out.
@@ -42,11 +43,11 @@ impl<S> Front<S> {
 
 impl<S, B> Service<Request<Incoming>> for Front<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: tower::Service<Request<Complete>, Response = Response<B>> + Clone,
 {
     type Response = Response<Watched<FrontBody<B>>>;
     type Error = S::Error;
-    type Future = Answer<Oneshot<S, Request<Incoming>>>;
+    type Future = Answer<Oneshot<S, Request<Complete>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let content = request.headers().get(header::CONTENT_TYPE).map(|content| content.as_bytes());
@@ -61,21 +62,45 @@ where
             // With HTTP/1 an answer goes with its connection.
             reader.carried_by(&self.carriage.end());
         }
+        if let Some(greeting) = greeting(&request) {
+            return Answer { state: State::Greeting(Some(greeting)), watchdog: self.watchdog.clone(), reader };
+        }
         request.extensions_mut().insert(Arc::clone(&reader));
         request.extensions_mut().insert(Arc::clone(&self.carriage));
-        let connects = request.method() == Method::CONNECT;
-        let future = Box::pin(self.inner.clone().oneshot(request));
-        Answer { future, watchdog: self.watchdog.clone(), reader, connects }
+        let version = request.version();
+        let request = request.map(|body| Complete::new(body, version));
+        let state = State::Call(Box::pin(self.inner.clone().oneshot(request)));
+        Answer { state, watchdog: self.watchdog.clone(), reader }
+    }
+}
+
+/// What is said to who does not speak gRPC: a browser, a scanner, a probe.
+fn greeting<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
+    const ABOUT: &str = concat!("starling ", env!("CARGO_PKG_VERSION"), ", a gRPC server\n");
+    const NO_GRPC: &str = "this is a gRPC server: the content-type is application/grpc or application/grpc-web\n";
+    let content = request.headers().get(header::CONTENT_TYPE).map(|content| content.as_bytes());
+    let speaks_grpc = content.is_some_and(|content| content.starts_with(b"application/grpc"));
+    match *request.method() {
+        // CORS answers it.
+        Method::OPTIONS => None,
+        // A success would open a tunnel.
+        Method::CONNECT => Some((StatusCode::NOT_IMPLEMENTED, "")),
+        Method::GET | Method::HEAD if request.uri().path() == "/" => Some((StatusCode::OK, ABOUT)),
+        _ if speaks_grpc => None,
+        _ => Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, NO_GRPC)),
     }
 }
 
 /// An answer to come.
 pub(super) struct Answer<F> {
-    future: Pin<Box<F>>,
+    state: State<F>,
     watchdog: Watchdog,
     reader: Arc<Reader>,
-    /// It is asked for a tunnel.
-    connects: bool,
+}
+
+enum State<F> {
+    Call(Pin<Box<F>>),
+    Greeting(Option<(StatusCode, &'static str)>),
 }
 
 impl<F, B, E> Future for Answer<F>
@@ -85,17 +110,21 @@ where
     type Output = Result<Response<Watched<FrontBody<B>>>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut response = ready!(self.future.as_mut().poll(cx))?;
-        if self.connects {
-            // A success would open it.
-            *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
-        }
-        let updates = Handover::take(&mut response);
-        Poll::Ready(Ok(response.map(|body| {
-            let body = updates
-                .map_or_else(|| FrontBody::Other(Box::pin(body)), |updates| FrontBody::Updates(Box::new(updates)));
-            self.watchdog.watch(body, Arc::clone(&self.reader))
-        })))
+        let response = match &mut self.state {
+            State::Greeting(greeting) => {
+                let (status, text) = greeting.take().expect("an answer is not polled after it was given");
+                let response = Response::builder().status(status).header(header::CONTENT_TYPE, "text/plain");
+                response.body(FrontBody::Text(Bytes::from_static(text.as_bytes()))).expect("a status and a header")
+            }
+            State::Call(call) => {
+                let mut response = ready!(call.as_mut().poll(cx))?;
+                match Handover::take(&mut response) {
+                    Some(updates) => response.map(|_| FrontBody::Updates(Box::new(updates))),
+                    None => response.map(|body| FrontBody::Other(Box::pin(body))),
+                }
+            }
+        };
+        Poll::Ready(Ok(response.map(|body| self.watchdog.watch(body, Arc::clone(&self.reader)))))
     }
 }
 
@@ -103,6 +132,7 @@ where
 pub(super) enum FrontBody<B> {
     Updates(Box<Updates>),
     Other(Pin<Box<B>>),
+    Text(Bytes),
 }
 
 impl<B> Body for FrontBody<B>
@@ -117,6 +147,8 @@ where
         match self.get_mut() {
             Self::Updates(updates) => Pin::new(updates.as_mut()).poll_frame(cx).map_err(Into::into),
             Self::Other(body) => body.as_mut().poll_frame(cx).map_err(Into::into),
+            Self::Text(text) if text.is_empty() => Poll::Ready(None),
+            Self::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
         }
     }
 
@@ -124,6 +156,7 @@ where
         match self {
             Self::Updates(_) => false,
             Self::Other(body) => body.is_end_stream(),
+            Self::Text(text) => text.is_empty(),
         }
     }
 
@@ -131,6 +164,7 @@ where
         match self {
             Self::Updates(_) => SizeHint::default(),
             Self::Other(body) => body.size_hint(),
+            Self::Text(text) => SizeHint::with_exact(text.len() as u64),
         }
     }
 }

@@ -304,7 +304,7 @@ impl Publishing {
 
     fn end(&mut self, end: End) {
         let (goodbye, status) = end.farewell();
-        self.ready.push_back(Event::Goodbye(goodbye));
+        self.ready.extend(goodbye.map(Event::Goodbye));
         self.ended = Some(status);
     }
 }

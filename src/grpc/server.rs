@@ -13,10 +13,11 @@ use tonic_web::GrpcWebLayer;
 use tower::ServiceBuilder;
 use tower::util::option_layer;
 use tower_http::classify::GrpcFailureClass;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
 use tracing::Span;
 
+use super::call::CallLayer;
 use super::gate::Gate;
 use super::watchdog::Watchdog;
 use super::{Edge, connection};
@@ -27,6 +28,14 @@ use crate::shutdown::Shutdown;
 
 /// What the health service reports on: the server as a whole, and both services.
 pub const SERVICES: [&str; 3] = ["", livestream_service_server::SERVICE_NAME, group_service_server::SERVICE_NAME];
+
+/// What describes every method that is served.
+const DESCRIPTORS: [&[u8]; 4] = [
+    pb::DESCRIPTORS,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
 
 /// Settings of HTTP/2 and its connections.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +74,7 @@ pub async fn serve<H: Health>(edge: Edge, http: Http, health: HealthServer<H>, l
         .layer(trace)
         .layer(option_layer(http.grpc_web.then(cors)))
         .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)))
+        .layer(CallLayer::new(http.max_header_list_bytes, &DESCRIPTORS))
         .service(routes(Routes::new(health), edge, http.reflection));
     connection::serve(service, http, Watchdog::new(http.stall_timeout), listener, stop).await;
 }
@@ -98,13 +108,18 @@ fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {
     routes.add_service(v1).add_service(v1alpha).prepare()
 }
 
-/// Browsers may call from anywhere and read what gRPC says in headers.
+/// How long browsers may remember that they may call.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(2 * 3_600);
+
+/// Browsers may call from anywhere, with any header (`*` would leave out `Authorization`),
+/// and read what gRPC says in headers.
 fn cors() -> CorsLayer {
     let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin"].map(HeaderName::from_static);
     CorsLayer::new()
         .allow_origin(AllowOrigin::any())
         .allow_methods([http::Method::POST])
-        .allow_headers(tower_http::cors::Any)
+        .allow_headers(AllowHeaders::mirror_request())
+        .max_age(PREFLIGHT_AGE)
         .expose_headers(exposed)
 }
 

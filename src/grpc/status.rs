@@ -153,6 +153,41 @@ fn wrong_state(message: &str, state: State) -> Status {
     status(Code::FailedPrecondition, "WRONG_STATE", message, &[("state", state.to_string())])
 }
 
+/// The client reset its request before it was complete; nobody hears this.
+pub(super) fn reset() -> Status {
+    Status::aborted("the request was reset")
+}
+
+/// A method that takes one message was sent another number of them.
+pub(super) fn one_message(what: &str) -> Status {
+    let message = format!("the method takes one message; {what}");
+    status(Code::Unimplemented, "REQUEST_CARDINALITY", message, &[])
+}
+
+/// The headers of a request are too large.
+pub(super) fn headers_too_large(max: usize) -> Status {
+    let message = format!("the headers may have {max} bytes, each with 32 more");
+    status(Code::ResourceExhausted, "HEADERS_TOO_LARGE", message, &[("max", max.to_string())])
+}
+
+/// A `grpc-timeout` that cannot be read.
+pub(super) fn malformed_timeout() -> Status {
+    let (field, problem) =
+        ("grpc-timeout".to_owned(), "must be at most eight digits and one of H M S m u n".to_owned());
+    Invalid { field, problem }.into()
+}
+
+/// The client does not wait any longer.
+pub(super) fn deadline_exceeded() -> Status {
+    status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline of the call has passed", &[])
+}
+
+/// The connection is closed for its age.
+pub(super) fn connection_age() -> Status {
+    let message = "the connection has reached its age; call again at once";
+    retry_after(Code::Unavailable, "CONNECTION_AGE", message, Duration::ZERO)
+}
+
 /// The process is about to stop and takes nothing new.
 pub(super) fn draining() -> Status {
     retry(Code::Unavailable, "DRAINING", "this process is shutting down")
@@ -192,11 +227,13 @@ pub(super) enum End {
     Draining,
     /// The stream has lived long enough.
     Age,
+    /// The client does not wait any longer.
+    Deadline,
 }
 
 impl End {
-    /// The last message and the status of a stream that ends so; `Ok` is OK.
-    pub(super) fn farewell(self) -> (pb::Goodbye, Result<(), Status>) {
+    /// The last message, if there is one, and the status of a stream that ends so; `Ok` is OK.
+    pub(super) fn farewell(self) -> (Option<pb::Goodbye>, Result<(), Status>) {
         use pb::GoodbyeReason as Why;
         let (reason, status) = match self {
             Self::SwarmEnded | Self::Session(LeaveReason::Ended) => (Why::Ended, Ok(())),
@@ -219,13 +256,15 @@ impl End {
                 // The same process serves: nobody has to wait.
                 (Why::StreamAge, Err(retry_after(Code::Unavailable, "STREAM_AGE", message, Duration::ZERO)))
             }
+            // Its client is gone, or about to go.
+            Self::Deadline => return (None, Err(deadline_exceeded())),
         };
         let wait = match self {
             Self::Draining => Some(RETRY_AFTER),
             Self::Age => Some(Duration::ZERO),
-            Self::SwarmEnded | Self::Session(_) | Self::StaleTerm => None,
+            Self::SwarmEnded | Self::Session(_) | Self::StaleTerm | Self::Deadline => None,
         };
         let retry_after = wait.and_then(|wait| prost_types::Duration::try_from(wait).ok());
-        (pb::Goodbye { reason: reason.into(), retry_after }, status)
+        (Some(pb::Goodbye { reason: reason.into(), retry_after }), status)
     }
 }

@@ -17,6 +17,7 @@ use tonic::{Request, Status};
 use super::Edge;
 use super::carriage::Carriage;
 use super::status::{End, draining, refused};
+use super::timeout::Deadline;
 use crate::pb::swarm::v1 as pb;
 use crate::service::presence::Presence;
 use crate::service::watch::{Over, Step};
@@ -67,6 +68,7 @@ pub(super) struct Lifetime {
     connection: Option<Arc<Carriage>>,
     /// When the stream leaves a connection that is too old; drawn when that says so.
     goodbye_at: Option<Instant>,
+    deadline: Option<Deadline>,
     shutdown: Shutdown,
     /// When the stream leaves a draining process; drawn when the drain begins.
     leave_at: Option<Instant>,
@@ -127,6 +129,7 @@ impl Edge {
             presence,
             connection: None,
             goodbye_at: None,
+            deadline: None,
             shutdown: self.shutdown.clone(),
             leave_at: None,
             spread: settings.drain_spread,
@@ -142,6 +145,11 @@ impl Lifetime {
     /// Of a stream over this connection, with which it ends.
     pub(super) fn over_connection(self, connection: Option<Arc<Carriage>>) -> Self {
         Self { connection, ..self }
+    }
+
+    /// Of a stream whose client waits no longer than this.
+    pub(super) fn until(self, deadline: Option<Deadline>) -> Self {
+        Self { deadline, ..self }
     }
 
     /// Resolves when the stream must end. Safe to drop and call again.
@@ -173,6 +181,13 @@ impl Lifetime {
                 None => std::future::pending().await,
             }
         };
+        let deadline = self.deadline;
+        let given_up = async {
+            match deadline {
+                Some(Deadline(at)) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         let (connection, goodbye_at) = (&self.connection, &mut self.goodbye_at);
         let old_connection = async {
             let Some(connection) = connection else { return std::future::pending().await };
@@ -186,6 +201,7 @@ impl Lifetime {
             () = drain => End::Draining,
             () = age => End::Age,
             () = old_connection => End::Age,
+            () = given_up => End::Deadline,
         }
     }
 
@@ -299,7 +315,7 @@ impl<S: Source> Running<S> {
 
     fn end(&mut self, end: End) {
         let (goodbye, status) = end.farewell();
-        self.ready.push_back(self.source.goodbye(goodbye));
+        self.ready.extend(goodbye.map(|goodbye| self.source.goodbye(goodbye)));
         self.ended = Some(status);
     }
 }

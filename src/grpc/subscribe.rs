@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 use super::body::{Handover, NEWS, Updates};
 use super::signal::Signal;
 use super::status::refused;
+use super::timeout::Deadline;
 use super::watchdog::Reader;
 use super::{Answer, Edge, fields, stream};
 use crate::pb::{group, livestream};
@@ -86,6 +87,7 @@ where
     Subscribe: TryFrom<A, Error = fields::Invalid>,
 {
     let (reader, connection) = (asked.extensions().get::<Arc<Reader>>().cloned(), stream::connection(&asked));
+    let deadline = asked.extensions().get::<Deadline>().copied();
     let Subscribe { id, request } = asked.into_inner().try_into()?;
     let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
     // Its swarm may end between the two steps; then there is one more, as for all who come
@@ -103,7 +105,7 @@ where
             }
         };
         let mut response = Response::new(futures_util::stream::empty());
-        let lifetime = lifetime.over_connection(connection);
+        let lifetime = lifetime.over_connection(connection).until(deadline);
         let updates = Updates::new(subscription, greeting, lifetime, signal, reader);
         response.extensions_mut().insert(Handover::new(updates));
         return Ok(response);

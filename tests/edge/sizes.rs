@@ -121,6 +121,7 @@ async fn headers_that_are_too_large_are_refused_and_the_connection_lives_on() {
     };
     livestreams.get_livestream(with(8 * 1024)).await.unwrap();
     let refused = livestreams.get_livestream(with(17 * 1024)).await.unwrap_err();
-    assert_eq!(Fault::of(&refused).reason, "", "it did not get as far as the service: {refused:?}");
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused:?}");
+    assert_eq!(Fault::of(&refused).reason, "HEADERS_TOO_LARGE");
     livestreams.get_livestream(with(0)).await.unwrap();
 }

@@ -1,0 +1,201 @@
+//! The body of a request, held against what its method may be sent.
+//!
+//! tonic takes a request whose stream was reset for one that has ended, and reads past
+//! the messages that follow the first one of a unary call. Both calls would be carried
+//! out. [`Complete`] stands at the connection and tells a reset from an end; [`Counted`]
+//! stands behind gRPC-Web, where the body is length-prefixed messages, and counts them.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Version;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tonic::Status;
+use tower::BoxError;
+
+use super::status;
+
+/// Flag and length in front of every message.
+const PREFIX: usize = 5;
+
+/// The body of a request as it comes from the connection.
+#[derive(Debug)]
+pub(super) struct Complete {
+    body: Incoming,
+    /// With HTTP/1 a body that is cut short is an error by itself.
+    http2: bool,
+}
+
+impl Complete {
+    pub(super) fn new(body: Incoming, version: Version) -> Self {
+        Self { body, http2: version == Version::HTTP_2 }
+    }
+}
+
+impl Body for Complete {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => Some(Ok(frame)),
+            // The stream was reset: the client does not want the call any more. Not CANCELLED,
+            // which tonic takes for the end of the messages.
+            Some(Err(_)) if self.http2 => Some(Err(status::reset().into())),
+            None if self.http2 && !self.body.is_end_stream() => Some(Err(status::reset().into())),
+            Some(Err(error)) => Some(Err(error.into())),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a request to a method that takes one message.
+#[derive(Debug)]
+pub(super) struct Counted<B> {
+    body: B,
+    /// `None` = as many as come.
+    message: Option<Message>,
+}
+
+/// How far the one message has come.
+#[derive(Debug)]
+enum Message {
+    /// So many bytes of the prefix.
+    Prefix([u8; PREFIX], usize),
+    /// So many bytes are to come.
+    Content(usize),
+    Complete,
+    /// The call has been refused.
+    Refused,
+}
+
+impl<B> Counted<B> {
+    /// With `one`, exactly one message.
+    pub(super) fn new(body: B, one: bool) -> Self {
+        Self { body, message: one.then_some(Message::Prefix([0; PREFIX], 0)) }
+    }
+}
+
+impl Message {
+    /// Takes what came; an error when more than one message has begun.
+    fn take(&mut self, mut data: &[u8]) -> Result<(), Status> {
+        while !data.is_empty() {
+            match self {
+                Self::Prefix(prefix, known) => {
+                    let more = data.len().min(PREFIX - *known);
+                    prefix[*known..*known + more].copy_from_slice(&data[..more]);
+                    (data, *known) = (&data[more..], *known + more);
+                    if *known == PREFIX {
+                        let [_, length @ ..] = *prefix;
+                        *self = Self::content(u32::from_be_bytes(length) as usize);
+                    }
+                }
+                Self::Content(left) => {
+                    let more = data.len().min(*left);
+                    data = &data[more..];
+                    *self = Self::content(*left - more);
+                }
+                Self::Complete => {
+                    *self = Self::Refused;
+                    return Err(status::one_message("more than one came"));
+                }
+                Self::Refused => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    const fn content(left: usize) -> Self {
+        if left == 0 { Self::Complete } else { Self::Content(left) }
+    }
+
+    /// Nothing more comes: an error when there was no message. One that is cut short is
+    /// refused by whoever decodes it.
+    fn end(&mut self) -> Result<(), Status> {
+        match self {
+            Self::Prefix(_, 0) => {
+                *self = Self::Refused;
+                Err(status::one_message("none came"))
+            }
+            Self::Prefix(..) | Self::Content(_) | Self::Complete | Self::Refused => Ok(()),
+        }
+    }
+}
+
+impl<B> Body for Counted<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose().map_err(Into::into)?;
+        let Some(message) = &mut self.message else { return Poll::Ready(frame.map(Ok)) };
+        let counted = match frame.as_ref().map(Frame::data_ref) {
+            Some(Some(data)) => message.take(data),
+            Some(None) | None => message.end(),
+        };
+        Poll::Ready(match counted {
+            Ok(()) => frame.map(Ok),
+            Err(refused) => Some(Err(refused.into())),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // An empty body must be asked, so that it can be refused.
+        !matches!(self.message, Some(Message::Prefix(..))) && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether these chunks are taken as one message.
+    fn is_one(chunks: &[&[u8]]) -> bool {
+        let mut message = Message::Prefix([0; PREFIX], 0);
+        chunks.iter().all(|chunk| message.take(chunk).is_ok()) && message.end().is_ok()
+    }
+
+    #[test]
+    fn one_message_passes_however_it_is_cut() {
+        let message = b"\0\0\0\0\x03abc";
+        for first in 0..=message.len() {
+            for second in first..=message.len() {
+                assert!(is_one(&[&message[..first], &message[first..second], &message[second..]]));
+            }
+        }
+        assert!(is_one(&[b"\0\0\0\0\0"]), "an empty message is one");
+    }
+
+    #[test]
+    fn another_number_of_messages_is_refused() {
+        assert!(!is_one(&[]));
+        assert!(!is_one(&[b""]));
+        assert!(!is_one(&[b"\0\0\0\0\x01a", b"\0"]), "as soon as the second one begins");
+        assert!(!is_one(&[b"\0\0\0\0\x01a\0\0\0\0\x01b"]));
+        assert!(!is_one(&[b"\0\0\0\0\0\0\0\0\0\0"]));
+    }
+
+    #[test]
+    fn a_message_that_is_cut_short_is_for_the_decoder() {
+        assert!(is_one(&[b"\0\0\0\0\x03ab"]));
+        assert!(is_one(&[b"\0\0"]));
+    }
+}
