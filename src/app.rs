@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tonic_health::ServingStatus;
 
 use crate::cluster::{Door, sweeper};
 use crate::config::Config;
+use crate::grpc::health::HealthReporter;
 use crate::grpc::{self, Edge, server};
 use crate::service::{self, Service};
 use crate::shutdown::Shutdown;
@@ -60,21 +60,13 @@ impl App {
         let edge =
             Edge::new(Service::new(door.clone(), service_settings(&config)), edge_settings(&config), shutdown.clone());
 
-        let (mut reporter, health) = tonic_health::server::health_reporter();
-        let report = async |status| {
-            for service in server::SERVICES {
-                reporter.set_service_status(service, status).await;
-            }
-        };
-        // tonic's reporter begins with SERVING; we are not, yet.
-        report(ServingStatus::NotServing).await;
-
+        let (reporter, health) = HealthReporter::new();
         let go_away = Shutdown::new();
         let serve = server::serve(edge, http_settings(&config), health, listener, go_away.clone());
         let sweep = sweeper::run(door);
         tokio::pin!(serve, sweep);
 
-        report(ServingStatus::Serving).await;
+        reporter.serving(true);
         tracing::info!(%address, "serving");
         tokio::select! {
             () = &mut serve => unreachable!("the server serves until it is told to stop"),
@@ -83,7 +75,7 @@ impl App {
         }
 
         let deadline = Instant::now() + config.drain.timeout;
-        report(ServingStatus::NotServing).await;
+        reporter.serving(false);
         tracing::info!(streams = shutdown.open_streams(), "draining");
         let drain = async {
             tokio::select! {
@@ -91,9 +83,7 @@ impl App {
                 () = tokio::time::sleep(config.drain.spread) => {}
             }
             // Who watches the health would keep its connection to the end.
-            for service in server::SERVICES {
-                reporter.clear_service_status(service).await;
-            }
+            drop(reporter);
             go_away.begin();
             std::future::pending::<()>().await;
         };

@@ -67,6 +67,19 @@ pub struct New<Config> {
     pub metadata: Box<[u8]>,
 }
 
+/// A page of the members of a swarm.
+#[derive(Debug)]
+pub struct MemberPage {
+    /// In slab order.
+    pub members: Vec<MemberView>,
+    /// The slot where the next page begins, if there is one.
+    pub next: Option<u64>,
+    /// The incarnation that they are members of.
+    pub epoch: Epoch,
+    /// The revision that they are seen at.
+    pub revision: u64,
+}
+
 /// Everything that the service can do. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -201,21 +214,16 @@ impl Service {
         (found, last)
     }
 
-    /// Up to `limit` members in slab order, from slot `from` on; the slot where the
-    /// next page begins, if there is one; and the revision that they are seen at.
-    pub fn list_members(
-        &self,
-        id: SwarmId,
-        from: Option<u64>,
-        limit: usize,
-    ) -> Result<(Vec<MemberView>, Option<u64>, u64), Refusal> {
+    /// Up to `limit` members in slab order, from slot `from` on.
+    pub fn list_members(&self, id: SwarmId, from: Option<u64>, limit: usize) -> Result<MemberPage, Refusal> {
         let from = from.map_or(0, |from| usize::try_from(from).unwrap_or(usize::MAX));
         self.read(id, |swarm| {
             if swarm.is_over() {
                 return Err(Rejection::Ended.into());
             }
             let (members, next) = swarm.page(from, limit);
-            Ok((members, next.map(|slot| slot as u64), swarm.revision()))
+            let next = next.map(|slot| slot as u64);
+            Ok(MemberPage { members, next, epoch: swarm.epoch(), revision: swarm.revision() })
         })?
     }
 

@@ -175,8 +175,8 @@ impl Numbers {
         let surplus = self.missing.len().saturating_sub(RANGES);
         let accepted = self.accepted;
         // Numbers above the accepted ones are not accepted, also where no range says so.
-        let given_up = self.missing.drain(..surplus).filter(|range| range.last < accepted);
-        self.forgotten = given_up.last().map_or(self.forgotten, |range| range.last);
+        let mut given_up = self.missing.drain(..surplus).filter(|range| range.last < accepted);
+        self.forgotten = given_up.next_back().map_or(self.forgotten, |range| range.last);
     }
 }
 

@@ -183,17 +183,6 @@ pub(super) fn page_size(size: i32, max: usize) -> Parsed<usize> {
     }
 }
 
-/// Where a page begins: a number in hexadecimal, as we gave it out.
-pub(super) fn page_token(token: &str) -> Parsed<Option<u64>> {
-    if token.is_empty() {
-        return Ok(None);
-    }
-    match u64::from_str_radix(token, 16) {
-        Ok(number) if number > 0 && token == format!("{number:x}") => Ok(Some(number)),
-        _ => invalid("page_token", "was not given out by this service"),
-    }
-}
-
 /// The sources of a subscription.
 pub(super) fn sources(numbers: &[u64]) -> Parsed<Vec<NodeId>> {
     if numbers.len() > SOURCES {

@@ -5,6 +5,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::convert::group_requests::NewGroup;
 use super::convert::{self, Action, group as wire};
 use super::fields::{self, Invalid};
+use super::page_token::{self, List, PageToken};
 use super::publish::{self, Publishing};
 use super::status::{refused, unpublished};
 use super::stream::{self, Messages};
@@ -79,10 +80,13 @@ impl GroupService for Edge {
     async fn list_groups(&self, request: Request<pb::ListGroupsRequest>) -> Answer<pb::ListGroupsResponse> {
         let pb::ListGroupsRequest { page_size, page_token } = request.into_inner();
         let limit = fields::page_size(page_size, self.settings.list_page)?;
-        let after = fields::page_token(&page_token)?.and_then(|number| SwarmId::new(KIND, number));
+        let list = List::Swarms(KIND);
+        let token = PageToken::parse(&page_token)?;
+        token.map_or(Ok(()), |token| token.is_of(list))?;
+        let after = token.and_then(|token| SwarmId::new(KIND, token.start()));
         let (groups, next) =
             self.service.list(KIND, after, limit, |id, swarm| group_of(swarm, |found| wire::group(id, found)));
-        let next_page_token = stream::next_page(next.map(SwarmId::get));
+        let next_page_token = page_token::next_page(list, next.map(SwarmId::get));
         Ok(Response::new(pb::ListGroupsResponse { groups, next_page_token }))
     }
 
@@ -134,11 +138,13 @@ impl GroupService for Edge {
         let pb::ListParticipantsRequest { group_id, page_size, page_token } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
         let limit = fields::page_size(page_size, self.settings.list_page)?;
-        let from = fields::page_token(&page_token)?;
-        let (members, next, revision) = self.service.list_members(id, from, limit).map_err(refused(KIND))?;
-        let participants = members.iter().map(Into::into).collect();
-        let next_page_token = stream::next_page(next);
-        Ok(Response::new(pb::ListParticipantsResponse { participants, next_page_token, revision }))
+        let token = PageToken::parse(&page_token)?;
+        let page = self.service.list_members(id, token.map(PageToken::start), limit).map_err(refused(KIND))?;
+        let list = List::Members(id, page.epoch);
+        token.map_or(Ok(()), |token| token.is_of(list))?;
+        let participants = page.members.iter().map(Into::into).collect();
+        let next_page_token = page_token::next_page(list, page.next);
+        Ok(Response::new(pb::ListParticipantsResponse { participants, next_page_token, revision: page.revision }))
     }
 
     async fn update_participant(

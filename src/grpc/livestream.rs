@@ -5,6 +5,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::convert::livestream_requests::NewLivestream;
 use super::convert::{self, Action, livestream as wire};
 use super::fields::{self, Invalid};
+use super::page_token::{self, List, PageToken};
 use super::publish::{self, Publishing};
 use super::status::{refused, unpublished};
 use super::stream::{self, Messages};
@@ -89,11 +90,14 @@ impl LivestreamService for Edge {
     ) -> Answer<pb::ListLivestreamsResponse> {
         let pb::ListLivestreamsRequest { page_size, page_token } = request.into_inner();
         let limit = fields::page_size(page_size, self.settings.list_page)?;
-        let after = fields::page_token(&page_token)?.and_then(|number| SwarmId::new(KIND, number));
+        let list = List::Swarms(KIND);
+        let token = PageToken::parse(&page_token)?;
+        token.map_or(Ok(()), |token| token.is_of(list))?;
+        let after = token.and_then(|token| SwarmId::new(KIND, token.start()));
         let (livestreams, next) = self
             .service
             .list(KIND, after, limit, |id, swarm| livestream_of(swarm, |found| wire::livestream(id, found)));
-        let next_page_token = stream::next_page(next.map(SwarmId::get));
+        let next_page_token = page_token::next_page(list, next.map(SwarmId::get));
         Ok(Response::new(pb::ListLivestreamsResponse { livestreams, next_page_token }))
     }
 
@@ -172,11 +176,13 @@ impl LivestreamService for Edge {
         let pb::ListViewersRequest { livestream_id, page_size, page_token } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
         let limit = fields::page_size(page_size, self.settings.list_page)?;
-        let from = fields::page_token(&page_token)?;
-        let (members, next, revision) = self.service.list_members(id, from, limit).map_err(refused(KIND))?;
-        let viewers = members.iter().map(Into::into).collect();
-        let next_page_token = stream::next_page(next);
-        Ok(Response::new(pb::ListViewersResponse { viewers, next_page_token, revision }))
+        let token = PageToken::parse(&page_token)?;
+        let page = self.service.list_members(id, token.map(PageToken::start), limit).map_err(refused(KIND))?;
+        let list = List::Members(id, page.epoch);
+        token.map_or(Ok(()), |token| token.is_of(list))?;
+        let viewers = page.members.iter().map(Into::into).collect();
+        let next_page_token = page_token::next_page(list, page.next);
+        Ok(Response::new(pb::ListViewersResponse { viewers, next_page_token, revision: page.revision }))
     }
 
     async fn set_interest(&self, request: Request<pb::SetInterestRequest>) -> Answer<pb::SetInterestResponse> {

@@ -319,8 +319,3 @@ impl<S: Source> Running<S> {
         self.ended = Some(status);
     }
 }
-
-/// The token of the next page, if there is one.
-pub(super) fn next_page(next: Option<u64>) -> String {
-    next.map(|number| format!("{number:x}")).unwrap_or_default()
-}

@@ -98,8 +98,8 @@ impl<'a> Terms<'a> {
 
     /// True when runs go on from one term to a later one: no publisher began anew in between.
     pub(super) fn go_on(self, from: u64, to: u64) -> bool {
-        let later = self.0.iter().filter(|term| from < term.term && term.term <= to && term.head > 0);
-        later.fold(true, |all, term| all && term.goes_on)
+        let mut later = self.0.iter().filter(|term| from < term.term && term.term <= to && term.head > 0);
+        later.all(|term| term.goes_on)
     }
 
     /// The last update that is known.

@@ -15,6 +15,7 @@ mod command_line;
 mod contests;
 mod discovery;
 mod drain;
+mod exchange;
 mod group_faults;
 mod group_updates;
 mod livestream_calls;

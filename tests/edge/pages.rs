@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use starling::client::Client;
 use starling::pb::{group::v1 as group, livestream::v1 as pb};
 
-use crate::harness::Server;
-use crate::world::{answered, join_group, join_livestream, make_group, make_livestream};
+use crate::harness::{Fault, Server, fault};
+use crate::world::{answered, end, join_group, join_livestream, make_group, make_livestream};
 
 /// How many livestreams each page has, and how often each livestream was on one.
 async fn livestreams(client: &Client, page_size: i32) -> (Vec<usize>, BTreeMap<u64, usize>) {
@@ -113,4 +113,60 @@ async fn pages_hold_every_group_and_every_participant_exactly_once() {
         }
     }
     assert_eq!(seen, (1..=9).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn tokens_of_another_list_are_refused() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let (mut livestreams, mut groups) = (client.livestreams.clone(), client.groups.clone());
+    for id in [7, 8] {
+        make_livestream(&client, id, pb::LivestreamConfig::default()).await;
+        make_group(&client, id, 16).await;
+        for node_id in 2..=4 {
+            join_livestream(&client, id, node_id).await;
+            join_group(&client, id, node_id).await;
+        }
+    }
+    let list = |page_token: &str| pb::ListLivestreamsRequest { page_size: 1, page_token: page_token.to_owned() };
+    let list_groups = |page_token: &str| group::ListGroupsRequest { page_size: 1, page_token: page_token.to_owned() };
+    let viewers = |livestream_id, page_token: &str| pb::ListViewersRequest {
+        livestream_id,
+        page_size: 1,
+        page_token: page_token.to_owned(),
+    };
+    let participants = |group_id, page_token: &str| group::ListParticipantsRequest {
+        group_id,
+        page_size: 1,
+        page_token: page_token.to_owned(),
+    };
+    let tokens = [
+        answered(livestreams.list_livestreams(list("")).await).next_page_token,
+        answered(groups.list_groups(list_groups("")).await).next_page_token,
+        answered(livestreams.list_viewers(viewers(7, "")).await).next_page_token,
+        answered(livestreams.list_viewers(viewers(8, "")).await).next_page_token,
+        answered(groups.list_participants(participants(7, "")).await).next_page_token,
+        answered(groups.list_participants(participants(8, "")).await).next_page_token,
+    ];
+    for (at, token) in tokens.iter().enumerate() {
+        let answers = [
+            livestreams.list_livestreams(list(token)).await.map(drop),
+            groups.list_groups(list_groups(token)).await.map(drop),
+            livestreams.list_viewers(viewers(7, token)).await.map(drop),
+            livestreams.list_viewers(viewers(8, token)).await.map(drop),
+            groups.list_participants(participants(7, token)).await.map(drop),
+            groups.list_participants(participants(8, token)).await.map(drop),
+        ];
+        for (list, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Ok(()) => assert_eq!(list, at, "a token of list {at}"),
+                Err(status) => assert_eq!((Fault::of(&status), list == at), (Fault::field("page_token"), false)),
+            }
+        }
+    }
+    // Neither does one go on in another swarm of the same id.
+    answered(livestreams.end_livestream(end(7)).await);
+    make_livestream(&client, 7, pb::LivestreamConfig::default()).await;
+    let old = livestreams.list_viewers(viewers(7, &tokens[2])).await;
+    assert_eq!(fault(old), Fault::field("page_token"));
 }

@@ -128,7 +128,7 @@ impl Reader {
         let mut looks = interval(Duration::from_millis(100));
         loop {
             looks.tick().await;
-            let (node_id, gone) = (self.node, |status: Status| reason(&status) != "");
+            let (node_id, gone) = (self.node, |status: Status| !reason(&status).is_empty());
             let over = match self.swarm {
                 Swarm::Livestream(livestream_id) => {
                     let look = livestream::GetTargetsRequest { livestream_id, node_id: Some(node_id) };

@@ -8,6 +8,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../edge/exchange.rs"]
+mod exchange;
 #[path = "../edge/harness.rs"]
 mod harness;
 #[allow(dead_code, reason = "each test binary that includes this file uses its own part of it")]
@@ -22,6 +24,7 @@ mod bodies;
 mod connections;
 mod descriptors;
 mod drain;
+mod rules;
 mod soak;
 mod stalled;
 mod web;

@@ -112,6 +112,7 @@ fn what_was_rejected_in_between_is_no_hole() {
 
 #[test]
 fn another_publisher_starts_on_its_keyframe() {
+    type Begin<'a> = &'a dyn Fn(&Stage) -> [u64; 3];
     let hole = |stage: &Stage| {
         stage.grant(VISUAL, 4, Gate::Open);
         [4, 5, 6]
@@ -124,7 +125,7 @@ fn another_publisher_starts_on_its_keyframe() {
         stage.grant_to(71, VISUAL, 4, Gate::Open);
         [3, 4, 5]
     };
-    let cases: [&dyn Fn(&Stage) -> [u64; 3]; 3] = [&hole, &no_numbers, &another_session];
+    let cases: [Begin<'_>; 3] = [&hole, &no_numbers, &another_session];
     for begin in cases {
         let (stage, mut reader) = watched();
         let [first, second, third] = begin(&stage);
