@@ -99,8 +99,9 @@ impl App {
     }
 }
 
+/// Rounded up: a short time must not become none.
 fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 fn service_settings(config: &Config) -> service::Settings {
@@ -121,6 +122,7 @@ const fn edge_settings(config: &Config) -> grpc::Settings {
         drain_spread: config.drain.spread,
         receive_bytes: config.limits.receive_bytes,
         publish_receive_bytes: config.limits.publish_receive_bytes,
+        max_id: config.limits.max_id,
     }
 }
 

@@ -150,6 +150,9 @@ pub struct LimitsConfig {
     pub receive_bytes: usize,
     /// Largest message of a publish stream; always holds the largest payload.
     pub publish_receive_bytes: usize,
+    /// Largest id of a swarm or a node that a client may choose.
+    #[serde(with = "number_text")]
+    pub max_id: u64,
 }
 
 /// What is logged, and how.
@@ -255,6 +258,21 @@ mod duration_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map_err(|error| D::Error::custom(format_args!("not a duration: {error}")))
+    }
+}
+
+/// TOML's integers end at 2^63 - 1.
+mod number_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+    pub(super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|error| D::Error::custom(format_args!("not a number below 2^64: {error}")))
     }
 }
 

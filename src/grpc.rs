@@ -7,6 +7,7 @@
 mod body;
 mod call;
 mod carriage;
+mod chosen_ids;
 mod connection;
 mod convert;
 mod fields;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub receive_bytes: usize,
     /// The largest request that publishes, in bytes.
     pub publish_receive_bytes: usize,
+    /// The largest id that a client may choose.
+    pub max_id: u64,
 }
 
 impl Settings {

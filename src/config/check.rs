@@ -138,9 +138,10 @@ impl FeedConfig {
 
 impl LimitsConfig {
     fn check(&self, feed: &FeedConfig, faults: &mut Faults) {
-        let Self { receive_bytes, publish_receive_bytes } = *self;
+        let Self { receive_bytes, publish_receive_bytes, max_id } = *self;
         faults.number("limits.receive_bytes", receive_bytes, KIB..=16 * MIB);
         faults.number("limits.publish_receive_bytes", publish_receive_bytes, 1..=32 * MIB);
+        faults.number("limits.max_id", max_id, LARGEST_EXACT_DOUBLE..=u64::MAX);
         let least = feed.payload_bytes.saturating_add(PUBLISH_OVERHEAD_BYTES);
         faults.rule(&["limits.publish_receive_bytes", "feed.payload_bytes"], publish_receive_bytes >= least, || {
             format!("{publish_receive_bytes} is less than feed.payload_bytes + {PUBLISH_OVERHEAD_BYTES}, {least}")
@@ -180,6 +181,9 @@ impl Faults {
     }
 }
 
+/// 2^53 - 1, the largest integer that JavaScript's numbers hold exactly. Ids that the server draws are below it, and so
+/// must always be allowed.
+const LARGEST_EXACT_DOUBLE: u64 = (1 << 53) - 1;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -192,6 +192,11 @@ fn the_ends_of_every_range_are_accepted_and_what_lies_beyond_is_refused() {
         ("feed.memory_bytes", &["8388608", "1099511627776"], &["8388607", "65535", "1099511627777"]),
         ("limits.receive_bytes", &["1024", "16777216"], &["1023", "16777217"]),
         ("limits.publish_receive_bytes", &["1049600", "33554432"], &["1049599", "33554433"]),
+        (
+            "limits.max_id",
+            &["9007199254740991", "18446744073709551615"],
+            &["9007199254740990", "18446744073709551616", "x"],
+        ),
         ("log.filter", &["off", "warn,starling=debug"], &["starling=loud"]),
         ("log.format", &["auto", "human", "json"], &["JSON", "yaml"]),
     ];

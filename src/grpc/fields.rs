@@ -98,13 +98,14 @@ pub(super) fn within<T: PartialOrd + std::fmt::Display + Copy>(field: &str, valu
     }
 }
 
-/// A duration in milliseconds, within bounds in milliseconds.
+/// A duration in milliseconds, rounded up, within bounds in milliseconds.
 pub(super) fn millis(field: &str, duration: &Duration, least: u64, most: u64) -> Parsed<u64> {
     let (seconds, nanos) = (u64::try_from(duration.seconds), u64::try_from(duration.nanos));
     let (Ok(seconds), Ok(nanos @ 0..=999_999_999)) = (seconds, nanos) else {
         return invalid(field, "is not a duration of zero or more");
     };
-    let millis = seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000);
+    // Up: a short time must not become none, which often means never.
+    let millis = seconds.saturating_mul(1_000).saturating_add(nanos.div_ceil(1_000_000));
     if (least..=most).contains(&millis) {
         Ok(millis)
     } else {

@@ -26,7 +26,7 @@ impl Edge {
     where
         Action: TryFrom<R, Error = Invalid>,
     {
-        let Action { id, command } = request.into_inner().try_into()?;
+        let Action { id, command } = self.action(request)?;
         let view = |swarm: &Swarm, applied: &Applied| (group_of(swarm, |g| wire::group(id, g)), applied.revision);
         self.service.submit(id, command, view).await.map_err(refused(KIND))
     }
@@ -36,7 +36,7 @@ impl Edge {
     where
         Action: TryFrom<R, Error = Invalid>,
     {
-        let Action { id, command } = request.into_inner().try_into()?;
+        let Action { id, command } = self.action(request)?;
         let view = |swarm: &Swarm, applied: &Applied| (participant_of(swarm, NodeId::new(node)), applied.revision);
         self.service.submit(id, command, view).await.map_err(refused(KIND))
     }
@@ -64,6 +64,7 @@ fn participant_of(swarm: &Swarm, node: Option<NodeId>) -> Option<pb::Participant
 impl GroupService for Edge {
     async fn create_group(&self, request: Request<pb::CreateGroupRequest>) -> Answer<pb::CreateGroupResponse> {
         let NewGroup { new, owner } = request.into_inner().try_into()?;
+        self.settings.allows_new(KIND, new.number, &[("node_id", new.node), ("owner_node_id", owner)])?;
         let view = |id: SwarmId, swarm: &Swarm, applied: &Applied| {
             (group_of(swarm, |group| wire::group(id, group)), applied.created)
         };
@@ -107,7 +108,7 @@ impl GroupService for Edge {
 
     async fn join_group(&self, request: Request<pb::JoinGroupRequest>) -> Answer<pb::JoinGroupResponse> {
         let node = NodeId::new(request.get_ref().node_id);
-        let Action { id, command } = request.into_inner().try_into()?;
+        let Action { id, command } = self.action(request)?;
         let view = |swarm: &Swarm, applied: &Applied| {
             let ttl_ms = node.and_then(|node| swarm.roster().find(node)).map(|member| member.lease.ttl_ms);
             pb::JoinGroupResponse {
@@ -205,7 +206,7 @@ impl GroupService for Edge {
             let request = request.get_ref();
             (request.node_id, request.target_node_id, request.reason())
         };
-        let Action { id, command } = request.into_inner().try_into()?;
+        let Action { id, command } = self.action(request)?;
         self.service.submit(id, command, |_, _| ()).await.map_err(refused(KIND))?;
         tracing::info!(%id, node, target, reason = reason.as_str_name(), "a peer was reported");
         Ok(Response::new(pb::ReportPeerResponse {}))

@@ -26,7 +26,7 @@ impl Edge {
     where
         Action: TryFrom<R, Error = Invalid>,
     {
-        let Action { id, command } = request.into_inner().try_into()?;
+        let Action { id, command } = self.action(request)?;
         let view =
             |swarm: &Swarm, applied: &Applied| (livestream_of(swarm, |l| wire::livestream(id, l)), applied.revision);
         self.service.submit(id, command, view).await.map_err(refused(KIND))
@@ -37,7 +37,7 @@ impl Edge {
     where
         Action: TryFrom<R, Error = Invalid>,
     {
-        let Action { id, command } = request.into_inner().try_into()?;
+        let Action { id, command } = self.action(request)?;
         let view = |swarm: &Swarm, applied: &Applied| (viewer_of(swarm, NodeId::new(node)), applied.revision);
         self.service.submit(id, command, view).await.map_err(refused(KIND))
     }
@@ -70,6 +70,7 @@ impl LivestreamService for Edge {
         request: Request<pb::CreateLivestreamRequest>,
     ) -> Answer<pb::CreateLivestreamResponse> {
         let NewLivestream { new, broadcaster } = request.into_inner().try_into()?;
+        self.settings.allows_new(KIND, new.number, &[("node_id", Some(broadcaster))])?;
         let view = |id: SwarmId, swarm: &Swarm, applied: &Applied| {
             (livestream_of(swarm, |livestream| wire::livestream(id, livestream)), applied.created)
         };
@@ -140,7 +141,7 @@ impl LivestreamService for Edge {
 
     async fn join_livestream(&self, request: Request<pb::JoinLivestreamRequest>) -> Answer<pb::JoinLivestreamResponse> {
         let node = NodeId::new(request.get_ref().node_id);
-        let Action { id, command } = request.into_inner().try_into()?;
+        let Action { id, command } = self.action(request)?;
         let view = |swarm: &Swarm, applied: &Applied| {
             let ttl_ms = node.and_then(|node| swarm.roster().find(node)).map(|member| member.lease.ttl_ms);
             pb::JoinLivestreamResponse {
@@ -246,7 +247,7 @@ impl LivestreamService for Edge {
             let request = request.get_ref();
             (request.node_id, request.target_node_id, request.reason())
         };
-        let Action { id, command } = request.into_inner().try_into()?;
+        let Action { id, command } = self.action(request)?;
         self.service.submit(id, command, |_, _| ()).await.map_err(refused(KIND))?;
         tracing::info!(%id, node, target, reason = reason.as_str_name(), "a peer was reported");
         Ok(Response::new(pb::ReportPeerResponse {}))

@@ -8,7 +8,7 @@ use starling::pb::swarm::v1::ChannelInterest;
 use crate::harness::{Fault, Server, fault};
 use crate::livestream_calls::{join, looks, looks_at_members, of_members, on_target, reporting, wish};
 use crate::refusals::{Untouched, calls};
-use crate::world::{go_live, join_livestream};
+use crate::world::{answered, go_live, join_livestream};
 
 /// Livestream 7 on air, with viewer 2.
 async fn on_air() -> Untouched {
@@ -127,6 +127,32 @@ async fn a_configuration_at_the_ends_of_its_ranges_is_taken() {
         crate::world::make_livestream(&client, livestream_id, config).await;
         assert_eq!(crate::world::livestream(&client, livestream_id).await.config, Some(config));
     }
+}
+
+#[tokio::test]
+async fn durations_are_rounded_up_to_milliseconds() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let nanos = |nanos| Some(Duration { seconds: 0, nanos });
+    // A timeout of less than a millisecond must not become 0, which means never.
+    for (livestream_id, short) in (1..).zip([1, 999_999, 1_000_000]) {
+        let config = pb::LivestreamConfig {
+            broadcaster_timeout: nanos(short),
+            keyframe_interval: nanos(99_000_001),
+            max_lag: nanos(99_999_999),
+            ..Default::default()
+        };
+        crate::world::make_livestream(&client, livestream_id, config).await;
+        let config = crate::world::livestream(&client, livestream_id).await.config.unwrap();
+        assert_eq!(config.broadcaster_timeout, millis(1), "{short} ns");
+        assert_eq!((config.keyframe_interval, config.max_lag), (millis(100), millis(100)));
+    }
+    go_live(&client, 7).await;
+    let join = |lease_ttl| pb::JoinLivestreamRequest { livestream_id: 7, node_id: 2, lease_ttl, ..Default::default() };
+    let joined = answered(client.clone().livestreams.join_livestream(join(nanos(999_000_001))).await);
+    assert_eq!(joined.lease_ttl, seconds(1));
+    let beyond = client.clone().livestreams.join_livestream(join(Some(Duration { seconds: 300, nanos: 1 }))).await;
+    assert_eq!(fault(beyond), Fault::field("lease_ttl"));
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod drain;
 mod exchange;
 mod group_faults;
 mod group_updates;
+mod ids;
 mod livestream_calls;
 mod livestream_fields;
 mod livestream_rules;
