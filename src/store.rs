@@ -25,7 +25,7 @@ use crate::swarm::id::{SessionId, SwarmId, SwarmKind};
 use crate::swarm::{Applied, Command, Rejection, Swarm};
 use census::Census;
 use entry::{Entry, Tie};
-use shard::Shard;
+pub(crate) use shard::Shard;
 use wake::Wakes;
 
 /// Sizes of the store.

@@ -22,6 +22,7 @@ pub mod propagation;
 pub mod request;
 pub mod roster;
 pub mod stats;
+pub mod summary;
 pub mod topology;
 
 pub use command::Command;
@@ -76,12 +77,12 @@ pub fn apply(slot: &mut Option<Box<Swarm>>, command: Command, at: u64) -> Result
             }
         }
         (Some(swarm), command) => {
-            let applied = match swarm {
+            let mut applied = match swarm {
                 Swarm::Livestream(livestream) => livestream.apply(command, at),
                 Swarm::Group(group) => group.apply(command, at),
             }?;
             if applied.removed {
-                *slot = None;
+                applied.gone = slot.take();
             }
             Ok(applied)
         }
@@ -90,14 +91,12 @@ pub fn apply(slot: &mut Option<Box<Swarm>>, command: Command, at: u64) -> Result
 
 fn make_livestream(slot: &mut Option<Box<Swarm>>, create: command::CreateLivestream, at: u64) -> Applied {
     let (livestream, applied) = Livestream::create(create, at);
-    *slot = Some(Box::new(Swarm::Livestream(livestream)));
-    applied
+    Applied { gone: slot.replace(Box::new(Swarm::Livestream(livestream))), ..applied }
 }
 
 fn make_group(slot: &mut Option<Box<Swarm>>, create: command::CreateGroup, at: u64) -> Applied {
     let (group, applied) = Group::create(create, at);
-    *slot = Some(Box::new(Swarm::Group(group)));
-    applied
+    Applied { gone: slot.replace(Box::new(Swarm::Group(group))), ..applied }
 }
 
 macro_rules! either {

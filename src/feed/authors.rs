@@ -34,6 +34,9 @@ pub(super) struct Authors {
 impl Authors {
     /// An author that is a member with this session, made if need be.
     pub(super) fn author(&mut self, node: NodeId, session: SessionId, now: Micros) -> &mut Author {
+        if self.departed > 2 * DEPARTED && !self.by_node.contains_key(&node) {
+            self.forget(now);
+        }
         let author = self.by_node.entry(node).or_insert_with(|| Author {
             numbers: Numbers::default(),
             quota: Bucket::full(QUOTA.0, QUOTA.1, now),
@@ -51,9 +54,8 @@ impl Authors {
         self.by_node.get(&node)
     }
 
-    /// Notes that members have left. When too many are remembered, those whose quota is
-    /// whole again are forgotten. O(left), and O(authors) once in 4 096 of them.
-    pub(super) fn leave(&mut self, nodes: &[NodeId], now: Micros) {
+    /// Notes that members have left. O(left)
+    pub(super) fn leave(&mut self, nodes: &[NodeId]) {
         for node in nodes {
             if let Some(author) = self.by_node.get_mut(node)
                 && !std::mem::replace(&mut author.departed, true)
@@ -61,14 +63,17 @@ impl Authors {
                 self.departed += 1;
             }
         }
-        if self.departed > 2 * DEPARTED {
-            let mut surplus = self.departed - DEPARTED;
-            self.by_node.retain(|_, author| {
-                let forgotten = surplus > 0 && author.departed && author.quota.is_full(now);
-                surplus -= usize::from(forgotten);
-                !forgotten
-            });
-            self.departed = self.by_node.values().filter(|author| author.departed).count();
-        }
+    }
+
+    /// Forgets those that left and whose quota is whole again, when too many are
+    /// remembered. O(authors), once in 4 096 new ones.
+    fn forget(&mut self, now: Micros) {
+        let mut surplus = self.departed.saturating_sub(DEPARTED);
+        self.by_node.retain(|_, author| {
+            let forgotten = surplus > 0 && author.departed && author.quota.is_full(now);
+            surplus -= usize::from(forgotten);
+            !forgotten
+        });
+        self.departed = self.by_node.values().filter(|author| author.departed).count();
     }
 }

@@ -136,9 +136,9 @@ impl Feed {
     }
 
     /// Notes that members have left, who may have written to the CHAT.
-    pub fn members_left(&self, nodes: &[NodeId], now: Micros) {
+    pub fn members_left(&self, nodes: &[NodeId]) {
         if self.shape.shared_chat && !nodes.is_empty() {
-            self.state.lock().authors.leave(nodes, now);
+            self.state.lock().authors.leave(nodes);
         }
     }
 

@@ -34,6 +34,11 @@ pub(super) fn timestamp(ms: u64) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds, nanos: i32::try_from(ms % 1_000).unwrap_or(0) * 1_000_000 }
 }
 
+/// Why a swarm ended; UNSPECIFIED = it has not.
+fn end_reason(ended: Option<(u64, EndReason)>) -> i32 {
+    ended.map_or(pb::EndReason::Unspecified, |(_, reason)| reason.into()).into()
+}
+
 /// Milliseconds.
 pub(super) fn duration(ms: impl Into<u64>) -> prost_types::Duration {
     prost_types::Duration::try_from(Duration::from_millis(ms.into())).unwrap_or_default()

@@ -167,8 +167,7 @@ event_source!(
 macro_rules! census_source {
     (
         $source:ty, $pb:ident, $Response:ident, $module:ident,
-        swarm: $Swarm:ident($Summary:ident), removed: $Removed:ident { $id:ident },
-        view: $kind:path => $view:path
+        swarm: $Swarm:ident($summary:path), removed: $removed:path
     ) => {
         impl $source {
             fn message(&self, shard: u32, revision: u64, event: $pb::$module::Event) -> $pb::$Response {
@@ -185,32 +184,21 @@ macro_rules! census_source {
 
             fn step(&mut self) -> Step<Vec<Self::Message>> {
                 use $pb::$module::Event;
-                let view = |id: SwarmId, swarm: &Swarm| match swarm {
-                    $kind(swarm) => Some($view(id, swarm, false)),
-                    // Ids of one kind name nothing of the other.
-                    _ => None,
-                };
-                let items = match self.0.step(view) {
+                let items = match self.0.step() {
                     Step::Idle(revision) => return Step::Idle(revision),
                     Step::Over(over) => return Step::Over(over),
                     Step::Item(items) => items,
                 };
-                let message = |(shard, revision, item): (u32, u64, CensusItem<Option<$pb::$Summary>>)| {
+                let message = |(shard, revision, item): (u32, u64, CensusItem)| {
                     let event = match item {
                         CensusItem::Reset(reason) => Event::Reset(shared::Reset { reason: reset(reason) }),
-                        CensusItem::Swarm { view, created } => {
-                            let mut summary = view?;
-                            summary.created = created;
-                            Event::$Swarm(summary)
-                        }
-                        CensusItem::Removed(id, epoch) => {
-                            Event::Removed($pb::$Removed { $id: id.get(), epoch: epoch.get() })
-                        }
+                        CensusItem::Swarm { id, summary, created } => Event::$Swarm($summary(id, &summary, created)),
+                        CensusItem::Removed { id, summary } => Event::Removed($removed(id, &summary)),
                         CensusItem::Complete => Event::SnapshotComplete(shared::SnapshotComplete { revision }),
                     };
-                    Some(self.message(shard, revision, event))
+                    self.message(shard, revision, event)
                 };
-                Step::Item(items.into_iter().filter_map(message).collect())
+                Step::Item(items.into_iter().map(message).collect())
             }
 
             fn heartbeat(&self, revision: u64) -> Self::Message {
@@ -227,11 +215,9 @@ macro_rules! census_source {
 
 census_source!(
     LivestreamCensus, livestream, WatchLivestreamsResponse, watch_livestreams_response,
-    swarm: Livestream(LivestreamSummary), removed: LivestreamRemoved { livestream_id },
-    view: Swarm::Livestream => livestream_wire::summary
+    swarm: Livestream(livestream_wire::summary), removed: livestream_wire::removed
 );
 census_source!(
     GroupCensus, group, WatchGroupsResponse, watch_groups_response,
-    swarm: Group(GroupSummary), removed: GroupRemoved { group_id },
-    view: Swarm::Group => group_wire::summary
+    swarm: Group(group_wire::summary), removed: group_wire::removed
 );

@@ -7,11 +7,12 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use super::Settings;
+use super::census::Incarnation;
 use super::log::EventLog;
 use super::wake::Wakes;
 use crate::feed::{Feed, Memory, Micros, Shape};
 use crate::swarm::event::{LeaveReason, Touched};
-use crate::swarm::id::{NodeId, SessionId};
+use crate::swarm::id::{NodeId, SessionId, SwarmId};
 use crate::swarm::{Applied, Event, Swarm};
 
 /// What binds the streams of a session to it: they end when it does.
@@ -37,6 +38,7 @@ impl Tie {
 #[derive(Debug)]
 pub struct Entry {
     pub(super) swarm: Option<Box<Swarm>>,
+    incarnation: Arc<Incarnation>,
     pub(super) due: Option<u64>,
     log: EventLog,
     feed: Arc<Feed>,
@@ -59,9 +61,10 @@ struct Watched {
 }
 
 impl Entry {
-    pub(super) fn new(settings: Settings, memory: &Arc<Memory>, swarm: Box<Swarm>) -> Self {
+    pub(super) fn new(settings: Settings, memory: &Arc<Memory>, id: SwarmId, swarm: Box<Swarm>) -> Self {
         let feed = Feed::new(shape(&swarm, settings.ring_bytes), Arc::clone(memory));
         Self {
+            incarnation: Incarnation::new(id, swarm.epoch()),
             swarm: Some(swarm),
             due: None,
             log: EventLog::new(settings.event_log_revisions),
@@ -77,6 +80,11 @@ impl Entry {
     /// The swarm.
     pub fn swarm(&self) -> &Swarm {
         self.swarm.as_deref().expect("an entry is in its shard only while it has a swarm")
+    }
+
+    /// Which of those that have had its id.
+    pub fn incarnation(&self) -> Arc<Incarnation> {
+        Arc::clone(&self.incarnation)
     }
 
     /// Its last events.
@@ -153,13 +161,16 @@ impl Entry {
         for (session, reason) in applied.ended.drain(..) {
             cut(self.ties.remove(&session), reason, wakes);
         }
+        let mut left = Vec::new();
         for event in &applied.events {
             if let Event::Left { node, reason, .. } | Event::BroadcasterLost { node, reason, .. } = event
                 && *reason != LeaveReason::Replaced
             {
                 cut(self.followers.remove(node), *reason, wakes);
+                left.push(*node);
             }
         }
+        self.feed.members_left(&left);
         let gone = self.take_wishes(&applied.events, wakes);
         let over = applied.over || applied.removed;
         if over {

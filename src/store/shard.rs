@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Settings;
-use super::census::{Census, CensusEvent};
+use super::census::{Census, CensusEvent, Incarnation};
 use super::entry::Entry;
 use super::wake::Wakes;
 use crate::feed::Memory;
@@ -41,18 +41,19 @@ impl Shard {
             Some(entry) => &mut entry.swarm,
             None => &mut fresh,
         };
-        let epoch = slot.as_deref().map(Swarm::epoch);
         let mut applied = swarm::apply(slot, command, at)?;
         let next = slot.as_deref().and_then(Swarm::next_expiry);
+        let mut changes = Vec::new();
         if applied.created {
-            self.install(id, fresh);
+            let replaced = self.install(id, fresh);
+            changes.extend(replaced.map(|old| removed(old, applied.gone.as_deref())));
         }
         let Some(entry) = self.entries.get_mut(&id) else { return Ok(applied) };
-        let census = &mut self.census[id.kind as usize];
+        let incarnation = entry.incarnation();
         if applied.created {
-            census.append(CensusEvent::Created(id));
+            changes.push(CensusEvent::Created(incarnation));
         } else if Entry::concerns_census(&applied.events) {
-            census.append(CensusEvent::Changed(id));
+            changes.push(CensusEvent::Changed(incarnation));
         }
         entry.absorb(&mut applied, wakes);
         if entry.due != next {
@@ -63,34 +64,38 @@ impl Shard {
             entry.due = next;
         }
         if applied.removed {
-            census.append(CensusEvent::Removed(id, epoch.expect("what is removed was there")));
+            changes.push(removed(entry.incarnation(), applied.gone.as_deref()));
             // Watchers hold the bell; they find the swarm gone.
             wakes.push(entry.news());
             if let Some(entry) = self.entries.remove(&id) {
                 entry.close();
             }
         }
+        let census = &mut self.census[id.kind as usize];
+        changes.into_iter().for_each(|change| census.append(change));
         Ok(applied)
     }
 
     /// Puts a new swarm in its place. One that replaces an ended one gets a log
     /// and a feed of its own; readers of the old ones have been told of its end,
-    /// or find it in the old log.
-    fn install(&mut self, id: SwarmId, fresh: Option<Box<Swarm>>) {
-        let swarm = match self.entries.remove(&id) {
-            None => fresh,
+    /// or find it in the old log. Returns the incarnation that was replaced.
+    fn install(&mut self, id: SwarmId, fresh: Option<Box<Swarm>>) -> Option<Arc<Incarnation>> {
+        let (swarm, replaced) = match self.entries.remove(&id) {
+            None => (fresh, None),
             Some(mut old) => {
                 if let Some(due) = old.due {
                     self.due.remove(&(due, id));
                 }
                 // The core has put the new swarm where the old one was.
                 let swarm = old.swarm.take();
+                let replaced = old.incarnation();
                 old.close();
-                swarm
+                (swarm, Some(replaced))
             }
         };
         let swarm = swarm.expect("what was created is there");
-        self.entries.insert(id, Box::new(Entry::new(self.settings, &self.memory, swarm)));
+        self.entries.insert(id, Box::new(Entry::new(self.settings, &self.memory, id, swarm)));
+        replaced
     }
 
     pub(super) fn entry(&self, id: SwarmId) -> Option<&Entry> {
@@ -133,4 +138,10 @@ impl Shard {
     pub(super) fn due(&self, now: u64) -> Vec<SwarmId> {
         self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
     }
+}
+
+/// The event of a removal; from now on the incarnation is what it was last.
+fn removed(incarnation: Arc<Incarnation>, last: Option<&Swarm>) -> CensusEvent {
+    incarnation.end(last.expect("what is removed was there"));
+    CensusEvent::Removed(incarnation)
 }

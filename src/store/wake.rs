@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::feed::{Feed, Sleeper};
-use crate::swarm::Applied;
 use crate::swarm::roster::Roster;
+use crate::swarm::{Applied, Swarm};
 
 /// Bells to ring and state to free after a shard is unlocked: done on drop.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub struct Wakes {
     feeds: Vec<Arc<Feed>>,
     #[expect(clippy::vec_box, reason = "a roster is handed over as it comes, boxed")]
     retired: Vec<Box<Roster>>,
+    #[expect(clippy::vec_box, reason = "a swarm is handed over as it comes, boxed")]
+    gone: Vec<Box<Swarm>>,
 }
 
 impl Wakes {
@@ -42,6 +44,7 @@ impl Wakes {
     /// Keeps what a command left behind until it can be freed without hurry.
     pub(super) fn retire(&mut self, applied: Applied) {
         self.retired.extend(applied.retired);
+        self.gone.extend(applied.gone);
     }
 }
 

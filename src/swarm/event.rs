@@ -1,5 +1,6 @@
 //! What a command did: the visible changes, and what else must know of it.
 
+use super::Swarm;
 use super::id::{NodeId, SessionId};
 use super::interest::{Channel, ChannelSet, Interests};
 use super::livestream::State;
@@ -254,6 +255,8 @@ pub struct Applied {
     pub over: bool,
     /// True when the swarm is to be forgotten.
     pub removed: bool,
+    /// The swarm that was to be forgotten, or that the new one replaced.
+    pub gone: Option<Box<Swarm>>,
     /// What a large swarm left behind, to be dropped outside any lock.
     pub retired: Option<Box<Roster>>,
 }

@@ -19,6 +19,7 @@ mod crowd;
 mod ends;
 mod events;
 mod groups;
+mod incarnations;
 mod leases;
 mod resume;
 mod roster;

@@ -227,7 +227,7 @@ fn chat_numbers_belong_to_the_session_of_their_author() {
     assert_eq!(chat(1, true, 1), Ok(true), "a repeat says nothing new");
     assert_eq!(chat(1, false, 3), Ok(false));
     assert_eq!(chat(1, false, 2), Err(Refusal::OutOfOrder));
-    stage.feed.members_left(&[author], stage.now);
+    stage.feed.members_left(&[author]);
     let anew = stage.feed.publisher(author, SessionId::new(2), Channel::Chat);
     assert_eq!((anew.accepted, anew.previous), (0, SessionId::new(1).map(|session| (session, 3))));
     assert_eq!(chat(2, false, 1), Ok(false));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{channels, duration, interests, timestamp};
+use super::{channels, duration, end_reason, interests, timestamp};
 use crate::pb::group::v1 as pb;
 use crate::pb::swarm::v1::{self as shared};
 use crate::swarm::Group;
@@ -11,6 +11,7 @@ use crate::swarm::event::{Event, EventKind};
 use crate::swarm::group::Config;
 use crate::swarm::id::SwarmId;
 use crate::swarm::member::{MemberView, Role};
+use crate::swarm::summary::Summary;
 
 impl From<&Config> for pb::GroupConfig {
     fn from(config: &Config) -> Self {
@@ -49,15 +50,24 @@ pub(in crate::grpc) fn group(id: SwarmId, group: &Group) -> pb::Group {
     }
 }
 
-pub(in crate::grpc) fn summary(id: SwarmId, group: &Group, created: bool) -> pb::GroupSummary {
-    let end_reason = group.ended().map_or(shared::EndReason::Unspecified, |(_, reason)| reason.into());
+pub(in crate::grpc) fn summary(id: SwarmId, summary: &Summary, created: bool) -> pb::GroupSummary {
+    let state = if summary.ended.is_some() { pb::GroupState::Ended } else { pb::GroupState::Active };
     pb::GroupSummary {
         group_id: id.get(),
-        epoch: group.epoch().get(),
-        state: state(group).into(),
-        metadata: Bytes::copy_from_slice(group.metadata()),
+        epoch: summary.epoch.get(),
+        state: state.into(),
+        metadata: Bytes::copy_from_slice(&summary.metadata),
         created,
-        end_reason: end_reason.into(),
+        end_reason: end_reason(summary.ended),
+    }
+}
+
+pub(in crate::grpc) fn removed(id: SwarmId, summary: &Summary) -> pb::GroupRemoved {
+    pb::GroupRemoved {
+        group_id: id.get(),
+        epoch: summary.epoch.get(),
+        end_reason: end_reason(summary.ended),
+        end_time: summary.ended.map(|(at, _)| timestamp(at)),
     }
 }
 

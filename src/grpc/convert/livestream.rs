@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{channels, duration, interests, timestamp};
+use super::{channels, duration, end_reason, interests, timestamp};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::{self as shared};
 use crate::swarm::Livestream;
@@ -11,6 +11,7 @@ use crate::swarm::event::{Event, EventKind};
 use crate::swarm::id::SwarmId;
 use crate::swarm::livestream::{Config, State};
 use crate::swarm::member::{MemberView, Role, ViewerMode};
+use crate::swarm::summary::{Detail, Summary};
 
 impl From<State> for pb::LivestreamState {
     fn from(state: State) -> Self {
@@ -71,16 +72,28 @@ pub(in crate::grpc) fn livestream(id: SwarmId, livestream: &Livestream) -> pb::L
     }
 }
 
-pub(in crate::grpc) fn summary(id: SwarmId, livestream: &Livestream, created: bool) -> pb::LivestreamSummary {
-    let end_reason = livestream.ended().map_or(shared::EndReason::Unspecified, |(_, reason)| reason.into());
+pub(in crate::grpc) fn summary(id: SwarmId, summary: &Summary, created: bool) -> pb::LivestreamSummary {
+    let (state, broadcaster) = match summary.detail {
+        Detail::Livestream { state, broadcaster } => (state.into(), broadcaster.get()),
+        Detail::Group => (pb::LivestreamState::Unspecified, 0),
+    };
     pb::LivestreamSummary {
         livestream_id: id.get(),
-        epoch: livestream.epoch().get(),
-        state: pb::LivestreamState::from(livestream.state()).into(),
-        broadcaster_node_id: livestream.broadcaster().get(),
-        metadata: Bytes::copy_from_slice(livestream.metadata()),
+        epoch: summary.epoch.get(),
+        state: state.into(),
+        broadcaster_node_id: broadcaster,
+        metadata: Bytes::copy_from_slice(&summary.metadata),
         created,
-        end_reason: end_reason.into(),
+        end_reason: end_reason(summary.ended),
+    }
+}
+
+pub(in crate::grpc) fn removed(id: SwarmId, summary: &Summary) -> pb::LivestreamRemoved {
+    pb::LivestreamRemoved {
+        livestream_id: id.get(),
+        epoch: summary.epoch.get(),
+        end_reason: end_reason(summary.ended),
+        end_time: summary.ended.map(|(at, _)| timestamp(at)),
     }
 }
 

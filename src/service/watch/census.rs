@@ -6,28 +6,36 @@ use tokio::sync::Notify;
 
 use super::{ResetReason, Step, Watch};
 use crate::service::Service;
-use crate::store::Store;
 use crate::store::census::CensusEvent;
+use crate::store::{Shard, Store};
 use crate::swarm::Swarm;
 use crate::swarm::id::{Epoch, SwarmId, SwarmKind};
+use crate::swarm::summary::Summary;
 
 /// Swarms or events read under one lock.
 const AT_ONCE: usize = 256;
 
 /// What a watcher of the set gets, about one shard as of one revision.
 #[derive(Debug)]
-pub enum CensusItem<View> {
+pub enum CensusItem {
     /// Forget the swarms of this shard; they follow.
     Reset(ResetReason),
-    /// A swarm as it is now.
+    /// A swarm as it is now, or as it was last.
     Swarm {
+        /// Which one.
+        id: SwarmId,
         /// How it looks.
-        view: View,
+        summary: Summary,
         /// True when this tells of its creation.
         created: bool,
     },
-    /// A swarm was forgotten.
-    Removed(SwarmId, Epoch),
+    /// A swarm was forgotten or replaced, and was like this.
+    Removed {
+        /// Which one.
+        id: SwarmId,
+        /// How it looked last.
+        summary: Summary,
+    },
     /// All swarms of the shard have been told.
     Complete,
 }
@@ -81,15 +89,15 @@ impl CensusWatch {
     }
 
     /// Brings what is new: items of one shard, each with the shard's number and a
-    /// revision. `view` makes of a swarm what is shown of it.
-    pub fn step<View>(&mut self, view: impl Fn(SwarmId, &Swarm) -> View) -> Step<Vec<(u32, u64, CensusItem<View>)>> {
+    /// revision.
+    pub fn step(&mut self) -> Step<Vec<(u32, u64, CensusItem)>> {
         let count = self.shards.len();
         for shard in (self.first..count).chain(0..self.first) {
             let (phase, cursor) = self.shards[shard];
             if matches!(phase, Phase::Live) && self.store.census_head(shard, self.kind) == cursor {
                 continue;
             }
-            let items = self.look(shard, &view);
+            let items = self.look(shard);
             if !items.is_empty() {
                 let live = matches!(self.shards[shard].0, Phase::Live);
                 self.first = if live { (shard + 1) % count } else { shard };
@@ -100,7 +108,7 @@ impl CensusWatch {
         Step::Idle(0)
     }
 
-    fn look<View>(&mut self, shard: usize, view: &impl Fn(SwarmId, &Swarm) -> View) -> Vec<(u64, CensusItem<View>)> {
+    fn look(&mut self, shard: usize) -> Vec<(u64, CensusItem)> {
         let store = Arc::clone(&self.store);
         let (phase, cursor) = &mut self.shards[shard];
         store.census(shard, self.kind, |census, swarms| {
@@ -108,35 +116,28 @@ impl CensusWatch {
                 (*phase, *cursor) = (Phase::Scan(None), census.head());
                 return vec![(*cursor, CensusItem::Reset(reason))];
             }
-            let Some(events) = census.since(*cursor, AT_ONCE) else {
+            let Some(events) = census.since(*cursor) else {
                 let ahead = *cursor > census.head();
                 let reason = if ahead { ResetReason::UnknownPosition } else { ResetReason::Lapped };
                 (*phase, *cursor) = (Phase::Scan(None), census.head());
                 return vec![(*cursor, CensusItem::Reset(reason))];
             };
             let mut items = Vec::new();
-            for (revision, event) in events {
+            for (revision, event) in events.take(AT_ONCE) {
                 *cursor = revision;
                 // What is ahead of the scan will be seen by it.
                 let told = match phase {
-                    Phase::Scan(done) => done.is_some_and(|done| event.id() <= done),
+                    Phase::Scan(done) => done.is_some_and(|done| event.incarnation().id() <= done),
                     Phase::Live | Phase::Reset(_) => true,
                 };
-                let item = match event {
-                    _ if !told => None,
-                    CensusEvent::Removed(id, epoch) => Some(CensusItem::Removed(id, epoch)),
-                    CensusEvent::Created(id) | CensusEvent::Changed(id) => swarms.swarm(id).map(|swarm| {
-                        CensusItem::Swarm { view: view(id, swarm), created: matches!(event, CensusEvent::Created(_)) }
-                    }),
-                };
-                items.extend(item.map(|item| (revision, item)));
+                items.extend(told.then(|| (revision, item(event, swarms))));
             }
             if let (Phase::Scan(done), true) = (*phase, *cursor == census.head()) {
                 let page = swarms.swarms(self.kind, done).take(AT_ONCE);
                 let mut last = done;
                 items.extend(page.map(|(id, swarm)| {
                     last = Some(id);
-                    (*cursor, CensusItem::Swarm { view: view(id, swarm), created: false })
+                    (*cursor, CensusItem::Swarm { id, summary: swarm.summary(), created: false })
                 }));
                 *phase = Phase::Scan(last);
                 if last == done {
@@ -152,5 +153,19 @@ impl CensusWatch {
 impl Watch for CensusWatch {
     fn bell(&self) -> Arc<Notify> {
         Arc::clone(&self.news)
+    }
+}
+
+/// What is told of an event: of a swarm that is there how it is now, of one that is gone
+/// how it was last, whatever has its id since.
+fn item(event: &CensusEvent, swarms: &Shard) -> CensusItem {
+    let incarnation = event.incarnation();
+    let id = incarnation.id();
+    let current = || swarms.swarm(id).map(Swarm::summary).filter(|current| current.epoch == incarnation.epoch());
+    let summary = incarnation.last().cloned().or_else(current).expect("a swarm that is not gone is there");
+    match event {
+        CensusEvent::Created(_) => CensusItem::Swarm { id, summary, created: true },
+        CensusEvent::Changed(_) => CensusItem::Swarm { id, summary, created: false },
+        CensusEvent::Removed(_) => CensusItem::Removed { id, summary },
     }
 }

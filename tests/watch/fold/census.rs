@@ -14,6 +14,7 @@ pub(crate) struct Summary {
     pub(crate) state: i32,
     pub(crate) metadata: Bytes,
     pub(crate) created: bool,
+    pub(crate) end_reason: i32,
 }
 
 /// What is in a message of either service.
@@ -21,7 +22,7 @@ pub(crate) struct Summary {
 pub(crate) enum News {
     Reset(shared::ResetReason),
     Swarm(Summary),
-    Removed(u64, u64),
+    Removed { id: u64, epoch: u64, end_reason: i32, end_time: Option<prost_types::Timestamp> },
     Complete(u64),
     Heartbeat(shared::Heartbeat),
     Goodbye(shared::Goodbye),
@@ -46,8 +47,14 @@ macro_rules! message {
                         state: summary.state,
                         metadata: summary.metadata,
                         created: summary.created,
+                        end_reason: summary.end_reason,
                     }),
-                    Event::Removed(removed) => News::Removed(removed.$id, removed.epoch),
+                    Event::Removed(removed) => News::Removed {
+                        id: removed.$id,
+                        epoch: removed.epoch,
+                        end_reason: removed.end_reason,
+                        end_time: removed.end_time,
+                    },
                     Event::SnapshotComplete(complete) => News::Complete(complete.revision),
                     Event::Heartbeat(heartbeat) => News::Heartbeat(heartbeat),
                     Event::Goodbye(goodbye) => News::Goodbye(goodbye),
@@ -75,12 +82,24 @@ pub(crate) struct CensusFold {
     /// Ids that were told to be created, removed, in order.
     pub(crate) created: Vec<u64>,
     pub(crate) removed: Vec<u64>,
+    /// Incarnations that were told to be created, removed.
+    pub(crate) births: Vec<(u64, u64)>,
+    pub(crate) deaths: Vec<(u64, u64)>,
+    /// The epoch of the last incarnation that was removed, of each id.
+    gone: BTreeMap<u64, u64>,
 }
 
 impl CensusFold {
     /// Goes on after the position of another watch, and knows what that knew.
     pub(crate) fn resumed(&self) -> Self {
-        Self { resets: BTreeMap::new(), created: Vec::new(), removed: Vec::new(), ..self.clone() }
+        Self {
+            resets: BTreeMap::new(),
+            created: Vec::new(),
+            removed: Vec::new(),
+            births: Vec::new(),
+            deaths: Vec::new(),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn position(&self) -> shared::SetPosition {
@@ -115,22 +134,31 @@ impl CensusFold {
         };
         let told = self.positions.get(&shard).copied().expect("a shard begins with a reset");
         assert!(revision >= told, "a shard is told in order");
+        let live = self.complete.contains(&shard);
         match news {
             News::Swarm(summary) => {
-                let live = self.complete.contains(&shard);
                 assert!(!live || revision > told, "a live shard tells each revision once");
+                assert_ne!(self.gone.get(&summary.id), Some(&summary.epoch), "what was removed is not told again");
+                let known = self.swarms.get(&summary.id).map(|known| known.epoch);
                 if summary.created {
+                    assert_eq!(known, None, "the one before was removed");
                     self.created.push(summary.id);
+                    self.births.push((summary.id, summary.epoch));
+                } else {
+                    assert!(known == Some(summary.epoch) || !live && known.is_none(), "what is new is told as created");
                 }
                 let before = self.shard_of.insert(summary.id, shard);
                 assert!(before.is_none_or(|before| before == shard), "a swarm stays in its shard");
                 self.swarms.insert(summary.id, summary);
             }
-            News::Removed(id, epoch) => {
+            News::Removed { id, epoch, end_reason, end_time } => {
+                let known = self.swarms.remove(&id).expect("only what was told is removed");
+                assert_eq!(known.epoch, epoch, "only what was told is removed");
+                assert!(end_reason != 0 && end_time.is_some(), "it is told why and when it ended");
+                assert!(known.end_reason == 0 || known.end_reason == end_reason);
                 self.removed.push(id);
-                if self.swarms.get(&id).is_some_and(|known| known.epoch == epoch) {
-                    self.swarms.remove(&id);
-                }
+                self.deaths.push((id, epoch));
+                self.gone.insert(id, epoch);
             }
             News::Complete(at) => {
                 assert_eq!(at, revision);
