@@ -158,7 +158,7 @@ def schema(path, default, starling):
     with open(default, "rb") as file:
         defaults = tomllib.load(file)
     # Each key with its type: text apart from these is durations.
-    plain = {("server", "listen"), ("log", "filter"), ("log", "format")}
+    plain = {("server", "listen"), ("limits", "max_id"), ("log", "filter"), ("log", "format")}
     expected, declared, ranges = {}, {}, 0
     for section, keys in defaults.items():
         for key, value in keys.items():

@@ -35,7 +35,7 @@ impl Scene {
     }
 
     fn put(&self, draft: Draft) -> Result<Accepted, Refusal> {
-        self.feed.publish(source(), 3, draft, self.now())
+        self.feed.publish(source(), 3, draft, self.now()).map_err(|rejected| rejected.refusal)
     }
 
     fn data(&self) {
