@@ -26,6 +26,8 @@ pub enum Signal {
     Interrupt,
     /// What service managers and Kubernetes send.
     Terminate,
+    /// The terminal is gone.
+    Hangup,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,9 @@ struct Signals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    /// `None` where whoever started the process has it ignored, as `nohup` does.
+    #[cfg(unix)]
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 // === impl Shutdown ===
@@ -88,17 +93,25 @@ impl Shutdown {
         open_streams.wait_for(|open| *open == 0).await.ok();
     }
 
-    /// From now on hears SIGTERM and SIGINT (Ctrl-C where there are no such signals): the answer resolves on the
-    /// first one. From then on a second one exits the process at once, with status 130.
+    /// From now on hears SIGTERM, SIGINT and SIGHUP (Ctrl-C where there are no such signals): the answer resolves on
+    /// the first one. From then on a second one exits the process at once, with status 130.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
     pub fn signals() -> io::Result<impl Future<Output = io::Result<Signal>>> {
-        let signals = Signals::install()?;
-        Ok(Self::first(signals))
+        Self::signals_with(|| ())
     }
 
-    async fn first(mut signals: Signals) -> io::Result<Signal> {
+    /// [`Self::signals`], with something to be done before the second one exits the process.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn signals_with(last: impl FnOnce() + Send + 'static) -> io::Result<impl Future<Output = io::Result<Signal>>> {
+        let signals = Signals::install()?;
+        Ok(Self::first(signals, last))
+    }
+
+    async fn first(mut signals: Signals, last: impl FnOnce() + Send + 'static) -> io::Result<Signal> {
         let first = signals.next().await?;
 
         // A thread with a runtime of its own: the second signal is for when everything else is stuck.
@@ -106,6 +119,7 @@ impl Shutdown {
         thread::Builder::new().name("second-signal".to_owned()).spawn(move || {
             if let Ok(second) = runtime.block_on(signals.next()) {
                 tracing::warn!(signal = %second, "second signal: exiting without draining");
+                last();
                 process::exit(EXIT_INTERRUPTED);
             }
         })?;
@@ -131,6 +145,7 @@ impl fmt::Display for Signal {
         f.write_str(match self {
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
+            Self::Hangup => "SIGHUP",
         })
     }
 }
@@ -142,15 +157,37 @@ impl Signals {
     fn install() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
 
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hangup = SignalKind::hangup();
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: if is_ignored(hangup) { None } else { Some(signal(hangup)?) },
+        })
     }
 
     async fn next(&mut self) -> io::Result<Signal> {
+        let Self { interrupt, terminate, hangup } = self;
+        let hung_up = async {
+            match hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         Ok(tokio::select! {
-            _ = self.interrupt.recv() => Signal::Interrupt,
-            _ = self.terminate.recv() => Signal::Terminate,
+            _ = interrupt.recv() => Signal::Interrupt,
+            _ = terminate.recv() => Signal::Terminate,
+            _ = hung_up => Signal::Hangup,
         })
     }
+}
+
+/// Whether the process was started with a signal ignored; false where there is no Linux /proc.
+#[cfg(unix)]
+fn is_ignored(signal: tokio::signal::unix::SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    ignored >> (signal.as_raw_value() - 1) & 1 == 1
 }
 
 #[cfg(not(unix))]
@@ -265,6 +302,7 @@ mod tests {
         assert!(signal("-TERM").success());
         assert!(says("got SIGTERM"));
         assert!(signal("-INT").success());
+        assert!(says("last"));
         assert_eq!(child.wait().unwrap().code(), Some(EXIT_INTERRUPTED));
     }
 
@@ -272,7 +310,7 @@ mod tests {
     fn be_signalled() {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let signals = Shutdown::signals().unwrap();
+            let signals = Shutdown::signals_with(|| eprintln!("last")).unwrap();
             eprintln!("listening");
             eprintln!("got {}", signals.await.unwrap());
         });
