@@ -11,6 +11,7 @@ mod tree;
 mod watch;
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -80,10 +81,19 @@ fn told(status: &tonic::Status) -> Failure {
 }
 
 impl Cli {
+    /// Reads the command line; ends the process where there is nothing to carry out.
+    ///
+    /// # Errors
+    /// When a server cannot be started like that; it was told.
+    pub fn read() -> Result<Self, ExitCode> {
+        let serves = std::env::args().nth(1).is_none_or(|first| first == "serve" || first.starts_with('-'));
+        Self::try_parse().map_err(|error| if serves { serve::misused(&error) } else { error.exit() })
+    }
+
     /// Carries the command out.
     pub async fn run(self) -> ExitCode {
         let outcome = match self.command.unwrap_or(Command::Serve(self.serve)) {
-            Command::Serve(serve) => serve.run().await,
+            Command::Serve(serve) => return serve.run().await,
             Command::Demo(demo) => demo.run().await,
             Command::Publish(publish) => publish.run().await,
             Command::Watch(watch) => watch.run().await,
@@ -95,7 +105,8 @@ impl Cli {
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                eprintln!("starling: {failure}");
+                // Nobody may be there to be told.
+                writeln!(io::stderr(), "starling: {failure}").ok();
                 ExitCode::FAILURE
             }
         }

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use mimalloc::MiMalloc;
 use starling::cli::Cli;
 
@@ -11,5 +10,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    Cli::parse().run().await
+    match Cli::read() {
+        Ok(cli) => cli.run().await,
+        Err(code) => code,
+    }
 }

@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import faulthandler
 import importlib
+import json
 import os
 import pathlib
 import random
@@ -75,9 +76,9 @@ def server(binary, heartbeat):
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as run,
     ):
         try:
-            line = run.stdout.readline()
-            check(line.startswith("starling ") and " listens on " in line, "the server says:", line)
-            yield line.split(" listens on ")[1].strip()
+            line = json.loads(run.stdout.readline())
+            check(line["message"] == "listening", "the server says:", line)
+            yield line["address"]
             run.send_signal(signal.SIGTERM)
             check(run.wait() == 0, "the server exited with", run.returncode)
         except BaseException:

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use super::{Config, LogFormat};
+
 /// A configuration that was refused, with everything that is wrong with it. Displays one fault per line.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub struct ConfigError {
     faults: Vec<Fault>,
+    log_format: LogFormat,
 }
 
 /// One thing that is wrong with a configuration.
@@ -34,6 +37,12 @@ impl ConfigError {
     #[must_use]
     pub fn faults(&self) -> &[Fault] {
         &self.faults
+    }
+
+    /// How the log is to be written: the default where that is among the faults.
+    #[must_use]
+    pub const fn log_format(&self) -> LogFormat {
+        self.log_format
     }
 }
 
@@ -69,8 +78,11 @@ impl Faults {
         self.faults.iter().any(|fault| fault.key == key)
     }
 
-    /// `value`, if nothing was wrong.
-    pub(super) fn unless_any<T>(self, value: T) -> Result<T, ConfigError> {
-        if self.faults.is_empty() { Ok(value) } else { Err(ConfigError { faults: self.faults }) }
+    /// The configuration, if nothing was wrong.
+    pub(super) fn unless_any(self, config: Config) -> Result<Config, ConfigError> {
+        if self.faults.is_empty() {
+            return Ok(config);
+        }
+        Err(ConfigError { faults: self.faults, log_format: config.log.format })
     }
 }

@@ -1,5 +1,6 @@
-//! SIGTERM to the real program: a goodbye for everybody, and an end in time.
+//! Signals to the real program: a goodbye for everybody, and an end in time.
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,8 +19,8 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::harness::{Fault, retry_delay, soon};
-use crate::process::Serving;
-use crate::updates::{Publisher, keyframe};
+use crate::process::{Serving, text};
+use crate::updates::{Publisher, Subscriber, keyframe};
 use crate::world::{answered, go_live, join_livestream};
 
 const CONNECTIONS: u64 = 10;
@@ -179,14 +180,53 @@ async fn a_second_signal_ends_the_process_at_once() {
     server.process.signal("TERM");
     draining(&client, &mut health).await;
     server.process.signal("TERM");
+    let output = server.process.output().await;
+    assert_eq!(output.status.code(), Some(130));
+    let log = text(&output.stderr);
+    assert!(log.contains("second signal"), "what is said last is written: {log}");
+}
+
+#[tokio::test]
+async fn every_signal_to_end_drains() {
+    for signal in ["INT", "HUP"] {
+        let server = Serving::start(&[]).await;
+        let client = server.client().await;
+        go_live(&client, 7).await;
+        join_livestream(&client, 7, 2).await;
+        let mut updates = Subscriber::open(&client, 7, 2).await;
+        server.process.signal(signal);
+        let ended = updates.goodbye(GoodbyeReason::Draining).await;
+        assert_eq!(Fault::of(&ended.unwrap_err()), Fault::new(Unavailable, "DRAINING"));
+        assert_eq!(server.process.output().await.status.code(), Some(0), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn a_hangup_may_be_the_second_signal() {
+    let server = Serving::start(&[("DRAIN__SPREAD", "10m"), ("DRAIN__TIMEOUT", "11m")]).await;
+    let client = server.client().await;
+    go_live(&client, 7).await;
+    let _open = Publisher::open(&client, 7, 1).await;
+    let mut health = watch_health(&client).await;
+    server.process.signal("HUP");
+    draining(&client, &mut health).await;
+    server.process.signal("HUP");
     assert_eq!(server.process.output().await.status.code(), Some(130));
 }
 
 #[tokio::test]
-async fn an_interrupt_drains_as_well() {
-    let server = Serving::start(&[]).await;
-    let client = server.client().await;
-    go_live(&client, 7).await;
-    server.process.signal("INT");
-    assert_eq!(server.process.output().await.status.code(), Some(0));
+async fn a_hangup_that_is_ignored_stays_ignored() {
+    let mut command = Command::new("sh");
+    // As nohup does.
+    let script = "trap '' HUP; exec \"$0\" serve --listen 127.0.0.1:0";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_starling")]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let server = Serving::spawn(command).await;
+    server.process.signal("HUP");
+    go_live(&server.client().await, 7).await;
+    server.process.signal("TERM");
+    let output = server.process.output().await;
+    assert_eq!(output.status.code(), Some(0));
+    let log = text(&output.stderr);
+    assert!(log.contains("SIGTERM") && !log.contains("SIGHUP"), "{log}");
 }

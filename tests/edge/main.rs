@@ -22,6 +22,7 @@ mod ids;
 mod livestream_calls;
 mod livestream_fields;
 mod livestream_rules;
+mod log;
 mod pages;
 mod publishing;
 mod races;

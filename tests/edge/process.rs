@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Output, Stdio};
 
+use serde_json::Value;
 use starling::client::Client;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::oneshot;
@@ -137,13 +138,31 @@ impl Serving {
         for (name, value) in settings {
             command.env(format!("STARLING__{name}"), value);
         }
+        Self::spawn(command).await
+    }
+
+    /// Serves as a command of the test's own says.
+    pub(crate) async fn spawn(command: Command) -> Self {
+        Self::spawn_saying("listening", command).await
+    }
+
+    /// The same where the log comes on standard output.
+    pub(crate) async fn spawn_logging(command: Command) -> Self {
+        Self::spawn_saying("serving", command).await
+    }
+
+    /// Serves, and reads the address off the first line with this message.
+    async fn spawn_saying(message: &str, command: Command) -> Self {
         let mut server = Talking::spawn(command);
-        let first = server.line().await;
-        let address = first.rsplit(' ').next().and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("the first line names the address: {first:?}"));
-        assert!(first.starts_with("starling ") && first.contains(" listens on "), "{first}");
-        assert_eq!(server.line().await, format!("try: grpcurl -plaintext {address} list"));
-        Self { process: server.running, address }
+        let listening = loop {
+            let line = server.line().await;
+            let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+            if line["message"] == message {
+                break line;
+            }
+        };
+        let address = listening["address"].as_str().and_then(|address| address.parse().ok());
+        Self { process: server.running, address: address.expect("the line names the address") }
     }
 
     pub(crate) fn url(&self) -> String {

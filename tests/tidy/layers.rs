@@ -37,7 +37,7 @@ const LAYERS: &[Layer] = &[
           "bytes futures_util rand rustix thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
     layer("telemetry", "config",
-          "thiserror tracing tracing_subscriber"),
+          "parking_lot thiserror tokio::time tracing tracing_subscriber"),
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
     layer("grpc",      "service cluster store feed swarm sync pb shutdown",

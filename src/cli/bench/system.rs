@@ -26,7 +26,9 @@ impl System {
     /// Starts one; a NATS server is somebody else's to start.
     pub(super) fn start(self) -> Result<Server, Failure> {
         match self {
-            Self::Starling => Server::start(&["serve", "--listen", "127.0.0.1:0", "--log", "warn"]),
+            Self::Starling => {
+                Server::start(&["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--log-format", "human"])
+            }
             Self::Tonic => Server::start(&["bench", "serve", "tonic"]),
             Self::Raw => Server::start(&["bench", "serve", "raw"]),
             Self::Nats => Err(Failure("a NATS server is not started here".into())),
