@@ -91,7 +91,7 @@ impl Entry {
     fn look(&mut self, now: Instant) -> bool {
         let Some(carriage) = self.carriage.upgrade() else { return false };
         if self.speaks_by.take_if(|at| *at <= now).is_some() && carriage.heard() < PREFACE {
-            tracing::debug!("closed a connection that said nothing");
+            tracing::info!("closed a connection that said nothing");
             carriage.tell(Order::Close);
         }
         if let Some((_, order)) = self.next.take_if(|(at, _)| *at <= now) {
@@ -224,7 +224,7 @@ where
     let connection = builder.serve_connection(io, service).into_owned();
     Connection::new(connection, carriage).map(|ended| {
         if let Some(Err(error)) = ended {
-            tracing::debug!(%error, "a connection broke");
+            tracing::info!(%error, "a connection broke");
         }
     })
 }

@@ -7,7 +7,7 @@ use super::convert::{self, Action, group as wire};
 use super::fields::{self, Invalid};
 use super::page_token::{self, List, PageToken};
 use super::publish::{self, Publishing};
-use super::status::{refused, unpublished};
+use super::status::{refused, unpublished, wrong_kind};
 use super::stream::{self, Messages};
 use super::subscribe::{self, NoMessages};
 use super::watch::{GroupCensus, GroupEvents, GroupTargets};
@@ -43,7 +43,7 @@ impl Edge {
 
     fn group<R>(&self, id: SwarmId, look: impl FnOnce(&Group) -> R) -> Result<R, Status> {
         let found = self.service.read(id, |swarm| group_of(swarm, look)).map_err(refused(KIND))?;
-        found.ok_or_else(|| Status::internal("a group is filed as a livestream"))
+        found.ok_or_else(|| wrong_kind(KIND))
     }
 }
 

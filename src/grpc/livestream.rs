@@ -7,7 +7,7 @@ use super::convert::{self, Action, livestream as wire};
 use super::fields::{self, Invalid};
 use super::page_token::{self, List, PageToken};
 use super::publish::{self, Publishing};
-use super::status::{refused, unpublished};
+use super::status::{refused, unpublished, wrong_kind};
 use super::stream::{self, Messages};
 use super::subscribe::{self, NoMessages};
 use super::watch::{LivestreamCensus, LivestreamEvents, LivestreamTargets};
@@ -44,7 +44,7 @@ impl Edge {
 
     fn livestream<R>(&self, id: SwarmId, look: impl FnOnce(&Livestream) -> R) -> Result<R, Status> {
         let found = self.service.read(id, |swarm| livestream_of(swarm, look)).map_err(refused(KIND))?;
-        found.ok_or_else(|| Status::internal("a livestream is filed as a group"))
+        found.ok_or_else(|| wrong_kind(KIND))
     }
 }
 

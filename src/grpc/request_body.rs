@@ -43,9 +43,9 @@ impl Body for Complete {
             Some(Ok(frame)) => Some(Ok(frame)),
             // The stream was reset: the client does not want the call any more. Not CANCELLED,
             // which tonic takes for the end of the messages.
-            Some(Err(_)) if self.http2 => Some(Err(status::reset().into())),
-            None if self.http2 && !self.body.is_end_stream() => Some(Err(status::reset().into())),
-            Some(Err(error)) => Some(Err(error.into())),
+            Some(Err(_)) if self.http2 => Some(Err(cut(status::reset()))),
+            None if self.http2 && !self.body.is_end_stream() => Some(Err(cut(status::reset()))),
+            Some(Err(error)) => Some(Err(cut(error))),
             None => None,
         })
     }
@@ -57,6 +57,13 @@ impl Body for Complete {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Says that a request has no end.
+fn cut(error: impl Into<BoxError>) -> BoxError {
+    let error = error.into();
+    tracing::info!(%error, "a request was cut");
+    error
 }
 
 /// The body of a request to a method that takes one message.

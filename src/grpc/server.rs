@@ -123,20 +123,24 @@ fn cors() -> CorsLayer {
         .expose_headers(exposed)
 }
 
+/// The longest path that is logged, in bytes: no method has a longer one.
+const PATH: usize = 128;
+
 fn span<B>(request: &http::Request<B>) -> Span {
     let path = request.uri().path();
+    // What is not ASCII is no path of HTTP.
+    let path = path.get(..PATH).unwrap_or(path);
     tracing::info_span!("rpc", path)
 }
 
-/// Clients' mistakes are their business; ours are errors.
+/// All of these are a client's mistakes, whatever their code says: tonic answers INTERNAL to what it cannot decode.
+/// Faults of our own are logged where they are found.
 fn on_failure(failure: GrpcFailureClass, latency: Duration, _: &Span) {
-    let GrpcFailureClass::Status(status) = failure else {
-        return tracing::debug!(%failure, ?latency, "broken off");
-    };
-    let code = tonic::Code::from(status.code_raw());
-    if matches!(code, tonic::Code::Internal | tonic::Code::Unknown | tonic::Code::DataLoss) {
-        tracing::error!(?code, message = status.message(), ?latency, "failed");
-    } else {
-        tracing::debug!(?code, message = status.message(), ?latency, "refused");
+    match failure {
+        GrpcFailureClass::Status(status) => {
+            let code = tonic::Code::from(status.code_raw());
+            tracing::debug!(?code, error = status.message(), ?latency, "refused");
+        }
+        failure => tracing::info!(error = %failure, ?latency, "an answer was cut"),
     }
 }

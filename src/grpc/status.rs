@@ -120,9 +120,15 @@ fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
         Rejection::Quota { what, max } => {
             is(ResourceExhausted, "QUOTA", &[("what", (*what).to_owned()), ("max", max.to_string())])
         }
-        // The edge sends no command to the wrong kind of swarm.
-        Rejection::WrongKind => is(Code::Internal, "WRONG_KIND", &[]),
+        Rejection::WrongKind => wrong_kind(kind),
     }
+}
+
+/// A swarm of the other kind was found: a fault of ours, for ids of one kind name nothing else.
+pub(super) fn wrong_kind(kind: SwarmKind) -> Status {
+    let message = Rejection::WrongKind.to_string();
+    tracing::error!(wanted = ?kind, error = message, "failed");
+    status(Code::Internal, "WRONG_KIND", message, &[])
 }
 
 /// What a refused update is on the wire, when it came alone.

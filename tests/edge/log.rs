@@ -1,15 +1,21 @@
-//! The log: whatever becomes of its reader, nobody waits for it.
+//! The log: whatever becomes of its reader, nobody waits for it; whatever a client does,
+//! it does not fill.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{PipeReader, Read, pipe};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
 use serde_json::Value;
 use starling::client::Client;
 use starling::pb::livestream::v1 as pb;
 use starling::pb::swarm::v1::PeerReportReason;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::harness::soon;
@@ -213,4 +219,159 @@ async fn a_human_log_tells_faults_as_text() {
     let refused = crate::process::run(command).await;
     let told = text(&refused.stderr);
     assert!(told.starts_with("starling: the configuration is not valid:\nstore.shards: 3 "), "{told}");
+}
+
+/// Calls on one connection, each of which is at fault.
+struct Offender {
+    calls: SendRequest<Bytes>,
+    url: String,
+    connection: JoinSet<()>,
+}
+
+impl Offender {
+    async fn connect(server: &Serving) -> Self {
+        let socket = TcpStream::connect(server.address).await.expect("the server accepts");
+        let (calls, connection) = h2::client::handshake(socket).await.expect("it speaks HTTP/2");
+        let mut running = JoinSet::new();
+        running.spawn(async move { drop(connection.await) });
+        let url = format!("{}/starling.livestream.v1.LivestreamService/GetLivestream", server.url());
+        Self { calls, url, connection: running }
+    }
+
+    fn request(&self) -> Request<()> {
+        let request = Request::post(&self.url).header("content-type", "application/grpc").header("te", "trailers");
+        request.body(()).unwrap()
+    }
+
+    /// Sends a whole body, and waits for the answer.
+    async fn send(&mut self, body: &'static [u8]) {
+        let request = self.request();
+        let mut calls = self.calls.clone().ready().await.unwrap();
+        let (answer, mut content) = calls.send_request(request, false).unwrap();
+        content.send_data(Bytes::from_static(body), true).unwrap();
+        soon(answer).await.unwrap();
+    }
+
+    /// Closes the connection in good order.
+    async fn leave(mut self) {
+        drop(self.calls);
+        soon(self.connection.join_next()).await;
+    }
+
+    /// Begins a body and resets it; waits until the connection goes on.
+    async fn reset(&mut self) {
+        let request = self.request();
+        let mut calls = self.calls.clone().ready().await.unwrap();
+        let (_, mut content) = calls.send_request(request, false).unwrap();
+        content.send_data(Bytes::from_static(b"\0\0\0\0\x64abc"), false).unwrap();
+        // Once there is an answer to what comes behind it, the server has seen the body.
+        self.send(b"\0\0\0\0\0").await;
+        content.send_reset(h2::Reason::CANCEL);
+        self.send(b"\0\0\0\0\0").await;
+    }
+}
+
+/// What a log has of one kind of lines.
+#[derive(Debug, Default)]
+struct Kind {
+    levels: BTreeSet<String>,
+    written: u64,
+    left_out: u64,
+}
+
+/// What a flood leaves in the log, by message.
+async fn flooded(filter: &str, flood: impl AsyncFnOnce(&Serving)) -> BTreeMap<String, Kind> {
+    let server = Serving::spawn(starling(&["--listen", "127.0.0.1:0", "--log", filter])).await;
+    flood(&server).await;
+    server.process.signal("TERM");
+    let output = server.process.output().await;
+    let mut kinds = BTreeMap::<_, Kind>::new();
+    for line in lines(&text(&output.stderr)) {
+        let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        match text("kind") {
+            kind if kind.is_empty() => {
+                let kind = kinds.entry(text("message")).or_default();
+                kind.levels.insert(text("level"));
+                kind.written += 1;
+            }
+            kind => kinds.entry(kind).or_default().left_out += line["lines"].as_u64().unwrap(),
+        }
+    }
+    assert!(!kinds.values().any(|kind| kind.levels.contains("ERROR")), "a client is no fault of ours: {kinds:?}");
+    kinds
+}
+
+const FLOOD: u64 = 300;
+
+/// All of a flood was counted, and most of it left out.
+#[track_caller]
+fn assert_counted(kinds: &BTreeMap<String, Kind>, level: &str, message: &str) {
+    let Some(kind) = kinds.get(message) else { panic!("no {message:?} in {kinds:?}") };
+    assert_eq!(kind.levels.iter().collect::<Vec<_>>(), [level]);
+    assert_eq!(kind.written + kind.left_out, FLOOD);
+    assert!(kind.left_out > FLOOD / 2, "{kind:?}");
+}
+
+#[tokio::test]
+async fn what_clients_do_wrong_is_said_at_debug() {
+    // No protobuf, a message that ends early, and one that is compressed as nobody said.
+    for body in [&b"\0\0\0\0\x04\xff\xff\xff\xff"[..], b"\0\0\0\0\x64abc", b"\x01\0\0\0\x01a"] {
+        let offend = async |server: &Serving| {
+            let mut offender = Offender::connect(server).await;
+            for _ in 0..FLOOD {
+                offender.send(body).await;
+            }
+            offender.leave().await;
+        };
+        let kinds = flooded("info,starling=debug", offend).await;
+        assert_counted(&kinds, "DEBUG", "refused");
+        let quiet = flooded("info", offend).await;
+        let messages: Vec<_> = quiet.keys().collect();
+        assert_eq!(messages, ["drained", "draining", "serving", "told to stop"]);
+    }
+}
+
+#[tokio::test]
+async fn cut_requests_are_said_at_info() {
+    let kinds = flooded("info", async |server| {
+        let mut offender = Offender::connect(server).await;
+        for _ in 0..FLOOD {
+            offender.reset().await;
+        }
+        offender.leave().await;
+    })
+    .await;
+    // HTTP/2 may drop a call for its reset before the call has seen it.
+    let cut = &kinds["a request was cut"];
+    assert!(cut.levels.contains("INFO") && cut.levels.len() == 1);
+    assert!((FLOOD / 2..=FLOOD).contains(&(cut.written + cut.left_out)) && cut.left_out > cut.written, "{cut:?}");
+}
+
+#[tokio::test]
+async fn reports_of_peers_are_limited_and_counted() {
+    let kinds = flooded("info", async |server| {
+        let client = server.client().await;
+        with_two_viewers(&client).await;
+        report(client, FLOOD, Arc::new(true.into())).await;
+    })
+    .await;
+    assert_counted(&kinds, "INFO", "a peer was reported");
+}
+
+#[tokio::test]
+async fn connections_that_break_are_limited_and_counted() {
+    let kinds = flooded("info", async |server| {
+        for _ in 0..FLOOD {
+            // Half a preface, and gone.
+            let mut offender = TcpStream::connect(server.address).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut offender, b"PRI * HTTP/2.0\r\n\r\nSM").await.unwrap();
+            socket2::SockRef::from(&offender).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        }
+        // Who comes last is accepted last.
+        let mut last = Offender::connect(server).await;
+        last.send(b"\0\0\0\0\0").await;
+        last.leave().await;
+    })
+    .await;
+    assert_counted(&kinds, "INFO", "a connection broke");
 }
