@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use crate::cluster::clock::Clock;
 use crate::cluster::{Door, sweeper};
 use crate::config::Config;
 use crate::grpc::health::HealthReporter;
@@ -23,6 +24,7 @@ pub struct App {
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
+    clock: Clock,
 }
 
 impl App {
@@ -30,7 +32,13 @@ impl App {
     pub async fn bind(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind(config.server.listen).await?;
         let address = listener.local_addr()?;
-        Ok(Self { config, listener, address })
+        Ok(Self { config, listener, address, clock: Clock::system() })
+    }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Where it will serve.
@@ -42,7 +50,7 @@ impl App {
     /// say goodbye over the spread, connections are told to go, and at the deadline
     /// whatever is left is dropped.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { config, listener, address } = self;
+        let Self { config, listener, address, clock } = self;
         let connections = config.server.max_connections;
         if let Err(enough_for) = files::allow(connections as u64) {
             tracing::warn!(connections, enough_for, "the limit of open files (`ulimit -n`) is too low");
@@ -56,7 +64,7 @@ impl App {
             ring_bytes: config.feed.ring_bytes,
             feed_memory_bytes: config.feed.memory_bytes,
         }));
-        let door = Door::local(store);
+        let door = Door::local(store, clock);
         let edge =
             Edge::new(Service::new(door.clone(), service_settings(&config)), edge_settings(&config), shutdown.clone());
 

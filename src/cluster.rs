@@ -16,6 +16,7 @@ use crate::store::Store;
 use crate::store::entry::Tie;
 use crate::swarm::id::{NodeId, PodId, SessionId, SwarmId};
 use crate::swarm::{Applied, Command, Rejection, Swarm};
+use clock::Clock;
 
 /// A single process is pod 0.
 const THIS_POD: PodId = 0;
@@ -24,17 +25,23 @@ const THIS_POD: PodId = 0;
 #[derive(Clone, Debug)]
 pub struct Door {
     store: Arc<Store>,
+    clock: Clock,
 }
 
 impl Door {
-    /// The door of a single process.
-    pub const fn local(store: Arc<Store>) -> Self {
-        Self { store }
+    /// The door of a single process, which stamps commands with the time of `clock`.
+    pub const fn local(store: Arc<Store>, clock: Clock) -> Self {
+        Self { store, clock }
     }
 
     /// The swarms, for reading.
     pub const fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// What commands are stamped with.
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Submits a command. `view` sees the swarm as the command left it, before any
@@ -46,21 +53,21 @@ impl Door {
         command: Command,
         view: impl FnOnce(&Swarm, &Applied) -> R + Send,
     ) -> Result<R, Rejection> {
-        let (id, at, command) = logged(id, clock::now(), command);
+        let (id, at, command) = logged(id, self.clock.now(), command);
         self.store.apply(id, command, at, view)
     }
 
     /// Tells the swarm that a session has one more stream on this pod.
     #[expect(clippy::unused_async, reason = "a replicated log answers later, and callers must be ready for it")]
     pub async fn attach(&self, id: SwarmId, node: NodeId, session: SessionId) -> Result<Arc<Tie>, Rejection> {
-        let (id, at, attach) = logged(id, clock::now(), Command::Attach(node, session, THIS_POD));
+        let (id, at, attach) = logged(id, self.clock.now(), Command::Attach(node, session, THIS_POD));
         self.store.attach(id, session, attach, at)
     }
 
     /// Tells the swarm that a session has one stream less on this pod. Does not
     /// wait for the log: it is called where streams are dropped.
     pub fn detach(&self, id: SwarmId, node: NodeId, session: SessionId) {
-        let (id, at, detach) = logged(id, clock::now(), Command::Detach(node, session, THIS_POD));
+        let (id, at, detach) = logged(id, self.clock.now(), Command::Detach(node, session, THIS_POD));
         self.store.detach(id, session, detach, at);
     }
 }

@@ -9,7 +9,8 @@ pub mod publish;
 pub mod subscribe;
 pub mod watch;
 
-use crate::cluster::{Door, clock};
+use crate::cluster::Door;
+use crate::cluster::clock::Clock;
 use crate::feed::{Counts, Position};
 use crate::store::entry::Entry;
 use crate::swarm::command::{CreateGroup, CreateLivestream};
@@ -102,9 +103,9 @@ fn member(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<&Me
 }
 
 /// True when less than half of a member's lease is left.
-fn is_due(member: &Member) -> bool {
+fn is_due(member: &Member, now: u64) -> bool {
     let half = u64::from(member.lease.ttl_ms) / 2;
-    member.lease.deadline().is_some_and(|at| at.saturating_sub(clock::now()) < half)
+    member.lease.deadline().is_some_and(|at| at.saturating_sub(now) < half)
 }
 
 /// How often a drawn id may collide before we give up: never, with 2^53 of them.
@@ -114,6 +115,11 @@ impl Service {
     /// A service over the swarms behind `door`.
     pub fn new(door: Door, settings: Settings) -> Self {
         Self { door, settings, epoch: Epoch::drawn(rand::random()) }
+    }
+
+    /// The clock of what it decides and shows.
+    pub const fn clock(&self) -> &Clock {
+        self.door.clock()
     }
 
     /// Makes a livestream; its broadcaster is the acting node.
@@ -243,7 +249,12 @@ impl Service {
     ) -> Result<(u32, u64), Refusal> {
         let (session, ttl_ms, due, revision) = self.read(id, |swarm| {
             let member = member(swarm, node, session)?;
-            Ok::<_, Rejection>((member.session, member.lease.ttl_ms, is_due(member), swarm.revision()))
+            Ok::<_, Rejection>((
+                member.session,
+                member.lease.ttl_ms,
+                is_due(member, self.clock().now()),
+                swarm.revision(),
+            ))
         })??;
         if due {
             self.submit(id, Command::Touch(node, session), |_, _| ()).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Door, clock};
+use super::Door;
 use crate::swarm::Command;
 
 /// How long to sleep when nothing is due; a new deadline wakes the sweeper sooner.
@@ -10,9 +10,9 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 /// Submits Expire for each swarm that falls due, for ever: sleeps until then.
 pub async fn run(door: Door) {
-    let store = door.store();
+    let (store, clock) = (door.store(), door.clock());
     loop {
-        for id in store.due(clock::now()) {
+        for id in store.due(clock.now()) {
             if let Err(gone) = door.submit(id, Command::Expire, |_, _| ()).await {
                 tracing::trace!(%id, %gone, "nothing is left to expire");
             }
@@ -20,7 +20,7 @@ pub async fn run(door: Door) {
             tokio::task::yield_now().await;
         }
         let next = store.next_expiry();
-        let wait = next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(clock::now())));
+        let wait = next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(clock.now())));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = store.sooner_than(next.unwrap_or(u64::MAX)) => {}

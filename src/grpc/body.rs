@@ -22,6 +22,7 @@ use super::signal::Signal;
 use super::status::End;
 use super::stream::{Lifetime, Sign};
 use super::watchdog::Reader;
+use crate::cluster::clock::Clock;
 use crate::feed::{Delivery, Greeting, frame};
 use crate::pb::livestream::v1::SubscribeUpdatesResponse;
 use crate::pb::swarm::v1 as shared;
@@ -38,6 +39,7 @@ const LIFE: u32 = 1;
 /// The updates of one subscriber.
 pub(super) struct Updates {
     subscription: Subscription,
+    clock: Clock,
     /// Rung by updates, and by the lifetime.
     signal: Arc<Signal>,
     life: Waker,
@@ -63,9 +65,11 @@ impl Updates {
         reader: Option<Arc<Reader>>,
     ) -> Self {
         let rest = framed(Item::Subscribed(subscribed(&subscription, greeting)));
+        let clock = lifetime.clock().clone();
         let (life, signs) = (signal.bell(LIFE), lifetime.signs());
         Self {
             subscription,
+            clock,
             signal,
             life,
             reader,
@@ -147,7 +151,7 @@ impl Updates {
         shared::Heartbeat {
             epoch: self.subscription.epoch().get(),
             heads: self.subscription.heads().into_iter().map(Into::into).collect(),
-            server_time: Some(convert::timestamp(crate::cluster::clock::now())),
+            server_time: Some(convert::timestamp(self.clock.wall())),
             ..Default::default()
         }
     }

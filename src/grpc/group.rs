@@ -12,7 +12,6 @@ use super::stream::{self, Messages};
 use super::subscribe::{self, NoMessages};
 use super::watch::{GroupCensus, GroupEvents, GroupTargets};
 use super::{Answer, Edge};
-use crate::cluster::clock;
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_service_server::GroupService;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
@@ -216,7 +215,7 @@ impl GroupService for Edge {
         let pb::PublishUpdateRequest { group_id, node_id, session_id, update, term } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
         let by = fields::unnamed(node_id, session_id)?;
-        let draft = fields::single_draft(update, &self.settings, clock::now())?;
+        let draft = fields::single_draft(update, &self.settings, self.service.clock().wall())?;
         let accepted =
             self.service.publish_one(id, &by, fields::fence(term), &draft).await.map_err(unpublished(KIND))?;
         Ok(Response::new(pb::PublishUpdateResponse { receipt: Some(accepted.into()) }))
@@ -240,7 +239,7 @@ impl GroupService for Edge {
         let id = fields::swarm_id(KIND, request.into_inner().group_id)?;
         let delivery = self.service.delivery(id).map_err(refused(KIND))?;
         let (epoch, revision, stats) = self.group(id, |group| {
-            let now = group.ended().map_or_else(|| clock::now().max(group.now()), |(at, _)| at);
+            let now = group.ended().map_or_else(|| self.service.clock().now().max(group.now()), |(at, _)| at);
             let stats = convert::stats(group.stats(), group.roster().len(), 0, now, &delivery);
             (group.epoch().get(), group.revision(), stats)
         })?;

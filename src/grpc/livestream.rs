@@ -12,7 +12,6 @@ use super::stream::{self, Messages};
 use super::subscribe::{self, NoMessages};
 use super::watch::{LivestreamCensus, LivestreamEvents, LivestreamTargets};
 use super::{Answer, Edge};
-use crate::cluster::clock;
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_service_server::LivestreamService;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
@@ -257,7 +256,7 @@ impl LivestreamService for Edge {
         let pb::PublishUpdateRequest { livestream_id, node_id, session_id, update, term } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
         let by = fields::unnamed(node_id, session_id)?;
-        let draft = fields::single_draft(update, &self.settings, clock::now())?;
+        let draft = fields::single_draft(update, &self.settings, self.service.clock().wall())?;
         let accepted =
             self.service.publish_one(id, &by, fields::fence(term), &draft).await.map_err(unpublished(KIND))?;
         Ok(Response::new(pb::PublishUpdateResponse { receipt: Some(accepted.into()) }))
@@ -279,7 +278,7 @@ impl LivestreamService for Edge {
         let id = fields::swarm_id(KIND, request.into_inner().livestream_id)?;
         let delivery = self.service.delivery(id).map_err(refused(KIND))?;
         let answer = self.livestream(id, |livestream| {
-            let now = livestream.ended().map_or_else(|| clock::now().max(livestream.now()), |(at, _)| at);
+            let now = livestream.ended().map_or_else(|| self.service.clock().now().max(livestream.now()), |(at, _)| at);
             let stats =
                 convert::stats(livestream.stats(), livestream.roster().len(), livestream.depth(), now, &delivery);
             (livestream.epoch().get(), livestream.revision(), stats)

@@ -15,7 +15,7 @@ use tonic::{Request, Status, Streaming};
 use super::publish_requests::{Inbound, Open};
 use super::status::{End, draining, refused, reject_reason, unpublished};
 use super::stream::{Lifetime, Messages, connection};
-use super::{Edge, Settings, convert, fields};
+use super::{Edge, Settings, fields};
 use crate::cluster::clock;
 use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
 use crate::pb::swarm::v1 as shared;
@@ -138,7 +138,7 @@ impl Publishing {
             () = wait_until(wishes) => {}
             () = tokio::time::sleep_until(due) => {
                 self.lifetime.beat();
-                let server_time = Some(convert::timestamp(clock::now()));
+                let server_time = Some(self.lifetime.server_time());
                 let epoch = self.publication.epoch().get();
                 self.ready.push_back(Event::Heartbeat(shared::Heartbeat { epoch, server_time, ..Default::default() }));
             }
@@ -221,7 +221,7 @@ impl Publishing {
 
     fn take(&mut self, request: Inbound) {
         let parsed = match request {
-            Inbound::Update(update) => fields::draft(update, &self.settings, self.layers, clock::now()),
+            Inbound::Update(update) => fields::draft(update, &self.settings, self.layers, self.lifetime.clock().wall()),
             Inbound::Open(_) => fields::invalid("open", "must be the first message only"),
             Inbound::Nothing => fields::invalid("message", "must be given"),
         };

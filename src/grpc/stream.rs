@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
+use prost_types::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tonic::{Request, Status};
 
 use super::Edge;
 use super::carriage::Carriage;
+use super::convert;
 use super::status::{End, draining, refused};
 use super::timeout::Deadline;
+use crate::cluster::clock::Clock;
 use crate::pb::swarm::v1 as pb;
 use crate::service::presence::Presence;
 use crate::service::watch::{Over, Step};
@@ -40,8 +43,8 @@ pub(super) trait Source: Send + 'static {
     /// What is new.
     fn step(&mut self) -> Step<Vec<Self::Message>>;
 
-    /// A sign of life; the state is current up to `revision`.
-    fn heartbeat(&self, revision: u64) -> Self::Message;
+    /// A sign of life, given `now`; the state is current up to `revision`.
+    fn heartbeat(&self, revision: u64, now: Timestamp) -> Self::Message;
 
     /// The last message.
     fn goodbye(&self, goodbye: pb::Goodbye) -> Self::Message;
@@ -69,6 +72,7 @@ pub(super) struct Lifetime {
     /// When the stream leaves a connection that is too old; drawn when that says so.
     goodbye_at: Option<Instant>,
     deadline: Option<Deadline>,
+    clock: Clock,
     shutdown: Shutdown,
     /// When the stream leaves a draining process; drawn when the drain begins.
     leave_at: Option<Instant>,
@@ -130,6 +134,7 @@ impl Edge {
             connection: None,
             goodbye_at: None,
             deadline: None,
+            clock: self.service.clock().clone(),
             shutdown: self.shutdown.clone(),
             leave_at: None,
             spread: settings.drain_spread,
@@ -150,6 +155,16 @@ impl Lifetime {
     /// Of a stream whose client waits no longer than this.
     pub(super) fn until(self, deadline: Option<Deadline>) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// The server's clock.
+    pub(super) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What the wall clock says.
+    pub(super) fn server_time(&self) -> Timestamp {
+        convert::timestamp(self.clock.wall())
     }
 
     /// Resolves when the stream must end. Safe to drop and call again.
@@ -288,7 +303,7 @@ impl<S: Source> Running<S> {
                 // The sign of life follows a look, so that it names the revision of now.
                 Step::Idle(revision) if self.lifetime.is_due() => {
                     self.lifetime.beat();
-                    self.ready.push_back(self.source.heartbeat(revision));
+                    self.ready.push_back(self.source.heartbeat(revision, self.lifetime.server_time()));
                     continue;
                 }
                 Step::Idle(_) => {}

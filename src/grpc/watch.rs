@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost_types::Timestamp;
 use tokio::sync::Notify;
 
 use super::convert::{group as group_wire, livestream as livestream_wire};
@@ -28,9 +29,8 @@ pub(super) struct GroupEvents {
 pub(super) struct LivestreamCensus(pub(super) CensusWatch);
 pub(super) struct GroupCensus(pub(super) CensusWatch);
 
-fn heartbeat(epoch: u64, revision: u64) -> shared::Heartbeat {
-    let server_time = Some(super::convert::timestamp(crate::cluster::clock::now()));
-    shared::Heartbeat { epoch, revision, heads: Vec::new(), server_time }
+fn heartbeat(epoch: u64, revision: u64, now: Timestamp) -> shared::Heartbeat {
+    shared::Heartbeat { epoch, revision, heads: Vec::new(), server_time: Some(now) }
 }
 
 fn reset(reason: crate::service::watch::ResetReason) -> i32 {
@@ -67,9 +67,9 @@ macro_rules! target_source {
                 }
             }
 
-            fn heartbeat(&self, revision: u64) -> Self::Message {
+            fn heartbeat(&self, revision: u64, now: Timestamp) -> Self::Message {
                 use $pb::watch_targets_response::Event;
-                self.message(revision, Event::Heartbeat(heartbeat(self.0.epoch().get(), revision)))
+                self.message(revision, Event::Heartbeat(heartbeat(self.0.epoch().get(), revision, now)))
             }
 
             fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
@@ -141,8 +141,8 @@ macro_rules! event_source {
                 }])
             }
 
-            fn heartbeat(&self, revision: u64) -> Self::Message {
-                let sign = heartbeat(self.watch.epoch().get(), revision);
+            fn heartbeat(&self, revision: u64, now: Timestamp) -> Self::Message {
+                let sign = heartbeat(self.watch.epoch().get(), revision, now);
                 self.message(revision, Vec::new(), Some($pb::$module::Control::Heartbeat(sign)))
             }
 
@@ -201,8 +201,8 @@ macro_rules! census_source {
                 Step::Item(items.into_iter().map(message).collect())
             }
 
-            fn heartbeat(&self, revision: u64) -> Self::Message {
-                let sign = heartbeat(self.0.epoch().get(), revision);
+            fn heartbeat(&self, revision: u64, now: Timestamp) -> Self::Message {
+                let sign = heartbeat(self.0.epoch().get(), revision, now);
                 self.message(0, 0, $pb::$module::Event::Heartbeat(sign))
             }
 

@@ -147,9 +147,9 @@ impl Service {
         }
         let channels: ChannelSet = [channel].into_iter().collect();
         for _ in 0..TRIES {
-            let held = feed.term(by.node, channel);
+            let (held, now) = (feed.term(by.node, channel), self.clock().now());
             let look = |swarm: &Swarm| {
-                let due = authority(swarm, by.node, by.session)?;
+                let due = authority(swarm, by.node, by.session, now)?;
                 Ok::<_, Rejection>((gate(swarm, by.node, channel), due))
             };
             let (gate, due) = self.read(id, look)??;
@@ -199,7 +199,12 @@ impl Service {
 }
 
 /// A member who may publish; its session when the lease is to be renewed.
-fn authority(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<Option<SessionId>, Rejection> {
+fn authority(
+    swarm: &Swarm,
+    node: NodeId,
+    session: Option<SessionId>,
+    now: u64,
+) -> Result<Option<SessionId>, Rejection> {
     if swarm.is_over() {
         return Err(Rejection::Ended);
     }
@@ -214,7 +219,7 @@ fn authority(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<
     let member = member(swarm, node, session)?;
     match broadcaster {
         Some(broadcaster) if broadcaster != node => Err(Rejection::NotBroadcaster { node }),
-        _ => Ok(is_due(member).then_some(member.session)),
+        _ => Ok(is_due(member, now).then_some(member.session)),
     }
 }
 
@@ -247,7 +252,7 @@ fn chat(
             let muted = matches!(swarm, Swarm::Livestream(livestream) if livestream.muted().contains(&author));
             let message = Message { author, session: member.session, muted, draft: draft.clone() };
             let accepted = feed.chat(message, clock::uptime(), last)?;
-            Ok((accepted, is_due(member).then_some(member.session)))
+            Ok((accepted, is_due(member, door.clock().now()).then_some(member.session)))
         };
         door.store().read(id, write).ok_or_else(|| PublishRefusal::from(Rejection::NoSuchSwarm))?
     };

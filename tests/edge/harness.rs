@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use starling::app::App;
 use starling::client::Client;
+use starling::cluster::clock::Clock;
 use starling::config::Config;
 use starling::shutdown::Shutdown;
 use tokio::task::JoinSet;
@@ -33,13 +34,18 @@ impl Server {
 
     /// Serves with a configuration of the test's own.
     pub(crate) async fn with(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::over(Clock::system(), configure).await
+    }
+
+    /// The same over a clock of the test's own.
+    pub(crate) async fn over(clock: Clock, configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.server.listen = (Ipv4Addr::LOCALHOST, 0).into();
         config.drain.spread = Duration::from_millis(100);
         config.drain.timeout = Duration::from_secs(5);
         config.streams.heartbeat_interval = Duration::from_secs(600);
         configure(&mut config);
-        let app = App::bind(config).await.expect("a free port can be bound");
+        let app = App::bind(config).await.expect("a free port can be bound").with_clock(clock);
         let address = app.address();
         let shutdown = Shutdown::new();
         let mut running = JoinSet::new();

@@ -1,12 +1,18 @@
-//! Sessions and the streams that keep them alive.
+//! Sessions and the streams that keep them alive, and what else falls due.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use starling::cluster::clock::Clock;
 use starling::pb::livestream::v1 as pb;
 use starling::pb::livestream::v1::livestream_event::Event;
 use starling::pb::swarm::v1::{GoodbyeReason, LeaveReason};
+use tokio::time::Instant;
 use tonic::{Code, Streaming};
 
 use crate::fold::TargetFold;
-use crate::harness::{Fault, fault};
+use crate::harness::{Fault, Server, fault, soon};
 use crate::stage::{Show, events, livestream, next, shape};
 
 /// Reads until somebody leaves: who, and why.
@@ -118,7 +124,7 @@ async fn a_heartbeat_call_keeps_a_session_without_a_stream() {
         show.join_briefly(node).await;
         let leave = next_leave(&mut log);
         tokio::pin!(leave);
-        let mut often = tokio::time::interval(std::time::Duration::from_millis(50));
+        let mut often = tokio::time::interval(Duration::from_millis(50));
         let (left, _, reason) = loop {
             tokio::select! {
                 left = &mut leave => break left,
@@ -129,4 +135,77 @@ async fn a_heartbeat_call_keeps_a_session_without_a_stream() {
     }
     assert!(is_in(&show, 10).await);
     assert_eq!(next_leave(&mut log).await, (10, kept, LeaveReason::Timeout));
+}
+
+const HOUR: u64 = 3_600_000;
+
+/// A server, and what its wall clock is ahead of the time since it began; in milliseconds.
+async fn on_a_clock() -> (Server, Arc<AtomicU64>) {
+    let (began, ahead) = (Instant::now(), Arc::new(AtomicU64::new(400_000 * HOUR)));
+    let seen = Arc::clone(&ahead);
+    let wall = move || seen.load(Ordering::Relaxed) + u64::try_from(began.elapsed().as_millis()).unwrap();
+    let server = Server::over(Clock::over(wall), |config| {
+        config.streams.heartbeat_interval = Duration::from_millis(100);
+        config.retention.ended = Duration::from_secs(1);
+    });
+    (server.await, ahead)
+}
+
+/// Waits until the server shows the hour that its wall clock was set to.
+async fn shows(show: &Show, hour: u64) {
+    let mut targets = show.watch_targets(None).await;
+    loop {
+        if let Some(pb::watch_targets_response::Event::Heartbeat(heartbeat)) = next(&mut targets).await.event {
+            let shown = heartbeat.server_time.expect("a heartbeat tells the time").seconds;
+            return assert_eq!(u64::try_from(shown).unwrap() * 1_000 / HOUR, hour);
+        }
+    }
+}
+
+/// Reads until a livestream is gone.
+async fn gone(census: &mut Streaming<pb::WatchLivestreamsResponse>, id: u64) {
+    loop {
+        if let Some(pb::watch_livestreams_response::Event::Removed(removed)) = next(census).await.event
+            && removed.livestream_id == id
+        {
+            return;
+        }
+    }
+}
+
+/// What is long is not over before what is short, though by the wall clock both are.
+#[tokio::test]
+async fn a_clock_set_forwards_ends_nothing_early() {
+    let (server, ahead) = on_a_clock().await;
+    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
+    let mut log = show.watch().await;
+    let long = show.join(10).await.session_id;
+    let timed = pb::LivestreamConfig { broadcaster_timeout: None, ..shape(50, 5) };
+    let timed = Show::create(server.client().await, 8, timed).await;
+
+    ahead.fetch_add(HOUR, Ordering::Relaxed);
+    shows(&show, 400_001).await;
+    let short = show.join_briefly(20).await.session_id;
+    assert_eq!(soon(next_leave(&mut log)).await, (20, short, LeaveReason::Timeout));
+    assert_eq!(show.viewers().await.iter().map(|viewer| viewer.session_id).collect::<Vec<_>>(), [long]);
+    assert_eq!(timed.get().await.state(), pb::LivestreamState::Initializing, "its broadcaster has five minutes");
+}
+
+/// By the wall clock nothing of this would come within an hour.
+#[tokio::test]
+async fn a_clock_set_back_ends_nothing_late() {
+    let (server, ahead) = on_a_clock().await;
+    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
+    let mut log = show.watch().await;
+    let before = show.join_briefly(10).await.session_id;
+
+    ahead.fetch_sub(HOUR, Ordering::Relaxed);
+    shows(&show, 399_999).await;
+    assert_eq!(soon(next_leave(&mut log)).await, (10, before, LeaveReason::Timeout));
+    let after = show.join_briefly(20).await.session_id;
+    assert_eq!(soon(next_leave(&mut log)).await, (20, after, LeaveReason::Timeout));
+    let request = pb::WatchLivestreamsRequest::default();
+    let mut census = show.client.clone().watch_livestreams(request).await.unwrap().into_inner();
+    show.end().await;
+    soon(gone(&mut census, show.id)).await;
 }
