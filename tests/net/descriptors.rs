@@ -25,16 +25,20 @@ async fn a_server_without_descriptors_backs_off_and_serves_again_when_there_are_
     }
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
     let mut server = Talking::spawn(command);
-    let address = server.line().await.rsplit(' ').next().unwrap().to_owned();
-    let url = format!("http://{address}");
-    let warning = loop {
+    // The address and the warning come from threads of their own, in either order.
+    let (mut address, mut warning) = (None, None);
+    while address.is_none() || warning.is_none() {
         let line = server.line().await;
-        assert!(!line.is_empty(), "it goes on");
-        if line.contains("ulimit -n") {
-            break line;
+        let said: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        if said["message"] == "listening" {
+            address = said["address"].as_str().map(str::to_owned);
+        } else if line.contains("ulimit -n") {
+            warning = Some(said);
         }
-    };
-    assert!(warning.contains(r#""enough_for":0"#), "{warning:?}");
+    }
+    let (address, warning) = (address.unwrap(), warning.unwrap());
+    let url = format!("http://{address}");
+    assert_eq!(warning["enough_for"], 0, "{warning}");
     let client = starling::client::Client::connect(&url).await.unwrap();
 
     let began = Instant::now();

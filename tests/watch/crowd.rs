@@ -24,7 +24,7 @@ struct Process {
 impl Process {
     fn start() -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_starling"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "human"])
             .env("STARLING__LOG__FILTER", "error")
             .stdout(Stdio::piped())
             .spawn()
