@@ -196,12 +196,25 @@ pub struct Overrides {
 impl Config {
     /// Puts the layers together and checks the result.
     ///
-    /// `env` may hold the whole environment ([`environment`]): only `STARLING__` variables count.
+    /// `env` may hold the whole environment ([`environment`]): only `STARLING_` variables count.
     ///
     /// # Errors
     /// Reports every fault of every layer, not just the first one.
     pub fn load(file: Option<&Path>, env: HashMap<String, String>, overrides: Overrides) -> Result<Self, ConfigError> {
         load::load(file, env, overrides)
+    }
+
+    /// What is wrong with the names of the variables, for commands that load no configuration: one that begins with
+    /// `STARLING_` and that nothing knows was meant to be another.
+    ///
+    /// # Errors
+    /// Names every such variable.
+    pub fn check_variables(env: &HashMap<String, String>) -> Result<(), ConfigError> {
+        let mut faults = fault::Faults::default();
+        for (name, problem) in load::unknown_variables(env) {
+            faults.add(&name, problem);
+        }
+        faults.unless_any((), LogFormat::Human)
     }
 
     /// The configuration as a TOML file that loads as the same configuration.

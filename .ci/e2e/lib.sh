@@ -7,6 +7,8 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 starling=${STARLING_BIN:-$root/target/debug/starling}
+# The program refuses variables that begin with STARLING_ and that it does not know.
+unset STARLING_BIN
 if [[ -z ${GRPCURL:-} ]]; then
     GRPCURL=$root/target/ci/bin/grpcurl
     [[ -x $GRPCURL ]] || GRPCURL=grpcurl

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{Config, LogFormat};
+use super::LogFormat;
 
 /// A configuration that was refused, with everything that is wrong with it. Displays one fault per line.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -78,11 +78,11 @@ impl Faults {
         self.faults.iter().any(|fault| fault.key == key)
     }
 
-    /// The configuration, if nothing was wrong.
-    pub(super) fn unless_any(self, config: Config) -> Result<Config, ConfigError> {
+    /// `value`, if nothing was wrong; else the error, to be told in `log_format`.
+    pub(super) fn unless_any<T>(self, value: T, log_format: LogFormat) -> Result<T, ConfigError> {
         if self.faults.is_empty() {
-            return Ok(config);
+            return Ok(value);
         }
-        Err(ConfigError { faults: self.faults, log_format: config.log.format })
+        Err(ConfigError { faults: self.faults, log_format })
     }
 }

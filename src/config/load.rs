@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use ::config::{Environment, File, FileFormat, Source, Value, ValueKind};
@@ -59,7 +60,8 @@ pub(super) fn load(
         .try_into()
         .expect("each value was accepted beside the defaults, and types do not depend on each other");
     config.check(&mut faults);
-    faults.unless_any(config)
+    let log_format = config.log.format;
+    faults.unless_any(config, log_format)
 }
 
 /// Reads the sections and keys of a file that exist, and reports those that do not.
@@ -73,7 +75,12 @@ fn read_file(path: &Path, defaults: &toml::Table, faults: &mut Faults) -> Option
             return None;
         }
     };
-    let text = fs::read_to_string(path).map_err(|error| faults.add(&name, error)).ok()?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotFound => faults.add(&name, "there is no such file"),
+            _ => faults.add(&name, format_args!("cannot be read: {error}")),
+        })
+        .ok()?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut sections =
         File::from_str(text, format).collect().map_err(|error| faults.add(&name, one_line(&error))).ok()?;
@@ -112,20 +119,27 @@ fn report_unknown(sections: &HashMap<String, Value>, file: &str, defaults: &toml
     }
 }
 
-/// Takes our variables out of the environment and reports those that name no key.
+/// Takes the variables of keys out of the environment and reports those of ours that name nothing.
 fn read_environment(env: HashMap<String, String>, faults: &mut Faults) -> Environment {
     let reference = Config::reference();
-    let (known, unknown): (HashMap<_, _>, HashMap<_, _>) = env
-        .into_iter()
-        .filter(|(name, _)| reference::is_ours(name))
-        .partition(|(name, _)| reference.iter().any(|known| known.env == *name));
-
-    let mut unknown: Vec<_> = unknown.into_keys().collect();
-    unknown.sort_unstable();
-    for name in unknown {
-        faults.add(&name, "unknown variable; the names are STARLING__SECTION__KEY, in capitals");
+    for (name, problem) in unknown_variables(&env) {
+        faults.add(&name, problem);
     }
+    let known = env.into_iter().filter(|(name, _)| reference.iter().any(|known| known.env == *name)).collect();
     Environment::with_prefix("STARLING").separator("__").ignore_empty(true).source(Some(known))
+}
+
+/// The variables that claim to be ours and name nothing, each with what is wrong with it.
+pub(super) fn unknown_variables(env: &HashMap<String, String>) -> Vec<(String, &'static str)> {
+    let reference = Config::reference();
+    let unknown = env.iter().filter(|(name, value)| reference::is_unknown(name, value, &reference));
+    let mut unknown: Vec<_> = unknown
+        .map(|(name, _)| {
+            (name.clone(), "unknown variable; there are STARLING__SECTION__KEY, in capitals, and STARLING_SERVER")
+        })
+        .collect();
+    unknown.sort_unstable();
+    unknown
 }
 
 /// The given flags: key, flag, value.

@@ -18,7 +18,29 @@ pub struct Reference {
 /// Whether a variable's name claims to be one of ours. In any case, so that one in small letters is refused rather
 /// than overlooked.
 pub(super) fn is_ours(name: &str) -> bool {
-    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+    name.get(..OURS.len()).is_some_and(|start| start.eq_ignore_ascii_case(OURS))
+}
+
+/// Whether a variable is one that Kubernetes gives a pod for a Service called starling, or starling-something: nobody
+/// chose its name.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let ends_with = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    let transports = ["_TCP", "_UDP", "_SCTP"];
+    ends_with(&["_SERVICE_HOST", "_SERVICE_PORT"])
+        || name.contains("_SERVICE_PORT_")
+        || transports.iter().any(|transport| {
+            ["_PROTO", "_PORT", "_ADDR"].iter().any(|end| {
+                name.strip_suffix(end).is_some_and(|name| name.ends_with(transport))
+            })
+        })
+        // STARLING_PORT=tcp://10.0.0.1:50051
+        || value.contains("://") && (ends_with(&["_PORT"]) || ends_with(&transports))
+}
+
+/// Whether a variable claims to be ours, and nothing knows it.
+pub(super) fn is_unknown(name: &str, value: &str, known: &[Reference]) -> bool {
+    let known = name == SERVER || known.iter().any(|known| known.env == name);
+    is_ours(name) && !known && !is_service_link(name, value)
 }
 
 /// The variable that sets a key.
@@ -61,4 +83,8 @@ pub(super) fn table(references: &[Reference]) -> String {
     table
 }
 
+/// What every name of ours begins with.
+const OURS: &str = "STARLING_";
 const PREFIX: &str = "STARLING__";
+/// Names the server to the other commands.
+const SERVER: &str = "STARLING_SERVER";

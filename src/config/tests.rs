@@ -92,14 +92,39 @@ fn an_unknown_variable_is_refused_and_those_of_others_are_not_ours() {
         ("STARLING__SERVER__LISTENS", "127.0.0.1:1"),
         ("starling__server__listen", "127.0.0.1:2"),
         ("STARLING__LISTEN[0]", "x"),
-        ("STARLING_SERVICE_HOST", "10.0.0.1"),
-        ("STARLING_PORT", "tcp://10.0.0.1:50051"),
+        ("STARLING_SEVER", "http://10.0.0.1:50051"),
+        ("STARLING_PORT", "50051"),
+        ("STARLING_LISTEN", ""),
+        ("STARLING_SERVER", "10.0.0.1:50051"),
+        ("STARLINGS_NEST", "x"),
         ("PATH", "/bin"),
     ]);
-    assert_eq!(
-        keys(&load_env(env).unwrap_err()),
-        ["STARLING__LISTEN[0]", "STARLING__SERVER__LISTENS", "starling__server__listen"]
-    );
+    let expected = [
+        "STARLING_LISTEN",
+        "STARLING_PORT",
+        "STARLING_SEVER",
+        "STARLING__LISTEN[0]",
+        "STARLING__SERVER__LISTENS",
+        "starling__server__listen",
+    ];
+    assert_eq!(keys(&Config::check_variables(&env).unwrap_err()), expected);
+    assert_eq!(keys(&load_env(env).unwrap_err()), expected);
+}
+
+#[test]
+fn what_kubernetes_says_of_services_is_overlooked() {
+    let env = env(&[
+        ("STARLING_SERVICE_HOST", "10.0.0.1"),
+        ("STARLING_SERVICE_PORT", "50051"),
+        ("STARLING_SERVICE_PORT_GRPC", "50051"),
+        ("STARLING_PORT", "tcp://10.0.0.1:50051"),
+        ("STARLING_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
+        ("STARLING_PORT_50051_TCP_PROTO", "tcp"),
+        ("STARLING_PORT_50051_TCP_PORT", "50051"),
+        ("STARLING_LIVE_PORT_50051_TCP_ADDR", "10.0.0.1"),
+    ]);
+    Config::check_variables(&env).unwrap();
+    assert_eq!(load_env(env).unwrap(), Config::default());
 }
 
 #[test]
