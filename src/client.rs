@@ -62,6 +62,29 @@ pub struct Client {
 pub struct ConnectError {
     url: String,
     source: Box<dyn std::error::Error + Send + Sync>,
+    refused: bool,
+}
+
+impl ConnectError {
+    fn new(url: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        // tonic says "transport error"; the reason lies at the end of the chain.
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        let refused = causes.clone().any(|cause| {
+            let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            kind == Some(std::io::ErrorKind::ConnectionRefused)
+        });
+        let source = match causes.last() {
+            _ if refused => "connection refused".to_owned(),
+            Some(cause) => cause.to_string(),
+            None => String::new(),
+        };
+        Self { url: url.to_owned(), source: source.into(), refused }
+    }
+
+    /// Whether the host answered that nobody listens there.
+    pub const fn is_refused(&self) -> bool {
+        self.refused
+    }
 }
 
 /// A livestream or a group, by its id; never 0.
@@ -90,11 +113,7 @@ impl Client {
 
     /// Connects to `url`, such as `http://127.0.0.1:50051`.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
-        let failed = |source: tonic::transport::Error| ConnectError {
-            url: url.to_owned(),
-            // tonic says "transport error"; the reason lies below.
-            source: std::error::Error::source(&source).map_or_else(|| source.to_string(), ToString::to_string).into(),
-        };
+        let failed = |error: tonic::transport::Error| ConnectError::new(url, &error);
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(failed)?;
         let channel = endpoint
             .connect_timeout(Duration::from_secs(5))

@@ -127,8 +127,13 @@ impl Publisher {
 
     /// How many updates the server has accepted, on all channels together. What it rejected, or
     /// has not answered, is not among them.
-    pub const fn accepted(&self) -> u64 {
+    pub fn accepted(&self) -> u64 {
         self.window.total_accepted()
+    }
+
+    /// The same, of one channel.
+    pub fn accepted_on(&self, channel: Channel) -> u64 {
+        self.window.accepted_on(channel.into())
     }
 
     /// How many updates were sent and neither accepted nor rejected.
@@ -189,20 +194,25 @@ impl Publisher {
         }
     }
 
-    /// Waits until everything is answered, and ends the stream. What is told meanwhile is
-    /// dropped: to hear of it, call [`Self::next`] until nothing is unacknowledged.
-    pub async fn close(mut self) -> Result<(), Error> {
+    /// Waits until everything is answered, and ends the stream. Answers with what was told
+    /// meanwhile: the last [`PublishEvent::Skips`] come as the stream ends.
+    pub async fn close(mut self) -> Result<Vec<PublishEvent>, Error> {
+        let mut told = Vec::new();
         while self.unacknowledged() > 0 {
-            if self.next().await?.is_none() {
-                return Err(Error::Closed);
+            match self.next().await? {
+                Some(event) => told.push(event),
+                None => return Err(Error::Closed),
             }
         }
         if let State::Open(Stream { outbox, mut answers, .. }) = std::mem::replace(self.link.state(), State::Over) {
             drop(outbox);
             // Everything is accepted: how the stream ends does not matter.
-            while let Some(Ok(_)) = answers.next().await {}
+            while let Some(Ok(event)) = answers.next().await {
+                self.hear(event);
+            }
         }
-        Ok(())
+        told.extend(self.ready);
+        Ok(told)
     }
 
     fn hear(&mut self, event: Option<Event>) {

@@ -18,19 +18,25 @@ pub(super) struct Window {
     drafts: VecDeque<UpdateDraft>,
     /// The last number given out, by channel. They go on when another session begins.
     numbers: BTreeMap<i32, u64>,
-    accepted: u64,
+    /// By channel.
+    accepted: BTreeMap<i32, u64>,
 }
 
 impl Window {
     pub(super) fn new(size: usize, opened: &PublishOpened) -> Self {
         let numbers =
             opened.channels.iter().map(|granted| (granted.channel, granted.last_publisher_sequence)).collect();
-        Self { size, session_id: opened.session_id, drafts: VecDeque::new(), numbers, accepted: 0 }
+        Self { size, session_id: opened.session_id, drafts: VecDeque::new(), numbers, accepted: BTreeMap::new() }
     }
 
     /// How many drafts the server has accepted.
-    pub(super) const fn total_accepted(&self) -> u64 {
-        self.accepted
+    pub(super) fn total_accepted(&self) -> u64 {
+        self.accepted.values().sum()
+    }
+
+    /// The same, of one channel.
+    pub(super) fn accepted_on(&self, channel: i32) -> u64 {
+        self.accepted.get(&channel).copied().unwrap_or_default()
     }
 
     pub(super) fn room(&self) -> usize {
@@ -62,7 +68,7 @@ impl Window {
     pub(super) fn accepted(&mut self, channel: i32, through: u64) {
         let before = self.drafts.len();
         self.drafts.retain(|draft| draft.channel != channel || draft.publisher_sequence > through);
-        self.accepted += (before - self.drafts.len()) as u64;
+        *self.accepted.entry(channel).or_default() += (before - self.drafts.len()) as u64;
     }
 
     pub(super) fn rejected(&mut self, channel: i32, number: u64) {
@@ -190,5 +196,6 @@ mod tests {
         window.accepted(VISUAL, 12);
         window.revoked(AUDIO);
         assert_eq!((window.total_accepted(), window.len()), (1, 1));
+        assert_eq!((window.accepted_on(VISUAL), window.accepted_on(AUDIO)), (1, 0));
     }
 }

@@ -203,8 +203,12 @@ impl Publishing {
         for taken in 1.. {
             match message {
                 Some(Ok(request)) => self.take(request),
-                // The client has said all it had to say.
-                None => self.ended = Some(Ok(())),
+                // The client has said all it had to say, and hears the last report whatever the pause.
+                None => {
+                    self.skips_at = Instant::now();
+                    self.tell_skips();
+                    self.ended = Some(Ok(()));
+                }
                 Some(Err(status)) => self.ended = Some(Err(status)),
             }
             // Before the next one is asked for: what is asked for must be taken.
