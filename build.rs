@@ -27,7 +27,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut descriptors = compiler.file_descriptor_set();
     share_encoded(&mut descriptors);
-    tonic_prost_build::configure().bytes(".").codec_path("crate::pb::codec::Codec").compile_fds(descriptors)?;
+    let mut config = tonic_prost_build::Config::new();
+    // By its name a message finds its descriptor.
+    config.enable_type_names();
+    tonic_prost_build::configure()
+        .bytes(".")
+        .codec_path("crate::pb::codec::Codec")
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
 

@@ -1,22 +1,40 @@
 //! The command line.
 
 pub mod annexb;
+mod audio;
 mod bench;
+mod chat;
+mod completions;
+mod create;
 mod demo;
+mod end;
+mod events;
+mod format;
+mod get;
 mod healthcheck;
-mod play;
+mod interrupt;
+mod list;
+mod media;
+mod message;
 mod publish;
+mod roster;
+mod selector;
 mod serve;
+mod server;
+mod settings;
+mod stats;
+mod terminal;
 mod tree;
 mod watch;
 
 use std::fmt;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::client::{Client, ConnectError};
+use self::server::Server;
+use self::terminal::remark;
+use crate::config::{Config, environment};
 
 /// Livestream and group swarms over gRPC: target lists, relay trees and update fan-out.
 #[derive(Debug, Parser)]
@@ -34,33 +52,36 @@ enum Command {
     Serve(serve::Serve),
     /// Show it all: real video to 200 viewers and a group call, checked, in this process.
     Demo(demo::Demo),
-    /// Publish an H.264 Annex B stream as a livestream. It is resumed after cuts.
-    Publish(publish::Publish),
-    /// Watch a livestream. It is resumed after cuts.
+    /// Publish H.264 video, and sound beside it, in a livestream or a group. Resumed after cuts.
+    Publish(Box<publish::Publish>),
+    /// Watch a livestream or a group. Resumed after cuts.
     Watch(watch::Watch),
-    /// Draw the relay tree of a livestream as it is.
+    /// Write to the chat of a swarm, and read it. Resumed after cuts.
+    Chat(chat::Chat),
+    /// List the livestreams and groups, or the members of one.
+    List(list::List),
+    /// Show a livestream or a group.
+    Get(get::Get),
+    /// Show the figures of a livestream or a group.
+    Stats(stats::Stats),
+    /// Follow what happens, in one swarm or in the set of all. Resumed after cuts.
+    Events(events::Events),
+    /// Draw the relay tree of a livestream, or the mesh of a group, as it is.
     Tree(tree::Tree),
+    /// Create a livestream or a group.
+    Create(Box<create::Create>),
+    /// End a livestream or a group for good.
+    End(end::End),
     /// Measure a server: fan-out, beside plain tonic, raw TCP and NATS; idle viewers, joins, watches.
     Bench(bench::Bench),
     /// Ask a server whether it serves; exits with 0 if so.
     Healthcheck(healthcheck::Healthcheck),
-}
-
-/// Where the server is.
-#[derive(Debug, clap::Args)]
-struct Server {
-    /// The server's URL.
-    #[arg(long = "server", value_name = "URL", env = "STARLING_SERVER", default_value = "http://127.0.0.1:50051")]
-    url: String,
-}
-
-impl Server {
-    async fn connect(&self) -> Result<Client, ConnectError> {
-        Client::connect(&self.url).await
-    }
+    /// Print the completions of a shell: `starling completions bash > /etc/bash_completion.d/starling`.
+    Completions(completions::Completions),
 }
 
 /// What went wrong, in words for a terminal.
+#[derive(Debug)]
 struct Failure(String);
 
 impl<E: std::error::Error> From<E> for Failure {
@@ -92,23 +113,39 @@ impl Cli {
 
     /// Carries the command out.
     pub async fn run(self) -> ExitCode {
-        let outcome = match self.command.unwrap_or(Command::Serve(self.serve)) {
-            Command::Serve(serve) => return serve.run().await,
-            Command::Demo(demo) => demo.run().await,
-            Command::Publish(publish) => publish.run().await,
-            Command::Watch(watch) => watch.run().await,
-            Command::Tree(tree) => tree.run().await,
-            // Its future is large, and nobody measures how it begins.
-            Command::Bench(bench) => Box::pin(bench.run()).await,
-            Command::Healthcheck(healthcheck) => healthcheck.run().await,
-        };
-        match outcome {
-            Ok(()) => ExitCode::SUCCESS,
+        match self.carry_out().await {
+            Ok(status) => status,
             Err(failure) => {
-                // Nobody may be there to be told.
-                writeln!(io::stderr(), "starling: {failure}").ok();
+                remark!("starling: {failure}");
                 ExitCode::FAILURE
             }
         }
+    }
+
+    async fn carry_out(self) -> Result<ExitCode, Failure> {
+        let command = self.command.unwrap_or(Command::Serve(self.serve));
+        // `serve` reports them with the other faults of its configuration.
+        if !matches!(command, Command::Serve(_)) {
+            Config::check_variables(&environment())?;
+        }
+        let outcome = match command {
+            Command::Publish(publish) => return Box::pin(publish.run()).await,
+            Command::Watch(watch) => return Box::pin(watch.run()).await,
+            Command::Chat(chat) => return chat.run().await,
+            Command::Events(events) => return events.run().await,
+            Command::Serve(serve) => return Ok(serve.run().await),
+            Command::Demo(demo) => demo.run().await,
+            Command::List(list) => list.run().await,
+            Command::Get(get) => get.run().await,
+            Command::Stats(stats) => stats.run().await,
+            Command::Tree(tree) => tree.run().await,
+            Command::Create(create) => create.run().await,
+            Command::End(end) => end.run().await,
+            // Its future is large, and nobody measures how it begins.
+            Command::Bench(bench) => Box::pin(bench.run()).await,
+            Command::Healthcheck(healthcheck) => healthcheck.run().await,
+            Command::Completions(completions) => completions.run(),
+        };
+        outcome.map(|()| ExitCode::SUCCESS)
     }
 }

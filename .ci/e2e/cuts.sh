@@ -59,7 +59,7 @@ export PYTHONDONTWRITEBYTECODE=1
 start_server
 printf 'server at %s\n' "$address"
 : >"$scratch/publish.err"
-"$starling" publish --server "http://$address" --livestream $livestream --wait-viewers 4 --fps 40 --loop=2 --keep \
+"$starling" publish --server "$address" --livestream $livestream --node 1 --wait-viewers 4 --fps 40 --loop=2 --keep \
     "$clip" 2>"$scratch/publish.err" &
 publish=$!
 until_true 20 'the livestream' grep -q '^waiting for 4 viewers' "$scratch/publish.err"

@@ -4,6 +4,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::format::{Format, print_json};
 use super::{Failure, Server, told};
 
 #[derive(Debug, clap::Args)]
@@ -13,6 +14,8 @@ pub(super) struct Healthcheck {
     /// The service to ask for; the server as a whole if not given.
     #[arg(long, default_value = "")]
     service: String,
+    #[command(flatten)]
+    format: Format,
 }
 
 impl Healthcheck {
@@ -20,7 +23,11 @@ impl Healthcheck {
         let client = self.server.connect().await?;
         let request = HealthCheckRequest { service: self.service };
         let answer = HealthClient::new(client.channel).check(request).await.map_err(|status| told(&status))?;
-        match answer.into_inner().status() {
+        let status = answer.into_inner().status();
+        if self.format.json {
+            print_json(&serde_json::json!({ "status": status.as_str_name() }))?;
+        }
+        match status {
             ServingStatus::Serving => Ok(()),
             other => Err(Failure(format!("the server is {}", other.as_str_name()))),
         }

@@ -1,155 +1,208 @@
-//! `starling publish`: an H.264 Annex B stream, one update per access unit.
+//! `starling publish`: H.264 video, one update per access unit, and sound beside it.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod budget;
+mod claim;
+mod tally;
+mod waiting;
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
-use super::annexb::AccessUnit;
-use super::play::Play;
-use super::{Failure, Server, told};
-use crate::client::{Client, Join, Publication, PublishEvent, Publisher, Retry, Swarm, Watch};
-use crate::pb::livestream::v1::{self as pb, watch_livestream_response::Control};
-use crate::pb::swarm::v1::{self as shared, GoodbyeReason};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// Updates that are kept until they are acknowledged; more are not sent.
+use self::budget::{Budget, Measure};
+use self::claim::Claim;
+use self::tally::{Accepted, Tally};
+use super::format::{Format, print_json};
+use super::interrupt::Interrupt;
+use super::media::{Media, Unit};
+use super::message::Message;
+use super::selector::Selector;
+use super::settings::Settings;
+use super::terminal::remark;
+use super::{Failure, Server};
+use crate::client::{Client, Publication, PublishEvent, Publisher};
+use crate::pb::swarm::v1::{Channel, GoodbyeReason, UpdateDraft};
+
+/// What was published last may still wait for its viewers, whom an interest of LOW gives 200 ms: whether they skip it
+/// shows then.
+const SETTLING: Duration = Duration::from_millis(300);
+
+/// Updates of each channel that are kept until they are acknowledged; more are not sent.
 const WINDOW: usize = 64;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Publish {
     #[command(flatten)]
     server: Server,
-    /// The livestream; made and started if need be.
-    #[arg(long, value_name = "ID")]
-    livestream: u64,
-    /// The broadcaster's node.
-    #[arg(long, value_name = "NODE", default_value_t = 1)]
-    node: u64,
-    /// Access units per second; 0 = as fast as the server acknowledges them.
-    #[arg(long, value_name = "N", default_value_t = 25.0, value_parser = rate)]
+    /// What to publish in; created, and started, if need be.
+    #[command(flatten)]
+    swarm: Selector,
+    /// The node that publishes; by default one that hardly anybody else has.
+    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u64).range(1..))]
+    node: Option<u64>,
+    /// Take over from whoever publishes there now as this node, or as the broadcaster.
+    #[arg(long)]
+    take_over: bool,
+    /// Access units per second, such as 25, 29.97 or 30000/1001; 0 = as fast as the server acknowledges them.
+    #[arg(long, value_name = "N", default_value = "25", value_parser = rate)]
     fps: f64,
-    /// Play the file over and over, N times or for ever; not standard input.
+    /// Sound, in step with the video: AAC in ADTS, or Opus in Ogg; - for standard input.
+    #[arg(long, value_name = "FILE")]
+    audio: Option<PathBuf>,
+    /// Play the files over and over, N times or for ever; not pipes.
     #[arg(long = "loop", value_name = "N", num_args = 0..=1, require_equals = true, value_parser = clap::value_parser!(u64).range(1..))]
     times: Option<Option<u64>>,
-    /// Wait until this many viewers are in.
+    /// Wait until this many viewers are in, or others in the group.
     #[arg(long, value_name = "N", default_value_t = 0)]
     wait_viewers: u64,
-    /// Do not end the livestream at the end of the input.
+    /// Do not end the swarm at the end of the input although it was created for this.
     #[arg(long)]
     keep: bool,
-    /// The stream; - for standard input.
+    /// End the swarm at the end of the input although it was there before.
+    #[arg(long, conflicts_with = "keep")]
+    end: bool,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    settings: Settings,
+    /// The video, an H.264 Annex B stream; - for standard input.
     file: PathBuf,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(fps) if (0.0..=1_000.0).contains(&fps) => Ok(fps),
-        Ok(_) => Err("must be at least 0, at most 1000".into()),
-        Err(error) => Err(error.to_string()),
-    }
+    let number = |text: &str| text.parse::<f64>().map_err(|error| error.to_string());
+    let fps = match text.split_once('/') {
+        Some((count, seconds)) => number(count)? / number(seconds)?,
+        None => number(text)?,
+    };
+    if (0.0..=1_000.0).contains(&fps) { Ok(fps) } else { Err("must be at least 0, at most 1000".into()) }
 }
 
 impl Publish {
-    pub(super) async fn run(self) -> Result<(), Failure> {
-        if self.times.is_some() && self.file.as_os_str() == "-" {
-            return Err(Failure("standard input can be played only once: --loop needs a file".into()));
+    pub(super) async fn run(mut self) -> Result<ExitCode, Failure> {
+        let mut interrupt = Interrupt::catch()?;
+        let prepared = tokio::select! {
+            prepared = self.prepare() => prepared?,
+            status = interrupt.came() => return status,
+        };
+        let Prepared { mut client, claim, media, publisher } = prepared;
+        let bar = bar(media.length());
+        let mut streaming = Streaming {
+            publisher,
+            bar: bar.clone(),
+            tally: Tally::default(),
+            began: Instant::now(),
+            // Without a pace an update has the time at which it is sent.
+            clock: (self.fps > 0.0).then(wall_clock),
+            format: self.format,
+        };
+        let streamed = streaming.run(media, &mut interrupt).await;
+        bar.finish_and_clear();
+        let took = streaming.began.elapsed();
+        if streamed.is_ok() {
+            streaming.settle().await;
         }
-        // Before anything else: a wrong path should change nothing.
-        let play = Play::open(&self.file, self.times.unwrap_or(Some(1))).await?;
+        let Streaming { publisher, mut tally, format, .. } = streaming;
+        // Also when it broke off: what was accepted is accepted.
+        let accepted = Accepted::by(&publisher, self.audio.is_some());
+        let closed = match &streamed {
+            Ok(_) => publisher.close().await,
+            Err(_) => Ok(Vec::new()),
+        };
+        for event in closed.iter().flatten() {
+            if let PublishEvent::Skips(skips) = event {
+                tally.skipped(skips);
+            }
+        }
+        remark!("{}", tally.published(accepted, &claim::name(claim.swarm), took));
+        remark!("{}", tally.missed(claim.budget));
+        if format.json {
+            print_json(&tally.json(accepted, took))?;
+        }
+        let status = streamed?;
+        closed?;
+        if self.end || (claim.created && !self.keep) {
+            claim.end(&client).await?;
+        } else {
+            claim.leave(&mut client).await;
+        }
+        Ok(status)
+    }
+
+    /// Opens everything. What is wrong with the input is found before anything is created.
+    async fn prepare(&mut self) -> Result<Prepared, Failure> {
+        let audio = self.audio.as_deref();
+        if audio.is_some() && self.fps == 0.0 {
+            return Err(Failure("--audio needs the pace of the video, which --fps 0 does not have".into()));
+        }
+        if audio == Some(Path::new("-")) && self.file == Path::new("-") {
+            return Err(Failure("standard input holds the video or the sound, not both".into()));
+        }
+        let mut media = Media::open(&self.file, audio, self.fps, self.times.unwrap_or(Some(1))).await?;
+        media.begin().await?;
+        let measure = match media.is_file() {
+            true => Some(Measure::read(&self.file, audio, self.fps).await?),
+            false => None,
+        };
+        let first = media.first_of_video().map(|unit| unit.data.clone()).unwrap_or_default();
+        let budget = match &measure {
+            _ if self.fps == 0.0 => Budget::unpaced(),
+            Some(measure) => measure.budget(),
+            None => Budget::of_pipe(&first),
+        };
+        let wanted = *self.settings.bandwidth_per_viewer.get_or_insert(budget.bytes_per_second);
         let mut client = self.server.connect().await?;
-        self.prepare(&mut client).await?;
+        let claim = Claim::make(&mut client, self.swarm.swarm(), self.node, self.take_over, &self.settings).await?;
+        let name = claim::name(claim.swarm);
+        remark!("node {} publishes on {name}", claim.node);
+        match claim.created {
+            true if wanted == budget.bytes_per_second => {
+                remark!("each viewer is sent up to {wanted} bytes/s ({})", budget.why);
+            }
+            true => {}
+            false => {
+                remark!("{name} was there before: its configuration stays, and it is not ended");
+                if claim.budget < wanted && self.fps > 0.0 {
+                    let Claim { budget: least, .. } = claim;
+                    remark!("it sends each viewer up to {least} bytes/s; {wanted} would be better ({})", budget.why);
+                }
+            }
+        }
         // It keeps the session attached until the publish stream does.
-        let waited = if self.wait_viewers > 0 { Some(self.wait_for_viewers(&mut client).await?) } else { None };
+        let waited =
+            if self.wait_viewers > 0 { Some(claim.wait_for(&mut client, self.wait_viewers).await?) } else { None };
+        let channels = if audio.is_some() { vec![Channel::Visual, Channel::Audio] } else { vec![Channel::Visual] };
+        let session_id = match &waited {
+            Some(waited) => waited.session_id(),
+            // A broadcaster gets its session with the stream.
+            None if matches!(claim.swarm, crate::client::Swarm::Livestream(_)) => 0,
+            None => client.join(claim.join()).await.map_err(|status| super::told(&status))?,
+        };
         let publication = Publication {
-            session_id: waited.as_ref().map_or(0, Watch::session_id),
-            window: WINDOW,
-            join: Some(self.join()),
-            ..Publication::new(Swarm::Livestream(self.livestream), self.node, vec![shared::Channel::Visual])
+            session_id,
+            window: WINDOW * channels.len(),
+            join: Some(claim.join()),
+            ..Publication::new(claim.swarm, claim.node, channels)
         };
         let publisher = Publisher::open(client.clone(), publication).await?;
-        drop(waited);
-        let bar = bar(play.length());
-        let streamed = Streaming { publisher, bar: bar.clone(), units: 0, bytes: 0 }.run(play, self.fps).await;
-        bar.finish_and_clear();
-        let summary = streamed?;
-        if !self.keep {
-            let request =
-                pb::EndLivestreamRequest { livestream_id: self.livestream, node_id: self.node, ..Default::default() };
-            // The wire may break here like anywhere; ending twice is allowed.
-            let end = |mut client: Client| {
-                let request = request.clone();
-                async move { client.livestreams.end_livestream(request).await }
-            };
-            client.until_answered(Retry::default(), end).await?;
+        if let Some(measure) = measure {
+            check_size(&publisher, Channel::Visual, measure.largest_unit)?;
         }
-        eprintln!("published {} access units on livestream {}: {}", summary.units, self.livestream, summary.rest);
-        Ok(())
+        Ok(Prepared { client, claim, media, publisher })
     }
+}
 
-    fn join(&self) -> Join {
-        let (livestream_id, node_id) = (self.livestream, self.node);
-        Join::Livestream(pb::JoinLivestreamRequest { livestream_id, node_id, ..Default::default() })
-    }
-
-    /// Makes the livestream, unless it is there, and puts it on air.
-    async fn prepare(&self, client: &mut Client) -> Result<(), Failure> {
-        let (livestream_id, node_id) = (self.livestream, self.node);
-        let create = pb::CreateLivestreamRequest { livestream_id, node_id, ..Default::default() };
-        let made = client.livestreams.create_livestream(create).await;
-        match made {
-            Ok(_) => {}
-            // One of another configuration will do as well.
-            Err(status) if status.code() == tonic::Code::AlreadyExists => {}
-            Err(status) => return Err(told(&status)),
-        }
-        let get = pb::GetLivestreamRequest { livestream_id };
-        let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?;
-        let state = found.into_inner().livestream.unwrap_or_default().state();
-        let outcome = if state == pb::LivestreamState::Paused {
-            let resume = pb::ResumeLivestreamRequest { livestream_id, node_id, ..Default::default() };
-            client.livestreams.resume_livestream(resume).await.map(drop)
-        } else {
-            let start = pb::StartLivestreamRequest { livestream_id, node_id, ..Default::default() };
-            client.livestreams.start_livestream(start).await.map(drop)
-        };
-        outcome.map_err(|status| told(&status))
-    }
-
-    /// Waits on the livestream's events; looks again after each. The broadcaster has a session
-    /// meanwhile, kept attached by the watch: a livestream without one ends after its
-    /// `broadcaster_timeout`.
-    async fn wait_for_viewers(&self, client: &mut Client) -> Result<Watch<pb::WatchLivestreamResponse>, Failure> {
-        let session_id = client.join(self.join()).await.map_err(|status| told(&status))?;
-        let (livestream_id, node_id) = (self.livestream, self.node);
-        let watch = move |client: Client, session_id| async move {
-            let request = pb::WatchLivestreamRequest {
-                livestream_id,
-                node_id,
-                session_id,
-                kinds: vec![pb::LivestreamEventKind::Membership.into(), pb::LivestreamEventKind::Lifecycle.into()],
-                ..Default::default()
-            };
-            let Client { mut livestreams, .. } = client;
-            livestreams.watch_livestream(request).await
-        };
-        let mut events = Watch::open(client.clone(), session_id, Some(self.join()), Retry::default(), watch).await?;
-        eprintln!("waiting for {} viewers on livestream {livestream_id}", self.wait_viewers);
-        while let Some(message) = events.next().await? {
-            if let Some(Control::Goodbye(goodbye)) = &message.control {
-                if goodbye.reason() == GoodbyeReason::Ended {
-                    break;
-                }
-                continue;
-            }
-            let request = pb::GetLivestreamRequest { livestream_id };
-            let get = |mut client: Client| async move { client.livestreams.get_livestream(request).await };
-            let found = client.until_answered(Retry::default(), get).await?;
-            if found.livestream.unwrap_or_default().viewer_count >= self.wait_viewers {
-                return Ok(events);
-            }
-        }
-        Err(Failure("the livestream ended before the viewers came".into()))
+/// Refuses what the server would refuse.
+fn check_size(publisher: &Publisher, channel: Channel, size: usize) -> Result<(), Failure> {
+    match publisher.granted(channel).map(|granted| granted.max_payload_bytes as usize) {
+        Some(most) if most > 0 && size > most => Err(Failure(format!(
+            "an access unit has {size} bytes, and the server takes {most} at most: see feed.payload_bytes in its \
+             configuration"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -163,42 +216,43 @@ fn bar(length: Option<u64>) -> ProgressBar {
     length.map_or_else(ProgressBar::no_length, ProgressBar::new).with_style(style)
 }
 
+/// All that is needed to begin.
+struct Prepared {
+    client: Client,
+    claim: Claim,
+    media: Media,
+    publisher: Publisher,
+}
+
 /// A publish stream under way.
 struct Streaming {
     publisher: Publisher,
     bar: ProgressBar,
-    units: u64,
-    bytes: u64,
-}
-
-/// What was published.
-struct Summary {
-    units: u64,
-    rest: String,
+    tally: Tally,
+    began: Instant,
+    /// When the first unit is due, by the clock on the wall.
+    clock: Option<SystemTime>,
+    format: Format,
 }
 
 impl Streaming {
-    /// Sends every access unit in its time and waits for the last acknowledgement.
-    async fn run(mut self, mut play: Play, fps: f64) -> Result<Summary, Failure> {
-        let began = Instant::now();
-        let mut pace = (fps > 0.0).then(|| interval(Duration::from_secs_f64(1.0 / fps)));
-        if let Some(pace) = &mut pace {
-            // A late unit is sent at once, and the next ones in their time.
-            pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        }
-        let mut next: Option<AccessUnit> = None;
-        loop {
+    /// Sends every unit in its time and waits for the last acknowledgement. Answers with the status to exit with.
+    async fn run(&mut self, mut media: Media, interrupt: &mut Interrupt) -> Result<ExitCode, Failure> {
+        let mut status = ExitCode::SUCCESS;
+        while !media.is_over() {
+            let due = media.next().map(|unit| self.began + unit.at);
             // The source may be live and slow: whoever loses the stream meanwhile says so at once.
             tokio::select! {
                 event = self.publisher.next() => self.heard(event?)?,
-                unit = play.next(), if next.is_none() => match unit? {
-                    Some(unit) => next = Some(unit),
-                    None => break,
-                },
-                () = tick(&mut pace), if next.is_some() && self.publisher.room() > 0 => {
-                    if let Some(unit) = next.take() {
+                filled = media.fill() => filled?,
+                () = until(due), if self.publisher.room() > 0 => {
+                    if let Some(unit) = media.take() {
                         self.send(unit)?;
                     }
+                }
+                stopped = interrupt.came() => {
+                    status = stopped?;
+                    break;
                 }
             }
         }
@@ -206,29 +260,35 @@ impl Streaming {
             let event = self.publisher.next().await?;
             self.heard(event)?;
         }
-        self.publisher.close().await?;
-        let (took, size) = (began.elapsed().as_secs_f64(), HumanBytes(self.bytes));
-        let rest = format!("{size} in {took:.1} s, {:.1} access units/s", rate_of(self.units, took));
-        Ok(Summary { units: self.units, rest })
+        Ok(status)
     }
 
-    fn send(&mut self, unit: AccessUnit) -> Result<(), Failure> {
-        self.units += 1;
-        self.bytes += unit.data.len() as u64;
+    /// Listens to what comes behind the last acknowledgement.
+    async fn settle(&mut self) {
+        let deadline = Instant::now() + SETTLING;
+        while let Ok(Ok(event @ Some(_))) = timeout_at(deadline, self.publisher.next()).await {
+            if let Err(failure) = self.heard(event) {
+                remark!("{failure}");
+            }
+        }
+    }
+
+    fn send(&mut self, unit: Unit) -> Result<(), Failure> {
+        check_size(&self.publisher, unit.channel, unit.data.len())?;
+        self.tally.bytes += unit.data.len() as u64;
         self.bar.inc(unit.data.len() as u64);
-        let elapsed = self.bar.elapsed().as_secs_f64();
-        self.bar.set_message(format!("{} access units, {:.1}/s", self.units, rate_of(self.units, elapsed)));
-        self.publisher.send(shared::UpdateDraft {
-            channel: shared::Channel::Visual.into(),
+        let timestamp = self.clock.map_or_else(wall_clock, |began| began + unit.at);
+        self.publisher.send(UpdateDraft {
+            channel: unit.channel.into(),
             payload: unit.data,
             keyframe: unit.keyframe,
-            timestamp: Some(wall_clock()),
+            timestamp: Some(timestamp.into()),
             ..Default::default()
         })?;
         Ok(())
     }
 
-    fn heard(&self, event: Option<PublishEvent>) -> Result<(), Failure> {
+    fn heard(&mut self, event: Option<PublishEvent>) -> Result<(), Failure> {
         let Some(event) = event else {
             let reason = GoodbyeReason::Ended.as_str_name();
             return Err(Failure(format!("the server ended the stream: {reason}")));
@@ -238,35 +298,53 @@ impl Streaming {
                 let reason = rejected.reason().as_str_name();
                 return Err(Failure(format!("the server rejected an update: {reason}")));
             }
-            PublishEvent::Cut(why) => self.bar.suspend(|| eprintln!("cut: {why}")),
+            PublishEvent::Cut(why) => self.bar.suspend(|| remark!("cut: {why}")),
             PublishEvent::Resumed(_) => {
                 let again = self.publisher.unacknowledged();
-                self.bar.suspend(|| eprintln!("resumed; sent {again} access units again"));
+                self.bar.suspend(|| remark!("resumed; sent {again} updates again"));
             }
-            // A file has its keyframes where it has them. When the only channel is lost, an error follows.
-            PublishEvent::Accepted(_)
-            | PublishEvent::Revoked(_)
-            | PublishEvent::KeyframeRequest(_)
-            | PublishEvent::Skips(_)
-            | PublishEvent::Demand(_) => {}
+            PublishEvent::Skips(skips) => {
+                if self.format.json {
+                    print_json(&serde_json::json!({ "skips": Message::new(&skips)?.json()? }))?;
+                }
+                for news in self.tally.skipped(&skips) {
+                    self.bar.suspend(|| remark!("{news}"));
+                }
+            }
+            PublishEvent::Revoked(channel) => {
+                self.bar.suspend(|| remark!("another stream took {} over", channel.as_str_name()));
+            }
+            // A file has its keyframes where it has them.
+            PublishEvent::Accepted(_) | PublishEvent::KeyframeRequest(_) | PublishEvent::Demand(_) => {}
         }
         Ok(())
     }
 }
 
-/// Waits for the next unit's time.
-async fn tick(pace: &mut Option<Interval>) {
-    if let Some(pace) = pace {
-        pace.tick().await;
+/// Waits for the time of a unit; for ever when there is none.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for reading")]
-fn rate_of(units: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 { units as f64 / seconds } else { 0.0 }
+#[expect(clippy::disallowed_methods, reason = "a publisher stamps its updates")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }
 
-#[expect(clippy::disallowed_methods, reason = "a publisher stamps its updates")]
-fn wall_clock() -> prost_types::Timestamp {
-    std::time::SystemTime::now().into()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_number_or_a_ratio() {
+        assert_eq!(rate("0"), Ok(0.0));
+        assert_eq!(rate("29.97"), Ok(29.97));
+        assert!((rate("30000/1001").unwrap() - 29.970_03).abs() < 0.000_01);
+        for wrong in ["-1", "1001", "nan", "inf", "1/0", "25/", "fast"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
 }

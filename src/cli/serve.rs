@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use super::Failure;
+use super::format::print_text;
 use crate::app::App;
 use crate::config::{Config, ConfigError, LogConfig, LogFormat, Overrides, environment};
 use crate::shutdown::Shutdown;
@@ -35,11 +36,9 @@ impl Serve {
             Err(error) => return refuse(&error),
         };
         if self.print_config {
-            return match io::stdout().write_all(config.to_toml().as_bytes()) {
+            return match print_text(&config.to_toml()) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    fail(config.log.format, |log| tell(log, &format!("cannot print the configuration: {error}")))
-                }
+                Err(Failure(text)) => fail(config.log.format, |log| tell(log, &text)),
             };
         }
         let log = match telemetry::init(&config.log) {

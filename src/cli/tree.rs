@@ -1,92 +1,118 @@
-//! `starling tree`: the relay tree of a livestream, drawn.
+//! `starling tree`: the relay tree of a livestream, or the mesh of a group, drawn.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::Write as _;
+mod drawing;
 
-use super::{Failure, Server, told};
-use crate::client::Client;
-use crate::pb::livestream::v1 as pb;
+use serde_json::json;
+
+use self::drawing::{Drawing, Node};
+use super::format::{Format, print_json, print_text};
+use super::message::Message;
+use super::selector::Selector;
+use super::{Failure, Server, roster, told};
+use crate::client::{Client, Swarm};
+use crate::pb::swarm::v1::Placement;
+use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Tree {
     #[command(flatten)]
     server: Server,
-    /// The livestream.
-    #[arg(long, value_name = "ID")]
-    livestream: u64,
+    #[command(flatten)]
+    swarm: Selector,
+    /// Draw so many levels below the broadcaster only.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    depth: Option<u32>,
+    #[command(flatten)]
+    format: Format,
 }
 
 impl Tree {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut client = self.server.connect().await?;
-        let get = pb::GetLivestreamRequest { livestream_id: self.livestream };
-        let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?;
-        let livestream = found.into_inner().livestream.unwrap_or_default();
-        let viewers = self.viewers(&mut client).await?;
-        let drawing = draw(&livestream, &viewers);
-        match std::io::stdout().write_all(drawing.as_bytes()) {
-            // Whoever read it has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            outcome => Ok(outcome?),
+        match self.swarm.swarm() {
+            Swarm::Livestream(id) => self.livestream(&mut client, id).await,
+            Swarm::Group(id) => self.group(&mut client, id).await,
         }
     }
 
-    async fn viewers(&self, client: &mut Client) -> Result<Vec<pb::Viewer>, Failure> {
+    async fn livestream(&self, client: &mut Client, livestream_id: u64) -> Result<(), Failure> {
+        let get = livestream::GetLivestreamRequest { livestream_id };
+        let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?;
+        let found = found.into_inner().livestream.unwrap_or_default();
         let mut viewers = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let list = pb::ListViewersRequest { livestream_id: self.livestream, page_size: 1_000, page_token };
-            let page = client.livestreams.list_viewers(list).await.map_err(|status| told(&status))?.into_inner();
-            viewers.extend(page.viewers);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(viewers);
-            }
+        // One that ended has nobody left.
+        if found.state() != livestream::LivestreamState::Ended {
+            roster::viewers(client, livestream_id, |viewer| {
+                viewers.push(viewer);
+                Ok(())
+            })
+            .await?;
         }
+        let nodes = viewers.iter().map(|viewer| {
+            let placement = viewer.placement.unwrap_or_default();
+            let Placement { parent_node_id: parent, depth, can_relay: relays, .. } = placement;
+            Node { id: viewer.node_id, parent, depth, relays }
+        });
+        let drawing = Drawing::new(found.broadcaster_node_id, nodes);
+        if self.format.json {
+            print_json(&json!({ "livestream": Message::new(&found)?.json()? }))?;
+            for level in drawing.levels() {
+                print_json(&json!({ "level": {
+                    "depth": level.depth, "viewers": level.viewers, "relays": level.relays,
+                } }))?;
+            }
+            for viewer in viewers.iter().filter(|viewer| {
+                let depth = viewer.placement.unwrap_or_default().depth;
+                self.depth.is_none_or(|most| depth <= most)
+            }) {
+                self.format.print_line("viewer", viewer)?;
+            }
+            return Ok(());
+        }
+        let (state, topology) = (found.state(), found.topology());
+        print_text(&format!(
+            "livestream {livestream_id}: {}, {}, {} viewers, depth {}\n{}{}",
+            word(state.as_str_name(), "LIVESTREAM_STATE_"),
+            word(topology.as_str_name(), "TOPOLOGY_"),
+            viewers.len(),
+            drawing.depth(),
+            drawing.summary(),
+            drawing.draw(self.depth),
+        ))
+    }
+
+    async fn group(&self, client: &mut Client, group_id: u64) -> Result<(), Failure> {
+        let get = group::GetGroupRequest { group_id };
+        let found = client.groups.get_group(get).await.map_err(|status| told(&status))?;
+        let found = found.into_inner().group.unwrap_or_default();
+        let mut participants = Vec::new();
+        if found.state() != group::GroupState::Ended {
+            roster::participants(client, group_id, |participant| {
+                participants.push(participant);
+                Ok(())
+            })
+            .await?;
+        }
+        if self.format.json {
+            print_json(&json!({ "group": Message::new(&found)?.json()? }))?;
+            return participants.iter().try_for_each(|participant| self.format.print_line("participant", participant));
+        }
+        let state = word(found.state().as_str_name(), "GROUP_STATE_");
+        let mut text = format!(
+            "group {group_id}: {state}, mesh, {} participants, each a target of all others\n",
+            participants.len()
+        );
+        for participant in &participants {
+            let is_owner = found.owner_node_id == Some(participant.node_id);
+            let owner = if is_owner { " (owner)" } else { "" };
+            let shares = if participant.sharing_screen { " (shares its screen)" } else { "" };
+            text += &format!("{}{owner}{shares}\n", participant.node_id);
+        }
+        print_text(&text)
     }
 }
 
-/// The tree, one node a line, children below their parents.
-fn draw(livestream: &pb::Livestream, viewers: &[pb::Viewer]) -> String {
-    let mut children: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-    let mut edge_served = Vec::new();
-    let mut depth = 0;
-    let mut relays = BTreeMap::new();
-    for viewer in viewers {
-        let placement = viewer.placement.unwrap_or_default();
-        depth = depth.max(placement.depth);
-        relays.insert(viewer.node_id, placement.can_relay);
-        match placement.parent_node_id {
-            Some(parent) => children.entry(parent).or_default().push(viewer.node_id),
-            None => edge_served.push(viewer.node_id),
-        }
-    }
-    let root = livestream.broadcaster_node_id;
-    let mut drawing = format!(
-        "livestream {}: {}, {} viewers, depth {depth}\n{root} (broadcaster)\n",
-        livestream.livestream_id,
-        livestream.topology().as_str_name().trim_start_matches("TOPOLOGY_").to_lowercase(),
-        viewers.len(),
-    );
-    // A stack instead of recursion; each entry is a node and what stands before it.
-    let below = |node: u64, indent: &str, stack: &mut Vec<(u64, String, bool)>| {
-        let nodes = children.get(&node).map_or(&[][..], Vec::as_slice);
-        for (index, child) in nodes.iter().enumerate().rev() {
-            stack.push((*child, indent.to_owned(), index + 1 == nodes.len()));
-        }
-    };
-    let mut stack = Vec::new();
-    below(root, "", &mut stack);
-    while let Some((node, indent, last)) = stack.pop() {
-        let (branch, continued) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        let leaf = if relays.get(&node) == Some(&true) { "" } else { " (leaf-only)" };
-        // Writing to a string cannot fail.
-        let _ok = writeln!(drawing, "{indent}{branch}{node}{leaf}");
-        below(node, &format!("{indent}{continued}"), &mut stack);
-    }
-    for node in edge_served {
-        let _ok = writeln!(drawing, "· {node} (served by starling)");
-    }
-    drawing
+/// A name of the schema, as a word.
+fn word(name: &str, of: &str) -> String {
+    name.strip_prefix(of).unwrap_or(name).to_lowercase()
 }

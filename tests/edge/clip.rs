@@ -92,15 +92,17 @@ async fn a_viewer_that_joins_in_the_second_group_of_pictures_gets_what_decodes_f
     let mut publish = starling(&arguments);
     publish.stdin(Stdio::piped());
     let mut publish = Running::spawn(publish);
+    // There is no livestream before there is something to publish, and a unit is known to be whole when the next one
+    // begins.
+    publish.write(&units[..2].concat());
 
     // One viewer of our own sees how far the publisher is.
     let client = server.client().await;
     exists(&client, 7).await;
     join_livestream(&client, 7, 2).await;
     let mut viewer = Subscriber::open(&client, 7, 2).await;
-    // A unit is known to be whole when the next one begins.
     let (first, rest) = units.split_at(GROUP + 12);
-    publish.write(&first.concat());
+    publish.write(&first[2..].concat());
     viewer.places(GROUP + 10).await;
 
     let arguments = ["watch", "--server", &url, "--livestream", "7", "--output", "-"];
@@ -141,34 +143,52 @@ pub(crate) async fn exists(client: &starling::client::Client, livestream_id: u64
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_publisher_takes_over_and_the_first_says_so() {
+async fn a_second_publisher_takes_over_only_when_told() {
     let units = access_units().await;
     let server = Server::start().await;
     let url = server.url();
-    let arguments = ["publish", "--server", &url, "--livestream", "7", "--fps", "1000", "-"];
-    let spawn = || {
-        let mut publish = starling(&arguments);
+    let spawn = |more: &[&str]| {
+        let arguments = ["publish", "--server", &url, "--livestream", "7", "--fps", "1000", "-"];
+        let mut publish = starling(&[&arguments[..], more].concat());
         publish.stdin(Stdio::piped());
-        Running::spawn(publish)
+        let mut publish = Running::spawn(publish);
+        publish.write(&units[..2].concat());
+        publish
     };
-    let mut first = spawn();
+    let mut first = spawn(&["--node", "5"]);
     let client = server.client().await;
     exists(&client, 7).await;
     join_livestream(&client, 7, 2).await;
     let mut viewer = Subscriber::open(&client, 7, 2).await;
-    first.write(&units[..10].concat());
+    first.write(&units[2..10].concat());
     viewer.places(9).await;
 
-    let mut second = spawn();
-    second.write(&units[..10].concat());
+    // Nobody is disturbed who is not told to go.
+    for (flags, said) in [
+        (&[][..], "livestream 7 is that of node 5: --node 5"),
+        (&["--node", "6"], "livestream 7 is that of node 5: --node 5"),
+        (&["--node", "6", "--take-over"], "livestream 7 is that of node 5: --node 5"),
+        (&["--node", "5"], "--take-over ends that session"),
+    ] {
+        let refused = spawn(flags).output().await;
+        assert_eq!(refused.status.code(), Some(1), "{flags:?}");
+        assert!(text(&refused.stderr).contains(said), "{flags:?}: {}", text(&refused.stderr));
+    }
+    first.write(&units[10..12].concat());
+    viewer.places(2).await;
+
+    let mut second = spawn(&["--take-over"]);
+    second.write(&units[2..10].concat());
     viewer.places(9).await;
-    first.write(&units[10..20].concat());
     let outcome = first.output().await;
     assert_eq!(outcome.status.code(), Some(1));
     assert!(text(&outcome.stderr).contains("took over"), "{}", text(&outcome.stderr));
+    assert!(text(&outcome.stderr).contains("published 11 access units on livestream 7"), "{}", text(&outcome.stderr));
     second.close();
     let outcome = second.output().await;
     assert!(outcome.status.success(), "{}", text(&outcome.stderr));
+    let found = livestream(&client, 7).await;
+    assert_eq!(found.state(), starling::pb::livestream::v1::LivestreamState::Active, "it was there before");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
 use starling::config::Config;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -59,7 +60,8 @@ async fn a_configuration_at_fault_is_refused_and_every_fault_is_told() {
 
     let missing = run(starling(&["--config", "no-such-file.toml"])).await;
     assert_eq!(missing.status.code(), Some(1));
-    assert!(text(&missing.stderr).contains("no-such-file.toml"));
+    let fault: Value = serde_json::from_str(&text(&missing.stderr)).expect("where nobody reads, the log is JSON");
+    assert_eq!((&fault["key"], &fault["problem"]), (&json!("no-such-file.toml"), &json!("there is no such file")));
 }
 
 #[tokio::test]
@@ -123,11 +125,72 @@ async fn commands_say_when_there_is_no_server() {
         let outcome = run(starling(arguments)).await;
         assert_eq!(outcome.status.code(), Some(1));
         let told = text(&outcome.stderr);
-        assert!(told.starts_with(&format!("starling: cannot connect to {url}: ")), "{told}");
+        assert!(told.starts_with(&format!("starling: cannot connect to {url}: connection refused\n")), "{told}");
+        assert!(told.contains("`starling serve` starts one"), "{told}");
     }
-    let outcome = run(starling(&["tree", "--server", "not a url", "--livestream", "7"])).await;
-    assert_eq!(outcome.status.code(), Some(1));
-    assert!(text(&outcome.stderr).contains("not a url"), "{}", text(&outcome.stderr));
+    for (address, said) in [("not an address", "not an address"), ("https://127.0.0.1:50051", "no TLS")] {
+        let outcome = run(starling(&["tree", "--server", address, "--livestream", "7"])).await;
+        assert_eq!(outcome.status.code(), Some(2));
+        assert!(text(&outcome.stderr).contains(said), "{}", text(&outcome.stderr));
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_named_by_host_and_port() {
+    let server = Server::start().await;
+    let address = server.address().to_string();
+    assert!(run(starling(&["healthcheck", "--server", &address])).await.status.success());
+    let mut by_variable = starling(&["healthcheck", "--json"]);
+    by_variable.env("STARLING_SERVER", &address);
+    let outcome = run(by_variable).await;
+    assert!(outcome.status.success(), "{}", text(&outcome.stderr));
+    assert_eq!(text(&outcome.stdout), "{\"status\":\"SERVING\"}\n");
+}
+
+#[tokio::test]
+async fn an_unknown_variable_is_refused_by_every_command() {
+    for arguments in [&["serve"][..], &["list"], &["healthcheck"], &["watch", "--livestream", "7"]] {
+        let mut command = starling(arguments);
+        command.env("STARLING_SEVER", "127.0.0.1:1");
+        let refused = run(command).await;
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        let said = text(&refused.stderr);
+        assert!(said.contains("STARLING_SEVER") && said.contains("unknown variable"), "{said}");
+        assert_eq!(text(&refused.stdout), "");
+    }
+}
+
+/// What a command says to standard error, and how it exits, when nobody reads its standard output.
+async fn unread(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = starling(arguments);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdout(writer);
+    let outcome = run(command).await;
+    (outcome.status.code(), text(&outcome.stderr))
+}
+
+#[tokio::test]
+async fn nothing_is_said_to_a_reader_that_is_gone() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    go_live(&client, 7).await;
+    let url = server.url();
+    let silent = (Some(0), String::new());
+    for arguments in [
+        &["--help"][..],
+        &["bench", "fanout", "--help"],
+        &["--version"],
+        &["serve", "--print-config"],
+        &["completions", "bash"],
+        &["tree", "--server", &url, "--livestream", "7"],
+        &["list", "--server", &url],
+        &["get", "--server", &url, "--livestream", "7"],
+        &["stats", "--server", &url, "--livestream", "7", "--json"],
+        &["events", "--server", &url, "--livestream", "7"],
+    ] {
+        assert_eq!(unread(arguments).await, silent, "{arguments:?}");
+    }
 }
 
 /// The depth of each node drawn, and how many children each has.
@@ -162,7 +225,10 @@ async fn a_tree_of_sixty_viewers_is_drawn_with_depth_three_and_at_most_five_to_a
     assert!(outcome.status.success(), "{}", text(&outcome.stderr));
     let drawn = text(&outcome.stdout);
     let mut lines = drawn.lines();
-    assert_eq!(lines.next(), Some("livestream 7: tree, 60 viewers, depth 3"));
+    assert_eq!(lines.next(), Some("livestream 7: active, tree, 60 viewers, depth 3"));
+    assert_eq!(lines.next(), Some("level 1: 5 viewers, 5 can relay"));
+    assert_eq!(lines.next(), Some("level 2: 25 viewers, 25 can relay"));
+    assert_eq!(lines.next(), Some("level 3: 30 viewers, 30 can relay"));
     let lines: Vec<_> = lines.collect();
     assert_eq!(lines[0], "1 (broadcaster)");
     let (depths, children) = read_drawing(&lines);
@@ -170,6 +236,19 @@ async fn a_tree_of_sixty_viewers_is_drawn_with_depth_three_and_at_most_five_to_a
     assert_eq!(depths.values().max(), Some(&3));
     assert!(children.values().all(|count| *count <= 5), "{children:?}");
     assert_eq!(children.values().sum::<usize>(), 60);
+
+    let outcome = run(starling(&["tree", "--server", &server.url(), "--livestream", "7", "--depth", "1"])).await;
+    let drawn = text(&outcome.stdout);
+    let hidden = drawn.lines().filter_map(|line| line.split_once(" ... ")?.1.strip_suffix(" below"));
+    assert_eq!(hidden.map(|count| count.parse::<usize>().unwrap()).sum::<usize>(), 55, "{drawn}");
+
+    let tree = ["tree", "--server", &server.url(), "--livestream", "7", "--depth", "2", "--json"];
+    let outcome = run(starling(&tree)).await;
+    let lines: Vec<serde_json::Value> =
+        text(&outcome.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["livestream"]["viewerCount"], "60");
+    assert_eq!(lines[2]["level"], serde_json::json!({ "depth": 2, "viewers": 25, "relays": 25 }));
+    assert_eq!(lines.iter().filter(|line| line.get("viewer").is_some()).count(), 30);
 }
 
 #[tokio::test]
@@ -181,6 +260,6 @@ async fn a_star_is_drawn_as_one() {
         join_livestream(&client, 7, node_id).await;
     }
     let outcome = run(starling(&["tree", "--server", &server.url(), "--livestream", "7"])).await;
-    let drawn = "livestream 7: star, 2 viewers, depth 1\n1 (broadcaster)\n├─ 20\n└─ 30\n";
+    let drawn = "livestream 7: active, star, 2 viewers, depth 1\n1 (broadcaster)\n├─ 20\n└─ 30\n";
     assert_eq!(text(&outcome.stdout), drawn);
 }

@@ -321,7 +321,8 @@ async fn a_clip_is_published_over_a_wire_that_breaks() {
     let watch = ["watch", "--server", &direct, "--livestream", "7", "--wait", "--node", "50"];
     let watching = Running::spawn(starling(&watch));
     let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/bigbuckbunny-360p25.h264");
-    let publish = ["publish", "--server", &broken, "--livestream", "7", "--fps", "500", "--wait-viewers", "2", clip];
+    let publish = ["publish", "--server", &broken, "--livestream", "7", "--node", "1"];
+    let publish = [&publish[..], &["--fps", "500", "--wait-viewers", "2", clip]].concat();
     let publishing = Running::spawn(starling(&publish));
     // The second viewer cuts the wire now and then.
     let client = server.client().await;
@@ -379,7 +380,8 @@ async fn a_broadcaster_that_waits_for_viewers_has_a_session() {
     let watch = pb::WatchLivestreamRequest { livestream_id: 7, ..Default::default() };
     let mut events = crate::world::answered(client.clone().livestreams.watch_livestream(watch).await);
     let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/bigbuckbunny-360p25.h264");
-    let publish = ["publish", "--server", &url, "--livestream", "7", "--fps", "0", "--wait-viewers", "1", clip];
+    let publish = ["publish", "--server", &url, "--livestream", "7", "--node", "1", "--fps", "0"];
+    let publish = [&publish[..], &["--wait-viewers", "1", clip]].concat();
     let _publishing = Running::spawn(starling(&publish));
     // BroadcasterJoined comes without a viewer.
     loop {

@@ -25,8 +25,8 @@ const LAYERS: &[Layer] = &[
     layer("main",      "app cli",
           "clap mimalloc tokio"),
     layer("cli",       "app client config history pb shutdown telemetry",
-          "bytes clap futures_util h2 hdrhistogram http humantime indicatif prost prost_types rand \
-           rustix serde serde_json thiserror tokio tokio_stream tokio_util tonic tonic_health \
+          "adts_reader bytes clap clap_complete futures_util h2 hdrhistogram http humantime indicatif ogg prost \
+           prost_reflect prost_types rand rustix serde serde_json thiserror tokio tokio_stream tokio_util tonic tonic_health \
            tonic_prost tonic_types tracing"),
     layer("client",    "pb",
           "bytes futures_util http prost prost_types rand thiserror tokio tokio_stream tokio_util \

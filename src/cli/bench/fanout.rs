@@ -56,7 +56,7 @@ pub(super) struct Fanout {
     json: bool,
     /// A server that runs already; by default one is started for each run. What it uses is not
     /// measured.
-    #[arg(long = "server", value_name = "URL")]
+    #[arg(long = "server", value_name = "ADDRESS", value_parser = crate::cli::server::url)]
     url: Option<String>,
 }
 

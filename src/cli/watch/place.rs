@@ -18,6 +18,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Of whoever is in no tree.
+    pub(super) const fn none() -> Self {
+        Self { watch: None, told: None, first: false }
+    }
+
     /// Follows a node from the place that it got when it joined.
     pub(super) async fn follow(client: Client, livestream_id: u64, node: u64, joined: Option<Placement>) -> Self {
         // An observer's watch: it stays when the viewer joins again.

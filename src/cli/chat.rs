@@ -1,0 +1,204 @@
+//! `starling chat`: writes to the chat of a swarm, and reads it.
+
+use std::process::ExitCode;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+
+use super::format::{Format, print_json, print_text};
+use super::interrupt::Interrupt;
+use super::message::Message;
+use super::selector::Selector;
+use super::terminal::remark;
+use super::{Failure, Server, told};
+use crate::client::{Client, Join, Retry, Subscriber, Subscription, SubscriptionEvent, Swarm};
+use crate::pb::swarm::v1::{Channel, Gap, StartFrom, Update, UpdateDraft, delivery::Item};
+use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Chat {
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    swarm: Selector,
+    /// Who writes and reads. A node that is a member already keeps its session; another one joins for the time.
+    /// By default one that hardly anybody else has.
+    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u64).range(1..))]
+    node: Option<u64>,
+    /// Read only, until the swarm ends.
+    #[arg(long, conflicts_with = "message")]
+    read: bool,
+    #[command(flatten)]
+    format: Format,
+    /// What to write. Without it the lines of standard input are written, and what others write meanwhile is printed.
+    message: Option<String>,
+}
+
+/// A member of the swarm, for the time.
+struct Member {
+    client: Client,
+    swarm: Swarm,
+    node: u64,
+    /// 0 = the session of somebody else, who is the same node.
+    session: u64,
+    join: Option<Join>,
+    /// Messages written in a session of its own, so that one whose answer was lost is not written twice.
+    written: u64,
+}
+
+impl Chat {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        let mut interrupt = Interrupt::catch()?;
+        let client = self.server.connect().await?;
+        let mut member = Member::enter(client, self.swarm.swarm(), self.node).await?;
+        let format = self.format;
+        let outcome = tokio::select! {
+            written = member.converse(self.message, self.read, format) => written.map(|()| ExitCode::SUCCESS),
+            status = interrupt.came() => status,
+        };
+        member.leave().await;
+        outcome
+    }
+}
+
+impl Member {
+    /// Joins, unless the node is a member already: a join of its own would end the session of whoever that is.
+    async fn enter(mut client: Client, swarm: Swarm, node: Option<u64>) -> Result<Self, Failure> {
+        let told_node = node.is_some();
+        let node = node.unwrap_or_else(Client::random_node);
+        if told_node && client.heartbeat(swarm, node, 0).await.is_ok() {
+            return Ok(Self { client, swarm, node, session: 0, join: None, written: 0 });
+        }
+        let join = match swarm {
+            Swarm::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
+                livestream_id,
+                node_id: node,
+                can_relay: Some(false),
+                ..Default::default()
+            }),
+            Swarm::Group(group_id) => {
+                Join::Group(group::JoinGroupRequest { group_id, node_id: node, ..Default::default() })
+            }
+        };
+        let session = client.join(join.clone()).await.map_err(|status| told(&status))?;
+        Ok(Self { client, swarm, node, session, join: Some(join), written: 0 })
+    }
+
+    /// Gives a session of its own back; whoever cannot loses it when its lease is over.
+    async fn leave(mut self) {
+        if self.session == 0 {
+            return;
+        }
+        let (node_id, session_id) = (self.node, self.session);
+        match self.swarm {
+            Swarm::Livestream(livestream_id) => {
+                let leave =
+                    livestream::LeaveLivestreamRequest { livestream_id, node_id, session_id, ..Default::default() };
+                self.client.livestreams.leave_livestream(leave).await.ok();
+            }
+            Swarm::Group(group_id) => {
+                let leave = group::LeaveGroupRequest { group_id, node_id, session_id, ..Default::default() };
+                self.client.groups.leave_group(leave).await.ok();
+            }
+        }
+    }
+
+    async fn converse(&mut self, message: Option<String>, read_only: bool, format: Format) -> Result<(), Failure> {
+        if let Some(message) = message {
+            return self.write(&message).await;
+        }
+        let subscription = Subscription {
+            channels: vec![Channel::Chat],
+            start_from: StartFrom::Live,
+            join: self.join.clone(),
+            ..Subscription::new(self.swarm, self.node, self.session)
+        };
+        let mut subscriber = Subscriber::open(self.client.clone(), subscription).await?;
+        let mut lines = (!read_only).then(|| BufReader::new(tokio::io::stdin()).lines());
+        loop {
+            tokio::select! {
+                event = subscriber.next() => match event? {
+                    Some(event) => {
+                        self.session = if self.session == 0 { 0 } else { subscriber.session_id() };
+                        self.show(event, format)?;
+                    }
+                    None => return Ok(()),
+                },
+                line = next_line(&mut lines) => match line? {
+                    Some(line) if line.is_empty() => {}
+                    Some(line) => self.write(&line).await?,
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Writes a message. One that is over the quota waits until it is not.
+    async fn write(&mut self, message: &str) -> Result<(), Failure> {
+        self.written += u64::from(self.session != 0);
+        let draft = UpdateDraft {
+            channel: Channel::Chat.into(),
+            payload: message.to_owned().into(),
+            publisher_sequence: self.written,
+            ..Default::default()
+        };
+        let (swarm, node_id, session_id) = (self.swarm, self.node, self.session);
+        let publish = |client: Client| {
+            let Client { mut livestreams, mut groups, .. } = client;
+            let update = Some(draft.clone());
+            async move {
+                match swarm {
+                    Swarm::Livestream(livestream_id) => {
+                        let request =
+                            livestream::PublishUpdateRequest { livestream_id, node_id, session_id, update, term: 0 };
+                        livestreams.publish_update(request).await.map(|_| tonic::Response::new(()))
+                    }
+                    Swarm::Group(group_id) => {
+                        let request = group::PublishUpdateRequest { group_id, node_id, session_id, update, term: 0 };
+                        groups.publish_update(request).await.map(|_| tonic::Response::new(()))
+                    }
+                }
+            }
+        };
+        Ok(self.client.until_answered(Retry::default(), publish).await?)
+    }
+
+    fn show(&self, event: SubscriptionEvent, format: Format) -> Result<(), Failure> {
+        match event {
+            SubscriptionEvent::Item(Item::Update(update)) => {
+                let author = match self.swarm {
+                    Swarm::Livestream(_) => update.author_node_id,
+                    Swarm::Group(_) => update.position.unwrap_or_default().source_node_id,
+                };
+                // On a terminal one's own line stands there already.
+                if author != self.node || format.json {
+                    print(author, &update, format)?;
+                }
+            }
+            SubscriptionEvent::Item(Item::Gap(Gap { count: Some(lost), .. })) => remark!("{lost} messages were lost"),
+            SubscriptionEvent::Item(Item::Gap(_)) => remark!("messages were lost"),
+            SubscriptionEvent::Item(_) => {}
+            SubscriptionEvent::Cut(why) => remark!("cut: {why}"),
+            SubscriptionEvent::Resumed { .. } => remark!("resumed"),
+        }
+        Ok(())
+    }
+}
+
+/// The next line of standard input; for ever when it is not read.
+async fn next_line(lines: &mut Option<Lines<BufReader<Stdin>>>) -> Result<Option<String>, Failure> {
+    match lines {
+        Some(lines) => lines.next_line().await.map_err(|error| Failure(format!("cannot read standard input: {error}"))),
+        None => std::future::pending().await,
+    }
+}
+
+fn print(author: u64, update: &Update, format: Format) -> Result<(), Failure> {
+    let text = String::from_utf8_lossy(&update.payload);
+    if format.json {
+        let update = Message::new(update)?.json()?;
+        return print_json(&serde_json::json!({ "author": author.to_string(), "text": text, "update": update }));
+    }
+    // A message is not to move the cursor, nor to look like one of another author.
+    let text: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+    print_text(&format!("{author}: {text}\n"))
+}

@@ -1,0 +1,21 @@
+//! `starling completions`: what a shell needs to complete the command line.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::format::print_text;
+use super::{Cli, Failure};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Completions {
+    /// The shell.
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "starling", &mut script);
+        print_text(&String::from_utf8_lossy(&script))
+    }
+}

@@ -1,0 +1,35 @@
+//! `starling get`: a swarm as it is.
+
+use super::format::Format;
+use super::selector::Selector;
+use super::{Failure, Server, told};
+use crate::client::Swarm;
+use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Get {
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    swarm: Selector,
+    #[command(flatten)]
+    format: Format,
+}
+
+impl Get {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let mut client = self.server.connect().await?;
+        match self.swarm.swarm() {
+            Swarm::Livestream(livestream_id) => {
+                let get = livestream::GetLivestreamRequest { livestream_id };
+                let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?.into_inner();
+                self.format.print(&found)
+            }
+            Swarm::Group(group_id) => {
+                let get = group::GetGroupRequest { group_id };
+                let found = client.groups.get_group(get).await.map_err(|status| told(&status))?.into_inner();
+                self.format.print(&found)
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! `starling list`: the swarms of a server, or the members of one.
+
+use super::format::Format;
+use super::selector::OptionalSelector;
+use super::{Failure, Server, roster};
+use crate::client::Swarm;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    members_of: OptionalSelector,
+    #[command(flatten)]
+    format: Format,
+}
+
+impl List {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let mut client = self.server.connect().await?;
+        let format = self.format;
+        match self.members_of.swarm() {
+            None => {
+                roster::livestreams(&mut client, |found| format.print_line("livestream", &found)).await?;
+                roster::groups(&mut client, |found| format.print_line("group", &found)).await
+            }
+            Some(Swarm::Livestream(id)) => {
+                roster::viewers(&mut client, id, |found| format.print_line("viewer", &found)).await
+            }
+            Some(Swarm::Group(id)) => {
+                roster::participants(&mut client, id, |found| format.print_line("participant", &found)).await
+            }
+        }
+    }
+}

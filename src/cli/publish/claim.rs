@@ -1,0 +1,164 @@
+//! The right to publish: a swarm of one's own, or one that is there and whose publisher one is.
+
+use crate::cli::settings::Settings;
+use crate::cli::terminal::remark;
+use crate::cli::{Failure, told};
+use crate::client::{Client, Error, Join, Retry, Swarm};
+use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+
+/// A swarm to publish in, and the node that does.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    pub(super) swarm: Swarm,
+    pub(super) node: u64,
+    /// Whether the swarm was created for this, and not by somebody else.
+    pub(super) created: bool,
+    /// Bytes per second that a viewer is sent.
+    pub(super) budget: u64,
+}
+
+impl Claim {
+    /// Creates the swarm, unless it is there. Nothing of another publisher's is changed unless it is told to.
+    pub(super) async fn make(
+        client: &mut Client,
+        swarm: Swarm,
+        node: Option<u64>,
+        take_over: bool,
+        settings: &Settings,
+    ) -> Result<Self, Failure> {
+        match swarm {
+            Swarm::Livestream(id) => Self::livestream(client, id, node, take_over, settings).await,
+            Swarm::Group(id) => Self::group(client, id, node, take_over, settings).await,
+        }
+    }
+
+    async fn livestream(
+        client: &mut Client,
+        livestream_id: u64,
+        node: Option<u64>,
+        take_over: bool,
+        settings: &Settings,
+    ) -> Result<Self, Failure> {
+        let own = node.unwrap_or_else(Client::random_node);
+        let config = Some(settings.livestream()?);
+        let create = livestream::CreateLivestreamRequest { livestream_id, node_id: own, config, ..Default::default() };
+        let (found, created) = match client.livestreams.create_livestream(create).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                (answer.livestream.unwrap_or_default(), answer.created)
+            }
+            Err(status) if status.code() == tonic::Code::AlreadyExists => {
+                let get = livestream::GetLivestreamRequest { livestream_id };
+                let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?;
+                (found.into_inner().livestream.unwrap_or_default(), false)
+            }
+            Err(status) => return Err(told(&status)),
+        };
+        let broadcaster = found.broadcaster_node_id;
+        if !created {
+            if broadcaster != own && (node.is_some() || !take_over) {
+                return Err(Failure(format!(
+                    "livestream {livestream_id} is that of node {broadcaster}: --node {broadcaster} publishes as that \
+                     node, and another --livestream ID makes a new one"
+                )));
+            }
+            if found.broadcaster_present && !take_over {
+                return Err(Failure(format!(
+                    "node {broadcaster} has a session in livestream {livestream_id}: it publishes there, or did so \
+                     until a moment ago. --take-over ends that session and publishes in its place"
+                )));
+            }
+        }
+        let node_id = if created { own } else { broadcaster };
+        let outcome = if found.state() == livestream::LivestreamState::Paused {
+            let resume = livestream::ResumeLivestreamRequest { livestream_id, node_id, ..Default::default() };
+            client.livestreams.resume_livestream(resume).await.map(drop)
+        } else {
+            let start = livestream::StartLivestreamRequest { livestream_id, node_id, ..Default::default() };
+            client.livestreams.start_livestream(start).await.map(drop)
+        };
+        outcome.map_err(|status| told(&status))?;
+        let budget = found.config.unwrap_or_default().bandwidth_per_viewer();
+        Ok(Self { swarm: Swarm::Livestream(livestream_id), node: node_id, created, budget })
+    }
+
+    async fn group(
+        client: &mut Client,
+        group_id: u64,
+        node: Option<u64>,
+        take_over: bool,
+        settings: &Settings,
+    ) -> Result<Self, Failure> {
+        let node_id = node.unwrap_or_else(Client::random_node);
+        let config = Some(settings.group()?);
+        let create =
+            group::CreateGroupRequest { group_id, node_id, owner_node_id: node_id, config, ..Default::default() };
+        let (found, created) = match client.groups.create_group(create).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                (answer.group.unwrap_or_default(), answer.created)
+            }
+            Err(status) if status.code() == tonic::Code::AlreadyExists => {
+                let get = group::GetGroupRequest { group_id };
+                let found = client.groups.get_group(get).await.map_err(|status| told(&status))?;
+                (found.into_inner().group.unwrap_or_default(), false)
+            }
+            Err(status) => return Err(told(&status)),
+        };
+        let swarm = Swarm::Group(group_id);
+        if !take_over && client.heartbeat(swarm, node_id, 0).await.is_ok() {
+            return Err(Failure(format!(
+                "node {node_id} has a session in group {group_id}. --take-over ends that session and publishes in its \
+                 place, and without --node another node publishes"
+            )));
+        }
+        Ok(Self { swarm, node: node_id, created, budget: found.config.unwrap_or_default().bandwidth_per_participant() })
+    }
+
+    /// How the node joins, and joins again when its lease has expired.
+    pub(super) fn join(&self) -> Join {
+        let node_id = self.node;
+        match self.swarm {
+            Swarm::Livestream(livestream_id) => {
+                Join::Livestream(livestream::JoinLivestreamRequest { livestream_id, node_id, ..Default::default() })
+            }
+            Swarm::Group(group_id) => Join::Group(group::JoinGroupRequest { group_id, node_id, ..Default::default() }),
+        }
+    }
+
+    /// Ends the swarm, also over a wire that breaks: ending twice is allowed.
+    pub(super) async fn end(&self, client: &Client) -> Result<(), Error> {
+        let (swarm, node_id) = (self.swarm, self.node);
+        let end = |mut client: Client| async move {
+            match swarm {
+                Swarm::Livestream(livestream_id) => {
+                    let end = livestream::EndLivestreamRequest { livestream_id, node_id, ..Default::default() };
+                    client.livestreams.end_livestream(end).await.map(|_| tonic::Response::new(()))
+                }
+                Swarm::Group(group_id) => {
+                    let end = group::EndGroupRequest { group_id, node_id, ..Default::default() };
+                    client.groups.end_group(end).await.map(|_| tonic::Response::new(()))
+                }
+            }
+        };
+        client.until_answered(Retry::default(), end).await
+    }
+
+    /// Leaves a group; a livestream knows when its broadcaster is gone, and others may publish by its session.
+    pub(super) async fn leave(&self, client: &mut Client) {
+        if let Swarm::Group(group_id) = self.swarm {
+            let leave = group::LeaveGroupRequest { group_id, node_id: self.node, ..Default::default() };
+            if let Err(status) = client.groups.leave_group(leave).await {
+                remark!("cannot leave: {}", told(&status));
+            }
+        }
+    }
+}
+
+/// A swarm in words.
+pub(super) fn name(swarm: Swarm) -> String {
+    match swarm {
+        Swarm::Livestream(id) => format!("livestream {id}"),
+        Swarm::Group(id) => format!("group {id}"),
+    }
+}

@@ -1,0 +1,43 @@
+//! Which swarm a command is about.
+
+use crate::client::Swarm;
+
+/// One swarm.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[group(id = "swarm", required = true, multiple = false)]
+pub(super) struct Selector {
+    /// The livestream.
+    #[arg(long, value_name = "ID")]
+    livestream: Option<u64>,
+    /// The group.
+    #[arg(long, value_name = "ID")]
+    group: Option<u64>,
+}
+
+/// One swarm, or none.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[group(id = "swarm", multiple = false)]
+pub(super) struct OptionalSelector {
+    /// A livestream.
+    #[arg(long, value_name = "ID")]
+    livestream: Option<u64>,
+    /// A group.
+    #[arg(long, value_name = "ID")]
+    group: Option<u64>,
+}
+
+impl Selector {
+    pub(super) fn swarm(self) -> Swarm {
+        swarm(self.livestream, self.group).expect("one of the two is required")
+    }
+}
+
+impl OptionalSelector {
+    pub(super) fn swarm(self) -> Option<Swarm> {
+        swarm(self.livestream, self.group)
+    }
+}
+
+fn swarm(livestream: Option<u64>, group: Option<u64>) -> Option<Swarm> {
+    livestream.map(Swarm::Livestream).or_else(|| group.map(Swarm::Group))
+}

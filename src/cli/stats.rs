@@ -1,0 +1,35 @@
+//! `starling stats`: the figures of a swarm.
+
+use super::format::Format;
+use super::selector::Selector;
+use super::{Failure, Server, told};
+use crate::client::Swarm;
+use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Stats {
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    swarm: Selector,
+    #[command(flatten)]
+    format: Format,
+}
+
+impl Stats {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let mut client = self.server.connect().await?;
+        match self.swarm.swarm() {
+            Swarm::Livestream(livestream_id) => {
+                let get = livestream::GetStatsRequest { livestream_id };
+                let found = client.livestreams.get_stats(get).await.map_err(|status| told(&status))?.into_inner();
+                self.format.print(&found)
+            }
+            Swarm::Group(group_id) => {
+                let get = group::GetStatsRequest { group_id };
+                let found = client.groups.get_stats(get).await.map_err(|status| told(&status))?.into_inner();
+                self.format.print(&found)
+            }
+        }
+    }
+}
