@@ -187,7 +187,10 @@ impl Publish {
             join: Some(claim.join()),
             ..Publication::new(claim.swarm, claim.node, channels)
         };
-        let publisher = Publisher::open(client.clone(), publication).await?;
+        let mut publisher = Publisher::open(client.clone(), publication).await?;
+        if waited.is_some() {
+            waiting::subscribed(&mut publisher, self.wait_viewers).await?;
+        }
         if let Some(measure) = measure {
             check_size(&publisher, Channel::Visual, measure.largest_unit)?;
         }

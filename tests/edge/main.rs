@@ -12,6 +12,7 @@ mod bench;
 mod chat;
 mod clip;
 mod command_line;
+mod command_line_media;
 mod command_line_verbs;
 mod contests;
 mod discovery;

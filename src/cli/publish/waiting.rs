@@ -1,11 +1,18 @@
 //! The wait for viewers, before anything is published.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::claim::Claim;
 use crate::cli::terminal::remark;
 use crate::cli::{Failure, told};
-use crate::client::{Client, Error, Retry, Swarm, Watch};
-use crate::pb::swarm::v1::{Goodbye, GoodbyeReason};
+use crate::client::{Client, Error, PublishEvent, Publisher, Retry, Swarm, Watch};
+use crate::pb::swarm::v1::{Channel, Goodbye, GoodbyeReason};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+
+/// How long those who have joined may take to subscribe. Some never do: they are served by their peers.
+const SUBSCRIBING: Duration = Duration::from_secs(2);
 
 /// Keeps a session attached for as long as it is held.
 pub(super) enum Waited {
@@ -70,6 +77,26 @@ impl Claim {
             }
         }
     }
+}
+
+/// Waits until so many subscribe to the video, or until it is clear that not all do: a viewer joins before it
+/// subscribes, and of the sound it would miss what is published in between.
+pub(super) async fn subscribed(publisher: &mut Publisher, viewers: u64) -> Result<(), Failure> {
+    let all = async {
+        loop {
+            match publisher.next().await? {
+                Some(PublishEvent::Demand(demand)) => {
+                    let mut channels = demand.channels.iter();
+                    if channels.any(|one| one.channel() == Channel::Visual && one.subscribers >= viewers) {
+                        return Ok(());
+                    }
+                }
+                Some(_) => {}
+                None => return Err(Failure("it ended before anything was published".into())),
+            }
+        }
+    };
+    timeout(SUBSCRIBING, all).await.unwrap_or(Ok(()))
 }
 
 async fn until<M: Send>(
