@@ -578,7 +578,7 @@ class Checks:
         check(subscribed.WhichOneof("item") == "subscribed", "the first delivery is", subscribed)
         check(subscribed.subscribed.epoch == joined.epoch, "the subscription has another epoch")
         check(len(subscribed.subscribed.waiting_for_keyframe) == 1, "a subscription before the first keyframe waits")
-        command = [self.binary, "publish", "--server", f"http://{self.address}", "--livestream", "77",
+        command = [self.binary, "publish", "--server", f"http://{self.address}", "--livestream", "77", "--node", str(BROADCASTER), "--end",
                    "--wait-viewers", "1", "--fps", "200", str(CLIP)]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as publish:
             try:
