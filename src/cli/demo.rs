@@ -2,6 +2,7 @@
 //! connections to a server in this process; closed with a table of what was checked.
 
 mod call;
+mod progress;
 mod stage;
 mod verdict;
 mod viewer;
@@ -11,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
+use self::progress::{Progress, soon, while_counting};
 use self::stage::{Meters, Stage};
 use self::verdict::Verdict;
 use self::viewer::{Part, Seen};
@@ -32,8 +33,6 @@ const TIMES: usize = 2;
 const PICTURE: Duration = Duration::from_millis(40);
 const LIVESTREAM: u64 = 1;
 const BROADCASTER: u64 = 1;
-/// How long what must come may take to come.
-const SOON: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
@@ -75,6 +74,8 @@ impl Demo {
             pb::StartLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
         client.livestreams.start_livestream(start).await.map_err(|status| told(&status))?;
 
+        let mut progress = Progress::start(units.len() as u64);
+        progress.stage(&format!("{} viewers join", self.viewers));
         let mut audience = JoinSet::new();
         let joined = Arc::new(tokio::sync::Semaphore::new(0));
         for part in Part::cast(self.viewers) {
@@ -82,18 +83,20 @@ impl Demo {
             audience.spawn(viewer::watch(url, part, meters, Arc::clone(&joined), units.len() as u64));
             if part.1 == Part::Victim {
                 // First in the tree, hence a relay.
-                drop(timeout(SOON, joined.acquire()).await??);
+                drop(soon("the first viewer", joined.acquire()).await??);
             }
         }
         // The late joiner comes later.
         let all = u32::try_from(self.viewers - 1).unwrap_or(u32::MAX);
-        let there = timeout(SOON * 3, joined.acquire_many(all)).await;
-        drop(there.map_err(|_| Failure("not every viewer got in".into()))??);
+        let viewers = || stage.meters.viewers.load(Ordering::Relaxed);
+        let there = while_counting(viewers, joined.acquire_many(all)).await;
+        let stopped = || Failure(format!("only {} of {} viewers got in, and no more did", viewers(), self.viewers - 1));
+        drop(there.ok_or_else(stopped)??);
 
-        let bar = bar(units.len() as u64, self.viewers);
-        let log = self.play(publisher, &units, &stage.meters, &bar).await?;
+        let log = self.play(publisher, &units, &stage.meters, &mut progress).await?;
+        progress.stage("all is published; the last deliveries and the checks");
         let seen = self.settle(&mut client, &mut audience, &stage.meters, verdict).await?;
-        bar.finish_and_clear();
+        progress.finish();
         self.write(&seen).await?;
         verdict::judge(verdict, &units, &log, &seen);
         verdict.figures(&stage.meters, units.len());
@@ -106,7 +109,7 @@ impl Demo {
         mut publisher: Publisher,
         units: &[AccessUnit],
         meters: &Meters,
-        bar: &ProgressBar,
+        progress: &mut Progress,
     ) -> Result<PublisherLog, Failure> {
         let mut log = PublisherLog::new(BROADCASTER);
         log.opened(publisher.opened(), 1);
@@ -115,7 +118,10 @@ impl Demo {
         for (number, unit) in (1..).zip(units) {
             loop {
                 tokio::select! {
-                    _ = pace.tick(), if publisher.room() > 0 => break,
+                    due = pace.tick(), if publisher.room() > 0 => {
+                        meters.published(due);
+                        break;
+                    }
                     event = publisher.next() => drop(note(&mut log, event?)?),
                 }
             }
@@ -129,11 +135,10 @@ impl Demo {
             log.sent(&draft);
             publisher.send(draft).map_err(|full| Failure(full.to_string()))?;
             meters.pictures.send_replace(number);
-            bar.set_position(number);
-            bar.set_message(meters.line());
+            progress.published(number, || meters.line());
         }
         while log.unanswered() > 0 {
-            note(&mut log, timeout(SOON, publisher.next()).await??)?;
+            note(&mut log, soon("the acknowledgements", publisher.next()).await??)?;
         }
         meters.keep(publisher);
         Ok(log)
@@ -151,14 +156,14 @@ impl Demo {
         let complete = meters.complete.clone();
         let expected = Part::complete(self.viewers);
         let settled = async { complete.subscribe().wait_for(|count| *count >= expected).await.is_ok() };
-        let all = timeout(SOON, settled).await.unwrap_or(false);
+        let all = while_counting(|| meters.deliveries(), settled).await.unwrap_or(false);
         let count = *complete.borrow();
-        verdict.check("every viewer that stayed has had every picture", all, format!("{count} of {expected}"));
+        verdict.check("every viewer that stayed has come to the last picture", all, format!("{count} of {expected}"));
         stage::judge_tree(client, LIVESTREAM, meters, verdict).await?;
         let end = pb::EndLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
         client.livestreams.end_livestream(end).await.map_err(|status| told(&status))?;
         let mut seen = Vec::new();
-        while let Some(one) = timeout(SOON, audience.join_next()).await? {
+        while let Some(one) = soon("the viewers to end", audience.join_next()).await? {
             seen.push(one??);
         }
         seen.sort_unstable_by_key(|seen| seen.node);
@@ -188,13 +193,6 @@ fn note(log: &mut PublisherLog, event: Option<PublishEvent>) -> Result<Option<sh
         None => return Err(Failure("the swarm ended too early".into())),
     }
     Ok(None)
-}
-
-fn bar(pictures: u64, viewers: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {msg}");
-    let bar = ProgressBar::new(pictures).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(format!("{viewers} viewers"));
-    bar
 }
 
 impl Meters {

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::LIVESTREAM;
+use super::progress::soon;
 use super::verdict::Verdict;
-use super::{LIVESTREAM, SOON};
 use crate::app::App;
 use crate::cli::{Failure, told};
 use crate::client::{Client, Publisher};
@@ -34,6 +35,9 @@ pub(super) struct Meters {
     deliveries: AtomicU64,
     /// By milliseconds from acceptance to arrival.
     latencies: Box<[AtomicU64]>,
+    /// The latest that a picture was published after its time, and that a timer fired, in milliseconds.
+    late: AtomicU64,
+    timers_late: AtomicU64,
     began: Instant,
     /// Lists of targets as the viewers have folded them: revision and list.
     pub(super) targets: Mutex<BTreeMap<u64, (u64, TargetList)>>,
@@ -49,6 +53,8 @@ impl Meters {
             viewers: AtomicU64::new(0),
             deliveries: AtomicU64::new(0),
             latencies: (0..=SLOWEST).map(|_| AtomicU64::new(0)).collect(),
+            late: AtomicU64::new(0),
+            timers_late: AtomicU64::new(0),
             began: Instant::now(),
             targets: Mutex::default(),
             folded: watch::Sender::new(0),
@@ -60,6 +66,31 @@ impl Meters {
         self.deliveries.fetch_add(1, Ordering::Relaxed);
         let bucket = usize::try_from(latency.as_millis()).unwrap_or(SLOWEST).min(SLOWEST);
         self.latencies[bucket].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes when a picture was published that was due then.
+    pub(super) fn published(&self, due: Instant) {
+        self.late.fetch_max(milliseconds(due.elapsed()), Ordering::Relaxed);
+    }
+
+    /// The latest that a picture was published after its time.
+    pub(super) fn late(&self) -> Duration {
+        Duration::from_millis(self.late.load(Ordering::Relaxed))
+    }
+
+    /// The latest that a timer of this process fired, which says how busy the machine is.
+    pub(super) fn timers_late(&self) -> Duration {
+        Duration::from_millis(self.timers_late.load(Ordering::Relaxed))
+    }
+
+    /// Looks at timers for as long as it runs.
+    async fn watch_timers(&self) {
+        let mut timer = interval(Duration::from_millis(20));
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = timer.tick().await;
+            self.timers_late.fetch_max(milliseconds(due.elapsed()), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn deliveries(&self) -> u64 {
@@ -106,12 +137,18 @@ impl Meters {
     }
 }
 
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The server, on a free port.
 pub(super) struct Stage {
     pub(super) url: String,
     pub(super) meters: Arc<Meters>,
     shutdown: Shutdown,
     server: JoinSet<()>,
+    /// Measures beside it, until the stage closes.
+    _monitor: JoinSet<()>,
 }
 
 impl Stage {
@@ -123,14 +160,18 @@ impl Stage {
         let (url, shutdown) = (format!("http://{}", app.address()), Shutdown::new());
         let mut server = JoinSet::new();
         server.spawn(app.run(shutdown.clone()));
-        Ok(Self { url, meters: Arc::new(Meters::new()), shutdown, server })
+        let meters = Arc::new(Meters::new());
+        let mut monitor = JoinSet::new();
+        let timers = Arc::clone(&meters);
+        monitor.spawn(async move { timers.watch_timers().await });
+        Ok(Self { url, meters, shutdown, server, _monitor: monitor })
     }
 
     /// Stops the server; what was left over on it.
     pub(super) async fn close(mut self) -> Result<Vec<String>, Failure> {
         self.meters.release();
         let mut leaks = Vec::new();
-        if timeout(SOON, self.shutdown.idle()).await.is_err() {
+        if soon("the streams to end", self.shutdown.idle()).await.is_err() {
             leaks.push(format!("{} streams", self.shutdown.open_streams()));
         }
         let mut client = Client::connect(&self.url).await?;
@@ -173,7 +214,7 @@ pub(super) async fn judge_tree(
             let targets = meters.targets.lock().unwrap_or_else(PoisonError::into_inner);
             targets.get(node).is_some_and(|(_, list)| sorted(list) == sorted(&wanted))
         };
-        equal += usize::from(timeout(SOON, folded.wait_for(|_| same())).await.is_ok_and(|found| found.is_ok()));
+        equal += usize::from(soon("the targets", folded.wait_for(|_| same())).await.is_ok_and(|found| found.is_ok()));
     }
     verdict.check(
         "every node's folded targets equal GetTargets",

@@ -1,5 +1,6 @@
 //! One viewer of the demo: joins, watches its targets, and writes what comes.
 
+use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -77,10 +78,25 @@ pub(super) struct Seen {
     pub(super) history: History,
     /// The payloads, end to end.
     pub(super) written: Vec<u8>,
-    /// Whether each update was a keyframe.
-    pub(super) keyframes: Vec<bool>,
-    /// Where the first update after a gap came, and whether it was a keyframe.
-    pub(super) after_gaps: Vec<bool>,
+    pub(super) pictures: Vec<Picture>,
+    pub(super) losses: Vec<Loss>,
+}
+
+/// A picture that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Picture {
+    /// Counts from 1.
+    pub(super) number: u64,
+    pub(super) keyframe: bool,
+}
+
+/// Pictures that a Gap declared lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Loss {
+    /// How many pictures had come before.
+    pub(super) after: usize,
+    /// How many were lost; 0 when the Gap did not say.
+    pub(super) count: u64,
 }
 
 /// Watches to the end, or as far as the part goes.
@@ -127,8 +143,8 @@ pub(super) async fn watch(
         part,
         history: History::new(node_id),
         written: Vec::new(),
-        keyframes: Vec::new(),
-        after_gaps: Vec::new(),
+        pictures: Vec::new(),
+        losses: Vec::new(),
     };
     let watching = seen.read(updates, &meters, &joined, pictures);
     let gone = async {
@@ -161,27 +177,29 @@ impl Seen {
         pictures: u64,
     ) -> Result<(), Failure> {
         let mut clock = meters.pictures.subscribe();
-        let (mut stalls, mut gap) = (self.part == Part::Stalled, false);
+        let (mut stalls, mut complete) = (self.part == Part::Stalled, self.part != Part::Complete);
         while let Some(message) = updates.message().await.map_err(|status| told(&status))? {
             for bytes in message.deliveries {
                 let delivery = Delivery::decode(bytes)?;
                 self.history.record(&delivery);
                 match delivery.item {
                     Some(Item::Subscribed(_)) if self.part != Part::Late => joined.add_permits(1),
-                    Some(Item::Gap(_)) => gap = true,
+                    Some(Item::Gap(gap)) => {
+                        let loss = Loss { after: self.pictures.len(), count: gap.count.unwrap_or(0) };
+                        self.losses.push(loss);
+                    }
                     Some(Item::Update(update)) => {
                         meters.delivered(age(update.accepted_at).unwrap_or_default());
                         self.written.extend_from_slice(&update.payload);
-                        self.keyframes.push(update.keyframe);
-                        if std::mem::take(&mut gap) {
-                            self.after_gaps.push(update.keyframe);
-                        }
-                        if self.part == Part::Complete && self.keyframes.len() as u64 == pictures {
-                            meters.complete.send_modify(|count| *count += 1);
-                        }
+                        let number = update.position.unwrap_or_default().sequence;
+                        self.pictures.push(Picture { number, keyframe: update.keyframe });
                     }
                     _ => {}
                 }
+            }
+            if !complete && self.pictures.len() as u64 + self.lost(..) >= pictures {
+                complete = true;
+                meters.complete.send_modify(|count| *count += 1);
             }
             if stalls && *clock.borrow_and_update() >= 60 {
                 stalls = false;
@@ -189,6 +207,13 @@ impl Seen {
             }
         }
         Ok(())
+    }
+}
+
+impl Seen {
+    /// How many pictures Gaps declared lost, of those that came after so many pictures.
+    pub(super) fn lost(&self, after: impl RangeBounds<usize>) -> u64 {
+        self.losses.iter().filter(|loss| after.contains(&loss.after)).map(|loss| loss.count).sum()
     }
 }
 
