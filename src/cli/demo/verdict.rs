@@ -112,12 +112,8 @@ pub(super) fn judge(verdict: &mut Verdict, units: &[AccessUnit], log: &Publisher
     let histories: Vec<History> = seen.iter().map(|seen| seen.history.clone()).collect();
     judge_histories(verdict, "livestream", std::slice::from_ref(log), &histories);
     // Of the stalled one it is expected.
-    let skipped: Vec<u64> = all
-        .iter()
-        .filter(|one| one.seen.part != Part::Stalled)
-        .map(|one| one.missing)
-        .filter(|lost| *lost > 0)
-        .collect();
+    let read = all.iter().filter(|one| one.seen.part != Part::Stalled);
+    let skipped: Vec<u64> = read.map(|one| one.missing.min(one.announced)).filter(|lost| *lost > 0).collect();
     verdict.skipped(skipped.len(), skipped.iter().sum());
 }
 
