@@ -6,6 +6,7 @@ mod child;
 mod churn;
 mod descriptors;
 mod fanout;
+mod go_viewer;
 mod idle;
 mod join;
 mod latencies;

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use super::audience::Interests;
 use super::nats::Nats;
-use super::report::Report;
+use super::report::{self, Report};
 use super::stage::Load;
 use super::stamp::STAMP;
 use super::system::System;
 use super::venue::BUDGET;
-use super::{descriptors, progress};
+use super::viewer::Behaviour;
+use super::{descriptors, progress, table};
 use crate::cli::Failure;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = table::legend(report::COLUMNS))]
 pub(super) struct Fanout {
     /// Viewers of the livestream.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -37,6 +39,9 @@ pub(super) struct Fanout {
     /// The baselines send everything to everybody.
     #[arg(long, value_name = "INTEREST", default_value = "high")]
     interest: Interests,
+    /// How viewers use HTTP/2, of Starling and of plain tonic.
+    #[arg(long, value_name = "CLIENT", value_enum, default_value_t)]
+    client: Behaviour,
     /// Share of viewers that never read after they subscribed, 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     stalled: f64,
@@ -93,6 +98,7 @@ impl Fanout {
             keyframe_size: self.keyframe_size.unwrap_or(self.size),
             budget: self.budget,
             interests: self.interest,
+            behaviour: self.client,
             stalled: (0..self.viewers).filter(|viewer| (*viewer as f64) < self.viewers as f64 * self.stalled).count()
                 as u64,
             duration: self.duration,

@@ -15,9 +15,10 @@ use super::stage::SEATING;
 use super::system::System;
 use super::table::{self, Column, mebibytes};
 use super::venue::{BROADCASTER, BUDGET, Venue, node};
-use super::viewer::{Hall, Protocol, Seat, subscription};
+use super::viewer::{Behaviour, Hall, Protocol, Seat, subscription};
 use super::{descriptors, progress};
 use crate::cli::Failure;
+use crate::cli::terminal::output;
 use crate::client::Client;
 
 use crate::pb::swarm::v1::Interest;
@@ -27,6 +28,7 @@ const PAYLOAD: usize = 1_200;
 const LOOK: Duration = Duration::from_millis(5);
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = table::legend(COLUMNS))]
 pub(super) struct Idle {
     /// Viewers, each with a connection and one subscription on it.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=16_000))]
@@ -79,11 +81,17 @@ struct Step {
 }
 
 const COLUMNS: &[Column<Step>] = &[
-    Column::new("count", 9, 0, |step| Some(step.count as f64)),
-    Column::new("seconds", 9, 2, |step| Some(step.seconds)),
-    Column::new("RSS MiB", 9, 1, |step| mebibytes(step.rss)),
-    Column::new("bytes each", 11, 0, |step| step.bytes_each),
-    Column::new("CPU us each", 12, 1, |step| step.cpu_us_each),
+    Column::new("count", 9, 0, |step| Some(step.count as f64), "how many came in this step"),
+    Column::new("seconds", 9, 2, |step| Some(step.seconds), "how long that took"),
+    Column::new("RSS MiB", 9, 1, |step| mebibytes(step.rss), "memory of the server after the step"),
+    Column::new("bytes each", 11, 0, |step| step.bytes_each, "by how much it grew for each that came, in bytes"),
+    Column::new(
+        "CPU us each",
+        12,
+        1,
+        |step| step.cpu_us_each,
+        "processor time of the server for each, in microseconds",
+    ),
 ];
 
 impl Idle {
@@ -135,7 +143,8 @@ impl Idle {
         let meter = Arc::new(Meter::new((0..all).map(|_| false), 1));
         // Starling greets; and whoever comes late gets the newest keyframe.
         let greets = steps.system == System::Starling;
-        let hall = Hall::new(server.address, Arc::clone(&meter), 1, Protocol::Grpc { greets });
+        let hall =
+            Hall::new(server.address, Arc::clone(&meter), 1, Protocol::Grpc { greets, behaviour: Behaviour::Lean });
         let in_time = |_| Failure(format!("not every viewer got in within {} s", SEATING.as_secs()));
         let mut crowd = timeout(SEATING, hall.fill(seats)).await.map_err(in_time)??;
         if self.update {
@@ -214,7 +223,7 @@ async fn updated(line: &mut Line, meter: &Meter, times: u64) -> Result<(), Failu
 
 impl Report {
     fn print(&self) -> Result<(), Failure> {
-        let mut out = std::io::stdout().lock();
+        let mut out = output();
         let Self { viewers, streams, update, systems } = self;
         let published = if *update { "one update" } else { "nothing published" };
         writeln!(

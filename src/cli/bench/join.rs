@@ -13,8 +13,10 @@ use super::table::{self, Column, mebibytes};
 use super::venue::{BUDGET, Venue};
 use super::{descriptors, progress};
 use crate::cli::Failure;
+use crate::cli::terminal::output;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = table::legend(COLUMNS))]
 pub(super) struct Join {
     /// Viewers of the livestream; each in turn leaves and joins again.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -73,17 +75,47 @@ struct Phase {
 }
 
 const COLUMNS: &[Column<Phase>] = &[
-    Column::new("joins/s", 9, 0, |phase| Some(phase.joins_per_second)),
-    Column::new("operations/s", 12, 0, |phase| Some(phase.operations_per_second)),
-    Column::new("CPU us each", 11, 2, |phase| phase.server_cpu_us_per_operation),
-    Column::new("cores", 6, 2, |phase| phase.server_cores),
-    Column::new("join p50 ms", 11, 2, |phase| Some(phase.churned.join_ms.p50)),
-    Column::new("p99 ms", 8, 2, |phase| Some(phase.churned.join_ms.p99)),
-    Column::new("max ms", 8, 2, |phase| Some(phase.churned.join_ms.max)),
-    Column::new("leave p50", 9, 2, |phase| (phase.churned.leaves > 0).then_some(phase.churned.leave_ms.p50)),
-    Column::new("p99 ms", 8, 2, |phase| (phase.churned.leaves > 0).then_some(phase.churned.leave_ms.p99)),
-    Column::new("max ms", 8, 2, |phase| (phase.churned.leaves > 0).then_some(phase.churned.leave_ms.max)),
-    Column::new("RSS MiB", 8, 1, |phase| mebibytes(phase.rss)),
+    Column::new("joins/s", 9, 0, |phase| Some(phase.joins_per_second), "joins per second"),
+    Column::new("operations/s", 12, 0, |phase| Some(phase.operations_per_second), "joins and leaves per second"),
+    Column::new(
+        "CPU us each",
+        11,
+        2,
+        |phase| phase.server_cpu_us_per_operation,
+        "processor time of the server per join or leave, in microseconds",
+    ),
+    Column::new("cores", 6, 2, |phase| phase.server_cores, "cores that the server kept busy"),
+    Column::new(
+        "join p50 ms",
+        11,
+        2,
+        |phase| Some(phase.churned.join_ms.p50),
+        "from the request of a join to its answer",
+    ),
+    Column::new("p99 ms", 8, 2, |phase| Some(phase.churned.join_ms.p99), "the same, exceeded by one join in a hundred"),
+    Column::new("max ms", 8, 2, |phase| Some(phase.churned.join_ms.max), "the same, the longest"),
+    Column::new(
+        "leave p50",
+        9,
+        2,
+        |phase| (phase.churned.leaves > 0).then_some(phase.churned.leave_ms.p50),
+        "from the request of a leave to its answer",
+    ),
+    Column::new(
+        "p99 ms",
+        8,
+        2,
+        |phase| (phase.churned.leaves > 0).then_some(phase.churned.leave_ms.p99),
+        "the same, exceeded by one leave in a hundred",
+    ),
+    Column::new(
+        "max ms",
+        8,
+        2,
+        |phase| (phase.churned.leaves > 0).then_some(phase.churned.leave_ms.max),
+        "the same, the longest",
+    ),
+    Column::new("RSS MiB", 8, 1, |phase| mebibytes(phase.rss), "memory of the server after the phase"),
 ];
 
 impl Join {
@@ -139,7 +171,7 @@ impl Phase {
 
 impl Report {
     fn print(&self) -> Result<(), Failure> {
-        let mut out = std::io::stdout().lock();
+        let mut out = output();
         let Self { viewers, rate, lanes, duration, runs, outcomes } = self;
         writeln!(out, "{viewers} viewers come and go, {lanes}, {rate}, {duration} s; medians of {runs}")?;
         let phases = |phase: fn(&Outcome) -> &Phase| outcomes.iter().map(phase).collect();

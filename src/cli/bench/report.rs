@@ -7,20 +7,64 @@ use serde::Serialize;
 use super::stage::{Load, Outcome};
 use super::system::System;
 use super::table::{self, Column, mebibytes, median};
+use super::viewer::Behaviour;
 use crate::cli::Failure;
+use crate::cli::terminal::output;
 
-const COLUMNS: &[Column<Outcome>] = &[
-    Column::new("deliveries/s", 12, 0, |outcome| Some(outcome.deliveries_per_second)),
-    Column::new("CPU us each", 11, 2, |outcome| outcome.server_cpu_us_per_delivery),
-    Column::new("cores", 6, 2, |outcome| outcome.server_cores),
-    Column::new("p50 ms", 9, 2, |outcome| Some(outcome.latency_ms.p50)),
-    Column::new("p99 ms", 9, 2, |outcome| Some(outcome.latency_ms.p99)),
-    Column::new("max ms", 9, 2, |outcome| Some(outcome.latency_ms.max)),
-    Column::new("lost", 8, 0, |outcome| Some(outcome.lost as f64)),
-    Column::new("gaps", 6, 0, |outcome| Some(outcome.gaps as f64)),
-    Column::new("cut", 5, 0, |outcome| Some(outcome.cut as f64)),
-    Column::new("idle MiB", 8, 1, |outcome| mebibytes(outcome.rss_idle)),
-    Column::new("peak MiB", 8, 1, |outcome| mebibytes(outcome.rss_peak)),
+pub(super) const COLUMNS: &[Column<Outcome>] = &[
+    Column::new(
+        "deliveries/s",
+        12,
+        0,
+        |outcome| Some(outcome.deliveries_per_second),
+        "updates that reached viewers, per second",
+    ),
+    Column::new(
+        "CPU us each",
+        11,
+        2,
+        |outcome| outcome.server_cpu_us_per_delivery,
+        "processor time of the server per delivery, user and system, in microseconds",
+    ),
+    Column::new("cores", 5, 2, |outcome| outcome.server_cores, "cores that the server kept busy"),
+    Column::new(
+        "p50 ms",
+        7,
+        2,
+        |outcome| Some(outcome.latency_ms.p50),
+        "from when an update was due, or sent in a burst, until a viewer had it",
+    ),
+    Column::new(
+        "p99 ms",
+        7,
+        2,
+        |outcome| Some(outcome.latency_ms.p99),
+        "the same, exceeded by one delivery in a hundred",
+    ),
+    Column::new("max ms", 7, 2, |outcome| Some(outcome.latency_ms.max), "the same, the longest"),
+    Column::new(
+        "lost",
+        6,
+        0,
+        |outcome| Some(outcome.lost as f64),
+        "deliveries that viewers who read should have had, and had not",
+    ),
+    Column::new(
+        "gaps",
+        5,
+        0,
+        |outcome| Some(outcome.gaps as f64),
+        "Gaps told to viewers: each stands for updates that were left out",
+    ),
+    Column::new("cut", 4, 0, |outcome| Some(outcome.cut as f64), "streams that ended before the run did"),
+    Column::new(
+        "idle MiB",
+        8,
+        1,
+        |outcome| mebibytes(outcome.rss_idle),
+        "memory of the server with all viewers in, before the load",
+    ),
+    Column::new("peak MiB", 8, 1, |outcome| mebibytes(outcome.rss_peak), "the most memory that the server had"),
 ];
 
 /// All runs of one load.
@@ -37,6 +81,7 @@ pub(super) struct Report {
     /// Of a viewer, in bytes per second.
     budget: u64,
     stalled: u64,
+    client: Behaviour,
     /// Of each run, in seconds.
     duration: f64,
     runs: u32,
@@ -63,6 +108,7 @@ impl Report {
             keyframe_size: load.keyframe_size,
             budget: load.budget,
             stalled: load.stalled,
+            client: load.behaviour,
             duration: load.duration.as_secs_f64(),
             runs,
             ratios: Vec::new(),
@@ -81,14 +127,15 @@ impl Report {
 
     /// Prints the medians of each system, one below the other, and the ratios.
     pub(super) fn print(self) -> Result<(), Failure> {
-        let mut out = std::io::stdout().lock();
+        let mut out = output();
         let Self { viewers, connections, size, keyframe_size, stalled, duration, runs, .. } = self;
         let rate = self.rate.map_or_else(|| "a burst".to_owned(), |rate| format!("{rate} updates/s"));
         let keyframes = if keyframe_size == size { String::new() } else { format!(" (keyframes {keyframe_size} B)") };
+        let client = if self.client == Behaviour::GrpcGo { " like grpc-go" } else { "" };
         let stalled = if stalled > 0 { format!(", {stalled} of them stalled") } else { String::new() };
         writeln!(
             out,
-            "{viewers} viewers{stalled}, {connections} connections, {size} B{keyframes}, {rate}, {duration} s; medians of {runs}"
+            "{viewers} viewers{client}{stalled}, {connections} connections, {size} B{keyframes}, {rate}, {duration} s; medians of {runs}"
         )?;
         let rows = self.systems().into_iter().map(|system| (system.name(), self.of(system).collect()));
         table::print(&mut out, COLUMNS, rows)?;

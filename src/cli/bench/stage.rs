@@ -13,7 +13,7 @@ use super::meter::Meter;
 use super::nats::Nats;
 use super::system::System;
 use super::venue::{BROADCASTER, Venue, node};
-use super::viewer::{Crowd, Hall, Protocol, Seat, subscription};
+use super::viewer::{Behaviour, Crowd, Hall, Protocol, Seat, subscription};
 use crate::cli::Failure;
 use crate::client::Client;
 use crate::pb::swarm::v1::Interest;
@@ -42,6 +42,8 @@ pub(super) struct Load {
     /// Bytes per second that a viewer may be sent.
     pub(super) budget: u64,
     pub(super) interests: Interests,
+    /// Of viewers who speak gRPC.
+    pub(super) behaviour: Behaviour,
     /// Viewers that never read; the first ones.
     pub(super) stalled: u64,
     pub(super) duration: Duration,
@@ -197,14 +199,15 @@ impl Load {
                 let line = Line::grpc(venue.client.clone(), venue.livestream, BROADCASTER).await?;
                 let sessions = venue.join(0..self.viewers, |viewer| self.interests.of(viewer)).await?;
                 let seats = self.seats(venue.livestream, &sessions);
-                let crowd = hall(venue.address, Protocol::Grpc { greets: true }).fill(seats).await?;
+                let crowd =
+                    hall(venue.address, Protocol::Grpc { greets: true, behaviour: self.behaviour }).fill(seats).await?;
                 (Host::Venue(Box::new(venue)), line, crowd)
             }
             System::Tonic => {
                 let server = system.start()?;
                 let client = Client::connect(&format!("http://{}", server.address)).await?;
                 let line = Line::grpc(client, livestream, BROADCASTER).await?;
-                let protocol = Protocol::Grpc { greets: false };
+                let protocol = Protocol::Grpc { greets: false, behaviour: self.behaviour };
                 let crowd = hall(server.address, protocol).fill(self.seats(livestream, &[])).await?;
                 (Host::Baseline(server), line, crowd)
             }

@@ -5,6 +5,12 @@ use std::io::Write;
 use serde::Serialize;
 
 use crate::cli::Failure;
+use crate::cli::terminal::output;
+
+/// No line is wider, in characters.
+const WIDTH: usize = 100;
+/// The widest name of a row.
+const NAME: usize = 9;
 
 /// A figure of an outcome, and how it is written.
 #[derive(Debug)]
@@ -13,27 +19,59 @@ pub(super) struct Column<O> {
     width: usize,
     digits: usize,
     value: fn(&O) -> Option<f64>,
+    meaning: &'static str,
 }
 
 impl<O> Column<O> {
-    pub(super) const fn new(title: &'static str, width: usize, digits: usize, value: fn(&O) -> Option<f64>) -> Self {
-        Self { title, width, digits, value }
+    pub(super) const fn new(
+        title: &'static str,
+        width: usize,
+        digits: usize,
+        value: fn(&O) -> Option<f64>,
+        meaning: &'static str,
+    ) -> Self {
+        Self { title, width, digits, value, meaning }
     }
 }
 
-/// Prints a line for each name: the medians of its outcomes.
+/// What the titles mean, for `--help`.
+pub(super) fn legend<O>(columns: &[Column<O>]) -> String {
+    let mut text = "What the table says, as medians of the runs:".to_owned();
+    for Column { title, meaning, .. } in columns {
+        text.push_str(&format!("\n  {title:<13} {meaning}"));
+    }
+    text
+}
+
+/// Prints a line for each name: the medians of its outcomes. Columns that do not fit beside the
+/// others follow below.
 pub(super) fn print<'a, O: 'a>(
     out: &mut impl Write,
     columns: &[Column<O>],
     rows: impl IntoIterator<Item = (&'a str, Vec<&'a O>)>,
 ) -> Result<(), Failure> {
-    write!(out, "{:9}", "")?;
+    let rows: Vec<_> = rows.into_iter().collect();
+    let mut rest = columns;
+    while !rest.is_empty() {
+        let ends = rest.iter().scan(NAME, |end, column| {
+            *end += 1 + column.width;
+            Some(*end)
+        });
+        let (beside, below) = rest.split_at(ends.take_while(|end| *end <= WIDTH).count().max(1));
+        block(out, beside, &rows)?;
+        rest = below;
+    }
+    Ok(())
+}
+
+fn block<O>(out: &mut impl Write, columns: &[Column<O>], rows: &[(&str, Vec<&O>)]) -> Result<(), Failure> {
+    write!(out, "{:NAME$}", "")?;
     for Column { title, width, .. } in columns {
         write!(out, " {title:>width$}")?;
     }
     writeln!(out)?;
     for (name, outcomes) in rows {
-        write!(out, "{name:9}")?;
+        write!(out, "{name:NAME$}")?;
         for Column { width, digits, value, .. } in columns {
             let median = median(outcomes.iter().filter_map(|outcome| value(outcome)).collect());
             let cell = median.map_or_else(|| "-".into(), |median| format!("{median:.digits$}"));
@@ -46,7 +84,7 @@ pub(super) fn print<'a, O: 'a>(
 
 /// Prints one JSON object.
 pub(super) fn print_json(report: &impl Serialize) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = output();
     serde_json::to_writer_pretty(&mut out, report)?;
     Ok(writeln!(out)?)
 }
@@ -77,9 +115,23 @@ mod tests {
 
     #[test]
     fn a_line_has_the_medians_of_its_outcomes_and_a_dash_for_none() {
-        let columns = [Column::new("twice", 6, 1, |n: &f64| Some(n * 2.0)), Column::new("none", 5, 0, |_| None)];
+        let columns = [
+            Column::new("twice", 6, 1, |n: &f64| Some(n * 2.0), "the double"),
+            Column::new("none", 5, 0, |_| None, "nothing"),
+        ];
         let mut out = Vec::new();
         assert!(print(&mut out, &columns, [("a", vec![&1.0, &5.0, &2.0])]).is_ok());
         assert_eq!(String::from_utf8(out).unwrap(), "           twice  none\na            4.0     -\n");
+    }
+
+    #[test]
+    fn columns_that_do_not_fit_follow_below() {
+        let columns = [const { Column::new("one", 40, 0, |n: &f64| Some(*n), "itself") }; 5];
+        let mut out = Vec::new();
+        assert!(print(&mut out, &columns, [("starling", vec![&1.0])]).is_ok());
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(out.lines().count(), 3 * 2);
+        assert!(out.lines().all(|line| line.len() <= WIDTH), "{out}");
+        assert_eq!(out.matches('1').count(), 5);
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::go_viewer;
 use super::link::Link;
 use super::meter::Meter;
 use super::nats::{CONNECT, PING, PONG, Parser};
@@ -66,11 +67,23 @@ pub(super) enum Protocol {
     Grpc {
         /// Something comes before the first update: whoever has it is in.
         greets: bool,
+        behaviour: Behaviour,
     },
     /// Messages of so many bytes.
     Raw(usize),
     /// Of this subject.
     Nats(Arc<str>),
+}
+
+/// How viewers use HTTP/2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Behaviour {
+    /// Wide windows, and as little as can be sent back.
+    #[default]
+    Lean,
+    /// As stock grpc-go with its defaults: windows of 64 KiB, and a PING for nearly every delivery.
+    GrpcGo,
 }
 
 /// All viewers of a run, gone when dropped.
@@ -97,7 +110,11 @@ impl Hall {
             let hall = self.clone();
             crowd.connections.spawn(async move {
                 match hall.protocol {
-                    Protocol::Grpc { greets } => hall.grpc(seats, greets).await,
+                    Protocol::Grpc { greets, behaviour: Behaviour::Lean } => hall.grpc(seats, greets).await,
+                    Protocol::Grpc { greets, behaviour: Behaviour::GrpcGo } => {
+                        let tcp = hall.connect().await?;
+                        go_viewer::view(hall, tcp, seats, greets).await
+                    }
                     Protocol::Raw(_) | Protocol::Nats(_) => hall.tcp(seats).await,
                 }
             });
@@ -154,7 +171,12 @@ impl Hall {
         Ok(())
     }
 
-    fn sample(&self, delivery: &[u8]) {
+    /// One more viewer is in.
+    pub(super) fn is_in(&self) {
+        self.seated.add_permits(1);
+    }
+
+    pub(super) fn sample(&self, delivery: &[u8]) {
         if let Ok(Delivery { item: Some(Item::Update(update)) }) = Delivery::decode(delivery) {
             self.meter.sample(&update.payload);
         }

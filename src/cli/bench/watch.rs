@@ -18,6 +18,7 @@ use super::venue::{BUDGET, Venue, node};
 use super::watchers::{Tally, Watchers};
 use super::{descriptors, progress};
 use crate::cli::Failure;
+use crate::cli::terminal::output;
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::Interest;
 
@@ -26,6 +27,7 @@ const QUIET: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(5);
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = table::legend(COLUMNS))]
 pub(super) struct Watch {
     /// Relays that stay, each with a connection on which it watches its target list.
     #[arg(long, value_name = "W", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=16_000))]
@@ -93,21 +95,69 @@ struct Outcome {
 }
 
 const COLUMNS: &[Column<Outcome>] = &[
-    Column::new("deltas/s", 9, 0, |outcome| Some(outcome.deltas_per_second)),
-    Column::new("per op", 6, 2, |outcome| Some(outcome.deltas_per_operation)),
-    Column::new("CPU us/delta", 12, 2, |outcome| outcome.server_cpu_us_per_delta),
-    Column::new("CPU us/op", 9, 2, |outcome| outcome.server_cpu_us_per_operation),
-    Column::new("unwatched", 9, 2, |outcome| outcome.server_cpu_us_per_operation_unwatched),
-    Column::new("cores", 6, 2, |outcome| outcome.server_cores),
-    Column::new("sent p50 ms", 11, 2, |outcome| Some(outcome.since_sent_ms.p50)),
-    Column::new("p99 ms", 8, 2, |outcome| Some(outcome.since_sent_ms.p99)),
-    Column::new("max ms", 8, 2, |outcome| Some(outcome.since_sent_ms.max)),
-    Column::new("reply p50", 9, 2, |outcome| Some(outcome.since_reply_ms.p50)),
-    Column::new("p99 ms", 8, 2, |outcome| Some(outcome.since_reply_ms.p99)),
-    Column::new("max ms", 8, 2, |outcome| Some(outcome.since_reply_ms.max)),
-    Column::new("seen %", 6, 1, |outcome| Some(percent(outcome.joins_seen, outcome.watched.joins))),
-    Column::new("ahead %", 7, 1, |outcome| Some(percent(outcome.joins_seen_before_reply, outcome.joins_seen))),
-    Column::new("RSS MiB", 8, 1, |outcome| mebibytes(outcome.rss)),
+    Column::new(
+        "deltas/s",
+        9,
+        0,
+        |outcome| Some(outcome.deltas_per_second),
+        "changes of target lists that reached watchers, per second",
+    ),
+    Column::new("per op", 6, 2, |outcome| Some(outcome.deltas_per_operation), "the same per join or leave"),
+    Column::new(
+        "CPU us/delta",
+        12,
+        2,
+        |outcome| outcome.server_cpu_us_per_delta,
+        "processor time of the server per change: what the churn costs more with watchers",
+    ),
+    Column::new(
+        "CPU us/op",
+        9,
+        2,
+        |outcome| outcome.server_cpu_us_per_operation,
+        "processor time of the server per join or leave, with watchers, in microseconds",
+    ),
+    Column::new(
+        "unwatched",
+        9,
+        2,
+        |outcome| outcome.server_cpu_us_per_operation_unwatched,
+        "the same without watchers",
+    ),
+    Column::new("cores", 6, 2, |outcome| outcome.server_cores, "cores that the server kept busy"),
+    Column::new(
+        "sent p50 ms",
+        11,
+        2,
+        |outcome| Some(outcome.since_sent_ms.p50),
+        "from the request of a join until a watcher saw it",
+    ),
+    Column::new("p99 ms", 8, 2, |outcome| Some(outcome.since_sent_ms.p99), "the same, exceeded by one in a hundred"),
+    Column::new("max ms", 8, 2, |outcome| Some(outcome.since_sent_ms.max), "the same, the longest"),
+    Column::new(
+        "reply p50",
+        9,
+        2,
+        |outcome| Some(outcome.since_reply_ms.p50),
+        "from the answer of a join until a watcher saw it; 0 when it saw it before",
+    ),
+    Column::new("p99 ms", 8, 2, |outcome| Some(outcome.since_reply_ms.p99), "the same, exceeded by one in a hundred"),
+    Column::new("max ms", 8, 2, |outcome| Some(outcome.since_reply_ms.max), "the same, the longest"),
+    Column::new(
+        "seen %",
+        6,
+        1,
+        |outcome| Some(percent(outcome.joins_seen, outcome.watched.joins)),
+        "joins that a watcher saw",
+    ),
+    Column::new(
+        "ahead %",
+        7,
+        1,
+        |outcome| Some(percent(outcome.joins_seen_before_reply, outcome.joins_seen)),
+        "of these, seen before the join was answered",
+    ),
+    Column::new("RSS MiB", 8, 1, |outcome| mebibytes(outcome.rss), "memory of the server with the watches"),
 ];
 
 fn percent(part: u64, of: u64) -> f64 {
@@ -202,7 +252,7 @@ async fn settled(tally: &Tally) {
 
 impl Report {
     fn print(&self) -> Result<(), Failure> {
-        let mut out = std::io::stdout().lock();
+        let mut out = output();
         let Self { watchers, viewers, churn, lanes, duration, runs, outcomes } = self;
         writeln!(
             out,

@@ -1,11 +1,12 @@
 //! What was checked, and how it came out.
 
-use std::io::Write as _;
+use std::io::Write;
 
 use super::stage::Meters;
 use super::viewer::{Loss, Part, Seen};
 use crate::cli::Failure;
 use crate::cli::annexb::AccessUnit;
+use crate::cli::terminal::output;
 use crate::history::{History, PublisherLog, check};
 use crate::pb::swarm::v1::GapReason;
 
@@ -40,7 +41,7 @@ impl Verdict {
 
     /// Prints the table; fails when a check failed.
     pub(super) fn print(self) -> Result<(), Failure> {
-        let mut out = std::io::stdout().lock();
+        let mut out = output();
         for (what, value) in &self.figures {
             writeln!(out, "       {what}: {value}")?;
         }
