@@ -22,7 +22,7 @@ import pathlib
 import sys
 
 import grpc
-from resuming_subscriber import OPTIONS, Viewer, details
+from resuming_subscriber import OPTIONS, Viewer
 from starling.livestream.v1 import livestream_pb2 as livestream
 from starling.livestream.v1 import livestream_pb2_grpc as services
 from starling.swarm.v1 import swarm_pb2 as swarm
