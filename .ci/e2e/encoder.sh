@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # An ordinary encoder, 1080p50 at 8 Mbit/s with sound: every frame and every packet of sound comes through `publish` and
-# `watch`, from a file, by pipe, through nginx and through HAProxy.
+# `watch`, from a file, by pipe, through nginx and through HAProxy. Both run by the files in examples/proxy, which are
+# those that the documentation shows; through their TLS a browser's calls come, too, and a watch that is silent for
+# longer than the timeouts that they have by default stays open.
 #
-# STARLING_BIN and FFPROBE: see lib.sh. ffmpeg, nginx and haproxy are on the PATH.
+# STARLING_BIN, GRPCURL and FFPROBE: see lib.sh. ffmpeg, nginx, haproxy, curl and openssl are on the PATH.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -34,10 +36,51 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# configure FILE TLS PLAINTEXT: the file of examples/proxy, with the address of the server and ports of here.
+configure() {
+    sed -e "s/127\.0\.0\.1:50051/$address/" -e "s/127\.0\.0\.1:8443/127.0.0.1:$2/" \
+        -e "s/127\.0\.0\.1:8080/127.0.0.1:$3/" "$root/examples/proxy/$1" >"$scratch/$1"
+    for at in "$address" "127.0.0.1:$2" "127.0.0.1:$3"; do
+        grep -qF "$at" "$scratch/$1" || fail "examples/proxy/$1 has no place for $at"
+    done
+}
+
 # serves NAME PID ADDRESS: the proxy of that name lets a call through.
 serves() {
     kill -0 "$2" 2>/dev/null || fail "$1 did not start: $(cat "$scratch/$1.err")"
     "$starling" healthcheck --server "$3" 2>/dev/null
+}
+
+# web PORT METHOD ARGUMENTS...: calls a method with livestream 200, as a browser does: gRPC-Web over TLS and HTTP/2.
+web() {
+    local port=$1 method=$2
+    shift 2
+    printf '\0\0\0\0\003\010\310\001' | curl -sS -N --http2 --cacert "$scratch/certificate.pem" \
+        -H 'content-type: application/grpc-web+proto' -H 'x-grpc-web: 1' -H 'origin: https://app.example' \
+        --data-binary @- "$@" "https://127.0.0.1:$port/starling.livestream.v1.LivestreamService/$method"
+}
+
+# ended_well FILE: the answer by gRPC-Web has its status, which is the last thing in it, and is OK.
+ended_well() {
+    tail -n 1 "$1" | tr -d '\r' | grep -qa 'grpc-status:0$'
+}
+
+# secure NAME PORT: what comes by TLS.
+secure() {
+    local name=$1 port=$2 method=starling.livestream.v1.LivestreamService/GetLivestream told
+    "$GRPCURL" -cacert "$scratch/certificate.pem" -d '{"livestream_id": 200}' "127.0.0.1:$port" $method \
+        >"$scratch/secure.out" 2>&1 || fail "$name, gRPC by TLS: $(cat "$scratch/secure.out")"
+    told=$(web "$port" GetLivestream -o "$scratch/secure.out" -w '%{http_version} %{http_code}') || fail "$name: gRPC-Web"
+    [[ $told == '2 200' ]] || fail "$name answers $told to gRPC-Web"
+    ended_well "$scratch/secure.out" || fail "$name answers to gRPC-Web: $(od -c "$scratch/secure.out")"
+    curl -sS --http2 --cacert "$scratch/certificate.pem" -X OPTIONS -D "$scratch/secure.out" -o "$scratch/secure.body" \
+        -H 'origin: https://app.example' -H 'access-control-request-method: POST' \
+        -H 'access-control-request-headers: authorization,content-type,x-grpc-web' "https://127.0.0.1:$port/$method"
+    for header in 'access-control-allow-origin: *' 'access-control-allow-methods: POST' \
+        'access-control-allow-headers: authorization,content-type,x-grpc-web' 'access-control-max-age: 7200'; do
+        grep -qxF "$header" <(tr -d '\r' <"$scratch/secure.out") || fail "$name, preflight: $(cat "$scratch/secure.out")"
+    done
+    ok "$name: gRPC by TLS, and what a browser asks, by HTTP/2"
 }
 
 # show NAME ADDRESS SOUND ARGUMENTS...: publishes from the files through an address, watches through it, and compares.
@@ -65,7 +108,34 @@ encode "${video[@]}" "${sound[@]}" -map 0:v "${x264[@]}" "$scratch/video.h264" -
 printf '%s frames, %s bytes, %s packets of AAC, %s of Opus\n' $units "$(stat -c %s "$scratch/video.h264")" \
     "$(packets "$scratch/sound.aac")" "$(packets "$scratch/sound.ogg")"
 livestream=0
-start_server
+# Nothing but what a client does moves on a silent stream: neither heartbeats nor pings.
+start_server STARLING__STREAMS__HEARTBEAT_INTERVAL=10m STARLING__SERVER__HTTP2_KEEPALIVE_INTERVAL=1h
+
+# --- the proxies, and behind each a watch that is silent from here to the end of the script
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+    -addext subjectAltName=IP:127.0.0.1 -keyout "$scratch/key.pem" -out "$scratch/certificate.pem" 2>"$scratch/openssl.err" ||
+    fail "openssl: $(cat "$scratch/openssl.err")"
+cat "$scratch/certificate.pem" "$scratch/key.pem" >"$scratch/starling.pem"
+declare -A tls plaintext silent
+for name in nginx haproxy; do
+    tls[$name]=$(free_port)
+    plaintext[$name]=$(free_port)
+done
+configure nginx.conf "${tls[nginx]}" "${plaintext[nginx]}"
+configure haproxy.cfg "${tls[haproxy]}" "${plaintext[haproxy]}"
+nginx -p "$scratch" -c "$scratch/nginx.conf" -e stderr -g 'daemon off; master_process off;' 2>"$scratch/nginx.err" &
+until_true 20 nginx serves nginx $! "127.0.0.1:${plaintext[nginx]}"
+haproxy -C "$scratch" -f haproxy.cfg >"$scratch/haproxy.out" 2>"$scratch/haproxy.err" &
+until_true 20 HAProxy serves haproxy $! "127.0.0.1:${plaintext[haproxy]}"
+"$starling" create --server "$address" --livestream 200 >"$scratch/create.out"
+for name in nginx haproxy; do
+    : >"$scratch/$name.silent"
+    web "${tls[$name]}" WatchLivestream -o "$scratch/$name.silent" 2>"$scratch/$name.silent.err" &
+    silent[$name]=$!
+    until_true 20 "the watch through $name" longer "$scratch/$name.silent" 0
+done
+# Longer than nginx waits by default, and than HAProxy does in any example of its documentation.
+loud_again=$((SECONDS + 65))
 
 show file "$address" "$scratch/sound.aac"
 cmp "$scratch/sound.aac" "$scratch/file.sound" || fail 'the sound is another one than that of the file'
@@ -97,53 +167,23 @@ missed=$(sed -nE 's/^viewers missed ([0-9]+) updates on VISUAL for BANDWIDTH .*$
     fail "lost $lost, missed $missed: $(cat "$scratch/narrow.err" "$scratch/publish.err")"
 ok "with 500000 bytes/s a viewer lost $lost updates, and the publisher learned of $missed"
 
-# --- through proxies. Streams live for hours: the timeouts of both are those of idle streams, and are off.
-nginx_port=$(free_port)
-cat >"$scratch/nginx.conf" <<NGINX
-daemon off;
-master_process off;
-pid $scratch/nginx.pid;
-error_log stderr warn;
-events {}
-http {
-    access_log off;
-    client_body_temp_path $scratch/nginx-body;
-    proxy_temp_path $scratch/nginx-proxy;
-    fastcgi_temp_path $scratch/nginx-fastcgi;
-    uwsgi_temp_path $scratch/nginx-uwsgi;
-    scgi_temp_path $scratch/nginx-scgi;
-    server {
-        listen 127.0.0.1:$nginx_port http2;
-        client_max_body_size 0;
-        client_body_timeout 365d;
-        location / {
-            grpc_pass grpc://$address;
-            grpc_read_timeout 365d;
-            grpc_send_timeout 365d;
-        }
-    }
-}
-NGINX
-nginx -c "$scratch/nginx.conf" -e stderr 2>"$scratch/nginx.err" &
-until_true 20 nginx serves nginx $! "127.0.0.1:$nginx_port"
-show nginx "127.0.0.1:$nginx_port" "$scratch/sound.aac"
+# --- through the proxies
+show nginx "127.0.0.1:${plaintext[nginx]}" "$scratch/sound.aac"
+show haproxy "127.0.0.1:${plaintext[haproxy]}" "$scratch/sound.ogg"
+for name in nginx haproxy; do
+    secure "$name" "${tls[$name]}"
+done
 
-haproxy_port=$(free_port)
-cat >"$scratch/haproxy.cfg" <<HAPROXY
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 24d
-    timeout server 24d
-frontend grpc
-    bind 127.0.0.1:$haproxy_port proto h2
-    default_backend starling
-backend starling
-    server starling $address proto h2
-HAPROXY
-haproxy -f "$scratch/haproxy.cfg" >"$scratch/haproxy.out" 2>"$scratch/haproxy.err" &
-until_true 20 HAProxy serves haproxy $! "127.0.0.1:$haproxy_port"
-show haproxy "127.0.0.1:$haproxy_port" "$scratch/sound.ogg"
+((SECONDS >= loud_again)) || sleep $((loud_again - SECONDS))
+for name in nginx haproxy; do
+    kill -0 "${silent[$name]}" 2>/dev/null || fail "$name cut a silent watch: $(cat "$scratch/$name.silent.err")"
+done
+"$starling" end --server "$address" --livestream 200 >"$scratch/end.out" || fail 'cannot end livestream 200'
+for name in nginx haproxy; do
+    wait "${silent[$name]}" || fail "a silent watch through $name: $(cat "$scratch/$name.silent.err")"
+    ended_well "$scratch/$name.silent" || fail "$name cut a silent watch: $(od -c "$scratch/$name.silent")"
+    ok "$name: a watch was silent for 65 s, and then told of the end"
+done
 
 stop_server
 printf '%s checks passed\n' "$checked"
