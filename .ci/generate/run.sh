@@ -3,8 +3,8 @@
 # lines of a client that everybody writes first.
 #
 # On a machine that has Go, Python 3, Node.js 20 or newer, a JDK and apt. What else is missing is installed: programs
-# and packages below target/ci, in the versions given here, in install.sh and in the files beside this one, and by apt
-# Maven and grpc_python_plugin. A second run installs nothing.
+# and packages below target/ci, in the versions given in install.sh and in the files beside this one, and by apt Maven
+# and grpc_python_plugin. A second run installs nothing.
 #
 # C# is compiled where there is a dotnet, else parsed where there is an mcs; PHP and Ruby are parsed where there is a
 # php or a ruby. None of these is installed.
@@ -13,9 +13,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source-path=SCRIPTDIR source=../install.sh
 source .ci/install.sh
 here=$PWD/.ci/generate
-protoc_gen_go_version=v1.36.12
-protoc_gen_go_grpc_version=v1.6.2
-maven_dependency_plugin_version=3.9.0
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -34,45 +31,6 @@ ok() {
     since=$now
     checked=$((checked + 1))
     printf '  ok %3d.%d s  %s\n' $((tenths / 10)) $((tenths % 10)) "$*"
-}
-
-# protoc and the jars come as one lot from Maven, and protoc gets the files of Google beside it, as in its releases.
-java_packages() {
-    local platform
-    if cmp -s "$here/java/pom.xml" "$ci/java/pom.xml"; then
-        echo 'protoc and the Java packages are there'
-        return
-    fi
-    echo 'installing protoc and the Java packages'
-    case $(uname -m) in
-        x86_64) platform=linux-x86_64 ;;
-        aarch64) platform=linux-aarch_64 ;;
-        *) fail "no protoc for $(uname -m)" ;;
-    esac
-    rm -rf "$ci/java" "$ci/protoc"
-    mkdir -p "$ci/java" "$ci/protoc/bin" "$ci/protoc/include"
-    mvn --batch-mode --quiet --file "$here/java/pom.xml" -Dplatform="$platform" -DoutputDirectory="$ci/java" \
-        "org.apache.maven.plugins:maven-dependency-plugin:$maven_dependency_plugin_version:copy-dependencies" \
-        >"$scratch/maven.log" 2>&1 || fail "$(cat "$scratch/maven.log")"
-    mv "$ci"/java/protoc-gen-grpc-java-*.exe "$ci/bin/protoc-gen-grpc-java"
-    mv "$ci"/java/protoc-*.exe "$ci/protoc/bin/protoc"
-    chmod +x "$ci/bin/protoc-gen-grpc-java" "$ci/protoc/bin/protoc"
-    (cd "$ci/protoc/include" && jar --extract --file "$ci"/java/protobuf-java-*.jar google/protobuf)
-    cp "$here/java/pom.xml" "$ci/java/pom.xml"
-}
-
-# node_packages NAME: what the package-lock.json of .ci/generate/NAME names.
-node_packages() {
-    if cmp -s "$here/$1/package-lock.json" "$ci/node/$1/installed.json"; then
-        echo "the Node.js packages of $1 are there"
-        return
-    fi
-    echo "installing the Node.js packages of $1"
-    rm -rf "$ci/node/$1"
-    mkdir -p "$ci/node/$1"
-    cp "$here/$1/package.json" "$here/$1/package-lock.json" "$ci/node/$1"
-    npm ci --prefix "$ci/node/$1" --ignore-scripts --no-audit --no-fund --silent
-    cp "$here/$1/package-lock.json" "$ci/node/$1/installed.json"
 }
 
 # generated LANGUAGE OPTIONS...: by protoc, into gen in a directory of its own that has a copy of .ci/generate/LANGUAGE.
@@ -106,8 +64,8 @@ go_tool protoc-gen-go-grpc google.golang.org/grpc/cmd/protoc-gen-go-grpc '' "$pr
 python_packages
 apt_package mvn maven
 java_packages
-node_packages ts-proto
-node_packages connect-es
+node_packages .ci/generate/ts-proto
+node_packages .ci/generate/connect-es
 apt_package grpc_python_plugin protobuf-compiler-grpc
 export PATH=$ci/protoc/bin:$ci/node/ts-proto/node_modules/.bin:$ci/node/connect-es/node_modules/.bin:$PATH
 ok 'what is needed is there'

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# What an ordinary client lives through, in several languages, each with its stock gRPC library and default settings.
+#
+#   .ci/e2e/story.sh                every language, side by side
+#   .ci/e2e/story.sh LANGUAGE...    only these: go node java python
+#
+# Each program of e2e/story, against a server of its own whose connections and streams live for 5 s, creates a
+# livestream, joins it with 20 viewers, folds WatchTargets and WatchLivestream while viewers come and go, publishes 600
+# updates at an even pace and receives them across what ends and is opened again meanwhile, reads the details of an
+# error, sets a deadline, sends SIGTERM to the server and hears it say goodbye. It checks all that itself.
+#
+# On a machine as .ci/generate/run.sh wants it; what else is missing is installed by the same means, Chromium by apt.
+# STARLING_BIN: see lib.sh. PYTHON: a Python with the packages of .ci/requirements.txt; default: that of .ci/run.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source-path=SCRIPTDIR source=../install.sh
+source .ci/install.sh
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source .ci/e2e/lib.sh
+PYTHON=${PYTHON:-$ci/venv/bin/python}
+here=$root/.ci/e2e/story
+export PATH=$ci/protoc/bin:$PATH
+files=(starling/swarm/v1/swarm.proto starling/livestream/v1/livestream.proto)
+languages=("$@")
+[[ $# -gt 0 ]] || languages=(go node java python)
+
+# tool_LANGUAGE installs what generates and runs it, make_LANGUAGE makes the program of a copy of its directory, in
+# which it runs, and run_LANGUAGE is it.
+
+tool_go() {
+    go_tool protoc-gen-go google.golang.org/protobuf cmd/protoc-gen-go "$protoc_gen_go_version" &&
+        go_tool protoc-gen-go-grpc google.golang.org/grpc/cmd/protoc-gen-go-grpc '' "$protoc_gen_go_grpc_version"
+}
+make_go() {
+    protoc -I "$root/proto" --go_out=gen --go-grpc_out=gen "${files[@]}"
+    printf 'module starling.dev/go\n\ngo 1.26\n' >gen/starling.dev/go/go.mod
+    go vet . && go build -o story .
+}
+run_go() { timeout 90 ./story "$@"; }
+
+tool_node() { node_packages .ci/generate/ts-proto; }
+make_node() {
+    ln -s "$ci/node/ts-proto/node_modules" node_modules
+    protoc -I "$root/proto" --plugin=node_modules/.bin/protoc-gen-ts_proto --ts_proto_out=gen \
+        --ts_proto_opt=outputServices=grpc-js "${files[@]}" google/rpc/status.proto google/rpc/error_details.proto
+    node_modules/.bin/tsc
+}
+run_node() { timeout 90 node built/story.js "$@"; }
+
+tool_java() { :; } # comes with protoc
+make_java() {
+    protoc -I "$root/proto" --java_out=gen --grpc-java_out=gen "${files[@]}"
+    find . -name '*.java' >sources
+    # This much code compiles in half the time when the virtual machine does not optimise itself.
+    javac -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC -proc:none -d classes -classpath "$ci/java/*" @sources
+}
+run_java() { timeout 90 java -classpath "classes:$ci/java/*" Story "$@"; }
+
+tool_python() { :; } # are there for other steps, too
+make_python() {
+    "$PYTHON" -m grpc_tools.protoc -I "$root/proto" --python_out=gen --grpc_python_out=gen "${files[@]}"
+}
+run_python() { PYTHONPATH=gen timeout 90 "$PYTHON" story.py "$@"; }
+
+# made LANGUAGE
+made() {
+    cp -r "$here/$1" "$scratch/$1"
+    mkdir -p "$scratch/$1/gen"
+    cd "$scratch/$1"
+    "make_$1" || fail "$1 does not compile"
+}
+
+# told LANGUAGE: against a server of its own.
+told() {
+    local line
+    cd "$scratch/$1"
+    scratch=$PWD
+    trap clean_up EXIT
+    start_server STARLING__STREAMS__MAX_AGE=5s STARLING__STREAMS__HEARTBEAT_INTERVAL=250ms \
+        STARLING__SERVER__MAX_CONNECTION_AGE=5s STARLING__SERVER__MAX_CONNECTION_AGE_GRACE=1s \
+        STARLING__DRAIN__SPREAD=1s STARLING__DRAIN__TIMEOUT=5s
+    "run_$1" "$address" "$server" >story.out 2>story.err || fail "$1: $(cat story.out story.err)"
+    while read -r line; do ok "$1: $line"; done <story.out
+    server_stops
+}
+
+# side_by_side STEP: for every language, each in a process of its own; tells what they print, one after the other.
+side_by_side() {
+    local step=$1 language status=0
+    declare -A process=()
+    for language in "${languages[@]}"; do
+        "$step" "$language" >"$scratch/$language.log" 2>&1 &
+        process[$language]=$!
+    done
+    for language in "${languages[@]}"; do
+        wait "${process[$language]}" || status=1
+        cat "$scratch/$language.log"
+    done
+    [[ $status -eq 0 ]] || fail "$step"
+    printf '=== %s, at %d s\n' "$step" "$SECONDS"
+}
+
+echo 'what is needed:'
+mkdir -p "$ci/bin"
+python_packages
+apt_package mvn maven
+java_packages
+for language in "${languages[@]}"; do
+    "tool_$language" || fail "what $language needs cannot be had"
+done
+side_by_side made
+side_by_side told

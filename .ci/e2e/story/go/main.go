@@ -1,0 +1,256 @@
+// The story of an ordinary client, with grpc-go and its default settings: go run . ADDRESS PID
+//
+// It creates a livestream, joins it with 20 viewers, folds what is watched under churn, publishes 600 updates and
+// receives them across the ages of streams and connections, reads the details of an error, sets a deadline, and tells
+// the server (PID) to stop. Any surprise ends it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"maps"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	livestreamv1 "starling.dev/go/starling/livestream/v1"
+	swarmv1 "starling.dev/go/starling/swarm/v1"
+)
+
+const (
+	id          = 7
+	broadcaster = 1
+	watched     = 2 // whose targets are folded
+	subscriber  = 3
+	last        = 21 // the viewers are 2..21
+	updates     = 600
+	pace        = time.Second / 30
+)
+
+type story struct {
+	client   livestreamv1.LivestreamServiceClient
+	sessions map[uint64]uint64 // by node
+}
+
+func main() {
+	log.SetFlags(0)
+	pid, err := strconv.Atoi(os.Args[2])
+	check(err, "the second argument")
+	connection, err := grpc.NewClient(os.Args[1], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	check(err, "the first argument")
+	defer connection.Close()
+	s := &story{livestreamv1.NewLivestreamServiceClient(connection), map[uint64]uint64{}}
+	s.begin()
+	s.liveThrough()
+	s.errorDetails()
+	s.deadline()
+	s.shutdown(pid)
+}
+
+// begin creates the livestream, starts it and joins everybody.
+func (s *story) begin() {
+	ctx := context.Background()
+	_, err := s.client.CreateLivestream(ctx, &livestreamv1.CreateLivestreamRequest{
+		LivestreamId: id,
+		NodeId:       broadcaster,
+		Config: &livestreamv1.LivestreamConfig{
+			// A tree with several levels, so that viewers have targets.
+			StarToTreeThreshold: proto.Uint32(10),
+			TreeFanout:          proto.Uint32(3),
+			// On a busy machine nobody is to skip ahead.
+			MaxLag: durationpb.New(time.Minute),
+		},
+	})
+	check(err, "create")
+	_, err = s.client.StartLivestream(ctx, &livestreamv1.StartLivestreamRequest{LivestreamId: id, NodeId: broadcaster})
+	check(err, "start")
+	for node := uint64(broadcaster); node <= last; node++ {
+		s.sessions[node] = s.join(node)
+	}
+	fmt.Printf("created, started, %d viewers and the broadcaster joined\n", last-broadcaster)
+}
+
+func (s *story) join(node uint64) uint64 {
+	joined, err := s.client.JoinLivestream(context.Background(), &livestreamv1.JoinLivestreamRequest{
+		LivestreamId: id,
+		NodeId:       node,
+		LeaseTtl:     durationpb.New(5 * time.Minute), // most of them open no stream
+	})
+	check(err, "join")
+	return joined.GetSessionId()
+}
+
+// liveThrough publishes and receives, while viewers come and go and two watches are folded.
+func (s *story) liveThrough() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var work, folds sync.WaitGroup
+	targets, roster := newFold[*swarmv1.TargetList](), newFold[map[uint64]uint64]()
+	folds.Go(func() { s.foldTargets(ctx, targets) })
+	folds.Go(func() { s.foldRoster(ctx, roster) })
+	subscribed := make(chan struct{})
+	var reopenings, again, resumes int
+	work.Go(func() { resumes = s.subscribe(subscribed) })
+	<-subscribed
+	work.Go(func() { reopenings, again = s.publish() })
+
+	done := make(chan struct{})
+	go func() { work.Wait(); close(done) }()
+	answers := s.churn(done)
+	fmt.Printf("published %d of %d: %d reopenings, %d sent again\n", updates, updates, reopenings, again)
+	fmt.Printf("received %d of %d in order, without a gap: %d resumes\n", updates, updates, resumes)
+
+	// Nothing changes any more. The next heartbeat tells the folds that they are current.
+	end, err := s.client.GetTargets(ctx, &livestreamv1.GetTargetsRequest{LivestreamId: id, NodeId: proto.Uint64(watched)})
+	check(err, "get targets")
+	targets.reach(end.GetRevision())
+	compared := 0
+	for _, answer := range append(answers, end) {
+		if folded, known := targets.at[answer.GetRevision()]; known {
+			expect(proto.Equal(sorted(answer.GetTargets()), folded), "the folded targets equal GetTargets")
+			compared++
+		}
+	}
+	fmt.Printf("targets: %d messages folded, equal to GetTargets at %d revisions: %d reopenings\n",
+		len(targets.at), compared, targets.reopenings)
+	list, err := s.client.ListViewers(ctx, &livestreamv1.ListViewersRequest{LivestreamId: id})
+	check(err, "list viewers")
+	roster.reach(list.GetRevision())
+	expect(maps.Equal(sessions(list.GetViewers()), roster.at[list.GetRevision()]), "the folded roster equals ListViewers")
+	fmt.Printf("roster: %d messages folded, equal to ListViewers: %d resumes\n", len(roster.at), roster.reopenings)
+	cancel()
+	folds.Wait()
+}
+
+// churn has viewers come and go until the rest is done, and asks now and then for what the fold should be.
+func (s *story) churn(done <-chan struct{}) (answers []*livestreamv1.GetTargetsResponse) {
+	const first, stay = 100, 5
+	ctx := context.Background()
+	for node := uint64(first); ; node++ {
+		select {
+		case <-done:
+			return answers
+		case <-time.After(100 * time.Millisecond):
+		}
+		s.join(node)
+		if node >= first+stay {
+			_, err := s.client.LeaveLivestream(ctx, &livestreamv1.LeaveLivestreamRequest{LivestreamId: id, NodeId: node - stay})
+			check(err, "leave")
+		}
+		answer, err := s.client.GetTargets(ctx, &livestreamv1.GetTargetsRequest{LivestreamId: id, NodeId: proto.Uint64(watched)})
+		check(err, "get targets")
+		answers = append(answers, answer)
+	}
+}
+
+func (s *story) errorDetails() {
+	_, err := s.client.JoinLivestream(context.Background(), &livestreamv1.JoinLivestreamRequest{LivestreamId: 404, NodeId: 1})
+	info := detail[*errdetails.ErrorInfo](err)
+	expect(status.Code(err) == codes.NotFound && info.GetReason() == "LIVESTREAM_NOT_FOUND", "an unknown livestream:", err)
+	fmt.Printf("unknown livestream: %v, reason %s, domain %s\n", status.Code(err), info.GetReason(), info.GetDomain())
+}
+
+// detail finds one kind of google.rpc detail in the status.
+func detail[D proto.Message](err error) (none D) {
+	for _, any := range status.Convert(err).Details() {
+		if found, is := any.(D); is {
+			return found
+		}
+	}
+	return none
+}
+
+func (s *story) deadline() {
+	const node = last
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	stream, err := s.client.WatchTargets(ctx, s.watch(node))
+	for err == nil {
+		_, err = stream.Recv()
+		expect(err != nil || s.attached(node), "the watch keeps its session attached")
+	}
+	took := time.Since(began)
+	expect(status.Code(err) == codes.DeadlineExceeded && took < time.Second, "after", took, err)
+	for began = time.Now(); s.attached(node); time.Sleep(10 * time.Millisecond) {
+		expect(time.Since(began) < time.Second, "the server ends its side too")
+	}
+	fmt.Printf("deadline of 500 ms: %v after %d ms, on the server too\n", status.Code(err), took.Milliseconds())
+}
+
+func (s *story) attached(node uint64) bool {
+	list, err := s.client.ListViewers(context.Background(), &livestreamv1.ListViewersRequest{LivestreamId: id})
+	check(err, "list viewers")
+	for _, viewer := range list.GetViewers() {
+		if viewer.GetNodeId() == node {
+			return viewer.GetAttached()
+		}
+	}
+	return false
+}
+
+// shutdown opens one stream of each kind, ends the server and hears how it says so.
+func (s *story) shutdown(pid int) {
+	ctx := context.Background()
+	watch, err := s.client.WatchTargets(ctx, s.watch(watched))
+	check(err, "watch")
+	subscription, err := s.client.SubscribeUpdates(ctx, s.subscription(nil))
+	check(err, "subscribe")
+	publication, err := s.client.PublishUpdates(ctx)
+	check(err, "publish")
+	check(publication.Send(s.open()), "open")
+	streams := []func() (*swarmv1.Goodbye, error){
+		func() (*swarmv1.Goodbye, error) { m, err := watch.Recv(); return m.GetGoodbye(), err },
+		func() (*swarmv1.Goodbye, error) { m, err := publication.Recv(); return m.GetEvent().GetGoodbye(), err },
+		func() (*swarmv1.Goodbye, error) {
+			m, err := subscription.Recv()
+			var goodbye *swarmv1.Goodbye
+			for _, delivery := range m.GetDeliveries() {
+				goodbye = delivery.GetGoodbye()
+			}
+			return goodbye, err
+		},
+	}
+	for _, recv := range streams {
+		_, err := recv() // the stream is open
+		check(err, "the first message")
+	}
+	server, err := os.FindProcess(pid)
+	check(err, "the server")
+	check(server.Signal(syscall.SIGTERM), "stop the server")
+	for _, recv := range streams {
+		var goodbye *swarmv1.Goodbye
+		var err error
+		for err == nil {
+			var now *swarmv1.Goodbye
+			if now, err = recv(); now != nil {
+				goodbye = now
+			}
+		}
+		expect(goodbye.GetReason() == swarmv1.GoodbyeReason_GOODBYE_REASON_DRAINING, "goodbye:", goodbye)
+		expect(status.Code(err) == codes.Unavailable && detail[*errdetails.RetryInfo](err) != nil, "the status:", err)
+	}
+	fmt.Printf("stopping: goodbye DRAINING, then %v with RetryInfo, on %d streams\n", codes.Unavailable, len(streams))
+}
+
+func check(err error, doing string) {
+	if err != nil {
+		log.Fatalf("%s: %v", doing, err)
+	}
+}
+
+func expect(holds bool, what ...any) {
+	if !holds {
+		log.Fatalln(append([]any{"not as expected:"}, what...)...)
+	}
+}

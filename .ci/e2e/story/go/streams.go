@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	livestreamv1 "starling.dev/go/starling/livestream/v1"
+	swarmv1 "starling.dev/go/starling/swarm/v1"
+)
+
+const visual = swarmv1.Channel_CHANNEL_VISUAL
+
+func (s *story) watch(node uint64) *livestreamv1.WatchTargetsRequest {
+	return &livestreamv1.WatchTargetsRequest{LivestreamId: id, NodeId: proto.Uint64(node), SessionId: s.sessions[node]}
+}
+
+func (s *story) subscription(resume *swarmv1.ResumePoint) *livestreamv1.SubscribeUpdatesRequest {
+	return &livestreamv1.SubscribeUpdatesRequest{
+		LivestreamId: id,
+		NodeId:       subscriber,
+		SessionId:    s.sessions[subscriber],
+		Channels:     []swarmv1.Channel{visual},
+		ResumeFrom:   resume,
+	}
+}
+
+func (s *story) open() *livestreamv1.PublishUpdatesRequest {
+	open := &livestreamv1.PublishOpen{
+		LivestreamId: id,
+		NodeId:       broadcaster,
+		SessionId:    s.sessions[broadcaster],
+		Channels:     []swarmv1.Channel{visual},
+	}
+	return &livestreamv1.PublishUpdatesRequest{Message: &livestreamv1.PublishUpdatesRequest_Open{Open: open}}
+}
+
+// planned is true when a stream ended of its age: the same server goes on at once.
+func planned(goodbye *swarmv1.Goodbye, err error) bool {
+	return goodbye.GetReason() == swarmv1.GoodbyeReason_GOODBYE_REASON_STREAM_AGE && status.Code(err) == codes.Unavailable
+}
+
+// publish sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again
+// on the next stream unless the server says there that it has it.
+func (s *story) publish() (reopenings, again int) {
+	var kept []*swarmv1.UpdateDraft
+	sent, keyframe := uint64(0), true
+	acknowledged := func(through uint64) {
+		kept = slices.DeleteFunc(kept, func(draft *swarmv1.UpdateDraft) bool { return draft.GetPublisherSequence() <= through })
+	}
+	ticker := time.NewTicker(pace)
+	defer ticker.Stop()
+	for ; ; reopenings++ {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		stream, err := s.client.PublishUpdates(ctx)
+		check(err, "publish")
+		check(stream.Send(s.open()), "open")
+		send := func(draft *swarmv1.UpdateDraft) {
+			draft.Keyframe, keyframe = keyframe, false
+			// An error means that the stream is over, and Recv says why. The update is kept.
+			_ = stream.Send(&livestreamv1.PublishUpdatesRequest{Message: &livestreamv1.PublishUpdatesRequest_Update{Update: draft}})
+		}
+		first, err := stream.Recv()
+		check(err, "the first answer")
+		granted := first.GetEvent().GetOpened().GetChannels()[0]
+		keyframe = granted.GetKeyframeWanted()
+		acknowledged(granted.GetLastPublisherSequence())
+		again += len(kept)
+		for _, draft := range kept {
+			send(draft)
+		}
+		events, ended := make(chan *swarmv1.PublishEvent), make(chan error, 1)
+		go func() {
+			for {
+				answer, err := stream.Recv()
+				if err != nil {
+					ended <- err
+					return
+				}
+				events <- answer.GetEvent()
+			}
+		}()
+		var goodbye *swarmv1.Goodbye
+		for open := true; open; {
+			select {
+			case <-ticker.C:
+				if sent == updates {
+					break
+				}
+				sent++
+				draft := &swarmv1.UpdateDraft{Channel: visual, Payload: payload(sent), PublisherSequence: sent}
+				kept = append(kept, draft)
+				send(draft)
+			case event := <-events:
+				switch event := event.GetEvent().(type) {
+				case *swarmv1.PublishEvent_Ack:
+					acknowledged(event.Ack.GetChannels()[0].GetAcceptedThrough())
+					if sent == updates && len(kept) == 0 {
+						return reopenings, again
+					}
+				case *swarmv1.PublishEvent_KeyframeRequest:
+					keyframe = true
+				case *swarmv1.PublishEvent_Goodbye:
+					goodbye = event.Goodbye
+				case *swarmv1.PublishEvent_Rejected, *swarmv1.PublishEvent_Revoked:
+					expect(false, "the server says", event)
+				}
+			case err := <-ended:
+				expect(planned(goodbye, err), "the publish stream ended:", goodbye, err)
+				open = false
+			}
+		}
+	}
+}
+
+func payload(number uint64) []byte { return fmt.Appendf(nil, "update %d", number) }
+
+// subscribe receives the updates, and resumes at the last position whenever a stream ends of its age.
+func (s *story) subscribe(subscribed chan<- struct{}) (resumes int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var resume *swarmv1.ResumePoint
+	for next := uint64(1); ; resumes++ {
+		stream, err := s.client.SubscribeUpdates(ctx, s.subscription(resume))
+		check(err, "subscribe")
+		for goodbye := (*swarmv1.Goodbye)(nil); ; {
+			answer, err := stream.Recv()
+			if err != nil {
+				expect(planned(goodbye, err), "the subscription ended:", goodbye, err)
+				break
+			}
+			for _, delivery := range answer.GetDeliveries() {
+				switch item := delivery.GetItem().(type) {
+				case *swarmv1.Delivery_Subscribed:
+					if resume == nil {
+						// Without positions: what waits for its first keyframe has none yet.
+						resume = &swarmv1.ResumePoint{Epoch: item.Subscribed.GetEpoch()}
+						close(subscribed)
+					}
+				case *swarmv1.Delivery_Update:
+					expect(string(item.Update.GetPayload()) == string(payload(next)), "update", next, "is", item.Update)
+					resume.Positions = []*swarmv1.Position{item.Update.GetPosition()}
+					if next++; next > updates {
+						return resumes
+					}
+				case *swarmv1.Delivery_Gap:
+					expect(false, "a gap:", item.Gap)
+				case *swarmv1.Delivery_Goodbye:
+					goodbye = item.Goodbye
+				}
+			}
+		}
+	}
+}

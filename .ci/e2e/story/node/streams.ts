@@ -1,0 +1,116 @@
+// Publishing and subscribing across the ages of streams.
+import type { ServiceError } from "@grpc/grpc-js";
+import { PublishUpdatesRequest, SubscribeUpdatesRequest } from "./gen/starling/livestream/v1/livestream";
+import {
+  Channel, type Goodbye, type PublishEvent, ResumePoint, UpdateDraft,
+} from "./gen/starling/swarm/v1/swarm";
+import { BROADCASTER, expect, planned, type Story, SUBSCRIBER, who } from "./client";
+
+export const UPDATES = 600;
+const PER_SECOND = 30;
+
+const payload = (number: number): string => `update ${number}`;
+
+export const open = (story: Story): PublishUpdatesRequest =>
+  PublishUpdatesRequest.fromPartial({ open: { ...who(story, BROADCASTER), channels: [Channel.CHANNEL_VISUAL] } });
+
+export const subscription = (story: Story, resumeFrom: ResumePoint | undefined): SubscribeUpdatesRequest =>
+  SubscribeUpdatesRequest.fromPartial({ ...who(story, SUBSCRIBER), channels: [Channel.CHANNEL_VISUAL], resumeFrom });
+
+/**
+ * Sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again on the next
+ * stream unless the server says there that it has it.
+ */
+export async function publish(story: Story): Promise<{ reopenings: number; again: number }> {
+  let kept: UpdateDraft[] = [];
+  let [sent, again, reopenings] = [0, 0, 0];
+  let keyframe = false;
+  let send: ((draft: UpdateDraft) => void) | undefined; // on the stream that is open
+  const acknowledged = (through: number) => (kept = kept.filter((draft) => draft.publisherSequence > through));
+
+  const began = Date.now();
+  const pace = setInterval(() => {
+    // However late the timer is, what is due goes out.
+    for (; sent < UPDATES && sent < ((Date.now() - began) / 1000) * PER_SECOND; ) {
+      sent++;
+      const draft = UpdateDraft.fromPartial({
+        channel: Channel.CHANNEL_VISUAL, payload: Buffer.from(payload(sent)), publisherSequence: sent,
+      });
+      kept.push(draft);
+      send?.(draft);
+    }
+  }, 1000 / PER_SECOND);
+
+  for (; ; reopenings++) {
+    const stream = story.client.publishUpdates();
+    stream.write(open(story));
+    let goodbye: Goodbye | undefined;
+    const hear = (event: PublishEvent) => {
+      expect(!event.rejected && !event.revoked, "the server says", event);
+      if (event.opened) {
+        const [granted] = event.opened.channels;
+        acknowledged(granted.lastPublisherSequence);
+        again += kept.length;
+        keyframe = granted.keyframeWanted;
+        send = (draft) => {
+          stream.write(PublishUpdatesRequest.fromPartial({ update: { ...draft, keyframe } }));
+          keyframe = false;
+        };
+        kept.forEach(send);
+      } else if (event.ack) {
+        acknowledged(event.ack.channels[0].acceptedThrough);
+      } else if (event.keyframeRequest) {
+        keyframe = true;
+      }
+      goodbye = event.goodbye ?? goodbye;
+    };
+    try {
+      for await (const { event } of stream) {
+        hear(event);
+        if (sent === UPDATES && kept.length === 0) {
+          clearInterval(pace);
+          stream.end();
+          return { reopenings, again };
+        }
+      }
+      expect(false, "the publish stream ended");
+    } catch (ended) {
+      expect(planned(goodbye, ended), "the publish stream ended:", goodbye, String(ended));
+    }
+    send = undefined;
+  }
+}
+
+/** Receives the updates, and resumes at the last position whenever a stream ends of its age. Tells how often. */
+export async function subscribe(story: Story, subscribed: () => void): Promise<number> {
+  let resume: ResumePoint | undefined;
+  let next = 1;
+  for (let resumes = 0; ; resumes++) {
+    const stream = story.client.subscribeUpdates(subscription(story, resume));
+    let goodbye: Goodbye | undefined;
+    try {
+      for await (const { deliveries } of stream) {
+        for (const item of deliveries) {
+          expect(!item.gap, "a gap:", item);
+          if (item.subscribed && !resume) {
+            // Without positions: what waits for its first keyframe has none yet.
+            resume = ResumePoint.fromPartial({ epoch: item.subscribed.epoch });
+            subscribed();
+          } else if (item.update && resume) {
+            expect(Buffer.from(item.update.payload).toString() === payload(next), "update", next, "is", item);
+            resume.positions = [item.update.position!];
+            next++;
+          }
+          goodbye = item.goodbye ?? goodbye;
+        }
+        if (next > UPDATES) {
+          stream.cancel();
+          return resumes;
+        }
+      }
+      expect(false, "the subscription ended");
+    } catch (ended) {
+      expect(planned(goodbye, ended as ServiceError), "the subscription ended:", goodbye, String(ended));
+    }
+  }
+}

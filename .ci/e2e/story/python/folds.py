@@ -1,0 +1,103 @@
+"""What watches come to: their messages folded, and opened again when a stream ends of its age."""
+
+import threading
+
+import grpc
+
+from starling.swarm.v1 import swarm_pb2 as swarm
+
+
+class Fold:
+    def __init__(self, open_stream):
+        self.open_stream = open_stream
+        self.news = threading.Condition()
+        self.at = {}  # the state at each revision that a message named
+        self.revision = self.reopenings = 0
+        self.call, self.stopped, self.ended = None, False, False
+
+    def run(self):
+        try:
+            while not self.stopped:
+                goodbye = None
+                try:
+                    self.call = self.open()
+                    for message in self.call:
+                        if message.HasField("goodbye"):
+                            goodbye = message.goodbye.reason
+                        else:
+                            self.take(message)
+                except grpc.RpcError as error:
+                    aged = error.code() == grpc.StatusCode.UNAVAILABLE and goodbye == swarm.GOODBYE_REASON_STREAM_AGE
+                    if not aged and not self.stopped:
+                        raise
+                    self.reopenings += aged
+        finally:
+            with self.news:
+                self.ended = True
+                self.news.notify_all()
+
+    def take(self, message):
+        state = self.fold(message)
+        with self.news:
+            if state is not None:
+                self.at[message.revision], self.revision = state, message.revision
+            self.news.notify_all()
+
+    def reach(self, revision):
+        """Waits until the fold is current up to a revision, or is over."""
+        with self.news:
+            self.news.wait_for(lambda: self.revision >= revision or self.ended)
+
+    def stop(self):
+        self.stopped = True
+        self.call.cancel()
+
+
+class Targets(Fold):
+    """WatchTargets: topology, placement, and the targets by node. A stream begins with a snapshot."""
+
+    def open(self):
+        return self.open_stream()
+
+    @staticmethod
+    def state(listed):
+        return listed.topology, listed.placement, {target.node_id: target for target in listed.targets}
+
+    def fold(self, message):
+        if message.HasField("snapshot"):
+            self.now = self.state(message.snapshot)
+        elif message.HasField("delta"):
+            delta, targets = message.delta, dict(self.now[2])
+            for removed in delta.removed:
+                del targets[removed.node_id]
+            targets |= {target.node_id: target for target in [*delta.updated, *delta.added]}
+            self.now = delta.topology, delta.placement, targets
+        return self.now
+
+
+class Roster(Fold):
+    """WatchLivestream: the sessions by node. A stream resumes at the last revision: then it tells what came since."""
+
+    def __init__(self, open_stream):
+        super().__init__(open_stream)
+        self.roster, self.position = {}, None
+
+    def open(self):
+        return self.open_stream(self.position)
+
+    def fold(self, message):
+        control = message.WhichOneof("control")
+        if control == "reset" and self.position:
+            raise AssertionError("a reset in spite of a position")
+        for viewer in message.roster.viewers:
+            self.roster[viewer.node_id] = viewer.session_id
+        for event in message.events:
+            if event.HasField("joined"):
+                self.roster[event.joined.viewer.node_id] = event.joined.viewer.session_id
+            elif self.roster.pop(event.left.node_id, None) != event.left.session_id:
+                raise AssertionError(f"who left was not in: {event}")
+        # Only a complete state can be resumed from.
+        if control == "snapshot_complete" or self.position:
+            self.position = swarm.WatchPosition(epoch=message.epoch, revision=message.revision)
+            return dict(self.roster)
+        return None

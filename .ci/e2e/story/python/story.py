@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""The story of an ordinary client, with grpcio and its default settings: story.py ADDRESS PID
+
+It creates a livestream, joins it with 20 viewers, folds what is watched under churn, publishes 600 updates and receives
+them across the ages of streams and connections, reads the details of an error, sets a deadline, and tells the server
+(PID) to stop. Any surprise ends it.
+
+Run with the generated code on PYTHONPATH.
+"""
+
+import concurrent.futures
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from folds import Roster, Targets
+from starling.livestream.v1 import livestream_pb2 as livestream
+from starling.livestream.v1 import livestream_pb2_grpc as services
+from starling.swarm.v1 import swarm_pb2 as swarm
+
+ID = 7
+BROADCASTER, WATCHED, SUBSCRIBER, LAST = 1, 2, 3, 21  # the viewers are 2..21
+UPDATES, PER_SECOND = 600, 30
+LEASE = {"seconds": 300}  # most of the viewers open no stream
+
+
+def expect(holds, *what):
+    if not holds:
+        raise AssertionError(" ".join(map(str, what)))
+
+
+def planned(goodbye, error):
+    """Whether a stream ended of its age: the same server goes on at once."""
+    return goodbye == swarm.GOODBYE_REASON_STREAM_AGE and error.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def detail(error, message):
+    """One kind of google.rpc detail of the status; None when it is not there."""
+    status = rpc_status.from_call(error)
+    for packed in status.details if status else ():
+        if packed.Unpack(message):
+            return message
+    return None
+
+
+def surely(work, *arguments):
+    """For threads: a surprise in one ends the whole program."""
+    try:
+        return work(*arguments)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+class Story:
+    def __init__(self, stub):
+        self.stub = stub
+        self.sessions = {}  # by node
+
+    def begin(self):
+        config = livestream.LivestreamConfig(
+            star_to_tree_threshold=10, tree_fanout=3,  # a tree with several levels, so that viewers have targets
+            max_lag={"seconds": 60})  # on a busy machine nobody is to skip ahead
+        self.stub.CreateLivestream(
+            livestream.CreateLivestreamRequest(livestream_id=ID, node_id=BROADCASTER, config=config))
+        self.stub.StartLivestream(livestream.StartLivestreamRequest(livestream_id=ID, node_id=BROADCASTER))
+        for node in range(BROADCASTER, LAST + 1):
+            self.sessions[node] = self.join(node)
+        print(f"created, started, {LAST - BROADCASTER} viewers and the broadcaster joined")
+
+    def join(self, node):
+        request = livestream.JoinLivestreamRequest(livestream_id=ID, node_id=node, lease_ttl=LEASE)
+        return self.stub.JoinLivestream(request).session_id
+
+    def who(self, node):
+        return {"livestream_id": ID, "node_id": node, "session_id": self.sessions[node]}
+
+    def live_through(self):
+        """Publishes and receives, while viewers come and go and two watches are folded."""
+        targets = Targets(lambda: self.stub.WatchTargets(livestream.WatchTargetsRequest(**self.who(WATCHED))))
+        roster = Roster(lambda position: self.stub.WatchLivestream(livestream.WatchLivestreamRequest(
+            livestream_id=ID, kinds=[livestream.LIVESTREAM_EVENT_KIND_MEMBERSHIP], resume_from=position)))
+        subscribed = threading.Event()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            folds = [pool.submit(surely, targets.run), pool.submit(surely, roster.run)]
+            received = pool.submit(surely, self.subscribe, subscribed)
+            expect(subscribed.wait(10), "the subscription begins")
+            published = pool.submit(surely, Publication(self).run)
+            answers = self.churn(lambda: received.done() and published.done())
+            print("published {0} of {0}: {1} reopenings, {2} sent again".format(UPDATES, *published.result()))
+            print(f"received {UPDATES} of {UPDATES} in order, without a gap: {received.result()} resumes")
+            # Nothing changes any more. The next heartbeat tells the folds that they are current.
+            answers.append(self.targets())
+            targets.reach(answers[-1].revision)
+            viewers = self.viewers()
+            roster.reach(viewers.revision)
+            targets.stop()
+            roster.stop()
+            for fold in folds:
+                fold.result()
+        known = [answer for answer in answers if answer.revision in targets.at]
+        for answer in known:
+            expect(targets.at[answer.revision] == Targets.state(answer.targets), "the folded targets equal GetTargets")
+        print(f"targets: {len(targets.at)} messages folded, equal to GetTargets at {len(known)} revisions:",
+              targets.reopenings, "reopenings")
+        expect(roster.at[viewers.revision] == {viewer.node_id: viewer.session_id for viewer in viewers.viewers},
+               "the folded roster equals ListViewers")
+        print(f"roster: {len(roster.at)} messages folded, equal to ListViewers: {roster.reopenings} resumes")
+
+    def churn(self, done):
+        """Has viewers come and go until the rest is done, and asks each time for what the fold should be."""
+        first, stay, answers = 100, 5, []
+        while not done():
+            node = first + len(answers)
+            self.join(node)
+            if node >= first + stay:
+                self.stub.LeaveLivestream(livestream.LeaveLivestreamRequest(livestream_id=ID, node_id=node - stay))
+            answers.append(self.targets())
+            time.sleep(0.1)
+        return answers
+
+    def targets(self):
+        return self.stub.GetTargets(livestream.GetTargetsRequest(livestream_id=ID, node_id=WATCHED))
+
+    def viewers(self):
+        return self.stub.ListViewers(livestream.ListViewersRequest(livestream_id=ID))
+
+    def subscribe(self, subscribed):
+        """Receives the updates, and resumes at the last position whenever a stream ends of its age."""
+        following, resumes, resume = 1, 0, None
+        while True:
+            request = livestream.SubscribeUpdatesRequest(
+                **self.who(SUBSCRIBER), channels=[swarm.CHANNEL_VISUAL], resume_from=resume)
+            call, goodbye = self.stub.SubscribeUpdates(request), None
+            try:
+                for delivery in (delivery for answer in call for delivery in answer.deliveries):
+                    what = delivery.WhichOneof("item")
+                    if what == "subscribed" and resume is None:
+                        # Without positions: what waits for its first keyframe has none yet.
+                        resume = swarm.ResumePoint(epoch=delivery.subscribed.epoch)
+                        subscribed.set()
+                    elif what == "update":
+                        expect(delivery.update.payload == payload(following), following, "is", delivery.update)
+                        resume = swarm.ResumePoint(epoch=resume.epoch, positions=[delivery.update.position])
+                        following += 1
+                        if following > UPDATES:
+                            call.cancel()
+                            return resumes
+                    elif what == "goodbye":
+                        goodbye = delivery.goodbye.reason
+                    expect(what != "gap", "a gap:", delivery)
+                expect(False, "the subscription ended")
+            except grpc.RpcError as error:
+                expect(planned(goodbye, error), "the subscription ended:", goodbye, error)
+            resumes += 1
+
+    def error_details(self):
+        try:
+            self.stub.JoinLivestream(livestream.JoinLivestreamRequest(livestream_id=404, node_id=1))
+            expect(False, "joined an unknown livestream")
+        except grpc.RpcError as error:
+            info = detail(error, error_details_pb2.ErrorInfo())
+            expect(error.code() == grpc.StatusCode.NOT_FOUND and info.reason == "LIVESTREAM_NOT_FOUND", error)
+            print(f"unknown livestream: {error.code().name}, reason {info.reason}, domain {info.domain}")
+
+    def deadline(self):
+        began = time.monotonic()
+        try:
+            for _ in self.stub.WatchTargets(livestream.WatchTargetsRequest(**self.who(LAST)), timeout=0.5):
+                expect(self.attached(LAST), "the watch keeps its session attached")
+            expect(False, "the watch ended with OK")
+        except grpc.RpcError as error:
+            took = time.monotonic() - began
+            expect(error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and took < 1, "after", took, error)
+        began = time.monotonic()
+        while self.attached(LAST):
+            expect(time.monotonic() - began < 1, "the server ends its side too")
+        print(f"deadline of 500 ms: DEADLINE_EXCEEDED after {took * 1000:.0f} ms, on the server too")
+
+    def attached(self, node):
+        return any(viewer.attached for viewer in self.viewers().viewers if viewer.node_id == node)
+
+    def shutdown(self, pid):
+        """Opens one stream of each kind, ends the server and hears how it says so."""
+        outbox = queue.SimpleQueue()
+        outbox.put(self.open())
+        watch = self.stub.WatchTargets(livestream.WatchTargetsRequest(**self.who(WATCHED)))
+        publication = self.stub.PublishUpdates(iter(outbox.get, None))
+        subscription = self.stub.SubscribeUpdates(livestream.SubscribeUpdatesRequest(**self.who(SUBSCRIBER)))
+        streams = [
+            (watch, lambda message: message.goodbye.reason),
+            (publication, lambda message: message.event.goodbye.reason),
+            (subscription, lambda message: message.deliveries[-1].goodbye.reason),
+        ]
+        for call, _ in streams:
+            next(call)  # it is open
+        os.kill(pid, signal.SIGTERM)
+        for call, reason in streams:
+            try:
+                for message in call:
+                    goodbye = reason(message)
+                expect(False, "a stream ended with OK")
+            except grpc.RpcError as error:
+                expect(goodbye == swarm.GOODBYE_REASON_DRAINING, "goodbye:", goodbye)
+                expect(error.code() == grpc.StatusCode.UNAVAILABLE, "the status:", error)
+                expect(detail(error, error_details_pb2.RetryInfo()), "says when to come back:", error)
+        outbox.put(None)
+        print(f"stopping: goodbye DRAINING, then UNAVAILABLE with RetryInfo, on {len(streams)} streams")
+
+    def open(self):
+        return livestream.PublishUpdatesRequest(
+            open=livestream.PublishOpen(**self.who(BROADCASTER), channels=[swarm.CHANNEL_VISUAL]))
+
+
+class Publication:
+    """Sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again on
+    the next stream unless the server says there that it has it."""
+
+    def __init__(self, story):
+        self.story = story
+        self.lock = threading.Lock()
+        self.kept = []
+        self.outbox = None  # of the stream that is open
+        self.sent, self.again, self.keyframe = 0, 0, False
+
+    def run(self):
+        """Returns how often the stream was opened again, and how many updates were sent again."""
+        threading.Thread(target=self.pace, daemon=True).start()
+        reopenings = 0
+        while not self.stream():
+            reopenings += 1
+        return reopenings, self.again
+
+    def pace(self):
+        began = time.monotonic()
+        for number in range(1, UPDATES + 1):
+            time.sleep(max(0, began + number / PER_SECOND - time.monotonic()))
+            draft = swarm.UpdateDraft(
+                channel=swarm.CHANNEL_VISUAL, payload=payload(number), publisher_sequence=number)
+            with self.lock:
+                self.kept.append(draft)
+                self.sent = number
+                if self.outbox:
+                    self.send(draft)
+
+    def send(self, draft):
+        draft.keyframe, self.keyframe = self.keyframe, False
+        self.outbox.put(livestream.PublishUpdatesRequest(update=draft))
+
+    def stream(self):
+        """One stream; true when everything was acknowledged."""
+        outbox, goodbye = queue.SimpleQueue(), None
+        outbox.put(self.story.open())
+        try:
+            for answer in self.story.stub.PublishUpdates(iter(outbox.get, None)):
+                with self.lock:
+                    goodbye = self.hear(answer.event, outbox) or goodbye
+                    if self.sent == UPDATES and not self.kept:
+                        return True
+            raise AssertionError("the publish stream ended")
+        except grpc.RpcError as error:
+            expect(planned(goodbye, error), "the publish stream ended:", goodbye, error)
+            return False
+        finally:
+            with self.lock:
+                self.outbox = None
+            outbox.put(None)  # ends the stream
+
+    def hear(self, event, outbox):
+        what = event.WhichOneof("event")
+        expect(what not in ("rejected", "revoked"), "the server says", event)
+        if what == "opened":
+            granted = event.opened.channels[0]
+            self.acknowledged(granted.last_publisher_sequence)
+            self.outbox, self.keyframe = outbox, granted.keyframe_wanted
+            self.again += len(self.kept)
+            for draft in self.kept:
+                self.send(draft)
+        elif what == "ack":
+            self.acknowledged(event.ack.channels[0].accepted_through)
+        elif what == "keyframe_request":
+            self.keyframe = True
+        return event.goodbye.reason if what == "goodbye" else None
+
+    def acknowledged(self, through):
+        self.kept = [draft for draft in self.kept if draft.publisher_sequence > through]
+
+
+def payload(number):
+    return b"update %d" % number
+
+
+def main():
+    with grpc.insecure_channel(sys.argv[1]) as channel:
+        story = Story(services.LivestreamServiceStub(channel))
+        story.begin()
+        story.live_through()
+        story.error_details()
+        story.deadline()
+        story.shutdown(int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()
