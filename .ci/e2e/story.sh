@@ -2,7 +2,7 @@
 # What an ordinary client lives through, in several languages, each with its stock gRPC library and default settings.
 #
 #   .ci/e2e/story.sh                every language, side by side
-#   .ci/e2e/story.sh LANGUAGE...    only these: go node java python
+#   .ci/e2e/story.sh LANGUAGE...    only these: go node java python browser
 #
 # Each program of e2e/story, against a server of its own whose connections and streams live for 5 s, creates a
 # livestream, joins it with 20 viewers, folds WatchTargets and WatchLivestream while viewers come and go, publishes 600
@@ -10,7 +10,10 @@
 # error, sets a deadline, sends SIGTERM to the server and hears it say goodbye. It checks all that itself.
 #
 # On a machine as .ci/generate/run.sh wants it; what else is missing is installed by the same means, Chromium by apt.
-# STARLING_BIN: see lib.sh. PYTHON: a Python with the packages of .ci/requirements.txt; default: that of .ci/run.
+# STARLING_BIN: see lib.sh. PUBLISH_SECONDS: for how long the browser publishes, without Heartbeat; default 20.
+# LEASE_SECONDS: the lease of its session meanwhile, 1 to 300; default 4. So two minutes under an ordinary lease:
+#   PUBLISH_SECONDS=120 LEASE_SECONDS=30 .ci/e2e/story.sh browser
+# PYTHON: a Python with the packages of .ci/requirements.txt; default: that of .ci/run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source-path=SCRIPTDIR source=../install.sh
@@ -18,11 +21,13 @@ source .ci/install.sh
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source .ci/e2e/lib.sh
 PYTHON=${PYTHON:-$ci/venv/bin/python}
+PUBLISH_SECONDS=${PUBLISH_SECONDS:-20}
+LEASE_SECONDS=${LEASE_SECONDS:-4}
 here=$root/.ci/e2e/story
 export PATH=$ci/protoc/bin:$PATH
 files=(starling/swarm/v1/swarm.proto starling/livestream/v1/livestream.proto)
 languages=("$@")
-[[ $# -gt 0 ]] || languages=(go node java python)
+[[ $# -gt 0 ]] || languages=(go node java python browser)
 
 # tool_LANGUAGE installs what generates and runs it, make_LANGUAGE makes the program of a copy of its directory, in
 # which it runs, and run_LANGUAGE is it.
@@ -62,6 +67,15 @@ make_python() {
 }
 run_python() { PYTHONPATH=gen timeout 90 "$PYTHON" story.py "$@"; }
 
+tool_browser() { node_packages .ci/e2e/story/browser && apt_package chromium chromium; }
+make_browser() {
+    ln -s "$ci/node/browser/node_modules" node_modules
+    protoc -I "$root/proto" --plugin=node_modules/.bin/protoc-gen-es --es_out=gen --es_opt=target=ts \
+        "${files[@]}" google/rpc/error_details.proto
+    node_modules/.bin/tsc && node_modules/.bin/esbuild story.ts --bundle --outfile=story.js --log-level=warning
+}
+run_browser() { timeout $((PUBLISH_SECONDS + 70)) node serve.mjs "$@" "$PUBLISH_SECONDS" "$LEASE_SECONDS"; }
+
 # made LANGUAGE
 made() {
     cp -r "$here/$1" "$scratch/$1"
@@ -86,18 +100,18 @@ told() {
 
 # side_by_side STEP: for every language, each in a process of its own; tells what they print, one after the other.
 side_by_side() {
-    local step=$1 language status=0
+    local step=$1 language failed=
     declare -A process=()
     for language in "${languages[@]}"; do
         "$step" "$language" >"$scratch/$language.log" 2>&1 &
         process[$language]=$!
     done
     for language in "${languages[@]}"; do
-        wait "${process[$language]}" || status=1
+        wait "${process[$language]}" || failed+=" $language"
         cat "$scratch/$language.log"
     done
-    [[ $status -eq 0 ]] || fail "$step"
-    printf '=== %s, at %d s\n' "$step" "$SECONDS"
+    [[ -z $failed ]] || fail "not $step:$failed"
+    printf '%s after %d s\n' "$step" "$SECONDS"
 }
 
 echo 'what is needed:'

@@ -65,7 +65,9 @@ func (s *story) foldTargets(ctx context.Context, fold *fold[*swarmv1.TargetList]
 				for _, target := range changed {
 					gone[target.GetNodeId()] = true
 				}
-				kept := slices.DeleteFunc(slices.Clone(list.GetTargets()), func(t *swarmv1.Target) bool { return gone[t.GetNodeId()] })
+				kept := slices.DeleteFunc(slices.Clone(list.GetTargets()), func(target *swarmv1.Target) bool {
+					return gone[target.GetNodeId()]
+				})
 				list = sorted(&swarmv1.TargetList{
 					Topology:  event.Delta.GetTopology(),
 					Placement: event.Delta.GetPlacement(),

@@ -99,20 +99,19 @@ func (s *story) liveThrough() {
 	folds.Go(func() { s.foldTargets(ctx, targets) })
 	folds.Go(func() { s.foldRoster(ctx, roster) })
 	subscribed := make(chan struct{})
-	var reopenings, again, resumes int
+	var reopenings, carried, resumes int
 	work.Go(func() { resumes = s.subscribe(subscribed) })
 	<-subscribed
-	work.Go(func() { reopenings, again = s.publish() })
+	work.Go(func() { reopenings, carried = s.publish() })
 
 	done := make(chan struct{})
 	go func() { work.Wait(); close(done) }()
 	answers := s.churn(done)
-	fmt.Printf("published %d of %d: %d reopenings, %d sent again\n", updates, updates, reopenings, again)
+	fmt.Printf("published %d of %d: %d reopenings, %d carried over\n", updates, updates, reopenings, carried)
 	fmt.Printf("received %d of %d in order, without a gap: %d resumes\n", updates, updates, resumes)
 
 	// Nothing changes any more. The next heartbeat tells the folds that they are current.
-	end, err := s.client.GetTargets(ctx, &livestreamv1.GetTargetsRequest{LivestreamId: id, NodeId: proto.Uint64(watched)})
-	check(err, "get targets")
+	end := s.targets()
 	targets.reach(end.GetRevision())
 	compared := 0
 	for _, answer := range append(answers, end) {
@@ -135,7 +134,6 @@ func (s *story) liveThrough() {
 // churn has viewers come and go until the rest is done, and asks now and then for what the fold should be.
 func (s *story) churn(done <-chan struct{}) (answers []*livestreamv1.GetTargetsResponse) {
 	const first, stay = 100, 5
-	ctx := context.Background()
 	for node := uint64(first); ; node++ {
 		select {
 		case <-done:
@@ -144,17 +142,24 @@ func (s *story) churn(done <-chan struct{}) (answers []*livestreamv1.GetTargetsR
 		}
 		s.join(node)
 		if node >= first+stay {
-			_, err := s.client.LeaveLivestream(ctx, &livestreamv1.LeaveLivestreamRequest{LivestreamId: id, NodeId: node - stay})
+			leave := &livestreamv1.LeaveLivestreamRequest{LivestreamId: id, NodeId: node - stay}
+			_, err := s.client.LeaveLivestream(context.Background(), leave)
 			check(err, "leave")
 		}
-		answer, err := s.client.GetTargets(ctx, &livestreamv1.GetTargetsRequest{LivestreamId: id, NodeId: proto.Uint64(watched)})
-		check(err, "get targets")
-		answers = append(answers, answer)
+		answers = append(answers, s.targets())
 	}
 }
 
+func (s *story) targets() *livestreamv1.GetTargetsResponse {
+	request := &livestreamv1.GetTargetsRequest{LivestreamId: id, NodeId: proto.Uint64(watched)}
+	answer, err := s.client.GetTargets(context.Background(), request)
+	check(err, "get targets")
+	return answer
+}
+
 func (s *story) errorDetails() {
-	_, err := s.client.JoinLivestream(context.Background(), &livestreamv1.JoinLivestreamRequest{LivestreamId: 404, NodeId: 1})
+	unknown := &livestreamv1.JoinLivestreamRequest{LivestreamId: 404, NodeId: 1}
+	_, err := s.client.JoinLivestream(context.Background(), unknown)
 	info := detail[*errdetails.ErrorInfo](err)
 	expect(status.Code(err) == codes.NotFound && info.GetReason() == "LIVESTREAM_NOT_FOUND", "an unknown livestream:", err)
 	fmt.Printf("unknown livestream: %v, reason %s, domain %s\n", status.Code(err), info.GetReason(), info.GetDomain())

@@ -47,11 +47,13 @@ func planned(goodbye *swarmv1.Goodbye, err error) bool {
 
 // publish sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again
 // on the next stream unless the server says there that it has it.
-func (s *story) publish() (reopenings, again int) {
+func (s *story) publish() (reopenings, carried int) {
 	var kept []*swarmv1.UpdateDraft
 	sent, keyframe := uint64(0), true
 	acknowledged := func(through uint64) {
-		kept = slices.DeleteFunc(kept, func(draft *swarmv1.UpdateDraft) bool { return draft.GetPublisherSequence() <= through })
+		kept = slices.DeleteFunc(kept, func(draft *swarmv1.UpdateDraft) bool {
+			return draft.GetPublisherSequence() <= through
+		})
 	}
 	ticker := time.NewTicker(pace)
 	defer ticker.Stop()
@@ -64,14 +66,15 @@ func (s *story) publish() (reopenings, again int) {
 		send := func(draft *swarmv1.UpdateDraft) {
 			draft.Keyframe, keyframe = keyframe, false
 			// An error means that the stream is over, and Recv says why. The update is kept.
-			_ = stream.Send(&livestreamv1.PublishUpdatesRequest{Message: &livestreamv1.PublishUpdatesRequest_Update{Update: draft}})
+			update := &livestreamv1.PublishUpdatesRequest_Update{Update: draft}
+			_ = stream.Send(&livestreamv1.PublishUpdatesRequest{Message: update})
 		}
 		first, err := stream.Recv()
 		check(err, "the first answer")
 		granted := first.GetEvent().GetOpened().GetChannels()[0]
 		keyframe = granted.GetKeyframeWanted()
 		acknowledged(granted.GetLastPublisherSequence())
-		again += len(kept)
+		carried += len(kept)
 		for _, draft := range kept {
 			send(draft)
 		}
@@ -102,7 +105,7 @@ func (s *story) publish() (reopenings, again int) {
 				case *swarmv1.PublishEvent_Ack:
 					acknowledged(event.Ack.GetChannels()[0].GetAcceptedThrough())
 					if sent == updates && len(kept) == 0 {
-						return reopenings, again
+						return reopenings, carried
 					}
 				case *swarmv1.PublishEvent_KeyframeRequest:
 					keyframe = true

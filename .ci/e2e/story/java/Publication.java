@@ -15,7 +15,7 @@ final class Publication implements Callable<Integer> {
     private StreamObserver<PublishUpdatesRequest> requests; // of the stream that is open
     private int sent;
     private boolean keyframe;
-    int again;
+    int carried;
 
     Publication(Story story) {
         this.story = story;
@@ -102,7 +102,7 @@ final class Publication implements Callable<Integer> {
                     GrantedChannel granted = event.getOpened().getChannels(0);
                     acknowledged(granted.getLastPublisherSequence());
                     keyframe = granted.getKeyframeWanted();
-                    again += kept.size();
+                    carried += kept.size();
                     requests = stream;
                     kept.forEach(Publication.this::send);
                 }

@@ -7,10 +7,8 @@ import dev.starling.swarm.v1.*;
 import dev.starling.swarm.v1.Channel;
 import io.grpc.*;
 import io.grpc.protobuf.StatusProto;
-import io.grpc.stub.StreamObserver;
 import java.util.*;
 import java.util.concurrent.*;
-import java.util.function.Function;
 
 /**
  * The story of an ordinary client, with grpc-java and its default settings: java Story ADDRESS PID
@@ -85,8 +83,8 @@ public final class Story {
         subscribed.await();
         Future<Integer> published = pool.submit(surely(publication));
         List<GetTargetsResponse> answers = churn(() -> received.isDone() && published.isDone());
-        System.out.printf("published %d of %d: %d reopenings, %d sent again%n",
-                UPDATES, UPDATES, published.get(), publication.again);
+        System.out.printf("published %d of %d: %d reopenings, %d carried over%n",
+                UPDATES, UPDATES, published.get(), publication.carried);
         System.out.printf("received %d of %d in order, without a gap: %d resumes%n", UPDATES, UPDATES, received.get());
 
         // Nothing changes any more. The next heartbeat tells the folds that they are current.
@@ -261,31 +259,6 @@ public final class Story {
         }
         System.out.printf("stopping: goodbye DRAINING, then UNAVAILABLE with RetryInfo, on %d streams%n",
                 streams.size());
-    }
-
-    /** Reads a stream to its end. */
-    private static final class Ending<M> implements StreamObserver<M> {
-        final CountDownLatch open = new CountDownLatch(1);
-        final CompletableFuture<Throwable> end = new CompletableFuture<>();
-        private final Function<M, Goodbye> goodbyeOf;
-        volatile Goodbye goodbye;
-
-        Ending(Function<M, Goodbye> goodbyeOf) {
-            this.goodbyeOf = goodbyeOf;
-        }
-
-        @Override public void onNext(M message) {
-            goodbye = goodbyeOf.apply(message);
-            open.countDown();
-        }
-
-        @Override public void onError(Throwable error) {
-            end.complete(error);
-        }
-
-        @Override public void onCompleted() {
-            end.complete(Status.OK.asException());
-        }
     }
 
     /** Whether a stream ended of its age: the same server goes on at once. */

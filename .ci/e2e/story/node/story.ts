@@ -6,7 +6,7 @@
 import { type ClientReadableStream, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { isDeepStrictEqual } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ask, BROADCASTER, detail, expect, ID, LAST, type Story, WATCHED, who } from "./client";
+import { ask, BROADCASTER, detail, expect, ID, LAST, refusal, type Story, WATCHED, who } from "./client";
 import { Fold, foldRoster, foldTargets, sessions, sorted } from "./folds";
 import { ErrorInfo, RetryInfo } from "./gen/google/rpc/error_details";
 import {
@@ -55,8 +55,8 @@ async function liveThrough(story: Story): Promise<void> {
   const ready = new Promise<void>((resolve) => (subscribed = resolve));
   const received = subscribe(story, subscribed);
   const work = Promise.all([ready.then(() => publish(story)), received]).finally(() => (living = false));
-  const [[{ reopenings, again }, resumes], answers] = await Promise.all([work, churn(story, () => living)]);
-  console.log(`published ${UPDATES} of ${UPDATES}: ${reopenings} reopenings, ${again} sent again`);
+  const [[{ reopenings, carried }, resumes], answers] = await Promise.all([work, churn(story, () => living)]);
+  console.log(`published ${UPDATES} of ${UPDATES}: ${reopenings} reopenings, ${carried} carried over`);
   console.log(`received ${UPDATES} of ${UPDATES} in order, without a gap: ${resumes} resumes`);
 
   // Nothing changes any more. The next heartbeat tells the folds that they are current.
@@ -70,7 +70,7 @@ async function liveThrough(story: Story): Promise<void> {
     `${targets.reopenings} reopenings`);
   const list = await listViewers(story);
   await roster.reach(list.revision);
-  expect(isDeepStrictEqual(roster.at.get(list.revision), sessions(list.viewers)), "the folded roster equals ListViewers");
+  expect(isDeepStrictEqual(roster.at.get(list.revision), sessions(list.viewers)), "folded as in", list);
   console.log(`roster: ${roster.at.size} messages folded, equal to ListViewers: ${roster.reopenings} resumes`);
   targets.stop();
   roster.stop();
@@ -94,21 +94,22 @@ async function churn(story: Story, living: () => boolean): Promise<GetTargetsRes
 }
 
 async function errorDetails(story: Story): Promise<void> {
-  const error: ServiceError = await join(story, 1, 404).then(() => expect(false, "joined an unknown livestream"), (refused) => refused);
+  const error = await refusal(join(story, 1, 404));
   const info = detail(error, "ErrorInfo", (packed) => ErrorInfo.decode(packed));
   expect(error.code === status.NOT_FOUND && info?.reason === "LIVESTREAM_NOT_FOUND", "an unknown livestream:", error);
   console.log(`unknown livestream: ${status[error.code]}, reason ${info?.reason}, domain ${info?.domain}`);
 }
 
 async function deadline(story: Story): Promise<void> {
-  const attached = async () => (await listViewers(story)).viewers.some((viewer) => viewer.nodeId === LAST && viewer.attached);
+  const attached = async () =>
+    (await listViewers(story)).viewers.some((viewer) => viewer.nodeId === LAST && viewer.attached);
   const began = Date.now();
   const watch = story.client.watchTargets(WatchTargetsRequest.fromPartial(who(story, LAST)), { deadline: began + 500 });
-  const error = await (async () => {
+  const error = await refusal((async () => {
     for await (const _ of watch) {
       expect(await attached(), "the watch keeps its session attached");
     }
-  })().then(() => expect(false, "the watch ended with OK"), (ended) => ended);
+  })());
   const took = Date.now() - began;
   expect(error.code === status.DEADLINE_EXCEEDED && took < 1000, "after", took, error);
   while (await attached()) {
@@ -134,7 +135,8 @@ async function shutdown(story: Story, pid: number): Promise<void> {
     const { goodbye, error } = await end;
     expect(goodbye?.reason === GoodbyeReason.GOODBYE_REASON_DRAINING, "goodbye:", goodbye);
     expect(error.code === status.UNAVAILABLE, "the status:", error);
-    expect(detail(error, "RetryInfo", (packed) => RetryInfo.decode(packed)) !== undefined, "says when to come back:", error);
+    const retry = detail(error, "RetryInfo", (packed) => RetryInfo.decode(packed));
+    expect(retry !== undefined, "says when to come back:", error);
   }
   console.log(`stopping: goodbye DRAINING, then UNAVAILABLE with RetryInfo, on ${heard.length} streams`);
 }

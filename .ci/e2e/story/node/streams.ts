@@ -1,9 +1,7 @@
 // Publishing and subscribing across the ages of streams.
 import type { ServiceError } from "@grpc/grpc-js";
 import { PublishUpdatesRequest, SubscribeUpdatesRequest } from "./gen/starling/livestream/v1/livestream";
-import {
-  Channel, type Goodbye, type PublishEvent, ResumePoint, UpdateDraft,
-} from "./gen/starling/swarm/v1/swarm";
+import { Channel, type Goodbye, type PublishEvent, ResumePoint, UpdateDraft } from "./gen/starling/swarm/v1/swarm";
 import { BROADCASTER, expect, planned, type Story, SUBSCRIBER, who } from "./client";
 
 export const UPDATES = 600;
@@ -18,12 +16,12 @@ export const subscription = (story: Story, resumeFrom: ResumePoint | undefined):
   SubscribeUpdatesRequest.fromPartial({ ...who(story, SUBSCRIBER), channels: [Channel.CHANNEL_VISUAL], resumeFrom });
 
 /**
- * Sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again on the next
- * stream unless the server says there that it has it.
+ * Sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again on the
+ * next stream unless the server says there that it has it.
  */
-export async function publish(story: Story): Promise<{ reopenings: number; again: number }> {
+export async function publish(story: Story): Promise<{ reopenings: number; carried: number }> {
   let kept: UpdateDraft[] = [];
-  let [sent, again, reopenings] = [0, 0, 0];
+  let [sent, carried, reopenings] = [0, 0, 0];
   let keyframe = false;
   let send: ((draft: UpdateDraft) => void) | undefined; // on the stream that is open
   const acknowledged = (through: number) => (kept = kept.filter((draft) => draft.publisherSequence > through));
@@ -50,7 +48,7 @@ export async function publish(story: Story): Promise<{ reopenings: number; again
       if (event.opened) {
         const [granted] = event.opened.channels;
         acknowledged(granted.lastPublisherSequence);
-        again += kept.length;
+        carried += kept.length;
         keyframe = granted.keyframeWanted;
         send = (draft) => {
           stream.write(PublishUpdatesRequest.fromPartial({ update: { ...draft, keyframe } }));
@@ -70,7 +68,7 @@ export async function publish(story: Story): Promise<{ reopenings: number; again
         if (sent === UPDATES && kept.length === 0) {
           clearInterval(pace);
           stream.end();
-          return { reopenings, again };
+          return { reopenings, carried };
         }
       }
       expect(false, "the publish stream ended");

@@ -4,6 +4,7 @@ import threading
 
 import grpc
 
+from common import expect, planned
 from starling.swarm.v1 import swarm_pb2 as swarm
 
 
@@ -27,10 +28,8 @@ class Fold:
                         else:
                             self.take(message)
                 except grpc.RpcError as error:
-                    aged = error.code() == grpc.StatusCode.UNAVAILABLE and goodbye == swarm.GOODBYE_REASON_STREAM_AGE
-                    if not aged and not self.stopped:
-                        raise
-                    self.reopenings += aged
+                    expect(self.stopped or planned(goodbye, error), "the watch ended:", goodbye, error)
+                    self.reopenings += 1
         finally:
             with self.news:
                 self.ended = True
@@ -87,15 +86,14 @@ class Roster(Fold):
 
     def fold(self, message):
         control = message.WhichOneof("control")
-        if control == "reset" and self.position:
-            raise AssertionError("a reset in spite of a position")
+        expect(control != "reset" or self.position is None, "a reset in spite of a position")
         for viewer in message.roster.viewers:
             self.roster[viewer.node_id] = viewer.session_id
         for event in message.events:
             if event.HasField("joined"):
                 self.roster[event.joined.viewer.node_id] = event.joined.viewer.session_id
-            elif self.roster.pop(event.left.node_id, None) != event.left.session_id:
-                raise AssertionError(f"who left was not in: {event}")
+            else:
+                expect(self.roster.pop(event.left.node_id, None) == event.left.session_id, "who left was in:", event)
         # Only a complete state can be resumed from.
         if control == "snapshot_complete" or self.position:
             self.position = swarm.WatchPosition(epoch=message.epoch, revision=message.revision)

@@ -21,25 +21,16 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from common import expect, planned
 from folds import Roster, Targets
+from publication import UPDATES, Publication, payload
 from starling.livestream.v1 import livestream_pb2 as livestream
 from starling.livestream.v1 import livestream_pb2_grpc as services
 from starling.swarm.v1 import swarm_pb2 as swarm
 
 ID = 7
 BROADCASTER, WATCHED, SUBSCRIBER, LAST = 1, 2, 3, 21  # the viewers are 2..21
-UPDATES, PER_SECOND = 600, 30
 LEASE = {"seconds": 300}  # most of the viewers open no stream
-
-
-def expect(holds, *what):
-    if not holds:
-        raise AssertionError(" ".join(map(str, what)))
-
-
-def planned(goodbye, error):
-    """Whether a stream ended of its age: the same server goes on at once."""
-    return goodbye == swarm.GOODBYE_REASON_STREAM_AGE and error.code() == grpc.StatusCode.UNAVAILABLE
 
 
 def detail(error, message):
@@ -93,9 +84,9 @@ class Story:
             folds = [pool.submit(surely, targets.run), pool.submit(surely, roster.run)]
             received = pool.submit(surely, self.subscribe, subscribed)
             expect(subscribed.wait(10), "the subscription begins")
-            published = pool.submit(surely, Publication(self).run)
+            published = pool.submit(surely, Publication(self.stub, self.open()).run)
             answers = self.churn(lambda: received.done() and published.done())
-            print("published {0} of {0}: {1} reopenings, {2} sent again".format(UPDATES, *published.result()))
+            print("published {0} of {0}: {1} reopenings, {2} carried over".format(UPDATES, *published.result()))
             print(f"received {UPDATES} of {UPDATES} in order, without a gap: {received.result()} resumes")
             # Nothing changes any more. The next heartbeat tells the folds that they are current.
             answers.append(self.targets())
@@ -218,84 +209,6 @@ class Story:
     def open(self):
         return livestream.PublishUpdatesRequest(
             open=livestream.PublishOpen(**self.who(BROADCASTER), channels=[swarm.CHANNEL_VISUAL]))
-
-
-class Publication:
-    """Sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again on
-    the next stream unless the server says there that it has it."""
-
-    def __init__(self, story):
-        self.story = story
-        self.lock = threading.Lock()
-        self.kept = []
-        self.outbox = None  # of the stream that is open
-        self.sent, self.again, self.keyframe = 0, 0, False
-
-    def run(self):
-        """Returns how often the stream was opened again, and how many updates were sent again."""
-        threading.Thread(target=self.pace, daemon=True).start()
-        reopenings = 0
-        while not self.stream():
-            reopenings += 1
-        return reopenings, self.again
-
-    def pace(self):
-        began = time.monotonic()
-        for number in range(1, UPDATES + 1):
-            time.sleep(max(0, began + number / PER_SECOND - time.monotonic()))
-            draft = swarm.UpdateDraft(
-                channel=swarm.CHANNEL_VISUAL, payload=payload(number), publisher_sequence=number)
-            with self.lock:
-                self.kept.append(draft)
-                self.sent = number
-                if self.outbox:
-                    self.send(draft)
-
-    def send(self, draft):
-        draft.keyframe, self.keyframe = self.keyframe, False
-        self.outbox.put(livestream.PublishUpdatesRequest(update=draft))
-
-    def stream(self):
-        """One stream; true when everything was acknowledged."""
-        outbox, goodbye = queue.SimpleQueue(), None
-        outbox.put(self.story.open())
-        try:
-            for answer in self.story.stub.PublishUpdates(iter(outbox.get, None)):
-                with self.lock:
-                    goodbye = self.hear(answer.event, outbox) or goodbye
-                    if self.sent == UPDATES and not self.kept:
-                        return True
-            raise AssertionError("the publish stream ended")
-        except grpc.RpcError as error:
-            expect(planned(goodbye, error), "the publish stream ended:", goodbye, error)
-            return False
-        finally:
-            with self.lock:
-                self.outbox = None
-            outbox.put(None)  # ends the stream
-
-    def hear(self, event, outbox):
-        what = event.WhichOneof("event")
-        expect(what not in ("rejected", "revoked"), "the server says", event)
-        if what == "opened":
-            granted = event.opened.channels[0]
-            self.acknowledged(granted.last_publisher_sequence)
-            self.outbox, self.keyframe = outbox, granted.keyframe_wanted
-            self.again += len(self.kept)
-            for draft in self.kept:
-                self.send(draft)
-        elif what == "ack":
-            self.acknowledged(event.ack.channels[0].accepted_through)
-        elif what == "keyframe_request":
-            self.keyframe = True
-        return event.goodbye.reason if what == "goodbye" else None
-
-    def acknowledged(self, through):
-        self.kept = [draft for draft in self.kept if draft.publisher_sequence > through]
-
-
-def payload(number):
-    return b"update %d" % number
 
 
 def main():
