@@ -22,7 +22,9 @@ const [BROADCASTER, WATCHED, SUBSCRIBER, LAST] = [1n, 2n, 3n, 21n]; // the viewe
 const settings = new URLSearchParams(location.search);
 const publishSeconds = Number(settings.get("seconds"));
 const leaseSeconds = Number(settings.get("lease"));
-const client = createClient(LivestreamService, createGrpcWebTransport({ baseUrl: `http://${settings.get("server")}` }));
+const connect = (server: string) =>
+  createClient(LivestreamService, createGrpcWebTransport({ baseUrl: `http://${server}` }));
+let client = connect(settings.get("server")!);
 const members = new Map<bigint, bigint>(); // node -> session
 
 const tell = (line: string) => fetch("/line", { method: "POST", body: line });
@@ -194,6 +196,9 @@ async function errorDetails(): Promise<void> {
 }
 
 async function deadline(): Promise<void> {
+  // By another name the browser makes new connections: an old one might reach its age just then, which ends streams
+  // otherwise.
+  client = connect(settings.get("server")!.replace("127.0.0.1", "localhost"));
   const attached = async () => (await viewers()).viewers.some(({ nodeId, attached }) => nodeId === LAST && attached);
   const began = Date.now();
   const error = await refusal((async () => {

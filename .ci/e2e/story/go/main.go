@@ -47,15 +47,20 @@ func main() {
 	log.SetFlags(0)
 	pid, err := strconv.Atoi(os.Args[2])
 	check(err, "the second argument")
-	connection, err := grpc.NewClient(os.Args[1], grpc.WithTransportCredentials(insecure.NewCredentials()))
-	check(err, "the first argument")
-	defer connection.Close()
-	s := &story{livestreamv1.NewLivestreamServiceClient(connection), map[uint64]uint64{}}
+	s := &story{connect(os.Args[1]), map[uint64]uint64{}}
 	s.begin()
 	s.liveThrough()
 	s.errorDetails()
+	// The rest over a new connection: the old one might reach its age just then, which ends streams otherwise.
+	s.client = connect(os.Args[1])
 	s.deadline()
 	s.shutdown(pid)
+}
+
+func connect(address string) livestreamv1.LivestreamServiceClient {
+	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	check(err, "the first argument")
+	return livestreamv1.NewLivestreamServiceClient(connection)
 }
 
 // begin creates the livestream, starts it and joins everybody.

@@ -28,23 +28,31 @@ public final class Story {
 
     final LivestreamServiceGrpc.LivestreamServiceBlockingStub stub;
     final LivestreamServiceGrpc.LivestreamServiceStub async;
-    final Map<Long, Long> sessions = new HashMap<>(); // by node
+    final Map<Long, Long> sessions; // by node
 
-    private Story(ManagedChannel connection) {
+    private Story(ManagedChannel connection, Map<Long, Long> sessions) {
+        this.sessions = sessions;
         stub = LivestreamServiceGrpc.newBlockingStub(connection);
         async = LivestreamServiceGrpc.newStub(connection);
     }
 
     public static void main(String[] arguments) throws Exception {
-        ManagedChannel connection =
-                Grpc.newChannelBuilder(arguments[0], InsecureChannelCredentials.create()).build();
-        Story story = new Story(connection);
+        ManagedChannel connection = connect(arguments[0]);
+        Story story = new Story(connection, new HashMap<>());
         story.begin();
         story.liveThrough();
         story.errorDetails();
+        connection.shutdownNow();
+        // The rest over a new connection: the old one might reach its age just then, which ends streams otherwise.
+        connection = connect(arguments[0]);
+        story = new Story(connection, story.sessions);
         story.deadline();
         story.shutdown(Long.parseLong(arguments[1]));
         connection.shutdownNow();
+    }
+
+    private static ManagedChannel connect(String address) {
+        return Grpc.newChannelBuilder(address, InsecureChannelCredentials.create()).build();
     }
 
     private void begin() {

@@ -157,6 +157,11 @@ async function main(address: string, pid: string): Promise<void> {
   await begin(story);
   await liveThrough(story);
   await errorDetails(story);
+  story.client.close();
+  // The rest over a new connection, by no means a shared one: the old one might reach its age just then, which ends
+  // streams otherwise.
+  const options = { "grpc.use_local_subchannel_pool": 1 };
+  story.client = new LivestreamServiceClient(address, credentials.createInsecure(), options);
   await deadline(story);
   await shutdown(story, Number(pid));
   story.client.close();

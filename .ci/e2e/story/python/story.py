@@ -217,6 +217,10 @@ def main():
         story.begin()
         story.live_through()
         story.error_details()
+    # The rest over a new connection, by no means a shared one: the old one might reach its age just then, which ends
+    # streams otherwise.
+    with grpc.insecure_channel(sys.argv[1], options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        story.stub = services.LivestreamServiceStub(channel)
         story.deadline()
         story.shutdown(int(sys.argv[2]))
 
