@@ -26,6 +26,7 @@ const connect = (server: string) =>
   createClient(LivestreamService, createGrpcWebTransport({ baseUrl: `http://${server}` }));
 let client = connect(settings.get("server")!);
 const members = new Map<bigint, bigint>(); // node -> session
+let begun = false; // the subscriber has the first update
 
 const tell = (line: string) => fetch("/line", { method: "POST", body: line });
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -56,10 +57,7 @@ async function liveThrough(): Promise<void> {
   const [targets, roster] = [new Fold<TargetList>(), new Fold<Map<bigint, bigint>>()];
   const folds = Promise.all([foldTargets(client, who(WATCHED), targets), foldRoster(client, livestreamId, roster)]);
   let living = true;
-  let subscribed = (): void => {};
-  const ready = new Promise<void>((resolve) => (subscribed = resolve));
-  const received = subscribe(subscribed);
-  const work = Promise.all([ready.then(publish), received]).finally(() => (living = false));
+  const work = Promise.all([publish(), subscribe()]).finally(() => (living = false));
   const [[published, resumes], answers] = await Promise.all([work, churn(() => living)]);
   await tell(`published ${UPDATES} of ${UPDATES} by calls: ${published.how}`);
   await tell(`received ${UPDATES} of ${UPDATES} in order, without a gap: ${resumes} resumes`);
@@ -129,6 +127,10 @@ async function publish(): Promise<{ how: string; end: number }> {
         again++;
       }
     }
+    // Whoever has no position yet begins at the newest keyframe: let that be the first update.
+    while (!begun) {
+      await sleep(10);
+    }
   }
   const end = Date.now();
   const { livestream } = await client.getLivestream({ livestreamId });
@@ -153,7 +155,7 @@ async function leaseRunsOut(last: number): Promise<void> {
 }
 
 /** Receives the updates, and resumes at the last position whenever a stream ends of its age. Tells how often. */
-async function subscribe(subscribed: () => void): Promise<number> {
+async function subscribe(): Promise<number> {
   const abort = new AbortController();
   let resumeFrom: { epoch: bigint; positions: Position[] } | undefined;
   let next = 1;
@@ -167,11 +169,11 @@ async function subscribe(subscribed: () => void): Promise<number> {
           if (item.case === "subscribed" && !resumeFrom) {
             // Without positions: what waits for its first keyframe has none yet.
             resumeFrom = { epoch: item.value.epoch, positions: [] };
-            subscribed();
           } else if (item.case === "update") {
             const text = new TextDecoder().decode(item.value.payload);
             expect(text === payload(next), "update", next, "is", text);
             resumeFrom!.positions = [item.value.position!];
+            begun = true;
             next++;
           } else if (item.case === "goodbye") {
             goodbye = item.value;

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,13 +42,14 @@ const (
 type story struct {
 	client   livestreamv1.LivestreamServiceClient
 	sessions map[uint64]uint64 // by node
+	begun    atomic.Bool       // the subscriber has the first update
 }
 
 func main() {
 	log.SetFlags(0)
 	pid, err := strconv.Atoi(os.Args[2])
 	check(err, "the second argument")
-	s := &story{connect(os.Args[1]), map[uint64]uint64{}}
+	s := &story{client: connect(os.Args[1]), sessions: map[uint64]uint64{}}
 	s.begin()
 	s.liveThrough()
 	s.errorDetails()
@@ -103,10 +105,8 @@ func (s *story) liveThrough() {
 	targets, roster := newFold[*swarmv1.TargetList](), newFold[map[uint64]uint64]()
 	folds.Go(func() { s.foldTargets(ctx, targets) })
 	folds.Go(func() { s.foldRoster(ctx, roster) })
-	subscribed := make(chan struct{})
 	var reopenings, carried, resumes int
-	work.Go(func() { resumes = s.subscribe(subscribed) })
-	<-subscribed
+	work.Go(func() { resumes = s.subscribe() })
 	work.Go(func() { reopenings, carried = s.publish() })
 
 	done := make(chan struct{})

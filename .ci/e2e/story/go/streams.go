@@ -93,7 +93,8 @@ func (s *story) publish() (reopenings, carried int) {
 		for open := true; open; {
 			select {
 			case <-ticker.C:
-				if sent == updates {
+				// Whoever has no position yet begins at the newest keyframe: let that be the first update.
+				if sent == updates || sent == 1 && !s.begun.Load() {
 					break
 				}
 				sent++
@@ -125,7 +126,7 @@ func (s *story) publish() (reopenings, carried int) {
 func payload(number uint64) []byte { return fmt.Appendf(nil, "update %d", number) }
 
 // subscribe receives the updates, and resumes at the last position whenever a stream ends of its age.
-func (s *story) subscribe(subscribed chan<- struct{}) (resumes int) {
+func (s *story) subscribe() (resumes int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var resume *swarmv1.ResumePoint
@@ -144,10 +145,10 @@ func (s *story) subscribe(subscribed chan<- struct{}) (resumes int) {
 					if resume == nil {
 						// Without positions: what waits for its first keyframe has none yet.
 						resume = &swarmv1.ResumePoint{Epoch: item.Subscribed.GetEpoch()}
-						close(subscribed)
 					}
 				case *swarmv1.Delivery_Update:
 					expect(string(item.Update.GetPayload()) == string(payload(next)), "update", next, "is", item.Update)
+					s.begun.Store(true)
 					resume.Positions = []*swarmv1.Position{item.Update.GetPosition()}
 					if next++; next > updates {
 						return resumes

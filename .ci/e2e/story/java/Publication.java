@@ -48,7 +48,8 @@ final class Publication implements Callable<Integer> {
     }
 
     private synchronized void next() {
-        if (sent == Story.UPDATES) {
+        // Whoever has no position yet begins at the newest keyframe: let that be the first update.
+        if (sent == Story.UPDATES || sent == 1 && !story.begun) {
             return;
         }
         sent++;

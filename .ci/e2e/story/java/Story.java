@@ -29,6 +29,7 @@ public final class Story {
     final LivestreamServiceGrpc.LivestreamServiceBlockingStub stub;
     final LivestreamServiceGrpc.LivestreamServiceStub async;
     final Map<Long, Long> sessions; // by node
+    volatile boolean begun; // the subscriber has the first update
 
     private Story(ManagedChannel connection, Map<Long, Long> sessions) {
         this.sessions = sessions;
@@ -83,12 +84,10 @@ public final class Story {
         Folds.Targets targets = new Folds.Targets(this);
         Folds.Roster roster = new Folds.Roster(this);
         Publication publication = new Publication(this);
-        CountDownLatch subscribed = new CountDownLatch(1);
         ExecutorService pool = Executors.newCachedThreadPool();
         Future<?> folds = pool.submit(surely(targets));
         Future<?> events = pool.submit(surely(roster));
-        Future<Integer> received = pool.submit(surely(() -> subscribe(subscribed)));
-        subscribed.await();
+        Future<Integer> received = pool.submit(surely(this::subscribe));
         Future<Integer> published = pool.submit(surely(publication));
         List<GetTargetsResponse> answers = churn(() -> received.isDone() && published.isDone());
         System.out.printf("published %d of %d: %d reopenings, %d carried over%n",
@@ -155,7 +154,7 @@ public final class Story {
     }
 
     /** Receives the updates, and resumes at the last position whenever a stream ends of its age. Tells how often. */
-    private int subscribe(CountDownLatch subscribed) throws Exception {
+    private int subscribe() throws Exception {
         SubscribeUpdatesRequest.Builder request = subscription();
         int next = 1;
         for (int resumes = 0; ; resumes++) {
@@ -170,13 +169,13 @@ public final class Story {
                             case SUBSCRIBED -> {
                                 // Without positions: what waits for its first keyframe has none yet.
                                 request.getResumeFromBuilder().setEpoch(item.getSubscribed().getEpoch());
-                                subscribed.countDown();
                             }
                             case UPDATE -> {
                                 String payload = item.getUpdate().getPayload().toStringUtf8();
                                 expect(payload.equals(Publication.payload(next)), next + " is " + item);
                                 request.getResumeFromBuilder().clearPositions()
                                         .addPositions(item.getUpdate().getPosition());
+                                begun = true;
                                 next++;
                             }
                             case GAP -> expect(false, "a gap: " + item);

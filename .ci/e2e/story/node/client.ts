@@ -10,6 +10,7 @@ export const [BROADCASTER, WATCHED, SUBSCRIBER, LAST] = [1, 2, 3, 21]; // the vi
 export interface Story {
   client: LivestreamServiceClient;
   sessions: Map<number, number>; // by node
+  begun: boolean; // the subscriber has the first update
 }
 
 export const who = (story: Story, nodeId: number) =>

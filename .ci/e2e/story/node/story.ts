@@ -51,10 +51,7 @@ async function liveThrough(story: Story): Promise<void> {
   const roster = new Fold<Map<number, number>>();
   const folds = Promise.all([foldTargets(story, targets), foldRoster(story, roster)]);
   let living = true;
-  let subscribed = (): void => {};
-  const ready = new Promise<void>((resolve) => (subscribed = resolve));
-  const received = subscribe(story, subscribed);
-  const work = Promise.all([ready.then(() => publish(story)), received]).finally(() => (living = false));
+  const work = Promise.all([publish(story), subscribe(story)]).finally(() => (living = false));
   const [[{ reopenings, carried }, resumes], answers] = await Promise.all([work, churn(story, () => living)]);
   console.log(`published ${UPDATES} of ${UPDATES}: ${reopenings} reopenings, ${carried} carried over`);
   console.log(`received ${UPDATES} of ${UPDATES} in order, without a gap: ${resumes} resumes`);
@@ -153,7 +150,8 @@ function hear<Message>(stream: ClientReadableStream<Message>, goodbyeOf: (messag
 }
 
 async function main(address: string, pid: string): Promise<void> {
-  const story = { client: new LivestreamServiceClient(address, credentials.createInsecure()), sessions: new Map() };
+  const client = new LivestreamServiceClient(address, credentials.createInsecure());
+  const story: Story = { client, sessions: new Map(), begun: false };
   await begin(story);
   await liveThrough(story);
   await errorDetails(story);

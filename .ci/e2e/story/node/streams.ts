@@ -28,8 +28,9 @@ export async function publish(story: Story): Promise<{ reopenings: number; carri
 
   const began = Date.now();
   const pace = setInterval(() => {
-    // However late the timer is, what is due goes out.
-    for (; sent < UPDATES && sent < ((Date.now() - began) / 1000) * PER_SECOND; ) {
+    const due = Math.min(UPDATES, ((Date.now() - began) / 1000) * PER_SECOND);
+    // Whoever has no position yet begins at the newest keyframe: let that be the first update.
+    while (sent < (story.begun ? due : 1)) {
       sent++;
       const draft = UpdateDraft.fromPartial({
         channel: Channel.CHANNEL_VISUAL, payload: Buffer.from(payload(sent)), publisherSequence: sent,
@@ -80,7 +81,7 @@ export async function publish(story: Story): Promise<{ reopenings: number; carri
 }
 
 /** Receives the updates, and resumes at the last position whenever a stream ends of its age. Tells how often. */
-export async function subscribe(story: Story, subscribed: () => void): Promise<number> {
+export async function subscribe(story: Story): Promise<number> {
   let resume: ResumePoint | undefined;
   let next = 1;
   for (let resumes = 0; ; resumes++) {
@@ -93,10 +94,10 @@ export async function subscribe(story: Story, subscribed: () => void): Promise<n
           if (item.subscribed && !resume) {
             // Without positions: what waits for its first keyframe has none yet.
             resume = ResumePoint.fromPartial({ epoch: item.subscribed.epoch });
-            subscribed();
           } else if (item.update && resume) {
             expect(Buffer.from(item.update.payload).toString() === payload(next), "update", next, "is", item);
             resume.positions = [item.update.position!];
+            story.begun = true;
             next++;
           }
           goodbye = item.goodbye ?? goodbye;

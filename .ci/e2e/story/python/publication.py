@@ -21,8 +21,8 @@ class Publication:
     """Sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again on
     the next stream unless the server says there that it has it."""
 
-    def __init__(self, stub, opening):
-        self.stub, self.opening = stub, opening
+    def __init__(self, stub, opening, begun):
+        self.stub, self.opening, self.begun = stub, opening, begun
         self.lock = threading.Lock()
         self.kept = []
         self.outbox = None  # of the stream that is open
@@ -47,6 +47,8 @@ class Publication:
                 self.sent = number
                 if self.outbox:
                     self.send(draft)
+            # Whoever has no position yet begins at the newest keyframe: let that be the first update.
+            self.begun.wait()
 
     def send(self, draft):
         draft.keyframe, self.keyframe = self.keyframe, False

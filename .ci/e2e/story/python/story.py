@@ -79,12 +79,11 @@ class Story:
         targets = Targets(lambda: self.stub.WatchTargets(livestream.WatchTargetsRequest(**self.who(WATCHED))))
         roster = Roster(lambda position: self.stub.WatchLivestream(livestream.WatchLivestreamRequest(
             livestream_id=ID, kinds=[livestream.LIVESTREAM_EVENT_KIND_MEMBERSHIP], resume_from=position)))
-        subscribed = threading.Event()
+        begun = threading.Event()  # the subscriber has the first update
         with concurrent.futures.ThreadPoolExecutor() as pool:
             folds = [pool.submit(surely, targets.run), pool.submit(surely, roster.run)]
-            received = pool.submit(surely, self.subscribe, subscribed)
-            expect(subscribed.wait(10), "the subscription begins")
-            published = pool.submit(surely, Publication(self.stub, self.open()).run)
+            received = pool.submit(surely, self.subscribe, begun)
+            published = pool.submit(surely, Publication(self.stub, self.open(), begun).run)
             answers = self.churn(lambda: received.done() and published.done())
             print("published {0} of {0}: {1} reopenings, {2} carried over".format(UPDATES, *published.result()))
             print(f"received {UPDATES} of {UPDATES} in order, without a gap: {received.result()} resumes")
@@ -124,7 +123,7 @@ class Story:
     def viewers(self):
         return self.stub.ListViewers(livestream.ListViewersRequest(livestream_id=ID))
 
-    def subscribe(self, subscribed):
+    def subscribe(self, begun):
         """Receives the updates, and resumes at the last position whenever a stream ends of its age."""
         following, resumes, resume = 1, 0, None
         while True:
@@ -137,10 +136,10 @@ class Story:
                     if what == "subscribed" and resume is None:
                         # Without positions: what waits for its first keyframe has none yet.
                         resume = swarm.ResumePoint(epoch=delivery.subscribed.epoch)
-                        subscribed.set()
                     elif what == "update":
                         expect(delivery.update.payload == payload(following), following, "is", delivery.update)
                         resume = swarm.ResumePoint(epoch=resume.epoch, positions=[delivery.update.position])
+                        begun.set()
                         following += 1
                         if following > UPDATES:
                             call.cancel()
