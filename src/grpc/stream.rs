@@ -214,8 +214,9 @@ impl Lifetime {
             biased;
             end = session => end,
             () = drain => End::Draining,
-            () = age => End::Age,
-            () = old_connection => End::Age,
+            // Whoever comes back at once must not find a server that goes.
+            () = age => if shutdown.is_draining() { End::Draining } else { End::Age },
+            () = old_connection => if shutdown.is_draining() { End::Draining } else { End::Age },
             () = given_up => End::Deadline,
         }
     }

@@ -244,8 +244,7 @@ async fn a_tree_of_sixty_viewers_is_drawn_with_depth_three_and_at_most_five_to_a
 
     let tree = ["tree", "--server", &server.url(), "--livestream", "7", "--depth", "2", "--json"];
     let outcome = run(starling(&tree)).await;
-    let lines: Vec<Value> =
-        text(&outcome.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = text(&outcome.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0]["livestream"]["viewerCount"], "60");
     assert_eq!(lines[2]["level"], serde_json::json!({ "depth": 2, "viewers": 25, "relays": 25 }));
     assert_eq!(lines.iter().filter(|line| line.get("viewer").is_some()).count(), 30);

@@ -252,6 +252,21 @@ async fn draining_is_goodbye_and_unavailable_with_a_time_to_come_back() {
     server.shutdown().await;
 }
 
+/// A client comes back at once after STREAM_AGE: to a server that goes it must not.
+#[tokio::test]
+async fn a_stream_that_ages_during_a_drain_is_draining() {
+    let server = Server::with(|config| {
+        config.streams.max_age = Duration::from_millis(500);
+        // The draw of a time within the spread is not what ends it.
+        config.drain.spread = Duration::from_secs(86_400);
+    })
+    .await;
+    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
+    let mut events = show.watch().await;
+    server.drain();
+    assert_comes_back(farewell(&mut events).await, GoodbyeReason::Draining, "DRAINING");
+}
+
 #[tokio::test]
 async fn a_goodbye_of_the_set_moves_no_position() {
     let (server, show) = livestream(shape(50, 5)).await;

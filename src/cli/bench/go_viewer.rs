@@ -7,7 +7,6 @@
 //!
 //! Only what these viewers need of HTTP/2 is here: headers of answers are not looked at.
 
-
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
