@@ -146,7 +146,7 @@ def config(values, printed):
 def refusal(starling, section, key, value):
     variable = f"STARLING__{section}__{key}".upper()
     ran = subprocess.run(
-        [starling, "serve", "--print-config"],
+        [starling, "serve", "--print-config", "--log-format", "human"],
         env={**os.environ, variable: str(value)}, capture_output=True, text=True, timeout=20, check=False,
     )
     return "" if ran.returncode == 0 else ran.stderr

@@ -229,7 +229,7 @@ expect '[t.nodeId for t in r.targets.targets] == ["4", "5"] and r.targets.placem
 call L/GetTargets '{"livestream_id":7,"node_id":6}'
 expect 'r.targets.placement.depth == 2 and r.targets.placement.parentNodeId == "3" and r.targets.targets == []'
 "$starling" tree --server "http://$address" --livestream 7 >"$scratch/tree"
-grep -q '^livestream 7: tree, 5 viewers, depth 2$' "$scratch/tree" || fail "starling tree draws: $(cat "$scratch/tree")"
+grep -q '^livestream 7: active, tree, 5 viewers, depth 2$' "$scratch/tree" || fail "starling tree draws: $(cat "$scratch/tree")"
 ok 'targets of the broadcaster, of a relay, of a leaf; starling tree'
 
 token=

@@ -64,14 +64,14 @@ start_server() {
     env "$@" "$starling" serve "${serve_args[@]}" --listen 127.0.0.1:0 >"$scratch/server.out" 2>"$scratch/server.err" &
     server=$!
     until_true 20 "the server to name its address" server_spoke
-    # Read off the line {..., "message":"listening","address":"127.0.0.1:4567", ...}.
-    address=$(sed -n 's/.*"message":"listening","address":"\([^"]*\)".*/\1/p' "$scratch/server.out")
+    # Read off the line {..., "message":"listening","address":"127.0.0.1:4567", ...}, or that for people.
+    address=$(sed -nE 's/.*("message":"listening","address":"|listens on )([0-9.:]+).*/\2/p' "$scratch/server.out")
     [[ $address =~ ^127\.0\.0\.1:[0-9]+$ ]] || fail "no address in: $(cat "$scratch/server.out")"
 }
 
 server_spoke() {
     kill -0 "$server" 2>/dev/null || fail "the server did not start"
-    grep -q '"message":"listening"' "$scratch/server.out"
+    grep -qE '"message":"listening"|listens on .*' "$scratch/server.out"
 }
 
 # Tells the server to stop and takes it at its word.
