@@ -1,6 +1,6 @@
 //! Signals to the real program: a goodbye for everybody, and an end in time.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::harness::{Fault, retry_delay, soon};
-use crate::process::{Serving, text};
+use crate::process::{Serving, shell, text};
 use crate::updates::{Publisher, Subscriber, keyframe};
 use crate::world::{answered, go_live, join_livestream};
 
@@ -216,11 +216,9 @@ async fn a_hangup_may_be_the_second_signal() {
 
 #[tokio::test]
 async fn a_hangup_that_is_ignored_stays_ignored() {
-    let mut command = Command::new("sh");
     // As nohup does.
-    let script = "trap '' HUP; exec \"$0\" serve --listen 127.0.0.1:0";
-    command.args(["-c", script, env!("CARGO_BIN_EXE_starling")]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = shell("trap '' HUP; exec \"$0\" serve --listen 127.0.0.1:0");
+    command.stderr(Stdio::piped());
     let server = Serving::spawn(command).await;
     server.process.signal("HUP");
     go_live(&server.client().await, 7).await;

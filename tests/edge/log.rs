@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::harness::soon;
-use crate::process::{Running, Serving, starling, text};
+use crate::process::{Running, Serving, shell, starling, text};
 use crate::updates::{Publisher, Subscriber};
 use crate::world::{answered, go_live_patient, join_livestream};
 
@@ -168,19 +168,15 @@ async fn a_log_that_is_not_read_delays_no_end() {
 #[tokio::test]
 async fn a_server_serves_without_its_standard_streams() {
     for redirection in ["2>&-", "2>/dev/full", "</dev/null 2>&-"] {
-        let mut command = Command::new("sh");
         let script = format!("exec \"$0\" serve --listen 127.0.0.1:0 {redirection}");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_starling")]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let server = Serving::spawn(command).await;
+        let server = Serving::spawn(shell(&script)).await;
         go_live_patient(&server.client().await, 7).await;
         drains(server.process).await;
     }
     for redirection in [">&-", ">/dev/full"] {
-        let mut command = Command::new("sh");
         // The log takes the place of standard output, which is what is read here.
         let script = format!("exec 3>&1; exec \"$0\" serve --listen 127.0.0.1:0 2>&3 3>&- {redirection}");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_starling")]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let server = Serving::spawn_logging(command).await;
+        let server = Serving::spawn_logging(shell(&script)).await;
         go_live_patient(&server.client().await, 7).await;
         drains(server.process).await;
     }

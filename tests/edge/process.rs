@@ -15,13 +15,26 @@ use crate::harness::soon;
 
 /// The program with these arguments, and nothing of its settings from the environment of the tests.
 pub(crate) fn starling(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_starling"));
+    let mut command = without_settings(env!("CARGO_BIN_EXE_starling"));
+    command.args(arguments).stderr(Stdio::piped());
+    command
+}
+
+/// A shell with this script, in which `$0` is the program, and nothing of its settings either.
+pub(crate) fn shell(script: &str) -> Command {
+    let mut command = without_settings("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_starling")]);
+    command
+}
+
+fn without_settings(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("STARLING") {
             command.env_remove(name);
         }
     }
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     command
 }
 

@@ -23,7 +23,13 @@ struct Process {
 
 impl Process {
     fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_starling"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_starling"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("STARLING") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "human"])
             .env("STARLING__LOG__FILTER", "error")
             .stdout(Stdio::piped())
