@@ -190,4 +190,22 @@ impl Client {
             }
         }
     }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// When the node has left, or when `session_id` is given and is not its session any more.
+    pub async fn leave(&mut self, swarm: Swarm, node_id: u64, session_id: u64) -> Result<(), Status> {
+        match swarm {
+            Swarm::Livestream(livestream_id) => {
+                let request =
+                    livestream::LeaveLivestreamRequest { livestream_id, node_id, session_id, ..Default::default() };
+                self.livestreams.leave_livestream(request).await.map(drop)
+            }
+            Swarm::Group(group_id) => {
+                let request = group::LeaveGroupRequest { group_id, node_id, session_id, ..Default::default() };
+                self.groups.leave_group(request).await.map(drop)
+            }
+        }
+    }
 }

@@ -85,20 +85,8 @@ impl Member {
 
     /// Gives a session of its own back; whoever cannot loses it when its lease is over.
     async fn leave(mut self) {
-        if self.session == 0 {
-            return;
-        }
-        let (node_id, session_id) = (self.node, self.session);
-        match self.swarm {
-            Swarm::Livestream(livestream_id) => {
-                let leave =
-                    livestream::LeaveLivestreamRequest { livestream_id, node_id, session_id, ..Default::default() };
-                self.client.livestreams.leave_livestream(leave).await.ok();
-            }
-            Swarm::Group(group_id) => {
-                let leave = group::LeaveGroupRequest { group_id, node_id, session_id, ..Default::default() };
-                self.client.groups.leave_group(leave).await.ok();
-            }
+        if self.session != 0 {
+            self.client.leave(self.swarm, self.node, self.session).await.ok();
         }
     }
 

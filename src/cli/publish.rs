@@ -108,6 +108,7 @@ impl Publish {
         let Streaming { publisher, mut tally, format, .. } = streaming;
         // Also when it broke off: what was accepted is accepted.
         let accepted = Accepted::by(&publisher, self.audio.is_some());
+        let session_id = publisher.session_id();
         let closed = match &streamed {
             Ok(_) => publisher.close().await,
             Err(_) => Ok(Vec::new()),
@@ -127,7 +128,7 @@ impl Publish {
         if self.end || (claim.created && !self.keep) {
             claim.end(&client).await?;
         } else {
-            claim.leave(&mut client).await;
+            claim.leave(&mut client, session_id).await;
         }
         Ok(status)
     }

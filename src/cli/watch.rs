@@ -92,12 +92,12 @@ impl Watch {
             ..Subscription::new(swarm, node_id, session_id)
         };
         let counters = Counters::new(wall_clock());
-        let subscriber = Subscriber::open(client.clone(), subscription).await?;
+        let mut subscriber = Subscriber::open(client.clone(), subscription).await?;
         // On a terminal only; it hides itself elsewhere.
         let style = ProgressStyle::with_template("{wide_msg}").expect("the template is right");
         let line = ProgressBar::no_length().with_style(style);
         let mut viewing = Viewing { recordings, counters, line, format: self.format };
-        let outcome = viewing.run(subscriber, place, &mut interrupt).await;
+        let outcome = viewing.run(&mut subscriber, place, &mut interrupt).await;
         viewing.line.finish_and_clear();
         // Also when it broke off.
         let finished = viewing.finish().await;
@@ -120,7 +120,7 @@ impl Watch {
         match ended {
             None => Ok(ExitCode::SUCCESS),
             Some(status) => {
-                timeout(GOODBYE, leave(client, swarm, node_id)).await.ok();
+                timeout(GOODBYE, client.leave(swarm, node_id, subscriber.session_id())).await.ok();
                 Ok(status)
             }
         }
@@ -216,19 +216,6 @@ async fn wait_until_there(client: &Client, swarm: Swarm) -> Result<(), Failure> 
     Err(Failure("the server stopped before it began".into()))
 }
 
-async fn leave(mut client: Client, swarm: Swarm, node_id: u64) {
-    match swarm {
-        Swarm::Livestream(livestream_id) => {
-            let leave = livestream::LeaveLivestreamRequest { livestream_id, node_id, ..Default::default() };
-            client.livestreams.leave_livestream(leave).await.ok();
-        }
-        Swarm::Group(group_id) => {
-            let leave = group::LeaveGroupRequest { group_id, node_id, ..Default::default() };
-            client.groups.leave_group(leave).await.ok();
-        }
-    }
-}
-
 /// A subscription under way.
 struct Viewing {
     recordings: Vec<Recording>,
@@ -241,7 +228,7 @@ impl Viewing {
     /// Takes what comes until the swarm ends, or a signal comes: then answers with the status to exit with.
     async fn run(
         &mut self,
-        mut subscriber: Subscriber,
+        subscriber: &mut Subscriber,
         mut place: Place,
         interrupt: &mut Interrupt,
     ) -> Result<Option<ExitCode>, Stop> {

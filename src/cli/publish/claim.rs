@@ -145,12 +145,11 @@ impl Claim {
     }
 
     /// Leaves a group; a livestream knows when its broadcaster is gone, and others may publish by its session.
-    pub(super) async fn leave(&self, client: &mut Client) {
-        if let Swarm::Group(group_id) = self.swarm {
-            let leave = group::LeaveGroupRequest { group_id, node_id: self.node, ..Default::default() };
-            if let Err(status) = client.groups.leave_group(leave).await {
-                remark!("cannot leave: {}", told(&status));
-            }
+    pub(super) async fn leave(&self, client: &mut Client, session_id: u64) {
+        if let Swarm::Group(_) = self.swarm
+            && let Err(status) = client.leave(self.swarm, self.node, session_id).await
+        {
+            remark!("cannot leave: {}", told(&status));
         }
     }
 }
