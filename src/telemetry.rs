@@ -8,6 +8,7 @@ mod notice;
 mod queue;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
@@ -145,15 +146,14 @@ fn log_panic(info: &PanicHookInfo<'_>) {
         target: PANIC_TARGET,
         location = info.location().map(tracing::field::display),
         thread = thread::current().name().unwrap_or("unnamed"),
-        backtrace,
+        backtrace = backtrace.as_deref(),
         "panicked: {message}"
     );
 }
 
-/// As much of a text as is logged of it.
-fn beginning(text: &str) -> &str {
-    let end = (0..=text.len().min(PANIC_TEXT)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    &text[..end]
+/// As much of a text as is logged of it; a character that is cut is shown as such.
+fn beginning(text: &str) -> Cow<'_, str> {
+    String::from_utf8_lossy(&text.as_bytes()[..text.len().min(PANIC_TEXT)])
 }
 
 const PANIC_TARGET: &str = "starling::panic";

@@ -128,9 +128,9 @@ const PATH: usize = 128;
 
 fn span<B>(request: &http::Request<B>) -> Span {
     let path = request.uri().path();
-    // What is not ASCII is no path of HTTP.
-    let path = path.get(..PATH).unwrap_or(path);
-    tracing::info_span!("rpc", path)
+    // A path may hold other characters than ASCII, and the end may fall into one.
+    let path = String::from_utf8_lossy(&path.as_bytes()[..path.len().min(PATH)]);
+    tracing::info_span!("rpc", path = &*path)
 }
 
 /// All of these are a client's mistakes, whatever their code says: tonic answers INTERNAL to what it cannot decode.
