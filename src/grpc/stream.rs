@@ -210,13 +210,14 @@ impl Lifetime {
             let draw = || Instant::now() + spread.mul_f64(rand::random_range(0.0..=1.0));
             tokio::time::sleep_until(*goodbye_at.get_or_insert_with(draw)).await;
         };
+        // Whoever comes back at once must not find a server that goes.
+        let aged = || if shutdown.is_draining() { End::Draining } else { End::Age };
         tokio::select! {
             biased;
             end = session => end,
             () = drain => End::Draining,
-            // Whoever comes back at once must not find a server that goes.
-            () = age => if shutdown.is_draining() { End::Draining } else { End::Age },
-            () = old_connection => if shutdown.is_draining() { End::Draining } else { End::Age },
+            () = age => aged(),
+            () = old_connection => aged(),
             () = given_up => End::Deadline,
         }
     }

@@ -8,11 +8,11 @@
 //! Only what these viewers need of HTTP/2 is here: headers of answers are not looked at.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::link::framed;
 use super::scan::Scanner;
 use super::viewer::{Hall, SUBSCRIBE, Seat};
 use crate::cli::Failure;
@@ -273,14 +273,6 @@ fn headers(authority: &str) -> Vec<u8> {
 fn text(block: &mut Vec<u8>, text: &str) {
     block.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
     block.extend_from_slice(text.as_bytes());
-}
-
-/// A message with gRPC's prefix.
-fn framed(message: &impl Message) -> Result<Vec<u8>, Failure> {
-    let mut framed = vec![0];
-    framed.put_u32(u32::try_from(message.encoded_len())?);
-    message.encode(&mut framed)?;
-    Ok(framed)
 }
 
 fn frame(out: &mut BytesMut, kind: u8, flags: u8, stream: u32, payload: &[u8]) {

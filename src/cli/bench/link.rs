@@ -137,7 +137,7 @@ fn served(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 /// A message with gRPC's prefix.
-fn framed(message: &impl Message) -> Result<Bytes, Failure> {
+pub(super) fn framed(message: &impl Message) -> Result<Bytes, Failure> {
     let mut framed = vec![0];
     framed.extend_from_slice(&u32::try_from(message.encoded_len())?.to_be_bytes());
     message.encode(&mut framed)?;

@@ -145,8 +145,7 @@ impl<'s> Judged<'s> {
         // What lies before the first picture of one who came late is not missing, nor is what
         // lies behind the last picture of one who left.
         let (wanted, announced) = match seen.part {
-            Part::Complete | Part::Stalled => (1..=units.len() as u64, seen.lost(..)),
-            Part::Lurker => (1..=units.len() as u64, seen.lost(..)),
+            Part::Complete | Part::Stalled | Part::Lurker => (1..=units.len() as u64, seen.lost(..)),
             Part::Late => (first..=units.len() as u64, seen.lost(1..)),
             Part::Leaver | Part::Victim => (1..=last, seen.lost(..seen.pictures.len())),
         };
