@@ -51,7 +51,8 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 /// A process that is killed when nobody waits for it any more.
 #[derive(Debug)]
 pub(crate) struct Running {
-    id: u32,
+    /// Its number in the system.
+    pub(crate) id: u32,
     ended: Option<oneshot::Receiver<Output>>,
     stdin: Option<std::process::ChildStdin>,
 }

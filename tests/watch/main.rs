@@ -8,6 +8,9 @@
 
 #[path = "../edge/harness.rs"]
 mod harness;
+#[allow(dead_code, reason = "each test binary that includes this file uses its own part of it")]
+#[path = "../edge/process.rs"]
+mod process;
 
 mod fold;
 mod random;
