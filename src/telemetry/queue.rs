@@ -301,6 +301,14 @@ mod tests {
             Self { queue, outcomes, taken, limit }
         }
 
+        /// Queues a line and waits until the thread that writes has it, of which the reader takes the first byte
+        /// and no more. A thread that has not begun yet would take what is queued at any moment.
+        fn stall(&self) {
+            self.queue.push(line(0).as_bytes());
+            self.outcomes.send(Ok(1)).unwrap();
+            assert_eq!(self.taken.recv_timeout(PATIENCE).unwrap(), b"0");
+        }
+
         /// Lets the reader take everything: all that was written.
         fn read(self) -> String {
             let Self { queue, outcomes, taken, .. } = self;
@@ -345,12 +353,12 @@ mod tests {
     fn a_stalled_reader_costs_lines_that_are_counted() {
         const LINES: usize = 10_000;
         let log = Stalled::start();
-        // The thread that writes takes the first line or more, and waits.
-        for number in 0..LINES {
+        log.stall();
+        for number in 1..LINES {
             log.queue.push(line(number).as_bytes());
         }
         assert!(log.queue.handle.shared.state.lock().pending.len() <= CAPACITY);
-        let text = log.read();
+        let text = format!("0{}", log.read());
         let written = text.lines().filter(|line| !line.contains("WARN")).count();
         assert!(written >= CAPACITY / 1_024, "{written}");
         let lost = lost(&text);
@@ -361,10 +369,7 @@ mod tests {
     #[test]
     fn what_was_lost_is_told_in_its_place() {
         let log = Stalled::start();
-        log.queue.push(line(1).as_bytes());
-        // Until the first line is with the reader, nothing is known of what is taken next.
-        log.outcomes.send(Ok(1)).unwrap();
-        assert_eq!(log.taken.recv().unwrap(), b"1");
+        log.stall();
         let full = CAPACITY / 1_024;
         (2..full + 10).for_each(|number| log.queue.push(line(number).as_bytes()));
         // The rest of the first line, the lines that found room, and what was lost.
@@ -403,6 +408,7 @@ mod tests {
     #[test]
     fn what_matters_more_finds_room_longer() {
         let log = Stalled::start();
+        log.stall();
         let subscriber = Registry::default().with(fmt::layer().with_ansi(false).with_writer(log.queue.clone()));
         let long = "x".repeat(1_024);
         let fill = |act: &dyn Fn()| (0..10_000).for_each(|_| act());
