@@ -379,6 +379,10 @@ impl Reader {
     /// What is known of a lane, if anything is.
     fn known(&mut self, slot: usize) -> &mut Option<Seen> {
         if self.seen.len() <= slot {
+            // Most swarms have a lane or two, and every subscriber has this list.
+            if slot < 8 {
+                self.seen.reserve_exact(slot + 1 - self.seen.len());
+            }
             self.seen.resize_with(slot + 1, || None);
         }
         &mut self.seen[slot]

@@ -17,6 +17,7 @@ use std::time::Duration;
 use hyper::rt::Executor;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::signal::Signal;
 use super::watchdog::Reader;
@@ -109,26 +110,27 @@ impl Carriage {
         self.order.load(Ordering::Acquire) >= order.rank()
     }
 
-    /// Resolves when its streams are to say goodbye, with the time that they have for it.
-    pub(super) async fn says_goodbye(&self) -> Duration {
-        self.told(Order::SayGoodbye(Duration::ZERO)).await;
-        Duration::from_millis(self.spread.load(Ordering::Acquire).into())
+    /// Resolves with the next order.
+    pub(super) fn orders(&self) -> Notified<'_> {
+        self.told.notified()
+    }
+
+    /// The time that its streams have to say goodbye; `None` = they stay.
+    pub(super) fn says_goodbye(&self) -> Option<Duration> {
+        let spread = || Duration::from_millis(self.spread.load(Ordering::Acquire).into());
+        self.is_told(Order::SayGoodbye(Duration::ZERO)).then(spread)
     }
 
     /// Resolves when what is still open is to end with a status.
     pub(super) async fn ends_streams(&self) {
-        self.told(Order::EndStreams).await;
-    }
-
-    async fn told(&self, order: Order) {
         loop {
-            let told = self.told.notified();
-            tokio::pin!(told);
-            told.as_mut().enable();
-            if self.is_told(order) {
+            let orders = self.orders();
+            tokio::pin!(orders);
+            orders.as_mut().enable();
+            if self.is_told(Order::EndStreams) {
                 return;
             }
-            told.await;
+            orders.await;
         }
     }
 

@@ -114,7 +114,9 @@ where
             State::Greeting(greeting) => {
                 let (status, text) = greeting.take().expect("an answer is not polled after it was given");
                 let response = Response::builder().status(status).header(header::CONTENT_TYPE, "text/plain");
-                response.body(FrontBody::Text(Bytes::from_static(text.as_bytes()))).expect("a status and a header")
+                response
+                    .body(FrontBody::Text(Box::new(Bytes::from_static(text.as_bytes()))))
+                    .expect("a status and a header")
             }
             State::Call(call) => {
                 let mut response = ready!(call.as_mut().poll(cx))?;
@@ -132,7 +134,8 @@ where
 pub(super) enum FrontBody<B> {
     Updates(Box<Updates>),
     Other(Pin<Box<B>>),
-    Text(Bytes),
+    /// Boxed: an open stream is one of the others.
+    Text(Box<Bytes>),
 }
 
 impl<B> Body for FrontBody<B>
@@ -148,7 +151,7 @@ where
             Self::Updates(updates) => Pin::new(updates.as_mut()).poll_frame(cx).map_err(Into::into),
             Self::Other(body) => body.as_mut().poll_frame(cx).map_err(Into::into),
             Self::Text(text) if text.is_empty() => Poll::Ready(None),
-            Self::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            Self::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut **text))))),
         }
     }
 

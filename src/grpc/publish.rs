@@ -14,7 +14,7 @@ use tonic::{Request, Status, Streaming};
 
 use super::publish_requests::{Inbound, Open};
 use super::status::{End, draining, refused, reject_reason, unpublished};
-use super::stream::{Lifetime, Messages, connection};
+use super::stream::{Lifetime, Messages, Sign, connection};
 use super::{Edge, Settings, fields};
 use crate::cluster::clock;
 use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
@@ -129,20 +129,23 @@ impl Publishing {
         if !self.ready.is_empty() || self.ended.is_some() {
             return;
         }
-        let due = self.lifetime.next_heartbeat();
         tokio::select! {
             biased;
-            end = self.lifetime.over() => self.end(end),
+            sign = self.lifetime.sign() => match sign {
+                Sign::End(end) => self.end(end),
+                Sign::Beat => self.give_sign(),
+            },
             () = bell => {}
             message = self.inbound.next() => self.take_all(message),
             () = wait_until(wishes) => {}
-            () = tokio::time::sleep_until(due) => {
-                self.lifetime.beat();
-                let server_time = Some(self.lifetime.server_time());
-                let epoch = self.publication.epoch().get();
-                self.ready.push_back(Event::Heartbeat(shared::Heartbeat { epoch, server_time, ..Default::default() }));
-            }
         }
+    }
+
+    fn give_sign(&mut self) {
+        self.lifetime.beat();
+        let server_time = Some(self.lifetime.server_time());
+        let epoch = self.publication.epoch().get();
+        self.ready.push_back(Event::Heartbeat(shared::Heartbeat { epoch, server_time, ..Default::default() }));
     }
 
     /// Tells what the publisher should know of its subscribers. Answers when to look again.

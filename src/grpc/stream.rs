@@ -68,16 +68,15 @@ pub(super) fn connection<T>(request: &Request<T>) -> Option<Arc<Carriage>> {
 #[derive(Debug)]
 pub(super) struct Lifetime {
     presence: Option<Presence>,
+    /// Until it has said that it is too old.
     connection: Option<Arc<Carriage>>,
-    /// When the stream leaves a connection that is too old; drawn when that says so.
-    goodbye_at: Option<Instant>,
-    deadline: Option<Deadline>,
     clock: Clock,
     shutdown: Shutdown,
-    /// When the stream leaves a draining process; drawn when the drain begins.
-    leave_at: Option<Instant>,
+    /// The drain was seen.
+    leaves: bool,
     spread: Duration,
-    ends_at: Option<Instant>,
+    /// When the stream ends if nothing ends it before, and why.
+    end: Option<(Instant, End)>,
     heartbeat: Duration,
     next_heartbeat: Instant,
     _guard: StreamGuard,
@@ -132,13 +131,11 @@ impl Edge {
         Ok(Lifetime {
             presence,
             connection: None,
-            goodbye_at: None,
-            deadline: None,
             clock: self.service.clock().clone(),
             shutdown: self.shutdown.clone(),
-            leave_at: None,
+            leaves: false,
             spread: settings.drain_spread,
-            ends_at: (!age.is_zero()).then(|| now + age),
+            end: (!age.is_zero()).then(|| (now + age, End::Age)),
             heartbeat: settings.heartbeat,
             next_heartbeat: now + settings.heartbeat,
             _guard: self.shutdown.track(),
@@ -153,8 +150,23 @@ impl Lifetime {
     }
 
     /// Of a stream whose client waits no longer than this.
-    pub(super) fn until(self, deadline: Option<Deadline>) -> Self {
-        Self { deadline, ..self }
+    pub(super) fn until(mut self, deadline: Option<Deadline>) -> Self {
+        if let Some(Deadline(at)) = deadline {
+            self.end_by(at, End::Deadline);
+        }
+        self
+    }
+
+    /// Ends the stream then, if it does not end before.
+    fn end_by(&mut self, at: Instant, why: End) {
+        if self.end.is_none_or(|(first, _)| at < first) {
+            self.end = Some((at, why));
+        }
+    }
+
+    /// Ends the stream at a time drawn within this span, so that not all come back at once.
+    fn end_within(&mut self, spread: Duration, why: End) {
+        self.end_by(Instant::now() + spread.mul_f64(rand::random_range(0.0..=1.0)), why);
     }
 
     /// The server's clock.
@@ -167,58 +179,58 @@ impl Lifetime {
         convert::timestamp(self.clock.wall())
     }
 
-    /// Resolves when the stream must end. Safe to drop and call again.
-    pub(super) async fn over(&mut self) -> End {
-        let presence = self.presence.as_ref();
-        let session = async {
-            let Some(presence) = presence else { return std::future::pending().await };
-            loop {
-                let bell = presence.bell().notified_owned();
-                tokio::pin!(bell);
-                bell.as_mut().enable();
-                match presence.ended() {
-                    // The swarm's own end is told by what is streamed, after all else.
-                    None | Some(LeaveReason::Ended) => bell.await,
-                    Some(reason) => return End::Session(reason),
+    /// Resolves when a sign of life is due, or the stream must end. Safe to drop and call again;
+    /// a sign that was given must be [noted](Self::beat).
+    ///
+    /// Every open stream holds this future, so it is small: one timer stands for all times.
+    pub(super) async fn sign(&mut self) -> Sign {
+        loop {
+            let presence = self.presence.as_ref();
+            let session = async {
+                let Some(presence) = presence else { return std::future::pending().await };
+                loop {
+                    let bell = presence.bell().notified_owned();
+                    tokio::pin!(bell);
+                    bell.as_mut().enable();
+                    match presence.ended() {
+                        // The swarm's own end is told by what is streamed, after all else.
+                        None | Some(LeaveReason::Ended) => bell.await,
+                        Some(reason) => return reason,
+                    }
                 }
+            };
+            let connection = self.connection.as_ref();
+            let goodbye = async {
+                let Some(connection) = connection else { return std::future::pending().await };
+                loop {
+                    let orders = connection.orders();
+                    tokio::pin!(orders);
+                    orders.as_mut().enable();
+                    match connection.says_goodbye() {
+                        Some(spread) => return spread,
+                        None => orders.await,
+                    }
+                }
+            };
+            let first = self.end.map_or(self.next_heartbeat, |(end, _)| end.min(self.next_heartbeat));
+            tokio::select! {
+                biased;
+                reason = session => return Sign::End(End::Session(reason)),
+                () = self.shutdown.draining(), if !self.leaves => {
+                    self.leaves = true;
+                    self.end_within(self.spread, End::Draining);
+                }
+                spread = goodbye => {
+                    self.connection = None;
+                    self.end_within(spread, End::Age);
+                }
+                () = tokio::time::sleep_until(first) => return match self.end.filter(|(at, _)| *at <= first) {
+                    // Whoever comes back at once must not find a server that goes.
+                    Some((_, End::Age)) if self.shutdown.is_draining() => Sign::End(End::Draining),
+                    Some((_, end)) => Sign::End(end),
+                    None => Sign::Beat,
+                },
             }
-        };
-        let (shutdown, spread, leave_at) = (&self.shutdown, self.spread, &mut self.leave_at);
-        let drain = async {
-            shutdown.draining().await;
-            let at = leave_at.get_or_insert_with(|| Instant::now() + spread.mul_f64(rand::random_range(0.0..=1.0)));
-            tokio::time::sleep_until(*at).await;
-        };
-        let ends_at = self.ends_at;
-        let age = async {
-            match ends_at {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let deadline = self.deadline;
-        let given_up = async {
-            match deadline {
-                Some(Deadline(at)) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let (connection, goodbye_at) = (&self.connection, &mut self.goodbye_at);
-        let old_connection = async {
-            let Some(connection) = connection else { return std::future::pending().await };
-            let spread = connection.says_goodbye().await;
-            let draw = || Instant::now() + spread.mul_f64(rand::random_range(0.0..=1.0));
-            tokio::time::sleep_until(*goodbye_at.get_or_insert_with(draw)).await;
-        };
-        // Whoever comes back at once must not find a server that goes.
-        let aged = || if shutdown.is_draining() { End::Draining } else { End::Age };
-        tokio::select! {
-            biased;
-            end = session => end,
-            () = drain => End::Draining,
-            () = age => aged(),
-            () = old_connection => aged(),
-            () = given_up => End::Deadline,
         }
     }
 
@@ -226,15 +238,10 @@ impl Lifetime {
     pub(super) fn signs(self) -> BoxStream<'static, Sign> {
         let signs = stream::unfold(Some(self), |lifetime| async {
             let mut lifetime = lifetime?;
-            let due = lifetime.next_heartbeat;
-            tokio::select! {
-                biased;
-                end = lifetime.over() => Some((Sign::End(end), None)),
-                () = tokio::time::sleep_until(due) => {
-                    lifetime.beat();
-                    Some((Sign::Beat, Some(lifetime)))
-                }
-            }
+            let sign = lifetime.sign().await;
+            lifetime.beat();
+            let goes_on = matches!(sign, Sign::Beat);
+            Some((sign, goes_on.then_some(lifetime)))
         });
         signs.boxed()
     }
@@ -247,11 +254,6 @@ impl Lifetime {
     /// Why the session that the stream is tied to ended, if it has.
     pub(super) fn session_ended(&self) -> Option<LeaveReason> {
         self.presence.as_ref().and_then(Presence::ended)
-    }
-
-    /// When the next sign of life is due.
-    pub(super) const fn next_heartbeat(&self) -> Instant {
-        self.next_heartbeat
     }
 
     /// Notes that one was given.
@@ -293,7 +295,7 @@ impl<S: Source> Running<S> {
             tokio::pin!(bell);
             bell.as_mut().enable();
             // Before the look: what it brings is told, or stays where it is.
-            if let Some(end) = self.lifetime.over().now_or_never() {
+            if let Some(Sign::End(end)) = self.lifetime.sign().now_or_never() {
                 self.end(end);
                 continue;
             }
@@ -320,12 +322,11 @@ impl<S: Source> Running<S> {
                     continue;
                 }
             }
-            let due = self.lifetime.next_heartbeat();
             tokio::select! {
                 biased;
-                end = self.lifetime.over() => self.end(end),
+                // What is due is given after the next look.
+                sign = self.lifetime.sign() => if let Sign::End(end) = sign { self.end(end) },
                 () = bell => {}
-                () = tokio::time::sleep_until(due) => {}
             }
         }
     }
