@@ -294,7 +294,7 @@ opened targets L/WatchTargets '{"livestream_id":7,"node_id":2}'
 opened replaced L/WatchTargets '{"livestream_id":7,"node_id":2,"session_id":'"$session_2"'}'
 call L/JoinLivestream '{"livestream_id":7,"node_id":2,"lease_ttl":"300s"}'
 new_2=$(get r.sessionId)
-closed replaced REPLACED ABORTED SESSION_REPLACED
+closed replaced REPLACED FAILED_PRECONDITION SESSION_REPLACED
 opened removed L/WatchLivestream '{"livestream_id":7,"node_id":2,"session_id":'"$new_2"'}'
 call L/RemoveViewer '{"livestream_id":7,"node_id":1,"target_node_id":2}'
 closed removed REMOVED PERMISSION_DENIED REMOVED
@@ -596,9 +596,9 @@ refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"CHANNEL_CHAT","s
 refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"CHANNEL_VISUAL"}' INVALID_ARGUMENT INVALID_FIELD source_node_id
 refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"CHANNEL_VISUAL","source_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
 
-refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"metadata":"'"$(long 90000)"'"}' OUT_OF_RANGE -
-refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"'"$(long 2800000)"'"}}' OUT_OF_RANGE -
-refused G/UpdateGroup '{"group_id":7,"node_id":1,"metadata":"'"$(long 90000)"'"}' OUT_OF_RANGE -
+refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"metadata":"'"$(long 90000)"'"}' RESOURCE_EXHAUSTED MESSAGE_TOO_LARGE
+refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"'"$(long 2800000)"'"}}' RESOURCE_EXHAUSTED MESSAGE_TOO_LARGE
+refused G/UpdateGroup '{"group_id":7,"node_id":1,"metadata":"'"$(long 90000)"'"}' RESOURCE_EXHAUSTED MESSAGE_TOO_LARGE
 
 state >"$scratch/after"
 diff -u "$scratch/before" "$scratch/after" >&2 || fail 'refused calls changed something'

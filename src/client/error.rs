@@ -190,7 +190,6 @@ mod tests {
     #[test]
     fn what_the_server_means_for_good_is_taken_so() {
         for (code, reason) in [
-            (Code::Aborted, "SESSION_REPLACED"),
             (Code::FailedPrecondition, "SESSION_REPLACED"),
             (Code::FailedPrecondition, "STALE_TERM"),
             (Code::FailedPrecondition, "ENDED"),

@@ -20,7 +20,7 @@ use http_body::{Body, Frame, SizeHint};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use tokio::time::{Instant, sleep_until};
-use tonic::Status;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::carriage::Carriage;
@@ -228,7 +228,12 @@ where
         if let Poll::Ready(answer) = call.as_mut().poll(cx) {
             let limit = std::mem::replace(&mut this.limit, Limit::NONE);
             let bounded = |body| tonic::body::Body::new(CallBody { body: Some(body), limit });
-            return Poll::Ready(answer.map(|answer| answer.map(bounded)));
+            return Poll::Ready(answer.map(|answer| match Status::from_header_map(answer.headers()) {
+                Some(refused) if refused.code() == Code::OutOfRange => {
+                    status::refused_by_transport(refused).into_http()
+                }
+                _ => answer.map(bounded),
+            }));
         }
         let over = ready!(this.limit.poll_over(cx));
         Poll::Ready(Ok(over.into_http()))

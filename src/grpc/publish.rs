@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tonic::{Request, Status, Streaming};
 
 use super::publish_requests::{Inbound, Open};
-use super::status::{End, draining, refused, reject_reason, unpublished};
+use super::status::{End, draining, refused, refused_by_transport, reject_reason, unpublished};
 use super::stream::{Lifetime, Messages, Sign, connection};
 use super::{Edge, Settings, fields};
 use crate::cluster::clock;
@@ -212,7 +212,7 @@ impl Publishing {
                     self.tell_skips();
                     self.ended = Some(Ok(()));
                 }
-                Some(Err(status)) => self.ended = Some(Err(status)),
+                Some(Err(status)) => self.ended = Some(Err(refused_by_transport(status))),
             }
             // Before the next one is asked for: what is asked for must be taken.
             if self.ended.is_some() || taken == UPDATES_PER_ACK {

@@ -176,6 +176,19 @@ pub(super) fn headers_too_large(max: usize) -> Status {
     status(Code::ResourceExhausted, "HEADERS_TOO_LARGE", message, &[("max", max.to_string())])
 }
 
+/// What tonic refused before a method saw it, in words of ours: a message over the limit is no
+/// index out of range, and who is told so must be able to tell why.
+pub(super) fn refused_by_transport(refused: Status) -> Status {
+    if refused.code() != Code::OutOfRange || !refused.details().is_empty() {
+        return refused;
+    }
+    // "..., the limit is: 65536 bytes"
+    let max = refused.message().split(|letter: char| !letter.is_ascii_digit()).rfind(|word| !word.is_empty());
+    let max = max.unwrap_or_default();
+    let message = format!("the message is larger than {max} bytes");
+    status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message, &[("max", max.to_owned())])
+}
+
 /// A `grpc-timeout` that cannot be read.
 pub(super) fn malformed_timeout() -> Status {
     let (field, problem) =
@@ -246,7 +259,7 @@ impl End {
             Self::Session(LeaveReason::Left) => (Why::Left, Ok(())),
             Self::Session(LeaveReason::Replaced) => {
                 let message = "the node joined again; this session is over";
-                (Why::Replaced, Err(status(Code::Aborted, "SESSION_REPLACED", message, &[])))
+                (Why::Replaced, Err(status(Code::FailedPrecondition, "SESSION_REPLACED", message, &[])))
             }
             Self::Session(LeaveReason::Removed) => {
                 (Why::Removed, Err(status(Code::PermissionDenied, "REMOVED", "the node was removed", &[])))

@@ -6,7 +6,7 @@ use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message}
 use starling::pb::swarm::v1::{
     Channel, GoodbyeReason, GrantedChannel, RejectReason, UpdateDraft, publish_event::Event,
 };
-use tonic::Code::{Aborted, FailedPrecondition, NotFound, OutOfRange, PermissionDenied};
+use tonic::Code::{FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
 
 use crate::harness::{Fault, Server};
 use crate::updates::{Publisher, Subscriber, delta, keyframe, message, opening, publish, publish_one};
@@ -298,7 +298,7 @@ async fn a_publisher_whose_session_is_replaced_hears_just_that_even_while_it_sen
             status = replaced => status,
             () = sending => unreachable!("it sends for ever"),
         };
-        assert_eq!(Fault::of(&status), Fault::new(Aborted, "SESSION_REPLACED"));
+        assert_eq!(Fault::of(&status), Fault::new(FailedPrecondition, "SESSION_REPLACED"));
     }
 }
 
@@ -388,5 +388,5 @@ async fn the_largest_payload_passes_and_one_larger_than_any_message_does_not() {
 
     publisher.send(UpdateDraft { payload: zeros(2 << 20), ..keyframe(2) }).await;
     let refused = publisher.said().await.unwrap_err();
-    assert_eq!(Fault::of(&refused), Fault::new(OutOfRange, ""));
+    assert_eq!(Fault::of(&refused), Fault::new(ResourceExhausted, "MESSAGE_TOO_LARGE"));
 }

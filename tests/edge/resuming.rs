@@ -142,7 +142,7 @@ async fn a_subscriber_stays_away_when_it_is_told_to() {
     }
     let (_server, mut subscriber) = subscribe(vec![(vec![subscribed(0)], Err(Status::aborted("")))]).await;
     let (_, end) = told(&mut subscriber).await;
-    assert!(matches!(end, Err(Error::Status(status)) if status.code() == Code::Aborted));
+    assert!(matches!(end, Err(Error::Status(status)) if status.code() == Code::FailedPrecondition));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use starling::pb::swarm::v1::{
     Channel, ChannelInterest, Delivery, GapReason, GoodbyeReason, Interest, Point, Position, SourceChannel, StartFrom,
     UpdateDraft, delivery::Item,
 };
-use tonic::Code::{Aborted, FailedPrecondition, PermissionDenied};
+use tonic::Code::{FailedPrecondition, PermissionDenied};
 use tonic::transport::Endpoint;
 
 use crate::harness::{Fault, Server, soon};
@@ -248,7 +248,7 @@ async fn a_subscription_tied_to_a_session_keeps_it_and_ends_with_it() {
     let [replaced, left, removed, staying] = &mut subscribers[..] else { unreachable!("four were opened") };
     join_livestream(&client, 7, 10).await;
     let status = replaced.goodbye(GoodbyeReason::Replaced).await.unwrap_err();
-    assert_eq!(Fault::of(&status), Fault::new(Aborted, "SESSION_REPLACED"));
+    assert_eq!(Fault::of(&status), Fault::new(FailedPrecondition, "SESSION_REPLACED"));
 
     let leave = pb::LeaveLivestreamRequest { livestream_id: 7, node_id: 11, ..Default::default() };
     answered(livestreams.leave_livestream(leave).await);

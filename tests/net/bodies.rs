@@ -78,7 +78,7 @@ async fn every_end_has_a_goodbye_and_a_status_in_trailers() {
     assert_ends(removed, GoodbyeReason::Removed, Code::PermissionDenied).await;
 
     join(&client, 12).await;
-    assert_ends(replaced, GoodbyeReason::Replaced, Code::Aborted).await;
+    assert_ends(replaced, GoodbyeReason::Replaced, Code::FailedPrecondition).await;
 
     let lease_ttl = Some(prost_types::Duration { seconds: 1, nanos: 0 });
     let briefly = pb::JoinLivestreamRequest { livestream_id: SHOW, node_id: 14, lease_ttl, ..Default::default() };

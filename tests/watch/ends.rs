@@ -127,7 +127,7 @@ async fn the_event_of_the_end_is_told_even_when_the_livestream_is_gone_by_then()
 }
 
 #[tokio::test]
-async fn session_replaced_is_aborted() {
+async fn session_replaced_is_failed_precondition() {
     let (_server, show) = livestream(shape(50, 5)).await;
     let session = show.join(10).await.session_id;
     let mut events = show.watch_as(10, session).await;
@@ -135,7 +135,7 @@ async fn session_replaced_is_aborted() {
     let mut follower = show.watch_targets(Some(10)).await;
     TargetFold::begin(next(&mut follower).await);
     let again = show.join(10).await;
-    let (reason, code, why) = (GoodbyeReason::Replaced, Code::Aborted, "SESSION_REPLACED");
+    let (reason, code, why) = (GoodbyeReason::Replaced, Code::FailedPrecondition, "SESSION_REPLACED");
     assert_stays_away(farewell(&mut events).await, reason, code, why);
     assert_stays_away(farewell(&mut targets).await, reason, code, why);
     // The new session's streams, and those that name the node alone, go on.
