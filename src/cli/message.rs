@@ -204,7 +204,7 @@ mod tests {
             epoch: 5,
             revision: 9,
             events: vec![prost::Message::encode_to_vec(&event).into()],
-            control: None,
+            ..Default::default()
         }
     }
 

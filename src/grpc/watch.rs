@@ -6,14 +6,14 @@ use bytes::Bytes;
 use prost_types::Timestamp;
 use tokio::sync::Notify;
 
-use super::convert::{group as group_wire, livestream as livestream_wire};
+use super::convert::{group as group_wire, livestream as livestream_wire, timestamp};
 use super::stream::Source;
 use crate::pb::swarm::v1 as shared;
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 use crate::service::watch::{
     CensusItem, CensusWatch, Change, EventItem, EventWatch, Step, TargetItem, TargetWatch, Watch,
 };
-use crate::swarm::id::SwarmId;
+use crate::swarm::id::{NodeId, SwarmId};
 use crate::swarm::{Event, Swarm};
 
 pub(super) struct LivestreamTargets(pub(super) TargetWatch);
@@ -95,7 +95,7 @@ macro_rules! event_source {
                 events: Vec<Bytes>,
                 control: Option<$pb::$module::Control>,
             ) -> $pb::$Response {
-                $pb::$Response { epoch: self.watch.epoch().get(), revision, events, control }
+                $pb::$Response { epoch: self.watch.epoch().get(), revision, events, control, ..Default::default() }
             }
         }
 
@@ -136,7 +136,11 @@ macro_rules! event_source {
                         let number = revision.number;
                         let encoded = revision.encoded(|event: &Event| $encode(event, number));
                         let events = wanted.into_iter().map(|index| encoded[index].clone()).collect();
-                        self.message(number, events, None)
+                        $pb::$Response {
+                            event_time: Some(timestamp(revision.origin.at)),
+                            actor_node_id: revision.origin.actor.map_or(0, NodeId::get),
+                            ..self.message(number, events, None)
+                        }
                     }
                 }])
             }

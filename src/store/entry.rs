@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::Settings;
 use super::census::Incarnation;
-use super::log::EventLog;
+use super::log::{EventLog, Origin};
 use super::wake::Wakes;
 use crate::feed::{Feed, Memory, Micros, Shape};
 use crate::swarm::event::{LeaveReason, Touched};
@@ -157,7 +157,7 @@ impl Entry {
     }
 
     /// Does everything that must happen in one step with a command.
-    pub(super) fn absorb(&mut self, applied: &mut Applied, wakes: &mut Wakes) {
+    pub(super) fn absorb(&mut self, applied: &mut Applied, origin: Origin, wakes: &mut Wakes) {
         for (session, reason) in applied.ended.drain(..) {
             cut(self.ties.remove(&session), reason, wakes);
         }
@@ -186,7 +186,7 @@ impl Entry {
         }
         self.wake_target_watchers(&applied.touched, wakes);
         if !applied.events.is_empty() {
-            self.log.append(applied.revision, std::mem::take(&mut applied.events));
+            self.log.append(applied.revision, origin, std::mem::take(&mut applied.events));
             wakes.push(Arc::clone(&self.news));
         }
     }

@@ -10,12 +10,24 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use crate::swarm::Event;
+use crate::swarm::id::NodeId;
+
+/// Where a change comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// When its command was applied, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// Who gave it; `None` = the server, because a time had come.
+    pub actor: Option<NodeId>,
+}
 
 /// All events of one revision.
 #[derive(Debug)]
 pub struct Revision {
     /// Its number.
     pub number: u64,
+    /// Where it comes from.
+    pub origin: Origin,
     /// What happened, in order.
     pub events: Box<[Event]>,
     encoded: OnceLock<Box<[Bytes]>>,
@@ -52,7 +64,7 @@ impl EventLog {
         Self { revisions: VecDeque::new(), head: 0, capacity }
     }
 
-    pub(super) fn append(&mut self, number: u64, events: Vec<Event>) {
+    pub(super) fn append(&mut self, number: u64, origin: Origin, events: Vec<Event>) {
         debug_assert_eq!(number, self.head + 1, "revisions go up by one");
         if self.revisions.len() == self.capacity {
             self.revisions.pop_front();
@@ -60,6 +72,7 @@ impl EventLog {
         self.head = number;
         self.revisions.push_back(Arc::new(Revision {
             number,
+            origin,
             events: events.into_boxed_slice(),
             encoded: OnceLock::new(),
         }));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Settings;
 use super::census::{Census, CensusEvent, Incarnation};
 use super::entry::Entry;
+use super::log::Origin;
 use super::wake::Wakes;
 use crate::feed::Memory;
 use crate::swarm::id::{SwarmId, SwarmKind};
@@ -41,6 +42,7 @@ impl Shard {
             Some(entry) => &mut entry.swarm,
             None => &mut fresh,
         };
+        let origin = Origin { at, actor: command.actor() };
         let mut applied = swarm::apply(slot, command, at)?;
         let next = slot.as_deref().and_then(Swarm::next_expiry);
         let mut changes = Vec::new();
@@ -55,7 +57,7 @@ impl Shard {
         } else if Entry::concerns_census(&applied.events) {
             changes.push(CensusEvent::Changed(incarnation));
         }
-        entry.absorb(&mut applied, wakes);
+        entry.absorb(&mut applied, origin, wakes);
         if entry.due != next {
             if let Some(due) = entry.due {
                 self.due.remove(&(due, id));

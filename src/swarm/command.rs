@@ -163,3 +163,36 @@ pub enum Command {
     /// Groups: release the screen share.
     StopShare(By),
 }
+
+impl Command {
+    /// The node that acts; `None` when nobody does, as when a time has come.
+    pub const fn actor(&self) -> Option<NodeId> {
+        match self {
+            Self::CreateLivestream(create) => Some(create.broadcaster),
+            Self::CreateGroup(create) => create.owner,
+            Self::Join(join) => Some(join.node),
+            Self::Touch(node, _) | Self::Attach(node, ..) | Self::Detach(node, ..) => Some(*node),
+            Self::PodGone(_) | Self::Expire => None,
+            Self::Leave(by)
+            | Self::SetInterest(by, _)
+            | Self::UpdateMember(by, _)
+            | Self::UpdateSwarm(by, _)
+            | Self::End(by)
+            | Self::Remove(by, _)
+            | Self::ReportPeer(by, _)
+            | Self::Claim { by, .. }
+            | Self::Acquire { by, .. }
+            | Self::Start(by)
+            | Self::Pause(by)
+            | Self::Resume(by)
+            | Self::AddModerator(by, _)
+            | Self::RemoveModerator(by, _)
+            | Self::Mute(by, _)
+            | Self::Unmute(by, _)
+            | Self::Transfer(by, _)
+            | Self::SetMedia { by, .. }
+            | Self::StartShare(by)
+            | Self::StopShare(by) => Some(by.node),
+        }
+    }
+}

@@ -24,6 +24,7 @@ mod events;
 mod groups;
 mod incarnations;
 mod leases;
+mod origins;
 mod resume;
 mod roster;
 mod stalled;

@@ -59,6 +59,9 @@ pub(in crate::grpc) fn summary(id: SwarmId, summary: &Summary, created: bool) ->
         metadata: Bytes::copy_from_slice(&summary.metadata),
         created,
         end_reason: end_reason(summary.ended),
+        create_time: Some(timestamp(summary.created_at)),
+        end_time: summary.ended.map(|(at, _)| timestamp(at)),
+        revision: summary.revision,
     }
 }
 

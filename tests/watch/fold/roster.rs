@@ -41,7 +41,7 @@ impl RosterFold {
     /// Takes a message; a goodbye is handed back.
     pub(crate) fn take(&mut self, message: pb::WatchLivestreamResponse) -> Option<shared::Goodbye> {
         let happened = events(&message);
-        let pb::WatchLivestreamResponse { epoch, revision, events: _, control } = message;
+        let pb::WatchLivestreamResponse { epoch, revision, events: _, control, .. } = message;
         let Some(control) = control else {
             assert!(!happened.is_empty(), "every message says something");
             assert_eq!(epoch, self.epoch, "another incarnation begins with a reset");
