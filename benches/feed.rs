@@ -47,8 +47,8 @@ fn publish(feed: &Feed, bytes: usize, keyframe: bool) {
         priority: None,
         temporal_layer: 0,
         publisher_sequence: 0,
-        timestamp: None,
-        accepted_at: Timestamp { seconds: 1_700_000_000, nanos: 1 },
+        publish_time: None,
+        accept_time: Timestamp { seconds: 1_700_000_000, nanos: 1 },
     };
     feed.publish(source(), TERM, draft, NOW).unwrap();
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use prost::Message;
 use starling::pb::livestream::v1::{self as pb, livestream_service_client::LivestreamServiceClient as Client};
-use starling::pb::swarm::v1::{Channel, Delivery, Gap, GoodbyeReason as Reason, Position, ResumePoint, delivery::Item};
+use starling::pb::swarm::v1::{
+    Delivery, Gap, GoodbyeReason as Reason, SubscriptionPosition, UpdateChannel, UpdatePosition, delivery::Item,
+};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -19,7 +21,7 @@ struct Viewer {
     session_id: u64,
     epoch: u64,
     /// By source and channel: the last one that came, and the gap whose end is not known yet.
-    positions: BTreeMap<(u64, i32), Position>,
+    positions: BTreeMap<(u64, i32), UpdatePosition>,
     open_gaps: BTreeMap<(u64, i32), Gap>,
     tries: u32,
 }
@@ -63,10 +65,10 @@ impl Viewer {
         }
         let positions = self.positions.values().copied().collect();
         let open_gaps = self.open_gaps.values().copied().collect();
-        let resume_from = (self.epoch != 0).then_some(ResumePoint { epoch: self.epoch, positions, open_gaps });
+        let resume_from = (self.epoch != 0).then_some(SubscriptionPosition { epoch: self.epoch, positions, open_gaps });
         let mut wish = pb::SubscribeUpdatesRequest { livestream_id, node_id, ..Default::default() };
         (wish.session_id, wish.channels, wish.resume_from) =
-            (self.session_id, vec![Channel::Visual.into()], resume_from);
+            (self.session_id, vec![UpdateChannel::Visual.into()], resume_from);
         let mut stream = client.subscribe_updates(wish).await?.into_inner();
         while let Some(message) = stream.message().await? {
             for delivery in message.deliveries {
@@ -99,7 +101,8 @@ impl Viewer {
                             self.open_gaps.insert((source_node_id, channel), gap);
                         }
                         let last = gap.before.filter(|at| at.sequence > 0).map(|at| (at.term, at.sequence - 1));
-                        let last = last.map(|(term, sequence)| Position { source_node_id, channel, term, sequence });
+                        let last =
+                            last.map(|(term, sequence)| UpdatePosition { source_node_id, channel, term, sequence });
                         Vec::from_iter(last)
                     }
                     // After other goodbyes comes a status that says what to do.

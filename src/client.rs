@@ -178,15 +178,15 @@ impl Client {
     }
 
     /// Touches a session, so that its lease runs anew.
-    pub async fn heartbeat(&mut self, swarm: Swarm, node_id: u64, session_id: u64) -> Result<(), Status> {
+    pub async fn renew_lease(&mut self, swarm: Swarm, node_id: u64, session_id: u64) -> Result<(), Status> {
         match swarm {
             Swarm::Livestream(livestream_id) => {
-                let request = livestream::HeartbeatRequest { livestream_id, node_id, session_id };
-                self.livestreams.heartbeat(request).await.map(drop)
+                let request = livestream::RenewLeaseRequest { livestream_id, node_id, session_id };
+                self.livestreams.renew_lease(request).await.map(drop)
             }
             Swarm::Group(group_id) => {
-                let request = group::HeartbeatRequest { group_id, node_id, session_id };
-                self.groups.heartbeat(request).await.map(drop)
+                let request = group::RenewLeaseRequest { group_id, node_id, session_id };
+                self.groups.renew_lease(request).await.map(drop)
             }
         }
     }

@@ -241,7 +241,7 @@ impl Service {
 
     /// Renews the lease of a session that has no stream, when less than half of it
     /// remains. Answers its length in milliseconds and the swarm's revision.
-    pub async fn heartbeat(
+    pub async fn renew_lease(
         &self,
         id: SwarmId,
         node: NodeId,

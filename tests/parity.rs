@@ -40,7 +40,7 @@ fn the_default_configuration_is_the_seeds() {
     let (ours, seeds) = (livestream::Config::default(), SwarmConfig::default());
     assert_eq!(ours.star_to_tree_threshold as usize, seeds.star_to_tree_threshold);
     assert_eq!(ours.tree_fanout as usize, seeds.tree_fanout);
-    assert_eq!(ours.bandwidth_per_viewer, u64::from(seeds.bandwidth_per_viewer));
+    assert_eq!(ours.subscriber_bytes_per_second, u64::from(seeds.bandwidth_per_viewer));
     assert_eq!(ours.keyframe_interval_ms, seeds.keyframe_interval_ms);
 }
 

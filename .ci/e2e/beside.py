@@ -44,7 +44,7 @@ def check(holds, *what):
 class Listener(Viewer):
     """The viewer that is cut."""
 
-    CHANNELS = [swarm.CHANNEL_VISUAL, swarm.CHANNEL_AUDIO, swarm.CHANNEL_CHAT]
+    CHANNELS = [swarm.UPDATE_CHANNEL_VISUAL, swarm.UPDATE_CHANNEL_AUDIO, swarm.UPDATE_CHANNEL_CHAT]
 
     def __init__(self, livestream_id, speaker, video_bytes):
         super().__init__(livestream_id, LISTENER, io.BytesIO())
@@ -69,7 +69,7 @@ class Listener(Viewer):
             channel = delivery.update.position.channel
             self.subscriptions[-1][channel] += 1
             self.got[channel].append(delivery.update)
-            if channel == swarm.CHANNEL_VISUAL:
+            if channel == swarm.UPDATE_CHANNEL_VISUAL:
                 self.video_bytes -= len(delivery.update.payload)
                 if self.video_bytes <= 0:
                     self.seen_all.set()
@@ -100,7 +100,7 @@ class Speaker:
         who = {"livestream_id": self.livestream_id, "node_id": SPEAKER}
         joined = await self.server.JoinLivestream(livestream.JoinLivestreamRequest(**who))
         updates = self.server.SubscribeUpdates(livestream.SubscribeUpdatesRequest(
-            **who, session_id=joined.session_id, channels=[swarm.CHANNEL_VISUAL]))
+            **who, session_id=joined.session_id, channels=[swarm.UPDATE_CHANNEL_VISUAL]))
         await asyncio.gather(self.publish_sounds(), self.see(updates, video_bytes))
         check(self.sounds_acknowledged == self.sounds_sent, "AUDIO: acknowledged through", self.sounds_acknowledged)
 
@@ -130,7 +130,7 @@ class Speaker:
     async def write(self, author):
         async with self.writing:
             payload = b"message %d" % len(self.messages)
-            draft = swarm.UpdateDraft(channel=swarm.CHANNEL_CHAT, payload=payload)
+            draft = swarm.UpdateDraft(channel=swarm.UPDATE_CHANNEL_CHAT, payload=payload)
             answer = await self.server.PublishUpdate(livestream.PublishUpdateRequest(
                 livestream_id=self.livestream_id, node_id=author, update=draft))
             self.messages.append((author, payload))
@@ -140,10 +140,10 @@ class Speaker:
     async def publish_sounds(self):
         async def requests():
             yield livestream.PublishUpdatesRequest(open=livestream.PublishOpen(
-                livestream_id=self.livestream_id, node_id=BROADCASTER, channels=[swarm.CHANNEL_AUDIO]))
+                livestream_id=self.livestream_id, node_id=BROADCASTER, channels=[swarm.UPDATE_CHANNEL_AUDIO]))
             while (payload := await self.sounds.get()) is not None:
                 yield livestream.PublishUpdatesRequest(
-                    update=swarm.UpdateDraft(channel=swarm.CHANNEL_AUDIO, payload=payload))
+                    update=swarm.UpdateDraft(channel=swarm.UPDATE_CHANNEL_AUDIO, payload=payload))
 
         async for message in self.server.PublishUpdates(requests()):
             event = message.event.WhichOneof("event")

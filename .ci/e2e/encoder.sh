@@ -158,7 +158,7 @@ ok "pipe: $units frames decode, and $(packets "$scratch/pipe.ogg") packets of so
 # --- what a viewer gets whose bandwidth does not suffice, both ends tell
 "$starling" watch --server "$address" --livestream 101 --wait 2>"$scratch/narrow.err" &
 watch=$!
-"$starling" publish --server "$address" --livestream 101 --wait-viewers 1 --fps 50 --bandwidth-per-viewer 500000 \
+"$starling" publish --server "$address" --livestream 101 --wait-viewers 1 --fps 50 --subscriber-bytes-per-second 500000 \
     "$scratch/video.h264" 2>"$scratch/publish.err" || fail "publish: $(cat "$scratch/publish.err")"
 wait $watch || fail "watch: $(cat "$scratch/narrow.err")"
 lost=$(sed -nE 's/^received [0-9]+ updates, [0-9]+ bytes, [0-9]+ gaps: ([0-9]+) updates lost$/\1/p' "$scratch/narrow.err")

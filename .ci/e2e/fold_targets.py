@@ -452,7 +452,7 @@ class Checks:
                 "moderator": [(self.api.AddModerator, pb.AddModeratorRequest),
                               (self.api.RemoveModerator, pb.RemoveModeratorRequest)],
             }[kind])
-            answer = method(request(livestream_id=self.livestream, node_id=BROADCASTER, target_node_id=somebody))
+            answer = method(request(livestream_id=self.livestream, node_id=BROADCASTER, viewer_node_id=somebody))
             self.revision = answer.revision
         else:
             mode = pb.VIEWER_MODE_LURKER if draw.random() < 0.2 else pb.VIEWER_MODE_ACTIVE
@@ -573,7 +573,7 @@ class Checks:
         self.create(77)
         joined = self.join(2)
         updates = self.api.SubscribeUpdates(pb.SubscribeUpdatesRequest(
-            livestream_id=77, node_id=2, session_id=joined.session_id, channels=[swarm.CHANNEL_VISUAL]))
+            livestream_id=77, node_id=2, session_id=joined.session_id, channels=[swarm.UPDATE_CHANNEL_VISUAL]))
         subscribed = next(updates).deliveries[0]
         check(subscribed.WhichOneof("item") == "subscribed", "the first delivery is", subscribed)
         check(subscribed.subscribed.epoch == joined.epoch, "the subscription has another epoch")
@@ -591,10 +591,10 @@ class Checks:
                             update = delivery.update
                             at = (update.position.term, update.position.sequence)
                             check(update.position.source_node_id == BROADCASTER, "an update from", update.position)
-                            check(update.position.channel == swarm.CHANNEL_VISUAL, "an update on", update.position)
+                            check(update.position.channel == swarm.UPDATE_CHANNEL_VISUAL, "an update on", update.position)
                             check(at > last and at[1] == last[1] + 1, f"position {at} after {last}")
                             check(update.keyframe == (len(payloads) % 50 == 0), "the keyframe flag of", at)
-                            check(update.HasField("timestamp") and update.HasField("accepted_at"), "no time at", at)
+                            check(update.HasField("publish_time") and update.HasField("accept_time"), "no time at", at)
                             payloads.append(update.payload)
                             last = at
                         elif item == "goodbye":

@@ -183,7 +183,7 @@ call L/CreateLivestream '{"livestream_id":7,"node_id":1,"config":{"star_to_tree_
 expect 'r.created is True and r.livestream.livestreamId == "7" and r.livestream.revision == "1"'
 expect 'r.livestream.state == "LIVESTREAM_STATE_INITIALIZING" and r.livestream.broadcasterNodeId == "1"'
 expect 'r.livestream.broadcasterPresent is False and r.livestream.metadata == "aGVsbG8="'
-expect 'r.livestream.config == {"starToTreeThreshold": 3, "treeFanout": 2, "bandwidthPerViewer": "500000", "keyframeInterval": "2s", "maxViewers": 1000000, "maxLag": "2s", "broadcasterTimeout": "300s"}'
+expect 'r.livestream.config == {"starToTreeThreshold": 3, "treeFanout": 2, "subscriberBytesPerSecond": "500000", "keyframeInterval": "2s", "maxViewers": 1000000, "maxLag": "2s", "broadcasterTimeout": "300s"}'
 epoch=$(get r.livestream.epoch)
 call L/CreateLivestream '{"livestream_id":7,"node_id":1,"config":{"star_to_tree_threshold":3,"tree_fanout":2}}'
 expect "r.created is False and r.livestream.epoch == '$epoch'"
@@ -244,23 +244,23 @@ do :; done
 [[ $(tr ' ' '\n' <<<"$pages" | grep . | sort | paste -sd ' ') == '2 3 4 5 6' ]] || fail "the pages of the viewers are:$pages"
 call L/ListViewers '{"livestream_id":7,"page_size":1000}'
 expect 'sorted(v.nodeId for v in r.viewers) == ["2", "3", "4", "5", "6"] and r.nextPageToken == ""'
-call L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_AUDIO","interest":"INTEREST_CRITICAL"},{"channel":"CHANNEL_DATA","interest":"INTEREST_LOW","ttl":"3600s"}]}'
-expect '{(i.channel, i.interest, i.expireTime is not None) for i in r.viewer.interests} >= {("CHANNEL_AUDIO", "INTEREST_CRITICAL", False), ("CHANNEL_DATA", "INTEREST_LOW", True)}'
+call L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"UPDATE_CHANNEL_AUDIO","interest":"INTEREST_CRITICAL"},{"channel":"UPDATE_CHANNEL_DATA","interest":"INTEREST_LOW","ttl":"3600s"}]}'
+expect '{(i.channel, i.interest, i.expireTime is not None) for i in r.viewer.interests} >= {("UPDATE_CHANNEL_AUDIO", "INTEREST_CRITICAL", False), ("UPDATE_CHANNEL_DATA", "INTEREST_LOW", True)}'
 call L/UpdateViewer '{"livestream_id":7,"node_id":3,"metadata":"aGk="}'
 expect 'r.viewer.metadata == "aGk="'
 call L/UpdateLivestream '{"livestream_id":7,"node_id":1,"metadata":"bWV0YQ=="}'
 expect 'r.livestream.metadata == "bWV0YQ=="'
-call L/Heartbeat '{"livestream_id":7,"node_id":2,"session_id":'"$session_2"'}'
+call L/RenewLease '{"livestream_id":7,"node_id":2,"session_id":'"$session_2"'}'
 expect 'r.leaseTtl == "300s"'
-call L/AddModerator '{"livestream_id":7,"node_id":1,"target_node_id":3}'
+call L/AddModerator '{"livestream_id":7,"node_id":1,"viewer_node_id":3}'
 expect 'r.livestream.moderatorNodeIds == ["3"]'
-call L/MuteViewer '{"livestream_id":7,"node_id":3,"target_node_id":4}'
+call L/MuteViewer '{"livestream_id":7,"node_id":3,"viewer_node_id":4}'
 expect 'r.livestream.mutedCount == 1'
-call L/UnmuteViewer '{"livestream_id":7,"node_id":3,"target_node_id":4}'
+call L/UnmuteViewer '{"livestream_id":7,"node_id":3,"viewer_node_id":4}'
 expect 'r.livestream.mutedCount == 0'
-call L/RemoveModerator '{"livestream_id":7,"node_id":1,"target_node_id":3}'
+call L/RemoveModerator '{"livestream_id":7,"node_id":1,"viewer_node_id":3}'
 expect 'r.livestream.moderatorNodeIds == []'
-call L/ReportPeer '{"livestream_id":7,"node_id":4,"target_node_id":2,"reason":"PEER_REPORT_REASON_SLOW"}'
+call L/ReportPeer '{"livestream_id":7,"node_id":4,"peer_node_id":2,"reason":"PEER_REPORT_REASON_SLOW"}'
 call L/PauseLivestream '{"livestream_id":7,"node_id":1}'
 expect 'r.livestream.state == "LIVESTREAM_STATE_PAUSED"'
 call L/ResumeLivestream '{"livestream_id":7,"node_id":1}'
@@ -296,68 +296,68 @@ call L/JoinLivestream '{"livestream_id":7,"node_id":2,"lease_ttl":"300s"}'
 new_2=$(get r.sessionId)
 closed replaced REPLACED FAILED_PRECONDITION SESSION_REPLACED
 opened removed L/WatchLivestream '{"livestream_id":7,"node_id":2,"session_id":'"$new_2"'}'
-call L/RemoveViewer '{"livestream_id":7,"node_id":1,"target_node_id":2}'
+call L/RemoveViewer '{"livestream_id":7,"node_id":1,"viewer_node_id":2}'
 closed removed REMOVED PERMISSION_DENIED REMOVED
 wait "${stream_pid[targets]}" || true
 call L/JoinLivestream '{"livestream_id":7,"node_id":2,"lease_ttl":"300s"}'
 opened left L/WatchTargets '{"livestream_id":7,"node_id":2,"session_id":'"$(get r.sessionId)"'}'
 call L/LeaveLivestream '{"livestream_id":7,"node_id":2}'
 closed left LEFT OK
-call L/TransferBroadcast '{"livestream_id":7,"node_id":1,"target_node_id":3}'
+call L/TransferBroadcast '{"livestream_id":7,"node_id":1,"viewer_node_id":3}'
 expect 'r.livestream.broadcasterNodeId == "3" and r.livestream.broadcasterPresent is True'
-call L/TransferBroadcast '{"livestream_id":7,"node_id":3,"target_node_id":1}'
+call L/TransferBroadcast '{"livestream_id":7,"node_id":3,"viewer_node_id":1}'
 expect 'r.livestream.broadcasterNodeId == "1"'
 ok 'the broadcast passes on and back'
 call L/JoinLivestream '{"livestream_id":7,"node_id":1,"lease_ttl":"300s"}'
 session_1=$(get r.sessionId)
 
 echo '--- updates'
-call L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"]}} {"update":{"channel":"CHANNEL_VISUAL","keyframe":true,"payload":"a2V5"}} {"update":{"channel":"CHANNEL_VISUAL","payload":"ZGVsdGE="}}'
+call L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["UPDATE_CHANNEL_VISUAL"]}} {"update":{"channel":"UPDATE_CHANNEL_VISUAL","keyframe":true,"payload":"a2V5"}} {"update":{"channel":"UPDATE_CHANNEL_VISUAL","payload":"ZGVsdGE="}}'
 answer=$("$judge" first 'any("ack" in m.event and m.event.ack.channels[0].acceptedThrough == "2" for m in r)' <<<"$answer") || fail 'the updates were not accepted'
 expect 'r[0].event.opened.epoch == "'"$epoch"'" and r[0].event.opened.sessionId == "'"$session_1"'"'
-watched L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"channels":["CHANNEL_VISUAL"]}' 'sum("update" in m for m in flat(r)) == 2'
+watched L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"channels":["UPDATE_CHANNEL_VISUAL"]}' 'sum("update" in m for m in flat(r)) == 2'
 expect '"subscribed" in flat(r)[0] and [(m.update.payload, m.update.keyframe, m.update.position.sequence) for m in flat(r)[1:]] == [("a2V5", True, "1"), ("ZGVsdGE=", False, "2")]'
 
 # A subscriber that is there already, and one that comes later: to the picture belongs the sound since its keyframe.
-opened sound L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["CHANNEL_AUDIO"]}'
-call L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_AUDIO"]}} {"update":{"channel":"CHANNEL_AUDIO","payload":"b25l"}} {"update":{"channel":"CHANNEL_AUDIO","payload":"dHdv"}}'
-call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_AUDIO","payload":"dGhyZWU="}}'
-expect 'r.receipt.position.channel == "CHANNEL_AUDIO" and r.receipt.position.sequence == "3"'
+opened sound L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["UPDATE_CHANNEL_AUDIO"]}'
+call L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["UPDATE_CHANNEL_AUDIO"]}} {"update":{"channel":"UPDATE_CHANNEL_AUDIO","payload":"b25l"}} {"update":{"channel":"UPDATE_CHANNEL_AUDIO","payload":"dHdv"}}'
+call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_AUDIO","payload":"dGhyZWU="}}'
+expect 'r.receipt.position.channel == "UPDATE_CHANNEL_AUDIO" and r.receipt.position.sequence == "3"'
 heard sound 'sum("update" in m for m in flat(r)) == 3'
 expect '[(m.update.payload, m.update.position.sequence) for m in flat(r) if "update" in m] == [("b25l", "1"), ("dHdv", "2"), ("dGhyZWU=", "3")]'
-watched L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["CHANNEL_VISUAL","CHANNEL_AUDIO"]}' 'sum("update" in m for m in flat(r)) == 5'
-expect '[m.update.payload for m in flat(r) if "update" in m and m.update.position.channel == "CHANNEL_AUDIO"] == ["b25l", "dHdv", "dGhyZWU="]'
+watched L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["UPDATE_CHANNEL_VISUAL","UPDATE_CHANNEL_AUDIO"]}' 'sum("update" in m for m in flat(r)) == 5'
+expect '[m.update.payload for m in flat(r) if "update" in m and m.update.position.channel == "UPDATE_CHANNEL_AUDIO"] == ["b25l", "dHdv", "dGhyZWU="]'
 ok 'AUDIO: by a stream and one by one, delivered at once and later'
 
 # The newest keyframe on DATA is kept for who comes later.
-call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"b2xk"}}'
-expect 'r.receipt.position.sourceNodeId == "1" and r.receipt.position.channel == "CHANNEL_DATA" and r.receipt.position.sequence == "1"'
-expect 'r.receipt.repeated is False and r.receipt.keyframeWanted is False'
+call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_DATA","payload":"b2xk"}}'
+expect 'r.receipt.position.sourceNodeId == "1" and r.receipt.position.channel == "UPDATE_CHANNEL_DATA" and r.receipt.position.sequence == "1"'
+expect 'r.receipt.duplicate is False and r.receipt.keyframeWanted is False'
 data_term=$(get r.receipt.position.term)
-call L/PublishUpdate '{"livestream_id":7,"node_id":1,"term":'"$data_term"',"update":{"channel":"CHANNEL_DATA","keyframe":true,"payload":"c2NvcmU=","publisher_sequence":7}}'
-expect 'r.receipt.position.term == "'"$data_term"'" and r.receipt.position.sequence == "2" and r.receipt.repeated is False'
-call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","keyframe":true,"payload":"c2NvcmU=","publisher_sequence":7}}'
-expect 'r.receipt.repeated is True'
-watched L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["CHANNEL_DATA"]}' 'any("update" in m for m in flat(r))'
+call L/PublishUpdate '{"livestream_id":7,"node_id":1,"term":'"$data_term"',"update":{"channel":"UPDATE_CHANNEL_DATA","keyframe":true,"payload":"c2NvcmU=","publisher_sequence":7}}'
+expect 'r.receipt.position.term == "'"$data_term"'" and r.receipt.position.sequence == "2" and r.receipt.duplicate is False'
+call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_DATA","keyframe":true,"payload":"c2NvcmU=","publisher_sequence":7}}'
+expect 'r.receipt.duplicate is True'
+watched L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["UPDATE_CHANNEL_DATA"]}' 'any("update" in m for m in flat(r))'
 expect '[(m.update.payload, m.update.keyframe, m.update.position.sequence) for m in flat(r) if "update" in m] == [("c2NvcmU=", True, "2")]'
 ok 'DATA: receipts, a term, a repeat, late join'
 
 # CHAT starts live; it has one order, in which every message names its author.
-opened chat L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["CHANNEL_CHAT"]}'
-call L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}'
-expect 'r.receipt.position == {"sourceNodeId": "0", "channel": "CHANNEL_CHAT", "term": "0", "sequence": "1"} and r.receipt.repeated is False'
-call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_CHAT","payload":"aG8="}}'
+opened chat L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["UPDATE_CHANNEL_CHAT"]}'
+call L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aGk="}}'
+expect 'r.receipt.position == {"sourceNodeId": "0", "channel": "UPDATE_CHANNEL_CHAT", "term": "0", "sequence": "1"} and r.receipt.duplicate is False'
+call L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aG8="}}'
 expect 'r.receipt.position.sequence == "2"'
 heard chat 'sum("update" in m for m in flat(r)) == 2'
 expect '[(m.update.authorNodeId, m.update.payload, m.update.position.sequence) for m in flat(r) if "update" in m] == [("3", "aGk=", "1"), ("1", "aG8=", "2")]'
-watched L/SubscribeUpdates '{"livestream_id":7,"node_id":5,"channels":["CHANNEL_CHAT"],"resume_from":{"epoch":'"$epoch"',"positions":[{"channel":"CHANNEL_CHAT","sequence":1}]}}' 'any("update" in m for m in flat(r))'
+watched L/SubscribeUpdates '{"livestream_id":7,"node_id":5,"channels":["UPDATE_CHANNEL_CHAT"],"resume_from":{"epoch":'"$epoch"',"positions":[{"channel":"UPDATE_CHANNEL_CHAT","sequence":1}]}}' 'any("update" in m for m in flat(r))'
 expect '[m.update.payload for m in flat(r) if "update" in m] == ["aG8="] and not any("gap" in m for m in flat(r))'
-watched L/SubscribeUpdates '{"livestream_id":7,"node_id":5,"channels":["CHANNEL_VISUAL"],"resume_from":{"epoch":1,"positions":[{"source_node_id":1,"channel":"CHANNEL_VISUAL","term":1,"sequence":1}]}}' 'any("update" in m for m in flat(r))'
+watched L/SubscribeUpdates '{"livestream_id":7,"node_id":5,"channels":["UPDATE_CHANNEL_VISUAL"],"resume_from":{"epoch":1,"positions":[{"source_node_id":1,"channel":"UPDATE_CHANNEL_VISUAL","term":1,"sequence":1}]}}' 'any("update" in m for m in flat(r))'
 expect '[m.gap.reason for m in flat(r) if "gap" in m][0] == "GAP_REASON_EPOCH_CHANGED"'
 ok 'CHAT: receipts, delivery, resume'
-chatter='{"open":{"livestream_id":7,"node_id":4,"channels":["CHANNEL_CHAT"]}}'
+chatter='{"open":{"livestream_id":7,"node_id":4,"channels":["UPDATE_CHANNEL_CHAT"]}}'
 for _ in {1..30}; do
-    chatter+=' {"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}'
+    chatter+=' {"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aGk="}}'
 done
 call L/PublishUpdates "$chatter"
 answer=$("$judge" first 'any("rejected" in m.event for m in r)' <<<"$answer") || fail 'no message is over the quota of CHAT'
@@ -385,11 +385,11 @@ call G/ListParticipants '{"group_id":7}'
 expect '[(p.nodeId, p.audioEnabled, p.sharingScreen) for p in sorted(r.participants, key=lambda p: p.nodeId)] == [("1", True, False), ("2", False, True), ("3", True, False)]'
 call G/GetTargets '{"group_id":7,"node_id":2}'
 expect 'sorted(t.nodeId for t in r.targets.targets) == ["1", "3"]'
-call G/SetInterest '{"group_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_VISUAL","interest":"INTEREST_LOW","source_node_id":2}]}'
+call G/SetInterest '{"group_id":7,"node_id":3,"interests":[{"channel":"UPDATE_CHANNEL_VISUAL","interest":"INTEREST_LOW","source_node_id":2}]}'
 call G/GetTargets '{"group_id":7,"node_id":2}'
-expect '[c.interest for t in r.targets.targets if t.nodeId == "3" for c in t.channels if c.channel == "CHANNEL_VISUAL"] == ["INTEREST_LOW"]'
+expect '[c.interest for t in r.targets.targets if t.nodeId == "3" for c in t.channels if c.channel == "UPDATE_CHANNEL_VISUAL"] == ["INTEREST_LOW"]'
 call G/GetTargets '{"group_id":7,"node_id":1}'
-expect '[c.interest for t in r.targets.targets if t.nodeId == "3" for c in t.channels if c.channel == "CHANNEL_VISUAL"] == ["INTEREST_HIGH"]'
+expect '[c.interest for t in r.targets.targets if t.nodeId == "3" for c in t.channels if c.channel == "UPDATE_CHANNEL_VISUAL"] == ["INTEREST_HIGH"]'
 ok 'create, join, media, screen share, interest per source'
 watched G/WatchTargets '{"group_id":7,"node_id":1}' 'len(r) >= 1'
 expect 'sorted(t.nodeId for t in r[0].snapshot.targets) == ["2", "3"] and r[0].epoch == "'"$group_epoch"'"'
@@ -400,9 +400,9 @@ call G/UpdateParticipant '{"group_id":7,"node_id":3,"metadata":"aGk="}'
 expect 'r.participant.metadata == "aGk="'
 call G/UpdateGroup '{"group_id":7,"node_id":1,"metadata":"aGk="}'
 expect 'r.group.metadata == "aGk="'
-call G/Heartbeat '{"group_id":7,"node_id":3,"session_id":'"$group_session"'}'
+call G/RenewLease '{"group_id":7,"node_id":3,"session_id":'"$group_session"'}'
 expect 'r.leaseTtl == "300s"'
-call G/ReportPeer '{"group_id":7,"node_id":3,"target_node_id":1,"reason":"PEER_REPORT_REASON_UNREACHABLE"}'
+call G/ReportPeer '{"group_id":7,"node_id":3,"peer_node_id":1,"reason":"PEER_REPORT_REASON_UNREACHABLE"}'
 call G/GetGroup '{"group_id":7}'
 expect 'r.group.participantCount == 3'
 call G/ListGroups '{}'
@@ -411,26 +411,26 @@ call G/GetStats '{"group_id":7}'
 expect 'r.stats.joins == "3" and r.stats.members == "3" and r.stats.peerReports == "1"'
 ok 'watches, metadata, heartbeat, list, stats'
 
-opened chat G/SubscribeUpdates '{"group_id":7,"node_id":3,"channels":["CHANNEL_CHAT"]}'
-call G/PublishUpdate '{"group_id":7,"node_id":2,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}'
-expect 'r.receipt.position.sourceNodeId == "2" and r.receipt.position.channel == "CHANNEL_CHAT" and r.receipt.position.sequence == "1"'
+opened chat G/SubscribeUpdates '{"group_id":7,"node_id":3,"channels":["UPDATE_CHANNEL_CHAT"]}'
+call G/PublishUpdate '{"group_id":7,"node_id":2,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aGk="}}'
+expect 'r.receipt.position.sourceNodeId == "2" and r.receipt.position.channel == "UPDATE_CHANNEL_CHAT" and r.receipt.position.sequence == "1"'
 heard chat 'any("update" in m for m in flat(r))'
 expect '[(m.update.position.sourceNodeId, m.update.payload) for m in flat(r) if "update" in m] == [("2", "aGk=")]'
 for node in 1 2; do
-    call G/PublishUpdate '{"group_id":7,"node_id":'$node',"update":{"channel":"CHANNEL_DATA","keyframe":true,"payload":"aGk="}}'
+    call G/PublishUpdate '{"group_id":7,"node_id":'$node',"update":{"channel":"UPDATE_CHANNEL_DATA","keyframe":true,"payload":"aGk="}}'
 done
-watched G/SubscribeUpdates '{"group_id":7,"node_id":3,"channels":["CHANNEL_DATA"]}' 'sum("update" in m for m in flat(r)) == 2'
+watched G/SubscribeUpdates '{"group_id":7,"node_id":3,"channels":["UPDATE_CHANNEL_DATA"]}' 'sum("update" in m for m in flat(r)) == 2'
 expect '{m.update.position.sourceNodeId for m in flat(r) if "update" in m} == {"1", "2"}'
-call G/PublishUpdate '{"group_id":7,"node_id":2,"update":{"channel":"CHANNEL_SCREEN","keyframe":true,"payload":"aGk="}}'
-expect 'r.receipt.position.channel == "CHANNEL_SCREEN"'
-opened media G/SubscribeUpdates '{"group_id":7,"node_id":3,"channels":["CHANNEL_VISUAL","CHANNEL_AUDIO"],"source_node_ids":[1]}'
-call G/PublishUpdates '{"open":{"group_id":7,"node_id":1,"channels":["CHANNEL_VISUAL","CHANNEL_AUDIO"]}} {"update":{"channel":"CHANNEL_VISUAL","keyframe":true,"payload":"aGk="}} {"update":{"channel":"CHANNEL_AUDIO","payload":"aG8="}}'
-answer=$("$judge" first '{c.position.channel for m in r if "ack" in m.event for c in m.event.ack.channels} == {"CHANNEL_VISUAL", "CHANNEL_AUDIO"}' <<<"$answer") || fail 'the updates were not accepted'
+call G/PublishUpdate '{"group_id":7,"node_id":2,"update":{"channel":"UPDATE_CHANNEL_SCREEN","keyframe":true,"payload":"aGk="}}'
+expect 'r.receipt.position.channel == "UPDATE_CHANNEL_SCREEN"'
+opened media G/SubscribeUpdates '{"group_id":7,"node_id":3,"channels":["UPDATE_CHANNEL_VISUAL","UPDATE_CHANNEL_AUDIO"],"source_node_ids":[1]}'
+call G/PublishUpdates '{"open":{"group_id":7,"node_id":1,"channels":["UPDATE_CHANNEL_VISUAL","UPDATE_CHANNEL_AUDIO"]}} {"update":{"channel":"UPDATE_CHANNEL_VISUAL","keyframe":true,"payload":"aGk="}} {"update":{"channel":"UPDATE_CHANNEL_AUDIO","payload":"aG8="}}'
+answer=$("$judge" first '{c.position.channel for m in r if "ack" in m.event for c in m.event.ack.channels} == {"UPDATE_CHANNEL_VISUAL", "UPDATE_CHANNEL_AUDIO"}' <<<"$answer") || fail 'the updates were not accepted'
 heard media 'sum("update" in m for m in flat(r)) == 2'
 expect '{(m.update.position.sourceNodeId, m.update.position.channel[8:], m.update.payload) for m in flat(r) if "update" in m} == {("1", "VISUAL", "aGk="), ("1", "AUDIO", "aG8=")}'
-call G/RequestKeyframe '{"group_id":7,"node_id":3,"channel":"CHANNEL_VISUAL","source_node_id":1}'
+call G/RequestKeyframe '{"group_id":7,"node_id":3,"channel":"UPDATE_CHANNEL_VISUAL","source_node_id":1}'
 expect 'r == {}'
-call G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"CHANNEL_VISUAL","payload":"aGk="}}'
+call G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_VISUAL","payload":"aGk="}}'
 expect 'r.receipt.keyframeWanted is True'
 ok 'updates: every participant is a source; a keyframe is asked for'
 
@@ -453,10 +453,10 @@ state() {
 call L/CreateLivestream '{"livestream_id":8,"node_id":1,"config":{"max_viewers":1}}'
 call L/JoinLivestream '{"livestream_id":8,"node_id":2,"lease_ttl":"300s"}'
 call L/JoinLivestream '{"livestream_id":8,"node_id":1,"lease_ttl":"300s"}'
-call L/PublishUpdates '{"open":{"livestream_id":8,"node_id":1,"channels":["CHANNEL_VISUAL"]}} {"update":{"channel":"CHANNEL_VISUAL","keyframe":true,"payload":"aGk="}}'
+call L/PublishUpdates '{"open":{"livestream_id":8,"node_id":1,"channels":["UPDATE_CHANNEL_VISUAL"]}} {"update":{"channel":"UPDATE_CHANNEL_VISUAL","keyframe":true,"payload":"aGk="}}'
 answer=$("$judge" first 'any("rejected" in m.event for m in r)' <<<"$answer") || fail 'VISUAL was accepted before the start'
 expect '[m.event.rejected.reason for m in r if "rejected" in m.event] == ["REJECT_REASON_NOT_ACTIVE"]'
-call L/MuteViewer '{"livestream_id":7,"node_id":1,"target_node_id":5}'
+call L/MuteViewer '{"livestream_id":7,"node_id":1,"viewer_node_id":5}'
 call G/SetMedia '{"group_id":7,"node_id":1,"video_enabled":false}'
 call L/CreateLivestream '{"livestream_id":9,"node_id":1}'
 call L/EndLivestream '{"livestream_id":9,"node_id":1}'
@@ -478,7 +478,7 @@ refused L/GetLivestream '{}' INVALID_ARGUMENT INVALID_FIELD livestream_id
 refused L/CreateLivestream '{"livestream_id":10}' INVALID_ARGUMENT INVALID_FIELD node_id
 refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"tree_fanout":1}}' INVALID_ARGUMENT INVALID_FIELD config.tree_fanout
 refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"star_to_tree_threshold":1001}}' INVALID_ARGUMENT INVALID_FIELD config.star_to_tree_threshold
-refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"bandwidth_per_viewer":999}}' INVALID_ARGUMENT INVALID_FIELD config.bandwidth_per_viewer
+refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"subscriber_bytes_per_second":999}}' INVALID_ARGUMENT INVALID_FIELD config.subscriber_bytes_per_second
 refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"keyframe_interval":"0.099s"}}' INVALID_ARGUMENT INVALID_FIELD config.keyframe_interval
 refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"max_viewers":0}}' INVALID_ARGUMENT INVALID_FIELD config.max_viewers
 refused L/CreateLivestream '{"livestream_id":10,"node_id":1,"config":{"broadcaster_timeout":"-1s"}}' INVALID_ARGUMENT INVALID_FIELD config.broadcaster_timeout
@@ -493,25 +493,25 @@ refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"endpoint":"'"$(long 3
 refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"metadata":"'"$(long 344)"'"}' INVALID_ARGUMENT INVALID_FIELD metadata
 refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"lease_ttl":"0.5s"}' INVALID_ARGUMENT INVALID_FIELD lease_ttl
 refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"lease_ttl":"301s"}' INVALID_ARGUMENT INVALID_FIELD lease_ttl
-refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"interests":[{"channel":"CHANNEL_AUDIO"}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[0].interest'
-refused L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_AUDIO","interest":"INTEREST_LOW"},{"interest":"INTEREST_LOW"}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[1].channel'
+refused L/JoinLivestream '{"livestream_id":7,"node_id":20,"interests":[{"channel":"UPDATE_CHANNEL_AUDIO"}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[0].interest'
+refused L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"UPDATE_CHANNEL_AUDIO","interest":"INTEREST_LOW"},{"interest":"INTEREST_LOW"}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[1].channel'
 refused L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":77,"interest":"INTEREST_LOW"}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[0].channel'
-refused L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_AUDIO","interest":"INTEREST_LOW","source_node_id":2}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[0].source_node_id'
-refused L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"CHANNEL_AUDIO","interest":"INTEREST_LOW","ttl":"86401s"}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[0].ttl'
+refused L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"UPDATE_CHANNEL_AUDIO","interest":"INTEREST_LOW","source_node_id":2}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[0].source_node_id'
+refused L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"UPDATE_CHANNEL_AUDIO","interest":"INTEREST_LOW","ttl":"86401s"}]}' INVALID_ARGUMENT INVALID_FIELD 'interests[0].ttl'
 refused L/SetInterest '{"livestream_id":7,"node_id":3}' INVALID_ARGUMENT INVALID_FIELD interests
 refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"metadata":"'"$(long 344)"'"}' INVALID_ARGUMENT INVALID_FIELD metadata
 refused L/ListViewers '{"livestream_id":7,"page_size":-1}' INVALID_ARGUMENT INVALID_FIELD page_size
 refused L/ListViewers '{"livestream_id":7,"page_token":"none of ours"}' INVALID_ARGUMENT INVALID_FIELD page_token
-refused L/MuteViewer '{"livestream_id":7,"node_id":1}' INVALID_ARGUMENT INVALID_FIELD target_node_id
-refused L/ReportPeer '{"livestream_id":7,"node_id":3,"target_node_id":4}' INVALID_ARGUMENT INVALID_FIELD reason
+refused L/MuteViewer '{"livestream_id":7,"node_id":1}' INVALID_ARGUMENT INVALID_FIELD viewer_node_id
+refused L/ReportPeer '{"livestream_id":7,"node_id":3,"peer_node_id":4}' INVALID_ARGUMENT INVALID_FIELD reason
 refused L/GetTargets '{"livestream_id":7,"node_id":0}' INVALID_ARGUMENT INVALID_FIELD node_id
 refused L/WatchLivestream '{"livestream_id":7,"kinds":["LIVESTREAM_EVENT_KIND_MEMBERSHIP",0]}' INVALID_ARGUMENT INVALID_FIELD 'kinds[1]'
 refused L/WatchLivestream '{"livestream_id":7,"session_id":5}' INVALID_ARGUMENT INVALID_FIELD node_id
 refused L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"channels":[99]}' INVALID_ARGUMENT INVALID_FIELD 'channels[0]'
 refused L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"start_from":99}' INVALID_ARGUMENT INVALID_FIELD start_from
-refused L/PublishUpdates '{"update":{"channel":"CHANNEL_VISUAL"}}' INVALID_ARGUMENT INVALID_FIELD open
+refused L/PublishUpdates '{"update":{"channel":"UPDATE_CHANNEL_VISUAL"}}' INVALID_ARGUMENT INVALID_FIELD open
 refused L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1}}' INVALID_ARGUMENT INVALID_FIELD open.channels
-refused L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"],"temporal_layers":9}}' INVALID_ARGUMENT INVALID_FIELD open.temporal_layers
+refused L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["UPDATE_CHANNEL_VISUAL"],"temporal_layers":9}}' INVALID_ARGUMENT INVALID_FIELD open.temporal_layers
 refused G/GetGroup '{"group_id":0}' INVALID_ARGUMENT INVALID_FIELD group_id
 refused G/CreateGroup '{"group_id":10,"config":{"max_participants":257}}' INVALID_ARGUMENT INVALID_FIELD config.max_participants
 refused G/JoinGroup '{"group_id":7,"node_id":0}' INVALID_ARGUMENT INVALID_FIELD node_id
@@ -523,10 +523,10 @@ refused L/GetLivestream '{"livestream_id":404}' NOT_FOUND LIVESTREAM_NOT_FOUND
 refused L/JoinLivestream '{"livestream_id":404,"node_id":1}' NOT_FOUND LIVESTREAM_NOT_FOUND
 refused L/WatchTargets '{"livestream_id":404}' NOT_FOUND LIVESTREAM_NOT_FOUND
 refused L/SubscribeUpdates '{"livestream_id":404,"node_id":1}' NOT_FOUND LIVESTREAM_NOT_FOUND
-refused L/MuteViewer '{"livestream_id":7,"node_id":1,"target_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
-refused L/ReportPeer '{"livestream_id":7,"node_id":3,"target_node_id":404,"reason":1}' NOT_FOUND MEMBER_NOT_FOUND
+refused L/MuteViewer '{"livestream_id":7,"node_id":1,"viewer_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
+refused L/ReportPeer '{"livestream_id":7,"node_id":3,"peer_node_id":404,"reason":1}' NOT_FOUND MEMBER_NOT_FOUND
 refused G/GetGroup '{"group_id":404}' NOT_FOUND GROUP_NOT_FOUND
-refused G/RemoveParticipant '{"group_id":7,"node_id":1,"target_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
+refused G/RemoveParticipant '{"group_id":7,"node_id":1,"participant_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
 
 refused L/CreateLivestream '{"livestream_id":7,"node_id":1}' ALREADY_EXISTS SWARM_EXISTS
 refused L/CreateLivestream '{"livestream_id":7,"node_id":2,"config":{"star_to_tree_threshold":3,"tree_fanout":2}}' ALREADY_EXISTS SWARM_EXISTS
@@ -540,19 +540,19 @@ refused L/GetTargets '{"livestream_id":9}' FAILED_PRECONDITION ENDED
 refused L/ListViewers '{"livestream_id":9}' FAILED_PRECONDITION ENDED
 refused G/JoinGroup '{"group_id":9,"node_id":2}' FAILED_PRECONDITION ENDED
 refused L/LeaveLivestream '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
-refused L/Heartbeat '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
+refused L/RenewLease '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
 refused L/GetTargets '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
 refused L/WatchTargets '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
 refused L/SubscribeUpdates '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
 refused L/StartLivestream '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
 refused G/SetMedia '{"group_id":7,"node_id":20,"audio_enabled":false}' FAILED_PRECONDITION NOT_A_MEMBER
-refused L/Heartbeat '{"livestream_id":7,"node_id":3,"session_id":1}' FAILED_PRECONDITION SESSION_REPLACED
+refused L/RenewLease '{"livestream_id":7,"node_id":3,"session_id":1}' FAILED_PRECONDITION SESSION_REPLACED
 refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"session_id":'"$session_2"'}' FAILED_PRECONDITION SESSION_REPLACED
 refused L/WatchTargets '{"livestream_id":7,"node_id":3,"session_id":1}' FAILED_PRECONDITION SESSION_REPLACED
 refused G/StartScreenShare '{"group_id":7,"node_id":3,"session_id":1}' FAILED_PRECONDITION SESSION_REPLACED
 refused L/JoinLivestream '{"livestream_id":7,"node_id":1,"mode":"VIEWER_MODE_ACTIVE"}' FAILED_PRECONDITION BROADCASTER_CANNOT_VIEW
-refused L/MuteViewer '{"livestream_id":7,"node_id":1,"target_node_id":1}' FAILED_PRECONDITION TARGET_IS_BROADCASTER
-refused L/TransferBroadcast '{"livestream_id":7,"node_id":1,"target_node_id":6}' FAILED_PRECONDITION NOT_ACTIVE_VIEWER
+refused L/MuteViewer '{"livestream_id":7,"node_id":1,"viewer_node_id":1}' FAILED_PRECONDITION TARGET_IS_BROADCASTER
+refused L/TransferBroadcast '{"livestream_id":7,"node_id":1,"viewer_node_id":6}' FAILED_PRECONDITION NOT_ACTIVE_VIEWER
 refused G/StartScreenShare '{"group_id":7,"node_id":3}' FAILED_PRECONDITION SCREEN_SHARE_HELD
 "$judge" expect '[d.metadata.holderNodeId for d in r.details if "reason" in d] == ["2"]' <"$scratch/status" || fail 'the holder is not named'
 
@@ -563,41 +563,41 @@ refused G/SetInterest '{"group_id":8,"node_id":1,"interests":'"$(interests 0 128
 
 refused L/PauseLivestream '{"livestream_id":7,"node_id":3}' PERMISSION_DENIED NOT_BROADCASTER
 refused L/EndLivestream '{"livestream_id":7,"node_id":3}' PERMISSION_DENIED NOT_BROADCASTER
-refused L/AddModerator '{"livestream_id":7,"node_id":3,"target_node_id":4}' PERMISSION_DENIED NOT_BROADCASTER
-refused L/PublishUpdates '{"open":{"livestream_id":7,"node_id":3,"channels":["CHANNEL_VISUAL"]}}' PERMISSION_DENIED NOT_BROADCASTER
-refused L/MuteViewer '{"livestream_id":7,"node_id":3,"target_node_id":4}' PERMISSION_DENIED NOT_MODERATOR
-refused L/RemoveViewer '{"livestream_id":7,"node_id":3,"target_node_id":4}' PERMISSION_DENIED NOT_MODERATOR
+refused L/AddModerator '{"livestream_id":7,"node_id":3,"viewer_node_id":4}' PERMISSION_DENIED NOT_BROADCASTER
+refused L/PublishUpdates '{"open":{"livestream_id":7,"node_id":3,"channels":["UPDATE_CHANNEL_VISUAL"]}}' PERMISSION_DENIED NOT_BROADCASTER
+refused L/MuteViewer '{"livestream_id":7,"node_id":3,"viewer_node_id":4}' PERMISSION_DENIED NOT_MODERATOR
+refused L/RemoveViewer '{"livestream_id":7,"node_id":3,"viewer_node_id":4}' PERMISSION_DENIED NOT_MODERATOR
 refused G/EndGroup '{"group_id":7,"node_id":2}' PERMISSION_DENIED NOT_OWNER
-refused G/RemoveParticipant '{"group_id":7,"node_id":2,"target_node_id":3}' PERMISSION_DENIED NOT_OWNER
+refused G/RemoveParticipant '{"group_id":7,"node_id":2,"participant_node_id":3}' PERMISSION_DENIED NOT_OWNER
 
 refused L/PublishUpdate '{"livestream_id":7,"node_id":1}' INVALID_ARGUMENT INVALID_FIELD update
-refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_UNSPECIFIED","payload":"aGk="}}' INVALID_ARGUMENT INVALID_FIELD update.channel
-refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"CHANNEL_CHAT","payload":"'"$(long 21848)"'"}}' INVALID_ARGUMENT INVALID_FIELD update.payload
-refused L/PublishUpdate '{"livestream_id":404,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"aGk="}}' NOT_FOUND LIVESTREAM_NOT_FOUND
-refused L/PublishUpdate '{"livestream_id":9,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"aGk="}}' FAILED_PRECONDITION ENDED
-refused L/PublishUpdate '{"livestream_id":7,"node_id":20,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION NOT_A_MEMBER
-refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"session_id":1,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION SESSION_REPLACED
-refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"CHANNEL_VISUAL","payload":"aGk="}}' PERMISSION_DENIED NOT_BROADCASTER
-refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"CHANNEL_DATA","payload":"aGk="}}' PERMISSION_DENIED NOT_BROADCASTER
-refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"term":1,"update":{"channel":"CHANNEL_DATA","payload":"aGk="}}' FAILED_PRECONDITION STALE_TERM
-refused L/PublishUpdate '{"livestream_id":7,"node_id":5,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION MUTED
-refused L/PublishUpdate '{"livestream_id":8,"node_id":1,"update":{"channel":"CHANNEL_VISUAL","payload":"aGk="}}' FAILED_PRECONDITION WRONG_STATE
+refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_UNSPECIFIED","payload":"aGk="}}' INVALID_ARGUMENT INVALID_FIELD update.channel
+refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"'"$(long 21848)"'"}}' INVALID_ARGUMENT INVALID_FIELD update.payload
+refused L/PublishUpdate '{"livestream_id":404,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_DATA","payload":"aGk="}}' NOT_FOUND LIVESTREAM_NOT_FOUND
+refused L/PublishUpdate '{"livestream_id":9,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_DATA","payload":"aGk="}}' FAILED_PRECONDITION ENDED
+refused L/PublishUpdate '{"livestream_id":7,"node_id":20,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION NOT_A_MEMBER
+refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"session_id":1,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION SESSION_REPLACED
+refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"UPDATE_CHANNEL_VISUAL","payload":"aGk="}}' PERMISSION_DENIED NOT_BROADCASTER
+refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"UPDATE_CHANNEL_DATA","payload":"aGk="}}' PERMISSION_DENIED NOT_BROADCASTER
+refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"term":1,"update":{"channel":"UPDATE_CHANNEL_DATA","payload":"aGk="}}' FAILED_PRECONDITION STALE_TERM
+refused L/PublishUpdate '{"livestream_id":7,"node_id":5,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION MUTED
+refused L/PublishUpdate '{"livestream_id":8,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_VISUAL","payload":"aGk="}}' FAILED_PRECONDITION WRONG_STATE
 "$judge" expect '[d.metadata.state for d in r.details if "reason" in d] == ["INITIALIZING"]' <"$scratch/status" || fail 'the state is not named'
-refused L/RequestKeyframe '{"livestream_id":7,"node_id":3,"channel":"CHANNEL_CHAT"}' INVALID_ARGUMENT INVALID_FIELD channel
-refused L/RequestKeyframe '{"livestream_id":7,"node_id":20,"channel":"CHANNEL_VISUAL"}' FAILED_PRECONDITION NOT_A_MEMBER
-refused G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"CHANNEL_VISUAL","payload":"aGk="}}' FAILED_PRECONDITION CHANNEL_DISABLED
-refused G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"CHANNEL_SCREEN","payload":"aGk="}}' FAILED_PRECONDITION SCREEN_SHARE_HELD
-refused G/PublishUpdate '{"group_id":7,"node_id":1,"term":1,"update":{"channel":"CHANNEL_AUDIO","payload":"aGk="}}' FAILED_PRECONDITION STALE_TERM
-refused G/PublishUpdate '{"group_id":7,"node_id":20,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION NOT_A_MEMBER
-refused G/PublishUpdate '{"group_id":9,"node_id":1,"update":{"channel":"CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION ENDED
-refused G/PublishUpdates '{"open":{"group_id":7,"node_id":1,"channels":["CHANNEL_SCREEN"]}}' FAILED_PRECONDITION SCREEN_SHARE_HELD
+refused L/RequestKeyframe '{"livestream_id":7,"node_id":3,"channel":"UPDATE_CHANNEL_CHAT"}' INVALID_ARGUMENT INVALID_FIELD channel
+refused L/RequestKeyframe '{"livestream_id":7,"node_id":20,"channel":"UPDATE_CHANNEL_VISUAL"}' FAILED_PRECONDITION NOT_A_MEMBER
+refused G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_VISUAL","payload":"aGk="}}' FAILED_PRECONDITION CHANNEL_DISABLED
+refused G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_SCREEN","payload":"aGk="}}' FAILED_PRECONDITION SCREEN_SHARE_HELD
+refused G/PublishUpdate '{"group_id":7,"node_id":1,"term":1,"update":{"channel":"UPDATE_CHANNEL_AUDIO","payload":"aGk="}}' FAILED_PRECONDITION STALE_TERM
+refused G/PublishUpdate '{"group_id":7,"node_id":20,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION NOT_A_MEMBER
+refused G/PublishUpdate '{"group_id":9,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION ENDED
+refused G/PublishUpdates '{"open":{"group_id":7,"node_id":1,"channels":["UPDATE_CHANNEL_SCREEN"]}}' FAILED_PRECONDITION SCREEN_SHARE_HELD
 refused G/SubscribeUpdates '{"group_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
-refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"CHANNEL_CHAT","source_node_id":2}' INVALID_ARGUMENT INVALID_FIELD channel
-refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"CHANNEL_VISUAL"}' INVALID_ARGUMENT INVALID_FIELD source_node_id
-refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"CHANNEL_VISUAL","source_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
+refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"UPDATE_CHANNEL_CHAT","source_node_id":2}' INVALID_ARGUMENT INVALID_FIELD channel
+refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"UPDATE_CHANNEL_VISUAL"}' INVALID_ARGUMENT INVALID_FIELD source_node_id
+refused G/RequestKeyframe '{"group_id":7,"node_id":1,"channel":"UPDATE_CHANNEL_VISUAL","source_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
 
 refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"metadata":"'"$(long 90000)"'"}' RESOURCE_EXHAUSTED MESSAGE_TOO_LARGE
-refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"CHANNEL_DATA","payload":"'"$(long 2800000)"'"}}' RESOURCE_EXHAUSTED MESSAGE_TOO_LARGE
+refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_DATA","payload":"'"$(long 2800000)"'"}}' RESOURCE_EXHAUSTED MESSAGE_TOO_LARGE
 refused G/UpdateGroup '{"group_id":7,"node_id":1,"metadata":"'"$(long 90000)"'"}' RESOURCE_EXHAUSTED MESSAGE_TOO_LARGE
 
 state >"$scratch/after"
@@ -611,17 +611,17 @@ mkfifo "$scratch/publisher"
     <"$scratch/publisher" >"$scratch/stale.out" 2>"$scratch/stale.err" &
 stream_pid[stale]=$!
 exec 7>"$scratch/publisher"
-echo '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"]}}' >&7
+echo '{"open":{"livestream_id":7,"node_id":1,"channels":["UPDATE_CHANNEL_VISUAL"]}}' >&7
 until_true 20 'the publish stream to open' grep -q opened "$scratch/stale.out"
-call L/RequestKeyframe '{"livestream_id":7,"node_id":3,"channel":"CHANNEL_VISUAL"}'
+call L/RequestKeyframe '{"livestream_id":7,"node_id":3,"channel":"UPDATE_CHANNEL_VISUAL"}'
 until_true 20 'the publisher to be asked for a keyframe' grep -q keyframeRequest "$scratch/stale.out"
-call L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"]}}'
+call L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["UPDATE_CHANNEL_VISUAL"]}}'
 # grpcurl looks at the end of the stream only when it has read all its input.
 until_true 20 'the publish stream to lose its channel' grep -q goodbye "$scratch/stale.out"
 exec 7>&-
 closed stale STALE_TERM FAILED_PRECONDITION STALE_TERM
 # Too large for a payload, and small enough for a message.
-if curl L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["CHANNEL_VISUAL"]}} {"update":{"channel":"CHANNEL_VISUAL","payload":"'"$(long 1500000)"'"}}' >"$scratch/messages" 2>"$scratch/status"; then
+if curl L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["UPDATE_CHANNEL_VISUAL"]}} {"update":{"channel":"UPDATE_CHANNEL_VISUAL","payload":"'"$(long 1500000)"'"}}' >"$scratch/messages" 2>"$scratch/status"; then
     fail 'a payload of more than 1 MiB was accepted'
 fi
 "$judge" refusal INVALID_ARGUMENT INVALID_FIELD update.payload <"$scratch/status" || fail 'a payload of more than 1 MiB is refused otherwise'

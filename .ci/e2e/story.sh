@@ -10,7 +10,7 @@
 # error, sets a deadline, sends SIGTERM to the server and hears it say goodbye. It checks all that itself.
 #
 # On a machine as .ci/generate/run.sh wants it; what else is missing is installed by the same means, Chromium by apt.
-# STARLING_BIN: see lib.sh. PUBLISH_SECONDS: for how long the browser publishes, without Heartbeat; default 20.
+# STARLING_BIN: see lib.sh. PUBLISH_SECONDS: for how long the browser publishes, without RenewLease; default 20.
 # LEASE_SECONDS: the lease of its session meanwhile, 1 to 300; default 4. So two minutes under an ordinary lease:
 #   PUBLISH_SECONDS=120 LEASE_SECONDS=30 .ci/e2e/story.sh browser
 # PYTHON: a Python with the packages of .ci/requirements.txt; default: that of .ci/run.

@@ -59,7 +59,7 @@ def details(error):
 class Viewer:
     """What outlives a stream."""
 
-    CHANNELS = [swarm.CHANNEL_VISUAL]
+    CHANNELS = [swarm.UPDATE_CHANNEL_VISUAL]
 
     def __init__(self, livestream_id, node_id, output):
         self.livestream_id, self.node_id, self.output = livestream_id, node_id, output

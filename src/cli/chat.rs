@@ -11,7 +11,7 @@ use super::selector::Selector;
 use super::terminal::remark;
 use super::{Failure, Server, told};
 use crate::client::{Client, Join, Retry, Subscriber, Subscription, SubscriptionEvent, Swarm};
-use crate::pb::swarm::v1::{Channel, Gap, StartFrom, Update, UpdateDraft, delivery::Item};
+use crate::pb::swarm::v1::{Gap, StartFrom, Update, UpdateChannel, UpdateDraft, delivery::Item};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 #[derive(Debug, clap::Args)]
@@ -65,7 +65,7 @@ impl Member {
     async fn enter(mut client: Client, swarm: Swarm, node: Option<u64>) -> Result<Self, Failure> {
         let told_node = node.is_some();
         let node = node.unwrap_or_else(Client::random_node);
-        if told_node && client.heartbeat(swarm, node, 0).await.is_ok() {
+        if told_node && client.renew_lease(swarm, node, 0).await.is_ok() {
             return Ok(Self { client, swarm, node, session: 0, join: None, written: 0 });
         }
         let join = match swarm {
@@ -95,7 +95,7 @@ impl Member {
             return self.write(&message).await;
         }
         let subscription = Subscription {
-            channels: vec![Channel::Chat],
+            channels: vec![UpdateChannel::Chat],
             start_from: StartFrom::Live,
             join: self.join.clone(),
             ..Subscription::new(self.swarm, self.node, self.session)
@@ -124,7 +124,7 @@ impl Member {
     async fn write(&mut self, message: &str) -> Result<(), Failure> {
         self.written += u64::from(self.session != 0);
         let draft = UpdateDraft {
-            channel: Channel::Chat.into(),
+            channel: UpdateChannel::Chat.into(),
             payload: message.to_owned().into(),
             publisher_sequence: self.written,
             ..Default::default()

@@ -44,7 +44,7 @@ impl Create {
         let mut client = self.server.connect().await?;
         let metadata = self.metadata.into_bytes().into();
         let create =
-            livestream::CreateLivestreamRequest { livestream_id, node_id, config, metadata, request_id: String::new() };
+            livestream::CreateLivestreamRequest { livestream_id, node_id, config, metadata, ..Default::default() };
         let answer = client.livestreams.create_livestream(create).await;
         let mut made = answer.map_err(|status| told(&status))?.into_inner();
         if self.start {

@@ -68,7 +68,8 @@ impl Demo {
         let create =
             pb::CreateLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
         client.livestreams.create_livestream(create).await.map_err(|status| told(&status))?;
-        let publication = Publication::new(Swarm::Livestream(LIVESTREAM), BROADCASTER, vec![shared::Channel::Visual]);
+        let publication =
+            Publication::new(Swarm::Livestream(LIVESTREAM), BROADCASTER, vec![shared::UpdateChannel::Visual]);
         let publisher = Publisher::open(client.clone(), publication).await?;
         let start =
             pb::StartLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
@@ -126,7 +127,7 @@ impl Demo {
                 }
             }
             let draft = shared::UpdateDraft {
-                channel: shared::Channel::Visual.into(),
+                channel: shared::UpdateChannel::Visual.into(),
                 payload: unit.data.clone(),
                 keyframe: unit.keyframe,
                 publisher_sequence: number,

@@ -54,6 +54,8 @@ async fn broadcaster(client: &mut Client, livestream_id: u64) -> Result<u64, Fai
 async fn owner(client: &mut Client, group_id: u64) -> Result<u64, Failure> {
     let get = group::GetGroupRequest { group_id };
     let found = client.groups.get_group(get).await.map_err(|status| told(&status))?.into_inner();
-    let owner = found.group.unwrap_or_default().owner_node_id;
-    owner.ok_or_else(|| Failure(format!("group {group_id} has no owner yet: name one with --node")))
+    match found.group.unwrap_or_default().owner_node_id {
+        0 => Err(Failure(format!("group {group_id} has no owner yet: name one with --node"))),
+        owner => Ok(owner),
+    }
 }

@@ -11,7 +11,7 @@ use super::interrupt::Interrupt;
 use super::selector::OptionalSelector;
 use super::{Failure, Server};
 use crate::client::{Client, Retry, Swarm, Watch};
-use crate::pb::swarm::v1::WatchPosition;
+use crate::pb::swarm::v1::EventPosition;
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub(super) struct Events {
     kinds: Vec<String>,
     /// Begin after this position, as printed, instead of with the whole state.
     #[arg(long, value_name = "EPOCH:REVISION", requires = "swarm", conflicts_with = "targets", value_parser = position)]
-    resume: Option<WatchPosition>,
+    resume: Option<EventPosition>,
     /// Instead, to whom a node forwards and from whom it receives.
     #[arg(long, requires = "swarm", conflicts_with = "kinds")]
     targets: bool,
@@ -38,10 +38,10 @@ pub(super) struct Events {
     format: Format,
 }
 
-fn position(text: &str) -> Result<WatchPosition, String> {
+fn position(text: &str) -> Result<EventPosition, String> {
     let parsed = text.split_once(':').and_then(|(epoch, revision)| Some((epoch.parse().ok()?, revision.parse().ok()?)));
     let (epoch, revision) = parsed.ok_or("is not EPOCH:REVISION, two numbers")?;
-    Ok(WatchPosition { epoch, revision })
+    Ok(EventPosition { epoch, revision })
 }
 
 /// Where a watch has come to: noted as messages come, and asked when it is opened again.
@@ -56,7 +56,9 @@ impl Events {
         let followed = async {
             match self.swarm.swarm() {
                 None => all(client, format).await,
-                Some(Swarm::Livestream(id)) if self.targets => livestream_targets(client, id, self.node, format).await,
+                Some(Swarm::Livestream(id)) if self.targets => {
+                    livestream_targets(client, id, self.node.unwrap_or_default(), format).await
+                }
                 Some(Swarm::Group(id)) if self.targets => {
                     let node = self.node.ok_or_else(|| Failure("--targets of a group needs --node".into()))?;
                     group_targets(client, id, node, format).await
@@ -111,7 +113,7 @@ async fn one_livestream(
     client: Client,
     livestream_id: u64,
     kinds: Vec<i32>,
-    resume: Option<WatchPosition>,
+    resume: Option<EventPosition>,
     format: Format,
 ) -> Result<(), Failure> {
     let fold = Arc::new(Mutex::new(SwarmFold::from(resume)));
@@ -135,7 +137,7 @@ async fn one_group(
     client: Client,
     group_id: u64,
     kinds: Vec<i32>,
-    resume: Option<WatchPosition>,
+    resume: Option<EventPosition>,
     format: Format,
 ) -> Result<(), Failure> {
     let fold = Arc::new(Mutex::new(SwarmFold::from(resume)));
@@ -174,15 +176,12 @@ async fn all(client: Client, format: Format) -> Result<(), Failure> {
     tokio::try_join!(livestreams, groups).map(drop)
 }
 
-async fn livestream_targets(
-    client: Client,
-    livestream_id: u64,
-    node_id: Option<u64>,
-    format: Format,
-) -> Result<(), Failure> {
+async fn livestream_targets(client: Client, livestream_id: u64, node_id: u64, format: Format) -> Result<(), Failure> {
     let open = move |client: Client, _| async move {
         let Client { mut livestreams, .. } = client;
-        livestreams.watch_targets(livestream::WatchTargetsRequest { livestream_id, node_id, session_id: 0 }).await
+        livestreams
+            .watch_targets(livestream::WatchTargetsRequest { livestream_id, of_node_id: node_id, session_id: 0 })
+            .await
     };
     let watch: Watch<livestream::WatchTargetsResponse> = Watch::open(client, 0, None, Retry::default(), open).await?;
     follow(watch, "targets", format, |message| {
@@ -194,7 +193,7 @@ async fn livestream_targets(
 async fn group_targets(client: Client, group_id: u64, node_id: u64, format: Format) -> Result<(), Failure> {
     let open = move |client: Client, _| async move {
         let Client { mut groups, .. } = client;
-        groups.watch_targets(group::WatchTargetsRequest { group_id, node_id, session_id: 0 }).await
+        groups.watch_targets(group::WatchTargetsRequest { group_id, of_node_id: node_id, session_id: 0 }).await
     };
     let watch: Watch<group::WatchTargetsResponse> = Watch::open(client, 0, None, Retry::default(), open).await?;
     follow(watch, "targets", format, |message| {

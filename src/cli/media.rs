@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 use self::track::Track;
 use super::Failure;
-use crate::pb::swarm::v1::Channel;
+use crate::pb::swarm::v1::UpdateChannel;
 
 /// One update to be.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
-    pub(super) channel: Channel,
+    pub(super) channel: UpdateChannel,
     pub(super) data: Bytes,
     pub(super) keyframe: bool,
     /// When it is due, on the clock of all tracks; nothing when the video has no pace.
@@ -155,7 +155,7 @@ mod tests {
     const FRAME: &[u8] = &[0xff, 0xf1, 0x4c, 0x80, 0, 0xff, 0xfc];
 
     /// What is played, as far as `most` units: channel, milliseconds.
-    async fn played(video: &[u8], audio: Option<&[u8]>, times: Option<u64>, most: usize) -> Vec<(Channel, u128)> {
+    async fn played(video: &[u8], audio: Option<&[u8]>, times: Option<u64>, most: usize) -> Vec<(UpdateChannel, u128)> {
         let directory = tempfile::tempdir().unwrap();
         let (clip, sound) = (directory.path().join("clip.h264"), directory.path().join("sound.aac"));
         std::fs::write(&clip, video).unwrap();
@@ -171,8 +171,8 @@ mod tests {
         seen
     }
 
-    const V: Channel = Channel::Visual;
-    const A: Channel = Channel::Audio;
+    const V: UpdateChannel = UpdateChannel::Visual;
+    const A: UpdateChannel = UpdateChannel::Audio;
 
     #[tokio::test]
     async fn a_file_is_played_as_often_as_asked() {

@@ -190,7 +190,7 @@ mod tests {
     use prost_types::{Duration, Timestamp};
 
     use super::*;
-    use crate::pb::livestream::v1::{self as livestream, livestream_event::Event};
+    use crate::pb::livestream::v1::{self as livestream, livestream_event::Change};
     use crate::pb::swarm::v1::{self as shared, LeaveReason};
 
     fn message<M: prost::Message + prost::Name>(message: &M) -> Message {
@@ -199,7 +199,7 @@ mod tests {
 
     fn left() -> livestream::WatchLivestreamResponse {
         let left = livestream::ViewerLeft { node_id: 2, session_id: 1 << 60, reason: LeaveReason::Timeout.into() };
-        let event = livestream::LivestreamEvent { event: Some(Event::Left(left)) };
+        let event = livestream::LivestreamEvent { change: Some(Change::ViewerLeft(left)) };
         livestream::WatchLivestreamResponse {
             epoch: 5,
             revision: 9,
@@ -215,12 +215,13 @@ mod tests {
             serde_json::json!({
                 "epoch": "5",
                 "revision": "9",
-                "events": [{"left": {
+                "actorNodeId": "0",
+                "events": [{"viewerLeft": {
                     "nodeId": "2", "sessionId": "1152921504606846976", "reason": "LEAVE_REASON_TIMEOUT",
                 }}],
             })
         );
-        let line = "epoch=5 revision=9 events=[{left: node_id=2 session_id=1152921504606846976 reason=timeout}]";
+        let line = "epoch=5 revision=9 events=[{viewer_left: node_id=2 session_id=1152921504606846976 reason=timeout}] actor_node_id=0";
         assert_eq!(message(&left()).line(), line);
     }
 
@@ -230,13 +231,13 @@ mod tests {
             node_id: 7,
             metadata: "à \"b\"".as_bytes().to_vec().into(),
             endpoint: vec![0, 255].into(),
-            placement: Some(shared::Placement { parent_node_id: Some(0), depth: 1, ..Default::default() }),
+            placement: Some(shared::Placement { parent_node_id: 0, depth: 1, ..Default::default() }),
             join_time: Some(Timestamp { seconds: 1, nanos: 500_000_000 }),
             lease_ttl: Some(Duration { seconds: 90, nanos: 0 }),
             ..Default::default()
         };
         let block = "node_id: 7\nsession_id: 0\nendpoint: 0x00ff\nmetadata: \"à \\\"b\\\"\"\nplacement:\n  \
-                     parent_node_id: 0\n  depth: 1\n  can_relay: false\n  edge_served: false\nmoderator: false\n\
+                     parent_node_id: 0\n  backup_parent_node_id: 0\n  depth: 1\n  can_relay: false\n  edge_served: false\nmoderator: false\n\
                      muted: false\nattached: false\njoin_time: 1970-01-01T00:00:01.500Z\nlease_ttl: 1m30s\n";
         assert_eq!(message(&viewer).block(), block);
     }

@@ -24,7 +24,7 @@ use super::settings::Settings;
 use super::terminal::remark;
 use super::{Failure, Server};
 use crate::client::{Client, Publication, PublishEvent, Publisher};
-use crate::pb::swarm::v1::{Channel, GoodbyeReason, UpdateDraft};
+use crate::pb::swarm::v1::{GoodbyeReason, UpdateChannel, UpdateDraft};
 
 /// What was published last may still wait for its viewers, whom an interest of LOW gives 200 ms: whether they skip it
 /// shows then.
@@ -154,7 +154,7 @@ impl Publish {
             Some(measure) => measure.budget(),
             None => Budget::of_pipe(&first),
         };
-        let wanted = *self.settings.bandwidth_per_viewer.get_or_insert(budget.bytes_per_second);
+        let wanted = *self.settings.subscriber_bytes_per_second.get_or_insert(budget.bytes_per_second);
         let mut client = self.server.connect().await?;
         let claim = Claim::make(&mut client, self.swarm.swarm(), self.node, self.take_over, &self.settings).await?;
         let name = claim::name(claim.swarm);
@@ -175,7 +175,11 @@ impl Publish {
         // It keeps the session attached until the publish stream does.
         let waited =
             if self.wait_viewers > 0 { Some(claim.wait_for(&mut client, self.wait_viewers).await?) } else { None };
-        let channels = if audio.is_some() { vec![Channel::Visual, Channel::Audio] } else { vec![Channel::Visual] };
+        let channels = if audio.is_some() {
+            vec![UpdateChannel::Visual, UpdateChannel::Audio]
+        } else {
+            vec![UpdateChannel::Visual]
+        };
         let session_id = match &waited {
             Some(waited) => waited.session_id(),
             // A broadcaster gets its session with the stream.
@@ -193,14 +197,14 @@ impl Publish {
             waiting::subscribed(&mut publisher, self.wait_viewers).await?;
         }
         if let Some(measure) = measure {
-            check_size(&publisher, Channel::Visual, measure.largest_unit)?;
+            check_size(&publisher, UpdateChannel::Visual, measure.largest_unit)?;
         }
         Ok(Prepared { client, claim, media, publisher })
     }
 }
 
 /// Refuses what the server would refuse.
-fn check_size(publisher: &Publisher, channel: Channel, size: usize) -> Result<(), Failure> {
+fn check_size(publisher: &Publisher, channel: UpdateChannel, size: usize) -> Result<(), Failure> {
     match publisher.granted(channel).map(|granted| granted.max_payload_bytes as usize) {
         Some(most) if most > 0 && size > most => Err(Failure(format!(
             "an access unit has {size} bytes, and the server takes {most} at most: see feed.payload_bytes in its \
@@ -281,12 +285,12 @@ impl Streaming {
         check_size(&self.publisher, unit.channel, unit.data.len())?;
         self.tally.bytes += unit.data.len() as u64;
         self.bar.inc(unit.data.len() as u64);
-        let timestamp = self.clock.map_or_else(wall_clock, |began| began + unit.at);
+        let publish_time = self.clock.map_or_else(wall_clock, |began| began + unit.at);
         self.publisher.send(UpdateDraft {
             channel: unit.channel.into(),
             payload: unit.data,
             keyframe: unit.keyframe,
-            timestamp: Some(timestamp.into()),
+            publish_time: Some(publish_time.into()),
             ..Default::default()
         })?;
         Ok(())

@@ -9,9 +9,9 @@ use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Configuration of a swarm that is created")]
 pub(super) struct Settings {
-    /// Bytes per second that each viewer, or participant, is sent at most.
-    #[arg(long, visible_alias = "bandwidth-per-participant", value_name = "BYTES")]
-    pub(super) bandwidth_per_viewer: Option<u64>,
+    /// Bytes per second that each subscriber is sent at most.
+    #[arg(long, value_name = "BYTES")]
+    pub(super) subscriber_bytes_per_second: Option<u64>,
     /// Longest time between keyframes before one is asked for, such as 2s.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     keyframe_interval: Option<Duration>,
@@ -41,7 +41,7 @@ impl Settings {
         Ok(livestream::LivestreamConfig {
             star_to_tree_threshold: self.star_to_tree_threshold,
             tree_fanout: self.tree_fanout,
-            bandwidth_per_viewer: self.bandwidth_per_viewer,
+            subscriber_bytes_per_second: self.subscriber_bytes_per_second,
             keyframe_interval: time("--keyframe-interval", self.keyframe_interval)?,
             max_viewers: self.max_viewers,
             max_lag: time("--max-lag", self.max_lag)?,
@@ -59,7 +59,7 @@ impl Settings {
         refuse("a group", &others)?;
         Ok(group::GroupConfig {
             max_participants: self.max_participants,
-            bandwidth_per_participant: self.bandwidth_per_viewer,
+            subscriber_bytes_per_second: self.subscriber_bytes_per_second,
             keyframe_interval: time("--keyframe-interval", self.keyframe_interval)?,
             max_lag: time("--max-lag", self.max_lag)?,
         })
@@ -96,14 +96,14 @@ mod tests {
 
     #[test]
     fn every_field_of_a_configuration_has_a_flag() {
-        let flags = ["--bandwidth-per-viewer=1", "--keyframe-interval=2s", "--max-lag=3s", "--max-viewers=4"];
+        let flags = ["--subscriber-bytes-per-second=1", "--keyframe-interval=2s", "--max-lag=3s", "--max-viewers=4"];
         let more = ["--star-to-tree-threshold=5", "--tree-fanout=6", "--broadcaster-timeout=7s"];
         let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
         let config = settings(&[flags, [more[0], more[1], more[2], ""]].concat()[..7]).livestream().unwrap();
         assert_eq!(
             config,
             livestream::LivestreamConfig {
-                bandwidth_per_viewer: Some(1),
+                subscriber_bytes_per_second: Some(1),
                 keyframe_interval: seconds(2),
                 max_lag: seconds(3),
                 max_viewers: Some(4),
@@ -112,11 +112,12 @@ mod tests {
                 broadcaster_timeout: seconds(7),
             }
         );
-        let flags = ["--bandwidth-per-participant=1", "--keyframe-interval=2s", "--max-lag=3s", "--max-participants=4"];
+        let flags =
+            ["--subscriber-bytes-per-second=1", "--keyframe-interval=2s", "--max-lag=3s", "--max-participants=4"];
         assert_eq!(
             settings(&flags).group().unwrap(),
             group::GroupConfig {
-                bandwidth_per_participant: Some(1),
+                subscriber_bytes_per_second: Some(1),
                 keyframe_interval: seconds(2),
                 max_lag: seconds(3),
                 max_participants: Some(4),

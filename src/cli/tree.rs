@@ -50,8 +50,8 @@ impl Tree {
         }
         let nodes = viewers.iter().map(|viewer| {
             let placement = viewer.placement.unwrap_or_default();
-            let Placement { parent_node_id: parent, depth, can_relay: relays, .. } = placement;
-            Node { id: viewer.node_id, parent, depth, relays }
+            let Placement { parent_node_id, depth, can_relay: relays, .. } = placement;
+            Node { id: viewer.node_id, parent: (parent_node_id != 0).then_some(parent_node_id), depth, relays }
         });
         let drawing = Drawing::new(found.broadcaster_node_id, nodes);
         if self.format.json {
@@ -103,7 +103,7 @@ impl Tree {
             participants.len()
         );
         for participant in &participants {
-            let is_owner = found.owner_node_id == Some(participant.node_id);
+            let is_owner = found.owner_node_id == participant.node_id;
             let owner = if is_owner { " (owner)" } else { "" };
             let shares = if participant.sharing_screen { " (shares its screen)" } else { "" };
             text += &format!("{}{owner}{shares}\n", participant.node_id);

@@ -44,7 +44,7 @@ pub(super) struct Watch {
     lurk: bool,
     /// What to watch; may be given several times. By default visual, and audio if it is written.
     #[arg(long = "channel", value_name = "CHANNEL", value_parser = channels())]
-    channels: Vec<shared::Channel>,
+    channels: Vec<shared::UpdateChannel>,
     /// Groups: whom to watch; may be given several times. By default everybody.
     #[arg(long = "source", value_name = "NODE", requires = "group", value_parser = clap::value_parser!(u64).range(1..))]
     sources: Vec<u64>,
@@ -63,10 +63,10 @@ pub(super) struct Watch {
 }
 
 /// Channels, as one types them.
-fn channels() -> impl TypedValueParser<Value = shared::Channel> {
+fn channels() -> impl TypedValueParser<Value = shared::UpdateChannel> {
     PossibleValuesParser::new(["visual", "audio", "screen", "chat", "data"]).map(|word| {
-        let name = format!("CHANNEL_{}", word.to_uppercase());
-        shared::Channel::from_str_name(&name).expect("the words are those of the schema")
+        let name = format!("UPDATE_CHANNEL_{}", word.to_uppercase());
+        shared::UpdateChannel::from_str_name(&name).expect("the words are those of the schema")
     })
 }
 
@@ -127,10 +127,10 @@ impl Watch {
     }
 
     /// The channels to ask for, each once: repeats would be refused.
-    fn channels(&self) -> Vec<shared::Channel> {
-        let mut channels: Vec<shared::Channel> = Vec::new();
-        let first = if self.channels.is_empty() { vec![shared::Channel::Visual] } else { self.channels.clone() };
-        for channel in first.into_iter().chain(self.audio.as_ref().map(|_| shared::Channel::Audio)) {
+    fn channels(&self) -> Vec<shared::UpdateChannel> {
+        let mut channels: Vec<shared::UpdateChannel> = Vec::new();
+        let first = if self.channels.is_empty() { vec![shared::UpdateChannel::Visual] } else { self.channels.clone() };
+        for channel in first.into_iter().chain(self.audio.as_ref().map(|_| shared::UpdateChannel::Audio)) {
             if !channels.contains(&channel) {
                 channels.push(channel);
             }
@@ -138,7 +138,7 @@ impl Watch {
         channels
     }
 
-    fn recordings(&self, first: shared::Channel) -> Result<Vec<Recording>, Failure> {
+    fn recordings(&self, first: shared::UpdateChannel) -> Result<Vec<Recording>, Failure> {
         let to_stdout = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let users = [to_stdout(&self.output), to_stdout(&self.audio), self.format.json];
         if users.iter().filter(|used| **used).count() > 1 {

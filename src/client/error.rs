@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::ConnectError;
-use crate::pb::swarm::v1::{Goodbye, GoodbyeReason, LastPositions, Position};
+use crate::pb::swarm::v1::{Goodbye, GoodbyeReason, LastPositions, UpdatePosition};
 
 /// Why a stream was cut, or is over for good.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum Error {
     #[error("the swarm ended during a cut; its last updates are missing")]
     Ended {
         /// Where it ended; empty when the server no longer knows.
-        last: Vec<Position>,
+        last: Vec<UpdatePosition>,
     },
     /// Another stream took over the right to publish, or did so during a cut.
     #[error("another stream took over the right to publish")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::pb::swarm::v1::{Gap, GapReason, Point, Position, ResumePoint, delivery::Item};
+use crate::pb::swarm::v1::{Gap, GapReason, SubscriptionPosition, TermSequence, UpdatePosition, delivery::Item};
 
 /// The epoch and, for each source and channel, the last point that was delivered or
 /// declared lost, and the gap whose end is not known yet.
@@ -10,7 +10,7 @@ use crate::pb::swarm::v1::{Gap, GapReason, Point, Position, ResumePoint, deliver
 pub struct Progress {
     epoch: u64,
     /// By source node and channel.
-    points: BTreeMap<(u64, i32), Point>,
+    points: BTreeMap<(u64, i32), TermSequence>,
     open_gaps: BTreeMap<(u64, i32), Gap>,
 }
 
@@ -45,7 +45,7 @@ impl Progress {
             }
             Item::Gap(gap) => {
                 let channel = (gap.source_node_id, gap.channel);
-                let Some(Point { term, sequence }) = gap.before else {
+                let Some(TermSequence { term, sequence }) = gap.before else {
                     if matches!(gap.reason(), GapReason::EpochChanged | GapReason::UnknownPosition) {
                         // The server does not know the position.
                         self.points.remove(&channel);
@@ -55,34 +55,31 @@ impl Progress {
                 };
                 self.open_gaps.remove(&channel);
                 if let Some(sequence) = sequence.checked_sub(1) {
-                    self.points.insert(channel, Point { term, sequence });
+                    self.points.insert(channel, TermSequence { term, sequence });
                 }
             }
             Item::Filter(_) | Item::Heartbeat(_) | Item::Goodbye(_) => {}
         }
     }
 
-    fn reach(&mut self, position: &Position) {
-        let Position { source_node_id, channel, term, sequence } = *position;
-        self.points.insert((source_node_id, channel), Point { term, sequence });
+    fn reach(&mut self, position: &UpdatePosition) {
+        let UpdatePosition { source_node_id, channel, term, sequence } = *position;
+        self.points.insert((source_node_id, channel), TermSequence { term, sequence });
     }
 
     /// Where to resume; `None` before the first item.
-    pub fn resume_point(&self) -> Option<ResumePoint> {
-        let positions = self.points.iter().map(|(&(source_node_id, channel), &Point { term, sequence })| Position {
-            source_node_id,
-            channel,
-            term,
-            sequence,
+    pub fn resume_point(&self) -> Option<SubscriptionPosition> {
+        let positions = self.points.iter().map(|(&(source_node_id, channel), &TermSequence { term, sequence })| {
+            UpdatePosition { source_node_id, channel, term, sequence }
         });
         let open_gaps = self.open_gaps.values().copied().collect();
-        (self.epoch != 0).then(|| ResumePoint { epoch: self.epoch, positions: positions.collect(), open_gaps })
+        (self.epoch != 0).then(|| SubscriptionPosition { epoch: self.epoch, positions: positions.collect(), open_gaps })
     }
 
     /// True when nothing beyond this was published: every one of these positions is reached,
     /// of the same epoch.
-    pub fn has_reached(&self, epoch: u64, positions: &[Position]) -> bool {
-        let reached = |position: &Position| {
+    pub fn has_reached(&self, epoch: u64, positions: &[UpdatePosition]) -> bool {
+        let reached = |position: &UpdatePosition| {
             let point = self.points.get(&(position.source_node_id, position.channel));
             point.is_some_and(|point| (point.term, point.sequence) >= (position.term, position.sequence))
         };
@@ -90,8 +87,8 @@ impl Progress {
     }
 }
 
-impl From<ResumePoint> for Progress {
-    fn from(point: ResumePoint) -> Self {
+impl From<SubscriptionPosition> for Progress {
+    fn from(point: SubscriptionPosition) -> Self {
         let mut progress = Self { epoch: point.epoch, ..Self::default() };
         for position in &point.positions {
             progress.reach(position);
@@ -111,11 +108,11 @@ mod tests {
     const VISUAL: i32 = 1;
     const AUDIO: i32 = 2;
 
-    fn at(channel: i32, term: u64, sequence: u64) -> Position {
-        Position { source_node_id: 1, channel, term, sequence }
+    fn at(channel: i32, term: u64, sequence: u64) -> UpdatePosition {
+        UpdatePosition { source_node_id: 1, channel, term, sequence }
     }
 
-    fn subscribed(epoch: u64, positions: Vec<Position>) -> Item {
+    fn subscribed(epoch: u64, positions: Vec<UpdatePosition>) -> Item {
         Item::Subscribed(Subscribed { epoch, positions, ..Default::default() })
     }
 
@@ -123,11 +120,11 @@ mod tests {
         Item::Update(Update { position: Some(at(channel, term, sequence)), ..Default::default() })
     }
 
-    fn gap(channel: i32, before: Option<Point>) -> Item {
+    fn gap(channel: i32, before: Option<TermSequence>) -> Item {
         Item::Gap(Gap { source_node_id: 1, channel, before, ..Default::default() })
     }
 
-    fn after(items: &[Item]) -> Option<ResumePoint> {
+    fn after(items: &[Item]) -> Option<SubscriptionPosition> {
         let mut progress = Progress::default();
         items.iter().for_each(|item| progress.note(item));
         assert_eq!(progress.resume_point().map(Progress::from), (progress.epoch != 0).then_some(progress.clone()));
@@ -145,30 +142,44 @@ mod tests {
         ];
         assert_eq!(
             after(&items[..1]),
-            Some(ResumePoint { epoch: 9, positions: vec![at(VISUAL, 2, 4), at(AUDIO, 2, 0)], open_gaps: vec![] })
+            Some(SubscriptionPosition {
+                epoch: 9,
+                positions: vec![at(VISUAL, 2, 4), at(AUDIO, 2, 0)],
+                open_gaps: vec![]
+            })
         );
         let positions = vec![at(VISUAL, 3, 1), at(AUDIO, 2, 1)];
-        assert_eq!(after(&items), Some(ResumePoint { epoch: 9, positions, open_gaps: vec![] }));
+        assert_eq!(after(&items), Some(SubscriptionPosition { epoch: 9, positions, open_gaps: vec![] }));
     }
 
     #[test]
     fn what_was_declared_lost_is_not_asked_for_again() {
         let begin = [subscribed(9, vec![at(VISUAL, 2, 4)]), update(VISUAL, 2, 5)];
         let with = |gap: Item| after(&[&begin[..], &[gap]].concat()).unwrap().positions;
-        assert_eq!(with(gap(VISUAL, Some(Point { term: 2, sequence: 50 }))), [at(VISUAL, 2, 49)]);
-        assert_eq!(with(gap(VISUAL, Some(Point { term: 3, sequence: 1 }))), [at(VISUAL, 3, 0)]);
-        assert_eq!(with(gap(VISUAL, Some(Point { term: 3, sequence: 0 }))), [at(VISUAL, 2, 5)], "nothing precedes 0");
+        assert_eq!(with(gap(VISUAL, Some(TermSequence { term: 2, sequence: 50 }))), [at(VISUAL, 2, 49)]);
+        assert_eq!(with(gap(VISUAL, Some(TermSequence { term: 3, sequence: 1 }))), [at(VISUAL, 3, 0)]);
+        assert_eq!(
+            with(gap(VISUAL, Some(TermSequence { term: 3, sequence: 0 }))),
+            [at(VISUAL, 2, 5)],
+            "nothing precedes 0"
+        );
         assert_eq!(with(gap(VISUAL, None)), [at(VISUAL, 2, 5)], "its end is not known yet");
     }
 
     #[test]
     fn an_open_gap_is_named_until_it_ends() {
-        let open =
-            Gap { source_node_id: 1, channel: VISUAL, after: Some(Point { term: 2, sequence: 5 }), ..Gap::default() };
+        let open = Gap {
+            source_node_id: 1,
+            channel: VISUAL,
+            after: Some(TermSequence { term: 2, sequence: 5 }),
+            ..Gap::default()
+        };
         let items = [subscribed(9, vec![at(VISUAL, 2, 4)]), update(VISUAL, 2, 5), Item::Gap(open)];
         let resume = after(&items).unwrap();
         assert_eq!((resume.positions, resume.open_gaps), (vec![at(VISUAL, 2, 5)], vec![open]));
-        for end in [gap(VISUAL, Some(Point { term: 3, sequence: 7 })), update(VISUAL, 3, 7), subscribed(10, vec![])] {
+        for end in
+            [gap(VISUAL, Some(TermSequence { term: 3, sequence: 7 })), update(VISUAL, 3, 7), subscribed(10, vec![])]
+        {
             assert_eq!(after(&[&items[..], &[end]].concat()).unwrap().open_gaps, []);
         }
     }
@@ -191,7 +202,7 @@ mod tests {
         let items = [subscribed(9, vec![at(AUDIO, 2, 4)]), subscribed(10, vec![at(VISUAL, 1, 0)])];
         assert_eq!(
             after(&items),
-            Some(ResumePoint { epoch: 10, positions: vec![at(VISUAL, 1, 0)], open_gaps: vec![] })
+            Some(SubscriptionPosition { epoch: 10, positions: vec![at(VISUAL, 1, 0)], open_gaps: vec![] })
         );
         let items = [subscribed(9, vec![at(AUDIO, 2, 4)]), subscribed(9, vec![at(VISUAL, 1, 0)])];
         assert_eq!(after(&items).unwrap().positions.len(), 2, "the same epoch does not");

@@ -15,7 +15,7 @@ use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
 use crate::pb::swarm::v1::publish_event::Event;
 use crate::pb::swarm::v1::{
-    Channel, ChannelAck, Demand, GrantedChannel, PublishOpened, PublishRejected, Skips, UpdateDraft,
+    ChannelAck, Demand, GrantedChannel, PublishOpened, PublishRejected, Skips, UpdateChannel, UpdateDraft,
 };
 
 /// What to publish on, and how.
@@ -29,7 +29,7 @@ pub struct Publication {
     /// without one, a new one.
     pub session_id: u64,
     /// The channels to claim, at least one.
-    pub channels: Vec<Channel>,
+    pub channels: Vec<UpdateChannel>,
     /// Temporal layers of VISUAL and SCREEN, 1..8; 0 = 1, nothing to drop.
     pub temporal_layers: u32,
     /// The most updates that are kept until they are acknowledged, to be sent again after a
@@ -43,7 +43,7 @@ pub struct Publication {
 
 impl Publication {
     /// These channels, without temporal layers.
-    pub fn new(swarm: Swarm, node_id: u64, channels: Vec<Channel>) -> Self {
+    pub fn new(swarm: Swarm, node_id: u64, channels: Vec<UpdateChannel>) -> Self {
         let retry = Retry::default();
         Self { swarm, node_id, session_id: 0, channels, temporal_layers: 0, window: 64, join: None, retry }
     }
@@ -58,9 +58,9 @@ pub enum PublishEvent {
     /// An update was not accepted, and is not sent again; the stream lives on.
     Rejected(PublishRejected),
     /// Another stream took a channel over. With the last one, [`Error::StaleTerm`] follows.
-    Revoked(Channel),
+    Revoked(UpdateChannel),
     /// A keyframe is wanted, on VISUAL or SCREEN.
-    KeyframeRequest(Channel),
+    KeyframeRequest(UpdateChannel),
     /// What subscribers want changed.
     Demand(Demand),
     /// Subscribers skip updates: they get less than is sent.
@@ -111,7 +111,7 @@ impl Publisher {
     }
 
     /// What the stream holds on a channel; `None` when it holds nothing.
-    pub fn granted(&self, channel: Channel) -> Option<GrantedChannel> {
+    pub fn granted(&self, channel: UpdateChannel) -> Option<GrantedChannel> {
         self.opened.channels.iter().find(|granted| granted.channel() == channel).copied()
     }
 
@@ -132,7 +132,7 @@ impl Publisher {
     }
 
     /// The same, of one channel.
-    pub fn accepted_on(&self, channel: Channel) -> u64 {
+    pub fn accepted_on(&self, channel: UpdateChannel) -> u64 {
         self.window.accepted_on(channel.into())
     }
 
@@ -277,7 +277,7 @@ impl Publisher {
             if session_id != 0 {
                 // Tells a session that expired from one that was replaced, which opening the
                 // stream does not.
-                client.heartbeat(publication.swarm, publication.node_id, session_id).await?;
+                client.renew_lease(publication.swarm, publication.node_id, session_id).await?;
             }
             publish(client, publication, session_id).await
         })

@@ -12,7 +12,7 @@ use super::link::{Link, State};
 use super::{Client, Error, Join, Progress, Retry, Swarm};
 use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
-use crate::pb::swarm::v1::{Channel, Delivery, LastPositions, ResumePoint, StartFrom, delivery::Item};
+use crate::pb::swarm::v1::{Delivery, LastPositions, StartFrom, SubscriptionPosition, UpdateChannel, delivery::Item};
 
 /// What to subscribe to, and how.
 #[derive(Clone, Debug)]
@@ -24,13 +24,13 @@ pub struct Subscription {
     /// Its session, kept attached by the stream; 0 = not given, which keeps nobody alive.
     pub session_id: u64,
     /// The channels wanted; none = every channel.
-    pub channels: Vec<Channel>,
+    pub channels: Vec<UpdateChannel>,
     /// Groups: the participants wanted; none = every one.
     pub sources: Vec<u64>,
     /// Where to start without `resume_from`; UNSPECIFIED = at the newest keyframe.
     pub start_from: StartFrom,
     /// Where an earlier subscription stopped; see [`Subscriber::progress`].
-    pub resume_from: Option<ResumePoint>,
+    pub resume_from: Option<SubscriptionPosition>,
     /// How to join again when the lease has expired; `None` = that is an error.
     pub join: Option<Join>,
     /// How to come back after a cut.
@@ -175,7 +175,7 @@ async fn subscribe(
     client: Client,
     subscription: Subscription,
     session_id: u64,
-    resume_from: Option<ResumePoint>,
+    resume_from: Option<SubscriptionPosition>,
 ) -> Result<Deliveries, Error> {
     let Client { mut livestreams, mut groups, .. } = client;
     let channels = subscription.channels.iter().map(|&channel| channel.into()).collect();

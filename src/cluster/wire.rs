@@ -224,7 +224,7 @@ wire_struct!(InterestChange: channel, source, level, ttl_ms);
 wire_struct!(livestream::Config:
     star_to_tree_threshold,
     tree_fanout,
-    bandwidth_per_viewer,
+    subscriber_bytes_per_second,
     keyframe_interval_ms,
     max_viewers,
     max_lag_ms,
@@ -232,7 +232,7 @@ wire_struct!(livestream::Config:
 );
 wire_struct!(group::Config:
     max_participants,
-    bandwidth_per_participant,
+    subscriber_bytes_per_second,
     keyframe_interval_ms,
     max_lag_ms,
 );

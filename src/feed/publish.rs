@@ -22,7 +22,7 @@ pub struct Accepted {
     /// The publisher's number of it; for a repeat, the highest one accepted.
     pub publisher_sequence: u64,
     /// True when it was there already, and dropped.
-    pub repeated: bool,
+    pub duplicate: bool,
     /// True when the next one on VISUAL or SCREEN should be a keyframe.
     pub keyframe_wanted: bool,
 }
@@ -101,7 +101,7 @@ impl Accepted {
         let (term, sequence) = lane.head.unwrap_or((lane.term, 0));
         let (source, channel) = lane.key;
         let position = Position { source, channel, term, sequence };
-        Self { position, publisher_sequence: numbers.accepted(), repeated: true, keyframe_wanted }
+        Self { position, publisher_sequence: numbers.accepted(), duplicate: true, keyframe_wanted }
     }
 }
 
@@ -240,7 +240,7 @@ impl Feed {
         let (position, news) = self.append(&mut state, slot, None, draft, now);
         drop(state);
         self.waiting.announce(news, now);
-        Ok(Accepted { position, publisher_sequence: number, repeated: false, keyframe_wanted })
+        Ok(Accepted { position, publisher_sequence: number, duplicate: false, keyframe_wanted })
     }
 
     /// Takes one message to the CHAT of a livestream. Whoever calls holds the swarm's
@@ -282,7 +282,7 @@ impl Feed {
         let (position, news) = self.append(&mut state, slot, Some(author), draft, now);
         drop(state);
         self.waiting.announce(news, now);
-        Ok(Accepted { position, publisher_sequence: number, repeated: false, keyframe_wanted: false })
+        Ok(Accepted { position, publisher_sequence: number, duplicate: false, keyframe_wanted: false })
     }
 
     fn has_room(&self, ring: &Ring, draft: &Draft) -> bool {

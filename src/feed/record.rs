@@ -67,9 +67,9 @@ pub struct Draft {
     /// The publisher's number of it; 0 = let the server count.
     pub publisher_sequence: u64,
     /// The publisher's time.
-    pub timestamp: Option<Timestamp>,
+    pub publish_time: Option<Timestamp>,
     /// The server's time.
-    pub accepted_at: Timestamp,
+    pub accept_time: Timestamp,
 }
 
 impl Draft {
@@ -188,8 +188,8 @@ impl Record {
             priority,
             temporal_layer,
             publisher_sequence: _,
-            timestamp,
-            accepted_at,
+            publish_time,
+            accept_time,
         } = draft;
         let mut head = BytesMut::with_capacity(64);
         put_message(&mut head, 1, |out| {
@@ -202,10 +202,10 @@ impl Record {
         put_varint(&mut tail, 3, u64::from(keyframe));
         put_varint(&mut tail, 4, priority.map_or(0, |priority| priority as u64 + 1));
         put_varint(&mut tail, 5, u64::from(temporal_layer));
-        if let Some(timestamp) = timestamp {
-            put_message(&mut tail, 6, |out| put_timestamp(out, timestamp));
+        if let Some(publish_time) = publish_time {
+            put_message(&mut tail, 6, |out| put_timestamp(out, publish_time));
         }
-        put_message(&mut tail, 7, |out| put_timestamp(out, accepted_at));
+        put_message(&mut tail, 7, |out| put_timestamp(out, accept_time));
         put_varint(&mut tail, 8, place.author.map_or(0, NodeId::get));
 
         let body = if payload.is_empty() { 0 } else { 1 + varint_len(payload.len() as u64) + payload.len() };

@@ -125,8 +125,8 @@ fn draft(keyframe: bool, publisher_sequence: u64) -> Draft {
         priority: None,
         temporal_layer: 0,
         publisher_sequence,
-        timestamp: None,
-        accepted_at: Timestamp { seconds: 1, nanos: 2 },
+        publish_time: None,
+        accept_time: Timestamp { seconds: 1, nanos: 2 },
     }
 }
 

@@ -191,7 +191,7 @@ fn subscribed(subscription: &Subscription, greeting: Greeting) -> shared::Subscr
     let Greeting { positions, filters, waiting } = greeting;
     let waiting = waiting.into_iter().map(|(source, channel)| shared::SourceChannel {
         source_node_id: source.map_or(0, NodeId::get),
-        channel: shared::Channel::from(channel).into(),
+        channel: shared::UpdateChannel::from(channel).into(),
     });
     shared::Subscribed {
         epoch: subscription.epoch().get(),

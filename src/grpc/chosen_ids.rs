@@ -41,7 +41,7 @@ impl Settings {
             }
             Command::SetInterest(_, interests) => &interests[..],
             Command::AddModerator(_, node) | Command::Mute(_, node) => {
-                return self.allows("target_node_id", node.get());
+                return self.allows("viewer_node_id", node.get());
             }
             _ => return Ok(()),
         };

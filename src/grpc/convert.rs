@@ -44,7 +44,7 @@ pub(super) fn duration(ms: impl Into<u64>) -> prost_types::Duration {
     prost_types::Duration::try_from(Duration::from_millis(ms.into())).unwrap_or_default()
 }
 
-impl From<Channel> for pb::Channel {
+impl From<Channel> for pb::UpdateChannel {
     fn from(channel: Channel) -> Self {
         match channel {
             Channel::Visual => Self::Visual,
@@ -57,7 +57,7 @@ impl From<Channel> for pb::Channel {
 }
 
 pub(super) fn channels(channels: ChannelSet) -> Vec<i32> {
-    channels.iter().map(|channel| pb::Channel::from(channel).into()).collect()
+    channels.iter().map(|channel| pb::UpdateChannel::from(channel).into()).collect()
 }
 
 impl From<Interest> for pb::Interest {
@@ -143,7 +143,7 @@ impl From<feed::GapReason> for pb::GapReason {
 /// The standing level of every channel, then the overrides.
 pub(super) fn interests(interests: &Interests) -> Vec<pb::ChannelInterest> {
     let item = |channel: Channel, level: Interest| pb::ChannelInterest {
-        channel: pb::Channel::from(channel).into(),
+        channel: pb::UpdateChannel::from(channel).into(),
         interest: pb::Interest::from(level).into(),
         ..Default::default()
     };
@@ -160,8 +160,8 @@ impl From<Placement> for pb::Placement {
     fn from(placement: Placement) -> Self {
         let Placement { parent, backup, depth, can_relay } = placement;
         Self {
-            parent_node_id: parent.map(|node| node.get()),
-            backup_parent_node_id: backup.map(|node| node.get()),
+            parent_node_id: parent.map_or(0, NodeId::get),
+            backup_parent_node_id: backup.map_or(0, NodeId::get),
             depth,
             can_relay,
             edge_served: placement.edge_served(),
@@ -175,7 +175,7 @@ impl From<Target> for pb::Target {
         let channels = Channel::ALL.into_iter().zip(interests).map(|(channel, level)| {
             let propagation = level.propagation();
             pb::TargetChannel {
-                channel: pb::Channel::from(channel).into(),
+                channel: pb::UpdateChannel::from(channel).into(),
                 interest: pb::Interest::from(level).into(),
                 priority: propagation.map_or(pb::Priority::Unspecified, |p| p.priority.into()).into(),
                 delay_budget: propagation.map(|p| duration(p.delay_ms)),
@@ -223,12 +223,12 @@ impl From<TargetDelta> for pb::TargetDelta {
     }
 }
 
-impl From<feed::Position> for pb::Position {
+impl From<feed::Position> for pb::UpdatePosition {
     fn from(position: feed::Position) -> Self {
         let feed::Position { source, channel, term, sequence } = position;
         Self {
             source_node_id: source.map_or(0, NodeId::get),
-            channel: pb::Channel::from(channel).into(),
+            channel: pb::UpdateChannel::from(channel).into(),
             term,
             sequence,
         }
@@ -238,10 +238,10 @@ impl From<feed::Position> for pb::Position {
 impl From<feed::Gap> for pb::Gap {
     fn from(gap: feed::Gap) -> Self {
         let feed::Gap { lane: (source, channel), after, before, reason, count } = gap;
-        let point = |(term, sequence)| pb::Point { term, sequence };
+        let point = |(term, sequence)| pb::TermSequence { term, sequence };
         Self {
             source_node_id: source.map_or(0, NodeId::get),
-            channel: pb::Channel::from(channel).into(),
+            channel: pb::UpdateChannel::from(channel).into(),
             after: after.map(point),
             before: before.map(point),
             reason: pb::GapReason::from(reason).into(),
@@ -259,7 +259,7 @@ impl From<feed::FilterChange> for pb::Filter {
         let filter = interest.filter(channel);
         Self {
             source_node_id: source.map_or(0, NodeId::get),
-            channel: pb::Channel::from(channel).into(),
+            channel: pb::UpdateChannel::from(channel).into(),
             interest: pb::Interest::from(interest).into(),
             max_temporal_layer: match filter {
                 Filter::Nothing | Filter::Keyframes => 0,
@@ -300,7 +300,7 @@ pub(super) fn stats(stats: &Stats, members: usize, tree_depth: u32, now: u64, co
     let mut interests = Vec::new();
     for (channel, counts) in Channel::ALL.into_iter().zip(stats.interests) {
         for (level, members) in Interest::ALL.into_iter().zip(counts).filter(|(_, members)| *members > 0) {
-            let (channel, interest) = (pb::Channel::from(channel).into(), pb::Interest::from(level).into());
+            let (channel, interest) = (pb::UpdateChannel::from(channel).into(), pb::Interest::from(level).into());
             interests.push(pb::InterestCount { channel, interest, members });
         }
     }
@@ -324,7 +324,7 @@ pub(super) fn stats(stats: &Stats, members: usize, tree_depth: u32, now: u64, co
 
 impl From<feed::Accepted> for pb::PublishReceipt {
     fn from(accepted: feed::Accepted) -> Self {
-        let feed::Accepted { position, publisher_sequence: _, repeated, keyframe_wanted } = accepted;
-        Self { position: Some(position.into()), repeated, keyframe_wanted }
+        let feed::Accepted { position, publisher_sequence: _, duplicate, keyframe_wanted } = accepted;
+        Self { position: Some(position.into()), duplicate, keyframe_wanted }
     }
 }

@@ -125,13 +125,13 @@ pub(super) fn lease(ttl: Option<&Duration>) -> Parsed<u32> {
 }
 
 pub(super) fn channel(field: &str, number: i32) -> Parsed<Channel> {
-    Ok(match pb::Channel::try_from(number) {
-        Ok(pb::Channel::Visual) => Channel::Visual,
-        Ok(pb::Channel::Audio) => Channel::Audio,
-        Ok(pb::Channel::Screen) => Channel::Screen,
-        Ok(pb::Channel::Chat) => Channel::Chat,
-        Ok(pb::Channel::Data) => Channel::Data,
-        Ok(pb::Channel::Unspecified) => return invalid(field, "must be given"),
+    Ok(match pb::UpdateChannel::try_from(number) {
+        Ok(pb::UpdateChannel::Visual) => Channel::Visual,
+        Ok(pb::UpdateChannel::Audio) => Channel::Audio,
+        Ok(pb::UpdateChannel::Screen) => Channel::Screen,
+        Ok(pb::UpdateChannel::Chat) => Channel::Chat,
+        Ok(pb::UpdateChannel::Data) => Channel::Data,
+        Ok(pb::UpdateChannel::Unspecified) => return invalid(field, "must be given"),
         Err(_) => return invalid(field, format!("{number} is no channel")),
     })
 }
@@ -203,15 +203,15 @@ pub(super) fn start(number: i32) -> Parsed<Start> {
 }
 
 /// Where an earlier subscription stopped.
-pub(super) fn resume(point: Option<pb::ResumePoint>) -> Parsed<Option<ResumePoint>> {
-    let Some(pb::ResumePoint { epoch, positions, open_gaps }) = point else { return Ok(None) };
+pub(super) fn resume(point: Option<pb::SubscriptionPosition>) -> Parsed<Option<ResumePoint>> {
+    let Some(pb::SubscriptionPosition { epoch, positions, open_gaps }) = point else { return Ok(None) };
     for (field, length) in [("positions", positions.len()), ("open_gaps", open_gaps.len())] {
         if length > INTERESTS {
             return invalid(format!("resume_from.{field}"), format!("must be at most {INTERESTS}"));
         }
     }
-    let position = |(index, position): (usize, &pb::Position)| {
-        let pb::Position { source_node_id, channel: number, term, sequence } = *position;
+    let position = |(index, position): (usize, &pb::UpdatePosition)| {
+        let pb::UpdatePosition { source_node_id, channel: number, term, sequence } = *position;
         let channel = channel(&format!("resume_from.positions[{index}].channel"), number)?;
         Ok(Position { source: NodeId::new(source_node_id), channel, term, sequence })
     };
@@ -222,7 +222,7 @@ pub(super) fn resume(point: Option<pb::ResumePoint>) -> Parsed<Option<ResumePoin
             return invalid(field("before"), "must be absent: the gap is not open");
         }
         let channel = channel(&field("channel"), number)?;
-        let after = after.map(|pb::Point { term, sequence }| (term, sequence));
+        let after = after.map(|pb::TermSequence { term, sequence }| (term, sequence));
         let reason = gap_reason(&field("reason"), gap.reason)?;
         Ok(Gap { lane: (NodeId::new(source_node_id), channel), after, before: None, reason, count: None })
     };
@@ -261,8 +261,15 @@ const YEARS_1_TO_9999: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402
 /// An update as published, accepted at `now` (milliseconds since the Unix epoch).
 /// `layers` is how many temporal layers its publisher declared.
 pub(super) fn draft(update: pb::UpdateDraft, settings: &Settings, layers: u32, now: u64) -> Parsed<Draft> {
-    let pb::UpdateDraft { channel: number, payload, keyframe, priority, temporal_layer, publisher_sequence, timestamp } =
-        update;
+    let pb::UpdateDraft {
+        channel: number,
+        payload,
+        keyframe,
+        priority,
+        temporal_layer,
+        publisher_sequence,
+        publish_time,
+    } = update;
     let channel = channel("update.channel", number)?;
     let most = settings.max_payload(channel);
     if payload.len() > most {
@@ -281,10 +288,10 @@ pub(super) fn draft(update: pb::UpdateDraft, settings: &Settings, layers: u32, n
     }
     let layers = if matches!(channel, Channel::Visual | Channel::Screen) { layers } else { 1 };
     let temporal_layer = within("update.temporal_layer", temporal_layer, 0, layers - 1)?;
-    if let Some(t) = &timestamp
+    if let Some(t) = &publish_time
         && (!(0..1_000_000_000).contains(&t.nanos) || !YEARS_1_TO_9999.contains(&t.seconds))
     {
-        return invalid("update.timestamp", "is no point in time");
+        return invalid("update.publish_time", "is no point in time");
     }
     let time = |t: prost_types::Timestamp| Timestamp { seconds: t.seconds, nanos: t.nanos };
     Ok(Draft {
@@ -294,8 +301,8 @@ pub(super) fn draft(update: pb::UpdateDraft, settings: &Settings, layers: u32, n
         priority,
         temporal_layer,
         publisher_sequence,
-        timestamp: timestamp.map(time),
-        accepted_at: time(super::convert::timestamp(now)),
+        publish_time: publish_time.map(time),
+        accept_time: time(super::convert::timestamp(now)),
     })
 }
 

@@ -122,13 +122,13 @@ impl GroupService for Edge {
         Ok(Response::new(self.service.submit(id, command, view).await.map_err(refused(KIND))?))
     }
 
-    async fn heartbeat(&self, request: Request<pb::HeartbeatRequest>) -> Answer<pb::HeartbeatResponse> {
-        let pb::HeartbeatRequest { group_id, node_id, session_id } = request.into_inner();
+    async fn renew_lease(&self, request: Request<pb::RenewLeaseRequest>) -> Answer<pb::RenewLeaseResponse> {
+        let pb::RenewLeaseRequest { group_id, node_id, session_id } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
         let node = fields::node("node_id", node_id)?;
         let (ttl_ms, revision) =
-            self.service.heartbeat(id, node, SessionId::new(session_id)).await.map_err(refused(KIND))?;
-        Ok(Response::new(pb::HeartbeatResponse { lease_ttl: Some(convert::duration(ttl_ms)), revision }))
+            self.service.renew_lease(id, node, SessionId::new(session_id)).await.map_err(refused(KIND))?;
+        Ok(Response::new(pb::RenewLeaseResponse { lease_ttl: Some(convert::duration(ttl_ms)), revision }))
     }
 
     async fn list_participants(
@@ -193,9 +193,9 @@ impl GroupService for Edge {
     }
 
     async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {
-        let pb::GetTargetsRequest { group_id, node_id } = request.into_inner();
+        let pb::GetTargetsRequest { group_id, of_node_id } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
-        let node = fields::node("node_id", node_id)?;
+        let node = fields::node("of_node_id", of_node_id)?;
         let (epoch, revision, targets) = self.service.targets(id, Some(node)).map_err(refused(KIND))?;
         Ok(Response::new(pb::GetTargetsResponse { epoch: epoch.get(), revision, targets: Some(targets.into()) }))
     }
@@ -203,7 +203,7 @@ impl GroupService for Edge {
     async fn report_peer(&self, request: Request<pb::ReportPeerRequest>) -> Answer<pb::ReportPeerResponse> {
         let (node, target, reason) = {
             let request = request.get_ref();
-            (request.node_id, request.target_node_id, request.reason())
+            (request.node_id, request.peer_node_id, request.reason())
         };
         let Action { id, command } = self.action(request)?;
         self.service.submit(id, command, |_, _| ()).await.map_err(refused(KIND))?;
@@ -259,9 +259,9 @@ impl GroupService for Edge {
 
     async fn watch_targets(&self, request: Request<pb::WatchTargetsRequest>) -> Answer<Self::WatchTargetsStream> {
         let connection = stream::connection(&request);
-        let pb::WatchTargetsRequest { group_id, node_id, session_id } = request.into_inner();
+        let pb::WatchTargetsRequest { group_id, of_node_id, session_id } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
-        let node = fields::node("node_id", node_id)?;
+        let node = fields::node("of_node_id", of_node_id)?;
         let watch = self.service.watch_targets(id, Some(node)).map_err(refused(KIND))?;
         let lifetime = self.lifetime(id, Some(node), session_id).await?.over_connection(connection);
         Ok(Response::new(stream::run(GroupTargets(watch), lifetime)))

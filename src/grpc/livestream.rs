@@ -69,7 +69,11 @@ impl LivestreamService for Edge {
         request: Request<pb::CreateLivestreamRequest>,
     ) -> Answer<pb::CreateLivestreamResponse> {
         let NewLivestream { new, broadcaster } = request.into_inner().try_into()?;
-        self.settings.allows_new(KIND, new.number, &[("node_id", Some(broadcaster))])?;
+        self.settings.allows_new(
+            KIND,
+            new.number,
+            &[("node_id", new.node), ("broadcaster_node_id", Some(broadcaster))],
+        )?;
         let view = |id: SwarmId, swarm: &Swarm, applied: &Applied| {
             (livestream_of(swarm, |livestream| wire::livestream(id, livestream)), applied.created)
         };
@@ -163,13 +167,13 @@ impl LivestreamService for Edge {
         Ok(Response::new(pb::LeaveLivestreamResponse { livestream, revision }))
     }
 
-    async fn heartbeat(&self, request: Request<pb::HeartbeatRequest>) -> Answer<pb::HeartbeatResponse> {
-        let pb::HeartbeatRequest { livestream_id, node_id, session_id } = request.into_inner();
+    async fn renew_lease(&self, request: Request<pb::RenewLeaseRequest>) -> Answer<pb::RenewLeaseResponse> {
+        let pb::RenewLeaseRequest { livestream_id, node_id, session_id } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
         let node = fields::node("node_id", node_id)?;
         let (ttl_ms, revision) =
-            self.service.heartbeat(id, node, SessionId::new(session_id)).await.map_err(refused(KIND))?;
-        Ok(Response::new(pb::HeartbeatResponse { lease_ttl: Some(convert::duration(ttl_ms)), revision }))
+            self.service.renew_lease(id, node, SessionId::new(session_id)).await.map_err(refused(KIND))?;
+        Ok(Response::new(pb::RenewLeaseResponse { lease_ttl: Some(convert::duration(ttl_ms)), revision }))
     }
 
     async fn list_viewers(&self, request: Request<pb::ListViewersRequest>) -> Answer<pb::ListViewersResponse> {
@@ -234,9 +238,9 @@ impl LivestreamService for Edge {
     }
 
     async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {
-        let pb::GetTargetsRequest { livestream_id, node_id } = request.into_inner();
+        let pb::GetTargetsRequest { livestream_id, of_node_id } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
-        let node = node_id.map(|number| fields::node("node_id", number)).transpose()?;
+        let node = NodeId::new(of_node_id);
         let (epoch, revision, targets) = self.service.targets(id, node).map_err(refused(KIND))?;
         Ok(Response::new(pb::GetTargetsResponse { epoch: epoch.get(), revision, targets: Some(targets.into()) }))
     }
@@ -244,7 +248,7 @@ impl LivestreamService for Edge {
     async fn report_peer(&self, request: Request<pb::ReportPeerRequest>) -> Answer<pb::ReportPeerResponse> {
         let (node, target, reason) = {
             let request = request.get_ref();
-            (request.node_id, request.target_node_id, request.reason())
+            (request.node_id, request.peer_node_id, request.reason())
         };
         let Action { id, command } = self.action(request)?;
         self.service.submit(id, command, |_, _| ()).await.map_err(refused(KIND))?;
@@ -303,11 +307,11 @@ impl LivestreamService for Edge {
 
     async fn watch_targets(&self, request: Request<pb::WatchTargetsRequest>) -> Answer<Self::WatchTargetsStream> {
         let connection = stream::connection(&request);
-        let pb::WatchTargetsRequest { livestream_id, node_id, session_id } = request.into_inner();
+        let pb::WatchTargetsRequest { livestream_id, of_node_id, session_id } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
-        let node = node_id.map(|number| fields::node("node_id", number)).transpose()?;
+        let node = NodeId::new(of_node_id);
         if node.is_none() && session_id != 0 {
-            return fields::invalid("node_id", "must be given with session_id").map_err(Into::into);
+            return fields::invalid("of_node_id", "must be given with session_id").map_err(Into::into);
         }
         let watch = self.service.watch_targets(id, node).map_err(refused(KIND))?;
         let lifetime = self.lifetime(id, node, session_id).await?.over_connection(connection);

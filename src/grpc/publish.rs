@@ -77,7 +77,7 @@ impl Publishing {
             publication.channels().map(|(channel, PublisherState { accepted, previous, keyframe_wanted })| {
                 let (before, accepted_before) = previous.unzip();
                 shared::GrantedChannel {
-                    channel: shared::Channel::from(channel).into(),
+                    channel: shared::UpdateChannel::from(channel).into(),
                     term: publication.term(channel),
                     last_publisher_sequence: accepted,
                     keyframe_wanted,
@@ -165,7 +165,7 @@ impl Publishing {
         self.skips_at = now + SKIPS_PAUSE;
         let skips = self.publication.take_skips().into_iter();
         let channels = skips.map(|(channel, SkipReport { reason, subscribers, updates })| shared::ChannelSkips {
-            channel: shared::Channel::from(channel).into(),
+            channel: shared::UpdateChannel::from(channel).into(),
             reason: shared::GapReason::from(reason).into(),
             subscribers,
             updates,
@@ -178,7 +178,7 @@ impl Publishing {
     fn tell_wishes(&mut self) -> Option<Instant> {
         let (channels, next) = self.publication.keyframes_due();
         self.ready.extend(channels.into_iter().map(|channel| {
-            Event::KeyframeRequest(shared::KeyframeRequest { channel: shared::Channel::from(channel).into() })
+            Event::KeyframeRequest(shared::KeyframeRequest { channel: shared::UpdateChannel::from(channel).into() })
         }));
         let now = Instant::now();
         let keyframes = next.map(|at| now + Duration::from_micros(at.saturating_sub(clock::uptime())));
@@ -191,7 +191,7 @@ impl Publishing {
         self.demand_at = now + DEMAND_PAUSE;
         if let Some(demand) = self.publication.demand() {
             let channels = demand.iter().map(|(channel, demand)| shared::ChannelDemand {
-                channel: shared::Channel::from(*channel).into(),
+                channel: shared::UpdateChannel::from(*channel).into(),
                 highest_interest: shared::Interest::from(demand.highest).into(),
                 subscribers: demand.subscribers,
             });
@@ -259,7 +259,7 @@ impl Publishing {
         match refusal {
             PublishRefusal::Feed(Rejected { publisher_sequence, refusal }) => match reject_reason(refusal) {
                 Some(reason) => self.ready.push_back(Event::Rejected(shared::PublishRejected {
-                    channel: shared::Channel::from(channel).into(),
+                    channel: shared::UpdateChannel::from(channel).into(),
                     publisher_sequence,
                     reason: reason.into(),
                 })),
@@ -299,11 +299,9 @@ impl Publishing {
         if let Some(reason) = self.lifetime.session_ended() {
             return self.end(End::Session(reason));
         }
-        self.ready.extend(
-            lost.into_iter().map(|channel| {
-                Event::Revoked(shared::PublishRevoked { channel: shared::Channel::from(channel).into() })
-            }),
-        );
+        self.ready.extend(lost.into_iter().map(|channel| {
+            Event::Revoked(shared::PublishRevoked { channel: shared::UpdateChannel::from(channel).into() })
+        }));
         if self.publication.is_empty() {
             self.end(End::StaleTerm);
         }

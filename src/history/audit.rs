@@ -10,7 +10,7 @@ use super::reader::{Named, Reader};
 use super::stretch::Notice;
 use super::subscriber::{Event, History};
 use super::violation::Violation;
-use crate::pb::swarm::v1::{ResumePoint, Subscribed};
+use crate::pb::swarm::v1::{Subscribed, SubscriptionPosition};
 
 /// Walks through one history. O(events + published).
 pub(super) fn audit(history: &History, published: &Published<'_>, violations: &mut Vec<Violation>) {
@@ -142,7 +142,7 @@ impl<'a> Audit<'a> {
 }
 
 /// What a resume told the server of a lane; nothing where that is not known.
-fn named(resume: Option<&ResumePoint>, lane: Lane) -> Named {
+fn named(resume: Option<&SubscriptionPosition>, lane: Lane) -> Named {
     let Some(resume) = resume else { return Named::default() };
     let position = resume.positions.iter().find(|at| Lane::new(at.source_node_id, at.channel) == lane);
     let open_gap = resume.open_gaps.iter().any(|gap| Lane::new(gap.source_node_id, gap.channel) == lane);

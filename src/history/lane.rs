@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::pb::swarm::v1::{self as pb, Channel};
+use crate::pb::swarm::v1::{self as pb, UpdateChannel};
 
 /// One order of updates: what one source publishes on one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,27 +10,27 @@ pub struct Lane {
     /// The publisher; 0 for CHAT in livestreams.
     pub source: u64,
     /// The channel.
-    pub channel: Channel,
+    pub channel: UpdateChannel,
 }
 
 impl Lane {
     /// CHAT of a livestream: many authors, one order.
-    pub const CHAT: Self = Self { source: 0, channel: Channel::Chat };
+    pub const CHAT: Self = Self { source: 0, channel: UpdateChannel::Chat };
 
     /// What one source publishes on one channel, by the number that the schema gives it.
     pub(super) fn new(source: u64, channel: i32) -> Self {
-        Self { source, channel: Channel::try_from(channel).unwrap_or_default() }
+        Self { source, channel: UpdateChannel::try_from(channel).unwrap_or_default() }
     }
 
     /// True when updates depend on those since their keyframe.
     pub(super) const fn has_runs(self) -> bool {
-        matches!(self.channel, Channel::Visual | Channel::Screen)
+        matches!(self.channel, UpdateChannel::Visual | UpdateChannel::Screen)
     }
 }
 
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}", self.channel.as_str_name().trim_start_matches("CHANNEL_"), self.source)
+        write!(f, "{} of {}", self.channel.as_str_name().trim_start_matches("UPDATE_CHANNEL_"), self.source)
     }
 }
 
@@ -45,7 +45,7 @@ pub struct Point {
 
 impl Point {
     /// The same in the words of the schema; the lane is left out.
-    pub(super) const fn of(position: pb::Position) -> Self {
+    pub(super) const fn of(position: pb::UpdatePosition) -> Self {
         Self { term: position.term, sequence: position.sequence }
     }
 
@@ -60,8 +60,8 @@ impl Point {
     }
 }
 
-impl From<pb::Point> for Point {
-    fn from(point: pb::Point) -> Self {
+impl From<pb::TermSequence> for Point {
+    fn from(point: pb::TermSequence) -> Self {
         Self { term: point.term, sequence: point.sequence }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::lane::{Lane, Point};
 use super::print::Print;
 use super::violation::Violation;
-use crate::pb::swarm::v1::{Channel, ChannelAck, PublishOpened, PublishRejected, UpdateDraft};
+use crate::pb::swarm::v1::{ChannelAck, PublishOpened, PublishRejected, UpdateChannel, UpdateDraft};
 
 /// The log of one publisher: which update stands at which position.
 ///
@@ -23,7 +23,7 @@ pub struct PublisherLog {
     epoch: u64,
     session: u64,
     layers: u8,
-    channels: BTreeMap<Channel, ChannelLog>,
+    channels: BTreeMap<UpdateChannel, ChannelLog>,
     faults: Vec<Violation>,
 }
 
@@ -124,8 +124,8 @@ impl PublisherLog {
     }
 
     /// CHAT without a term is that of a livestream.
-    fn lane(&self, channel: Channel, term: u64) -> Lane {
-        if channel == Channel::Chat && term == 0 { Lane::CHAT } else { Lane { source: self.node, channel } }
+    fn lane(&self, channel: UpdateChannel, term: u64) -> Lane {
+        if channel == UpdateChannel::Chat && term == 0 { Lane::CHAT } else { Lane { source: self.node, channel } }
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) enum Event {
     /// Heartbeats.
     Other,
     /// The connection ended here; what follows is a resume, from there if that is known.
-    Cut(Option<Box<pb::ResumePoint>>),
+    Cut(Option<Box<pb::SubscriptionPosition>>),
 }
 
 /// An update as it came.
@@ -96,7 +96,7 @@ impl History {
 
     /// The connection ended, and the subscriber resumes from here: what was told up to this
     /// point must not be told again.
-    pub fn resume(&mut self, from: &pb::ResumePoint) {
+    pub fn resume(&mut self, from: &pb::SubscriptionPosition) {
         self.events.push(Event::Cut(Some(Box::new(from.clone()))));
     }
 
@@ -119,7 +119,7 @@ impl History {
     /// What to resume from: the last position that came of each lane; where nothing
     /// came, what the subscription named, or the end of what was declared lost. A lane
     /// of which none of these is known begins anew. O(updates).
-    pub fn positions(&self) -> Vec<pb::Position> {
+    pub fn positions(&self) -> Vec<pb::UpdatePosition> {
         let mut last: BTreeMap<Lane, (Point, bool)> = BTreeMap::new();
         let mut epoch = None;
         for event in &self.events {
@@ -149,7 +149,7 @@ impl History {
                 Event::Filter(_) | Event::Goodbye | Event::Other | Event::Cut(_) => {}
             }
         }
-        let positions = last.into_iter().map(|(lane, (point, _))| pb::Position {
+        let positions = last.into_iter().map(|(lane, (point, _))| pb::UpdatePosition {
             source_node_id: lane.source,
             channel: lane.channel.into(),
             term: point.term,

@@ -6,7 +6,7 @@ mod publisher;
 mod stage;
 
 use super::*;
-use crate::pb::swarm::v1::{self as pb, Channel, GapReason, Interest};
+use crate::pb::swarm::v1::{self as pb, GapReason, Interest, UpdateChannel};
 use pb::delivery::Item;
 use stage::{EPOCH, SOURCE, Source, Told, video};
 
@@ -14,7 +14,7 @@ fn point(sequence: u64) -> Point {
     Point { term: 3, sequence }
 }
 
-const LANE: Lane = Lane { source: SOURCE, channel: Channel::Visual };
+const LANE: Lane = Lane { source: SOURCE, channel: UpdateChannel::Visual };
 
 #[test]
 fn a_whole_history_passes_and_is_counted() {
@@ -41,7 +41,7 @@ fn nothing_comes_twice_nor_late() {
     assert_eq!(twice.to_string(), "subscriber 50, VISUAL of 1: 3.2 came after 3.2");
     let resumed = Told::video().some(&updates, 1..=6).resumed(6).some(&updates, 5..=8).fails_any(&source);
     assert!(resumed.contains(&Violation::Order { subscriber: 50, lane: LANE, last: point(6), point: point(5) }));
-    let early = Told::from(Channel::Visual, 4, Interest::High).some(&updates, 4..=8).fails_any(&source);
+    let early = Told::from(UpdateChannel::Visual, 4, Interest::High).some(&updates, 4..=8).fails_any(&source);
     assert!(early.contains(&Violation::Order { subscriber: 50, lane: LANE, last: point(4), point: point(4) }));
 }
 
@@ -68,7 +68,7 @@ fn every_hole_is_found() {
 
 #[test]
 fn a_hole_in_each_channel_is_found() {
-    for channel in [Channel::Audio, Channel::Data, Channel::Screen] {
+    for channel in [UpdateChannel::Audio, UpdateChannel::Data, UpdateChannel::Screen] {
         let mut source = Source::new(SOURCE, channel, 1);
         let updates = source.runs();
         Told::from(channel, 0, Interest::High).updates(&updates).ended().passes(&source);
@@ -80,23 +80,23 @@ fn a_hole_in_each_channel_is_found() {
 #[test]
 fn a_late_joiner_starts_at_its_keyframe() {
     let (source, updates) = video();
-    Told::from(Channel::Visual, 4, Interest::High).some(&updates, 5..=12).ended().passes(&source);
-    Told::from(Channel::Visual, 6, Interest::High).some(&updates, 9..=12).ended().passes(&source);
-    let within = Told::from(Channel::Visual, 5, Interest::High).some(&updates, 6..=12).fails(&source);
+    Told::from(UpdateChannel::Visual, 4, Interest::High).some(&updates, 5..=12).ended().passes(&source);
+    Told::from(UpdateChannel::Visual, 6, Interest::High).some(&updates, 9..=12).ended().passes(&source);
+    let within = Told::from(UpdateChannel::Visual, 5, Interest::High).some(&updates, 6..=12).fails(&source);
     assert_eq!(within, Violation::NotAKeyframe { subscriber: 50, lane: LANE, point: point(6), cause: Cause::Start });
 }
 
 #[test]
 fn a_lane_that_appears_later_starts_at_its_first_keyframe() {
     let (mut source, updates) = video();
-    let audio = || Told::from(Channel::Audio, 0, Interest::High);
+    let audio = || Told::from(UpdateChannel::Audio, 0, Interest::High);
     audio().updates(&updates).ended().passes(&source);
     assert!(matches!(audio().some(&updates, 5..=12).fails(&source), Violation::Missing { count: 1, .. }));
     audio().ended().passes(&source);
     let mut silent = audio().ended();
     silent.0.expect(LANE);
     assert!(matches!(silent.fails(&source), Violation::Missing { count: 3, .. }));
-    source = Source::new(SOURCE, Channel::Visual, 1);
+    source = Source::new(SOURCE, UpdateChannel::Visual, 1);
     let updates: Vec<_> = (0..4).map(|at| source.publish(at == 2, 0)).collect();
     audio().some(&updates, 3..=4).ended().passes(&source);
 }
@@ -105,7 +105,7 @@ fn a_lane_that_appears_later_starts_at_its_first_keyframe() {
 fn a_lane_without_a_start_begins_anywhere_with_a_keyframe() {
     let (source, updates) = video();
     let waiting = || {
-        let waiting = pb::SourceChannel { source_node_id: SOURCE, channel: Channel::Visual.into() };
+        let waiting = pb::SourceChannel { source_node_id: SOURCE, channel: UpdateChannel::Visual.into() };
         let subscribed = pb::Subscribed { epoch: EPOCH, waiting_for_keyframe: vec![waiting], ..Default::default() };
         Told(History::new(50)).item(Item::Subscribed(subscribed))
     };
@@ -120,7 +120,7 @@ fn what_the_filter_leaves_out_is_no_hole_and_must_not_come() {
     for (interest, sequences) in
         [(Interest::Medium, vec![1, 3, 5, 7, 9, 11]), (Interest::Low, vec![1, 5, 9]), (Interest::None, vec![])]
     {
-        let told = || Told::from(Channel::Visual, 0, interest);
+        let told = || Told::from(UpdateChannel::Visual, 0, interest);
         told().some(&updates, sequences.clone()).ended().passes(&source);
         let filtered = told().some(&updates, 1..=2).fails_any(&source);
         let expected = Violation::Filtered { subscriber: 50, lane: LANE, point: point(2) };
@@ -139,7 +139,7 @@ fn a_filter_that_changes_answers_for_its_own_part_only() {
     let hole = Told::video().some(&updates, 1..=2).filter(Interest::Low).some(&updates, [9]).fails(&source);
     assert!(matches!(hole, Violation::Missing { count: 1, .. }), "{hole}");
     // Raised first: layer 1 at 10 is left out by the old filter, but 11 by none.
-    let raised = || Told::from(Channel::Visual, 0, Interest::Medium).some(&updates, [1, 3, 5, 7, 9]);
+    let raised = || Told::from(UpdateChannel::Visual, 0, Interest::Medium).some(&updates, [1, 3, 5, 7, 9]);
     raised().filter(Interest::High).some(&updates, [11, 12]).passes(&source);
     let hole = raised().filter(Interest::High).some(&updates, [12]).fails(&source);
     assert!(matches!(hole, Violation::Missing { count: 1, .. }), "{hole}");
@@ -152,7 +152,8 @@ fn a_raised_filter_begins_with_a_keyframe() {
     quiet().some(&updates, 5..=12).ended().passes(&source);
     let raised = |point| Violation::NotAKeyframe { subscriber: 50, lane: LANE, point, cause: Cause::Raised };
     assert_eq!(quiet().some(&updates, 6..=12).fails(&source), raised(point(6)));
-    let keyframes = |from| Told::from(Channel::Visual, from, Interest::Low).some(&updates, [5]).filter(Interest::High);
+    let keyframes =
+        |from| Told::from(UpdateChannel::Visual, from, Interest::Low).some(&updates, [5]).filter(Interest::High);
     keyframes(4).some(&updates, 6..=12).passes(&source);
     keyframes(4).some(&updates, 9..=12).passes(&source);
     assert_eq!(keyframes(4).some(&updates, 7..=12).fails(&source), raised(point(7)));
@@ -198,7 +199,7 @@ fn the_same_publisher_goes_on_in_its_next_term() {
     let silent = Told::video().some(&updates, 1..=12).updates(&updates[13..]).fails(&source);
     assert!(matches!(silent, Violation::Missing { count: 1, .. }), "{silent}");
     let gap = pb::Gap {
-        before: Some(pb::Point { term: 8, sequence: 2 }),
+        before: Some(pb::TermSequence { term: 8, sequence: 2 }),
         ..stage::gap(12, 0, GapReason::TermChanged, Some(1))
     };
     let told = Told::video().some(&updates, 1..=12).item(Item::Gap(gap)).updates(&updates[13..]).fails_any(&source);
@@ -219,7 +220,8 @@ fn each_epoch_is_a_history_of_its_own() {
     source.open(EPOCH + 1, 3, 0);
     source.number = 0;
     let again = source.runs();
-    let told = || Told::video().some(&updates, 1..=6).cut().subscribed(EPOCH + 1, Channel::Visual, 4, Interest::High);
+    let told =
+        || Told::video().some(&updates, 1..=6).cut().subscribed(EPOCH + 1, UpdateChannel::Visual, 4, Interest::High);
     let gap = || told().gap(6, 5, GapReason::EpochChanged, None);
     gap().some(&again, 5..=12).ended().passes(&source);
     let tail = gap().some(&again, 5..=11).ended().fails(&source);
@@ -246,12 +248,12 @@ fn what_comes_is_what_was_published() {
 #[test]
 fn what_nobody_published_is_found() {
     let (source, updates) = video();
-    let strange = |change: fn(&mut pb::Position)| {
+    let strange = |change: fn(&mut pb::UpdatePosition)| {
         let mut update = updates[11].clone();
         update.position.iter_mut().for_each(change);
         Told::video().updates(&updates).updates([&update]).fails(&source)
     };
-    let lane = Lane { source: 6, channel: Channel::Visual };
+    let lane = Lane { source: 6, channel: UpdateChannel::Visual };
     assert_eq!(
         strange(|position| position.sequence = 13),
         Violation::Unknown { subscriber: 50, lane: LANE, point: point(13) }
@@ -267,7 +269,7 @@ fn what_nobody_published_is_found() {
 #[test]
 fn absurd_numbers_are_survived() {
     let (source, updates) = video();
-    let start = Told::from(Channel::Visual, u64::MAX, Interest::High).updates(&updates).fails_any(&source);
+    let start = Told::from(UpdateChannel::Visual, u64::MAX, Interest::High).updates(&updates).fails_any(&source);
     assert!(start.iter().all(|violation| matches!(violation, Violation::Order { .. })));
     let gap = Told::video().some(&updates, 1..=12).gap(u64::MAX - 1, u64::MAX, GapReason::Evicted, Some(u64::MAX));
     gap.passes(&source);
@@ -279,11 +281,11 @@ fn absurd_numbers_are_survived() {
 fn subscribed_comes_first_and_once() {
     let (source, updates) = video();
     let late = Told(History::new(50)).item(Item::Heartbeat(pb::Heartbeat::default()));
-    let late = late.subscribed(EPOCH, Channel::Visual, 0, Interest::High).updates(&updates);
+    let late = late.subscribed(EPOCH, UpdateChannel::Visual, 0, Interest::High).updates(&updates);
     assert_eq!(late.fails(&source), Violation::NotSubscribed { subscriber: 50 });
     let without = Told::video().some(&updates, 1..=4).cut().some(&updates, 5..=8);
     assert_eq!(without.fails(&source), Violation::NotSubscribed { subscriber: 50 });
-    let twice = Told::video().some(&updates, 1..=4).subscribed(EPOCH, Channel::Visual, 4, Interest::High);
+    let twice = Told::video().some(&updates, 1..=4).subscribed(EPOCH, UpdateChannel::Visual, 4, Interest::High);
     assert_eq!(twice.some(&updates, 5..=8).fails(&source), Violation::SubscribedTwice { subscriber: 50 });
 }
 
@@ -304,7 +306,7 @@ fn eventful() -> (Source, Told) {
     updates.extend((0..8).map(|at| source.publish(at % 4 == 0, at % 2)));
     source.open(EPOCH, 8, 20);
     updates.extend([source.publish(true, 0), source.publish(false, 0)]);
-    let told = Told::from(Channel::Visual, 2, Interest::Medium).some(&updates, [5, 7]).filter(Interest::High);
+    let told = Told::from(UpdateChannel::Visual, 2, Interest::Medium).some(&updates, [5, 7]).filter(Interest::High);
     let told = told.some(&updates, [9, 10]).gap(10, 13, GapReason::Lagging, Some(2)).some(&updates, 13..=15);
     (source, told.resumed(15).some(&updates, 16..=22).ended())
 }
@@ -349,11 +351,11 @@ fn nothing_can_come_again_unnoticed() {
 
 #[test]
 fn a_history_that_is_all_wrong_is_told_in_part() {
-    let mut source = Source::new(SOURCE, Channel::Audio, 1);
+    let mut source = Source::new(SOURCE, UpdateChannel::Audio, 1);
     let mut updates: Vec<_> = (0..2 * MAX_VIOLATIONS).map(|_| source.publish(false, 0)).collect();
     updates.iter_mut().for_each(|update| update.payload.clear());
     assert_eq!(
-        Told::from(Channel::Audio, 0, Interest::High).updates(&updates).fails_any(&source).len(),
+        Told::from(UpdateChannel::Audio, 0, Interest::High).updates(&updates).fails_any(&source).len(),
         MAX_VIOLATIONS
     );
 }
@@ -366,7 +368,7 @@ fn an_update_takes_no_more_than_it_should() {
 
 #[test]
 fn a_million_updates_are_checked_in_one_pass() {
-    let mut source = Source::new(SOURCE, Channel::Visual, 2);
+    let mut source = Source::new(SOURCE, UpdateChannel::Visual, 2);
     let mut told = Told::video();
     for at in 0..1_000_000 {
         let update = source.publish(at % 60 == 0, at % 2);

@@ -257,11 +257,11 @@ fn shape(swarm: &Swarm, ring_bytes: usize) -> Shape {
     let (keyframes_ms, lag_ms, bandwidth, shared_chat) = match swarm {
         Swarm::Livestream(livestream) => {
             let config = livestream.config();
-            (config.keyframe_interval_ms, config.max_lag_ms, config.bandwidth_per_viewer, true)
+            (config.keyframe_interval_ms, config.max_lag_ms, config.subscriber_bytes_per_second, true)
         }
         Swarm::Group(group) => {
             let config = group.config();
-            (config.keyframe_interval_ms, config.max_lag_ms, config.bandwidth_per_participant, false)
+            (config.keyframe_interval_ms, config.max_lag_ms, config.subscriber_bytes_per_second, false)
         }
     };
     let micros = |ms: u32| Micros::from(ms) * 1_000;

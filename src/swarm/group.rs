@@ -25,7 +25,7 @@ pub struct Config {
     /// Capacity; 1..256.
     pub max_participants: u32,
     /// What one subscriber is sent at most, in bytes per second.
-    pub bandwidth_per_participant: u64,
+    pub subscriber_bytes_per_second: u64,
     /// How often a keyframe is wanted, in milliseconds.
     pub keyframe_interval_ms: u32,
     /// How far a subscriber may fall behind, in milliseconds.
@@ -36,7 +36,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_participants: 16,
-            bandwidth_per_participant: 500_000,
+            subscriber_bytes_per_second: 500_000,
             keyframe_interval_ms: 2_000,
             max_lag_ms: 2_000,
         }

@@ -40,7 +40,7 @@ pub struct Config {
     /// How many nodes one node feeds in the tree; 2..64.
     pub tree_fanout: u32,
     /// What one subscriber is sent at most, in bytes per second.
-    pub bandwidth_per_viewer: u64,
+    pub subscriber_bytes_per_second: u64,
     /// How often a keyframe is wanted, in milliseconds.
     pub keyframe_interval_ms: u32,
     /// Capacity.
@@ -57,7 +57,7 @@ impl Default for Config {
         Self {
             star_to_tree_threshold: 50,
             tree_fanout: 5,
-            bandwidth_per_viewer: 500_000,
+            subscriber_bytes_per_second: 500_000,
             keyframe_interval_ms: 2_000,
             max_viewers: 1_000_000,
             max_lag_ms: 2_000,

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use starling::client::{Client, Swarm};
 use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling::pb::swarm::v1::{
-    Channel, GoodbyeReason, GrantedChannel, Position, PublishReceipt, RejectReason, UpdateDraft, publish_event::Event,
+    GoodbyeReason, GrantedChannel, PublishReceipt, RejectReason, UpdateChannel, UpdateDraft, UpdatePosition,
+    publish_event::Event,
 };
 use tokio::time::Instant;
 use tonic::Code::{FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
@@ -34,7 +35,7 @@ async fn on_air() -> (Server, Client) {
 }
 
 fn line(publisher_sequence: u64) -> UpdateDraft {
-    UpdateDraft { channel: Channel::Chat.into(), ..delta(publisher_sequence) }
+    UpdateDraft { channel: UpdateChannel::Chat.into(), ..delta(publisher_sequence) }
 }
 
 fn long_line(publisher_sequence: u64, length: usize) -> UpdateDraft {
@@ -42,15 +43,15 @@ fn long_line(publisher_sequence: u64, length: usize) -> UpdateDraft {
 }
 
 fn chat_of(node_id: u64) -> pb::PublishOpen {
-    pb::PublishOpen { channels: vec![Channel::Chat.into()], ..opening(7, node_id) }
+    pb::PublishOpen { channels: vec![UpdateChannel::Chat.into()], ..opening(7, node_id) }
 }
 
-const fn place(sequence: u64) -> Position {
-    Position { source_node_id: 0, channel: Channel::Chat as i32, term: 0, sequence }
+const fn place(sequence: u64) -> UpdatePosition {
+    UpdatePosition { source_node_id: 0, channel: UpdateChannel::Chat as i32, term: 0, sequence }
 }
 
 async fn read(client: &Client, node_id: u64) -> Subscriber {
-    let channels = vec![Channel::Chat.into()];
+    let channels = vec![UpdateChannel::Chat.into()];
     let request = pb::SubscribeUpdatesRequest { livestream_id: 7, node_id, channels, ..Default::default() };
     Subscriber::open_with(client, request).await
 }
@@ -60,9 +61,9 @@ async fn say(client: &Client, node_id: u64, update: UpdateDraft) -> Result<Publi
     publish_one(client, Swarm::Livestream(7), node_id, 0, update).await
 }
 
-async fn unmute(client: &Client, target_node_id: u64) {
+async fn unmute(client: &Client, viewer_node_id: u64) {
     let request =
-        pb::UnmuteViewerRequest { livestream_id: 7, node_id: BROADCASTER, target_node_id, ..Default::default() };
+        pb::UnmuteViewerRequest { livestream_id: 7, node_id: BROADCASTER, viewer_node_id, ..Default::default() };
     answered(client.clone().livestreams.unmute_viewer(request).await);
 }
 
@@ -71,8 +72,12 @@ async fn members_write_in_one_order_and_each_message_names_its_author() {
     let (_server, client) = on_air().await;
     let mut reader = read(&client, READER).await;
     let mut writer = Publisher::open_with(&client, chat_of(WRITER)).await;
-    let granted =
-        GrantedChannel { channel: Channel::Chat.into(), term: 0, max_payload_bytes: 16 << 10, ..Default::default() };
+    let granted = GrantedChannel {
+        channel: UpdateChannel::Chat.into(),
+        term: 0,
+        max_payload_bytes: 16 << 10,
+        ..Default::default()
+    };
     assert_eq!(writer.opened.channels, [granted], "CHAT is nobody's");
     let mut other = Publisher::open_with(&client, chat_of(READER)).await;
 
@@ -82,9 +87,9 @@ async fn members_write_in_one_order_and_each_message_names_its_author() {
     other.send(line(5)).await;
     assert_eq!(other.acked().await, place(2));
     let receipt = say(&client, WRITER, line(6)).await.unwrap();
-    assert_eq!((receipt.position, receipt.repeated, receipt.keyframe_wanted), (Some(place(3)), false, false));
+    assert_eq!((receipt.position, receipt.duplicate, receipt.keyframe_wanted), (Some(place(3)), false, false));
     let receipt = say(&client, WRITER, line(5)).await.unwrap();
-    assert_eq!((receipt.position, receipt.repeated), (Some(place(3)), true), "where the newest stands");
+    assert_eq!((receipt.position, receipt.duplicate), (Some(place(3)), true), "where the newest stands");
 
     for (sequence, author, number) in [(1, WRITER, 5), (2, READER, 5), (3, WRITER, 6)] {
         let update = reader.update().await;
@@ -194,7 +199,7 @@ async fn there_is_chat_before_the_start_and_during_a_pause() {
     make_livestream(&client, 7, pb::LivestreamConfig::default()).await;
     join_livestream(&client, 7, WRITER).await;
     let mut livestreams = client.livestreams.clone();
-    let channels = vec![Channel::Visual.into(), Channel::Chat.into()];
+    let channels = vec![UpdateChannel::Visual.into(), UpdateChannel::Chat.into()];
     let mut broadcaster = Publisher::open_with(&client, pb::PublishOpen { channels, ..opening(7, BROADCASTER) }).await;
     assert_ne!(broadcaster.term(), 0, "VISUAL has a term");
 
@@ -229,7 +234,7 @@ async fn only_members_write() {
     let remove = pb::RemoveViewerRequest {
         livestream_id: 7,
         node_id: BROADCASTER,
-        target_node_id: WRITER,
+        viewer_node_id: WRITER,
         ..Default::default()
     };
     answered(client.clone().livestreams.remove_viewer(remove).await);

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use starling::pb::livestream::v1 as livestream;
-use starling::pb::swarm::v1::{Channel, UpdateDraft};
+use starling::pb::swarm::v1::{UpdateChannel, UpdateDraft};
 use tempfile::TempDir;
 
 use crate::clip::exists;
@@ -108,7 +108,7 @@ async fn sound_keeps_step_with_the_video_by_its_timestamps() {
         let line: Value = serde_json::from_str(&watching.line().await).unwrap();
         if let Some(update) = line.get("update") {
             let channel = update["position"]["channel"].as_str().unwrap().to_owned();
-            let at = update["timestamp"].as_str().unwrap().parse::<prost_types::Timestamp>().unwrap();
+            let at = update["publishTime"].as_str().unwrap().parse::<prost_types::Timestamp>().unwrap();
             times.push((
                 channel,
                 u128::try_from(at.seconds).unwrap() * 1_000_000_000 + u128::try_from(at.nanos).unwrap(),
@@ -118,7 +118,7 @@ async fn sound_keeps_step_with_the_video_by_its_timestamps() {
         }
     };
     assert_eq!(summary["summary"]["channels"], serde_json::json!({ "AUDIO": 8, "VISUAL": 20 }));
-    for (channel, step) in [("CHANNEL_VISUAL", 10_000_000), ("CHANNEL_AUDIO", 1_024_000_000 / 48)] {
+    for (channel, step) in [("UPDATE_CHANNEL_VISUAL", 10_000_000), ("UPDATE_CHANNEL_AUDIO", 1_024_000_000 / 48)] {
         let own: Vec<u128> = times.iter().filter(|(name, _)| name == channel).map(|(_, at)| *at).collect();
         for (number, at) in (0..).zip(&own) {
             let expected = times[0].1 + number * step;
@@ -161,7 +161,7 @@ async fn what_viewers_missed_is_told_at_both_ends() {
     let files = Files::new();
     let clip = files.write("clip.h264", &(0..40).flat_map(|number| unit(number % 4 == 0, 400)).collect::<Vec<_>>());
     let watch = Running::spawn(on_seven(&server, "watch", &["--wait"]));
-    let publish = ["--fps", "100", "--wait-viewers", "1", "--bandwidth-per-viewer", "1000", &clip];
+    let publish = ["--fps", "100", "--wait-viewers", "1", "--subscriber-bytes-per-second", "1000", &clip];
     let published = told(Running::spawn(on_seven(&server, "publish", &publish))).await;
     assert!(published.contains("viewers miss updates on VISUAL: their bandwidth does not suffice"), "{published}");
     assert!(published.contains("published 40 access units"), "{published}");
@@ -171,7 +171,7 @@ async fn what_viewers_missed_is_told_at_both_ends() {
         rest.split_once(after).unwrap_or_else(|| panic!("{after} is not in {rest}")).0.parse().unwrap()
     };
     let missed = number(&published, "viewers missed ", " updates on VISUAL for BANDWIDTH (up to 1 viewers at a time)");
-    assert!(published.contains("each is sent 1000 bytes/s, which --bandwidth-per-viewer sets"), "{published}");
+    assert!(published.contains("each is sent 1000 bytes/s, which --subscriber-bytes-per-second sets"), "{published}");
     let (received, lost) = (number(&watched, "received ", " updates"), number(&watched, "gaps: ", " updates lost"));
     assert_eq!((received + lost, missed), (40, lost));
 }
@@ -191,12 +191,13 @@ async fn a_budget_is_chosen_from_the_input_and_told() {
     };
     let said = publish("1", &["--fps", "10", &clip]).await;
     assert!(said.contains("each viewer is sent up to 2000000 bytes/s (measured: "), "{said}");
-    assert_eq!(config(1).await.bandwidth_per_viewer, Some(2_000_000));
+    assert_eq!(config(1).await.subscriber_bytes_per_second, Some(2_000_000));
     let said =
-        publish("2", &["--bandwidth-per-viewer", "3000000", "--max-lag", "9s", "--tree-fanout", "7", &clip]).await;
+        publish("2", &["--subscriber-bytes-per-second", "3000000", "--max-lag", "9s", "--tree-fanout", "7", &clip])
+            .await;
     assert!(!said.contains("each viewer"), "{said}");
     let chosen = config(2).await;
-    assert_eq!((chosen.bandwidth_per_viewer, chosen.tree_fanout), (Some(3_000_000), Some(7)));
+    assert_eq!((chosen.subscriber_bytes_per_second, chosen.tree_fanout), (Some(3_000_000), Some(7)));
     assert_eq!(chosen.max_lag.map(|lag| lag.seconds), Some(9));
     let said = publish("3", &["--fps", "0", &clip]).await;
     assert!(said.contains("1000000000 bytes/s"), "{said}");
@@ -317,7 +318,7 @@ async fn a_video_that_nobody_reads_any_more_is_no_error() {
         livestream_id: 7,
         node_id: 1,
         update: Some(UpdateDraft {
-            channel: Channel::Visual.into(),
+            channel: UpdateChannel::Visual.into(),
             payload: payload.into(),
             keyframe: true,
             ..Default::default()

@@ -42,13 +42,13 @@ fn spawn(server: &Server, arguments: &[&str]) -> Talking {
 #[tokio::test]
 async fn a_swarm_of_each_kind_is_created_shown_and_ended() {
     let server = Server::start().await;
-    let config = ["--max-viewers", "9", "--bandwidth-per-viewer", "1000000", "--keyframe-interval", "1s"];
+    let config = ["--max-viewers", "9", "--subscriber-bytes-per-second", "1000000", "--keyframe-interval", "1s"];
     let create =
         [&["create", "--livestream", "7", "--node", "5", "--start", "--metadata", "a b"], &config[..]].concat();
     let made = &lines(&server, &create).await[0];
     assert_eq!(made["created"], true);
     assert_eq!(made["livestream"]["state"], "LIVESTREAM_STATE_ACTIVE");
-    assert_eq!(made["livestream"]["config"]["bandwidthPerViewer"], "1000000");
+    assert_eq!(made["livestream"]["config"]["subscriberBytesPerSecond"], "1000000");
     assert_eq!(made["livestream"]["metadata"], "YSBi");
     let made = &lines(&server, &["create", "--group", "0", "--max-participants", "3"]).await[0];
     let id = made["group"]["groupId"].as_str().expect("the server chose one").to_owned();
@@ -111,7 +111,7 @@ async fn events_are_told_in_order_and_resumed_from_a_position() {
     while next(&mut events).await["livestream"]["snapshotComplete"].is_null() {}
     join_livestream(&client, 7, 20).await;
     let joined = next(&mut events).await;
-    assert_eq!(joined["livestream"]["events"][0]["joined"]["viewer"]["nodeId"], "20");
+    assert_eq!(joined["livestream"]["events"][0]["viewerJoined"]["viewer"]["nodeId"], "20");
     join_livestream(&client, 7, 21).await;
     next(&mut events).await;
 
@@ -120,7 +120,7 @@ async fn events_are_told_in_order_and_resumed_from_a_position() {
     let position = format!("{}:{}", at("epoch"), at("revision"));
     let mut resumed = spawn(&server, &["events", "--livestream", "7", "--resume", &position, "--kind", "membership"]);
     let line = resumed.line().await;
-    assert!(line.contains("events=[{joined: viewer={node_id=21 "), "{line}");
+    assert!(line.contains("events=[{viewer_joined: viewer={node_id=21 "), "{line}");
 
     lines(&server, &["end", "--livestream", "7"]).await;
     let outcome = resumed.running.output().await;
@@ -202,7 +202,7 @@ async fn a_chat_is_written_and_read() {
         }
     };
     assert_eq!((&message["author"], &message["text"]), (&json!("20"), &json!("good evening")));
-    assert_eq!(message["update"]["position"]["channel"], "CHANNEL_CHAT");
+    assert_eq!(message["update"]["position"]["channel"], "UPDATE_CHANNEL_CHAT");
 
     // Lines: more than the quota lets through at once, and none is lost.
     let mut writer = spawn(&server, &["chat", "--livestream", "7", "--node", "21"]);
@@ -232,8 +232,8 @@ async fn chat_as_a_member_leaves_its_session_alone() {
     go_live(&client, 7).await;
     let session = join_livestream(&client, 7, 20).await;
     printed(&server, &["chat", "--livestream", "7", "--node", "20", "hello"]).await;
-    let beat = livestream::HeartbeatRequest { livestream_id: 7, node_id: 20, session_id: session };
-    answered(client.clone().livestreams.heartbeat(beat).await);
+    let beat = livestream::RenewLeaseRequest { livestream_id: 7, node_id: 20, session_id: session };
+    answered(client.clone().livestreams.renew_lease(beat).await);
 }
 
 /// Waits until a livestream has so many viewers.

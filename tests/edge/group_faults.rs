@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost_types::Duration;
 use starling::client::Client;
 use starling::pb::group::v1 as pb;
-use starling::pb::swarm::v1::{Channel, ChannelInterest, Interest, PeerReportReason};
+use starling::pb::swarm::v1::{ChannelInterest, Interest, PeerReportReason, UpdateChannel};
 use tonic::Code::{AlreadyExists, FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
 
 use crate::harness::{Fault, Server, fault, metadata};
@@ -50,7 +50,7 @@ fn share(node_id: u64) -> pb::StartScreenShareRequest {
 
 fn wish(source_node_id: u64) -> ChannelInterest {
     ChannelInterest {
-        channel: Channel::Visual.into(),
+        channel: UpdateChannel::Visual.into(),
         interest: Interest::Low.into(),
         source_node_id,
         ..Default::default()
@@ -87,8 +87,8 @@ fn join(client: &Client, group_id: u64, node_id: u64) -> Vec<Call> {
 
 fn targets(client: &Client, group_id: u64, node_id: u64) -> Vec<Call> {
     calls! { client, Groups;
-        get_targets GetTargetsRequest { group_id: group_id, node_id: node_id }
-        watch_targets WatchTargetsRequest { group_id: group_id, node_id: node_id }
+        get_targets GetTargetsRequest { group_id: group_id, of_node_id: node_id }
+        watch_targets WatchTargetsRequest { group_id: group_id, of_node_id: node_id }
     }
 }
 
@@ -99,22 +99,33 @@ fn of_owner(client: &Client, group_id: u64, node_id: u64, session_id: u64) -> Ve
     }
 }
 
-fn on_target(client: &Client, group_id: u64, node_id: u64, session_id: u64, target_node_id: u64) -> Vec<Call> {
+fn removing(client: &Client, group_id: u64, node_id: u64, session_id: u64, participant_node_id: u64) -> Vec<Call> {
     calls! { client, Groups;
         remove_participant RemoveParticipantRequest {
-            group_id: group_id, node_id: node_id, session_id: session_id, target_node_id: target_node_id
+            group_id: group_id, node_id: node_id, session_id: session_id, participant_node_id: participant_node_id
         }
+    }
+}
+
+fn reporting(client: &Client, group_id: u64, node_id: u64, session_id: u64, peer_node_id: u64) -> Vec<Call> {
+    calls! { client, Groups;
         report_peer ReportPeerRequest {
-            group_id: group_id, node_id: node_id, session_id: session_id, target_node_id: target_node_id,
+            group_id: group_id, node_id: node_id, session_id: session_id, peer_node_id: peer_node_id,
             reason: PeerReportReason::Unreachable.into()
         }
     }
 }
 
+fn on_target(client: &Client, group_id: u64, node_id: u64, session_id: u64, target: u64) -> Vec<Call> {
+    let mut calls = removing(client, group_id, node_id, session_id, target);
+    calls.extend(reporting(client, group_id, node_id, session_id, target));
+    calls
+}
+
 fn of_members(client: &Client, group_id: u64, node_id: u64, session_id: u64) -> Vec<Call> {
     let mut calls = calls! { client, Groups;
         leave_group LeaveGroupRequest { group_id: group_id, node_id: node_id, session_id: session_id }
-        heartbeat HeartbeatRequest { group_id: group_id, node_id: node_id, session_id: session_id }
+        renew_lease RenewLeaseRequest { group_id: group_id, node_id: node_id, session_id: session_id }
         update_participant UpdateParticipantRequest {
             group_id: group_id, node_id: node_id, session_id: session_id
         }
@@ -146,13 +157,14 @@ async fn an_id_of_zero_is_refused_by_the_name_of_its_field() {
 
     let expected = Fault::field("node_id");
     untouched.refuses_all(join(&client, CALL, 0), &expected).await;
-    untouched.refuses_all(targets(&client, CALL, 0), &expected).await;
+    untouched.refuses_all(targets(&client, CALL, 0), &Fault::field("of_node_id")).await;
     untouched.refuses_all(of_members(&client, CALL, 0, 0), &expected).await;
     let watch = calls! { client, Groups;
         watch_group WatchGroupRequest { group_id: CALL, session_id: 5 }
     };
     untouched.refuses_all(watch, &expected).await;
-    untouched.refuses_all(on_target(&client, CALL, OWNER, 0, 0), &Fault::field("target_node_id")).await;
+    untouched.refuses_all(removing(&client, CALL, OWNER, 0, 0), &Fault::field("participant_node_id")).await;
+    untouched.refuses_all(reporting(&client, CALL, OWNER, 0, 0), &Fault::field("peer_node_id")).await;
 }
 
 #[tokio::test]
@@ -169,7 +181,7 @@ async fn a_field_out_of_range_is_refused_by_its_name() {
     }
     refuse! {
         max_participants: Some(0), Some(257), Some(u32::MAX);
-        bandwidth_per_participant: Some(999), Some(1_000_000_001);
+        subscriber_bytes_per_second: Some(999), Some(1_000_000_001);
         keyframe_interval: seconds(0), seconds(61), seconds(-1);
         max_lag: seconds(0), seconds(601);
     }
@@ -191,8 +203,8 @@ async fn a_field_out_of_range_is_refused_by_its_name() {
         set_interest SetInterestRequest {
             group_id: CALL, node_id: MEMBER, interests: vec![ChannelInterest { interest: -1, ..wish(1) }]
         }
-        report_peer ReportPeerRequest { group_id: CALL, node_id: OWNER, target_node_id: MEMBER }
-        report_peer ReportPeerRequest { group_id: CALL, node_id: OWNER, target_node_id: MEMBER, reason: 4 }
+        report_peer ReportPeerRequest { group_id: CALL, node_id: OWNER, peer_node_id: MEMBER }
+        report_peer ReportPeerRequest { group_id: CALL, node_id: OWNER, peer_node_id: MEMBER, reason: 4 }
         watch_group WatchGroupRequest { group_id: CALL, kinds: vec![0] }
         watch_group WatchGroupRequest { group_id: CALL, kinds: vec![1, 8] }
         list_groups ListGroupsRequest { page_size: -1 }
@@ -263,7 +275,7 @@ async fn a_session_that_is_not_current_is_refused_whatever_it_asks() {
     for session_id in [stale, 12_345] {
         untouched.refuses_all(of_members(&client, CALL, MEMBER, session_id), &expected).await;
         let watches = calls! { client, Groups;
-            watch_targets WatchTargetsRequest { group_id: CALL, node_id: MEMBER, session_id: session_id }
+            watch_targets WatchTargetsRequest { group_id: CALL, of_node_id: MEMBER, session_id: session_id }
             watch_group WatchGroupRequest { group_id: CALL, node_id: MEMBER, session_id: session_id }
         };
         untouched.refuses_all(watches, &expected).await;
@@ -278,7 +290,7 @@ async fn only_the_owner_ends_changes_and_removes() {
         untouched.refuses_all(of_owner(&client, CALL, node_id, 0), &expected).await;
         let remove = calls! { client, Groups;
             remove_participant RemoveParticipantRequest {
-                group_id: CALL, node_id: node_id, target_node_id: OWNER
+                group_id: CALL, node_id: node_id, participant_node_id: OWNER
             }
         };
         untouched.refuses_all(remove, &expected).await;
@@ -362,19 +374,19 @@ async fn of_two_faults_the_first_in_the_order_of_checks_is_told() {
         // Fields, then the group.
         remove_participant RemoveParticipantRequest { group_id: 99, node_id: OWNER }
         // The group's end, then membership.
-        remove_participant RemoveParticipantRequest { group_id: ENDED, node_id: STRANGER, target_node_id: STRANGER }
+        remove_participant RemoveParticipantRequest { group_id: ENDED, node_id: STRANGER, participant_node_id: STRANGER }
         // The actor's membership, then the target's.
-        remove_participant RemoveParticipantRequest { group_id: CALL, node_id: STRANGER, target_node_id: STRANGER }
+        remove_participant RemoveParticipantRequest { group_id: CALL, node_id: STRANGER, participant_node_id: STRANGER }
         remove_participant RemoveParticipantRequest {
-            group_id: CALL, node_id: MEMBER, session_id: stale, target_node_id: STRANGER
+            group_id: CALL, node_id: MEMBER, session_id: stale, participant_node_id: STRANGER
         }
         // The target, then authority.
-        remove_participant RemoveParticipantRequest { group_id: CALL, node_id: MEMBER, target_node_id: STRANGER }
+        remove_participant RemoveParticipantRequest { group_id: CALL, node_id: MEMBER, participant_node_id: STRANGER }
         // The end, then capacity.
         join_group JoinGroupRequest { group_id: ENDED, node_id: STRANGER }
     };
     let expected = [
-        Fault::field("target_node_id"),
+        Fault::field("participant_node_id"),
         Fault::new(FailedPrecondition, "ENDED"),
         Fault::new(FailedPrecondition, "NOT_A_MEMBER"),
         Fault::new(FailedPrecondition, "SESSION_REPLACED"),

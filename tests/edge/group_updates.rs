@@ -7,7 +7,7 @@ use prost::Message as _;
 use starling::client::{Client, Swarm};
 use starling::pb::group::v1::{self as pb, publish_updates_request::Message};
 use starling::pb::swarm::v1::{
-    Channel, Delivery, Position, PublishOpened, PublishReceipt, RejectReason, UpdateDraft, delivery::Item,
+    Delivery, PublishOpened, PublishReceipt, RejectReason, UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item,
     publish_event::Event,
 };
 use tokio::sync::mpsc;
@@ -32,12 +32,12 @@ async fn in_call() -> (Server, Client) {
     (server, client)
 }
 
-fn on(channel: Channel, publisher_sequence: u64) -> UpdateDraft {
+fn on(channel: UpdateChannel, publisher_sequence: u64) -> UpdateDraft {
     UpdateDraft { channel: channel.into(), ..delta(publisher_sequence) }
 }
 
-const fn place(source_node_id: u64, channel: Channel, term: u64, sequence: u64) -> Position {
-    Position { source_node_id, channel: channel as i32, term, sequence }
+const fn place(source_node_id: u64, channel: UpdateChannel, term: u64, sequence: u64) -> UpdatePosition {
+    UpdatePosition { source_node_id, channel: channel as i32, term, sequence }
 }
 
 /// An open publish stream.
@@ -48,7 +48,7 @@ struct Speaker {
 }
 
 impl Speaker {
-    async fn open(client: &Client, node_id: u64, channel: Channel) -> Result<Self, Status> {
+    async fn open(client: &Client, node_id: u64, channel: UpdateChannel) -> Result<Self, Status> {
         let (outbox, requests) = mpsc::channel(64);
         let channels = vec![channel.into()];
         let open = Message::Open(pb::PublishOpen { group_id: 7, node_id, channels, ..Default::default() });
@@ -83,7 +83,7 @@ impl Speaker {
         }
     }
 
-    async fn acked(&mut self) -> Position {
+    async fn acked(&mut self) -> UpdatePosition {
         match self.event().await.unwrap() {
             Event::Ack(ack) => ack.channels[0].position.expect("an ack has a position"),
             other => panic!("an ack, not {other:?}"),
@@ -105,7 +105,7 @@ struct Listener {
 }
 
 impl Listener {
-    async fn open(client: &Client, node_id: u64, channel: Channel, source_node_ids: Vec<u64>) -> Self {
+    async fn open(client: &Client, node_id: u64, channel: UpdateChannel, source_node_ids: Vec<u64>) -> Self {
         let channels = vec![channel.into()];
         let request =
             pb::SubscribeUpdatesRequest { group_id: 7, node_id, channels, source_node_ids, ..Default::default() };
@@ -154,13 +154,13 @@ async fn everybody_hears_the_others_and_not_itself() {
     let mut speakers = Vec::new();
     let mut listeners = Vec::new();
     for node_id in PARTICIPANTS {
-        listeners.push(Listener::open(&client, node_id, Channel::Audio, vec![]).await);
-        speakers.push((node_id, Speaker::open(&client, node_id, Channel::Audio).await.unwrap()));
+        listeners.push(Listener::open(&client, node_id, UpdateChannel::Audio, vec![]).await);
+        speakers.push((node_id, Speaker::open(&client, node_id, UpdateChannel::Audio).await.unwrap()));
     }
     for sequence in 1..=2 {
         for (node_id, speaker) in &mut speakers {
-            speaker.send(on(Channel::Audio, sequence)).await;
-            assert_eq!(speaker.acked().await, place(*node_id, Channel::Audio, speaker.term(), sequence));
+            speaker.send(on(UpdateChannel::Audio, sequence)).await;
+            assert_eq!(speaker.acked().await, place(*node_id, UpdateChannel::Audio, speaker.term(), sequence));
         }
     }
     for (listener, own) in listeners.iter_mut().zip(PARTICIPANTS) {
@@ -173,10 +173,10 @@ async fn everybody_hears_the_others_and_not_itself() {
 #[tokio::test]
 async fn a_subscriber_hears_the_sources_that_it_names() {
     let (_server, client) = in_call().await;
-    let mut listener = Listener::open(&client, 1, Channel::Audio, vec![2, 4]).await;
+    let mut listener = Listener::open(&client, 1, UpdateChannel::Audio, vec![2, 4]).await;
     for sequence in 1..=2 {
         for node_id in PARTICIPANTS {
-            one(&client, node_id, 0, on(Channel::Audio, sequence)).await.unwrap();
+            one(&client, node_id, 0, on(UpdateChannel::Audio, sequence)).await.unwrap();
         }
     }
     assert_eq!(listener.heard(4).await, [(2, 1), (2, 2), (4, 1), (4, 2)]);
@@ -185,23 +185,23 @@ async fn a_subscriber_hears_the_sources_that_it_names() {
 #[tokio::test]
 async fn who_has_switched_its_microphone_off_is_rejected_until_it_is_on() {
     let (_server, client) = in_call().await;
-    let mut listener = Listener::open(&client, 1, Channel::Audio, vec![]).await;
-    let mut speaker = Speaker::open(&client, 2, Channel::Audio).await.unwrap();
+    let mut listener = Listener::open(&client, 1, UpdateChannel::Audio, vec![]).await;
+    let mut speaker = Speaker::open(&client, 2, UpdateChannel::Audio).await.unwrap();
     let switch = async |on: bool| {
         let audio_enabled = Some(on);
         let request = pb::SetMediaRequest { group_id: 7, node_id: 2, audio_enabled, ..Default::default() };
         answered(client.clone().groups.set_media(request).await);
     };
-    speaker.send(on(Channel::Audio, 1)).await;
+    speaker.send(on(UpdateChannel::Audio, 1)).await;
     assert_eq!(speaker.acked().await.sequence, 1);
     switch(false).await;
-    speaker.send(on(Channel::Audio, 2)).await;
+    speaker.send(on(UpdateChannel::Audio, 2)).await;
     assert_eq!(speaker.rejected().await, (RejectReason::ChannelDisabled, 2));
     let disabled = Fault::new(FailedPrecondition, "CHANNEL_DISABLED");
-    assert_eq!(fault(one(&client, 2, 0, on(Channel::Audio, 3)).await), disabled);
+    assert_eq!(fault(one(&client, 2, 0, on(UpdateChannel::Audio, 3)).await), disabled);
     one(&client, 2, 0, keyframe(1)).await.expect("the camera is on");
     switch(true).await;
-    speaker.send(on(Channel::Audio, 4)).await;
+    speaker.send(on(UpdateChannel::Audio, 4)).await;
     assert_eq!(speaker.acked().await.sequence, 2, "what was rejected has no number");
     assert_eq!(listener.heard(2).await, [(2, 1), (2, 2)]);
 }
@@ -210,18 +210,18 @@ async fn who_has_switched_its_microphone_off_is_rejected_until_it_is_on() {
 async fn only_who_holds_the_share_publishes_its_screen() {
     let (_server, client) = in_call().await;
     let mut groups = client.groups.clone();
-    let screen = |number| UpdateDraft { keyframe: true, ..on(Channel::Screen, number) };
+    let screen = |number| UpdateDraft { keyframe: true, ..on(UpdateChannel::Screen, number) };
     let disabled = Fault::new(FailedPrecondition, "CHANNEL_DISABLED");
-    assert_eq!(Fault::of(&Speaker::open(&client, 2, Channel::Screen).await.err().unwrap()), disabled);
+    assert_eq!(Fault::of(&Speaker::open(&client, 2, UpdateChannel::Screen).await.err().unwrap()), disabled);
     assert_eq!(fault(one(&client, 2, 0, screen(1)).await), disabled);
 
     let share = pb::StartScreenShareRequest { group_id: 7, node_id: 2, ..Default::default() };
     answered(groups.start_screen_share(share).await);
-    let mut sharing = Speaker::open(&client, 2, Channel::Screen).await.unwrap();
+    let mut sharing = Speaker::open(&client, 2, UpdateChannel::Screen).await.unwrap();
     sharing.send(screen(1)).await;
-    assert_eq!(sharing.acked().await, place(2, Channel::Screen, sharing.term(), 1));
+    assert_eq!(sharing.acked().await, place(2, UpdateChannel::Screen, sharing.term(), 1));
     for refused in [
-        Speaker::open(&client, 3, Channel::Screen).await.err().unwrap(),
+        Speaker::open(&client, 3, UpdateChannel::Screen).await.err().unwrap(),
         one(&client, 3, 0, screen(1)).await.unwrap_err(),
     ] {
         assert_eq!(Fault::of(&refused), Fault::new(FailedPrecondition, "SCREEN_SHARE_HELD"));
@@ -238,33 +238,33 @@ async fn only_who_holds_the_share_publishes_its_screen() {
 #[tokio::test]
 async fn a_single_update_claims_what_nobody_has_and_supersedes_nobody() {
     let (_server, client) = in_call().await;
-    for channel in [Channel::Chat, Channel::Data, Channel::Audio] {
+    for channel in [UpdateChannel::Chat, UpdateChannel::Data, UpdateChannel::Audio] {
         let first = one(&client, 2, 0, on(channel, 1)).await.unwrap();
         let term = first.position.unwrap().term;
         assert_ne!(term, 0, "also CHAT has its participant's term");
-        assert_eq!((first.position, first.repeated), (Some(place(2, channel, term, 1)), false));
+        assert_eq!((first.position, first.duplicate), (Some(place(2, channel, term, 1)), false));
         let again = one(&client, 2, 0, on(channel, 1)).await.unwrap();
-        assert_eq!((again.position, again.repeated), (first.position, true));
+        assert_eq!((again.position, again.duplicate), (first.position, true));
         let next = one(&client, 2, term, on(channel, 2)).await.unwrap();
-        assert_eq!((next.position, next.repeated), (Some(place(2, channel, term, 2)), false));
+        assert_eq!((next.position, next.duplicate), (Some(place(2, channel, term, 2)), false));
         let stale = one(&client, 2, term + 1, on(channel, 3)).await;
         assert_eq!(fault(stale), Fault::new(FailedPrecondition, "STALE_TERM"));
     }
-    let mut speaker = Speaker::open(&client, 3, Channel::Audio).await.unwrap();
-    let receipt = one(&client, 3, 0, on(Channel::Audio, 1)).await.unwrap();
-    assert_eq!(receipt.position, Some(place(3, Channel::Audio, speaker.term(), 1)));
-    speaker.send(on(Channel::Audio, 2)).await;
-    assert_eq!(speaker.acked().await, place(3, Channel::Audio, speaker.term(), 2));
+    let mut speaker = Speaker::open(&client, 3, UpdateChannel::Audio).await.unwrap();
+    let receipt = one(&client, 3, 0, on(UpdateChannel::Audio, 1)).await.unwrap();
+    assert_eq!(receipt.position, Some(place(3, UpdateChannel::Audio, speaker.term(), 1)));
+    speaker.send(on(UpdateChannel::Audio, 2)).await;
+    assert_eq!(speaker.acked().await, place(3, UpdateChannel::Audio, speaker.term(), 2));
 
     let not_a_member = Fault::new(FailedPrecondition, "NOT_A_MEMBER");
-    assert_eq!(fault(one(&client, STRANGER, 0, on(Channel::Chat, 1)).await), not_a_member);
-    assert_eq!(fault(one(&client, STRANGER, 5, on(Channel::Chat, 1)).await), not_a_member);
+    assert_eq!(fault(one(&client, STRANGER, 0, on(UpdateChannel::Chat, 1)).await), not_a_member);
+    assert_eq!(fault(one(&client, STRANGER, 5, on(UpdateChannel::Chat, 1)).await), not_a_member);
 }
 
 #[tokio::test]
 async fn a_participant_learns_that_a_keyframe_of_its_picture_is_wanted() {
     let (_server, client) = in_call().await;
-    let mut viewer = Listener::open(&client, 1, Channel::Visual, vec![]).await;
+    let mut viewer = Listener::open(&client, 1, UpdateChannel::Visual, vec![]).await;
     assert!(!one(&client, 2, 0, delta(1)).await.unwrap().keyframe_wanted, "nobody knew of it");
     assert!(matches!(viewer.item().await, Item::Filter(_)), "the source is told when it appears");
     assert!(one(&client, 2, 0, delta(2)).await.unwrap().keyframe_wanted, "now somebody waits");
@@ -272,7 +272,7 @@ async fn a_participant_learns_that_a_keyframe_of_its_picture_is_wanted() {
     assert_eq!(viewer.heard(1).await, [(2, 3)]);
 
     let ask = async |node_id, source_node_id| {
-        let channel = Channel::Visual.into();
+        let channel = UpdateChannel::Visual.into();
         let request =
             pb::RequestKeyframeRequest { group_id: 7, node_id, channel, source_node_id, ..Default::default() };
         client.clone().groups.request_keyframe(request).await

@@ -1,7 +1,7 @@
 //! How large an id may be that a client chooses.
 
 use starling::client::Client;
-use starling::pb::swarm::v1::{Channel, ChannelInterest, Interest};
+use starling::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel};
 use starling::pb::{group::v1 as group, livestream::v1 as pb};
 
 use crate::harness::{Fault, Server, fault};
@@ -11,7 +11,7 @@ use crate::world::{answered, go_live, join_group, join_livestream, make_group};
 const EXACT: u64 = (1 << 53) - 1;
 
 fn wish(source_node_id: u64) -> Vec<ChannelInterest> {
-    let (channel, interest) = (Channel::Visual.into(), Interest::High.into());
+    let (channel, interest) = (UpdateChannel::Visual.into(), Interest::High.into());
     vec![ChannelInterest { channel, interest, source_node_id, ..Default::default() }]
 }
 
@@ -28,14 +28,14 @@ async fn bring_in(client: &Client, id: u64) -> [(Result<(), tonic::Status>, &'st
     let join = |node_id, interests| group::JoinGroupRequest { group_id: 7, node_id, interests, ..Default::default() };
     let want = group::SetInterestRequest { group_id: 7, node_id: 2, interests: wish(id), ..Default::default() };
     let join_livestream = pb::JoinLivestreamRequest { livestream_id: 7, node_id: id, ..Default::default() };
-    let moderator = pb::AddModeratorRequest { livestream_id: 7, node_id: 1, target_node_id: id, ..Default::default() };
-    let mute = pb::MuteViewerRequest { livestream_id: 7, node_id: 1, target_node_id: id, ..Default::default() };
+    let moderator = pb::AddModeratorRequest { livestream_id: 7, node_id: 1, viewer_node_id: id, ..Default::default() };
+    let mute = pb::MuteViewerRequest { livestream_id: 7, node_id: 1, viewer_node_id: id, ..Default::default() };
     [
         (livestreams.create_livestream(create(id, 1)).await.map(drop), "livestream_id"),
         (livestreams.create_livestream(create(8, id)).await.map(drop), "node_id"),
         (livestreams.join_livestream(join_livestream).await.map(drop), "node_id"),
-        (livestreams.add_moderator(moderator).await.map(drop), "target_node_id"),
-        (livestreams.mute_viewer(mute).await.map(drop), "target_node_id"),
+        (livestreams.add_moderator(moderator).await.map(drop), "viewer_node_id"),
+        (livestreams.mute_viewer(mute).await.map(drop), "viewer_node_id"),
         (groups.create_group(create_group(id, 1, 1)).await.map(drop), "group_id"),
         (groups.create_group(create_group(9, 1, id)).await.map(drop), "owner_node_id"),
         (groups.join_group(join(id, Vec::new())).await.map(drop), "node_id"),

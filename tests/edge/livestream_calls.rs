@@ -2,7 +2,7 @@
 
 use starling::client::Client;
 use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{Channel, ChannelInterest, Interest, PeerReportReason};
+use starling::pb::swarm::v1::{ChannelInterest, Interest, PeerReportReason, UpdateChannel};
 
 use crate::refusals::{Call, calls};
 
@@ -17,7 +17,7 @@ impl From<u64> for Actor {
 }
 
 pub(crate) fn wish() -> ChannelInterest {
-    ChannelInterest { channel: Channel::Visual.into(), interest: Interest::Low.into(), ..Default::default() }
+    ChannelInterest { channel: UpdateChannel::Visual.into(), interest: Interest::Low.into(), ..Default::default() }
 }
 
 /// Methods that only look, and that answer after the end, too.
@@ -44,12 +44,12 @@ pub(crate) fn join(client: &Client, livestream_id: u64, node_id: u64) -> Vec<Cal
     }
 }
 
-/// Methods of members; the object of an action, if there is one, is `target_node_id`.
+/// Methods of members; the object of an action, if there is one, is `viewer_node_id`.
 pub(crate) fn of_members(
     client: &Client,
     livestream_id: u64,
     actor: impl Into<Actor>,
-    target_node_id: u64,
+    viewer_node_id: u64,
 ) -> Vec<Call> {
     let Actor(node_id, session_id) = actor.into();
     let actor = Actor(node_id, session_id);
@@ -57,7 +57,7 @@ pub(crate) fn of_members(
         leave_livestream LeaveLivestreamRequest {
             livestream_id: livestream_id, node_id: node_id, session_id: session_id
         }
-        heartbeat HeartbeatRequest { livestream_id: livestream_id, node_id: node_id, session_id: session_id }
+        renew_lease RenewLeaseRequest { livestream_id: livestream_id, node_id: node_id, session_id: session_id }
         set_interest SetInterestRequest {
             livestream_id: livestream_id, node_id: node_id, session_id: session_id, interests: vec![wish()]
         }
@@ -71,9 +71,9 @@ pub(crate) fn of_members(
     [
         own,
         of_broadcaster(client, livestream_id, actor),
-        naming_moderators(client, livestream_id, actor, target_node_id),
-        moderating(client, livestream_id, actor, target_node_id),
-        reporting(client, livestream_id, actor, target_node_id),
+        naming_moderators(client, livestream_id, actor, viewer_node_id),
+        moderating(client, livestream_id, actor, viewer_node_id),
+        reporting(client, livestream_id, actor, viewer_node_id),
     ]
     .into_iter()
     .flatten()
@@ -107,18 +107,18 @@ pub(crate) fn naming_moderators(
     client: &Client,
     livestream_id: u64,
     actor: impl Into<Actor>,
-    target_node_id: u64,
+    viewer_node_id: u64,
 ) -> Vec<Call> {
     let Actor(node_id, session_id) = actor.into();
     calls! { client, Livestreams;
         add_moderator AddModeratorRequest {
-            livestream_id: livestream_id, node_id: node_id, session_id: session_id, target_node_id: target_node_id
+            livestream_id: livestream_id, node_id: node_id, session_id: session_id, viewer_node_id: viewer_node_id
         }
         remove_moderator RemoveModeratorRequest {
-            livestream_id: livestream_id, node_id: node_id, session_id: session_id, target_node_id: target_node_id
+            livestream_id: livestream_id, node_id: node_id, session_id: session_id, viewer_node_id: viewer_node_id
         }
         transfer_broadcast TransferBroadcastRequest {
-            livestream_id: livestream_id, node_id: node_id, session_id: session_id, target_node_id: target_node_id
+            livestream_id: livestream_id, node_id: node_id, session_id: session_id, viewer_node_id: viewer_node_id
         }
     }
 }
@@ -128,34 +128,29 @@ pub(crate) fn moderating(
     client: &Client,
     livestream_id: u64,
     actor: impl Into<Actor>,
-    target_node_id: u64,
+    viewer_node_id: u64,
 ) -> Vec<Call> {
     let Actor(node_id, session_id) = actor.into();
     calls! { client, Livestreams;
         mute_viewer MuteViewerRequest {
-            livestream_id: livestream_id, node_id: node_id, session_id: session_id, target_node_id: target_node_id
+            livestream_id: livestream_id, node_id: node_id, session_id: session_id, viewer_node_id: viewer_node_id
         }
         unmute_viewer UnmuteViewerRequest {
-            livestream_id: livestream_id, node_id: node_id, session_id: session_id, target_node_id: target_node_id
+            livestream_id: livestream_id, node_id: node_id, session_id: session_id, viewer_node_id: viewer_node_id
         }
         remove_viewer RemoveViewerRequest {
-            livestream_id: livestream_id, node_id: node_id, session_id: session_id, target_node_id: target_node_id
+            livestream_id: livestream_id, node_id: node_id, session_id: session_id, viewer_node_id: viewer_node_id
         }
     }
 }
 
 /// What any member may say about any other.
-pub(crate) fn reporting(
-    client: &Client,
-    livestream_id: u64,
-    actor: impl Into<Actor>,
-    target_node_id: u64,
-) -> Vec<Call> {
+pub(crate) fn reporting(client: &Client, livestream_id: u64, actor: impl Into<Actor>, peer_node_id: u64) -> Vec<Call> {
     let Actor(node_id, session_id) = actor.into();
     calls! { client, Livestreams;
         report_peer ReportPeerRequest {
             livestream_id: livestream_id, node_id: node_id, session_id: session_id,
-            target_node_id: target_node_id, reason: PeerReportReason::Slow.into()
+            peer_node_id: peer_node_id, reason: PeerReportReason::Slow.into()
         }
     }
 }
@@ -165,10 +160,10 @@ pub(crate) fn on_target(
     client: &Client,
     livestream_id: u64,
     actor: impl Into<Actor>,
-    target_node_id: u64,
+    viewer_node_id: u64,
 ) -> Vec<Call> {
     let actor = actor.into();
-    let mut calls = naming_moderators(client, livestream_id, actor, target_node_id);
-    calls.extend(moderating(client, livestream_id, actor, target_node_id));
+    let mut calls = naming_moderators(client, livestream_id, actor, viewer_node_id);
+    calls.extend(moderating(client, livestream_id, actor, viewer_node_id));
     calls
 }

@@ -47,16 +47,20 @@ async fn a_node_id_of_zero_is_refused_everywhere() {
     world.refuses_all(of_members(&world.client, 7, 0, 2), &Fault::field("node_id")).await;
     world.refuses_all(join(&world.client, 7, 0), &Fault::field("node_id")).await;
     let calls = calls! { world.client, Livestreams;
-        create_livestream CreateLivestreamRequest { livestream_id: 8 }
-        get_targets GetTargetsRequest { livestream_id: 7, node_id: Some(0) }
-        watch_targets WatchTargetsRequest { livestream_id: 7, node_id: Some(0) }
         // A session belongs to a node.
-        watch_targets WatchTargetsRequest { livestream_id: 7, session_id: 5 }
         watch_livestream WatchLivestreamRequest { livestream_id: 7, session_id: 5 }
     };
     world.refuses_all(calls, &Fault::field("node_id")).await;
-    world.refuses_all(on_target(&world.client, 7, 1, 0), &Fault::field("target_node_id")).await;
-    world.refuses_all(reporting(&world.client, 7, 1, 0), &Fault::field("target_node_id")).await;
+    let calls = calls! { world.client, Livestreams;
+        watch_targets WatchTargetsRequest { livestream_id: 7, session_id: 5 }
+    };
+    world.refuses_all(calls, &Fault::field("of_node_id")).await;
+    let calls = calls! { world.client, Livestreams;
+        create_livestream CreateLivestreamRequest { livestream_id: 8 }
+    };
+    world.refuses_all(calls, &Fault::field("broadcaster_node_id")).await;
+    world.refuses_all(on_target(&world.client, 7, 1, 0), &Fault::field("viewer_node_id")).await;
+    world.refuses_all(reporting(&world.client, 7, 1, 0), &Fault::field("peer_node_id")).await;
 }
 
 #[tokio::test]
@@ -93,7 +97,7 @@ async fn a_configuration_out_of_range_is_refused_by_the_name_of_its_field() {
     refuse! {
         star_to_tree_threshold: Some(0), Some(1_001), Some(u32::MAX);
         tree_fanout: Some(0), Some(1), Some(65);
-        bandwidth_per_viewer: Some(0), Some(999), Some(1_000_000_001), Some(u64::MAX);
+        subscriber_bytes_per_second: Some(0), Some(999), Some(1_000_000_001), Some(u64::MAX);
         keyframe_interval: millis(99), millis(-1), seconds(61), seconds(0), seconds(i64::MAX);
         max_viewers: Some(0), Some(10_000_001);
         max_lag: millis(99), seconds(601), seconds(-1);
@@ -108,7 +112,7 @@ async fn a_configuration_at_the_ends_of_its_ranges_is_taken() {
     let least = pb::LivestreamConfig {
         star_to_tree_threshold: Some(1),
         tree_fanout: Some(2),
-        bandwidth_per_viewer: Some(1_000),
+        subscriber_bytes_per_second: Some(1_000),
         keyframe_interval: millis(100),
         max_viewers: Some(1),
         max_lag: millis(100),
@@ -117,7 +121,7 @@ async fn a_configuration_at_the_ends_of_its_ranges_is_taken() {
     let most = pb::LivestreamConfig {
         star_to_tree_threshold: Some(1_000),
         tree_fanout: Some(64),
-        bandwidth_per_viewer: Some(1_000_000_000),
+        subscriber_bytes_per_second: Some(1_000_000_000),
         keyframe_interval: seconds(60),
         max_viewers: Some(10_000_000),
         max_lag: seconds(600),
@@ -163,7 +167,7 @@ async fn the_default_configuration_is_the_documented_one() {
     let documented = pb::LivestreamConfig {
         star_to_tree_threshold: Some(50),
         tree_fanout: Some(5),
-        bandwidth_per_viewer: Some(500_000),
+        subscriber_bytes_per_second: Some(500_000),
         keyframe_interval: seconds(2),
         max_viewers: Some(1_000_000),
         max_lag: seconds(2),
@@ -218,8 +222,8 @@ async fn a_number_that_names_nothing_in_its_enum_is_refused() {
     let calls = calls! { world.client, Livestreams;
         join_livestream JoinLivestreamRequest { livestream_id: 7, node_id: 3, mode: 3 }
         join_livestream JoinLivestreamRequest { livestream_id: 7, node_id: 3, mode: -1 }
-        report_peer ReportPeerRequest { livestream_id: 7, node_id: 1, target_node_id: 2 }
-        report_peer ReportPeerRequest { livestream_id: 7, node_id: 1, target_node_id: 2, reason: 9 }
+        report_peer ReportPeerRequest { livestream_id: 7, node_id: 1, peer_node_id: 2 }
+        report_peer ReportPeerRequest { livestream_id: 7, node_id: 1, peer_node_id: 2, reason: 9 }
         watch_livestream WatchLivestreamRequest { livestream_id: 7, kinds: vec![1, 0] }
         watch_livestream WatchLivestreamRequest { livestream_id: 7, kinds: vec![1, 2, 99] }
         subscribe_updates SubscribeUpdatesRequest { livestream_id: 7, node_id: 2, start_from: 3 }

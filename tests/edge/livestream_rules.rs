@@ -60,7 +60,7 @@ async fn every_state() -> World {
     let name = pb::AddModeratorRequest {
         livestream_id: ON_AIR,
         node_id: BROADCASTER,
-        target_node_id: MODERATOR,
+        viewer_node_id: MODERATOR,
         ..Default::default()
     };
     answered(livestreams.add_moderator(name).await);
@@ -103,8 +103,8 @@ async fn a_stranger_may_join_and_nothing_else() {
     for livestream_id in [ON_AIR, INITIALIZING, PAUSED] {
         untouched.refuses_all(of_members(&client, livestream_id, STRANGER, VIEWER), &expected).await;
         let targets = calls! { client, Livestreams;
-            get_targets GetTargetsRequest { livestream_id: livestream_id, node_id: Some(STRANGER) }
-            watch_targets WatchTargetsRequest { livestream_id: livestream_id, node_id: Some(STRANGER) }
+            get_targets GetTargetsRequest { livestream_id: livestream_id, of_node_id: STRANGER }
+            watch_targets WatchTargetsRequest { livestream_id: livestream_id, of_node_id: STRANGER }
         };
         untouched.refuses_all(targets, &expected).await;
     }
@@ -118,7 +118,7 @@ async fn a_session_that_is_not_current_is_refused_whatever_it_asks() {
         untouched.refuses_all(of_members(&client, ON_AIR, Actor(VIEWER, session_id), LURKER), &expected).await;
         let watches = calls! { client, Livestreams;
             watch_targets WatchTargetsRequest {
-                livestream_id: ON_AIR, node_id: Some(VIEWER), session_id: session_id
+                livestream_id: ON_AIR, of_node_id: VIEWER, session_id: session_id
             }
             watch_livestream WatchLivestreamRequest {
                 livestream_id: ON_AIR, node_id: VIEWER, session_id: session_id
@@ -193,7 +193,7 @@ async fn a_broadcast_passes_to_active_viewers_only() {
     let World { untouched, client, .. } = every_state().await;
     let transfer = calls! { client, Livestreams;
         transfer_broadcast TransferBroadcastRequest {
-            livestream_id: ON_AIR, node_id: BROADCASTER, target_node_id: LURKER
+            livestream_id: ON_AIR, node_id: BROADCASTER, viewer_node_id: LURKER
         }
     };
     untouched.refuses_all(transfer, &Fault::new(FailedPrecondition, "NOT_ACTIVE_VIEWER")).await;
@@ -281,21 +281,21 @@ async fn of_two_faults_the_first_in_the_order_of_checks_is_told() {
         // Fields, then the livestream.
         mute_viewer MuteViewerRequest { livestream_id: 99, node_id: BROADCASTER }
         // The livestream's end, then membership.
-        mute_viewer MuteViewerRequest { livestream_id: ENDED, node_id: STRANGER, target_node_id: STRANGER }
+        mute_viewer MuteViewerRequest { livestream_id: ENDED, node_id: STRANGER, viewer_node_id: STRANGER }
         // The actor's membership, then the target's.
-        mute_viewer MuteViewerRequest { livestream_id: ON_AIR, node_id: STRANGER, target_node_id: STRANGER }
+        mute_viewer MuteViewerRequest { livestream_id: ON_AIR, node_id: STRANGER, viewer_node_id: STRANGER }
         mute_viewer MuteViewerRequest {
-            livestream_id: ON_AIR, node_id: VIEWER, session_id: stale, target_node_id: STRANGER
+            livestream_id: ON_AIR, node_id: VIEWER, session_id: stale, viewer_node_id: STRANGER
         }
         // The target, then authority.
-        mute_viewer MuteViewerRequest { livestream_id: ON_AIR, node_id: VIEWER, target_node_id: STRANGER }
+        mute_viewer MuteViewerRequest { livestream_id: ON_AIR, node_id: VIEWER, viewer_node_id: STRANGER }
         transfer_broadcast TransferBroadcastRequest {
-            livestream_id: ON_AIR, node_id: VIEWER, target_node_id: BROADCASTER
+            livestream_id: ON_AIR, node_id: VIEWER, viewer_node_id: BROADCASTER
         }
         // Authority, then state.
         pause_livestream PauseLivestreamRequest { livestream_id: INITIALIZING, node_id: VIEWER }
         transfer_broadcast TransferBroadcastRequest {
-            livestream_id: ON_AIR, node_id: VIEWER, target_node_id: LURKER
+            livestream_id: ON_AIR, node_id: VIEWER, viewer_node_id: LURKER
         }
         // Membership, then authority, then state.
         pause_livestream PauseLivestreamRequest { livestream_id: INITIALIZING, node_id: STRANGER }
@@ -305,7 +305,7 @@ async fn of_two_faults_the_first_in_the_order_of_checks_is_told() {
         }
     };
     let expected = [
-        Fault::field("target_node_id"),
+        Fault::field("viewer_node_id"),
         Fault::new(FailedPrecondition, "ENDED"),
         Fault::new(FailedPrecondition, "NOT_A_MEMBER"),
         Fault::new(FailedPrecondition, "SESSION_REPLACED"),
@@ -348,10 +348,10 @@ async fn a_livestream_names_a_thousand_moderators_and_no_more() {
     for node_id in 2..=1_002 {
         join_livestream(&client, ON_AIR, node_id).await;
     }
-    let name = |target_node_id| pb::AddModeratorRequest {
+    let name = |viewer_node_id| pb::AddModeratorRequest {
         livestream_id: ON_AIR,
         node_id: BROADCASTER,
-        target_node_id,
+        viewer_node_id,
         ..Default::default()
     };
     for node_id in 2..=1_001 {

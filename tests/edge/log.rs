@@ -53,8 +53,7 @@ async fn with_two_viewers(client: &Client) {
 /// it is answered.
 async fn report(client: Client, least: u64, enough: Arc<AtomicBool>) {
     let reason = PeerReportReason::Unreachable.into();
-    let request =
-        pb::ReportPeerRequest { livestream_id: 7, node_id: 2, target_node_id: 3, reason, ..Default::default() };
+    let request = pb::ReportPeerRequest { livestream_id: 7, node_id: 2, peer_node_id: 3, reason, ..Default::default() };
     let mut livestreams = client.livestreams.clone();
     let mut reports = 0;
     while reports < least || !enough.load(Ordering::Relaxed) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use starling::client::{Client, Swarm};
 use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling::pb::swarm::v1::{
-    Channel, GoodbyeReason, GrantedChannel, RejectReason, UpdateDraft, publish_event::Event,
+    GoodbyeReason, GrantedChannel, RejectReason, UpdateChannel, UpdateDraft, publish_event::Event,
 };
 use tonic::Code::{FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
 
@@ -37,7 +37,7 @@ async fn opening_claims_the_channel_and_makes_the_session_of_the_broadcaster() {
     assert_eq!(publisher.opened.epoch, now.epoch);
     assert_ne!(publisher.opened.session_id, 0);
     let granted = GrantedChannel {
-        channel: Channel::Visual.into(),
+        channel: UpdateChannel::Visual.into(),
         term: now.revision,
         keyframe_wanted: true,
         max_payload_bytes: 1 << 20,
@@ -59,7 +59,7 @@ async fn updates_are_numbered_from_one_and_acknowledged() {
         // The publisher's own numbers may have holes, the server's have none.
         publisher.send(keyframe(sequence * 10)).await;
         let position = publisher.acked().await;
-        assert_eq!((position.source_node_id, position.channel()), (BROADCASTER, Channel::Visual));
+        assert_eq!((position.source_node_id, position.channel()), (BROADCASTER, UpdateChannel::Visual));
         assert_eq!((position.term, position.sequence), (publisher.term(), sequence));
     }
     publisher.finish().await.expect("a publisher that has said everything ends in peace");
@@ -157,7 +157,7 @@ async fn after_the_last_number_that_may_be_given_the_server_counts_on() {
     publisher.send(UpdateDraft { publisher_sequence: 0, ..keyframe(9) }).await;
     publisher.acked_through(LAST + 1).await;
     let receipt = publish_one(&client, Swarm::Livestream(7), BROADCASTER, 0, keyframe(0)).await.unwrap();
-    assert_eq!((receipt.position.unwrap().sequence, receipt.repeated), (3, false));
+    assert_eq!((receipt.position.unwrap().sequence, receipt.duplicate), (3, false));
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn a_number_above_2_to_the_63_is_refused_and_changes_nothing() {
         assert_eq!(refused, Fault::field("update.publisher_sequence"));
         let refused = publish_one(&client, Swarm::Livestream(7), BROADCASTER, 0, keyframe(number)).await.unwrap_err();
         assert_eq!(Fault::of(&refused), Fault::field("update.publisher_sequence"));
-        let chat = UpdateDraft { channel: Channel::Chat.into(), ..delta(number) };
+        let chat = UpdateDraft { channel: UpdateChannel::Chat.into(), ..delta(number) };
         let refused = publish_one(&client, Swarm::Livestream(7), VIEWER, 0, chat).await.unwrap_err();
         assert_eq!(Fault::of(&refused), Fault::field("update.publisher_sequence"));
     }
@@ -240,7 +240,7 @@ async fn a_transfer_revokes_the_right_of_the_old_broadcaster() {
     let transfer = pb::TransferBroadcastRequest {
         livestream_id: 7,
         node_id: BROADCASTER,
-        target_node_id: VIEWER,
+        viewer_node_id: VIEWER,
         ..Default::default()
     };
     answered(client.clone().livestreams.transfer_broadcast(transfer).await);
@@ -350,12 +350,12 @@ async fn a_message_that_is_malformed_ends_the_stream_and_is_named() {
         (message(Message::Open(opening(7, BROADCASTER))), "open"),
         (update(UpdateDraft { channel: 0, ..keyframe(2) }), "update.channel"),
         (update(UpdateDraft { channel: 6, ..keyframe(2) }), "update.channel"),
-        (update(UpdateDraft { channel: Channel::Audio.into(), ..keyframe(2) }), "update.channel"),
+        (update(UpdateDraft { channel: UpdateChannel::Audio.into(), ..keyframe(2) }), "update.channel"),
         (update(UpdateDraft { priority: 5, ..keyframe(2) }), "update.priority"),
         (update(UpdateDraft { temporal_layer: 2, ..delta(2) }), "update.temporal_layer"),
         (update(UpdateDraft { payload: zeros((1 << 20) + 1), ..keyframe(2) }), "update.payload"),
-        (update(UpdateDraft { timestamp: at(0, -1), ..keyframe(2) }), "update.timestamp"),
-        (update(UpdateDraft { timestamp: at(253_402_300_800, 0), ..keyframe(2) }), "update.timestamp"),
+        (update(UpdateDraft { publish_time: at(0, -1), ..keyframe(2) }), "update.publish_time"),
+        (update(UpdateDraft { publish_time: at(253_402_300_800, 0), ..keyframe(2) }), "update.publish_time"),
     ];
     for (number, (wrong, field)) in (1..).zip(wrong) {
         let open = pb::PublishOpen { temporal_layers: 2, ..opening(7, BROADCASTER) };

@@ -13,7 +13,7 @@ use starling::client::{
 };
 use starling::pb::group::v1 as group;
 use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{Channel, Position, RejectReason, UpdateDraft, delivery::Item};
+use starling::pb::swarm::v1::{RejectReason, UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item};
 use tokio::task::{JoinSet, yield_now};
 use tonic::Code::{FailedPrecondition, PermissionDenied};
 
@@ -50,8 +50,8 @@ impl Try {
     }
 
     /// One channel or the other, by turns.
-    const fn channel(self) -> Channel {
-        if (self.0 / 64).is_multiple_of(2) { Channel::Visual } else { Channel::Audio }
+    const fn channel(self) -> UpdateChannel {
+        if (self.0 / 64).is_multiple_of(2) { UpdateChannel::Visual } else { UpdateChannel::Audio }
     }
 
     /// True when what takes the right away goes first.
@@ -79,7 +79,7 @@ async fn held<T>(steps: u64, future: impl Future<Output = T>) -> T {
 /// What became of an update.
 #[derive(Clone, Debug, PartialEq)]
 enum Answer {
-    Accepted(Position),
+    Accepted(UpdatePosition),
     /// On a stream that lives on.
     Rejected(RejectReason),
     /// With the stream's last channel.
@@ -96,7 +96,7 @@ enum Voice {
 }
 
 impl Voice {
-    async fn stream(client: &Client, swarm: Swarm, node: u64, channels: &[Channel]) -> Self {
+    async fn stream(client: &Client, swarm: Swarm, node: u64, channels: &[UpdateChannel]) -> Self {
         let publication = Publication::new(swarm, node, channels.to_vec());
         Self::Stream(Box::new(soon(Publisher::open(client.clone(), publication)).await.unwrap()), BTreeMap::new())
     }
@@ -115,7 +115,7 @@ impl Voice {
                 let receipt = soon(publish_one(client, *swarm, *node, *term, draft)).await;
                 answers.push(match receipt {
                     Ok(receipt) => {
-                        assert!(!receipt.repeated);
+                        assert!(!receipt.duplicate);
                         Answer::Accepted(receipt.position.unwrap())
                     }
                     Err(status) => Answer::Refused(Fault::of(&status)),
@@ -153,7 +153,7 @@ impl Voice {
         std::mem::take(answers).into_values().flatten().collect()
     }
 
-    fn term(&self, channel: Channel) -> u64 {
+    fn term(&self, channel: UpdateChannel) -> u64 {
         match self {
             Self::Stream(publisher, _) => publisher.granted(channel).unwrap().term,
             Self::Single { term, .. } => *term,
@@ -164,7 +164,7 @@ impl Voice {
 /// What the witness must see, and how the races went.
 #[derive(Debug, Default)]
 struct Ledger {
-    expected: Vec<(Position, u64)>,
+    expected: Vec<(UpdatePosition, u64)>,
     accepted: u64,
     refused: u64,
 }
@@ -187,7 +187,7 @@ impl Ledger {
     }
 
     /// Compares with what the witness saw, and asks that both sides won some races.
-    async fn settle(self, name: &str, mut witness: JoinSet<Vec<(Position, u64)>>) {
+    async fn settle(self, name: &str, mut witness: JoinSet<Vec<(UpdatePosition, u64)>>) {
         let seen = soon(witness.join_next()).await.unwrap().unwrap();
         eprintln!("{name}: {} accepted, {} refused, {} seen", self.accepted, self.refused, seen.len());
         let differs = seen.iter().zip(&self.expected).find(|(seen, expected)| seen != expected);
@@ -199,7 +199,7 @@ impl Ledger {
 }
 
 /// Writes down all that comes, up to the farewell. The subscription is open when this returns.
-async fn witness(server: &Server, swarm: Swarm) -> JoinSet<Vec<(Position, u64)>> {
+async fn witness(server: &Server, swarm: Swarm) -> JoinSet<Vec<(UpdatePosition, u64)>> {
     let mut subscriber = Subscriber::open(server.client().await, Subscription::new(swarm, WITNESS, 0)).await.unwrap();
     let first = soon(subscriber.next()).await.unwrap();
     assert!(matches!(first, Some(SubscriptionEvent::Item(Item::Subscribed(_)))), "{first:?}");
@@ -224,7 +224,7 @@ async fn witness(server: &Server, swarm: Swarm) -> JoinSet<Vec<(Position, u64)>>
 }
 
 /// Everything here stands alone: nothing waits for a keyframe.
-fn on(channel: Channel, number: u64) -> UpdateDraft {
+fn on(channel: UpdateChannel, number: u64) -> UpdateDraft {
     UpdateDraft { channel: channel.into(), ..keyframe(number) }
 }
 
@@ -233,7 +233,7 @@ fn uncounted(number: u64) -> UpdateDraft {
     UpdateDraft {
         publisher_sequence: 0,
         payload: Bytes::copy_from_slice(&number.to_be_bytes()),
-        ..on(Channel::Visual, 0)
+        ..on(UpdateChannel::Visual, 0)
     }
 }
 
@@ -266,36 +266,36 @@ async fn after_a_transfer_nothing_of_the_old_broadcaster_comes() {
     for turn in Try::all() {
         let [before, racing, marker, after] = turn.numbers();
         let mut voice = match turn.0 % 4 {
-            0 | 2 => Voice::stream(&voices, STREAM, old, &[Channel::Visual]).await,
+            0 | 2 => Voice::stream(&voices, STREAM, old, &[UpdateChannel::Visual]).await,
             // Fenced by a term that it had before, or claiming one in the race.
             1 => {
-                let had = mark(&voices, STREAM, old, on(Channel::Visual, before)).await;
-                let Answer::Accepted(Position { term, .. }) = had else { panic!("{had:?}") };
+                let had = mark(&voices, STREAM, old, on(UpdateChannel::Visual, before)).await;
+                let Answer::Accepted(UpdatePosition { term, .. }) = had else { panic!("{had:?}") };
                 ledger.accepts(had, before);
                 Voice::single(&voices, STREAM, old, term)
             }
             _ => Voice::single(&voices, STREAM, old, 0),
         };
         let transfer =
-            pb::TransferBroadcastRequest { livestream_id: 7, node_id: old, target_node_id: new, ..Default::default() };
+            pb::TransferBroadcastRequest { livestream_id: 7, node_id: old, viewer_node_id: new, ..Default::default() };
         let hand_over = async {
             answered(control.clone().livestreams.transfer_broadcast(transfer).await);
-            mark(&control, STREAM, new, on(Channel::Visual, marker)).await
+            mark(&control, STREAM, new, on(UpdateChannel::Visual, marker)).await
         };
-        let (marked, ()) = turn.race(hand_over, voice.say(on(Channel::Visual, racing))).await;
-        voice.say(on(Channel::Visual, after)).await;
+        let (marked, ()) = turn.race(hand_over, voice.say(on(UpdateChannel::Visual, racing))).await;
+        voice.say(on(UpdateChannel::Visual, after)).await;
         let [raced, late] = voice.answers().await.try_into().unwrap();
         let lost = if turn.streams() { Answer::Lost } else { not_broadcaster() };
         assert_eq!(late, lost, "{turn:?}");
         if let Some(raced) = ledger.raced(raced, racing) {
             // Whoever was let in by the old right finds it gone at the feed.
-            let fenced = voice.term(Channel::Visual) != 0 && raced == refused("STALE_TERM");
+            let fenced = voice.term(UpdateChannel::Visual) != 0 && raced == refused("STALE_TERM");
             assert!(raced == lost || fenced, "{turn:?}: {raced:?}");
         }
         ledger.accepts(marked, marker);
         (old, new) = (new, old);
     }
-    ledger.accepts(mark(&control, STREAM, old, on(Channel::Visual, FAREWELL)).await, FAREWELL);
+    ledger.accepts(mark(&control, STREAM, old, on(UpdateChannel::Visual, FAREWELL)).await, FAREWELL);
     ledger.settle("transfer", witness).await;
 }
 
@@ -314,15 +314,15 @@ async fn after_a_mute_nothing_of_the_muted_comes() {
         let (author, next) = (2 + turn.0, 3 + turn.0);
         join_livestream(&control, 7, next).await;
         let mut voice = match turn.streams() {
-            true => Voice::stream(&voices, STREAM, author, &[Channel::Chat]).await,
+            true => Voice::stream(&voices, STREAM, author, &[UpdateChannel::Chat]).await,
             false => Voice::single(&voices, STREAM, author, 0),
         };
         let silence = async {
             mute(&control, 7, author).await;
-            mark(&control, STREAM, next, on(Channel::Chat, marker)).await
+            mark(&control, STREAM, next, on(UpdateChannel::Chat, marker)).await
         };
-        let (marked, ()) = turn.race(silence, voice.say(on(Channel::Chat, racing))).await;
-        voice.say(on(Channel::Chat, after)).await;
+        let (marked, ()) = turn.race(silence, voice.say(on(UpdateChannel::Chat, racing))).await;
+        voice.say(on(UpdateChannel::Chat, after)).await;
         let [raced, late] = voice.answers().await.try_into().unwrap();
         let muted = if turn.streams() { Answer::Rejected(RejectReason::Muted) } else { refused("MUTED") };
         assert_eq!(late, muted, "{turn:?}");
@@ -331,7 +331,7 @@ async fn after_a_mute_nothing_of_the_muted_comes() {
         }
         ledger.accepts(marked, marker);
     }
-    ledger.accepts(mark(&control, STREAM, 2 + TRIES, on(Channel::Chat, FAREWELL)).await, FAREWELL);
+    ledger.accepts(mark(&control, STREAM, 2 + TRIES, on(UpdateChannel::Chat, FAREWELL)).await, FAREWELL);
     ledger.settle("mute", witness).await;
 }
 
@@ -344,8 +344,8 @@ async fn after_a_pause_nothing_comes_of_what_it_holds() {
         join_livestream(&control, 7, node).await;
     }
     let witness = witness(&server, STREAM).await;
-    let mut stream = Voice::stream(&voices, STREAM, BROADCASTER, &[Channel::Visual, Channel::Audio]).await;
-    let mut single = Voice::single(&voices, STREAM, BROADCASTER, stream.term(Channel::Visual));
+    let mut stream = Voice::stream(&voices, STREAM, BROADCASTER, &[UpdateChannel::Visual, UpdateChannel::Audio]).await;
+    let mut single = Voice::single(&voices, STREAM, BROADCASTER, stream.term(UpdateChannel::Visual));
     let mut ledger = Ledger::default();
     for turn in Try::all() {
         let [_, racing, marker, after] = turn.numbers();
@@ -353,7 +353,7 @@ async fn after_a_pause_nothing_comes_of_what_it_holds() {
         let voice = if turn.streams() { &mut stream } else { &mut single };
         let hold = async {
             answered(control.clone().livestreams.pause_livestream(pause(7)).await);
-            mark(&control, STREAM, BROADCASTER, on(Channel::Data, marker)).await
+            mark(&control, STREAM, BROADCASTER, on(UpdateChannel::Data, marker)).await
         };
         let (marked, ()) = turn.race(hold, voice.say(on(channel, racing))).await;
         voice.say(on(channel, after)).await;
@@ -366,7 +366,7 @@ async fn after_a_pause_nothing_comes_of_what_it_holds() {
         ledger.accepts(marked, marker);
         answered(control.clone().livestreams.resume_livestream(resume(7)).await);
     }
-    ledger.accepts(mark(&control, STREAM, BROADCASTER, on(Channel::Data, FAREWELL)).await, FAREWELL);
+    ledger.accepts(mark(&control, STREAM, BROADCASTER, on(UpdateChannel::Data, FAREWELL)).await, FAREWELL);
     ledger.settle("pause", witness).await;
 }
 
@@ -379,14 +379,14 @@ async fn after_media_off_nothing_comes_of_what_is_off() {
         join_group(&control, 7, node).await;
     }
     let witness = witness(&server, CALL).await;
-    let mut stream = Voice::stream(&voices, CALL, 2, &[Channel::Visual, Channel::Audio]).await;
-    let mut single = Voice::single(&voices, CALL, 2, stream.term(Channel::Visual));
+    let mut stream = Voice::stream(&voices, CALL, 2, &[UpdateChannel::Visual, UpdateChannel::Audio]).await;
+    let mut single = Voice::single(&voices, CALL, 2, stream.term(UpdateChannel::Visual));
     let mut ledger = Ledger::default();
     for turn in Try::all() {
         let [_, racing, marker, after] = turn.numbers();
         let channel = turn.channel();
         let switch = async |on: bool| {
-            let (video, audio) = if channel == Channel::Visual { (Some(on), None) } else { (None, Some(on)) };
+            let (video, audio) = if channel == UpdateChannel::Visual { (Some(on), None) } else { (None, Some(on)) };
             let media = group::SetMediaRequest {
                 group_id: 7,
                 node_id: 2,
@@ -399,7 +399,7 @@ async fn after_media_off_nothing_comes_of_what_is_off() {
         let voice = if turn.streams() { &mut stream } else { &mut single };
         let switch_off = async {
             switch(false).await;
-            mark(&control, CALL, 2, on(Channel::Data, marker)).await
+            mark(&control, CALL, 2, on(UpdateChannel::Data, marker)).await
         };
         let (marked, ()) = turn.race(switch_off, voice.say(on(channel, racing))).await;
         voice.say(on(channel, after)).await;
@@ -413,7 +413,7 @@ async fn after_media_off_nothing_comes_of_what_is_off() {
         ledger.accepts(marked, marker);
         switch(true).await;
     }
-    ledger.accepts(mark(&control, CALL, 2, on(Channel::Data, FAREWELL)).await, FAREWELL);
+    ledger.accepts(mark(&control, CALL, 2, on(UpdateChannel::Data, FAREWELL)).await, FAREWELL);
     ledger.settle("media off", witness).await;
 }
 
@@ -431,8 +431,8 @@ async fn of_two_who_claim_at_once_nothing_of_the_first_comes_after_the_second() 
     for turn in Try::all() {
         let [one, other, after, _] = turn.numbers();
         let claim = async |client: &Client, number: u64| {
-            let mut stream = Voice::stream(client, STREAM, BROADCASTER, &[Channel::Visual]).await;
-            let term = stream.term(Channel::Visual);
+            let mut stream = Voice::stream(client, STREAM, BROADCASTER, &[UpdateChannel::Visual]).await;
+            let term = stream.term(UpdateChannel::Visual);
             let mut single = Voice::single(client, STREAM, BROADCASTER, term);
             let voice = if turn.streams() { &mut stream } else { &mut single };
             voice.say(uncounted(number)).await;

@@ -127,7 +127,7 @@ async fn another_broadcaster_begins_on_its_keyframe() {
     let transfer = livestream::TransferBroadcastRequest {
         livestream_id: 7,
         node_id: SOURCE,
-        target_node_id: 3,
+        viewer_node_id: 3,
         ..Default::default()
     };
     answered(stage.client.clone().livestreams.transfer_broadcast(transfer).await);

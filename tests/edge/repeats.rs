@@ -212,7 +212,7 @@ async fn in_a_group_a_repeat_starts_nothing_again() {
     answered(groups.stop_screen_share(stop).await);
     let repeat = answered(groups.start_screen_share(share).await);
     assert_eq!(repeat.revision, first.revision);
-    assert_eq!(repeat.group.unwrap().screen_share_node_id, None);
+    assert_eq!(repeat.group.unwrap().screen_share_node_id, 0);
     let media = |audio, request_id: &str| group::SetMediaRequest {
         group_id: 7,
         node_id: 2,

@@ -8,7 +8,7 @@ use starling::client::{
     Swarm, Watch,
 };
 use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{self as shared, Channel, GoodbyeReason, delivery::Item};
+use starling::pb::swarm::v1::{self as shared, GoodbyeReason, UpdateChannel, delivery::Item};
 use tonic::{Code, Status};
 
 use crate::harness::{Server, soon};
@@ -23,8 +23,8 @@ const RETRY: Retry =
 
 const EPOCH: u64 = 9;
 
-fn at(sequence: u64) -> shared::Position {
-    shared::Position { source_node_id: 1, channel: Channel::Visual.into(), term: 2, sequence }
+fn at(sequence: u64) -> shared::UpdatePosition {
+    shared::UpdatePosition { source_node_id: 1, channel: UpdateChannel::Visual.into(), term: 2, sequence }
 }
 
 fn subscribed(sequence: u64) -> Item {
@@ -36,7 +36,7 @@ fn update(sequence: u64) -> Item {
 }
 
 fn gap(before: u64) -> Item {
-    let point = |sequence| shared::Point { term: 2, sequence };
+    let point = |sequence| shared::TermSequence { term: 2, sequence };
     let Item::Update(shared::Update { position: Some(place), .. }) = update(before) else { unreachable!() };
     Item::Gap(shared::Gap {
         source_node_id: 1,
@@ -53,7 +53,7 @@ fn goodbye(reason: GoodbyeReason) -> Item {
 fn subscription() -> Subscription {
     let join = pb::JoinLivestreamRequest { livestream_id: 7, node_id: 2, ..Default::default() };
     Subscription {
-        channels: vec![Channel::Visual],
+        channels: vec![UpdateChannel::Visual],
         join: Some(Join::Livestream(join)),
         retry: RETRY,
         ..Subscription::new(Swarm::Livestream(7), 2, 5)
@@ -107,7 +107,7 @@ async fn a_subscriber_resumes_after_the_last_update_or_loss_whatever_cut_it() {
     for _ in 0..4 {
         let request = soon(server.asked.recv()).await.unwrap();
         assert_eq!((request.node_id, request.session_id), (2, 5), "the session is kept");
-        assert_eq!(request.channels, [i32::from(Channel::Visual)]);
+        assert_eq!(request.channels, [i32::from(UpdateChannel::Visual)]);
         resumed.push(request.resume_from.map(|from| (from.epoch, from.positions)));
     }
     let after = |sequence| Some((EPOCH, vec![at(sequence)]));
@@ -142,7 +142,7 @@ async fn a_subscriber_stays_away_when_it_is_told_to() {
     }
     let (_server, mut subscriber) = subscribe(vec![(vec![subscribed(0)], Err(Status::aborted("")))]).await;
     let (_, end) = told(&mut subscriber).await;
-    assert!(matches!(end, Err(Error::Status(status)) if status.code() == Code::FailedPrecondition));
+    assert!(matches!(end, Err(Error::Status(status)) if status.code() == Code::Aborted));
 }
 
 #[tokio::test]
@@ -172,8 +172,11 @@ async fn on_air(server: &Server) -> (Wire, Publisher, updates::Subscriber) {
     let viewer = updates::Subscriber::open(&direct, 7, 2).await;
     let wire = Wire::to(server.address()).await;
     let client = Client::connect(&wire.url()).await.unwrap();
-    let publication =
-        Publication { window: 4, retry: RETRY, ..Publication::new(Swarm::Livestream(7), 1, vec![Channel::Visual]) };
+    let publication = Publication {
+        window: 4,
+        retry: RETRY,
+        ..Publication::new(Swarm::Livestream(7), 1, vec![UpdateChannel::Visual])
+    };
     (wire, Publisher::open(client, publication).await.unwrap(), viewer)
 }
 
@@ -289,7 +292,7 @@ async fn a_publisher_whose_channel_is_claimed_elsewhere_stops() {
             lost => break lost,
         }
     };
-    assert!(matches!(lost, Ok(Some(PublishEvent::Revoked(Channel::Visual)))), "{lost:?}");
+    assert!(matches!(lost, Ok(Some(PublishEvent::Revoked(UpdateChannel::Visual)))), "{lost:?}");
     let over = soon(publisher.next()).await;
     assert!(matches!(over, Err(Error::StaleTerm)), "{over:?}");
 }

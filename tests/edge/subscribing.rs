@@ -7,8 +7,8 @@ use prost::Message as _;
 use prost_types::Timestamp;
 use starling::pb::livestream::v1::{self as pb, livestream_service_client::LivestreamServiceClient};
 use starling::pb::swarm::v1::{
-    Channel, ChannelInterest, Delivery, GapReason, GoodbyeReason, Interest, Point, Position, SourceChannel, StartFrom,
-    UpdateDraft, delivery::Item,
+    ChannelInterest, Delivery, GapReason, GoodbyeReason, Interest, SourceChannel, StartFrom, TermSequence,
+    UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item,
 };
 use tonic::Code::{FailedPrecondition, PermissionDenied};
 use tonic::transport::Endpoint;
@@ -22,7 +22,7 @@ const VIEWER: u64 = 2;
 const LURKER: u64 = 3;
 
 fn from_node(node_id: u64) -> pb::SubscribeUpdatesRequest {
-    let channels = vec![Channel::Visual.into()];
+    let channels = vec![UpdateChannel::Visual.into()];
     pb::SubscribeUpdatesRequest { livestream_id: 7, node_id, channels, ..Default::default() }
 }
 
@@ -33,7 +33,8 @@ async fn a_late_subscriber_starts_on_the_newest_keyframe() {
     publisher.run(1, "KdddKdd").await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let term = publisher.term();
-    let before = Position { source_node_id: BROADCASTER, channel: Channel::Visual.into(), term, sequence: 4 };
+    let before =
+        UpdatePosition { source_node_id: BROADCASTER, channel: UpdateChannel::Visual.into(), term, sequence: 4 };
     assert_eq!(viewer.subscribed.epoch, publisher.opened.epoch);
     assert_eq!(viewer.subscribed.positions, [before], "the position before the first update to come");
     assert_eq!(viewer.subscribed.waiting_for_keyframe, []);
@@ -46,7 +47,7 @@ async fn a_late_subscriber_starts_on_the_newest_keyframe() {
 async fn a_subscriber_before_the_first_keyframe_waits_for_it() {
     let (_server, client) = on_air_with_audience().await;
     let mut early = Subscriber::open(&client, 7, VIEWER).await;
-    let waiting = SourceChannel { source_node_id: BROADCASTER, channel: Channel::Visual.into() };
+    let waiting = SourceChannel { source_node_id: BROADCASTER, channel: UpdateChannel::Visual.into() };
     assert_eq!(early.subscribed.waiting_for_keyframe, [waiting]);
     assert_eq!(early.subscribed.positions, []);
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
@@ -73,7 +74,7 @@ async fn a_viewer_with_low_interest_gets_keyframes_only_and_is_told_so() {
     let mut lurker = Subscriber::open(&client, 7, LURKER).await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let [filter] = &lurker.subscribed.filters[..] else { panic!("one filter: {:?}", lurker.subscribed) };
-    assert_eq!((filter.source_node_id, filter.channel()), (BROADCASTER, Channel::Visual));
+    assert_eq!((filter.source_node_id, filter.channel()), (BROADCASTER, UpdateChannel::Visual));
     assert_eq!((filter.interest(), filter.keyframes_only), (Interest::Low, true));
     let filter = viewer.subscribed.filters[0];
     assert_eq!((filter.keyframes_only, filter.max_temporal_layer), (false, 7), "everything there can be");
@@ -89,8 +90,11 @@ async fn a_viewer_without_interest_gets_signs_of_life_only() {
     let server = Server::with(|config| config.streams.heartbeat_interval = std::time::Duration::from_millis(100)).await;
     let client = server.client().await;
     go_live_wide(&client, 7).await;
-    let none =
-        ChannelInterest { channel: Channel::Visual.into(), interest: Interest::None.into(), ..Default::default() };
+    let none = ChannelInterest {
+        channel: UpdateChannel::Visual.into(),
+        interest: Interest::None.into(),
+        ..Default::default()
+    };
     let join =
         pb::JoinLivestreamRequest { livestream_id: 7, node_id: VIEWER, interests: vec![none], ..Default::default() };
     answered(client.clone().livestreams.join_livestream(join).await);
@@ -98,8 +102,12 @@ async fn a_viewer_without_interest_gets_signs_of_life_only() {
     assert_eq!(viewer.subscribed.filters[0].interest(), Interest::None);
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     publisher.run(1, "Kdd").await;
-    let head =
-        Position { source_node_id: BROADCASTER, channel: Channel::Visual.into(), term: publisher.term(), sequence: 3 };
+    let head = UpdatePosition {
+        source_node_id: BROADCASTER,
+        channel: UpdateChannel::Visual.into(),
+        term: publisher.term(),
+        sequence: 3,
+    };
     // The head shows in a heartbeat, so that a lost tail would.
     let mut heads = Vec::new();
     while heads.is_empty() {
@@ -132,7 +140,7 @@ async fn what_is_delivered_is_what_the_generated_code_encodes_byte_for_byte() {
             keyframe: true,
             priority: i32::from(index % 5),
             temporal_layer: u32::from(index % 8),
-            timestamp: timestamps[usize::from(index) % timestamps.len()],
+            publish_time: timestamps[usize::from(index) % timestamps.len()],
             ..keyframe(drafts.len() as u64 + 1)
         });
         let whole = drafts[drafts.len() - 1].clone();
@@ -145,10 +153,10 @@ async fn what_is_delivered_is_what_the_generated_code_encodes_byte_for_byte() {
         assert_eq!(delivery.encode_to_vec(), bytes, "{:?}", draft.payload.len());
         let Some(Item::Update(update)) = delivery.item else { panic!("an update, not {delivery:?}") };
         assert_eq!(
-            (update.payload, update.keyframe, update.priority, update.temporal_layer, update.timestamp),
-            (draft.payload, draft.keyframe, draft.priority, draft.temporal_layer, draft.timestamp),
+            (update.payload, update.keyframe, update.priority, update.temporal_layer, update.publish_time),
+            (draft.payload, draft.keyframe, draft.priority, draft.temporal_layer, draft.publish_time),
         );
-        assert!(update.accepted_at.is_some_and(|at| at.seconds > 1_700_000_000));
+        assert!(update.accept_time.is_some_and(|at| at.seconds > 1_700_000_000));
         assert_eq!(update.author_node_id, 0);
     }
 }
@@ -216,7 +224,7 @@ async fn a_subscriber_that_does_not_read_loses_only_what_the_ring_evicted_and_is
                 Item::Gap(gap) => {
                     let before = gap.before.unwrap();
                     assert_eq!(gap.reason(), GapReason::Evicted);
-                    assert_eq!(gap.after, Some(Point { term, sequence: next - 1 }));
+                    assert_eq!(gap.after, Some(TermSequence { term, sequence: next - 1 }));
                     assert_eq!((before.term, before.sequence % 10), (term, 1), "it goes on with a keyframe");
                     assert_eq!(gap.count, Some(before.sequence - next));
                     next = before.sequence;
@@ -255,7 +263,7 @@ async fn a_subscription_tied_to_a_session_keeps_it_and_ends_with_it() {
     left.goodbye(GoodbyeReason::Left).await.unwrap();
 
     let remove =
-        pb::RemoveViewerRequest { livestream_id: 7, node_id: BROADCASTER, target_node_id: 12, ..Default::default() };
+        pb::RemoveViewerRequest { livestream_id: 7, node_id: BROADCASTER, viewer_node_id: 12, ..Default::default() };
     answered(livestreams.remove_viewer(remove).await);
     let status = removed.goodbye(GoodbyeReason::Removed).await.unwrap_err();
     assert_eq!(Fault::of(&status), Fault::new(PermissionDenied, "REMOVED"));
@@ -280,7 +288,7 @@ async fn a_subscription_without_a_session_follows_its_node_and_keeps_nobody() {
     let remove = pb::RemoveViewerRequest {
         livestream_id: 7,
         node_id: BROADCASTER,
-        target_node_id: VIEWER,
+        viewer_node_id: VIEWER,
         ..Default::default()
     };
     answered(livestreams.remove_viewer(remove).await);

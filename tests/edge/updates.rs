@@ -17,7 +17,7 @@ use crate::harness::{Fault, soon};
 /// An update of 8 bytes that names itself.
 pub(crate) fn delta(publisher_sequence: u64) -> shared::UpdateDraft {
     shared::UpdateDraft {
-        channel: shared::Channel::Visual.into(),
+        channel: shared::UpdateChannel::Visual.into(),
         payload: Bytes::copy_from_slice(&publisher_sequence.to_be_bytes()),
         publisher_sequence,
         ..Default::default()
@@ -29,7 +29,12 @@ pub(crate) fn keyframe(publisher_sequence: u64) -> shared::UpdateDraft {
 }
 
 pub(crate) fn opening(livestream_id: u64, node_id: u64) -> pb::PublishOpen {
-    pb::PublishOpen { livestream_id, node_id, channels: vec![shared::Channel::Visual.into()], ..Default::default() }
+    pb::PublishOpen {
+        livestream_id,
+        node_id,
+        channels: vec![shared::UpdateChannel::Visual.into()],
+        ..Default::default()
+    }
 }
 
 pub(crate) const fn message(message: Message) -> pb::PublishUpdatesRequest {
@@ -143,7 +148,7 @@ impl Publisher {
     }
 
     /// The position up to which everything is accepted, as acknowledged next.
-    pub(crate) async fn acked(&mut self) -> shared::Position {
+    pub(crate) async fn acked(&mut self) -> shared::UpdatePosition {
         match self.event().await {
             Event::Ack(ack) => ack.channels[0].position.expect("an ack has a position"),
             other => panic!("an ack, not {other:?}"),
@@ -190,7 +195,7 @@ impl Publisher {
     /// Expects to lose the channel, and answers with the fault that follows.
     pub(crate) async fn lost(&mut self) -> Fault {
         match self.event().await {
-            Event::Revoked(revoked) => assert_eq!(revoked.channel(), shared::Channel::Visual),
+            Event::Revoked(revoked) => assert_eq!(revoked.channel(), shared::UpdateChannel::Visual),
             other => panic!("a revocation, not {other:?}"),
         }
         let ended = self.goodbye(shared::GoodbyeReason::StaleTerm).await;
@@ -220,7 +225,7 @@ pub(crate) struct Subscriber {
 
 impl Subscriber {
     pub(crate) async fn open(client: &Client, livestream_id: u64, node_id: u64) -> Self {
-        let channels = vec![shared::Channel::Visual.into()];
+        let channels = vec![shared::UpdateChannel::Visual.into()];
         let request = pb::SubscribeUpdatesRequest { livestream_id, node_id, channels, ..Default::default() };
         Self::open_with(client, request).await
     }

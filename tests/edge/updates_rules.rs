@@ -3,8 +3,8 @@
 use starling::client::{Client, Swarm};
 use starling::pb::livestream::v1 as pb;
 use starling::pb::swarm::v1::{
-    Channel, ChannelDemand, ChannelInterest, GapReason, Interest, Point, Position, PublishReceipt, ResumePoint,
-    UpdateDraft, delivery::Item, publish_event::Event,
+    ChannelDemand, ChannelInterest, GapReason, Interest, PublishReceipt, SubscriptionPosition, TermSequence,
+    UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item, publish_event::Event,
 };
 use tonic::Code::{FailedPrecondition, PermissionDenied, ResourceExhausted};
 use tonic::Status;
@@ -18,8 +18,8 @@ const VIEWER: u64 = 2;
 const LURKER: u64 = 3;
 const STRANGER: u64 = 99;
 
-const fn visual(term: u64, sequence: u64) -> Position {
-    Position { source_node_id: BROADCASTER, channel: Channel::Visual as i32, term, sequence }
+const fn visual(term: u64, sequence: u64) -> UpdatePosition {
+    UpdatePosition { source_node_id: BROADCASTER, channel: UpdateChannel::Visual as i32, term, sequence }
 }
 
 /// Publishes one update by itself; `term` 0 = the current one.
@@ -27,16 +27,16 @@ async fn one(client: &Client, node_id: u64, term: u64, update: UpdateDraft) -> R
     publish_one(client, Swarm::Livestream(7), node_id, term, update).await
 }
 
-async fn resumed(client: &Client, epoch: u64, position: Position) -> Subscriber {
+async fn resumed(client: &Client, epoch: u64, position: UpdatePosition) -> Subscriber {
     Subscriber::open_with(client, resuming(epoch, position)).await
 }
 
-fn resuming(epoch: u64, position: Position) -> pb::SubscribeUpdatesRequest {
+fn resuming(epoch: u64, position: UpdatePosition) -> pb::SubscribeUpdatesRequest {
     pb::SubscribeUpdatesRequest {
         livestream_id: 7,
         node_id: VIEWER,
-        channels: vec![Channel::Visual.into()],
-        resume_from: Some(ResumePoint { epoch, positions: vec![position], ..Default::default() }),
+        channels: vec![UpdateChannel::Visual.into()],
+        resume_from: Some(SubscriptionPosition { epoch, positions: vec![position], ..Default::default() }),
         ..Default::default()
     }
 }
@@ -60,16 +60,16 @@ async fn a_single_update_claims_the_channel_when_nobody_has() {
     let now = livestream(&client, 7).await;
     let term = now.revision;
     assert!(now.broadcaster_present, "it made a session");
-    assert_eq!((receipt.position, receipt.repeated), (Some(visual(term, 1)), false));
+    assert_eq!((receipt.position, receipt.duplicate), (Some(visual(term, 1)), false));
     assert!(receipt.keyframe_wanted, "the viewer waits for one");
 
     let receipt = one(&client, BROADCASTER, 0, keyframe(2)).await.unwrap();
     assert_eq!((receipt.position, receipt.keyframe_wanted), (Some(visual(term, 2)), false));
     let receipt = one(&client, BROADCASTER, 0, keyframe(2)).await.unwrap();
-    assert_eq!((receipt.position, receipt.repeated), (Some(visual(term, 2)), true));
+    assert_eq!((receipt.position, receipt.duplicate), (Some(visual(term, 2)), true));
     // Without a number it is counted, and never a repeat.
     let receipt = one(&client, BROADCASTER, 0, delta(0)).await.unwrap();
-    assert_eq!((receipt.position, receipt.repeated), (Some(visual(term, 3)), false));
+    assert_eq!((receipt.position, receipt.duplicate), (Some(visual(term, 3)), false));
     assert_eq!(livestream(&client, 7).await.revision, term, "and the term stays");
     assert_eq!(viewer.places(2).await, [(term, 2), (term, 3)]);
 }
@@ -150,17 +150,18 @@ async fn a_position_that_says_nothing_here_is_told_and_the_newest_keyframe_follo
     for (epoch, position, reason) in cases {
         let mut viewer = resumed(&client, epoch, position).await;
         let Item::Gap(gap) = viewer.item().await else { panic!("a gap comes first") };
-        assert_eq!((gap.source_node_id, gap.channel(), gap.reason()), (BROADCASTER, Channel::Visual, reason));
-        assert_eq!(gap.before, Some(Point { term, sequence: 4 }));
+        assert_eq!((gap.source_node_id, gap.channel(), gap.reason()), (BROADCASTER, UpdateChannel::Visual, reason));
+        assert_eq!(gap.before, Some(TermSequence { term, sequence: 4 }));
         assert_eq!(viewer.places(3).await, [(term, 4), (term, 5), (term, 6)]);
     }
-    let garbage = Position { channel: 9, ..visual(term, 1) };
+    let garbage = UpdatePosition { channel: 9, ..visual(term, 1) };
     let refused = client.clone().livestreams.subscribe_updates(resuming(epoch, garbage)).await;
     assert_eq!(fault(refused), Fault::field("resume_from.positions[0].channel"));
 }
 
 async fn set_interest(client: &Client, interest: Interest) {
-    let wish = ChannelInterest { channel: Channel::Visual.into(), interest: interest.into(), ..Default::default() };
+    let wish =
+        ChannelInterest { channel: UpdateChannel::Visual.into(), interest: interest.into(), ..Default::default() };
     let request =
         pb::SetInterestRequest { livestream_id: 7, node_id: VIEWER, interests: vec![wish], ..Default::default() };
     answered(client.clone().livestreams.set_interest(request).await);
@@ -168,7 +169,7 @@ async fn set_interest(client: &Client, interest: Interest) {
 
 async fn filter(viewer: &mut Subscriber) -> (Interest, bool) {
     let Item::Filter(filter) = viewer.item().await else { panic!("a filter comes first") };
-    assert_eq!((filter.source_node_id, filter.channel()), (BROADCASTER, Channel::Visual));
+    assert_eq!((filter.source_node_id, filter.channel()), (BROADCASTER, UpdateChannel::Visual));
     (filter.interest(), filter.keyframes_only)
 }
 
@@ -208,7 +209,7 @@ async fn with_interest_again_and_no_newer_keyframe_the_next_one_is_waited_for() 
 
 /// Waits until the publisher is told just this demand for VISUAL.
 async fn demanded(publisher: &mut Publisher, highest: Interest, subscribers: u64) {
-    let channel = Channel::Visual.into();
+    let channel = UpdateChannel::Visual.into();
     let expected = ChannelDemand { channel, highest_interest: highest.into(), subscribers };
     loop {
         match publisher.heard().await.unwrap() {
@@ -238,14 +239,14 @@ async fn a_publisher_is_told_who_wants_what() {
 async fn asked(publisher: &mut Publisher) {
     loop {
         match publisher.heard().await.unwrap() {
-            Some(Event::KeyframeRequest(request)) => return assert_eq!(request.channel(), Channel::Visual),
+            Some(Event::KeyframeRequest(request)) => return assert_eq!(request.channel(), UpdateChannel::Visual),
             Some(Event::Demand(_)) => {}
             other => panic!("a wish, not {other:?}"),
         }
     }
 }
 
-async fn ask(client: &Client, node_id: u64, channel: Channel) -> Result<(), Status> {
+async fn ask(client: &Client, node_id: u64, channel: UpdateChannel) -> Result<(), Status> {
     let channel = channel.into();
     let request = pb::RequestKeyframeRequest { livestream_id: 7, node_id, channel, ..Default::default() };
     client.clone().livestreams.request_keyframe(request).await.map(|_| ())
@@ -257,11 +258,11 @@ async fn a_member_asks_the_publisher_for_a_keyframe() {
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     demanded(&mut publisher, Interest::None, 0).await;
     let not_a_member = Fault::new(FailedPrecondition, "NOT_A_MEMBER");
-    assert_eq!(fault(ask(&client, STRANGER, Channel::Visual).await), not_a_member);
-    for channel in [Channel::Chat, Channel::Audio, Channel::Data, Channel::Unspecified] {
+    assert_eq!(fault(ask(&client, STRANGER, UpdateChannel::Visual).await), not_a_member);
+    for channel in [UpdateChannel::Chat, UpdateChannel::Audio, UpdateChannel::Data, UpdateChannel::Unspecified] {
         assert_eq!(fault(ask(&client, VIEWER, channel).await), Fault::field("channel"));
     }
-    ask(&client, VIEWER, Channel::Visual).await.unwrap();
+    ask(&client, VIEWER, UpdateChannel::Visual).await.unwrap();
     asked(&mut publisher).await;
 }
 
@@ -269,7 +270,7 @@ async fn a_member_asks_the_publisher_for_a_keyframe() {
 async fn who_publishes_without_a_stream_learns_of_the_wish_with_the_next_update() {
     let (_server, client) = on_air_with_audience().await;
     assert!(!one(&client, BROADCASTER, 0, keyframe(1)).await.unwrap().keyframe_wanted);
-    ask(&client, VIEWER, Channel::Visual).await.unwrap();
+    ask(&client, VIEWER, UpdateChannel::Visual).await.unwrap();
     assert!(one(&client, BROADCASTER, 0, delta(2)).await.unwrap().keyframe_wanted);
     assert!(!one(&client, BROADCASTER, 0, keyframe(3)).await.unwrap().keyframe_wanted);
     assert!(!one(&client, BROADCASTER, 0, delta(4)).await.unwrap().keyframe_wanted, "it has come");

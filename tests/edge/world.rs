@@ -32,15 +32,19 @@ pub(crate) async fn go_live(client: &Client, livestream_id: u64) {
 
 /// Makes a livestream of any bandwidth, for those who send all at once.
 pub(crate) async fn go_live_wide(client: &Client, livestream_id: u64) {
-    let bandwidth_per_viewer = Some(1_000_000_000);
-    go_live_as(client, livestream_id, livestream::LivestreamConfig { bandwidth_per_viewer, ..Default::default() })
-        .await;
+    let subscriber_bytes_per_second = Some(1_000_000_000);
+    go_live_as(
+        client,
+        livestream_id,
+        livestream::LivestreamConfig { subscriber_bytes_per_second, ..Default::default() },
+    )
+    .await;
 }
 
 /// Makes a livestream of any bandwidth in which nobody is ever too late for anything.
 pub(crate) async fn go_live_patient(client: &Client, livestream_id: u64) {
     let config = livestream::LivestreamConfig {
-        bandwidth_per_viewer: Some(1_000_000_000),
+        subscriber_bytes_per_second: Some(1_000_000_000),
         max_lag: PATIENT_LAG,
         ..Default::default()
     };
@@ -103,8 +107,8 @@ pub(crate) fn resume(livestream_id: u64) -> livestream::ResumeLivestreamRequest 
 }
 
 /// The broadcaster, node 1, mutes a viewer.
-pub(crate) async fn mute(client: &Client, livestream_id: u64, target_node_id: u64) {
-    let request = livestream::MuteViewerRequest { livestream_id, node_id: 1, target_node_id, ..Default::default() };
+pub(crate) async fn mute(client: &Client, livestream_id: u64, viewer_node_id: u64) {
+    let request = livestream::MuteViewerRequest { livestream_id, node_id: 1, viewer_node_id, ..Default::default() };
     answered(client.clone().livestreams.mute_viewer(request).await);
 }
 
@@ -123,7 +127,7 @@ pub(crate) async fn make_group(client: &Client, group_id: u64, max_participants:
 /// Makes a group of any bandwidth, that node 1 owns, in which nobody is ever too late for anything.
 pub(crate) async fn make_group_patient(client: &Client, group_id: u64) {
     let config = group::GroupConfig {
-        bandwidth_per_participant: Some(1_000_000_000),
+        subscriber_bytes_per_second: Some(1_000_000_000),
         max_lag: PATIENT_LAG,
         ..Default::default()
     };

@@ -59,8 +59,8 @@ impl Air {
             priority,
             temporal_layer: 0,
             publisher_sequence: 0,
-            timestamp: None,
-            accepted_at: Timestamp::default(),
+            publish_time: None,
+            accept_time: Timestamp::default(),
         };
         let published = self.feed.publish(node(BROADCASTER), term, draft, self.now);
         let accepted = published.map_err(|rejected| rejected.refusal)?;

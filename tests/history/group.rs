@@ -3,14 +3,15 @@
 use starling::client::{Client, Swarm};
 use starling::history::PublisherLog;
 use starling::pb::group::v1 as pb;
-use starling::pb::swarm::v1::Channel;
+use starling::pb::swarm::v1::UpdateChannel;
 
 use crate::voice::{Voice, draft};
 use crate::{Clock, LISTENERS, LONG_LEASE, Rng, SWARM};
 
 /// Those who speak; they read as well.
 pub(crate) const SPEAKERS: [u64; 5] = [1, 2, 3, 4, 5];
-const SPOKEN: [Channel; 4] = [Channel::Visual, Channel::Audio, Channel::Data, Channel::Chat];
+const SPOKEN: [UpdateChannel; 4] =
+    [UpdateChannel::Visual, UpdateChannel::Audio, UpdateChannel::Data, UpdateChannel::Chat];
 
 /// One who speaks. Its screen is a stream, and a log, of its own.
 struct Speaker {
@@ -32,7 +33,7 @@ struct Call {
 /// Makes the group.
 pub(crate) async fn create(client: &mut Client, rng: &mut Rng) {
     let config = pb::GroupConfig {
-        bandwidth_per_participant: Some(if rng.one_in(2) { 1_000_000_000 } else { 40_000 }),
+        subscriber_bytes_per_second: Some(if rng.one_in(2) { 1_000_000_000 } else { 40_000 }),
         max_lag: rng.one_in(2).then_some(prost_types::Duration { seconds: 0, nanos: 100_000_000 }),
         ..Default::default()
     };
@@ -62,7 +63,7 @@ pub(crate) async fn direct(client: Client, rng: &mut Rng, updates: u64, clock: &
             clock.send_modify(|count| *count += 1);
         }
         if let Some(at) = call.sharing.filter(|_| rng.one_in(3)) {
-            call.speakers[at].screen.say(draft(rng, Channel::Screen)).await;
+            call.speakers[at].screen.say(draft(rng, UpdateChannel::Screen)).await;
             clock.send_modify(|count| *count += 1);
         }
         call.go_on(rng).await;
@@ -108,8 +109,8 @@ impl Call {
         }
         if rng.one_in(200) {
             // It may not be in.
-            let (node_id, target_node_id) = (self.owner().await, *rng.pick(&LISTENERS));
-            drop(self.client.groups.remove_participant(removal(node_id, target_node_id)).await);
+            let (node_id, viewer_node_id) = (self.owner().await, *rng.pick(&LISTENERS));
+            drop(self.client.groups.remove_participant(removal(node_id, viewer_node_id)).await);
         }
         if rng.one_in(25)
             && let Some(at) = self.speakers.iter().position(|speaker| !speaker.present)
@@ -121,7 +122,7 @@ impl Call {
     async fn owner(&mut self) -> u64 {
         let look = pb::GetGroupRequest { group_id: SWARM };
         let found = self.client.groups.get_group(look).await.unwrap().into_inner().group.unwrap();
-        found.owner_node_id.expect("somebody is in")
+        found.owner_node_id
     }
 
     /// Comes in, with microphone and camera on.
@@ -194,7 +195,7 @@ impl Call {
         let speaker = &mut self.speakers[at];
         let start = pb::StartScreenShareRequest { group_id: SWARM, node_id: speaker.voice.node, ..Default::default() };
         self.client.groups.start_screen_share(start).await.unwrap();
-        speaker.screen.open(&self.client, vec![Channel::Screen]).await;
+        speaker.screen.open(&self.client, vec![UpdateChannel::Screen]).await;
         self.sharing = Some(at);
     }
 
@@ -204,7 +205,7 @@ impl Call {
         let stop = pb::StopScreenShareRequest { group_id: SWARM, node_id: speaker.voice.node, ..Default::default() };
         self.client.groups.stop_screen_share(stop).await.unwrap();
         for _ in 0..rng.below(3) {
-            speaker.screen.say(draft(rng, Channel::Screen)).await;
+            speaker.screen.say(draft(rng, UpdateChannel::Screen)).await;
         }
         speaker.screen.settle().await;
         self.sharing = None;
@@ -216,7 +217,7 @@ impl Call {
 
 /// One of the listeners asks a speaker.
 async fn ask_for_keyframe(mut client: Client, source_node_id: u64) {
-    let channel = Channel::Visual.into();
+    let channel = UpdateChannel::Visual.into();
     let (group_id, node_id) = (SWARM, LISTENERS[0]);
     let request = pb::RequestKeyframeRequest { group_id, node_id, source_node_id, channel, ..Default::default() };
     // It may not be in.
@@ -233,6 +234,6 @@ impl Speaker {
     }
 }
 
-fn removal(node_id: u64, target_node_id: u64) -> pb::RemoveParticipantRequest {
-    pb::RemoveParticipantRequest { group_id: SWARM, node_id, target_node_id, ..Default::default() }
+fn removal(node_id: u64, participant_node_id: u64) -> pb::RemoveParticipantRequest {
+    pb::RemoveParticipantRequest { group_id: SWARM, node_id, participant_node_id, ..Default::default() }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use starling::client::{Client, Swarm};
 use starling::history::PublisherLog;
 use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{Channel, UpdateDraft};
+use starling::pb::swarm::v1::{UpdateChannel, UpdateDraft};
 use tokio::time::interval;
 
 use crate::voice::{Voice, draft};
@@ -16,7 +16,7 @@ const CHATTER: u64 = 5;
 /// Makes the livestream.
 pub(crate) async fn create(client: &mut Client, rng: &mut Rng) {
     let config = pb::LivestreamConfig {
-        bandwidth_per_viewer: Some(if rng.one_in(2) { 1_000_000_000 } else { 40_000 }),
+        subscriber_bytes_per_second: Some(if rng.one_in(2) { 1_000_000_000 } else { 40_000 }),
         max_lag: rng.one_in(2).then_some(prost_types::Duration { seconds: 0, nanos: 100_000_000 }),
         ..Default::default()
     };
@@ -35,20 +35,25 @@ pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, cloc
             pb::JoinLivestreamRequest { livestream_id: SWARM, node_id, lease_ttl: LONG_LEASE, ..Default::default() };
         client.livestreams.join_livestream(join).await.unwrap();
     }
-    chatter.open(&client, vec![Channel::Chat]).await;
+    chatter.open(&client, vec![UpdateChannel::Chat]).await;
     let start = pb::StartLivestreamRequest { livestream_id: SWARM, node_id: 1, ..Default::default() };
     client.livestreams.start_livestream(start).await.unwrap();
     let (mut leader, mut muted, mut paused, mut long_cuts) = (0, false, false, 1);
     while *clock.borrow() < updates {
         let node_id = voices[leader].node;
-        voices[leader].open(&client, vec![Channel::Visual, Channel::Audio, Channel::Data]).await;
+        voices[leader].open(&client, vec![UpdateChannel::Visual, UpdateChannel::Audio, UpdateChannel::Data]).await;
         for _ in 0..50 + rng.below(300) {
-            let channel =
-                *rng.pick(&[Channel::Visual, Channel::Visual, Channel::Visual, Channel::Audio, Channel::Data]);
+            let channel = *rng.pick(&[
+                UpdateChannel::Visual,
+                UpdateChannel::Visual,
+                UpdateChannel::Visual,
+                UpdateChannel::Audio,
+                UpdateChannel::Data,
+            ]);
             voices[leader].say(draft(rng, channel)).await;
             clock.send_modify(|count| *count += 1);
             if rng.one_in(8) {
-                chatter.say(UpdateDraft { channel: Channel::Chat.into(), ..Default::default() }).await;
+                chatter.say(UpdateDraft { channel: UpdateChannel::Chat.into(), ..Default::default() }).await;
             }
             if rng.one_in(60) {
                 let was_paused = paused;
@@ -77,7 +82,7 @@ pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, cloc
             let transfer = pb::TransferBroadcastRequest {
                 livestream_id: SWARM,
                 node_id,
-                target_node_id: voices[other].node,
+                viewer_node_id: voices[other].node,
                 ..Default::default()
             };
             client.livestreams.transfer_broadcast(transfer).await.unwrap();
@@ -87,7 +92,7 @@ pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, cloc
                 let back = pb::TransferBroadcastRequest {
                     livestream_id: SWARM,
                     node_id: voices[other].node,
-                    target_node_id: node_id,
+                    viewer_node_id: node_id,
                     ..Default::default()
                 };
                 client.livestreams.transfer_broadcast(back).await.unwrap();
@@ -106,7 +111,7 @@ pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, cloc
 }
 
 async fn ask_for_keyframe(mut client: Client, node_id: u64) {
-    let channel = Channel::Visual.into();
+    let channel = UpdateChannel::Visual.into();
     let request = pb::RequestKeyframeRequest { livestream_id: SWARM, node_id, channel, ..Default::default() };
     // It may not be in.
     drop(client.livestreams.request_keyframe(request).await);
@@ -134,13 +139,13 @@ async fn outlive_the_lease(client: &mut Client, voice: &mut Voice) {
 }
 
 async fn toggle(client: &mut Client, rng: &mut Rng, node_id: u64, muted: bool, paused: bool) -> (bool, bool) {
-    let (livestream_id, target_node_id) = (SWARM, CHATTER);
+    let (livestream_id, viewer_node_id) = (SWARM, CHATTER);
     if rng.one_in(2) {
         if muted {
-            let unmute = pb::UnmuteViewerRequest { livestream_id, node_id, target_node_id, ..Default::default() };
+            let unmute = pb::UnmuteViewerRequest { livestream_id, node_id, viewer_node_id, ..Default::default() };
             client.livestreams.unmute_viewer(unmute).await.unwrap();
         } else {
-            let mute = pb::MuteViewerRequest { livestream_id, node_id, target_node_id, ..Default::default() };
+            let mute = pb::MuteViewerRequest { livestream_id, node_id, viewer_node_id, ..Default::default() };
             client.livestreams.mute_viewer(mute).await.unwrap();
         }
         return (!muted, paused);
@@ -155,8 +160,8 @@ async fn toggle(client: &mut Client, rng: &mut Rng, node_id: u64, muted: bool, p
     (muted, !paused)
 }
 
-async fn remove(client: &mut Client, node_id: u64, target_node_id: u64) {
-    let remove = pb::RemoveViewerRequest { livestream_id: SWARM, node_id, target_node_id, ..Default::default() };
+async fn remove(client: &mut Client, node_id: u64, viewer_node_id: u64) {
+    let remove = pb::RemoveViewerRequest { livestream_id: SWARM, node_id, viewer_node_id, ..Default::default() };
     // It may not be in.
     drop(client.livestreams.remove_viewer(remove).await);
 }

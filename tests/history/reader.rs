@@ -11,7 +11,9 @@ use starling::pb::group::v1 as group;
 use starling::pb::group::v1::group_service_client::GroupServiceClient;
 use starling::pb::livestream::v1 as livestream;
 use starling::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
-use starling::pb::swarm::v1::{ChannelInterest, Delivery, GoodbyeReason, LastPositions, ResumePoint, delivery::Item};
+use starling::pb::swarm::v1::{
+    ChannelInterest, Delivery, GoodbyeReason, LastPositions, SubscriptionPosition, delivery::Item,
+};
 use tokio::time::interval;
 use tonic::Status;
 use tonic::transport::Endpoint;
@@ -118,7 +120,11 @@ impl Reader {
             } else {
                 // One who notes the last update of each channel, and nothing else.
                 history.cut();
-                point.map(|point| ResumePoint { positions: history.positions(), open_gaps: Vec::new(), ..point })
+                point.map(|point| SubscriptionPosition {
+                    positions: history.positions(),
+                    open_gaps: Vec::new(),
+                    ..point
+                })
             };
         }
     }
@@ -131,11 +137,11 @@ impl Reader {
             let (node_id, gone) = (self.node, |status: Status| !reason(&status).is_empty());
             let over = match self.swarm {
                 Swarm::Livestream(livestream_id) => {
-                    let look = livestream::GetTargetsRequest { livestream_id, node_id: Some(node_id) };
+                    let look = livestream::GetTargetsRequest { livestream_id, of_node_id: node_id };
                     control.livestreams.get_targets(look).await.is_err_and(gone)
                 }
                 Swarm::Group(group_id) => {
-                    let look = group::GetTargetsRequest { group_id, node_id };
+                    let look = group::GetTargetsRequest { group_id, of_node_id: node_id };
                     control.groups.get_targets(look).await.is_err_and(gone)
                 }
             };
@@ -166,7 +172,7 @@ impl Reader {
     async fn subscribe(
         &self,
         session_id: u64,
-        resume_from: Option<ResumePoint>,
+        resume_from: Option<SubscriptionPosition>,
     ) -> Result<BoxStream<'static, Result<Vec<Bytes>, Status>>, Status> {
         // HTTP/2's own small windows: who does not read is soon not written to.
         let narrow = Endpoint::from_shared(self.url.clone()).unwrap().initial_stream_window_size(65_535);

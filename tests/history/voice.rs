@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use starling::client::{Client, Error, Publication, PublishEvent, Publisher, Swarm};
 use starling::history::PublisherLog;
-use starling::pb::swarm::v1::{Channel, GoodbyeReason, UpdateDraft};
+use starling::pb::swarm::v1::{GoodbyeReason, UpdateChannel, UpdateDraft};
 
 use crate::Rng;
 
@@ -16,7 +16,7 @@ pub(crate) struct Voice {
     pub(crate) node: u64,
     pub(crate) log: PublisherLog,
     publisher: Option<Publisher>,
-    channels: Vec<Channel>,
+    channels: Vec<UpdateChannel>,
     /// Its session; 0 = whichever the node has.
     session_id: u64,
     /// Sent and not answered.
@@ -41,7 +41,7 @@ impl Voice {
 
     /// Claims these channels for the first time in a session, in place of a stream that it may
     /// have; what that one was not answered is told now.
-    pub(crate) async fn open(&mut self, client: &Client, channels: Vec<Channel>) {
+    pub(crate) async fn open(&mut self, client: &Client, channels: Vec<UpdateChannel>) {
         (self.channels, self.session_id) = (channels, 0);
         self.claim(client).await;
         self.unanswered.clear();
@@ -147,9 +147,9 @@ impl Voice {
 }
 
 /// Any update on a channel.
-pub(crate) fn draft(rng: &mut Rng, channel: Channel) -> UpdateDraft {
-    let runs = matches!(channel, Channel::Visual | Channel::Screen);
-    let keyframe = runs && rng.one_in(15) || channel == Channel::Data && rng.one_in(30);
+pub(crate) fn draft(rng: &mut Rng, channel: UpdateChannel) -> UpdateDraft {
+    let runs = matches!(channel, UpdateChannel::Visual | UpdateChannel::Screen);
+    let keyframe = runs && rng.one_in(15) || channel == UpdateChannel::Data && rng.one_in(30);
     UpdateDraft {
         channel: channel.into(),
         payload: vec![u8::try_from(rng.below(256)).unwrap(); usize::try_from(rng.below(800)).unwrap()].into(),

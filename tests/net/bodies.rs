@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use starling::client::{Client, Publication, PublishEvent, Publisher, Swarm};
 use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{Channel, GoodbyeReason, delivery::Item};
+use starling::pb::swarm::v1::{GoodbyeReason, UpdateChannel, delivery::Item};
 use tonic::Code;
 
 use crate::frames::{Reading, WIDE, Wire};
@@ -25,7 +25,9 @@ async fn on_air() -> (Server, Client, Wire) {
 }
 
 async fn publisher(client: &Client) -> Publisher {
-    Publisher::open(client.clone(), Publication::new(Swarm::Livestream(SHOW), 1, vec![Channel::Visual])).await.unwrap()
+    Publisher::open(client.clone(), Publication::new(Swarm::Livestream(SHOW), 1, vec![UpdateChannel::Visual]))
+        .await
+        .unwrap()
 }
 
 /// Publishes updates of these sizes, and waits until they are accepted.
@@ -73,7 +75,7 @@ async fn every_end_has_a_goodbye_and_a_status_in_trailers() {
     livestreams.leave_livestream(leave).await.unwrap();
     assert_ends(left, GoodbyeReason::Left, Code::Ok).await;
 
-    let remove = pb::RemoveViewerRequest { livestream_id: SHOW, node_id: 1, target_node_id: 11, ..Default::default() };
+    let remove = pb::RemoveViewerRequest { livestream_id: SHOW, node_id: 1, viewer_node_id: 11, ..Default::default() };
     livestreams.remove_viewer(remove).await.unwrap();
     assert_ends(removed, GoodbyeReason::Removed, Code::PermissionDenied).await;
 

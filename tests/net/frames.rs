@@ -9,7 +9,7 @@ use http::{HeaderMap, Request, Response};
 use prost::Message;
 use starling::history::History;
 use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{Delivery, Goodbye, ResumePoint, delivery::Item};
+use starling::pb::swarm::v1::{Delivery, Goodbye, SubscriptionPosition, delivery::Item};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -203,9 +203,10 @@ impl Reading {
     }
 
     /// What came, to be gone on from elsewhere.
-    pub(crate) fn cut(mut self) -> (History, Option<ResumePoint>) {
+    pub(crate) fn cut(mut self) -> (History, Option<SubscriptionPosition>) {
         self.history.cut();
-        let resume_from = ResumePoint { epoch: self.epoch, positions: self.history.positions(), ..Default::default() };
+        let resume_from =
+            SubscriptionPosition { epoch: self.epoch, positions: self.history.positions(), ..Default::default() };
         (self.history, (self.epoch != 0).then_some(resume_from))
     }
 }

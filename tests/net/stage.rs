@@ -10,7 +10,7 @@ use starling::client::{
 };
 use starling::history::{History, PublisherLog, Summary, check};
 use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{Channel, Delivery, GapReason, ResumePoint, UpdateDraft, delivery::Item};
+use starling::pb::swarm::v1::{Delivery, GapReason, SubscriptionPosition, UpdateChannel, UpdateDraft, delivery::Item};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -34,7 +34,7 @@ pub(crate) const RETRY: Retry =
 /// Makes the livestream, on air, of any bandwidth; nobody may be later than `max_lag`.
 pub(crate) async fn go_live(client: &Client, max_lag: Duration) {
     let config = pb::LivestreamConfig {
-        bandwidth_per_viewer: Some(1_000_000_000),
+        subscriber_bytes_per_second: Some(1_000_000_000),
         max_lag: Some(max_lag.try_into().unwrap()),
         ..Default::default()
     };
@@ -64,7 +64,7 @@ pub(crate) async fn join(client: &Client, node_id: u64) -> u64 {
 
 /// VISUAL of the livestream for a member.
 pub(crate) fn subscribe(node_id: u64, session_id: u64) -> pb::SubscribeUpdatesRequest {
-    let channels = vec![Channel::Visual.into()];
+    let channels = vec![UpdateChannel::Visual.into()];
     pb::SubscribeUpdatesRequest { livestream_id: SHOW, node_id, session_id, channels, ..Default::default() }
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn draft(number: u64, bytes: usize) -> UpdateDraft {
     let mut payload = number.to_be_bytes().to_vec();
     payload.resize(bytes.max(8), u8::try_from(number % 251).unwrap());
     UpdateDraft {
-        channel: Channel::Visual.into(),
+        channel: UpdateChannel::Visual.into(),
         payload: payload.into(),
         keyframe: number % RUN == 1,
         ..Default::default()
@@ -102,8 +102,10 @@ pub(crate) struct Voice {
 impl Voice {
     /// Publishes updates of `bytes`, one each `pace`.
     pub(crate) async fn raise(client: Client, bytes: usize, pace: Duration) -> Self {
-        let publication =
-            Publication { retry: RETRY, ..Publication::new(Swarm::Livestream(SHOW), ROOT, vec![Channel::Visual]) };
+        let publication = Publication {
+            retry: RETRY,
+            ..Publication::new(Swarm::Livestream(SHOW), ROOT, vec![UpdateChannel::Visual])
+        };
         let publisher = Publisher::open(client, publication).await.unwrap();
         let (stop, stopped) = watch::channel(false);
         let (tell, said) = watch::channel(0);
@@ -207,11 +209,11 @@ impl Reader {
         client: Client,
         session_id: u64,
         history: History,
-        resume_from: Option<ResumePoint>,
+        resume_from: Option<SubscriptionPosition>,
     ) -> Self {
         let node_id = history.node();
         let subscription = Subscription {
-            channels: vec![Channel::Visual],
+            channels: vec![UpdateChannel::Visual],
             join: Some(Join::Livestream(ticket(node_id))),
             retry: RETRY,
             resume_from,

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::livestream_event::Event;
+use starling::pb::livestream::v1::livestream_event::Change as Event;
 use starling::pb::swarm::v1 as shared;
 use starling::pb::swarm::v1::GoodbyeReason;
 use tonic::{Code, Status, Streaming};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::livestream_event::Event;
+use starling::pb::livestream::v1::livestream_event::Change as Event;
 use starling::pb::livestream::v1::watch_livestream_response::Control;
-use starling::pb::swarm::v1::{Channel, EndReason, Interest, LeaveReason, ResetReason, Topology};
+use starling::pb::swarm::v1::{EndReason, Interest, LeaveReason, ResetReason, Topology, UpdateChannel};
 use tonic::Streaming;
 
 use crate::fold::RosterFold;
@@ -51,7 +51,7 @@ async fn all_events_of_a_revision_travel_in_one_message() {
     // A session is replaced: the old one ends and the new one begins.
     let again = show.join(11).await;
     let message = next(&mut stream).await;
-    let [Event::Left(left), Event::Joined(joined)] = &events(&message)[..] else { panic!("{message:?}") };
+    let [Event::ViewerLeft(left), Event::ViewerJoined(joined)] = &events(&message)[..] else { panic!("{message:?}") };
     assert_eq!((left.node_id, left.reason()), (11, LeaveReason::Replaced));
     let viewer = joined.viewer.as_ref().unwrap();
     assert_eq!((viewer.node_id, viewer.session_id, message.revision), (11, again.session_id, again.revision));
@@ -60,7 +60,7 @@ async fn all_events_of_a_revision_travel_in_one_message() {
     let fifth = show.join(14).await;
     let message = next(&mut stream).await;
     let happened = events(&message);
-    assert!(matches!(happened[..], [Event::Joined(_), Event::TopologySwitched(_)]), "{happened:?}");
+    assert!(matches!(happened[..], [Event::ViewerJoined(_), Event::TopologySwitched(_)]), "{happened:?}");
     assert_eq!(message.revision, fifth.revision);
 
     // The broadcast passes on, and everyone hangs on another node.
@@ -73,7 +73,7 @@ async fn all_events_of_a_revision_travel_in_one_message() {
     let happened = events(&message);
     assert_eq!(message.revision, revision);
     assert!(happened.iter().any(|event| matches!(event, Event::MuteChanged(_))), "{happened:?}");
-    assert!(happened.iter().any(|event| matches!(event, Event::Transferred(_))), "{happened:?}");
+    assert!(happened.iter().any(|event| matches!(event, Event::BroadcastTransferred(_))), "{happened:?}");
     assert!(happened.iter().any(|event| matches!(event, Event::PlacementChanged(_))), "{happened:?}");
 }
 
@@ -82,7 +82,7 @@ async fn all_kinds_of_changes(show: &Show) -> u64 {
     show.start().await;
     show.join(ROOT).await;
     show.join_all(10..16).await;
-    show.want(10, Channel::Visual, Interest::Critical).await;
+    show.want(10, UpdateChannel::Visual, Interest::Critical).await;
     show.update_viewer(10, b"front row".to_vec()).await;
     show.mute(11).await;
     show.promote(12).await;
@@ -95,9 +95,9 @@ async fn all_kinds_of_changes(show: &Show) -> u64 {
 async fn kinds_select_and_by_default_all_come_but_interest_and_placement() {
     use pb::LivestreamEventKind as Kind;
     let kind = |event: &Event| match event {
-        Event::Joined(_) | Event::Left(_) | Event::ViewerUpdated(_) => Kind::Membership,
+        Event::ViewerJoined(_) | Event::ViewerLeft(_) | Event::ViewerUpdated(_) => Kind::Membership,
         Event::StateChanged(_) | Event::MetadataChanged(_) => Kind::Lifecycle,
-        Event::BroadcasterJoined(_) | Event::BroadcasterLost(_) | Event::Transferred(_) => Kind::Broadcaster,
+        Event::BroadcasterJoined(_) | Event::BroadcasterLost(_) | Event::BroadcastTransferred(_) => Kind::Broadcaster,
         Event::ModeratorChanged(_) | Event::MuteChanged(_) => Kind::Moderation,
         Event::TopologySwitched(_) => Kind::Topology,
         Event::AuthorityGranted(_) => Kind::Authority,
@@ -240,11 +240,11 @@ async fn each_join_has_exactly_one_leave() {
     while !ended {
         for event in events(&next(&mut stream).await) {
             match event {
-                Event::Joined(event) => {
+                Event::ViewerJoined(event) => {
                     let viewer = event.viewer.unwrap();
                     assert_eq!(told.insert(viewer.session_id, viewer.node_id), None, "a session begins once");
                 }
-                Event::Left(event) => {
+                Event::ViewerLeft(event) => {
                     assert_eq!(told.get(&event.session_id), Some(&event.node_id), "what ends has begun");
                     assert_eq!(left.insert(event.session_id, event.reason()), None, "a session ends once");
                 }
@@ -331,7 +331,7 @@ async fn topology_switched_stands_for_all_placements() {
     let switch = show.join(30).await.revision;
     let message = next(&mut stream).await;
     let happened = events(&message);
-    let [Event::Joined(_), Event::TopologySwitched(switched)] = &happened[..] else { panic!("{happened:?}") };
+    let [Event::ViewerJoined(_), Event::TopologySwitched(switched)] = &happened[..] else { panic!("{happened:?}") };
     assert_eq!((message.revision, switched.topology()), (switch, Topology::Tree));
     assert_eq!(fold.take(message), None);
     let tree = show.viewers().await;
@@ -347,7 +347,7 @@ async fn topology_switched_stands_for_all_placements() {
     }
     read_to(&mut stream, &mut fold, back).await;
     let (_, happened) = fold.log.last().unwrap();
-    let [Event::Left(_), Event::TopologySwitched(switched)] = &happened[..] else { panic!("{happened:?}") };
+    let [Event::ViewerLeft(_), Event::TopologySwitched(switched)] = &happened[..] else { panic!("{happened:?}") };
     assert_eq!(switched.topology(), Topology::Star);
     fold.assert_is(&show.viewers().await);
 }
@@ -370,7 +370,9 @@ async fn events_fold_to_what_list_viewers_says_placements_included() {
                 let from = std::mem::replace(&mut broadcaster, node);
                 show.transfer(from, node).await
             }
-            1 if inside => show.want(node, Channel::Audio, random.pick(&[Interest::Low, Interest::Critical])).await,
+            1 if inside => {
+                show.want(node, UpdateChannel::Audio, random.pick(&[Interest::Low, Interest::Critical])).await
+            }
             2 if inside => show.update_viewer(node, random.next().to_be_bytes().to_vec()).await,
             3..=5 if inside && fold.viewers.len() > 15 => show.leave(node).await,
             6 | 7 if inside => {

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use starling::pb::group::v1 as pb;
-use starling::pb::group::v1::group_event::Event;
+use starling::pb::group::v1::group_event::Change as Event;
 use starling::pb::group::v1::group_service_client::GroupServiceClient;
 use starling::pb::group::v1::watch_group_response::Control;
 use starling::pb::group::v1::watch_targets_response::Event as TargetEvent;
 use starling::pb::swarm::v1::{
-    Channel as MediaChannel, ChannelInterest, GoodbyeReason, Interest, LeaveReason, ResetReason, Topology,
-    WatchPosition,
+    ChannelInterest, EventPosition, GoodbyeReason, Interest, LeaveReason, ResetReason, Topology, UpdateChannel,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Streaming};
@@ -65,7 +64,7 @@ impl Call {
         let request = pb::RemoveParticipantRequest {
             group_id: self.id,
             node_id: OWNER,
-            target_node_id: node,
+            participant_node_id: node,
             ..Default::default()
         };
         self.client.clone().remove_participant(request).await.unwrap().into_inner().revision
@@ -78,7 +77,7 @@ impl Call {
 
     async fn want(&self, node: u64, source: u64, interest: Interest) -> u64 {
         let wish = ChannelInterest {
-            channel: MediaChannel::Visual.into(),
+            channel: UpdateChannel::Visual.into(),
             interest: interest.into(),
             source_node_id: source,
             ..Default::default()
@@ -100,7 +99,7 @@ impl Call {
     }
 
     async fn targets(&self, node: u64) -> pb::GetTargetsResponse {
-        let request = pb::GetTargetsRequest { group_id: self.id, node_id: node };
+        let request = pb::GetTargetsRequest { group_id: self.id, of_node_id: node };
         self.client.clone().get_targets(request).await.unwrap().into_inner()
     }
 
@@ -115,7 +114,7 @@ impl Call {
     }
 
     async fn watch_targets(&self, node: u64, session_id: u64) -> Streaming<pb::WatchTargetsResponse> {
-        let request = pb::WatchTargetsRequest { group_id: self.id, node_id: node, session_id };
+        let request = pb::WatchTargetsRequest { group_id: self.id, of_node_id: node, session_id };
         self.client.clone().watch_targets(request).await.unwrap().into_inner()
     }
 
@@ -127,7 +126,7 @@ impl Call {
         let request = pb::WatchGroupRequest {
             group_id: self.id,
             kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
-            resume_from: position.map(|(epoch, revision)| WatchPosition { epoch, revision }),
+            resume_from: position.map(|(epoch, revision)| EventPosition { epoch, revision }),
             ..Default::default()
         };
         self.client.clone().watch_group(request).await.unwrap().into_inner()
@@ -135,7 +134,7 @@ impl Call {
 }
 
 fn events(message: &pb::WatchGroupResponse) -> Vec<Event> {
-    message.events.iter().map(|bytes| pb::GroupEvent::decode(bytes.clone()).unwrap().event.unwrap()).collect()
+    message.events.iter().map(|bytes| pb::GroupEvent::decode(bytes.clone()).unwrap().change.unwrap()).collect()
 }
 
 #[tokio::test]
@@ -198,7 +197,7 @@ async fn a_mesh_target_says_what_it_wants_of_this_node() {
     let mut fold = TargetFold::begin(next(&mut stream).await);
     let wants = |fold: &TargetFold| {
         let channels = &fold.now.targets[&3].channels;
-        channels.iter().find(|told| told.channel() == MediaChannel::Visual).map(|told| told.interest())
+        channels.iter().find(|told| told.channel() == UpdateChannel::Visual).map(|told| told.interest())
     };
     assert_eq!(wants(&fold), Some(Interest::High));
     // What 3 wants of 1 is no business of 2.
@@ -241,15 +240,15 @@ async fn a_watch_of_a_group_begins_with_its_participants_and_tells_what_happens(
     call.leave(2).await;
     let message = next(&mut stream).await;
     let happened = events(&message);
-    assert!(matches!(happened[..], [Event::Left(_), Event::ScreenShareStopped(_)]), "{happened:?}");
+    assert!(matches!(happened[..], [Event::ParticipantLeft(_), Event::ScreenShareStopped(_)]), "{happened:?}");
     call.join(3).await;
     next(&mut stream).await;
     let revision = call.leave(OWNER).await;
     let message = next(&mut stream).await;
     let happened = events(&message);
-    let [Event::Left(left), Event::OwnerChanged(owner)] = &happened[..] else { panic!("{happened:?}") };
+    let [Event::ParticipantLeft(left), Event::OwnerChanged(owner)] = &happened[..] else { panic!("{happened:?}") };
     assert_eq!((left.node_id, left.reason()), (OWNER, LeaveReason::Left));
-    assert_eq!((owner.owner_node_id, message.revision), (Some(3), revision));
+    assert_eq!((owner.owner_node_id, message.revision), (3, revision));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use starling::cluster::clock::Clock;
 use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::livestream_event::Event;
+use starling::pb::livestream::v1::livestream_event::Change as Event;
 use starling::pb::swarm::v1::{GoodbyeReason, LeaveReason};
 use tokio::time::Instant;
 use tonic::{Code, Streaming};
@@ -19,7 +19,7 @@ use crate::stage::{Show, events, livestream, next, shape};
 async fn next_leave(stream: &mut Streaming<pb::WatchLivestreamResponse>) -> (u64, u64, LeaveReason) {
     loop {
         for event in events(&next(stream).await) {
-            if let Event::Left(left) = event {
+            if let Event::ViewerLeft(left) = event {
                 return (left.node_id, left.session_id, left.reason());
             }
         }
@@ -103,7 +103,7 @@ async fn a_session_that_timed_out_cannot_be_attached_again() {
     let mut log = show.watch().await;
     let session = show.join_briefly(10).await.session_id;
     assert_eq!(next_leave(&mut log).await, (10, session, LeaveReason::Timeout));
-    let request = pb::WatchTargetsRequest { livestream_id: show.id, node_id: Some(10), session_id: session };
+    let request = pb::WatchTargetsRequest { livestream_id: show.id, of_node_id: 10, session_id: session };
     let refused = fault(show.client.clone().watch_targets(request).await);
     assert_eq!(refused, Fault::new(Code::FailedPrecondition, "NOT_A_MEMBER"));
     // It joins again, and then the old session is another's.
@@ -118,7 +118,7 @@ async fn a_heartbeat_call_keeps_a_session_without_a_stream() {
     let (_server, show) = livestream(shape(50, 5)).await;
     let mut log = show.watch().await;
     let kept = show.join_briefly(10).await.session_id;
-    let touch = pb::HeartbeatRequest { livestream_id: show.id, node_id: 10, session_id: kept };
+    let touch = pb::RenewLeaseRequest { livestream_id: show.id, node_id: 10, session_id: kept };
     // A chain of leases of others, longer than its own; it is renewed all the while.
     for node in [20, 21, 22] {
         show.join_briefly(node).await;
@@ -128,7 +128,7 @@ async fn a_heartbeat_call_keeps_a_session_without_a_stream() {
         let (left, _, reason) = loop {
             tokio::select! {
                 left = &mut leave => break left,
-                _ = often.tick() => drop(show.client.clone().heartbeat(touch).await.unwrap()),
+                _ = often.tick() => drop(show.client.clone().renew_lease(touch).await.unwrap()),
             }
         };
         assert_eq!((left, reason), (node, LeaveReason::Timeout));

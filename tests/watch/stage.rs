@@ -80,8 +80,8 @@ pub(crate) async fn end<M: std::fmt::Debug>(stream: &mut Streaming<M>) -> Result
 }
 
 /// The events of a message.
-pub(crate) fn events(message: &pb::WatchLivestreamResponse) -> Vec<pb::livestream_event::Event> {
-    let decode = |bytes: &bytes::Bytes| pb::LivestreamEvent::decode(bytes.clone()).unwrap().event.expect("an event");
+pub(crate) fn events(message: &pb::WatchLivestreamResponse) -> Vec<pb::livestream_event::Change> {
+    let decode = |bytes: &bytes::Bytes| pb::LivestreamEvent::decode(bytes.clone()).unwrap().change.expect("an event");
     message.events.iter().map(decode).collect()
 }
 
@@ -170,7 +170,7 @@ impl Show {
         let request = pb::RemoveViewerRequest {
             livestream_id: self.id,
             node_id: ROOT,
-            target_node_id: target,
+            viewer_node_id: target,
             ..Default::default()
         };
         self.client.clone().remove_viewer(request).await.unwrap().into_inner().revision
@@ -200,7 +200,7 @@ impl Show {
         let request = pb::TransferBroadcastRequest {
             livestream_id: self.id,
             node_id: from,
-            target_node_id: to,
+            viewer_node_id: to,
             ..Default::default()
         };
         self.client.clone().transfer_broadcast(request).await.unwrap().into_inner().revision
@@ -210,7 +210,7 @@ impl Show {
         let request = pb::MuteViewerRequest {
             livestream_id: self.id,
             node_id: ROOT,
-            target_node_id: target,
+            viewer_node_id: target,
             ..Default::default()
         };
         self.client.clone().mute_viewer(request).await.unwrap().into_inner().revision
@@ -220,13 +220,13 @@ impl Show {
         let request = pb::AddModeratorRequest {
             livestream_id: self.id,
             node_id: ROOT,
-            target_node_id: target,
+            viewer_node_id: target,
             ..Default::default()
         };
         self.client.clone().add_moderator(request).await.unwrap().into_inner().revision
     }
 
-    pub(crate) async fn want(&self, node: u64, channel: shared::Channel, interest: shared::Interest) -> u64 {
+    pub(crate) async fn want(&self, node: u64, channel: shared::UpdateChannel, interest: shared::Interest) -> u64 {
         let wish = shared::ChannelInterest { channel: channel.into(), interest: interest.into(), ..Default::default() };
         let request = pb::SetInterestRequest {
             livestream_id: self.id,
@@ -248,7 +248,7 @@ impl Show {
     }
 
     pub(crate) async fn targets(&self, node: Option<u64>) -> pb::GetTargetsResponse {
-        let request = pb::GetTargetsRequest { livestream_id: self.id, node_id: node };
+        let request = pb::GetTargetsRequest { livestream_id: self.id, of_node_id: node.unwrap_or_default() };
         self.client.clone().get_targets(request).await.unwrap().into_inner()
     }
 
@@ -285,7 +285,8 @@ impl Show {
         node: Option<u64>,
         session_id: u64,
     ) -> Streaming<pb::WatchTargetsResponse> {
-        let request = pb::WatchTargetsRequest { livestream_id: self.id, node_id: node, session_id };
+        let request =
+            pb::WatchTargetsRequest { livestream_id: self.id, of_node_id: node.unwrap_or_default(), session_id };
         self.client.clone().watch_targets(request).await.unwrap().into_inner()
     }
 
@@ -303,7 +304,7 @@ impl Show {
         let request = pb::WatchLivestreamRequest {
             livestream_id: self.id,
             kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
-            resume_from: position.map(|(epoch, revision)| shared::WatchPosition { epoch, revision }),
+            resume_from: position.map(|(epoch, revision)| shared::EventPosition { epoch, revision }),
             ..Default::default()
         };
         self.client.clone().watch_livestream(request).await.unwrap().into_inner()

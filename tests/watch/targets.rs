@@ -1,7 +1,7 @@
 //! WatchTargets of a livestream.
 
 use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{Channel, Interest, TargetRemovalReason, Topology};
+use starling::pb::swarm::v1::{Interest, TargetRemovalReason, Topology, UpdateChannel};
 use tonic::Streaming;
 
 use crate::fold::{TargetFold, Targets};
@@ -82,7 +82,7 @@ async fn folding_deltas_gives_get_targets_whenever_both_name_the_same_revision()
             }
             1 | 2 if inside => {
                 let interest = random.pick(&[Interest::None, Interest::Low, Interest::Medium, Interest::Critical]);
-                show.want(node, random.pick(&[Channel::Visual, Channel::Chat]), interest).await;
+                show.want(node, random.pick(&[UpdateChannel::Visual, UpdateChannel::Chat]), interest).await;
             }
             3 | 4 if inside => {
                 let can_relay = Some(random.below(2) == 0);
@@ -146,15 +146,15 @@ async fn a_relay_in_the_tree_is_told_its_children_and_what_they_need() {
     // A lurker of its own accord never relays, so all of these are active.
     show.join_all(10..17).await;
     for node in 10..17 {
-        show.want(node, Channel::Visual, Interest::Low).await;
-        show.want(node, Channel::Chat, Interest::None).await;
+        show.want(node, UpdateChannel::Visual, Interest::Low).await;
+        show.want(node, UpdateChannel::Chat, Interest::None).await;
     }
     let root = Watcher::of(&show, None).await.fold.now;
     assert_eq!(root.nodes(), [10, 11]);
     let levels = |list: &Targets, node: u64| -> Vec<Interest> {
         let channels = &list.targets[&node].channels;
         let of = |channel| channels.iter().find(|told| told.channel() == channel);
-        [Channel::Visual, Channel::Audio, Channel::Screen, Channel::Chat]
+        [UpdateChannel::Visual, UpdateChannel::Audio, UpdateChannel::Screen, UpdateChannel::Chat]
             .map(|channel| of(channel).map_or(Interest::None, |told| told.interest()))
             .to_vec()
     };
@@ -165,7 +165,7 @@ async fn a_relay_in_the_tree_is_told_its_children_and_what_they_need() {
     let mut relay = Watcher::of(&show, Some(10)).await;
     assert_eq!(relay.fold.now.nodes(), [12, 13]);
     let place = relay.fold.now.placement.unwrap();
-    assert_eq!((place.parent_node_id, place.depth, place.can_relay), (Some(ROOT), 1, true));
+    assert_eq!((place.parent_node_id, place.depth, place.can_relay), (ROOT, 1, true));
     // 12 feeds 16; 13 feeds nobody and gets what it asked for.
     assert_eq!(show.targets(Some(12)).await.targets.map(Targets::from).unwrap().nodes(), [16]);
     assert_eq!(levels(&relay.fold.now, 12), [high, high, high, none]);
@@ -182,7 +182,7 @@ async fn a_viewer_of_the_tree_is_told_when_its_parents_change() {
     show.join_all(10..17).await;
     let mut watcher = Watcher::of(&show, Some(16)).await;
     let before = watcher.fold.now.placement.unwrap();
-    assert_eq!((before.parent_node_id, before.depth), (Some(12), 3));
+    assert_eq!((before.parent_node_id, before.depth), (12, 3));
     show.leave(10).await;
     watcher.catch_up(&show).await;
     let after = watcher.fold.now.placement.unwrap();
@@ -206,7 +206,7 @@ async fn the_watch_without_a_node_follows_the_broadcast() {
     assert_eq!(follower.fold.now.nodes(), [ROOT, 10, 11, 13]);
     assert_eq!(follower.fold.now, new.fold.now, "12 is the broadcaster now");
     assert!(old.fold.now.nodes().is_empty());
-    assert_eq!(old.fold.now.placement.unwrap().parent_node_id, Some(12));
+    assert_eq!(old.fold.now.placement.unwrap().parent_node_id, 12);
     show.join(14).await;
     follower.catch_up(&show).await;
     assert_eq!(follower.fold.now.nodes(), [ROOT, 10, 11, 13, 14]);

@@ -33,7 +33,7 @@ public final class Client {
                 .setNodeId(2)
                 .setSessionId(joined.getSessionId())
                 .setUpdate(UpdateDraft.newBuilder()
-                        .setChannel(Channel.CHANNEL_CHAT)
+                        .setChannel(Channel.UPDATE_CHANNEL_CHAT)
                         .setPayload(ByteString.copyFromUtf8("hello")))
                 .build());
         Iterator<SubscribeUpdatesResponse> updates = stub.subscribeUpdates(SubscribeUpdatesRequest.newBuilder()

@@ -17,7 +17,7 @@ def talk(stub: livestream_pb2_grpc.LivestreamServiceStub) -> bytes:
             livestream_id=7,
             node_id=2,
             session_id=joined.session_id,
-            update=swarm_pb2.UpdateDraft(channel=swarm_pb2.CHANNEL_CHAT, payload=b"hello"),
+            update=swarm_pb2.UpdateDraft(channel=swarm_pb2.UPDATE_CHANNEL_CHAT, payload=b"hello"),
         )
     )
     received = b""

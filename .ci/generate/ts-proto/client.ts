@@ -27,13 +27,13 @@ client.joinLivestream(
 
 function talk(sessionId: number): void {
   const update = {
-    channel: Channel.CHANNEL_CHAT,
+    channel: Channel.UPDATE_CHANNEL_CHAT,
     payload: Buffer.from("hello"),
     keyframe: false,
     priority: 0,
     temporalLayer: 0,
     publisherSequence: 0,
-    timestamp: undefined,
+    publishTime: undefined,
   };
   client.publishUpdate({ livestreamId: 7, nodeId: 2, sessionId, update, term: 0 }, (refused) => {
     if (refused) {

@@ -13,7 +13,7 @@ use super::raw::PUBLISHER;
 use super::stamp;
 use crate::cli::Failure;
 use crate::client::{Client, Publication, PublishEvent, Publisher, Swarm};
-use crate::pb::swarm::v1::{Channel, UpdateDraft};
+use crate::pb::swarm::v1::{UpdateChannel, UpdateDraft};
 
 /// Updates that may wait for their acknowledgement.
 const WINDOW: usize = 1_024;
@@ -37,7 +37,7 @@ impl Line {
         let publication = Publication {
             window: WINDOW,
             temporal_layers: 2,
-            ..Publication::new(Swarm::Livestream(livestream), node, vec![Channel::Visual])
+            ..Publication::new(Swarm::Livestream(livestream), node, vec![UpdateChannel::Visual])
         };
         Ok(Self::Grpc(Box::new(Publisher::open(client, publication).await?)))
     }
@@ -138,7 +138,7 @@ fn heard(event: Option<PublishEvent>) -> Result<(), Failure> {
 fn draft(number: u64, nanos: u64, bytes: usize, pictures: Pictures) -> UpdateDraft {
     let (keyframe, temporal_layer) = pictures.kind(number);
     UpdateDraft {
-        channel: Channel::Visual.into(),
+        channel: UpdateChannel::Visual.into(),
         payload: stamp::payload(bytes, nanos).into(),
         keyframe,
         temporal_layer,

@@ -125,8 +125,8 @@ impl StreamingService<pb::PublishUpdatesRequest> for Publishers {
     }
 }
 
-fn position(sequence: u64) -> shared::Position {
-    shared::Position { source_node_id: 1, channel: shared::Channel::Visual.into(), term: 1, sequence }
+fn position(sequence: u64) -> shared::UpdatePosition {
+    shared::UpdatePosition { source_node_id: 1, channel: shared::UpdateChannel::Visual.into(), term: 1, sequence }
 }
 
 /// What the viewers get: the same bytes as from Starling.
@@ -137,9 +137,9 @@ pub(super) fn response(draft: shared::UpdateDraft, sequence: u64) -> pb::Subscri
         keyframe: draft.keyframe,
         priority: shared::Priority::High.into(),
         temporal_layer: draft.temporal_layer,
-        timestamp: draft.timestamp,
+        publish_time: draft.publish_time,
         // As long as a true one.
-        accepted_at: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 123_456_789 }),
+        accept_time: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 123_456_789 }),
         author_node_id: 0,
     };
     let delivery = shared::Delivery { item: Some(shared::delivery::Item::Update(update)) };

@@ -10,7 +10,7 @@ use super::system::System;
 use crate::cli::{Failure, told};
 use crate::client::Client;
 use crate::pb::livestream::v1 as pb;
-use crate::pb::swarm::v1::{Channel, ChannelInterest, Interest};
+use crate::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel};
 
 /// The broadcaster; viewers come after it.
 pub(super) const BROADCASTER: u64 = 1;
@@ -48,7 +48,7 @@ impl Venue {
         };
         let mut client = Client::connect(&url).await?;
         let livestream_id = Client::random_node();
-        let config = pb::LivestreamConfig { bandwidth_per_viewer: Some(budget), ..Default::default() };
+        let config = pb::LivestreamConfig { subscriber_bytes_per_second: Some(budget), ..Default::default() };
         let node_id = BROADCASTER;
         let create = pb::CreateLivestreamRequest { livestream_id, node_id, config: Some(config), ..Default::default() };
         client.livestreams.create_livestream(create).await.map_err(|status| told(&status))?;
@@ -65,7 +65,7 @@ impl Venue {
     ) -> Result<Vec<u64>, Failure> {
         let joins = viewers.map(|viewer| {
             let mut client = self.client.clone();
-            let visual = Channel::Visual.into();
+            let visual = UpdateChannel::Visual.into();
             let interest = ChannelInterest { channel: visual, interest: interest(viewer).into(), ..Default::default() };
             let join = pb::JoinLivestreamRequest {
                 livestream_id: self.livestream,

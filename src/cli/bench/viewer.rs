@@ -23,7 +23,7 @@ use super::scan::Scanner;
 use super::stamp::STAMP;
 use crate::cli::Failure;
 use crate::pb::livestream::v1 as pb;
-use crate::pb::swarm::v1::{Channel, Delivery, delivery::Item};
+use crate::pb::swarm::v1::{Delivery, UpdateChannel, delivery::Item};
 
 /// The method that viewers call, at Starling and at plain tonic.
 pub(super) const SUBSCRIBE: &str = "/starling.livestream.v1.LivestreamService/SubscribeUpdates";
@@ -281,7 +281,7 @@ async fn read<T>(tcp: &TcpStream, take: impl FnOnce(&[u8]) -> T) -> Result<Optio
 
 /// How a viewer of a livestream's VISUAL subscribes.
 pub(super) fn subscription(livestream_id: u64, node_id: u64, session_id: u64) -> pb::SubscribeUpdatesRequest {
-    let channels = vec![Channel::Visual.into()];
+    let channels = vec![UpdateChannel::Visual.into()];
     pb::SubscribeUpdatesRequest { livestream_id, node_id, session_id, channels, ..Default::default() }
 }
 

@@ -195,7 +195,7 @@ impl Watch {
 
         let watches = (0..self.watchers).zip(sessions).map(|(watcher, session_id)| pb::WatchTargetsRequest {
             livestream_id: venue.livestream,
-            node_id: Some(node(watcher)),
+            of_node_id: node(watcher),
             session_id,
         });
         let open = Watchers::open(venue.address, watches.collect(), Arc::clone(&marks));

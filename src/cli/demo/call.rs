@@ -9,7 +9,7 @@ use crate::cli::{Failure, told};
 use crate::client::{Client, Publication, Publisher, Swarm};
 use crate::history::{History, PublisherLog};
 use crate::pb::group::v1 as pb;
-use crate::pb::swarm::v1::{Channel, Delivery, RejectReason, UpdateDraft, delivery::Item};
+use crate::pb::swarm::v1::{Delivery, RejectReason, UpdateChannel, UpdateDraft, delivery::Item};
 
 pub(super) const GROUP: u64 = 1;
 const PARTICIPANTS: u64 = 5;
@@ -56,24 +56,24 @@ pub(super) async fn hold(url: &str) -> Result<Call, Failure> {
     }
     for round in 0..UPDATES {
         for participant in &mut call {
-            participant.say(Channel::Audio, false).await?;
+            participant.say(UpdateChannel::Audio, false).await?;
             if round % 5 == 0 {
-                participant.say(Channel::Chat, false).await?;
+                participant.say(UpdateChannel::Chat, false).await?;
             }
         }
-        call[0].say(Channel::Screen, round % 10 == 0).await?;
+        call[0].say(UpdateChannel::Screen, round % 10 == 0).await?;
     }
     // The third goes silent; what it says meanwhile is refused.
     let microphone =
         |on| pb::SetMediaRequest { group_id: GROUP, node_id: 3, audio_enabled: Some(on), ..Default::default() };
     host.groups.set_media(microphone(false)).await.map_err(|status| told(&status))?;
-    call[2].say(Channel::Audio, false).await?;
+    call[2].say(UpdateChannel::Audio, false).await?;
     let refused = call[2].rejected == [RejectReason::ChannelDisabled];
     host.groups.set_media(microphone(true)).await.map_err(|status| told(&status))?;
-    call[2].say(Channel::Audio, false).await?;
+    call[2].say(UpdateChannel::Audio, false).await?;
     // Everybody hears the last word of everybody else.
     for participant in &mut call {
-        participant.say(Channel::Data, true).await?;
+        participant.say(UpdateChannel::Data, true).await?;
     }
     let (mut logs, mut histories, mut lost) = (Vec::new(), Vec::new(), 0);
     for mut participant in call {
@@ -92,8 +92,8 @@ impl Participant {
         let mut client = Client::connect(url).await?;
         let subscribe = pb::SubscribeUpdatesRequest { group_id: GROUP, node_id: node, ..Default::default() };
         let updates = client.groups.subscribe_updates(subscribe).await.map_err(|status| told(&status))?.into_inner();
-        let mut channels = vec![Channel::Audio, Channel::Chat, Channel::Data];
-        channels.extend((node == 1).then_some(Channel::Screen));
+        let mut channels = vec![UpdateChannel::Audio, UpdateChannel::Chat, UpdateChannel::Data];
+        channels.extend((node == 1).then_some(UpdateChannel::Screen));
         let publication = Publication::new(Swarm::Group(GROUP), node, channels);
         let publisher = Publisher::open(client.clone(), publication).await?;
         let mut log = PublisherLog::new(node);
@@ -102,7 +102,7 @@ impl Participant {
     }
 
     /// Publishes one update and waits for the answer.
-    async fn say(&mut self, channel: Channel, keyframe: bool) -> Result<(), Failure> {
+    async fn say(&mut self, channel: UpdateChannel, keyframe: bool) -> Result<(), Failure> {
         let payload = format!("{} {} {}", self.node, channel.as_str_name(), self.log.accepted()).into_bytes();
         let mut draft =
             UpdateDraft { channel: channel.into(), payload: payload.into(), keyframe, ..Default::default() };
@@ -125,12 +125,14 @@ impl Participant {
                 self.history.record(&delivery);
                 match delivery.item {
                     Some(Item::Update(update)) => {
-                        words += u64::from(update.position.is_some_and(|position| position.channel() == Channel::Data));
+                        words += u64::from(
+                            update.position.is_some_and(|position| position.channel() == UpdateChannel::Data),
+                        );
                     }
                     Some(Item::Gap(gap)) => {
                         let count = gap.count.unwrap_or(0);
                         self.lost += count;
-                        words += if gap.channel() == Channel::Data { count } else { 0 };
+                        words += if gap.channel() == UpdateChannel::Data { count } else { 0 };
                     }
                     _ => {}
                 }

@@ -127,13 +127,13 @@ pub(super) async fn watch(
     };
     let session_id =
         client.livestreams.join_livestream(join).await.map_err(|status| told(&status))?.into_inner().session_id;
-    let targets = pb::WatchTargetsRequest { livestream_id: LIVESTREAM, node_id: Some(node_id), session_id };
+    let targets = pb::WatchTargetsRequest { livestream_id: LIVESTREAM, of_node_id: node_id, session_id };
     let targets = client.livestreams.watch_targets(targets).await.map_err(|status| told(&status))?.into_inner();
     let subscribe = pb::SubscribeUpdatesRequest {
         livestream_id: LIVESTREAM,
         node_id,
         session_id,
-        channels: vec![shared::Channel::Visual.into()],
+        channels: vec![shared::UpdateChannel::Visual.into()],
         ..Default::default()
     };
     let updates = client.livestreams.subscribe_updates(subscribe).await.map_err(|status| told(&status))?.into_inner();
@@ -189,7 +189,7 @@ impl Seen {
                         self.losses.push(loss);
                     }
                     Some(Item::Update(update)) => {
-                        meters.delivered(age(update.accepted_at).unwrap_or_default());
+                        meters.delivered(age(update.accept_time).unwrap_or_default());
                         self.written.extend_from_slice(&update.payload);
                         let number = update.position.unwrap_or_default().sequence;
                         self.pictures.push(Picture { number, keyframe: update.keyframe });
@@ -219,8 +219,8 @@ impl Seen {
 
 /// How long ago the server accepted it; both are on this machine's clock.
 #[expect(clippy::disallowed_methods, reason = "compared with the server's wall clock")]
-fn age(accepted_at: Option<prost_types::Timestamp>) -> Option<Duration> {
-    let accepted = SystemTime::try_from(accepted_at?).ok()?;
+fn age(accept_time: Option<prost_types::Timestamp>) -> Option<Duration> {
+    let accepted = SystemTime::try_from(accept_time?).ok()?;
     SystemTime::now().duration_since(accepted).ok()
 }
 

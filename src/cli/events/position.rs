@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::pb::swarm::v1::{ResetReason, SetPosition, ShardPosition, WatchPosition};
+use crate::pb::swarm::v1::{EventPosition, ResetReason, SetPosition, ShardPosition};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// The position of a watch of one swarm. Within a roster there is none: whoever is cut off there begins anew.
 #[derive(Debug, Default)]
 pub(super) struct SwarmFold {
-    position: Option<WatchPosition>,
+    position: Option<EventPosition>,
     in_roster: bool,
 }
 
@@ -29,14 +29,14 @@ enum Step {
     Nothing,
 }
 
-impl From<Option<WatchPosition>> for SwarmFold {
-    fn from(position: Option<WatchPosition>) -> Self {
+impl From<Option<EventPosition>> for SwarmFold {
+    fn from(position: Option<EventPosition>) -> Self {
         Self { position, in_roster: false }
     }
 }
 
 impl SwarmFold {
-    pub(super) const fn position(&self) -> Option<WatchPosition> {
+    pub(super) const fn position(&self) -> Option<EventPosition> {
         self.position
     }
 
@@ -74,7 +74,7 @@ impl SwarmFold {
             Step::Nothing => return,
         }
         if !self.in_roster {
-            self.position = Some(WatchPosition { epoch, revision });
+            self.position = Some(EventPosition { epoch, revision });
         }
     }
 }
@@ -147,8 +147,8 @@ mod tests {
 
     #[test]
     fn a_roster_has_no_position_until_it_is_complete() {
-        let mut fold = SwarmFold::from(Some(WatchPosition { epoch: 1, revision: 4 }));
-        let at = |epoch, revision| Some(WatchPosition { epoch, revision });
+        let mut fold = SwarmFold::from(Some(EventPosition { epoch: 1, revision: 4 }));
+        let at = |epoch, revision| Some(EventPosition { epoch, revision });
         fold.note(1, 5, Step::Event);
         assert_eq!(fold.position(), at(1, 5));
         fold.note(1, 9, Step::Nothing);

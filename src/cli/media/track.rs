@@ -10,7 +10,7 @@ use super::Unit;
 use crate::cli::Failure;
 use crate::cli::annexb::AccessUnits;
 use crate::cli::audio::{AudioFrames, Input};
-use crate::pb::swarm::v1::Channel;
+use crate::pb::swarm::v1::UpdateChannel;
 
 /// Largest access unit that is read: no server can be configured to take a larger payload.
 const LARGEST: usize = 16 << 20;
@@ -159,12 +159,15 @@ impl Track {
             std::future::pending::<()>().await;
         }
         let read = match &mut self.frames {
-            Frames::Video(units) => {
-                units.next().await.map(|unit| unit.map(|unit| (unit.data, unit.keyframe, Channel::Visual, 1, None)))
-            }
+            Frames::Video(units) => units
+                .next()
+                .await
+                .map(|unit| unit.map(|unit| (unit.data, unit.keyframe, UpdateChannel::Visual, 1, None))),
             Frames::Audio(frames) => frames.next().await.map(|frame| {
                 let rate = |frame: &crate::cli::audio::AudioFrame| Some(f64::from(frame.rate));
-                frame.map(|frame| (frame.data.clone(), false, Channel::Audio, u64::from(frame.samples), rate(&frame)))
+                frame.map(|frame| {
+                    (frame.data.clone(), false, UpdateChannel::Audio, u64::from(frame.samples), rate(&frame))
+                })
             }),
         };
         let Some((data, keyframe, channel, count, rate)) = read.map_err(|error| unreadable(&self.path, &error))? else {

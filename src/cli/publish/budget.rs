@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::Failure;
 use crate::cli::media::{Media, Unit};
-use crate::pb::swarm::v1::Channel;
+use crate::pb::swarm::v1::UpdateChannel;
 
 /// The default of the server, and its largest.
 const LEAST: u64 = 500_000;
@@ -49,7 +49,7 @@ impl Measure {
     fn add(&mut self, unit: &Unit) {
         let size = unit.data.len() as u64;
         self.largest_unit = self.largest_unit.max(unit.data.len());
-        if unit.channel == Channel::Visual {
+        if unit.channel == UpdateChannel::Visual {
             self.run = if unit.keyframe { size } else { self.run + size };
             self.longest_run = self.longest_run.max(self.run);
         }
@@ -129,7 +129,7 @@ fn most_bits(level: u8) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn unit(millis: u64, size: usize, channel: Channel, keyframe: bool) -> Unit {
+    fn unit(millis: u64, size: usize, channel: UpdateChannel, keyframe: bool) -> Unit {
         Unit { channel, data: vec![0; size].into(), keyframe, at: Duration::from_millis(millis) }
     }
 
@@ -138,7 +138,7 @@ mod tests {
         let mut measure = Measure::default();
         for (millis, size) in [(0, 1), (900, 400_000), (1_000, 0), (1_500, 300_000), (1_899, 50_000), (1_900, 100_000)]
         {
-            measure.add(&unit(millis, size, Channel::Audio, false));
+            measure.add(&unit(millis, size, UpdateChannel::Audio, false));
         }
         assert_eq!((measure.fullest_second, measure.longest_run, measure.largest_unit), (750_000, 0, 400_000));
         assert_eq!(measure.budget().bytes_per_second, 1_500_000);
@@ -148,8 +148,8 @@ mod tests {
     fn a_long_run_counts_for_those_who_come_late() {
         let mut measure = Measure::default();
         for (second, keyframe) in [(0, true), (1, false), (2, false), (3, true), (4, false)] {
-            measure.add(&unit(second * 1_000, 1_000_000, Channel::Visual, keyframe));
-            measure.add(&unit(second * 1_000, 7, Channel::Audio, false));
+            measure.add(&unit(second * 1_000, 1_000_000, UpdateChannel::Visual, keyframe));
+            measure.add(&unit(second * 1_000, 7, UpdateChannel::Audio, false));
         }
         assert_eq!((measure.fullest_second, measure.longest_run), (1_000_007, 3_000_000));
         assert_eq!(measure.budget().bytes_per_second, 4_000_007);

@@ -78,7 +78,7 @@ impl Claim {
             client.livestreams.start_livestream(start).await.map(drop)
         };
         outcome.map_err(|status| told(&status))?;
-        let budget = found.config.unwrap_or_default().bandwidth_per_viewer();
+        let budget = found.config.unwrap_or_default().subscriber_bytes_per_second();
         Ok(Self { swarm: Swarm::Livestream(livestream_id), node: node_id, created, budget })
     }
 
@@ -106,13 +106,18 @@ impl Claim {
             Err(status) => return Err(told(&status)),
         };
         let swarm = Swarm::Group(group_id);
-        if !take_over && client.heartbeat(swarm, node_id, 0).await.is_ok() {
+        if !take_over && client.renew_lease(swarm, node_id, 0).await.is_ok() {
             return Err(Failure(format!(
                 "node {node_id} has a session in group {group_id}. --take-over ends that session and publishes in its \
                  place, and without --node another node publishes"
             )));
         }
-        Ok(Self { swarm, node: node_id, created, budget: found.config.unwrap_or_default().bandwidth_per_participant() })
+        Ok(Self {
+            swarm,
+            node: node_id,
+            created,
+            budget: found.config.unwrap_or_default().subscriber_bytes_per_second(),
+        })
     }
 
     /// How the node joins, and joins again when its lease has expired.

@@ -7,7 +7,7 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use crate::client::Publisher;
-use crate::pb::swarm::v1::{Channel, GapReason, Skips};
+use crate::pb::swarm::v1::{GapReason, Skips, UpdateChannel};
 
 /// Totals, for the end.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Tally {
     /// Handed over to the client, in bytes.
     pub(super) bytes: u64,
     /// By channel and reason.
-    missed: BTreeMap<(Channel, GapReason), Missed>,
+    missed: BTreeMap<(UpdateChannel, GapReason), Missed>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,8 +35,8 @@ pub(super) struct Accepted {
 
 impl Accepted {
     pub(super) fn by(publisher: &Publisher, with_audio: bool) -> Self {
-        let audio = with_audio.then(|| publisher.accepted_on(Channel::Audio));
-        Self { video: publisher.accepted_on(Channel::Visual), audio }
+        let audio = with_audio.then(|| publisher.accepted_on(UpdateChannel::Audio));
+        Self { video: publisher.accepted_on(UpdateChannel::Visual), audio }
     }
 }
 
@@ -54,7 +54,7 @@ impl Tally {
             let missed = self.missed.entry((channel, reason)).or_insert_with(|| {
                 news.push(format!(
                     "viewers miss updates on {}: {}",
-                    word(channel.as_str_name(), "CHANNEL_"),
+                    word(channel.as_str_name(), "UPDATE_CHANNEL_"),
                     match reason {
                         GapReason::Bandwidth => "their bandwidth does not suffice".to_owned(),
                         GapReason::Lagging => "they are too slow".to_owned(),
@@ -88,12 +88,12 @@ impl Tally {
             .iter()
             .map(|((channel, reason), Missed { updates, subscribers })| {
                 let (channel, reason) =
-                    (word(channel.as_str_name(), "CHANNEL_"), word(reason.as_str_name(), "GAP_REASON_"));
+                    (word(channel.as_str_name(), "UPDATE_CHANNEL_"), word(reason.as_str_name(), "GAP_REASON_"));
                 format!("{updates} updates on {channel} for {reason} (up to {subscribers} viewers at a time)")
             })
             .collect();
         let bandwidth = self.missed.keys().any(|(_, reason)| *reason == GapReason::Bandwidth);
-        let hint = format!("; each is sent {budget} bytes/s, which --bandwidth-per-viewer sets at creation");
+        let hint = format!("; each is sent {budget} bytes/s, which --subscriber-bytes-per-second sets at creation");
         format!("viewers missed {}{}", parts.join(", "), if bandwidth { hint.as_str() } else { "" })
     }
 
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::pb::swarm::v1::ChannelSkips;
 
-    fn report(channel: Channel, reason: GapReason, subscribers: u64, updates: u64) -> ChannelSkips {
+    fn report(channel: UpdateChannel, reason: GapReason, subscribers: u64, updates: u64) -> ChannelSkips {
         ChannelSkips { channel: channel.into(), reason: reason.into(), subscribers, updates }
     }
 
@@ -134,20 +134,20 @@ mod tests {
     fn what_viewers_missed_is_summed_by_channel_and_reason() {
         let mut tally = Tally::default();
         assert_eq!(tally.missed(1), "no viewer was skipped");
-        let first = Skips { channels: vec![report(Channel::Visual, GapReason::Bandwidth, 3, 10)] };
+        let first = Skips { channels: vec![report(UpdateChannel::Visual, GapReason::Bandwidth, 3, 10)] };
         let told = "viewers miss updates on VISUAL: their bandwidth does not suffice";
         assert_eq!(tally.skipped(&first), [told]);
         let second = Skips {
             channels: vec![
-                report(Channel::Visual, GapReason::Bandwidth, 2, 5),
-                report(Channel::Visual, GapReason::Lagging, 1, 1),
+                report(UpdateChannel::Visual, GapReason::Bandwidth, 2, 5),
+                report(UpdateChannel::Visual, GapReason::Lagging, 1, 1),
             ],
         };
         assert_eq!(tally.skipped(&second), ["viewers miss updates on VISUAL: they are too slow"]);
         assert_eq!(
             tally.missed(500_000),
             "viewers missed 1 updates on VISUAL for LAGGING (up to 1 viewers at a time), 15 updates on VISUAL for \
-             BANDWIDTH (up to 3 viewers at a time); each is sent 500000 bytes/s, which --bandwidth-per-viewer sets at \
+             BANDWIDTH (up to 3 viewers at a time); each is sent 500000 bytes/s, which --subscriber-bytes-per-second sets at \
              creation"
         );
         let accepted = Accepted { video: 20, audio: Some(30) };

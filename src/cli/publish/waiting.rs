@@ -8,7 +8,7 @@ use super::claim::Claim;
 use crate::cli::terminal::remark;
 use crate::cli::{Failure, told};
 use crate::client::{Client, Error, PublishEvent, Publisher, Retry, Swarm, Watch};
-use crate::pb::swarm::v1::{Channel, Goodbye, GoodbyeReason};
+use crate::pb::swarm::v1::{Goodbye, GoodbyeReason, UpdateChannel};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// How long those who have joined may take to subscribe. Some never do: they are served by their peers.
@@ -87,7 +87,7 @@ pub(super) async fn subscribed(publisher: &mut Publisher, viewers: u64) -> Resul
             match publisher.next().await? {
                 Some(PublishEvent::Demand(demand)) => {
                     let mut channels = demand.channels.iter();
-                    if channels.any(|one| one.channel() == Channel::Visual && one.subscribers >= viewers) {
+                    if channels.any(|one| one.channel() == UpdateChannel::Visual && one.subscribers >= viewers) {
                         return Ok(());
                     }
                 }

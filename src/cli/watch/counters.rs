@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use indicatif::HumanBytes;
 
-use crate::pb::swarm::v1::{Channel, Gap, Update};
+use crate::pb::swarm::v1::{Gap, Update, UpdateChannel};
 
 /// Counts updates, bytes, losses and latencies.
 #[derive(Debug)]
@@ -94,14 +94,14 @@ impl Counters {
                 self.uncounted += 1;
             }
         }
-        let Some(accepted_at) = update.accepted_at.and_then(|at| SystemTime::try_from(at).ok()) else { return };
+        let Some(accept_time) = update.accept_time.and_then(|at| SystemTime::try_from(at).ok()) else { return };
         // What was accepted before comes from the cache, and its age is no latency.
-        if accepted_at < self.began {
+        if accept_time < self.began {
             return;
         }
-        self.accepted.add(accepted_at, now);
-        if let Some(timestamp) = update.timestamp.and_then(|at| SystemTime::try_from(at).ok()) {
-            self.end_to_end.add(timestamp, now);
+        self.accepted.add(accept_time, now);
+        if let Some(publish_time) = update.publish_time.and_then(|at| SystemTime::try_from(at).ok()) {
+            self.end_to_end.add(publish_time, now);
         }
     }
 
@@ -172,24 +172,24 @@ impl Counters {
 }
 
 fn name(channel: i32) -> String {
-    let name = Channel::try_from(channel).unwrap_or_default().as_str_name();
-    name.strip_prefix("CHANNEL_").unwrap_or(name).to_owned()
+    let name = UpdateChannel::try_from(channel).unwrap_or_default().as_str_name();
+    name.strip_prefix("UPDATE_CHANNEL_").unwrap_or(name).to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::swarm::v1::{Point, Position};
+    use crate::pb::swarm::v1::{TermSequence, UpdatePosition};
 
     fn after(millis: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000 + millis)
     }
 
-    fn update(timestamp: u64, accepted_at: u64) -> Update {
+    fn update(publish_time: u64, accept_time: u64) -> Update {
         Update {
             payload: vec![0; 10].into(),
-            timestamp: Some(after(timestamp).into()),
-            accepted_at: Some(after(accepted_at).into()),
+            publish_time: Some(after(publish_time).into()),
+            accept_time: Some(after(accept_time).into()),
             ..Default::default()
         }
     }
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn gap(before: Option<u64>, count: Option<u64>) -> Gap {
-        let before = before.map(|sequence| Point { term: 1, sequence });
+        let before = before.map(|sequence| TermSequence { term: 1, sequence });
         Gap { source_node_id: 1, channel: 1, before, count, ..Gap::default() }
     }
 
@@ -222,7 +222,7 @@ mod tests {
         counters.gap(&gap(Some(9), Some(7)));
         assert_eq!(counters.summary(), "received 0 updates, 0 bytes, 1 gaps: 7 updates lost");
         counters.gap(&gap(None, None));
-        let position = Some(Position { source_node_id: 1, channel: 1, term: 1, sequence: 20 });
+        let position = Some(UpdatePosition { source_node_id: 1, channel: 1, term: 1, sequence: 20 });
         counters.update(&Update { position, ..update(190, 200) }, after(204));
         assert_eq!(counters.summary(), "received 1 updates, 10 bytes, 2 gaps: at least 7 updates lost");
         assert_eq!(counters.json()["summary"]["lostIsExact"], false);
@@ -232,7 +232,7 @@ mod tests {
     fn several_channels_are_counted_apart() {
         let mut counters = Counters::new(after(100));
         for channel in [1, 2, 2] {
-            let position = Some(Position { source_node_id: 1, channel, term: 1, sequence: 1 });
+            let position = Some(UpdatePosition { source_node_id: 1, channel, term: 1, sequence: 1 });
             counters.update(&Update { position, ..update(90, 100) }, after(102));
         }
         assert_eq!(counters.channels().as_deref(), Some("of these 1 on VISUAL, 2 on AUDIO"));

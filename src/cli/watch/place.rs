@@ -28,7 +28,7 @@ impl Place {
         // An observer's watch: it stays when the viewer joins again.
         let open = move |client: Client, _| async move {
             let Client { mut livestreams, .. } = client;
-            livestreams.watch_targets(WatchTargetsRequest { livestream_id, node_id: Some(node), session_id: 0 }).await
+            livestreams.watch_targets(WatchTargetsRequest { livestream_id, of_node_id: node, session_id: 0 }).await
         };
         let watch = Watch::open(client, 0, None, Retry::default(), open).await.ok();
         Self { watch, told: joined, first: joined.is_some() }
@@ -63,14 +63,14 @@ impl Place {
 }
 
 fn words(placement: &Placement) -> String {
-    let Some(parent) = placement.parent_node_id else {
+    if placement.parent_node_id == 0 {
         return "place: no parent, served by the server".into();
-    };
-    let mut words = format!("place: parent {parent}, ");
+    }
+    let mut words = format!("place: parent {}, ", placement.parent_node_id);
     // Writing to a string cannot fail.
     let _ok = match placement.backup_parent_node_id {
-        Some(backup) => write!(words, "backup parent {backup}"),
-        None => write!(words, "no backup parent"),
+        0 => write!(words, "no backup parent"),
+        backup => write!(words, "backup parent {backup}"),
     };
     words + &format!(", depth {}", placement.depth)
 }
@@ -81,17 +81,12 @@ mod tests {
 
     #[test]
     fn a_place_is_told_in_words() {
-        let place = Placement {
-            parent_node_id: Some(5),
-            backup_parent_node_id: Some(6),
-            depth: 3,
-            can_relay: true,
-            edge_served: false,
-        };
+        let place =
+            Placement { parent_node_id: 5, backup_parent_node_id: 6, depth: 3, can_relay: true, edge_served: false };
         assert_eq!(words(&place), "place: parent 5, backup parent 6, depth 3");
-        let below = Placement { parent_node_id: Some(1), backup_parent_node_id: None, depth: 1, ..place };
+        let below = Placement { parent_node_id: 1, backup_parent_node_id: 0, depth: 1, ..place };
         assert_eq!(words(&below), "place: parent 1, no backup parent, depth 1");
-        let served = Placement { parent_node_id: None, edge_served: true, depth: 0, ..below };
+        let served = Placement { parent_node_id: 0, edge_served: true, depth: 0, ..below };
         assert_eq!(words(&served), "place: no parent, served by the server");
     }
 }

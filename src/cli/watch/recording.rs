@@ -9,13 +9,13 @@ use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 use crate::cli::Failure;
 use crate::cli::audio::{OpusFile, is_adts};
 use crate::client::Client;
-use crate::pb::swarm::v1::{Channel, Position};
+use crate::pb::swarm::v1::{UpdateChannel, UpdatePosition};
 
 /// One channel of one source, written where somebody asked for it. The file is created when something comes: a viewer
 /// that gets nothing spoils no file of an earlier one.
 pub(super) struct Recording {
     path: PathBuf,
-    channel: Channel,
+    channel: UpdateChannel,
     /// The one whose updates are written. In a group the first that sends, unless one was asked for.
     source: Option<u64>,
     output: Option<BufWriter<Box<dyn AsyncWrite + Send + Unpin>>>,
@@ -47,7 +47,7 @@ impl<E: Into<Failure>> From<E> for Stop {
 
 impl Recording {
     /// Payloads as they are, one behind the other.
-    pub(super) fn new(path: &Path, channel: Channel, source: Option<u64>) -> Result<Self, Failure> {
+    pub(super) fn new(path: &Path, channel: UpdateChannel, source: Option<u64>) -> Result<Self, Failure> {
         // What can be known to go wrong is told before the wait for the first update.
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
@@ -63,15 +63,15 @@ impl Recording {
 
     /// Sound as a file that players play: AAC as it is, Opus in Ogg.
     pub(super) fn sound(path: &Path, source: Option<u64>) -> Result<Self, Failure> {
-        Ok(Self { container: Container::Sound, ..Self::new(path, Channel::Audio, source)? })
+        Ok(Self { container: Container::Sound, ..Self::new(path, UpdateChannel::Audio, source)? })
     }
 
-    fn is_mine(&self, source: u64, channel: Channel) -> bool {
+    fn is_mine(&self, source: u64, channel: UpdateChannel) -> bool {
         channel == self.channel && self.source.is_none_or(|own| own == source)
     }
 
     /// Writes the payload of an update, if it is of this channel and source.
-    pub(super) async fn update(&mut self, position: &Position, payload: &Bytes) -> Result<(), Stop> {
+    pub(super) async fn update(&mut self, position: &UpdatePosition, payload: &Bytes) -> Result<(), Stop> {
         if !self.is_mine(position.source_node_id, position.channel()) {
             return Ok(());
         }
@@ -94,7 +94,7 @@ impl Recording {
     }
 
     /// Updates were lost here.
-    pub(super) fn lost(&mut self, source: u64, channel: Channel, updates: u64) {
+    pub(super) fn lost(&mut self, source: u64, channel: UpdateChannel, updates: u64) {
         if let Container::Ogg(file) = &mut self.container
             && channel == self.channel
             && self.source == Some(source)

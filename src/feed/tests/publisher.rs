@@ -30,7 +30,7 @@ fn a_repeat_is_dropped_and_acknowledged() {
     stage.put(VISUAL, 3, draft(false, 5));
     for number in [5, 4] {
         let again = stage.publish(3, draft(true, number)).unwrap();
-        assert!(again.repeated);
+        assert!(again.duplicate);
         assert_eq!((again.publisher_sequence, again.position.sequence), (5, 2));
     }
     assert_eq!(stage.publish(3, draft(true, 1)), Err(Refusal::OutOfOrder), "it was left out");
@@ -44,7 +44,7 @@ fn what_was_rejected_is_refused_once_a_higher_number_was_accepted() {
     stage.grant(VISUAL, 3, Gate::Paused);
     let paused = stage.feed.publish(source(), 3, draft(false, 2), stage.now).unwrap_err();
     assert_eq!(paused, Rejected { publisher_sequence: 2, refusal: Refusal::Closed(Gate::Paused) });
-    assert!(stage.publish(3, draft(true, 1)).unwrap().repeated, "also while it is paused");
+    assert!(stage.publish(3, draft(true, 1)).unwrap().duplicate, "also while it is paused");
     stage.grant(VISUAL, 3, Gate::Open);
     stage.put(VISUAL, 3, draft(false, 3));
     let late = stage.feed.publish(source(), 3, draft(false, 2), stage.now).unwrap_err();
@@ -57,7 +57,7 @@ fn what_the_server_counts_is_never_a_repeat() {
     stage.put(VISUAL, 3, draft(true, MAX_GIVEN));
     for expected in [MAX_GIVEN + 1, MAX_GIVEN + 2] {
         let accepted = stage.publish(3, draft(false, 0)).unwrap();
-        assert_eq!((accepted.publisher_sequence, accepted.repeated), (expected, false));
+        assert_eq!((accepted.publisher_sequence, accepted.duplicate), (expected, false));
     }
     stage.grant(VISUAL, 3, Gate::Paused);
     let rejected = stage.feed.publish(source(), 3, draft(false, 0), stage.now).unwrap_err();
@@ -72,12 +72,12 @@ fn numbers_outlive_the_term_and_end_with_the_session() {
     stage.grant(VISUAL, 0, Gate::Off);
     stage.grant(VISUAL, 5, Gate::Open);
     assert_eq!(state(&stage), PublisherState { accepted: 2, previous: None, keyframe_wanted: false });
-    assert!(stage.publish(5, draft(true, 2)).unwrap().repeated);
+    assert!(stage.publish(5, draft(true, 2)).unwrap().duplicate);
     stage.grant_to(71, VISUAL, 6, Gate::Open);
     let previous = SessionId::new(SESSION).map(|session| (session, 2));
     let anew = stage.feed.publisher(source(), SessionId::new(71), VISUAL);
     assert_eq!(anew, PublisherState { accepted: 0, previous, keyframe_wanted: true });
-    assert!(!stage.publish(6, draft(true, 1)).unwrap().repeated);
+    assert!(!stage.publish(6, draft(true, 1)).unwrap().duplicate);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn chat_numbers_belong_to_the_session_of_their_author() {
     let chat = |session, muted, number| {
         let session = SessionId::new(session).unwrap();
         let outcome = stage.feed.chat(Message { author, session, muted, draft: draft(false, number) }, stage.now, true);
-        outcome.map(|accepted| accepted.repeated).map_err(|rejected| rejected.refusal)
+        outcome.map(|accepted| accepted.duplicate).map_err(|rejected| rejected.refusal)
     };
     assert_eq!(chat(1, false, 1), Ok(false));
     assert_eq!(chat(1, true, 2), Err(Refusal::Muted));

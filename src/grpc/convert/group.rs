@@ -9,16 +9,16 @@ use crate::pb::swarm::v1::{self as shared};
 use crate::swarm::Group;
 use crate::swarm::event::{Event, EventKind};
 use crate::swarm::group::Config;
-use crate::swarm::id::SwarmId;
+use crate::swarm::id::{NodeId, SwarmId};
 use crate::swarm::member::{MemberView, Role};
 use crate::swarm::summary::Summary;
 
 impl From<&Config> for pb::GroupConfig {
     fn from(config: &Config) -> Self {
-        let Config { max_participants, bandwidth_per_participant, keyframe_interval_ms, max_lag_ms } = *config;
+        let Config { max_participants, subscriber_bytes_per_second, keyframe_interval_ms, max_lag_ms } = *config;
         Self {
             max_participants: Some(max_participants),
-            bandwidth_per_participant: Some(bandwidth_per_participant),
+            subscriber_bytes_per_second: Some(subscriber_bytes_per_second),
             keyframe_interval: Some(duration(keyframe_interval_ms)),
             max_lag: Some(duration(max_lag_ms)),
         }
@@ -39,11 +39,11 @@ pub(in crate::grpc) fn group(id: SwarmId, group: &Group) -> pb::Group {
         epoch: group.epoch().get(),
         revision: group.revision(),
         state: state(group).into(),
-        owner_node_id: group.owner().map(|node| node.get()),
+        owner_node_id: group.owner().map_or(0, NodeId::get),
         config: Some(group.config().into()),
         metadata: Bytes::copy_from_slice(group.metadata()),
         participant_count: u32::try_from(group.roster().len()).unwrap_or(u32::MAX),
-        screen_share_node_id: group.sharing().map(|node| node.get()),
+        screen_share_node_id: group.sharing().map_or(0, NodeId::get),
         create_time: Some(timestamp(group.created_at())),
         end_time,
         end_reason: end_reason.into(),
@@ -98,12 +98,12 @@ impl From<&MemberView> for pb::Participant {
 
 /// An event, encoded. `revision` is the term of a grant.
 pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
-    use pb::group_event::Event as On;
+    use pb::group_event::Change as On;
     let event = match event {
         Event::Joined { key: _, member } => {
-            On::Joined(pb::ParticipantJoined { participant: Some(member.as_ref().into()) })
+            On::ParticipantJoined(pb::ParticipantJoined { participant: Some(member.as_ref().into()) })
         }
-        Event::Left { key: _, node, session, reason } => On::Left(pb::ParticipantLeft {
+        Event::Left { key: _, node, session, reason } => On::ParticipantLeft(pb::ParticipantLeft {
             node_id: node.get(),
             session_id: session.get(),
             reason: shared::LeaveReason::from(*reason).into(),
@@ -116,7 +116,7 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
             On::MetadataChanged(pb::MetadataChanged { metadata: Bytes::copy_from_slice(metadata) })
         }
         Event::OwnerChanged { owner } => {
-            On::OwnerChanged(pb::OwnerChanged { owner_node_id: owner.map(|node| node.get()) })
+            On::OwnerChanged(pb::OwnerChanged { owner_node_id: owner.map_or(0, NodeId::get) })
         }
         Event::MediaChanged { key: _, node, media } => On::MediaChanged(pb::MediaChanged {
             node_id: node.get(),
@@ -144,7 +144,7 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
         | Event::TopologySwitched { .. }
         | Event::PlacementChanged { .. } => unreachable!("this happens in livestreams only"),
     };
-    pb::GroupEvent { event: Some(event) }.encode_to_vec().into()
+    pb::GroupEvent { change: Some(event) }.encode_to_vec().into()
 }
 
 /// The kind of events that a number stands for; `None` for an unknown one.

@@ -41,9 +41,9 @@ impl TryFrom<pb::CreateGroupRequest> for NewGroup {
 fn config(config: Option<&pb::GroupConfig>) -> Parsed<Config> {
     let default = Config::default();
     let Some(config) = config else { return Ok(default) };
-    let pb::GroupConfig { max_participants, bandwidth_per_participant, keyframe_interval, max_lag } = config;
+    let pb::GroupConfig { max_participants, subscriber_bytes_per_second, keyframe_interval, max_lag } = config;
     let participants = max_participants.unwrap_or(default.max_participants);
-    let bandwidth = bandwidth_per_participant.unwrap_or(default.bandwidth_per_participant);
+    let bandwidth = subscriber_bytes_per_second.unwrap_or(default.subscriber_bytes_per_second);
     let keyframe_interval_ms = fields::millis_or(
         "config.keyframe_interval",
         keyframe_interval.as_ref(),
@@ -53,7 +53,12 @@ fn config(config: Option<&pb::GroupConfig>) -> Parsed<Config> {
     )?;
     Ok(Config {
         max_participants: fields::within("config.max_participants", participants, 1, 256)?,
-        bandwidth_per_participant: fields::within("config.bandwidth_per_participant", bandwidth, 1_000, 1_000_000_000)?,
+        subscriber_bytes_per_second: fields::within(
+            "config.subscriber_bytes_per_second",
+            bandwidth,
+            1_000,
+            1_000_000_000,
+        )?,
         keyframe_interval_ms,
         max_lag_ms: fields::millis_or("config.max_lag", max_lag.as_ref(), 100, 600_000, keyframe_interval_ms)?,
     })
@@ -179,10 +184,10 @@ impl TryFrom<pb::RemoveParticipantRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::RemoveParticipantRequest) -> Parsed<Self> {
-        let pb::RemoveParticipantRequest { group_id, node_id, session_id, target_node_id, request_id } = &request;
+        let pb::RemoveParticipantRequest { group_id, node_id, session_id, participant_node_id, request_id } = &request;
         let id = swarm_id(KIND, *group_id)?;
         let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = fields::node("target_node_id", *target_node_id)?;
+        let target = fields::node("participant_node_id", *participant_node_id)?;
         Ok(Self { id, command: Command::Remove(by, target) })
     }
 }
@@ -191,10 +196,10 @@ impl TryFrom<pb::ReportPeerRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::ReportPeerRequest) -> Parsed<Self> {
-        let pb::ReportPeerRequest { group_id, node_id, session_id, target_node_id, reason } = &request;
+        let pb::ReportPeerRequest { group_id, node_id, session_id, peer_node_id, reason } = &request;
         let id = swarm_id(KIND, *group_id)?;
         let by = by(*node_id, *session_id, "", &request)?;
-        let target = fields::node("target_node_id", *target_node_id)?;
+        let target = fields::node("peer_node_id", *peer_node_id)?;
         report_reason(*reason)?;
         Ok(Self { id, command: Command::ReportPeer(by, target) })
     }

@@ -29,7 +29,7 @@ impl From<&Config> for pb::LivestreamConfig {
         let Config {
             star_to_tree_threshold,
             tree_fanout,
-            bandwidth_per_viewer,
+            subscriber_bytes_per_second,
             keyframe_interval_ms,
             max_viewers,
             max_lag_ms,
@@ -38,7 +38,7 @@ impl From<&Config> for pb::LivestreamConfig {
         Self {
             star_to_tree_threshold: Some(star_to_tree_threshold),
             tree_fanout: Some(tree_fanout),
-            bandwidth_per_viewer: Some(bandwidth_per_viewer),
+            subscriber_bytes_per_second: Some(subscriber_bytes_per_second),
             keyframe_interval: Some(duration(keyframe_interval_ms)),
             max_viewers: Some(max_viewers),
             max_lag: Some(duration(max_lag_ms)),
@@ -126,10 +126,10 @@ impl From<&MemberView> for pb::Viewer {
 
 /// An event, encoded. `revision` is the term of a grant.
 pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
-    use pb::livestream_event::Event as On;
+    use pb::livestream_event::Change as On;
     let event = match event {
-        Event::Joined { key: _, member } => On::Joined(pb::ViewerJoined { viewer: Some(member.as_ref().into()) }),
-        Event::Left { key: _, node, session, reason } => On::Left(pb::ViewerLeft {
+        Event::Joined { key: _, member } => On::ViewerJoined(pb::ViewerJoined { viewer: Some(member.as_ref().into()) }),
+        Event::Left { key: _, node, session, reason } => On::ViewerLeft(pb::ViewerLeft {
             node_id: node.get(),
             session_id: session.get(),
             reason: shared::LeaveReason::from(*reason).into(),
@@ -149,7 +149,7 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
             session_id: session.get(),
             reason: shared::LeaveReason::from(*reason).into(),
         }),
-        Event::Transferred { from, to, to_key: _, viewer } => On::Transferred(pb::BroadcastTransferred {
+        Event::Transferred { from, to, to_key: _, viewer } => On::BroadcastTransferred(pb::BroadcastTransferred {
             from_node_id: from.get(),
             to_node_id: to.get(),
             viewer: viewer.as_ref().map(|(_, viewer)| viewer.as_ref().into()),
@@ -179,7 +179,7 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
         | Event::ShareStarted { .. }
         | Event::ShareStopped { .. } => unreachable!("this happens in groups only"),
     };
-    pb::LivestreamEvent { event: Some(event) }.encode_to_vec().into()
+    pb::LivestreamEvent { change: Some(event) }.encode_to_vec().into()
 }
 
 /// The kind of events that a number stands for; `None` for an unknown one.

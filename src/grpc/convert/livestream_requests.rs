@@ -27,11 +27,18 @@ impl TryFrom<pb::CreateLivestreamRequest> for NewLivestream {
     type Error = Invalid;
 
     fn try_from(request: pb::CreateLivestreamRequest) -> Parsed<Self> {
-        let pb::CreateLivestreamRequest { livestream_id, node_id, config, metadata, request_id } = &request;
-        let broadcaster = fields::node("node_id", *node_id)?;
+        let pb::CreateLivestreamRequest { livestream_id, node_id, config, metadata, request_id, broadcaster_node_id } =
+            &request;
+        let actor = NodeId::new(*node_id);
+        let Some(broadcaster) = NodeId::new(*broadcaster_node_id).or(actor) else {
+            return invalid("broadcaster_node_id", "must be given without node_id");
+        };
+        if *livestream_id == 0 && actor.is_none() && !request_id.is_empty() {
+            return invalid("node_id", "must be given with request_id when livestream_id is 0");
+        }
         let new = New {
             number: (*livestream_id != 0).then_some(*livestream_id),
-            node: Some(broadcaster),
+            node: actor,
             config: self::config(config.as_ref())?,
             metadata: opaque("metadata", metadata, fields::SWARM_METADATA)?,
             request: fields::request(request_id, &request)?,
@@ -46,7 +53,7 @@ fn config(config: Option<&pb::LivestreamConfig>) -> Parsed<Config> {
     let pb::LivestreamConfig {
         star_to_tree_threshold,
         tree_fanout,
-        bandwidth_per_viewer,
+        subscriber_bytes_per_second,
         keyframe_interval,
         max_viewers,
         max_lag,
@@ -71,9 +78,9 @@ fn config(config: Option<&pb::LivestreamConfig>) -> Parsed<Config> {
             1_000,
         )?,
         tree_fanout: within("tree_fanout", *tree_fanout, default.tree_fanout, 2, 64)?,
-        bandwidth_per_viewer: fields::within(
-            "config.bandwidth_per_viewer",
-            bandwidth_per_viewer.unwrap_or(default.bandwidth_per_viewer),
+        subscriber_bytes_per_second: fields::within(
+            "config.subscriber_bytes_per_second",
+            subscriber_bytes_per_second.unwrap_or(default.subscriber_bytes_per_second),
             1_000,
             1_000_000_000,
         )?,
@@ -230,10 +237,10 @@ impl TryFrom<pb::AddModeratorRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::AddModeratorRequest) -> Parsed<Self> {
-        let pb::AddModeratorRequest { livestream_id, node_id, session_id, target_node_id, request_id } = &request;
+        let pb::AddModeratorRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
         let id = swarm_id(KIND, *livestream_id)?;
         let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = target(*target_node_id)?;
+        let target = viewer(*viewer_node_id)?;
         Ok(Self { id, command: Command::AddModerator(by, target) })
     }
 }
@@ -242,10 +249,10 @@ impl TryFrom<pb::RemoveModeratorRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::RemoveModeratorRequest) -> Parsed<Self> {
-        let pb::RemoveModeratorRequest { livestream_id, node_id, session_id, target_node_id, request_id } = &request;
+        let pb::RemoveModeratorRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
         let id = swarm_id(KIND, *livestream_id)?;
         let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = target(*target_node_id)?;
+        let target = viewer(*viewer_node_id)?;
         Ok(Self { id, command: Command::RemoveModerator(by, target) })
     }
 }
@@ -254,10 +261,10 @@ impl TryFrom<pb::MuteViewerRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::MuteViewerRequest) -> Parsed<Self> {
-        let pb::MuteViewerRequest { livestream_id, node_id, session_id, target_node_id, request_id } = &request;
+        let pb::MuteViewerRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
         let id = swarm_id(KIND, *livestream_id)?;
         let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = target(*target_node_id)?;
+        let target = viewer(*viewer_node_id)?;
         Ok(Self { id, command: Command::Mute(by, target) })
     }
 }
@@ -266,10 +273,10 @@ impl TryFrom<pb::UnmuteViewerRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::UnmuteViewerRequest) -> Parsed<Self> {
-        let pb::UnmuteViewerRequest { livestream_id, node_id, session_id, target_node_id, request_id } = &request;
+        let pb::UnmuteViewerRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
         let id = swarm_id(KIND, *livestream_id)?;
         let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = target(*target_node_id)?;
+        let target = viewer(*viewer_node_id)?;
         Ok(Self { id, command: Command::Unmute(by, target) })
     }
 }
@@ -278,10 +285,10 @@ impl TryFrom<pb::RemoveViewerRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::RemoveViewerRequest) -> Parsed<Self> {
-        let pb::RemoveViewerRequest { livestream_id, node_id, session_id, target_node_id, request_id } = &request;
+        let pb::RemoveViewerRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
         let id = swarm_id(KIND, *livestream_id)?;
         let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = target(*target_node_id)?;
+        let target = viewer(*viewer_node_id)?;
         Ok(Self { id, command: Command::Remove(by, target) })
     }
 }
@@ -290,10 +297,10 @@ impl TryFrom<pb::TransferBroadcastRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::TransferBroadcastRequest) -> Parsed<Self> {
-        let pb::TransferBroadcastRequest { livestream_id, node_id, session_id, target_node_id, request_id } = &request;
+        let pb::TransferBroadcastRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
         let id = swarm_id(KIND, *livestream_id)?;
         let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = target(*target_node_id)?;
+        let target = viewer(*viewer_node_id)?;
         Ok(Self { id, command: Command::Transfer(by, target) })
     }
 }
@@ -302,17 +309,17 @@ impl TryFrom<pb::ReportPeerRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::ReportPeerRequest) -> Parsed<Self> {
-        let pb::ReportPeerRequest { livestream_id, node_id, session_id, target_node_id, reason } = &request;
+        let pb::ReportPeerRequest { livestream_id, node_id, session_id, peer_node_id, reason } = &request;
         let id = swarm_id(KIND, *livestream_id)?;
         let by = by(*node_id, *session_id, "", &request)?;
-        let target = target(*target_node_id)?;
+        let target = fields::node("peer_node_id", *peer_node_id)?;
         report_reason(*reason)?;
         Ok(Self { id, command: Command::ReportPeer(by, target) })
     }
 }
 
-fn target(number: u64) -> Parsed<NodeId> {
-    fields::node("target_node_id", number)
+fn viewer(number: u64) -> Parsed<NodeId> {
+    fields::node("viewer_node_id", number)
 }
 
 /// Reasons are logged, not kept.

@@ -2,7 +2,7 @@
 
 use super::stage::{EPOCH, Told, filter, told, update};
 use crate::history::{Lane, PublisherLog, Summary, Violation, check};
-use crate::pb::swarm::v1::{self as pb, Channel, GapReason, Interest};
+use crate::pb::swarm::v1::{self as pb, GapReason, Interest, UpdateChannel};
 
 /// Three authors, and the messages of the swarm in order. Author 4 hears nothing back.
 struct Room {
@@ -14,7 +14,7 @@ impl Room {
     /// `1 2 3 1 4 2 1 3 4 1`, by author.
     fn new() -> Self {
         let mut room = Self { logs: [1, 2, 3, 4].map(PublisherLog::new).into(), messages: Vec::new() };
-        let channel = pb::GrantedChannel { channel: Channel::Chat.into(), ..Default::default() };
+        let channel = pb::GrantedChannel { channel: UpdateChannel::Chat.into(), ..Default::default() };
         for log in &mut room.logs {
             log.opened(&pb::PublishOpened { epoch: EPOCH, channels: vec![channel], session_id: 1 }, 1);
         }
@@ -28,7 +28,7 @@ impl Room {
         let log = self.log(author);
         let number = log.accepted() + log.unanswered() as u64 + 1;
         let draft = pb::UpdateDraft {
-            channel: Channel::Chat.into(),
+            channel: UpdateChannel::Chat.into(),
             payload: format!("{author}: {number}").into(),
             publisher_sequence: number,
             ..Default::default()
@@ -49,8 +49,8 @@ impl Room {
         self.logs.iter_mut().find(|log| log.node() == author).unwrap()
     }
 
-    fn position(sequence: u64) -> pb::Position {
-        pb::Position { source_node_id: 0, channel: Channel::Chat.into(), term: 0, sequence }
+    fn position(sequence: u64) -> pb::UpdatePosition {
+        pb::UpdatePosition { source_node_id: 0, channel: UpdateChannel::Chat.into(), term: 0, sequence }
     }
 
     fn check(&self, histories: impl IntoIterator<Item = Told>) -> Result<Summary, Vec<Violation>> {
@@ -67,16 +67,16 @@ impl Room {
 }
 
 fn reader(after: u64) -> Told {
-    Told::from(Channel::Chat, after, Interest::Medium)
+    Told::from(UpdateChannel::Chat, after, Interest::Medium)
 }
 
 #[test]
 fn chat_in_one_order_passes() {
     let room = Room::new();
-    let quiet = Told::from(Channel::Chat, 0, Interest::None).ended();
+    let quiet = Told::from(UpdateChannel::Chat, 0, Interest::None).ended();
     let readers = [reader(0).updates(&room.messages).ended(), reader(6).some(&room.messages, 7..=10).ended(), quiet];
     assert_eq!(room.check(readers).unwrap().published, 8);
-    let filter = pb::delivery::Item::Filter(filter(Channel::Chat, Interest::None));
+    let filter = pb::delivery::Item::Filter(filter(UpdateChannel::Chat, Interest::None));
     room.check([reader(0).some(&room.messages, 1..=5).item(filter).ended()]).unwrap();
 }
 
@@ -105,11 +105,11 @@ fn a_message_that_is_missing_is_found() {
 #[test]
 fn a_gap_covers_messages_too() {
     let room = Room::new();
-    let point = |sequence| Some(pb::Point { term: 0, sequence });
+    let point = |sequence| Some(pb::TermSequence { term: 0, sequence });
     let told = |count| {
         let gap = pb::Gap {
             source_node_id: 0,
-            channel: Channel::Chat.into(),
+            channel: UpdateChannel::Chat.into(),
             after: point(2),
             before: point(7),
             reason: GapReason::Evicted.into(),

@@ -3,7 +3,7 @@
 use super::stage::{EPOCH, SOURCE, Source, Told, video};
 use super::{LANE, point};
 use crate::history::{Cause, Violation};
-use crate::pb::swarm::v1::{self as pb, Channel, GapReason, Interest};
+use crate::pb::swarm::v1::{self as pb, GapReason, Interest, UpdateChannel};
 
 #[test]
 fn a_hole_that_is_announced_passes() {
@@ -52,7 +52,7 @@ fn no_gap_is_announced_where_nothing_was_lost() {
     let term = Told::video().some(&updates, 1..=4).gap(4, 5, GapReason::TermChanged, None).some(&updates, 5..=12);
     assert!(matches!(term.fails(&source), Violation::RunGoesOn { .. }), "the term is the same");
     // The filter leaves out all that lies inside.
-    let keyframes = || Told::from(Channel::Visual, 0, Interest::Low).some(&updates, [1]);
+    let keyframes = || Told::from(UpdateChannel::Visual, 0, Interest::Low).some(&updates, [1]);
     let gap = keyframes().gap(1, 5, GapReason::Evicted, None).some(&updates, [5, 9]).fails(&source);
     assert!(matches!(gap, Violation::NothingLost { .. }));
     keyframes().gap(1, 9, GapReason::Evicted, Some(1)).some(&updates, [9]).passes(&source);
@@ -62,8 +62,8 @@ fn no_gap_is_announced_where_nothing_was_lost() {
 fn who_resumes_may_be_told_of_a_loss_that_nobody_can_count() {
     let (source, updates) = video();
     let resumed = || {
-        let told = Told::from(Channel::Visual, 0, Interest::Low).some(&updates, [1]);
-        told.cut().subscribed(EPOCH, Channel::Visual, 1, Interest::Low)
+        let told = Told::from(UpdateChannel::Visual, 0, Interest::Low).some(&updates, [1]);
+        told.cut().subscribed(EPOCH, UpdateChannel::Visual, 1, Interest::Low)
     };
     resumed().gap(1, 5, GapReason::Evicted, None).some(&updates, [5, 9]).passes(&source);
     let counted = resumed().gap(1, 5, GapReason::Evicted, Some(1)).some(&updates, [5, 9]).fails_any(&source);
@@ -87,7 +87,7 @@ fn the_count_of_a_gap_is_right() {
     for (interest, first, lost) in [(Interest::High, vec![1, 2], 6), (Interest::Medium, vec![1], 3)] {
         for told in [lost - 1, lost, lost + 1] {
             let last = *first.last().unwrap() as u64;
-            let history = Told::from(Channel::Visual, 0, interest).some(&updates, first.clone());
+            let history = Told::from(UpdateChannel::Visual, 0, interest).some(&updates, first.clone());
             let history = history.gap(last, 9, GapReason::Lagging, Some(told)).some(&updates, [9]);
             if told == lost {
                 history.passes(&source);
@@ -130,7 +130,7 @@ fn a_top_layer_may_go_alone_for_bandwidth_only() {
     told(GapReason::Bandwidth).passes(&source);
     assert!(matches!(told(GapReason::Evicted).fails(&source), Violation::NotAKeyframe { .. }));
     // With one layer there is no top to leave out.
-    let mut source = Source::new(SOURCE, Channel::Visual, 1);
+    let mut source = Source::new(SOURCE, UpdateChannel::Visual, 1);
     let updates: Vec<_> = (0..12).map(|at| source.publish(at % 4 == 0, 0)).collect();
     let told = Told::video().some(&updates, 1..=5).gap(5, 7, GapReason::Bandwidth, Some(1)).some(&updates, 7..=12);
     assert!(matches!(told.fails(&source), Violation::NotAKeyframe { .. }));
@@ -138,11 +138,11 @@ fn a_top_layer_may_go_alone_for_bandwidth_only() {
 
 #[test]
 fn a_gap_in_a_channel_without_runs_needs_no_keyframe() {
-    let mut source = Source::new(SOURCE, Channel::Audio, 1);
+    let mut source = Source::new(SOURCE, UpdateChannel::Audio, 1);
     let updates = source.runs();
     let mut gap = super::stage::gap(2, 7, GapReason::Evicted, Some(4));
-    gap.channel = Channel::Audio.into();
-    let told = Told::from(Channel::Audio, 0, Interest::High).some(&updates, 1..=2);
+    gap.channel = UpdateChannel::Audio.into();
+    let told = Told::from(UpdateChannel::Audio, 0, Interest::High).some(&updates, 1..=2);
     told.item(pb::delivery::Item::Gap(gap)).some(&updates, 7..=12).ended().passes(&source);
 }
 
@@ -165,7 +165,7 @@ fn a_change_of_term_may_lose_the_tail_of_the_old_one() {
     source.open_session(10, EPOCH, 8, 0, (9, 13));
     updates.extend([source.publish(true, 0), source.publish(false, 0)]);
     let gap = pb::Gap {
-        before: Some(pb::Point { term: 8, sequence: 1 }),
+        before: Some(pb::TermSequence { term: 8, sequence: 1 }),
         ..super::stage::gap(12, 0, GapReason::TermChanged, None)
     };
     let told = Told::video().some(&updates, 1..=12);
@@ -188,8 +188,12 @@ fn what_a_resume_names_as_told_is_not_told_again() {
     let (source, updates) = video();
     let resumed = |told: Told, sequence, open_gaps| {
         let mut told = told;
-        told.0.resume(&pb::ResumePoint { epoch: EPOCH, positions: vec![source.position(sequence)], open_gaps });
-        told.subscribed(EPOCH, Channel::Visual, sequence, Interest::High)
+        told.0.resume(&pb::SubscriptionPosition {
+            epoch: EPOCH,
+            positions: vec![source.position(sequence)],
+            open_gaps,
+        });
+        told.subscribed(EPOCH, UpdateChannel::Visual, sequence, Interest::High)
     };
     let open_gap = super::stage::gap(2, 0, GapReason::Evicted, None);
     let open = |named| resumed(Told::video().some(&updates, 1..=2).item(pb::delivery::Item::Gap(open_gap)), 2, named);

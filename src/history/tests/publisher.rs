@@ -2,11 +2,11 @@
 
 use super::stage::{EPOCH, SOURCE, Source, Told, update, video};
 use crate::history::{History, PublisherLog, Violation, check};
-use crate::pb::swarm::v1::{self as pb, Channel};
+use crate::pb::swarm::v1::{self as pb, UpdateChannel};
 
 #[test]
 fn acknowledgements_may_cover_many() {
-    let mut source = Source::new(SOURCE, Channel::Visual, 1);
+    let mut source = Source::new(SOURCE, UpdateChannel::Visual, 1);
     let updates: Vec<_> = (0..9).map(|at| source.send(at == 0, 0)).collect();
     source.ack(4, 4);
     assert_eq!((source.log.accepted(), source.log.unanswered()), (4, 5));
@@ -17,7 +17,7 @@ fn acknowledgements_may_cover_many() {
 
 #[test]
 fn what_came_to_anyone_was_published() {
-    let mut source = Source::new(SOURCE, Channel::Visual, 1);
+    let mut source = Source::new(SOURCE, UpdateChannel::Visual, 1);
     let updates: Vec<_> = (0..5).map(|at| source.send(at == 0, 0)).collect();
     Told::video().updates(&updates).passes(&source);
     Told::video().some(&updates, 1..=3).ended().passes(&source);
@@ -29,7 +29,7 @@ fn what_came_to_anyone_was_published() {
 
 #[test]
 fn a_rejected_update_takes_no_number() {
-    let mut source = Source::new(SOURCE, Channel::Visual, 1);
+    let mut source = Source::new(SOURCE, UpdateChannel::Visual, 1);
     let first = source.publish(true, 0);
     source.log.sent(&source.draft(2, false, 0));
     source.log.sent(&source.draft(3, false, 0));
@@ -79,7 +79,7 @@ fn what_was_under_way_at_a_cut_is_settled_by_the_next_stream() {
 
 #[test]
 fn the_server_counts_where_the_publisher_does_not() {
-    let mut source = Source::new(SOURCE, Channel::Visual, 1);
+    let mut source = Source::new(SOURCE, UpdateChannel::Visual, 1);
     for _ in 0..3 {
         source.log.sent(&pb::UpdateDraft { publisher_sequence: 0, ..source.draft(1, true, 0) });
     }
@@ -91,7 +91,7 @@ fn the_server_counts_where_the_publisher_does_not() {
 
 #[test]
 fn a_log_without_a_stream_learns_the_term_from_its_acknowledgements() {
-    let mut source = Source::new(SOURCE, Channel::Visual, 1);
+    let mut source = Source::new(SOURCE, UpdateChannel::Visual, 1);
     source.log = PublisherLog::new(SOURCE);
     let updates = source.runs();
     Told::video().updates(&updates).ended().passes(&source);

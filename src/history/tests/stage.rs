@@ -1,7 +1,7 @@
 //! A publisher and what a subscriber gets of it, without a server.
 
 use crate::history::{History, PublisherLog, Violation, check};
-use crate::pb::swarm::v1::{self as pb, Channel, Delivery, GapReason, Interest};
+use crate::pb::swarm::v1::{self as pb, Delivery, GapReason, Interest, UpdateChannel};
 use pb::delivery::Item;
 
 pub(super) const EPOCH: u64 = 77;
@@ -11,7 +11,7 @@ pub(super) const SOURCE: u64 = 1;
 pub(super) struct Source {
     pub(super) log: PublisherLog,
     node: u64,
-    channel: Channel,
+    channel: UpdateChannel,
     layers: u32,
     pub(super) term: u64,
     sequence: u64,
@@ -19,7 +19,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(node: u64, channel: Channel, layers: u32) -> Self {
+    pub(super) fn new(node: u64, channel: UpdateChannel, layers: u32) -> Self {
         let log = PublisherLog::new(node);
         let mut source = Self { log, node, channel, layers, term: 0, sequence: 0, number: 0 };
         source.open(EPOCH, 3, 0);
@@ -56,8 +56,8 @@ impl Source {
         }
     }
 
-    pub(super) fn position(&self, sequence: u64) -> pb::Position {
-        pb::Position { source_node_id: self.node, channel: self.channel.into(), term: self.term, sequence }
+    pub(super) fn position(&self, sequence: u64) -> pb::UpdatePosition {
+        pb::UpdatePosition { source_node_id: self.node, channel: self.channel.into(), term: self.term, sequence }
     }
 
     /// Sends the next update and has it accepted, without an acknowledgement.
@@ -94,20 +94,20 @@ impl Source {
 
 /// A source of VISUAL in two layers, and its three runs.
 pub(super) fn video() -> (Source, Vec<pb::Update>) {
-    let mut source = Source::new(SOURCE, Channel::Visual, 2);
+    let mut source = Source::new(SOURCE, UpdateChannel::Visual, 2);
     let updates = source.runs();
     (source, updates)
 }
 
-pub(super) fn update(draft: pb::UpdateDraft, position: pb::Position, author_node_id: u64) -> pb::Update {
+pub(super) fn update(draft: pb::UpdateDraft, position: pb::UpdatePosition, author_node_id: u64) -> pb::Update {
     let pb::UpdateDraft { payload, keyframe, temporal_layer, .. } = draft;
     pb::Update { position: Some(position), payload, keyframe, temporal_layer, author_node_id, ..Default::default() }
 }
 
 /// What tells a filter: everything, without the top layer of two, keyframes, nothing.
-pub(super) fn filter(channel: Channel, interest: Interest) -> pb::Filter {
+pub(super) fn filter(channel: UpdateChannel, interest: Interest) -> pb::Filter {
     pb::Filter {
-        source_node_id: if channel == Channel::Chat { 0 } else { SOURCE },
+        source_node_id: if channel == UpdateChannel::Chat { 0 } else { SOURCE },
         channel: channel.into(),
         interest: interest.into(),
         max_temporal_layer: u32::from(interest >= Interest::High),
@@ -117,10 +117,10 @@ pub(super) fn filter(channel: Channel, interest: Interest) -> pb::Filter {
 
 /// A gap in VISUAL, within term 3; 0 leaves an end open.
 pub(super) fn gap(after: u64, before: u64, reason: GapReason, count: Option<u64>) -> pb::Gap {
-    let point = |sequence: u64| (sequence > 0).then_some(pb::Point { term: 3, sequence });
+    let point = |sequence: u64| (sequence > 0).then_some(pb::TermSequence { term: 3, sequence });
     pb::Gap {
         source_node_id: SOURCE,
-        channel: Channel::Visual.into(),
+        channel: UpdateChannel::Visual.into(),
         after: point(after),
         before: point(before),
         reason: reason.into(),
@@ -133,13 +133,13 @@ pub(super) struct Told(pub(super) History);
 
 impl Told {
     /// A subscription to one channel of term 3, from after `sequence` on.
-    pub(super) fn from(channel: Channel, sequence: u64, interest: Interest) -> Self {
+    pub(super) fn from(channel: UpdateChannel, sequence: u64, interest: Interest) -> Self {
         Self(History::new(50)).subscribed(EPOCH, channel, sequence, interest)
     }
 
     /// A subscription to VISUAL from its first update on, with everything.
     pub(super) fn video() -> Self {
-        Self::from(Channel::Visual, 0, Interest::High)
+        Self::from(UpdateChannel::Visual, 0, Interest::High)
     }
 
     pub(super) fn item(mut self, item: Item) -> Self {
@@ -147,10 +147,11 @@ impl Told {
         self
     }
 
-    pub(super) fn subscribed(self, epoch: u64, channel: Channel, sequence: u64, interest: Interest) -> Self {
+    pub(super) fn subscribed(self, epoch: u64, channel: UpdateChannel, sequence: u64, interest: Interest) -> Self {
         let filter = filter(channel, interest);
-        let term = if channel == Channel::Chat { 0 } else { 3 };
-        let position = pb::Position { source_node_id: filter.source_node_id, channel: channel.into(), term, sequence };
+        let term = if channel == UpdateChannel::Chat { 0 } else { 3 };
+        let position =
+            pb::UpdatePosition { source_node_id: filter.source_node_id, channel: channel.into(), term, sequence };
         let (positions, filters) = (vec![position], vec![filter]);
         self.item(Item::Subscribed(pb::Subscribed { epoch, positions, filters, waiting_for_keyframe: Vec::new() }))
     }
@@ -169,12 +170,12 @@ impl Told {
     }
 
     pub(super) fn filter(self, interest: Interest) -> Self {
-        self.item(Item::Filter(filter(Channel::Visual, interest)))
+        self.item(Item::Filter(filter(UpdateChannel::Visual, interest)))
     }
 
     /// Cut off and back again, with everything.
     pub(super) fn resumed(self, sequence: u64) -> Self {
-        self.cut().subscribed(EPOCH, Channel::Visual, sequence, Interest::High)
+        self.cut().subscribed(EPOCH, UpdateChannel::Visual, sequence, Interest::High)
     }
 
     pub(super) fn cut(mut self) -> Self {

@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use starling::client::{Error, Subscriber, Subscription, SubscriptionEvent};
-use starling::pb::swarm::v1::{Gap, GapReason, LastPositions, Position, ResumePoint, delivery::Item};
+use starling::pb::swarm::v1::{Gap, GapReason, LastPositions, SubscriptionPosition, UpdatePosition, delivery::Item};
 use tonic::Code::FailedPrecondition;
 
 use super::stage::{Came, KINDS, SOURCE, Stage, point, term_of_first};
@@ -53,8 +53,8 @@ async fn a_member_that_was_cut_off_before_the_end_gets_what_is_left_and_the_good
             reason: GapReason::Bandwidth.into(),
             ..Default::default()
         };
-        let position = Position { source_node_id: SOURCE, channel: stage.channel.into(), term, sequence: 3 };
-        let lost = ResumePoint { positions: vec![position], open_gaps: vec![broken], ..all };
+        let position = UpdatePosition { source_node_id: SOURCE, channel: stage.channel.into(), term, sequence: 3 };
+        let lost = SubscriptionPosition { positions: vec![position], open_gaps: vec![broken], ..all };
         let (came, ended) = rest(&mut stage.resumed(lost).await.unwrap()).await;
         let told =
             Came::Gap { after: point(term, 3), before: point(term, 6), reason: GapReason::Bandwidth, count: Some(2) };
@@ -75,13 +75,13 @@ async fn who_was_no_member_at_the_end_is_told_where_it_was() {
         let from = viewer.progress().resume_point().unwrap();
         drop(viewer);
         stage.end().await;
-        let last = Position { source_node_id: SOURCE, channel: stage.channel.into(), term, sequence: 2 };
+        let last = UpdatePosition { source_node_id: SOURCE, channel: stage.channel.into(), term, sequence: 2 };
         let all = stage.subscription();
         let other_session =
             Subscription { session_id: all.session_id + 1, resume_from: Some(from.clone()), ..all.clone() };
         let no_session = Subscription { session_id: 0, resume_from: Some(from.clone()), ..all.clone() };
         let stranger = Subscription { node_id: 99, resume_from: Some(from.clone()), ..all.clone() };
-        let other_epoch = ResumePoint { epoch: from.epoch + 1, ..from.clone() };
+        let other_epoch = SubscriptionPosition { epoch: from.epoch + 1, ..from.clone() };
         let other_epoch = Subscription { resume_from: Some(other_epoch), ..all.clone() };
         for subscription in [all, other_session, no_session, stranger, other_epoch] {
             let refused = soon(Subscriber::open(stage.client.clone(), subscription)).await.unwrap_err();

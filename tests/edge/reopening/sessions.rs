@@ -5,7 +5,7 @@ use std::time::Duration;
 use starling::client::{Client, Join, Publication, Publisher, Swarm};
 use starling::pb::group::v1 as group;
 use starling::pb::livestream::v1 as livestream;
-use starling::pb::swarm::v1::{Channel, UpdateDraft};
+use starling::pb::swarm::v1::{UpdateChannel, UpdateDraft};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::stage::{Came, KINDS, SOURCE, Stage, VIEWER, came, settled, term};
@@ -42,19 +42,20 @@ async fn chat_of_a_session_that_follows_another_is_not_swallowed() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live_wide(&client, 7).await;
-    let chat = |number| UpdateDraft { channel: Channel::Chat.into(), ..delta(number) };
+    let chat = |number| UpdateDraft { channel: UpdateChannel::Chat.into(), ..delta(number) };
     let say = |number| publish_one(&client, Swarm::Livestream(7), VIEWER, 0, chat(number));
     join_livestream(&client, 7, VIEWER).await;
     for number in 1..=3 {
-        assert!(!say(number).await.unwrap().repeated);
+        assert!(!say(number).await.unwrap().duplicate);
     }
-    assert!(say(3).await.unwrap().repeated);
+    assert!(say(3).await.unwrap().duplicate);
     let session_id = join_livestream(&client, 7, VIEWER).await;
-    let publication = Publication { session_id, ..Publication::new(Swarm::Livestream(7), VIEWER, vec![Channel::Chat]) };
+    let publication =
+        Publication { session_id, ..Publication::new(Swarm::Livestream(7), VIEWER, vec![UpdateChannel::Chat]) };
     let publisher = soon(Publisher::open(client.clone(), publication)).await.unwrap();
-    let granted = publisher.granted(Channel::Chat).unwrap();
+    let granted = publisher.granted(UpdateChannel::Chat).unwrap();
     assert_eq!((granted.last_publisher_sequence, granted.previous_publisher_sequence), (0, 3));
-    assert!(!say(1).await.unwrap().repeated);
+    assert!(!say(1).await.unwrap().duplicate);
 }
 
 /// A session that a publisher loses by its lease is followed by another, and nothing comes twice.
@@ -107,7 +108,7 @@ async fn gone(stage: &Stage, session_id: u64) {
     let mut client = stage.client.clone();
     let mut ticks = interval(Duration::from_millis(50));
     soon(async {
-        while client.heartbeat(stage.swarm, VIEWER, stage.viewer_session).await.is_ok() {
+        while client.renew_lease(stage.swarm, VIEWER, stage.viewer_session).await.is_ok() {
             let present = match stage.swarm {
                 Swarm::Livestream(livestream_id) => {
                     let get = livestream::GetLivestreamRequest { livestream_id };
@@ -165,7 +166,7 @@ async fn an_accepted_update_is_a_sign_of_life() {
             let term = receipt.position.unwrap().term;
             assert_eq!(*first_term.get_or_insert(term), term, "neither the lease nor the term ended");
             if number % 3 == 0 {
-                let chat = UpdateDraft { channel: Channel::Chat.into(), ..delta(number) };
+                let chat = UpdateDraft { channel: UpdateChannel::Chat.into(), ..delta(number) };
                 publish_one(&client, swarm, chatter, 0, chat).await.unwrap();
             }
             if last_round.is_none() && !is_in(&client, swarm, silent).await {
@@ -176,7 +177,7 @@ async fn an_accepted_update_is_a_sign_of_life() {
             }
         }
         for (node, session) in [source, chatter].into_iter().zip(sessions) {
-            client.clone().heartbeat(swarm, node, session).await.unwrap();
+            client.clone().renew_lease(swarm, node, session).await.unwrap();
         }
     }
 }

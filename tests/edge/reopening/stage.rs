@@ -4,7 +4,9 @@ use starling::client::{
     Client, Error, Publication, PublishEvent, Publisher, Subscriber, Subscription, SubscriptionEvent, Swarm,
 };
 use starling::pb::group::v1 as group;
-use starling::pb::swarm::v1::{Channel, Gap, GapReason, Point, ResumePoint, UpdateDraft, delivery::Item};
+use starling::pb::swarm::v1::{
+    Gap, GapReason, SubscriptionPosition, TermSequence, UpdateChannel, UpdateDraft, delivery::Item,
+};
 
 use crate::harness::{Server, soon};
 use crate::updates::{delta, keyframe};
@@ -12,22 +14,25 @@ use crate::world::{answered, end, go_live_wide, join_group, join_livestream, mak
 
 pub(super) const SOURCE: u64 = 1;
 pub(super) const VIEWER: u64 = 2;
-pub(super) const KINDS: [(Swarm, Channel); 3] =
-    [(Swarm::Livestream(7), Channel::Visual), (Swarm::Group(7), Channel::Visual), (Swarm::Group(7), Channel::Screen)];
+pub(super) const KINDS: [(Swarm, UpdateChannel); 3] = [
+    (Swarm::Livestream(7), UpdateChannel::Visual),
+    (Swarm::Group(7), UpdateChannel::Visual),
+    (Swarm::Group(7), UpdateChannel::Screen),
+];
 
 /// A swarm with a source and a viewer.
 pub(super) struct Stage {
     pub(super) server: Server,
     pub(super) client: Client,
     pub(super) swarm: Swarm,
-    pub(super) channel: Channel,
+    pub(super) channel: UpdateChannel,
     /// Of the source; 0 = the first publish stream makes it.
     pub(super) session_id: u64,
     pub(super) viewer_session: u64,
 }
 
 impl Stage {
-    pub(super) async fn new((swarm, channel): (Swarm, Channel)) -> Self {
+    pub(super) async fn new((swarm, channel): (Swarm, UpdateChannel)) -> Self {
         let server = Server::start().await;
         let client = server.client().await;
         let (session_id, viewer_session) = match swarm {
@@ -46,7 +51,7 @@ impl Stage {
     }
 
     pub(super) async fn share_screen(&self) {
-        if self.channel == Channel::Screen {
+        if self.channel == UpdateChannel::Screen {
             let share = group::StartScreenShareRequest { group_id: 7, node_id: SOURCE, ..Default::default() };
             answered(self.client.clone().groups.start_screen_share(share).await);
         }
@@ -68,7 +73,7 @@ impl Stage {
         soon(Subscriber::open(self.client.clone(), self.subscription())).await.unwrap()
     }
 
-    pub(super) async fn resumed(&self, from: ResumePoint) -> Result<Subscriber, Error> {
+    pub(super) async fn resumed(&self, from: SubscriptionPosition) -> Result<Subscriber, Error> {
         let subscription = Subscription { resume_from: Some(from), ..self.subscription() };
         soon(Subscriber::open(self.client.clone(), subscription)).await
     }
@@ -117,7 +122,7 @@ pub(super) async fn settled(publisher: &mut Publisher) {
 #[derive(Debug, PartialEq)]
 pub(super) enum Came {
     Update(u64, u64),
-    Gap { after: Option<Point>, before: Option<Point>, reason: GapReason, count: Option<u64> },
+    Gap { after: Option<TermSequence>, before: Option<TermSequence>, reason: GapReason, count: Option<u64> },
 }
 
 impl From<Gap> for Came {
@@ -148,8 +153,8 @@ pub(super) fn term(publisher: &Publisher) -> u64 {
     publisher.opened().channels[0].term
 }
 
-pub(super) const fn point(term: u64, sequence: u64) -> Option<Point> {
-    Some(Point { term, sequence })
+pub(super) const fn point(term: u64, sequence: u64) -> Option<TermSequence> {
+    Some(TermSequence { term, sequence })
 }
 
 /// Takes so many updates of one term.

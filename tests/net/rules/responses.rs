@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use h2::{Ping, Reason};
 use prost::Message;
-use starling::pb::livestream::v1::{self as pb, livestream_event::Event as Change};
+use starling::pb::livestream::v1::{self as pb, livestream_event::Change};
 use starling::pb::swarm::v1::LeaveReason;
 use tonic::Code;
 
@@ -122,13 +122,13 @@ async fn deadlines_end_every_kind_of_call() {
         session_id: session,
         ..Default::default()
     });
-    let targets = framed(&pb::WatchTargetsRequest { livestream_id: SHOW, node_id: Some(10), session_id: session });
+    let targets = framed(&pb::WatchTargetsRequest { livestream_id: SHOW, of_node_id: 10, session_id: session });
     let health = framed(&tonic_health::pb::HealthCheckRequest::default());
     let publish = framed(&pb::PublishUpdatesRequest {
         message: Some(pb::publish_updates_request::Message::Open(pb::PublishOpen {
             livestream_id: SHOW,
             node_id: 1,
-            channels: vec![starling::pb::swarm::v1::Channel::Visual.into()],
+            channels: vec![starling::pb::swarm::v1::UpdateChannel::Visual.into()],
             ..Default::default()
         })),
     });
@@ -170,7 +170,7 @@ async fn a_deadline_lets_the_session_go() {
         ..Default::default()
     };
     let joined = client.clone().livestreams.join_livestream(join).await.unwrap().into_inner();
-    let watch = pb::WatchTargetsRequest { livestream_id: SHOW, node_id: Some(10), session_id: joined.session_id };
+    let watch = pb::WatchTargetsRequest { livestream_id: SHOW, of_node_id: 10, session_id: joined.session_id };
     let mut events = {
         let watch = pb::WatchLivestreamRequest { livestream_id: SHOW, ..Default::default() };
         client.clone().livestreams.watch_livestream(watch).await.unwrap().into_inner()
@@ -182,7 +182,7 @@ async fn a_deadline_lets_the_session_go() {
         loop {
             let message = events.message().await.unwrap().expect("it goes on");
             for event in message.events {
-                if let Some(Change::Left(left)) = pb::LivestreamEvent::decode(event).unwrap().event {
+                if let Some(Change::ViewerLeft(left)) = pb::LivestreamEvent::decode(event).unwrap().change {
                     return assert_eq!(left.reason(), LeaveReason::Timeout);
                 }
             }

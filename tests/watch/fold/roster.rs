@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::livestream_event::Event;
+use starling::pb::livestream::v1::livestream_event::Change;
 use starling::pb::livestream::v1::watch_livestream_response::Control;
 use starling::pb::swarm::v1 as shared;
 
@@ -25,7 +25,7 @@ pub(crate) struct RosterFold {
     pub(crate) placed: bool,
     pub(crate) pages: usize,
     /// Revisions that came as events, and their events.
-    pub(crate) log: Vec<(u64, Vec<Event>)>,
+    pub(crate) log: Vec<(u64, Vec<Change>)>,
 }
 
 impl RosterFold {
@@ -90,7 +90,7 @@ impl RosterFold {
         None
     }
 
-    fn take_events(&mut self, revision: u64, happened: Vec<Event>) {
+    fn take_events(&mut self, revision: u64, happened: Vec<Change>) {
         if self.live {
             assert_eq!(revision, self.revision + 1, "the log has no hole");
         } else {
@@ -103,40 +103,40 @@ impl RosterFold {
         self.log.push((revision, happened));
     }
 
-    fn apply(&mut self, event: Event) {
+    fn apply(&mut self, event: Change) {
         match event {
-            Event::Joined(joined) => {
+            Change::ViewerJoined(joined) => {
                 let viewer = joined.viewer.expect("a join shows the viewer");
                 let known = self.viewers.insert(viewer.node_id, viewer);
                 // Half a story when the watch did not begin with the roster.
                 assert_eq!(known, None, "a session ends before the next one begins");
             }
-            Event::Left(left) => {
+            Change::ViewerLeft(left) => {
                 if let Some(viewer) = self.viewers.remove(&left.node_id) {
                     assert_eq!(viewer.session_id, left.session_id, "the session that ends is the one that began");
                 } else {
                     assert_eq!(self.resets, [], "who leaves was told to be in: {left:?}");
                 }
             }
-            Event::StateChanged(changed) => {
+            Change::StateChanged(changed) => {
                 self.state = changed.state();
                 if self.state == pb::LivestreamState::Ended {
                     self.viewers.clear();
                 }
             }
-            Event::Transferred(transferred) => {
+            Change::BroadcastTransferred(transferred) => {
                 self.broadcaster = transferred.to_node_id;
                 self.viewers.remove(&transferred.to_node_id);
                 self.viewers.extend(transferred.viewer.map(|viewer| (viewer.node_id, viewer)));
             }
-            Event::ModeratorChanged(changed) => {
+            Change::ModeratorChanged(changed) => {
                 self.with(changed.node_id, |viewer| viewer.moderator = changed.moderator);
             }
-            Event::MuteChanged(changed) => self.with(changed.node_id, |viewer| viewer.muted = changed.muted),
-            Event::TopologySwitched(switched) => {
+            Change::MuteChanged(changed) => self.with(changed.node_id, |viewer| viewer.muted = changed.muted),
+            Change::TopologySwitched(switched) => {
                 self.placed = switched.topology() == shared::Topology::Star;
                 let star = |can_relay| shared::Placement {
-                    parent_node_id: Some(self.broadcaster),
+                    parent_node_id: self.broadcaster,
                     depth: 1,
                     can_relay,
                     ..Default::default()
@@ -145,17 +145,17 @@ impl RosterFold {
                     viewer.placement = viewer.placement.as_ref().map(|place| star(place.can_relay));
                 }
             }
-            Event::InterestChanged(changed) => {
+            Change::InterestChanged(changed) => {
                 self.with(changed.node_id, |viewer| viewer.interests = changed.interests);
             }
-            Event::PlacementChanged(changed) => {
+            Change::PlacementChanged(changed) => {
                 self.with(changed.node_id, |viewer| viewer.placement = changed.placement)
             }
-            Event::ViewerUpdated(updated) => self.with(updated.node_id, |viewer| viewer.metadata = updated.metadata),
-            Event::MetadataChanged(_)
-            | Event::BroadcasterJoined(_)
-            | Event::BroadcasterLost(_)
-            | Event::AuthorityGranted(_) => {}
+            Change::ViewerUpdated(updated) => self.with(updated.node_id, |viewer| viewer.metadata = updated.metadata),
+            Change::MetadataChanged(_)
+            | Change::BroadcasterJoined(_)
+            | Change::BroadcasterLost(_)
+            | Change::AuthorityGranted(_) => {}
         }
     }
 

@@ -102,7 +102,7 @@ const payload = (number: number): string => `update ${number}`;
 
 /**
  * Sends the updates at an even pace, each under its number, so that one whose answer is lost can be sent again. Neither
- * the session nor the right to publish may be lost meanwhile, without a stream and without Heartbeat.
+ * the session nor the right to publish may be lost meanwhile, without a stream and without RenewLease.
  */
 async function publish(): Promise<{ how: string; end: number }> {
   let [term, keyframe, again] = [0n, true, 0];

@@ -31,7 +31,7 @@ final class Publication implements Callable<Integer> {
                         .setLivestreamId(Story.ID)
                         .setNodeId(Story.BROADCASTER)
                         .setSessionId(story.sessions.get(Story.BROADCASTER))
-                        .addChannels(Channel.CHANNEL_VISUAL))
+                        .addChannels(Channel.UPDATE_CHANNEL_VISUAL))
                 .build();
     }
 
@@ -54,7 +54,7 @@ final class Publication implements Callable<Integer> {
         }
         sent++;
         UpdateDraft draft = UpdateDraft.newBuilder()
-                .setChannel(Channel.CHANNEL_VISUAL)
+                .setChannel(Channel.UPDATE_CHANNEL_VISUAL)
                 .setPayload(ByteString.copyFromUtf8(payload(sent)))
                 .setPublisherSequence(sent)
                 .build();

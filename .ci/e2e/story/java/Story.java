@@ -150,7 +150,7 @@ public final class Story {
                 .setLivestreamId(ID)
                 .setNodeId(SUBSCRIBER)
                 .setSessionId(sessions.get(SUBSCRIBER))
-                .addChannels(Channel.CHANNEL_VISUAL);
+                .addChannels(Channel.UPDATE_CHANNEL_VISUAL);
     }
 
     /** Receives the updates, and resumes at the last position whenever a stream ends of its age. Tells how often. */

@@ -10,10 +10,10 @@ const PER_SECOND = 30;
 const payload = (number: number): string => `update ${number}`;
 
 export const open = (story: Story): PublishUpdatesRequest =>
-  PublishUpdatesRequest.fromPartial({ open: { ...who(story, BROADCASTER), channels: [Channel.CHANNEL_VISUAL] } });
+  PublishUpdatesRequest.fromPartial({ open: { ...who(story, BROADCASTER), channels: [Channel.UPDATE_CHANNEL_VISUAL] } });
 
 export const subscription = (story: Story, resumeFrom: ResumePoint | undefined): SubscribeUpdatesRequest =>
-  SubscribeUpdatesRequest.fromPartial({ ...who(story, SUBSCRIBER), channels: [Channel.CHANNEL_VISUAL], resumeFrom });
+  SubscribeUpdatesRequest.fromPartial({ ...who(story, SUBSCRIBER), channels: [Channel.UPDATE_CHANNEL_VISUAL], resumeFrom });
 
 /**
  * Sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again on the
@@ -33,7 +33,7 @@ export async function publish(story: Story): Promise<{ reopenings: number; carri
     while (sent < (story.begun ? due : 1)) {
       sent++;
       const draft = UpdateDraft.fromPartial({
-        channel: Channel.CHANNEL_VISUAL, payload: Buffer.from(payload(sent)), publisherSequence: sent,
+        channel: Channel.UPDATE_CHANNEL_VISUAL, payload: Buffer.from(payload(sent)), publisherSequence: sent,
       });
       kept.push(draft);
       send?.(draft);

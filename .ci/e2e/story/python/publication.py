@@ -41,7 +41,7 @@ class Publication:
         for number in range(1, UPDATES + 1):
             time.sleep(max(0, began + number / PER_SECOND - time.monotonic()))
             draft = swarm.UpdateDraft(
-                channel=swarm.CHANNEL_VISUAL, payload=payload(number), publisher_sequence=number)
+                channel=swarm.UPDATE_CHANNEL_VISUAL, payload=payload(number), publisher_sequence=number)
             with self.lock:
                 self.kept.append(draft)
                 self.sent = number

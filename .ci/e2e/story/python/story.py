@@ -128,7 +128,7 @@ class Story:
         following, resumes, resume = 1, 0, None
         while True:
             request = livestream.SubscribeUpdatesRequest(
-                **self.who(SUBSCRIBER), channels=[swarm.CHANNEL_VISUAL], resume_from=resume)
+                **self.who(SUBSCRIBER), channels=[swarm.UPDATE_CHANNEL_VISUAL], resume_from=resume)
             call, goodbye = self.stub.SubscribeUpdates(request), None
             try:
                 for delivery in (delivery for answer in call for delivery in answer.deliveries):
@@ -207,7 +207,7 @@ class Story:
 
     def open(self):
         return livestream.PublishUpdatesRequest(
-            open=livestream.PublishOpen(**self.who(BROADCASTER), channels=[swarm.CHANNEL_VISUAL]))
+            open=livestream.PublishOpen(**self.who(BROADCASTER), channels=[swarm.UPDATE_CHANNEL_VISUAL]))
 
 
 def main():

@@ -93,7 +93,7 @@ impl Draw {
             config: livestream::Config {
                 star_to_tree_threshold: self.small(),
                 tree_fanout: self.small(),
-                bandwidth_per_viewer: self.number(u64::MAX),
+                subscriber_bytes_per_second: self.number(u64::MAX),
                 keyframe_interval_ms: self.small(),
                 max_viewers: self.small(),
                 max_lag_ms: self.small(),
@@ -110,7 +110,7 @@ impl Draw {
             owner: self.option("CreateGroup.owner", Self::node),
             config: group::Config {
                 max_participants: self.small(),
-                bandwidth_per_participant: self.number(u64::MAX),
+                subscriber_bytes_per_second: self.number(u64::MAX),
                 keyframe_interval_ms: self.small(),
                 max_lag_ms: self.small(),
             },

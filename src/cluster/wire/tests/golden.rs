@@ -22,7 +22,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         config: livestream::Config {
             star_to_tree_threshold: 50,
             tree_fanout: 5,
-            bandwidth_per_viewer: 500_000,
+            subscriber_bytes_per_second: 500_000,
             keyframe_interval_ms: 2_000,
             max_viewers: 1_000_000,
             max_lag_ms: 2_001,
@@ -36,7 +36,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         owner: Some(node),
         config: group::Config {
             max_participants: 16,
-            bandwidth_per_participant: 500_000,
+            subscriber_bytes_per_second: 500_000,
             keyframe_interval_ms: 2_000,
             max_lag_ms: 2_001,
         },
