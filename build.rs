@@ -10,11 +10,8 @@ const FILES: [&str; 3] =
     ["starling/swarm/v1/swarm.proto", "starling/livestream/v1/livestream.proto", "starling/group/v1/group.proto"];
 
 /// Fields whose messages are encoded once and sent to many.
-const ENCODED_ONCE: [(&str, &str); 3] = [
-    ("SubscribeUpdatesResponse", "deliveries"),
-    ("WatchLivestreamResponse", "events"),
-    ("WatchGroupResponse", "events"),
-];
+const ENCODED_ONCE: [(&str, &str); 3] =
+    [("SubscribeUpdatesResponse", "deliveries"), ("LivestreamEvents", "events"), ("GroupEvents", "events")];
 
 fn main() -> Result<(), Box<dyn Error>> {
     // tonic-prost-build emits none of its own; without it every change rebuilds.

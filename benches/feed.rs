@@ -44,7 +44,7 @@ fn publish(feed: &Feed, bytes: usize, keyframe: bool) {
         channel: Channel::Visual,
         payload: Bytes::from(vec![7; bytes]),
         keyframe,
-        priority: None,
+        urgent: false,
         temporal_layer: 0,
         publisher_sequence: 0,
         publish_time: None,

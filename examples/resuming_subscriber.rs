@@ -101,8 +101,13 @@ impl Viewer {
                             self.open_gaps.insert((source_node_id, channel), gap);
                         }
                         let last = gap.before.filter(|at| at.sequence > 0).map(|at| (at.term, at.sequence - 1));
-                        let last =
-                            last.map(|(term, sequence)| UpdatePosition { source_node_id, channel, term, sequence });
+                        let last = last.map(|(term, sequence)| UpdatePosition {
+                            source_node_id,
+                            channel,
+                            term,
+                            sequence,
+                            track: 0,
+                        });
                         Vec::from_iter(last)
                     }
                     // After other goodbyes comes a status that says what to do.

@@ -21,6 +21,7 @@ mod publish;
 mod publish_requests;
 mod request_body;
 pub mod server;
+mod set_position;
 mod signal;
 mod status;
 mod stream;

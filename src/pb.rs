@@ -1,7 +1,7 @@
 //! The generated code of `proto/`, and its descriptors for reflection.
 //!
-//! `SubscribeUpdatesResponse.deliveries`, `WatchLivestreamResponse.events` and
-//! `WatchGroupResponse.events` are lists of encoded messages here (`build.rs`
+//! `SubscribeUpdatesResponse.deliveries`, `LivestreamEvents.events` and
+//! `GroupEvents.events` are lists of encoded messages here (`build.rs`
 //! says why); decode an item as `Delivery`, `LivestreamEvent` or `GroupEvent`.
 
 #![allow(
@@ -39,6 +39,29 @@ pub mod group {
         tonic::include_proto!("starling.group.v1");
     }
 }
+
+/// What is said on a publish stream is the same in both services.
+macro_rules! same_event {
+    ($($Event:ident)*) => {
+        impl From<livestream::v1::publish_updates_response::Event> for group::v1::publish_updates_response::Event {
+            fn from(event: livestream::v1::publish_updates_response::Event) -> Self {
+                match event {
+                    $(livestream::v1::publish_updates_response::Event::$Event(said) => Self::$Event(said),)*
+                }
+            }
+        }
+
+        impl From<group::v1::publish_updates_response::Event> for livestream::v1::publish_updates_response::Event {
+            fn from(event: group::v1::publish_updates_response::Event) -> Self {
+                match event {
+                    $(group::v1::publish_updates_response::Event::$Event(said) => Self::$Event(said),)*
+                }
+            }
+        }
+    };
+}
+
+same_event!(Opened Ack Rejected Revoked KeyframeRequest Demand Heartbeat Goodbye Skips);
 
 /// The compiled schema, as a serialised `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("descriptors");

@@ -14,7 +14,7 @@ use stage::{BROADCASTER, Stage, by, node, seed_node};
 use starling::swarm::hash::splitmix64;
 use starling::swarm::interest::{Channel, ChannelSet, Interest, Interests};
 use starling::swarm::member::{Media, Role, ViewerMode};
-use starling::swarm::propagation::Priority;
+use starling::swarm::propagation::{Filter, Priority};
 use starling::swarm::topology::Topology;
 use starling::swarm::{Command, SessionId, livestream};
 
@@ -204,7 +204,10 @@ fn priority_delay_and_quality_of_each_interest_are_the_seeds() {
             continue;
         };
         assert_eq!(priority(decisions[0].priority), ours.priority);
-        assert_eq!((decisions[0].delay_ms, u32::from(decisions[0].quality_level)), (ours.delay_ms, ours.quality));
+        assert_eq!(
+            (decisions[0].delay_ms, u32::from(decisions[0].quality_level)),
+            (ours.delay_ms, quality(ours.pictures))
+        );
     }
     let levels: Vec<_> = Interest::ALL.iter().filter_map(|interest| interest.propagation()).collect();
     assert!(levels.is_sorted_by_key(|propagation| propagation.priority), "more interest, more urgent");
@@ -222,6 +225,16 @@ impl FromNumber for InterestLevel {
 
 fn level(seeds: InterestLevel) -> Interest {
     Interest::ALL[seeds as usize]
+}
+
+/// The seed's number of what passes.
+fn quality(pictures: Filter) -> u32 {
+    match pictures {
+        Filter::Everything => 0,
+        Filter::WithoutTopLayer => 1,
+        Filter::Keyframes => 2,
+        Filter::Nothing => unreachable!("nothing is propagated then"),
+    }
 }
 
 fn priority(seeds: PropagationPriority) -> Priority {

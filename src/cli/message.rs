@@ -198,14 +198,15 @@ mod tests {
     }
 
     fn left() -> livestream::WatchLivestreamResponse {
-        let left = livestream::ViewerLeft { node_id: 2, session_id: 1 << 60, reason: LeaveReason::Timeout.into() };
+        let left = shared::MemberLeft { node_id: 2, session_id: 1 << 60, reason: LeaveReason::Timeout.into() };
         let event = livestream::LivestreamEvent { change: Some(Change::ViewerLeft(left)) };
-        livestream::WatchLivestreamResponse {
-            epoch: 5,
-            revision: 9,
+        let events = livestream::LivestreamEvents {
             events: vec![prost::Message::encode_to_vec(&event).into()],
-            ..Default::default()
-        }
+            event_time: Some(Timestamp { seconds: 1, nanos: 0 }),
+            actor_node_id: 3,
+        };
+        let event = Some(livestream::watch_livestream_response::Event::Events(events));
+        livestream::WatchLivestreamResponse { epoch: 5, revision: 9, event }
     }
 
     #[test]
@@ -215,13 +216,17 @@ mod tests {
             serde_json::json!({
                 "epoch": "5",
                 "revision": "9",
-                "actorNodeId": "0",
-                "events": [{"viewerLeft": {
-                    "nodeId": "2", "sessionId": "1152921504606846976", "reason": "LEAVE_REASON_TIMEOUT",
-                }}],
+                "events": {
+                    "events": [{"viewerLeft": {
+                        "nodeId": "2", "sessionId": "1152921504606846976", "reason": "LEAVE_REASON_TIMEOUT",
+                    }}],
+                    "eventTime": "1970-01-01T00:00:01Z",
+                    "actorNodeId": "3",
+                },
             })
         );
-        let line = "epoch=5 revision=9 events=[{viewer_left: node_id=2 session_id=1152921504606846976 reason=timeout}] actor_node_id=0";
+        let line = "epoch=5 revision=9 events: events=[{viewer_left: node_id=2 session_id=1152921504606846976 \
+                    reason=timeout}] event_time=1970-01-01T00:00:01Z actor_node_id=3";
         assert_eq!(message(&left()).line(), line);
     }
 

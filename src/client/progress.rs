@@ -4,14 +4,21 @@ use std::collections::BTreeMap;
 
 use crate::pb::swarm::v1::{Gap, GapReason, SubscriptionPosition, TermSequence, UpdatePosition, delivery::Item};
 
+/// One order of updates: source, channel and track.
+type Lane = (u64, i32, u32);
+
+const fn lane_of(position: &UpdatePosition) -> Lane {
+    (position.source_node_id, position.channel, position.track)
+}
+
 /// The epoch and, for each source and channel, the last point that was delivered or
 /// declared lost, and the gap whose end is not known yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
     epoch: u64,
     /// By source node and channel.
-    points: BTreeMap<(u64, i32), TermSequence>,
-    open_gaps: BTreeMap<(u64, i32), Gap>,
+    points: BTreeMap<Lane, TermSequence>,
+    open_gaps: BTreeMap<Lane, Gap>,
 }
 
 impl Progress {
@@ -27,35 +34,35 @@ impl Progress {
                 for position in &subscribed.positions {
                     // What waits for its keyframe would resume behind it, in the middle of a run:
                     // left out, it starts anew.
-                    let waits = waiting.iter().any(|channel| {
-                        (channel.source_node_id, channel.channel) == (position.source_node_id, position.channel)
-                    });
+                    let waits = waiting
+                        .iter()
+                        .any(|channel| (channel.source_node_id, channel.channel, channel.track) == lane_of(position));
                     if !waits {
                         // It goes on from here, whatever was told before.
-                        self.open_gaps.remove(&(position.source_node_id, position.channel));
+                        self.open_gaps.remove(&lane_of(position));
                         self.reach(position);
                     }
                 }
             }
             Item::Update(update) => {
                 if let Some(position) = &update.position {
-                    self.open_gaps.remove(&(position.source_node_id, position.channel));
+                    self.open_gaps.remove(&lane_of(position));
                     self.reach(position);
                 }
             }
             Item::Gap(gap) => {
-                let channel = (gap.source_node_id, gap.channel);
+                let lane = (gap.source_node_id, gap.channel, gap.track);
                 let Some(TermSequence { term, sequence }) = gap.before else {
                     if matches!(gap.reason(), GapReason::EpochChanged | GapReason::UnknownPosition) {
                         // The server does not know the position.
-                        self.points.remove(&channel);
+                        self.points.remove(&lane);
                     }
-                    self.open_gaps.insert(channel, *gap);
+                    self.open_gaps.insert(lane, *gap);
                     return;
                 };
-                self.open_gaps.remove(&channel);
+                self.open_gaps.remove(&lane);
                 if let Some(sequence) = sequence.checked_sub(1) {
-                    self.points.insert(channel, TermSequence { term, sequence });
+                    self.points.insert(lane, TermSequence { term, sequence });
                 }
             }
             Item::Filter(_) | Item::Heartbeat(_) | Item::Goodbye(_) => {}
@@ -63,14 +70,15 @@ impl Progress {
     }
 
     fn reach(&mut self, position: &UpdatePosition) {
-        let UpdatePosition { source_node_id, channel, term, sequence } = *position;
-        self.points.insert((source_node_id, channel), TermSequence { term, sequence });
+        let UpdatePosition { term, sequence, .. } = *position;
+        self.points.insert(lane_of(position), TermSequence { term, sequence });
     }
 
     /// Where to resume; `None` before the first item.
     pub fn resume_point(&self) -> Option<SubscriptionPosition> {
-        let positions = self.points.iter().map(|(&(source_node_id, channel), &TermSequence { term, sequence })| {
-            UpdatePosition { source_node_id, channel, term, sequence }
+        let positions = self.points.iter().map(|(&lane, &TermSequence { term, sequence })| {
+            let (source_node_id, channel, track) = lane;
+            UpdatePosition { source_node_id, channel, term, sequence, track }
         });
         let open_gaps = self.open_gaps.values().copied().collect();
         (self.epoch != 0).then(|| SubscriptionPosition { epoch: self.epoch, positions: positions.collect(), open_gaps })
@@ -80,7 +88,7 @@ impl Progress {
     /// of the same epoch.
     pub fn has_reached(&self, epoch: u64, positions: &[UpdatePosition]) -> bool {
         let reached = |position: &UpdatePosition| {
-            let point = self.points.get(&(position.source_node_id, position.channel));
+            let point = self.points.get(&lane_of(position));
             point.is_some_and(|point| (point.term, point.sequence) >= (position.term, position.sequence))
         };
         self.epoch == epoch && positions.iter().all(reached)
@@ -94,7 +102,7 @@ impl From<SubscriptionPosition> for Progress {
             progress.reach(position);
         }
         for gap in point.open_gaps {
-            progress.open_gaps.insert((gap.source_node_id, gap.channel), gap);
+            progress.open_gaps.insert((gap.source_node_id, gap.channel, gap.track), gap);
         }
         progress
     }
@@ -109,7 +117,7 @@ mod tests {
     const AUDIO: i32 = 2;
 
     fn at(channel: i32, term: u64, sequence: u64) -> UpdatePosition {
-        UpdatePosition { source_node_id: 1, channel, term, sequence }
+        UpdatePosition { source_node_id: 1, channel, term, sequence, track: 0 }
     }
 
     fn subscribed(epoch: u64, positions: Vec<UpdatePosition>) -> Item {
@@ -213,7 +221,7 @@ mod tests {
         let items = [Item::Subscribed(Subscribed {
             epoch: 9,
             positions: vec![at(VISUAL, 2, 4), at(AUDIO, 2, 4)],
-            waiting_for_keyframe: vec![SourceChannel { source_node_id: 1, channel: VISUAL }],
+            waiting_for_keyframe: vec![SourceChannel { source_node_id: 1, channel: VISUAL, track: 0 }],
             ..Default::default()
         })];
         assert_eq!(after(&items).unwrap().positions, [at(AUDIO, 2, 4)]);

@@ -13,7 +13,7 @@ use super::window::{Full, Window};
 use super::{Client, Error, Join, Retry, Swarm};
 use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
-use crate::pb::swarm::v1::publish_event::Event;
+use crate::pb::livestream::v1::publish_updates_response::Event;
 use crate::pb::swarm::v1::{
     ChannelAck, Demand, GrantedChannel, PublishOpened, PublishRejected, Skips, UpdateChannel, UpdateDraft,
 };
@@ -291,7 +291,7 @@ async fn publish(client: Client, publication: Publication, session_id: u64) -> R
     // Room for the whole window, and for what a revoked channel left behind in it.
     let (outbox, drafts) = mpsc::channel(window.saturating_mul(publication.channels.len().max(1)));
     let drafts = ReceiverStream::new(drafts);
-    let answers = match swarm {
+    let mut answers = match swarm {
         Swarm::Livestream(livestream_id) => {
             use livestream::publish_updates_request::Message;
             let open = livestream::PublishOpen { livestream_id, node_id, session_id, channels, temporal_layers };
@@ -306,10 +306,9 @@ async fn publish(client: Client, publication: Publication, session_id: u64) -> R
             let messages = stream::iter([Message::Open(open)]).chain(drafts.map(Message::Update));
             let requests = messages.map(|message| group::PublishUpdatesRequest { message: Some(message) });
             let answers = groups.publish_updates(requests).await?.into_inner();
-            answers.map_ok(|answer| answer.event).boxed()
+            answers.map_ok(|answer| answer.event.map(Into::into)).boxed()
         }
     };
-    let mut answers = answers.map_ok(|event| event.and_then(|event| event.event)).boxed();
     match answers.next().await {
         Some(Ok(Some(Event::Opened(opened)))) => Ok(Stream { outbox, answers, opened }),
         Some(Ok(Some(Event::Goodbye(goodbye)))) => Err(goodbye.into()),

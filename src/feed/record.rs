@@ -17,7 +17,7 @@ use super::Micros;
 use super::lane::{Point, Tally};
 use crate::swarm::id::NodeId;
 use crate::swarm::interest::Channel;
-use crate::swarm::propagation::{Filter, Priority};
+use crate::swarm::propagation::Filter;
 
 /// Flag and length in front of every gRPC message.
 const GRPC_PREFIX: usize = 5;
@@ -60,8 +60,8 @@ pub struct Draft {
     pub payload: Bytes,
     /// Needs no earlier update.
     pub keyframe: bool,
-    /// Its own urgency, if it has any.
-    pub priority: Option<Priority>,
+    /// It is sent at once.
+    pub urgent: bool,
     /// Its temporal layer, from 0.
     pub temporal_layer: u32,
     /// The publisher's number of it; 0 = let the server count.
@@ -79,11 +79,6 @@ impl Draft {
             0 => None,
             number => Some(number),
         }
-    }
-
-    /// True when it is to be flushed at once.
-    pub fn is_urgent(&self) -> bool {
-        self.priority == Some(Priority::Urgent)
     }
 }
 
@@ -180,12 +175,11 @@ pub(super) struct Place {
 impl Record {
     /// Encodes an update. O(payload): the one copy that is made of it.
     pub(super) fn encode(position: Position, place: Place, draft: Draft) -> Self {
-        let urgent = draft.is_urgent();
         let Draft {
             channel: _,
             payload,
             keyframe,
-            priority,
+            urgent,
             temporal_layer,
             publisher_sequence: _,
             publish_time,
@@ -200,13 +194,13 @@ impl Record {
         });
         let mut tail = BytesMut::with_capacity(64);
         put_varint(&mut tail, 3, u64::from(keyframe));
-        put_varint(&mut tail, 4, priority.map_or(0, |priority| priority as u64 + 1));
         put_varint(&mut tail, 5, u64::from(temporal_layer));
         if let Some(publish_time) = publish_time {
             put_message(&mut tail, 6, |out| put_timestamp(out, publish_time));
         }
         put_message(&mut tail, 7, |out| put_timestamp(out, accept_time));
         put_varint(&mut tail, 8, place.author.map_or(0, NodeId::get));
+        put_varint(&mut tail, 9, u64::from(urgent));
 
         let body = if payload.is_empty() { 0 } else { 1 + varint_len(payload.len() as u64) + payload.len() };
         let update = head.len() + body + tail.len();

@@ -7,7 +7,6 @@ use super::*;
 use crate::swarm::event::Grant;
 use crate::swarm::id::SessionId;
 use crate::swarm::interest::{Interest, InterestChange};
-use crate::swarm::propagation::Priority;
 
 mod channels;
 mod loss;
@@ -122,7 +121,7 @@ fn draft(keyframe: bool, publisher_sequence: u64) -> Draft {
         channel: Channel::Visual,
         payload: Bytes::from(vec![1; 100]),
         keyframe,
-        priority: None,
+        urgent: false,
         temporal_layer: 0,
         publisher_sequence,
         publish_time: None,

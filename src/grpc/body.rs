@@ -147,8 +147,8 @@ impl Updates {
         frame([&items[..]])
     }
 
-    fn heartbeat(&self) -> shared::Heartbeat {
-        shared::Heartbeat {
+    fn heartbeat(&self) -> shared::FeedHeartbeat {
+        shared::FeedHeartbeat {
             epoch: self.subscription.epoch().get(),
             heads: self.subscription.heads().into_iter().map(Into::into).collect(),
             server_time: Some(convert::timestamp(self.clock.wall())),
@@ -192,6 +192,7 @@ fn subscribed(subscription: &Subscription, greeting: Greeting) -> shared::Subscr
     let waiting = waiting.into_iter().map(|(source, channel)| shared::SourceChannel {
         source_node_id: source.map_or(0, NodeId::get),
         channel: shared::UpdateChannel::from(channel).into(),
+        track: 0,
     });
     shared::Subscribed {
         epoch: subscription.epoch().get(),

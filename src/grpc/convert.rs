@@ -15,11 +15,11 @@ use crate::pb::swarm::v1 as pb;
 use crate::service::watch::{Removal, ResetReason, TargetDelta};
 use crate::swarm::Command;
 use crate::swarm::event::{EndReason, LeaveReason};
-use crate::swarm::id::{NodeId, SwarmId};
+use crate::swarm::id::{NodeId, SessionId, SwarmId};
 use crate::swarm::interest::{Channel, ChannelSet, Interest, Interests};
 use crate::swarm::propagation::{Filter, Priority};
 use crate::swarm::stats::Stats;
-use crate::swarm::topology::{Placement, Target, TargetList, Topology};
+use crate::swarm::topology::{Peer, Placement, Target, TargetList, Topology};
 
 /// A parsed request that changes a swarm.
 #[derive(Debug)]
@@ -169,18 +169,32 @@ impl From<Placement> for pb::Placement {
     }
 }
 
+impl From<Filter> for pb::Quality {
+    fn from(filter: Filter) -> Self {
+        match filter {
+            Filter::Nothing => Self::Nothing,
+            Filter::Keyframes => Self::Keyframes,
+            Filter::WithoutTopLayer => Self::NoTopLayer,
+            Filter::Everything => Self::Full,
+        }
+    }
+}
+
+impl From<Peer> for pb::Peer {
+    fn from(peer: Peer) -> Self {
+        let Peer { node, session, endpoint } = peer;
+        Self { node_id: node.get(), session_id: session.map_or(0, SessionId::get), endpoint: endpoint.into() }
+    }
+}
+
 impl From<Target> for pb::Target {
     fn from(target: Target) -> Self {
         let Target { node, session, endpoint, can_relay, interests } = target;
-        let channels = Channel::ALL.into_iter().zip(interests).map(|(channel, level)| {
-            let propagation = level.propagation();
-            pb::TargetChannel {
-                channel: pb::UpdateChannel::from(channel).into(),
-                interest: pb::Interest::from(level).into(),
-                priority: propagation.map_or(pb::Priority::Unspecified, |p| p.priority.into()).into(),
-                delay_budget: propagation.map(|p| duration(p.delay_ms)),
-                quality: propagation.map_or(0, |p| p.quality),
-            }
+        let channels = Channel::ALL.into_iter().zip(interests).map(|(channel, level)| pb::TargetChannel {
+            channel: pb::UpdateChannel::from(channel).into(),
+            interest: pb::Interest::from(level).into(),
+            quality: pb::Quality::from(level.filter(channel)).into(),
+            track: 0,
         });
         Self {
             node_id: node.get(),
@@ -194,18 +208,20 @@ impl From<Target> for pb::Target {
 
 impl From<TargetList> for pb::TargetList {
     fn from(list: TargetList) -> Self {
-        let TargetList { topology, placement, targets } = list;
+        let TargetList { topology, placement, parent, backup, targets } = list;
         Self {
             topology: pb::Topology::from(topology).into(),
             placement: placement.map(Into::into),
             targets: targets.into_iter().map(Into::into).collect(),
+            parent: parent.map(Into::into),
+            backup_parent: backup.map(Into::into),
         }
     }
 }
 
 impl From<TargetDelta> for pb::TargetDelta {
     fn from(delta: TargetDelta) -> Self {
-        let TargetDelta { topology, placement, added, updated, removed } = delta;
+        let TargetDelta { topology, placement, parent, backup, added, updated, removed } = delta;
         let removed = removed.into_iter().map(|(node, removal)| {
             let reason = match removal {
                 Removal::Gone => pb::TargetRemovalReason::Gone,
@@ -219,6 +235,8 @@ impl From<TargetDelta> for pb::TargetDelta {
             added: added.into_iter().map(Into::into).collect(),
             updated: updated.into_iter().map(Into::into).collect(),
             removed: removed.collect(),
+            parent: parent.map(Into::into),
+            backup_parent: backup.map(Into::into),
         }
     }
 }
@@ -231,6 +249,7 @@ impl From<feed::Position> for pb::UpdatePosition {
             channel: pb::UpdateChannel::from(channel).into(),
             term,
             sequence,
+            track: 0,
         }
     }
 }
@@ -246,6 +265,7 @@ impl From<feed::Gap> for pb::Gap {
             before: before.map(point),
             reason: pb::GapReason::from(reason).into(),
             count,
+            track: 0,
         }
     }
 }
@@ -267,6 +287,7 @@ impl From<feed::FilterChange> for pb::Filter {
                 Filter::WithoutTopLayer | Filter::Everything => TOP_LAYER,
             },
             keyframes_only: filter == Filter::Keyframes,
+            track: 0,
         }
     }
 }
@@ -301,7 +322,7 @@ pub(super) fn stats(stats: &Stats, members: usize, tree_depth: u32, now: u64, co
     for (channel, counts) in Channel::ALL.into_iter().zip(stats.interests) {
         for (level, members) in Interest::ALL.into_iter().zip(counts).filter(|(_, members)| *members > 0) {
             let (channel, interest) = (pb::UpdateChannel::from(channel).into(), pb::Interest::from(level).into());
-            interests.push(pb::InterestCount { channel, interest, members });
+            interests.push(pb::InterestCount { channel, interest, members, track: 0 });
         }
     }
     pb::SwarmStats {

@@ -14,7 +14,6 @@ use crate::swarm::event::EventKind;
 use crate::swarm::hash::FixedHasher;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use crate::swarm::interest::{Channel, ChannelSet, Interest, InterestChange};
-use crate::swarm::propagation::Priority;
 use crate::swarm::request::RequestId;
 
 /// The longest metadata of a swarm, in bytes.
@@ -159,12 +158,13 @@ pub(super) fn interests(kind: SwarmKind, wishes: &[pb::ChannelInterest]) -> Pars
         return invalid("interests", format!("must be at most {INTERESTS}"));
     }
     let parse = |(index, wish): (usize, &pb::ChannelInterest)| {
-        let pb::ChannelInterest { channel: number, interest, source_node_id, ttl, expire_time: _ } = wish;
+        let pb::ChannelInterest { channel: number, interest, source_node_id, ttl, expire_time: _, track: of } = wish;
         let field = |name: &str| format!("interests[{index}].{name}");
         if *source_node_id != 0 && kind == SwarmKind::Livestream {
             return invalid(field("source_node_id"), "is for groups only");
         }
         let ttl_ms = ttl.as_ref().map(|ttl| millis_or(&field("ttl"), Some(ttl), 1_000, 86_400_000, 0)).transpose()?;
+        track(&field("track"), *of)?;
         Ok(InterestChange {
             channel: channel(&field("channel"), *number)?,
             source: NodeId::new(*source_node_id),
@@ -211,13 +211,16 @@ pub(super) fn resume(point: Option<pb::SubscriptionPosition>) -> Parsed<Option<R
         }
     }
     let position = |(index, position): (usize, &pb::UpdatePosition)| {
-        let pb::UpdatePosition { source_node_id, channel: number, term, sequence } = *position;
-        let channel = channel(&format!("resume_from.positions[{index}].channel"), number)?;
+        let pb::UpdatePosition { source_node_id, channel: number, term, sequence, track: of } = *position;
+        let field = |name: &str| format!("resume_from.positions[{index}].{name}");
+        track(&field("track"), of)?;
+        let channel = channel(&field("channel"), number)?;
         Ok(Position { source: NodeId::new(source_node_id), channel, term, sequence })
     };
     let open_gap = |(index, gap): (usize, &pb::Gap)| {
-        let pb::Gap { source_node_id, channel: number, after, before, reason: _, count: _ } = *gap;
+        let pb::Gap { source_node_id, channel: number, after, before, reason: _, count: _, track: of } = *gap;
         let field = |name: &str| format!("resume_from.open_gaps[{index}].{name}");
+        track(&field("track"), of)?;
         if before.is_some() {
             return invalid(field("before"), "must be absent: the gap is not open");
         }
@@ -247,11 +250,17 @@ fn gap_reason(field: &str, number: i32) -> Parsed<GapReason> {
     })
 }
 
+/// A track of a channel: there is one.
+pub(super) fn track(field: &str, number: u32) -> Parsed<()> {
+    if number == 0 { Ok(()) } else { invalid(field, "must be 0: a channel has one track") }
+}
+
 /// A channel whose updates depend on those since their keyframe.
-pub(super) fn picture(field: &str, number: i32) -> Parsed<Channel> {
-    match channel(field, number)? {
+pub(super) fn picture(number: i32, of: u32) -> Parsed<Channel> {
+    track("track", of)?;
+    match channel("channel", number)? {
         found @ (Channel::Visual | Channel::Screen) => Ok(found),
-        Channel::Audio | Channel::Chat | Channel::Data => invalid(field, "must be VISUAL or SCREEN"),
+        Channel::Audio | Channel::Chat | Channel::Data => invalid("channel", "must be VISUAL or SCREEN"),
     }
 }
 
@@ -265,24 +274,18 @@ pub(super) fn draft(update: pb::UpdateDraft, settings: &Settings, layers: u32, n
         channel: number,
         payload,
         keyframe,
-        priority,
         temporal_layer,
         publisher_sequence,
         publish_time,
+        urgent,
+        track: of,
     } = update;
     let channel = channel("update.channel", number)?;
     let most = settings.max_payload(channel);
     if payload.len() > most {
         return invalid("update.payload", format!("must be at most {most} bytes, not {}", payload.len()));
     }
-    let priority = match pb::Priority::try_from(priority) {
-        Ok(pb::Priority::Unspecified) => None,
-        Ok(pb::Priority::Background) => Some(Priority::Background),
-        Ok(pb::Priority::Normal) => Some(Priority::Normal),
-        Ok(pb::Priority::High) => Some(Priority::High),
-        Ok(pb::Priority::Urgent) => Some(Priority::Urgent),
-        Err(_) => return invalid("update.priority", format!("{priority} is no priority")),
-    };
+    track("update.track", of)?;
     if publisher_sequence > MAX_GIVEN {
         return invalid("update.publisher_sequence", format!("must be at most {MAX_GIVEN}"));
     }
@@ -298,7 +301,7 @@ pub(super) fn draft(update: pb::UpdateDraft, settings: &Settings, layers: u32, n
         channel,
         payload,
         keyframe,
-        priority,
+        urgent,
         temporal_layer,
         publisher_sequence,
         publish_time: publish_time.map(time),
@@ -339,10 +342,4 @@ pub(super) fn kinds(numbers: &[i32], kind: impl Fn(i32) -> Option<EventKind>) ->
         kind(*number).map_or_else(|| invalid(format!("kinds[{index}]"), format!("{number} is no kind of event")), Ok)
     };
     numbers.iter().enumerate().map(parse).collect()
-}
-
-/// A position in a set of swarms: its incarnation, and a revision per shard.
-pub(super) fn set_position(position: Option<pb::SetPosition>) -> Option<(u64, Vec<(u32, u64)>)> {
-    let pb::SetPosition { epoch, shards } = position?;
-    Some((epoch, shards.into_iter().map(|pb::ShardPosition { shard, revision }| (shard, revision)).collect()))
 }

@@ -7,6 +7,7 @@ use super::convert::{self, Action, group as wire};
 use super::fields::{self, Invalid};
 use super::page_token::{self, List, PageToken};
 use super::publish::{self, Publishing};
+use super::set_position;
 use super::status::{refused, unpublished, wrong_kind};
 use super::stream::{self, Messages};
 use super::subscribe::{self, NoMessages};
@@ -225,11 +226,11 @@ impl GroupService for Edge {
         &self,
         request: Request<pb::RequestKeyframeRequest>,
     ) -> Answer<pb::RequestKeyframeResponse> {
-        let pb::RequestKeyframeRequest { group_id, node_id, session_id, channel, source_node_id } =
+        let pb::RequestKeyframeRequest { group_id, node_id, session_id, channel, source_node_id, track } =
             request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
         let by = fields::unnamed(node_id, session_id)?;
-        let channel = fields::picture("channel", channel)?;
+        let channel = fields::picture(channel, track)?;
         let source = fields::node("source_node_id", source_node_id)?;
         self.service.request_keyframe(id, &by, Some(source), channel).map_err(refused(KIND))?;
         Ok(Response::new(pb::RequestKeyframeResponse {}))
@@ -250,8 +251,8 @@ impl GroupService for Edge {
 
     async fn watch_groups(&self, request: Request<pb::WatchGroupsRequest>) -> Answer<Self::WatchGroupsStream> {
         let connection = stream::connection(&request);
-        let resume = fields::set_position(request.into_inner().resume_from);
-        let watch = self.service.watch_census(KIND, resume.as_ref().map(|(epoch, shards)| (*epoch, &shards[..])));
+        let resume = set_position::parse(KIND, self.service.set(), request.into_inner().resume_from)?;
+        let watch = self.service.watch_census(KIND, resume.as_ref());
         Ok(Response::new(stream::run(GroupCensus(watch), self.observer()?.over_connection(connection))))
     }
 
@@ -288,7 +289,7 @@ impl GroupService for Edge {
         request: Request<Streaming<pb::PublishUpdatesRequest>>,
     ) -> Answer<Self::PublishUpdatesStream> {
         let publishing = Publishing::open(self, KIND, request).await?;
-        Ok(Response::new(publish::run(publishing, |event| pb::PublishUpdatesResponse { event: Some(event) })))
+        Ok(Response::new(publish::run(publishing, |event| pb::PublishUpdatesResponse { event: Some(event.into()) })))
     }
 
     type SubscribeUpdatesStream = NoMessages<pb::SubscribeUpdatesResponse>;

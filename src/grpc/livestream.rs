@@ -7,6 +7,7 @@ use super::convert::{self, Action, livestream as wire};
 use super::fields::{self, Invalid};
 use super::page_token::{self, List, PageToken};
 use super::publish::{self, Publishing};
+use super::set_position;
 use super::status::{refused, unpublished, wrong_kind};
 use super::stream::{self, Messages};
 use super::subscribe::{self, NoMessages};
@@ -270,10 +271,10 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::RequestKeyframeRequest>,
     ) -> Answer<pb::RequestKeyframeResponse> {
-        let pb::RequestKeyframeRequest { livestream_id, node_id, session_id, channel } = request.into_inner();
+        let pb::RequestKeyframeRequest { livestream_id, node_id, session_id, channel, track } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
         let by = fields::unnamed(node_id, session_id)?;
-        let channel = fields::picture("channel", channel)?;
+        let channel = fields::picture(channel, track)?;
         self.service.request_keyframe(id, &by, None, channel).map_err(refused(KIND))?;
         Ok(Response::new(pb::RequestKeyframeResponse {}))
     }
@@ -298,8 +299,8 @@ impl LivestreamService for Edge {
         request: Request<pb::WatchLivestreamsRequest>,
     ) -> Answer<Self::WatchLivestreamsStream> {
         let connection = stream::connection(&request);
-        let resume = fields::set_position(request.into_inner().resume_from);
-        let watch = self.service.watch_census(KIND, resume.as_ref().map(|(epoch, shards)| (*epoch, &shards[..])));
+        let resume = set_position::parse(KIND, self.service.set(), request.into_inner().resume_from)?;
+        let watch = self.service.watch_census(KIND, resume.as_ref());
         Ok(Response::new(stream::run(LivestreamCensus(watch), self.observer()?.over_connection(connection))))
     }
 

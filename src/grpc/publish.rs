@@ -18,13 +18,14 @@ use super::stream::{Lifetime, Messages, Sign, connection};
 use super::{Edge, Settings, fields};
 use crate::cluster::clock;
 use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
+// The same events in both services.
+use crate::pb::livestream::v1::publish_updates_response::Event;
 use crate::pb::swarm::v1 as shared;
 use crate::service::publish::{Publication, PublishRefusal};
 use crate::swarm::Rejection;
 use crate::swarm::command::By;
 use crate::swarm::id::{SessionId, SwarmKind};
 use crate::swarm::interest::Channel;
-use shared::publish_event::Event;
 
 /// The most updates that one acknowledgement covers.
 const UPDATES_PER_ACK: usize = 64;
@@ -84,6 +85,7 @@ impl Publishing {
                     previous_session_id: before.map_or(0, SessionId::get),
                     previous_publisher_sequence: accepted_before.unwrap_or(0),
                     max_payload_bytes: u32::try_from(edge.settings.max_payload(channel)).unwrap_or(u32::MAX),
+                    track: 0,
                 }
             });
         let opened =
@@ -145,7 +147,7 @@ impl Publishing {
         self.lifetime.beat();
         let server_time = Some(self.lifetime.server_time());
         let epoch = self.publication.epoch().get();
-        self.ready.push_back(Event::Heartbeat(shared::Heartbeat { epoch, server_time, ..Default::default() }));
+        self.ready.push_back(Event::Heartbeat(shared::FeedHeartbeat { epoch, server_time, ..Default::default() }));
     }
 
     /// Tells what the publisher should know of its subscribers. Answers when to look again.
@@ -169,6 +171,7 @@ impl Publishing {
             reason: shared::GapReason::from(reason).into(),
             subscribers,
             updates,
+            track: 0,
         });
         self.ready.push_back(Event::Skips(shared::Skips { channels: channels.collect() }));
         None
@@ -178,7 +181,10 @@ impl Publishing {
     fn tell_wishes(&mut self) -> Option<Instant> {
         let (channels, next) = self.publication.keyframes_due();
         self.ready.extend(channels.into_iter().map(|channel| {
-            Event::KeyframeRequest(shared::KeyframeRequest { channel: shared::UpdateChannel::from(channel).into() })
+            Event::KeyframeRequest(shared::KeyframeRequest {
+                channel: shared::UpdateChannel::from(channel).into(),
+                track: 0,
+            })
         }));
         let now = Instant::now();
         let keyframes = next.map(|at| now + Duration::from_micros(at.saturating_sub(clock::uptime())));
@@ -194,6 +200,7 @@ impl Publishing {
                 channel: shared::UpdateChannel::from(*channel).into(),
                 highest_interest: shared::Interest::from(demand.highest).into(),
                 subscribers: demand.subscribers,
+                track: 0,
             });
             self.ready.push_back(Event::Demand(shared::Demand { channels: channels.collect() }));
         }
@@ -262,6 +269,7 @@ impl Publishing {
                     channel: shared::UpdateChannel::from(channel).into(),
                     publisher_sequence,
                     reason: reason.into(),
+                    track: 0,
                 })),
                 None if self.publication.is_over() => self.end(End::SwarmEnded),
                 None => self.tell_losses(),
@@ -300,7 +308,7 @@ impl Publishing {
             return self.end(End::Session(reason));
         }
         self.ready.extend(lost.into_iter().map(|channel| {
-            Event::Revoked(shared::PublishRevoked { channel: shared::UpdateChannel::from(channel).into() })
+            Event::Revoked(shared::PublishRevoked { channel: shared::UpdateChannel::from(channel).into(), track: 0 })
         }));
         if self.publication.is_empty() {
             self.end(End::StaleTerm);
@@ -324,11 +332,11 @@ async fn wait_until(at: Option<Instant>) {
 /// Answers a publisher until it or its right to publish is gone.
 pub(super) fn run<R: Send + 'static>(
     publishing: Publishing,
-    response: impl Fn(shared::PublishEvent) -> R + Send + Copy + 'static,
+    response: impl Fn(Event) -> R + Send + Copy + 'static,
 ) -> Messages<R> {
     stream::unfold(publishing, move |mut publishing| async move {
         let item = publishing.next().await?;
-        Some((item.map(|event| response(shared::PublishEvent { event: Some(event) })), publishing))
+        Some((item.map(response), publishing))
     })
     .boxed()
 }

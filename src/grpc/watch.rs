@@ -7,13 +7,15 @@ use prost_types::Timestamp;
 use tokio::sync::Notify;
 
 use super::convert::{group as group_wire, livestream as livestream_wire, timestamp};
+use super::set_position;
 use super::stream::Source;
 use crate::pb::swarm::v1 as shared;
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 use crate::service::watch::{
-    CensusItem, CensusWatch, Change, EventItem, EventWatch, Step, TargetItem, TargetWatch, Watch,
+    CensusItem, CensusWatch, Change, EventItem, EventWatch, ResetReason, SetChange, Step, TargetItem, TargetWatch,
+    Watch,
 };
-use crate::swarm::id::{NodeId, SwarmId};
+use crate::swarm::id::{NodeId, SwarmId, SwarmKind};
 use crate::swarm::{Event, Swarm};
 
 pub(super) struct LivestreamTargets(pub(super) TargetWatch);
@@ -29,11 +31,11 @@ pub(super) struct GroupEvents {
 pub(super) struct LivestreamCensus(pub(super) CensusWatch);
 pub(super) struct GroupCensus(pub(super) CensusWatch);
 
-fn heartbeat(epoch: u64, revision: u64, now: Timestamp) -> shared::Heartbeat {
-    shared::Heartbeat { epoch, revision, heads: Vec::new(), server_time: Some(now) }
+fn heartbeat(now: Timestamp) -> shared::WatchHeartbeat {
+    shared::WatchHeartbeat { server_time: Some(now) }
 }
 
-fn reset(reason: crate::service::watch::ResetReason) -> i32 {
+fn reset(reason: ResetReason) -> i32 {
     shared::ResetReason::from(reason).into()
 }
 
@@ -69,7 +71,7 @@ macro_rules! target_source {
 
             fn heartbeat(&self, revision: u64, now: Timestamp) -> Self::Message {
                 use $pb::watch_targets_response::Event;
-                self.message(revision, Event::Heartbeat(heartbeat(self.0.epoch().get(), revision, now)))
+                self.message(revision, Event::Heartbeat(heartbeat(now)))
             }
 
             fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
@@ -85,17 +87,12 @@ target_source!(GroupTargets, group);
 macro_rules! event_source {
     (
         $source:ty, $pb:ident, $Response:ident, $module:ident,
-        reset: $Reset:ident { $swarm:ident }, roster: $members:ident,
+        reset: $Reset:ident { $swarm:ident }, roster: $members:ident, events: $Events:ident,
         view: $kind:path => $view:path, encode: $encode:path
     ) => {
         impl $source {
-            fn message(
-                &self,
-                revision: u64,
-                events: Vec<Bytes>,
-                control: Option<$pb::$module::Control>,
-            ) -> $pb::$Response {
-                $pb::$Response { epoch: self.watch.epoch().get(), revision, events, control, ..Default::default() }
+            fn message(&self, revision: u64, event: $pb::$module::Event) -> $pb::$Response {
+                $pb::$Response { epoch: self.watch.epoch().get(), revision, event: Some(event) }
             }
         }
 
@@ -107,7 +104,7 @@ macro_rules! event_source {
             }
 
             fn step(&mut self) -> Step<Vec<Self::Message>> {
-                use $pb::$module::Control;
+                use $pb::$module::Event as Told;
                 let id = self.id;
                 let view = |swarm: &Swarm| match swarm {
                     $kind(swarm) => Some($view(id, swarm)),
@@ -119,39 +116,37 @@ macro_rules! event_source {
                     Step::Over(over) => return Step::Over(over),
                     Step::Item(item) => item,
                 };
-                Step::Item(vec![match item {
+                let (revision, told) = match item {
                     EventItem::Reset { reason, revision, swarm } => {
-                        let reset = $pb::$Reset { reason: reset(reason), $swarm: swarm };
-                        self.message(revision, Vec::new(), Some(Control::Reset(reset)))
+                        (revision, Told::Reset($pb::$Reset { reason: reset(reason), $swarm: swarm }))
                     }
                     EventItem::Roster { revision, members } => {
-                        let page = $pb::RosterPage { $members: members.iter().map(Into::into).collect() };
-                        self.message(revision, Vec::new(), Some(Control::Roster(page)))
+                        let $members = members.iter().map(Into::into).collect();
+                        (revision, Told::Roster($pb::RosterPage { $members }))
                     }
                     EventItem::Complete { revision } => {
-                        let complete = shared::SnapshotComplete { revision };
-                        self.message(revision, Vec::new(), Some(Control::SnapshotComplete(complete)))
+                        (revision, Told::SnapshotComplete(shared::SnapshotComplete { revision }))
                     }
                     EventItem::Events { revision, wanted } => {
                         let number = revision.number;
                         let encoded = revision.encoded(|event: &Event| $encode(event, number));
-                        let events = wanted.into_iter().map(|index| encoded[index].clone()).collect();
-                        $pb::$Response {
+                        let events = $pb::$Events {
+                            events: wanted.into_iter().map(|index| encoded[index].clone()).collect(),
                             event_time: Some(timestamp(revision.origin.at)),
                             actor_node_id: revision.origin.actor.map_or(0, NodeId::get),
-                            ..self.message(number, events, None)
-                        }
+                        };
+                        (number, Told::Events(events))
                     }
-                }])
+                };
+                Step::Item(vec![self.message(revision, told)])
             }
 
             fn heartbeat(&self, revision: u64, now: Timestamp) -> Self::Message {
-                let sign = heartbeat(self.watch.epoch().get(), revision, now);
-                self.message(revision, Vec::new(), Some($pb::$module::Control::Heartbeat(sign)))
+                self.message(revision, $pb::$module::Event::Heartbeat(heartbeat(now)))
             }
 
             fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
-                self.message(self.watch.revision(), Vec::new(), Some($pb::$module::Control::Goodbye(goodbye)))
+                self.message(self.watch.revision(), $pb::$module::Event::Goodbye(goodbye))
             }
         }
     };
@@ -159,23 +154,27 @@ macro_rules! event_source {
 
 event_source!(
     LivestreamEvents, livestream, WatchLivestreamResponse, watch_livestream_response,
-    reset: LivestreamReset { livestream }, roster: viewers,
+    reset: LivestreamReset { livestream }, roster: viewers, events: LivestreamEvents,
     view: Swarm::Livestream => livestream_wire::livestream, encode: livestream_wire::event
 );
 event_source!(
     GroupEvents, group, WatchGroupResponse, watch_group_response,
-    reset: GroupReset { group }, roster: participants,
+    reset: GroupReset { group }, roster: participants, events: GroupEvents,
     view: Swarm::Group => group_wire::group, encode: group_wire::event
 );
 
 macro_rules! census_source {
     (
-        $source:ty, $pb:ident, $Response:ident, $module:ident,
+        $source:ty, $pb:ident, $Response:ident, $module:ident, $kind:path,
         swarm: $Swarm:ident($summary:path), removed: $removed:path
     ) => {
         impl $source {
-            fn message(&self, shard: u32, revision: u64, event: $pb::$module::Event) -> $pb::$Response {
-                $pb::$Response { epoch: self.0.epoch().get(), shard, revision, event: Some(event) }
+            fn message(&self, partition: u32, position: Bytes, event: $pb::$module::Event) -> $pb::$Response {
+                $pb::$Response { epoch: self.0.epoch().get(), partition, position, event: Some(event) }
+            }
+
+            fn about_all(&self, event: $pb::$module::Event) -> $pb::$Response {
+                self.message(0, Bytes::new(), event)
             }
         }
 
@@ -187,41 +186,60 @@ macro_rules! census_source {
             }
 
             fn step(&mut self) -> Step<Vec<Self::Message>> {
-                use $pb::$module::Event;
+                use $pb::$module::Event as Told;
                 let items = match self.0.step() {
                     Step::Idle(revision) => return Step::Idle(revision),
                     Step::Over(over) => return Step::Over(over),
                     Step::Item(items) => items,
                 };
-                let message = |(shard, revision, item): (u32, u64, CensusItem)| {
-                    let event = match item {
-                        CensusItem::Reset(reason) => Event::Reset(shared::Reset { reason: reset(reason) }),
-                        CensusItem::Swarm { id, summary, created } => Event::$Swarm($summary(id, &summary, created)),
-                        CensusItem::Removed { id, summary } => Event::Removed($removed(id, &summary)),
-                        CensusItem::Complete => Event::SnapshotComplete(shared::SnapshotComplete { revision }),
-                    };
-                    self.message(shard, revision, event)
+                let message = |item: CensusItem| match item {
+                    CensusItem::Opened { shards, resets } => self.about_all(Told::Opened(opened(shards, resets))),
+                    CensusItem::InSync(revisions) => self.about_all(Told::InSync(in_sync($kind, revisions))),
+                    CensusItem::About { shard, revision, change } => {
+                        let told = match change {
+                            SetChange::Reset(reason) => Told::Reset(shared::Reset { reason: reset(reason) }),
+                            SetChange::Swarm { id, summary, created } => Told::$Swarm($summary(id, &summary, created)),
+                            SetChange::Removed { id, summary } => Told::Removed($removed(id, &summary)),
+                        };
+                        let token = revision.map(|revision| set_position::token($kind, shard, revision));
+                        self.message(set_position::partition(shard), token.unwrap_or_default(), told)
+                    }
                 };
                 Step::Item(items.into_iter().map(message).collect())
             }
 
-            fn heartbeat(&self, revision: u64, now: Timestamp) -> Self::Message {
-                let sign = heartbeat(self.0.epoch().get(), revision, now);
-                self.message(0, 0, $pb::$module::Event::Heartbeat(sign))
+            fn heartbeat(&self, _revision: u64, now: Timestamp) -> Self::Message {
+                self.about_all($pb::$module::Event::Heartbeat(heartbeat(now)))
             }
 
             fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
-                self.message(0, 0, $pb::$module::Event::Goodbye(goodbye))
+                self.about_all($pb::$module::Event::Goodbye(goodbye))
             }
         }
     };
 }
 
+fn opened(shards: usize, resets: Vec<(usize, ResetReason)>) -> shared::SetOpened {
+    let resets = resets.into_iter().map(|(shard, reason)| shared::PartitionReset {
+        partition: set_position::partition(shard),
+        reason: reset(reason),
+    });
+    shared::SetOpened { partitions: u32::try_from(shards).unwrap_or(u32::MAX), resets: resets.collect() }
+}
+
+fn in_sync(kind: SwarmKind, revisions: Vec<u64>) -> shared::SetInSync {
+    let positions = revisions.into_iter().enumerate().map(|(shard, revision)| shared::PartitionPosition {
+        partition: set_position::partition(shard),
+        position: set_position::token(kind, shard, revision),
+    });
+    shared::SetInSync { positions: positions.collect() }
+}
+
 census_source!(
-    LivestreamCensus, livestream, WatchLivestreamsResponse, watch_livestreams_response,
+    LivestreamCensus, livestream, WatchLivestreamsResponse, watch_livestreams_response, SwarmKind::Livestream,
     swarm: Livestream(livestream_wire::summary), removed: livestream_wire::removed
 );
 census_source!(
-    GroupCensus, group, WatchGroupsResponse, watch_groups_response,
+    GroupCensus, group, WatchGroupsResponse, watch_groups_response, SwarmKind::Group,
     swarm: Group(group_wire::summary), removed: group_wire::removed
 );

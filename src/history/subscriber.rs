@@ -154,6 +154,7 @@ impl History {
             channel: lane.channel.into(),
             term: point.term,
             sequence: point.sequence,
+            track: 0,
         });
         positions.collect()
     }

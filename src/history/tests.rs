@@ -105,7 +105,7 @@ fn a_lane_that_appears_later_starts_at_its_first_keyframe() {
 fn a_lane_without_a_start_begins_anywhere_with_a_keyframe() {
     let (source, updates) = video();
     let waiting = || {
-        let waiting = pb::SourceChannel { source_node_id: SOURCE, channel: UpdateChannel::Visual.into() };
+        let waiting = pb::SourceChannel { source_node_id: SOURCE, channel: UpdateChannel::Visual.into(), track: 0 };
         let subscribed = pb::Subscribed { epoch: EPOCH, waiting_for_keyframe: vec![waiting], ..Default::default() };
         Told(History::new(50)).item(Item::Subscribed(subscribed))
     };
@@ -280,7 +280,7 @@ fn absurd_numbers_are_survived() {
 #[test]
 fn subscribed_comes_first_and_once() {
     let (source, updates) = video();
-    let late = Told(History::new(50)).item(Item::Heartbeat(pb::Heartbeat::default()));
+    let late = Told(History::new(50)).item(Item::Heartbeat(pb::FeedHeartbeat::default()));
     let late = late.subscribed(EPOCH, UpdateChannel::Visual, 0, Interest::High).updates(&updates);
     assert_eq!(late.fails(&source), Violation::NotSubscribed { subscriber: 50 });
     let without = Told::video().some(&updates, 1..=4).cut().some(&updates, 5..=8);

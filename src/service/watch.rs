@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-pub use census::{CensusItem, CensusWatch};
+pub use census::{CensusItem, CensusWatch, SetChange, SetPosition};
 pub use events::{EventItem, EventWatch, ResetReason, Selection};
 pub use targets::{Change, Removal, TargetDelta, TargetItem, TargetWatch};
 

@@ -307,7 +307,7 @@ impl Group {
                 interests: Channel::ALL.map(|channel| member.interests.level(Some(node), channel)),
             })
             .collect();
-        Some(TargetList { topology: Topology::Mesh, placement: None, targets })
+        Some(TargetList { topology: Topology::Mesh, placement: None, parent: None, backup: None, targets })
     }
 
     /// Who was in when it ended.

@@ -40,21 +40,21 @@ pub struct Propagation {
     /// How long a forwarder may hold an update back to coalesce writes, in
     /// milliseconds.
     pub delay_ms: u32,
-    /// 0 = full, 1 = without the top temporal layer, 2 = keyframes.
-    pub quality: u32,
+    /// What passes of VISUAL and SCREEN; all of the other channels does.
+    pub pictures: Filter,
 }
 
 impl Interest {
-    /// Priority, delay budget and quality of this level; `None` when nothing is sent.
+    /// Priority, delay budget and filter of this level; `None` when nothing is sent.
     pub const fn propagation(self) -> Option<Propagation> {
-        let (priority, delay_ms, quality) = match self {
+        let (priority, delay_ms) = match self {
             Self::None => return None,
-            Self::Low => (Priority::Background, 200, 2),
-            Self::Medium => (Priority::Normal, 50, 1),
-            Self::High => (Priority::High, 10, 0),
-            Self::Critical => (Priority::Urgent, 0, 0),
+            Self::Low => (Priority::Background, 200),
+            Self::Medium => (Priority::Normal, 50),
+            Self::High => (Priority::High, 10),
+            Self::Critical => (Priority::Urgent, 0),
         };
-        Some(Propagation { priority, delay_ms, quality })
+        Some(Propagation { priority, delay_ms, pictures: self.filter(Channel::Visual) })
     }
 
     /// What passes of `channel` at this level. Only VISUAL and SCREEN have

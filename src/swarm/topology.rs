@@ -68,6 +68,17 @@ impl Target {
     }
 }
 
+/// A node that another one receives from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The node.
+    pub node: NodeId,
+    /// Its session; `None` for a broadcaster that has none.
+    pub session: Option<SessionId>,
+    /// Where peers reach it, in its own words.
+    pub endpoint: Box<[u8]>,
+}
+
 /// Everything that a node needs to know to forward and to receive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetList {
@@ -75,6 +86,10 @@ pub struct TargetList {
     pub topology: Topology,
     /// The node's own place; `None` for the broadcaster and in groups.
     pub placement: Option<Placement>,
+    /// Whom it receives from: the parent of its placement.
+    pub parent: Option<Peer>,
+    /// Whom it turns to when that fails: the backup of its placement.
+    pub backup: Option<Peer>,
     /// Whom it forwards to.
     pub targets: Vec<Target>,
 }

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use starling::client::{Client, Swarm};
+use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling::pb::swarm::v1::{
     GoodbyeReason, GrantedChannel, PublishReceipt, RejectReason, UpdateChannel, UpdateDraft, UpdatePosition,
-    publish_event::Event,
 };
 use tokio::time::Instant;
 use tonic::Code::{FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
@@ -47,7 +47,7 @@ fn chat_of(node_id: u64) -> pb::PublishOpen {
 }
 
 const fn place(sequence: u64) -> UpdatePosition {
-    UpdatePosition { source_node_id: 0, channel: UpdateChannel::Chat as i32, term: 0, sequence }
+    UpdatePosition { source_node_id: 0, channel: UpdateChannel::Chat as i32, term: 0, sequence, track: 0 }
 }
 
 async fn read(client: &Client, node_id: u64) -> Subscriber {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use starling::client::Client;
+use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::livestream::v1::{self as pb, livestream_service_client::LivestreamServiceClient};
-use starling::pb::swarm::v1::{Delivery, Goodbye, GoodbyeReason, UpdateDraft, delivery::Item, publish_event::Event};
+use starling::pb::swarm::v1::{Delivery, Goodbye, GoodbyeReason, UpdateDraft, delivery::Item};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -59,8 +60,8 @@ async fn open_streams(client: &Client, first: u64, farewells: &mut JoinSet<Farew
         let request = pb::WatchLivestreamRequest { livestream_id: 7, node_id, session_id, ..Default::default() };
         let mut events = answered(livestreams.watch_livestream(request).await);
         soon(events.message()).await.unwrap().expect("a reset");
-        farewells.spawn(last_words(events, |message| match message.control {
-            Some(pb::watch_livestream_response::Control::Goodbye(goodbye)) => Some(goodbye),
+        farewells.spawn(last_words(events, |message| match message.event {
+            Some(pb::watch_livestream_response::Event::Goodbye(goodbye)) => Some(goodbye),
             _ => None,
         }));
 

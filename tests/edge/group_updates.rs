@@ -6,9 +6,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use starling::client::{Client, Swarm};
 use starling::pb::group::v1::{self as pb, publish_updates_request::Message};
+use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::swarm::v1::{
     Delivery, PublishOpened, PublishReceipt, RejectReason, UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item,
-    publish_event::Event,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -37,7 +37,7 @@ fn on(channel: UpdateChannel, publisher_sequence: u64) -> UpdateDraft {
 }
 
 const fn place(source_node_id: u64, channel: UpdateChannel, term: u64, sequence: u64) -> UpdatePosition {
-    UpdatePosition { source_node_id, channel: channel as i32, term, sequence }
+    UpdatePosition { source_node_id, channel: channel as i32, term, sequence, track: 0 }
 }
 
 /// An open publish stream.
@@ -76,7 +76,7 @@ impl Speaker {
     async fn event(&mut self) -> Result<Event, Status> {
         loop {
             let answer = soon(self.answers.message()).await?.expect("the stream goes on");
-            match answer.event.and_then(|event| event.event).expect("an event says something") {
+            match answer.event.map(Event::from).expect("an event says something") {
                 Event::Demand(_) | Event::KeyframeRequest(_) => {}
                 event => return Ok(event),
             }

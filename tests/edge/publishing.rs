@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use starling::client::{Client, Swarm};
+use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
-use starling::pb::swarm::v1::{
-    GoodbyeReason, GrantedChannel, RejectReason, UpdateChannel, UpdateDraft, publish_event::Event,
-};
+use starling::pb::swarm::v1::{GoodbyeReason, GrantedChannel, RejectReason, UpdateChannel, UpdateDraft};
 use tonic::Code::{FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
 
 use crate::harness::{Fault, Server};
@@ -351,7 +350,7 @@ async fn a_message_that_is_malformed_ends_the_stream_and_is_named() {
         (update(UpdateDraft { channel: 0, ..keyframe(2) }), "update.channel"),
         (update(UpdateDraft { channel: 6, ..keyframe(2) }), "update.channel"),
         (update(UpdateDraft { channel: UpdateChannel::Audio.into(), ..keyframe(2) }), "update.channel"),
-        (update(UpdateDraft { priority: 5, ..keyframe(2) }), "update.priority"),
+        (update(UpdateDraft { track: 1, ..keyframe(2) }), "update.track"),
         (update(UpdateDraft { temporal_layer: 2, ..delta(2) }), "update.temporal_layer"),
         (update(UpdateDraft { payload: zeros((1 << 20) + 1), ..keyframe(2) }), "update.payload"),
         (update(UpdateDraft { publish_time: at(0, -1), ..keyframe(2) }), "update.publish_time"),

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use starling::client::{Publication, Publisher};
 use starling::pb::livestream::v1 as livestream;
-use starling::pb::swarm::v1::{GapReason, GoodbyeReason, UpdateDraft, publish_event::Event};
+use starling::pb::livestream::v1::publish_updates_response::Event;
+use starling::pb::swarm::v1::{GapReason, GoodbyeReason, UpdateDraft};
 
 use crate::harness::{Server, retry_delay, soon};
 use crate::updates::{self, delta, keyframe, publish_one};

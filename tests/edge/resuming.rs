@@ -24,7 +24,7 @@ const RETRY: Retry =
 const EPOCH: u64 = 9;
 
 fn at(sequence: u64) -> shared::UpdatePosition {
-    shared::UpdatePosition { source_node_id: 1, channel: UpdateChannel::Visual.into(), term: 2, sequence }
+    shared::UpdatePosition { source_node_id: 1, channel: UpdateChannel::Visual.into(), term: 2, sequence, track: 0 }
 }
 
 fn subscribed(sequence: u64) -> Item {
@@ -392,6 +392,6 @@ async fn a_broadcaster_that_waits_for_viewers_has_a_session() {
         if crate::world::livestream(&client, 7).await.broadcaster_present {
             break;
         }
-        assert!(!matches!(message.control, Some(pb::watch_livestream_response::Control::Goodbye(_))));
+        assert!(!matches!(message.event, Some(pb::watch_livestream_response::Event::Goodbye(_))));
     }
 }

@@ -33,8 +33,13 @@ async fn a_late_subscriber_starts_on_the_newest_keyframe() {
     publisher.run(1, "KdddKdd").await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let term = publisher.term();
-    let before =
-        UpdatePosition { source_node_id: BROADCASTER, channel: UpdateChannel::Visual.into(), term, sequence: 4 };
+    let before = UpdatePosition {
+        source_node_id: BROADCASTER,
+        channel: UpdateChannel::Visual.into(),
+        term,
+        sequence: 4,
+        track: 0,
+    };
     assert_eq!(viewer.subscribed.epoch, publisher.opened.epoch);
     assert_eq!(viewer.subscribed.positions, [before], "the position before the first update to come");
     assert_eq!(viewer.subscribed.waiting_for_keyframe, []);
@@ -47,7 +52,7 @@ async fn a_late_subscriber_starts_on_the_newest_keyframe() {
 async fn a_subscriber_before_the_first_keyframe_waits_for_it() {
     let (_server, client) = on_air_with_audience().await;
     let mut early = Subscriber::open(&client, 7, VIEWER).await;
-    let waiting = SourceChannel { source_node_id: BROADCASTER, channel: UpdateChannel::Visual.into() };
+    let waiting = SourceChannel { source_node_id: BROADCASTER, channel: UpdateChannel::Visual.into(), track: 0 };
     assert_eq!(early.subscribed.waiting_for_keyframe, [waiting]);
     assert_eq!(early.subscribed.positions, []);
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
@@ -107,6 +112,7 @@ async fn a_viewer_without_interest_gets_signs_of_life_only() {
         channel: UpdateChannel::Visual.into(),
         term: publisher.term(),
         sequence: 3,
+        track: 0,
     };
     // The head shows in a heartbeat, so that a lost tail would.
     let mut heads = Vec::new();
@@ -138,7 +144,7 @@ async fn what_is_delivered_is_what_the_generated_code_encodes_byte_for_byte() {
         drafts.push(UpdateDraft {
             payload: Bytes::from(vec![0xa5; length]),
             keyframe: true,
-            priority: i32::from(index % 5),
+            urgent: index % 5 == 4,
             temporal_layer: u32::from(index % 8),
             publish_time: timestamps[usize::from(index) % timestamps.len()],
             ..keyframe(drafts.len() as u64 + 1)
@@ -153,8 +159,8 @@ async fn what_is_delivered_is_what_the_generated_code_encodes_byte_for_byte() {
         assert_eq!(delivery.encode_to_vec(), bytes, "{:?}", draft.payload.len());
         let Some(Item::Update(update)) = delivery.item else { panic!("an update, not {delivery:?}") };
         assert_eq!(
-            (update.payload, update.keyframe, update.priority, update.temporal_layer, update.publish_time),
-            (draft.payload, draft.keyframe, draft.priority, draft.temporal_layer, draft.publish_time),
+            (update.payload, update.keyframe, update.urgent, update.temporal_layer, update.publish_time),
+            (draft.payload, draft.keyframe, draft.urgent, draft.temporal_layer, draft.publish_time),
         );
         assert!(update.accept_time.is_some_and(|at| at.seconds > 1_700_000_000));
         assert_eq!(update.author_node_id, 0);

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use starling::client::{Client, Swarm};
 use starling::pb::group::v1 as group;
+use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
-use starling::pb::swarm::v1::{self as shared, delivery::Item, publish_event::Event};
+use starling::pb::swarm::v1::{self as shared, delivery::Item};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -78,9 +79,7 @@ pub(crate) async fn publish(
     let mut events = Vec::new();
     loop {
         match soon(answers.message()).await {
-            Ok(Some(answer)) => {
-                events.push(answer.event.and_then(|event| event.event).expect("an event says something"))
-            }
+            Ok(Some(answer)) => events.push(answer.event.expect("an event says something")),
             Ok(None) => return (events, Ok(())),
             Err(status) => return (events, Err(status)),
         }
@@ -130,7 +129,7 @@ impl Publisher {
     /// What the server says next, whatever it is.
     pub(crate) async fn heard(&mut self) -> Result<Option<Event>, Status> {
         let Some(answer) = soon(self.answers.message()).await? else { return Ok(None) };
-        Ok(Some(answer.event.and_then(|event| event.event).expect("an event says something")))
+        Ok(Some(answer.event.expect("an event says something")))
     }
 
     /// What the server says next; signs of life and wishes are passed over.

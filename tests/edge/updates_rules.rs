@@ -2,9 +2,10 @@
 
 use starling::client::{Client, Swarm};
 use starling::pb::livestream::v1 as pb;
+use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::swarm::v1::{
     ChannelDemand, ChannelInterest, GapReason, Interest, PublishReceipt, SubscriptionPosition, TermSequence,
-    UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item, publish_event::Event,
+    UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item,
 };
 use tonic::Code::{FailedPrecondition, PermissionDenied, ResourceExhausted};
 use tonic::Status;
@@ -19,7 +20,7 @@ const LURKER: u64 = 3;
 const STRANGER: u64 = 99;
 
 const fn visual(term: u64, sequence: u64) -> UpdatePosition {
-    UpdatePosition { source_node_id: BROADCASTER, channel: UpdateChannel::Visual as i32, term, sequence }
+    UpdatePosition { source_node_id: BROADCASTER, channel: UpdateChannel::Visual as i32, term, sequence, track: 0 }
 }
 
 /// Publishes one update by itself; `term` 0 = the current one.
@@ -210,7 +211,7 @@ async fn with_interest_again_and_no_newer_keyframe_the_next_one_is_waited_for() 
 /// Waits until the publisher is told just this demand for VISUAL.
 async fn demanded(publisher: &mut Publisher, highest: Interest, subscribers: u64) {
     let channel = UpdateChannel::Visual.into();
-    let expected = ChannelDemand { channel, highest_interest: highest.into(), subscribers };
+    let expected = ChannelDemand { channel, highest_interest: highest.into(), subscribers, track: 0 };
     loop {
         match publisher.heard().await.unwrap() {
             Some(Event::Demand(demand)) if demand.channels == [expected] => return,

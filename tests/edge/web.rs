@@ -1,6 +1,6 @@
 //! gRPC-Web: what a browser sends and reads, by hand over HTTP/1.1.
 
-use starling::pb::livestream::v1::{self as pb, watch_livestream_response::Control};
+use starling::pb::livestream::v1::{self as pb, watch_livestream_response::Event as Told};
 use starling::pb::swarm::v1::GoodbyeReason;
 
 use crate::exchange::Exchange;
@@ -57,21 +57,22 @@ async fn a_browser_watches_a_livestream_to_its_end() {
     let mut exchange = Exchange::call(&server, "WatchLivestream", watch).await;
     assert_eq!(exchange.status, 200);
     let first: pb::WatchLivestreamResponse = exchange.message().await;
-    assert!(matches!(first.control, Some(Control::Reset(_))), "{first:?}");
+    assert!(matches!(first.event, Some(Told::Reset(_))), "{first:?}");
     loop {
         let next: pb::WatchLivestreamResponse = exchange.message().await;
-        if matches!(next.control, Some(Control::SnapshotComplete(_))) {
+        if matches!(next.event, Some(Told::SnapshotComplete(_))) {
             break;
         }
     }
     // Each message comes when it happens, not when the stream ends.
     crate::world::join_livestream(&client, 7, 2).await;
     let joined: pb::WatchLivestreamResponse = exchange.message().await;
+    let Some(Told::Events(joined)) = joined.event else { panic!("{joined:?}") };
     assert_eq!(joined.events.len(), 1);
     answered(client.clone().livestreams.end_livestream(end(7)).await);
     loop {
         let next: pb::WatchLivestreamResponse = exchange.message().await;
-        if let Some(Control::Goodbye(goodbye)) = next.control {
+        if let Some(Told::Goodbye(goodbye)) = next.event {
             assert_eq!(goodbye.reason(), GoodbyeReason::Ended);
             break;
         }

@@ -15,7 +15,6 @@ use starling::feed::{
 use starling::swarm::event::{Gate, Grant};
 use starling::swarm::id::SessionId;
 use starling::swarm::interest::{Channel, Interest, InterestChange, Interests};
-use starling::swarm::propagation::Priority;
 
 use crate::stage::{BROADCASTER, node, seed_node};
 
@@ -51,12 +50,12 @@ impl Air {
     }
 
     /// Publishes under a term; its sequence, and whether the next one should be a keyframe.
-    fn publish(&self, term: u64, keyframe: bool, priority: Option<Priority>) -> Result<(u64, bool), Refusal> {
+    fn publish(&self, term: u64, keyframe: bool, urgent: bool) -> Result<(u64, bool), Refusal> {
         let draft = Draft {
             channel: Channel::Visual,
             payload: Bytes::from_static(&[7; 1_000]),
             keyframe,
-            priority,
+            urgent,
             temporal_layer: 0,
             publisher_sequence: 0,
             publish_time: None,
@@ -68,7 +67,7 @@ impl Air {
     }
 
     fn put(&self, keyframe: bool) {
-        self.publish(TERM, keyframe, None).expect("the term is in force");
+        self.publish(TERM, keyframe, false).expect("the term is in force");
     }
 
     fn viewer(&self, level: Interest) -> Cursor {
@@ -129,7 +128,7 @@ fn e21_a_picture_begins_with_a_keyframe_and_late_joiners_start_at_the_newest() {
         air.feed.keyframes_due(source, TERM, visual, air.now).0
     };
     assert_eq!(due(&air), [Channel::Visual], "whoever waits has one asked for");
-    assert_eq!(air.publish(TERM, false, None), Ok((1, true)), "and the publisher is told again");
+    assert_eq!(air.publish(TERM, false, false), Ok((1, true)), "and the publisher is told again");
     assert_eq!(air.read(&mut early).0.len(), 0, "nothing that cannot be understood comes");
     air.put(true);
     assert_eq!(air.read(&mut early).0.len(), 1);
@@ -184,8 +183,8 @@ fn e25_an_update_carries_its_payload_and_its_term() {
     let (updates, _) = air.read(&mut viewer);
     assert!(updates[0].windows(1_000).any(|window| window == [7; 1_000]), "the payload is in it");
     air.grant(TERM + 1);
-    assert_eq!(air.publish(TERM, true, None), Err(Refusal::StaleTerm));
-    assert_eq!(air.publish(TERM + 1, true, None), Ok((1, false)), "from 1 again, in a term of its own");
+    assert_eq!(air.publish(TERM, true, false), Err(Refusal::StaleTerm));
+    assert_eq!(air.publish(TERM + 1, true, false), Ok((1, false)), "from 1 again, in a term of its own");
 }
 
 #[test]
@@ -211,7 +210,7 @@ fn e38_interest_and_priority_decide_what_comes_and_when() {
     rest([&high, &low, &nobody]);
     air.put(false);
     assert!(matches!(air.feed.call(air.now), Call::Until(at) if at == air.now + 10_000), "in the window of HIGH");
-    air.publish(TERM, true, Some(Priority::Urgent)).expect("the term is in force");
+    air.publish(TERM, true, true).expect("the term is in force");
     assert!(matches!(air.feed.call(air.now), Call::Wake(woken) if woken.len() == 2), "urgent is at once");
 }
 

@@ -155,7 +155,7 @@ pub(crate) fn draft(rng: &mut Rng, channel: UpdateChannel) -> UpdateDraft {
         payload: vec![u8::try_from(rng.below(256)).unwrap(); usize::try_from(rng.below(800)).unwrap()].into(),
         keyframe,
         temporal_layer: if runs && !keyframe { u32::try_from(rng.below(LAYERS.into())).unwrap() } else { 0 },
-        priority: if rng.one_in(20) { 4 } else { 0 },
+        urgent: rng.one_in(20),
         ..Default::default()
     }
 }

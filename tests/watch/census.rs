@@ -1,11 +1,11 @@
-//! WatchLivestreams and WatchGroups: the set of swarms, ordered per shard.
+//! WatchLivestreams and WatchGroups: the set of swarms, ordered per partition.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use starling::client::Client;
 use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{ResetReason, SetPosition};
+use starling::pb::swarm::v1::{PartitionPosition, ResetReason, SetPosition};
 use starling::pb::{group::v1 as group, livestream::v1::LivestreamState as State};
 use tonic::Streaming;
 
@@ -13,13 +13,13 @@ use crate::fold::CensusFold;
 use crate::harness::Server;
 use crate::stage::{NEVER, Show, narrow, next, shape};
 
-const SHARDS: u32 = 4;
+const PARTITIONS: u32 = 4;
 /// A log this short is soon lapped.
 const LOG: usize = 16;
 
 async fn server() -> Server {
     Server::with(|config| {
-        config.store.shards = SHARDS as usize;
+        config.store.shards = PARTITIONS as usize;
         config.store.event_log_revisions = LOG;
         config.streams.heartbeat_interval = NEVER;
     })
@@ -36,10 +36,10 @@ async fn watch(client: &Client, resume_from: Option<SetPosition>) -> Streaming<p
         .into_inner()
 }
 
-/// A watch from the beginning, read until every shard is complete.
+/// A watch from the beginning, read until all partitions are told.
 async fn begin(client: &Client) -> (Streaming<pb::WatchLivestreamsResponse>, CensusFold) {
     let (mut stream, mut fold) = (watch(client, None).await, CensusFold::default());
-    read_until(&mut stream, &mut fold, |fold| fold.complete.len() == SHARDS as usize).await;
+    read_until(&mut stream, &mut fold, |fold| fold.in_sync).await;
     (stream, fold)
 }
 
@@ -74,7 +74,7 @@ fn folded(fold: &CensusFold) -> BTreeMap<u64, (u64, i32, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn a_watch_of_the_set_begins_with_a_snapshot_of_each_shard() {
+async fn a_watch_of_the_set_begins_with_a_snapshot_of_each_partition() {
     let server = server().await;
     let client = server.client().await;
     let shows = shows(&client, 1..=40).await;
@@ -82,7 +82,7 @@ async fn a_watch_of_the_set_begins_with_a_snapshot_of_each_shard() {
     shows[4].describe(b"final").await;
     shows[5].end().await;
     let (_stream, fold) = begin(&client).await;
-    assert_eq!(fold.resets, (0..SHARDS).map(|shard| (shard, ResetReason::Fresh)).collect());
+    assert_eq!(fold.resets, (1..=PARTITIONS).map(|one| (one, ResetReason::Fresh)).collect());
     assert!(fold.created.is_empty(), "what was there is not told as new");
     assert_eq!(folded(&fold), listed(&client).await);
     assert_eq!(fold.swarms.len(), 40);
@@ -91,7 +91,7 @@ async fn a_watch_of_the_set_begins_with_a_snapshot_of_each_shard() {
 #[tokio::test]
 async fn created_changed_ended_and_removed_swarms_are_told() {
     let server = Server::with(|config| {
-        config.store.shards = SHARDS as usize;
+        config.store.shards = PARTITIONS as usize;
         config.retention.ended = Duration::from_millis(200);
     })
     .await;
@@ -106,12 +106,11 @@ async fn created_changed_ended_and_removed_swarms_are_told() {
     show.describe(b"final").await;
     read_until(&mut stream, &mut fold, |fold| fold.swarms[&7].metadata == b"final"[..]).await;
     // Who watches is told of no viewer.
-    let before = fold.positions.clone();
+    let before = fold.told;
     show.join(10).await;
     show.end().await;
     read_until(&mut stream, &mut fold, state(State::Ended)).await;
-    let steps: u64 = fold.positions.iter().map(|(shard, revision)| revision - before[shard]).sum();
-    assert_eq!(steps, 1, "only the end is a change of the set");
+    assert_eq!(fold.told - before, 1, "only the end is a change of the set");
     read_until(&mut stream, &mut fold, |fold| fold.removed == [7]).await;
     assert_eq!((fold.swarms.len(), fold.created.len()), (0, 1));
     // The id is free for another incarnation.
@@ -135,7 +134,7 @@ async fn a_livestream_that_replaces_an_ended_one_is_told_as_created() {
 }
 
 #[tokio::test]
-async fn a_watch_of_the_set_resumes_in_each_shard_where_it_stopped() {
+async fn a_watch_of_the_set_resumes_in_each_partition_where_it_stopped() {
     let server = server().await;
     let client = server.client().await;
     let shows = shows(&client, 1..=20).await;
@@ -145,16 +144,15 @@ async fn a_watch_of_the_set_resumes_in_each_shard_where_it_stopped() {
     shows[11].end().await;
     let new = Show::create(client.clone(), 100, shape(50, 5)).await;
     let (mut stream, mut fold) = (watch(&client, Some(known.position())).await, known.resumed());
-    // Three changes, and nothing else, neither reset nor roster.
-    for _ in 0..3 {
-        assert_eq!(fold.take(next(&mut stream).await), None);
-    }
+    // Three changes, and nothing else about any swarm.
+    read_until(&mut stream, &mut fold, |fold| fold.in_sync).await;
+    assert_eq!(fold.told - known.told, 3);
     assert_eq!((fold.resets.len(), &fold.created[..]), (0, &[new.id][..]));
     assert_eq!(folded(&fold), listed(&client).await);
 }
 
 #[tokio::test]
-async fn a_shard_whose_log_went_round_is_reset_lapped_and_the_others_go_on() {
+async fn a_partition_whose_log_went_round_is_reset_lapped_and_the_others_go_on() {
     let server = server().await;
     let client = server.client().await;
     let shows = shows(&client, 1..=20).await;
@@ -162,13 +160,13 @@ async fn a_shard_whose_log_went_round_is_reset_lapped_and_the_others_go_on() {
     let mut follower = known.resumed();
     for round in 0..=LOG {
         shows[0].describe(&[u8::try_from(round).unwrap()]).await;
-        assert_eq!(follower.take(next(&mut stream).await), None);
+        let told = follower.told;
+        read_until(&mut stream, &mut follower, |fold| fold.told > told).await;
     }
-    let busy = follower.positions.iter().find(|(shard, revision)| known.positions[shard] != **revision).unwrap().0;
+    let busy = follower.positions.iter().find(|(one, position)| known.positions[one] != **position).unwrap().0;
     let (mut stream, mut fold) = (watch(&client, Some(known.position())).await, known.resumed());
-    // The reset of one shard is told whole; of the others nothing is.
-    fold.complete.remove(busy);
-    read_until(&mut stream, &mut fold, |fold| fold.complete.len() == SHARDS as usize).await;
+    // The state of one partition is told as a whole; of the others nothing is.
+    read_until(&mut stream, &mut fold, |fold| fold.in_sync).await;
     assert_eq!(fold.resets, [(*busy, ResetReason::Lapped)].into());
     assert_eq!(folded(&fold), listed(&client).await);
 }
@@ -181,58 +179,99 @@ async fn a_position_in_another_set_is_reset_epoch_changed() {
     let (_stream, known) = begin(&client).await;
     let foreign = SetPosition { epoch: known.epoch ^ 1, ..known.position() };
     let (mut stream, mut fold) = (watch(&client, Some(foreign)).await, CensusFold::default());
-    read_until(&mut stream, &mut fold, |fold| fold.complete.len() == SHARDS as usize).await;
-    assert_eq!(fold.resets, (0..SHARDS).map(|shard| (shard, ResetReason::EpochChanged)).collect());
+    read_until(&mut stream, &mut fold, |fold| fold.in_sync).await;
+    assert_eq!(fold.resets, (1..=PARTITIONS).map(|one| (one, ResetReason::EpochChanged)).collect());
     assert_eq!(folded(&fold), folded(&known));
 }
 
 #[tokio::test]
-async fn a_position_ahead_of_a_shard_is_reset_unknown_position() {
+async fn a_position_that_was_not_given_out_is_refused_by_its_field() {
     let server = server().await;
     let client = server.client().await;
     shows(&client, 1..=20).await;
     let (_stream, known) = begin(&client).await;
-    let mut ahead = known.position();
-    ahead.shards[2].revision += 1;
-    let (mut stream, mut fold) = (watch(&client, Some(ahead)).await, known.resumed());
-    fold.complete.remove(&2);
-    read_until(&mut stream, &mut fold, |fold| fold.complete.len() == SHARDS as usize).await;
-    assert_eq!(fold.resets, [(2, ResetReason::UnknownPosition)].into());
-    assert_eq!(folded(&fold), folded(&known));
+    let good = known.position();
+    let with = |change: &dyn Fn(&mut Vec<PartitionPosition>)| {
+        let mut position = good.clone();
+        change(&mut position.partitions);
+        position
+    };
+    let changed = |at: usize| {
+        with(&move |partitions| {
+            let mut bytes = partitions[at].position.to_vec();
+            *bytes.last_mut().unwrap() ^= 1;
+            partitions[at].position = bytes.into();
+        })
+    };
+    for (position, field) in [
+        (changed(2), "resume_from.partitions[2].position"),
+        (with(&|all| all[0].position = all[1].position.clone()), "resume_from.partitions[0].position"),
+        (with(&|all| all[3].position = bytes::Bytes::new()), "resume_from.partitions[3].position"),
+        (with(&|all| all[1].partition = 0), "resume_from.partitions[1].partition"),
+        (with(&|all| all[1].partition = PARTITIONS + 1), "resume_from.partitions[1].partition"),
+        (with(&|all| all[1].partition = 1), "resume_from.partitions[1].partition"),
+    ] {
+        let request = pb::WatchLivestreamsRequest { resume_from: Some(position) };
+        let refused = client.livestreams.clone().watch_livestreams(request).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused:?}");
+        assert!(refused.message().starts_with(field), "{field}: {refused:?}");
+    }
+    // Nor is one of the other set.
+    let request = group::WatchGroupsRequest { resume_from: Some(good) };
+    assert_eq!(client.groups.clone().watch_groups(request).await.unwrap_err().code(), tonic::Code::InvalidArgument);
 }
 
 #[tokio::test]
-async fn a_shard_that_a_position_does_not_name_starts_anew() {
+async fn a_partition_that_a_position_does_not_name_starts_anew() {
     let server = server().await;
     let client = server.client().await;
     shows(&client, 1..=20).await;
     let (_stream, known) = begin(&client).await;
     for named in [3, 1, 0] {
         let mut position = known.position();
-        position.shards.truncate(named);
-        // A shard that this server does not have is nobody's.
-        position.shards.push(starling::pb::swarm::v1::ShardPosition { shard: SHARDS, revision: 1 });
+        position.partitions.truncate(named);
         let (mut stream, mut fold) = (watch(&client, Some(position)).await, known.resumed());
-        fold.complete = (0..SHARDS).take(named).collect::<BTreeSet<_>>();
-        read_until(&mut stream, &mut fold, |fold| fold.complete.len() == SHARDS as usize).await;
-        let unnamed = (0..SHARDS).skip(named).map(|shard| (shard, ResetReason::Fresh)).collect();
+        read_until(&mut stream, &mut fold, |fold| fold.in_sync).await;
+        let unnamed = (1..=PARTITIONS).skip(named).map(|one| (one, ResetReason::Fresh)).collect();
         assert_eq!(fold.resets, unnamed);
         assert_eq!(folded(&fold), folded(&known));
     }
 }
 
-/// The watcher is slower than the changes of one shard, so that this shard has news
+#[tokio::test]
+async fn empty_partitions_cost_no_message_of_their_own() {
+    let server = Server::with(|config| config.streams.heartbeat_interval = NEVER).await;
+    let client = server.client().await;
+    shows(&client, 1..=2).await;
+    let mut stream = watch(&client, None).await;
+    let mut fold = CensusFold::default();
+    // opened, the two, in_sync.
+    for _ in 0..4 {
+        assert!(!fold.in_sync);
+        assert_eq!(fold.take(next(&mut stream).await), None);
+    }
+    assert!(fold.in_sync && fold.partitions > 4);
+    assert_eq!(folded(&fold), listed(&client).await);
+    let mut resumed = fold.resumed();
+    let mut stream = watch(&client, Some(fold.position())).await;
+    for _ in 0..2 {
+        assert_eq!(resumed.take(next(&mut stream).await), None);
+    }
+    assert!(resumed.in_sync && resumed.told == fold.told);
+}
+
+/// The watcher is slower than the changes of one partition, so that this one has news
 /// whenever it looks.
 #[tokio::test]
-async fn a_busy_shard_does_not_hide_the_others() {
-    let server = Server::with(|config| config.store.shards = SHARDS as usize).await;
+async fn a_busy_partition_does_not_hide_the_others() {
+    let server = Server::with(|config| config.store.shards = PARTITIONS as usize).await;
     let client = server.client().await;
     let shows = shows(&client, 1..=20).await;
     let mut slow = client.clone();
     slow.livestreams = shows[0].through_channel(narrow(&server, 16).await).client;
-    let shard_of = begin(&client).await.1.shard_of;
+    let partition_of = begin(&client).await.1.partition_of;
     let one = &shows[0];
-    let other = shows.iter().find(|show| shard_of[&show.id] != shard_of[&one.id]).unwrap();
+    let other = shows.iter().find(|show| partition_of[&show.id] != partition_of[&one.id]).unwrap();
     for (busy, quiet) in [(one, other), (other, one)] {
         let (mut stream, mut fold) = begin(&slow).await;
         let change = async |round: u64| {
@@ -248,16 +287,17 @@ async fn a_busy_shard_does_not_hide_the_others() {
         for round in 50..250 {
             change(2 * round).await;
             change(2 * round + 1).await;
-            assert_eq!(fold.take(next(&mut stream).await), None);
+            let told = fold.told;
+            read_until(&mut stream, &mut fold, |fold| fold.told > told).await;
         }
         assert_eq!(fold.swarms[&quiet.id].metadata, news[..], "{} hides {}", busy.id, quiet.id);
     }
 }
 
 #[tokio::test]
-async fn a_heartbeat_of_the_set_names_no_shard_and_no_revision() {
+async fn a_heartbeat_of_the_set_names_no_partition() {
     let server = Server::with(|config| {
-        config.store.shards = SHARDS as usize;
+        config.store.shards = PARTITIONS as usize;
         config.streams.heartbeat_interval = Duration::from_millis(1);
     })
     .await;
@@ -278,7 +318,7 @@ async fn a_heartbeat_of_the_set_names_no_shard_and_no_revision() {
 #[tokio::test]
 async fn groups_are_told_as_livestreams_are() {
     let server = Server::with(|config| {
-        config.store.shards = SHARDS as usize;
+        config.store.shards = PARTITIONS as usize;
         config.retention.empty_group = Duration::from_millis(200);
         config.retention.ended = Duration::from_millis(200);
     })
@@ -298,7 +338,7 @@ async fn groups_are_told_as_livestreams_are() {
     create(1).await;
     create(2).await;
     let (mut stream, mut fold) = (watch(None).await, CensusFold::default());
-    while fold.complete.len() < SHARDS as usize {
+    while !fold.in_sync {
         assert_eq!(fold.take(next(&mut stream).await), None);
     }
     assert_eq!(fold.swarms.keys().copied().collect::<Vec<_>>(), [1, 2]);

@@ -19,11 +19,11 @@ trait Last: Debug {
 }
 
 macro_rules! last {
-    ($($message:ident, $module:ident, $Choice:ident, $field:ident;)*) => {$(
+    ($($message:ident, $module:ident;)*) => {$(
         impl Last for pb::$message {
             fn goodbye(&self) -> Option<shared::Goodbye> {
-                match &self.$field {
-                    Some(pb::$module::$Choice::Goodbye(goodbye)) => Some(*goodbye),
+                match &self.event {
+                    Some(pb::$module::Event::Goodbye(goodbye)) => Some(*goodbye),
                     _ => None,
                 }
             }
@@ -32,9 +32,9 @@ macro_rules! last {
 }
 
 last! {
-    WatchTargetsResponse, watch_targets_response, Event, event;
-    WatchLivestreamResponse, watch_livestream_response, Control, control;
-    WatchLivestreamsResponse, watch_livestreams_response, Event, event;
+    WatchTargetsResponse, watch_targets_response;
+    WatchLivestreamResponse, watch_livestream_response;
+    WatchLivestreamsResponse, watch_livestreams_response;
 }
 
 /// Reads to the end: the goodbye, which is the last message, and the status.
@@ -274,7 +274,7 @@ async fn a_goodbye_of_the_set_moves_no_position() {
     let mut stream =
         show.client.clone().watch_livestreams(pb::WatchLivestreamsRequest::default()).await.unwrap().into_inner();
     let mut fold = CensusFold::default();
-    while fold.complete.len() < 64 {
+    while !fold.in_sync {
         assert_eq!(fold.take(next(&mut stream).await), None);
     }
     server.drain();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use starling::pb::livestream::v1 as pb;
 use starling::pb::livestream::v1::livestream_event::Change as Event;
-use starling::pb::livestream::v1::watch_livestream_response::Control;
+use starling::pb::livestream::v1::watch_livestream_response::Event as Told;
 use starling::pb::swarm::v1::{EndReason, Interest, LeaveReason, ResetReason, Topology, UpdateChannel};
 use tonic::Streaming;
 
@@ -30,14 +30,14 @@ async fn the_first_message_is_the_state_of_now() {
     let first = next(&mut stream).await;
     let now = show.get().await;
     assert_eq!((first.epoch, first.revision), (now.epoch, now.revision));
-    let Some(Control::Reset(reset)) = first.control else { panic!("a watch begins with a reset: {first:?}") };
+    let Some(Told::Reset(reset)) = first.event else { panic!("a watch begins with a reset: {first:?}") };
     assert_eq!(reset.reason(), ResetReason::Fresh);
     assert_eq!(reset.livestream, Some(now));
     let roster = next(&mut stream).await;
-    let Some(Control::Roster(page)) = roster.control else { panic!("then comes the roster: {roster:?}") };
+    let Some(Told::Roster(page)) = roster.event else { panic!("then comes the roster: {roster:?}") };
     assert_eq!(page.viewers, show.viewers().await);
     let complete = next(&mut stream).await;
-    assert!(matches!(complete.control, Some(Control::SnapshotComplete(_))), "{complete:?}");
+    assert!(matches!(complete.event, Some(Told::SnapshotComplete(_))), "{complete:?}");
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn a_heartbeat_never_overtakes_an_event() {
         tokio::select! {
             last = &mut busy => break last,
             message = next(&mut stream) => {
-                heartbeats += usize::from(matches!(message.control, Some(Control::Heartbeat(_))));
+                heartbeats += usize::from(matches!(message.event, Some(Told::Heartbeat(_))));
                 // The fold compares: a heartbeat names the last revision told, no other.
                 assert_eq!(fold.take(message), None);
             }
@@ -185,7 +185,7 @@ async fn a_heartbeat_never_overtakes_an_event() {
     while heartbeats < 20 {
         let message = next(&mut stream).await;
         assert_eq!(message.revision, last);
-        heartbeats += usize::from(matches!(message.control, Some(Control::Heartbeat(_))));
+        heartbeats += usize::from(matches!(message.event, Some(Told::Heartbeat(_))));
         assert_eq!(fold.take(message), None);
     }
 }
@@ -199,7 +199,7 @@ async fn a_heartbeat_passes_over_events_that_are_not_wanted() {
     let last = show.get().await.revision;
     let mut stream = show.watch_from(&[pb::LivestreamEventKind::Moderation], Some((epoch, 0))).await;
     let message = next(&mut stream).await;
-    assert!(matches!(message.control, Some(Control::Heartbeat(_))), "{message:?}");
+    assert!(matches!(message.event, Some(Told::Heartbeat(_))), "{message:?}");
     assert_eq!(message.revision, last, "the stream is current up to here");
 }
 

@@ -6,7 +6,7 @@ use prost::Message;
 use starling::pb::group::v1 as pb;
 use starling::pb::group::v1::group_event::Change as Event;
 use starling::pb::group::v1::group_service_client::GroupServiceClient;
-use starling::pb::group::v1::watch_group_response::Control;
+use starling::pb::group::v1::watch_group_response::Event as Told;
 use starling::pb::group::v1::watch_targets_response::Event as TargetEvent;
 use starling::pb::swarm::v1::{
     ChannelInterest, EventPosition, GoodbyeReason, Interest, LeaveReason, ResetReason, Topology, UpdateChannel,
@@ -134,7 +134,11 @@ impl Call {
 }
 
 fn events(message: &pb::WatchGroupResponse) -> Vec<Event> {
-    message.events.iter().map(|bytes| pb::GroupEvent::decode(bytes.clone()).unwrap().change.unwrap()).collect()
+    let decode = |bytes: &bytes::Bytes| pb::GroupEvent::decode(bytes.clone()).unwrap().change.unwrap();
+    match &message.event {
+        Some(Told::Events(events)) => events.events.iter().map(decode).collect(),
+        _ => Vec::new(),
+    }
 }
 
 #[tokio::test]
@@ -219,11 +223,11 @@ async fn a_watch_of_a_group_begins_with_its_participants_and_tells_what_happens(
     let first = next(&mut stream).await;
     let now = call.get().await;
     assert_eq!((first.epoch, first.revision), (now.epoch, now.revision));
-    let Some(Control::Reset(reset)) = first.control else { panic!("{first:?}") };
+    let Some(Told::Reset(reset)) = first.event else { panic!("{first:?}") };
     assert_eq!((reset.reason(), reset.group), (ResetReason::Fresh, Some(now)));
-    let Some(Control::Roster(page)) = next(&mut stream).await.control else { panic!("the roster is next") };
+    let Some(Told::Roster(page)) = next(&mut stream).await.event else { panic!("the roster is next") };
     assert_eq!(page.participants, call.participants().await);
-    let Some(Control::SnapshotComplete(_)) = next(&mut stream).await.control else { panic!("the roster is complete") };
+    let Some(Told::SnapshotComplete(_)) = next(&mut stream).await.event else { panic!("the roster is complete") };
 
     let revision = call.share(2).await;
     let message = next(&mut stream).await;
@@ -280,7 +284,7 @@ async fn a_watch_of_a_group_resumes_or_is_reset() {
         (None, ResetReason::Fresh),
     ] {
         let first = next(&mut call.watch(&ALL, position).await).await;
-        let Some(Control::Reset(reset)) = &first.control else { panic!("{first:?}") };
+        let Some(Told::Reset(reset)) = &first.event else { panic!("{first:?}") };
         assert_eq!(reset.reason(), reason);
     }
 }
@@ -306,7 +310,7 @@ async fn watches_of_a_group_that_ends_say_goodbye_after_its_last_event() {
     let message = next(&mut log).await;
     let [Event::StateChanged(changed)] = &events(&message)[..] else { panic!("{message:?}") };
     assert_eq!((message.revision, changed.state()), (last, pb::GroupState::Ended));
-    let Some(Control::Goodbye(goodbye)) = next(&mut log).await.control else { panic!("then comes the goodbye") };
+    let Some(Told::Goodbye(goodbye)) = next(&mut log).await.event else { panic!("then comes the goodbye") };
     assert_eq!(goodbye.reason(), GoodbyeReason::Ended);
     assert!(end(&mut log).await.is_ok());
     assert_eq!(goodbye_of(&mut targets).await, GoodbyeReason::Ended);
@@ -321,7 +325,7 @@ async fn the_event_of_the_end_is_told_when_a_group_stays_empty() {
     let mut log = call.watch(&[], None).await;
     loop {
         let message = next(&mut log).await;
-        if let Some(Control::Goodbye(goodbye)) = message.control {
+        if let Some(Told::Goodbye(goodbye)) = message.event {
             panic!("a goodbye without the event of the end: {goodbye:?}");
         }
         if let [Event::StateChanged(changed)] = &events(&message)[..] {
@@ -329,7 +333,7 @@ async fn the_event_of_the_end_is_told_when_a_group_stays_empty() {
             break;
         }
     }
-    let Some(Control::Goodbye(goodbye)) = next(&mut log).await.control else { panic!("then comes the goodbye") };
+    let Some(Told::Goodbye(goodbye)) = next(&mut log).await.event else { panic!("then comes the goodbye") };
     assert_eq!(goodbye.reason(), GoodbyeReason::Ended);
     assert!(end(&mut log).await.is_ok());
 }

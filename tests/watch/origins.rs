@@ -12,9 +12,10 @@ const BROADCASTER: u64 = 1;
 async fn origin(stream: &mut Streaming<pb::WatchLivestreamResponse>, revision: u64) -> (u64, i128) {
     loop {
         let message = next(stream).await;
-        assert_eq!(message.event_time.is_some(), !message.events.is_empty(), "{message:?}");
-        if message.revision == revision && !message.events.is_empty() {
-            return (message.actor_node_id, nanos(message.event_time));
+        if let Some(pb::watch_livestream_response::Event::Events(events)) = message.event
+            && message.revision == revision
+        {
+            return (events.actor_node_id, nanos(events.event_time));
         }
     }
 }
@@ -29,12 +30,6 @@ async fn events_of_a_livestream_name_their_time_and_actor() {
     let (_server, show) = livestream(shape(50, 5)).await;
     let created = nanos(show.get().await.create_time);
     let mut watch = show.watch().await;
-    // The snapshot has no events, and so no time.
-    while next(&mut watch)
-        .await
-        .control
-        .is_none_or(|control| !matches!(control, pb::watch_livestream_response::Control::SnapshotComplete(_)))
-    {}
     let joined = show.join(10).await.revision;
     let brief = show.join_briefly(11).await.revision;
     let muted = show.mute(10).await;
@@ -67,15 +62,16 @@ async fn events_of_a_group_name_their_time_and_actor() {
     let brief = groups.join_group(join(2, 1)).await.unwrap().into_inner().revision;
     let mut last = nanos(created.create_time);
     for (revision, actor) in [(joined, 1), (brief, 2), (brief + 1, 0)] {
-        let message = loop {
+        let events = loop {
             let message = next(&mut watch).await;
-            assert_eq!(message.event_time.is_some(), !message.events.is_empty(), "{message:?}");
-            if message.revision == revision && !message.events.is_empty() {
-                break message;
+            if let Some(group::watch_group_response::Event::Events(events)) = message.event
+                && message.revision == revision
+            {
+                break events;
             }
         };
-        assert_eq!(message.actor_node_id, actor, "revision {revision}");
-        let at = nanos(message.event_time);
+        assert_eq!(events.actor_node_id, actor, "revision {revision}");
+        let at = nanos(events.event_time);
         assert!(at >= last, "revision {revision}: {at} after {last}");
         last = at;
     }

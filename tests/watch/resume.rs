@@ -1,7 +1,7 @@
 //! WatchLivestream: resume yields contiguous events or a reset, and says why.
 
 use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::watch_livestream_response::Control;
+use starling::pb::livestream::v1::watch_livestream_response::Event as Told;
 use starling::pb::swarm::v1::ResetReason;
 
 use crate::fold::RosterFold;
@@ -23,7 +23,7 @@ async fn with_short_log() -> (Server, Show) {
 async fn reset_from(show: &Show, position: Option<(u64, u64)>) -> Option<ResetReason> {
     let mut stream = show.watch_from(&ALL, position).await;
     let message = next(&mut stream).await;
-    let Some(Control::Reset(_)) = message.control else {
+    let Some(Told::Reset(_)) = message.event else {
         let (epoch, revision) = position.unwrap();
         assert_eq!((message.epoch, message.revision), (epoch, revision + 1), "{message:?}");
         return None;

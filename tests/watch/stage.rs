@@ -82,7 +82,10 @@ pub(crate) async fn end<M: std::fmt::Debug>(stream: &mut Streaming<M>) -> Result
 /// The events of a message.
 pub(crate) fn events(message: &pb::WatchLivestreamResponse) -> Vec<pb::livestream_event::Change> {
     let decode = |bytes: &bytes::Bytes| pb::LivestreamEvent::decode(bytes.clone()).unwrap().change.expect("an event");
-    message.events.iter().map(decode).collect()
+    match &message.event {
+        Some(pb::watch_livestream_response::Event::Events(events)) => events.events.iter().map(decode).collect(),
+        _ => Vec::new(),
+    }
 }
 
 impl Show {

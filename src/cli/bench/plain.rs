@@ -25,7 +25,8 @@ use tonic_prost::ProstCodec;
 use super::viewer::SUBSCRIBE;
 use crate::cli::Failure;
 use crate::pb::livestream::v1 as pb;
-use crate::pb::swarm::v1::{self as shared, publish_event::Event};
+use crate::pb::livestream::v1::publish_updates_response::Event;
+use crate::pb::swarm::v1 as shared;
 use pb::publish_updates_request::Message as Publish;
 
 const PUBLISH: &str = "/starling.livestream.v1.LivestreamService/PublishUpdates";
@@ -119,14 +120,20 @@ impl StreamingService<pb::PublishUpdatesRequest> for Publishers {
                     Event::Opened(shared::PublishOpened { epoch: 1, ..Default::default() })
                 }
             };
-            Ok(pb::PublishUpdatesResponse { event: Some(shared::PublishEvent { event: Some(event) }) })
+            Ok(pb::PublishUpdatesResponse { event: Some(event) })
         });
         ready(Ok(Response::new(events.boxed())))
     }
 }
 
 fn position(sequence: u64) -> shared::UpdatePosition {
-    shared::UpdatePosition { source_node_id: 1, channel: shared::UpdateChannel::Visual.into(), term: 1, sequence }
+    shared::UpdatePosition {
+        source_node_id: 1,
+        channel: shared::UpdateChannel::Visual.into(),
+        term: 1,
+        sequence,
+        ..Default::default()
+    }
 }
 
 /// What the viewers get: the same bytes as from Starling.
@@ -135,12 +142,11 @@ pub(super) fn response(draft: shared::UpdateDraft, sequence: u64) -> pb::Subscri
         position: Some(position(sequence)),
         payload: draft.payload,
         keyframe: draft.keyframe,
-        priority: shared::Priority::High.into(),
         temporal_layer: draft.temporal_layer,
         publish_time: draft.publish_time,
         // As long as a true one.
         accept_time: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 123_456_789 }),
-        author_node_id: 0,
+        ..Default::default()
     };
     let delivery = shared::Delivery { item: Some(shared::delivery::Item::Update(update)) };
     pb::SubscribeUpdatesResponse { deliveries: vec![delivery.encode_to_vec().into()] }

@@ -244,8 +244,9 @@ async fn fold(
 }
 
 fn apply(list: &mut TargetList, delta: TargetDelta) {
-    let TargetDelta { topology, placement, added, updated, removed } = delta;
+    let TargetDelta { topology, placement, added, updated, removed, parent, backup_parent } = delta;
     (list.topology, list.placement) = (topology, placement);
+    (list.parent, list.backup_parent) = (parent, backup_parent);
     list.targets.retain(|target| removed.iter().all(|gone| gone.node_id != target.node_id));
     for new in updated.into_iter().chain(added) {
         list.targets.retain(|target| target.node_id != new.node_id);

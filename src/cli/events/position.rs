@@ -1,8 +1,10 @@
 //! Where a watch has come to, so that it resumes there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::pb::swarm::v1::{EventPosition, ResetReason, SetPosition, ShardPosition};
+use bytes::Bytes;
+
+use crate::pb::swarm::v1::{EventPosition, PartitionPosition, SetInSync, SetOpened, SetPosition};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// The position of a watch of one swarm. Within a roster there is none: whoever is cut off there begins anew.
@@ -12,15 +14,14 @@ pub(super) struct SwarmFold {
     in_roster: bool,
 }
 
-/// The position of a watch of a set of swarms, which has an order in each shard.
+/// The position of a watch of a set of swarms, which has an order in each partition.
 #[derive(Debug, Default)]
 pub(super) struct SetFold {
     epoch: u64,
-    shards: BTreeMap<u32, u64>,
-    in_snapshot: BTreeSet<u32>,
+    partitions: BTreeMap<u32, Bytes>,
 }
 
-/// What a message means for the position.
+/// What a message means for the position of a swarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Reset,
@@ -35,36 +36,31 @@ impl From<Option<EventPosition>> for SwarmFold {
     }
 }
 
+macro_rules! note_swarm {
+    ($name:ident, $message:ty, $Event:path) => {
+        /// Notes a message; false when it says nothing but that the watch lives.
+        pub(super) fn $name(&mut self, message: &$message) -> bool {
+            use $Event as Event;
+            let step = match &message.event {
+                Some(Event::Reset(_)) => Step::Reset,
+                Some(Event::SnapshotComplete(_)) => Step::Complete,
+                Some(Event::Roster(_) | Event::Heartbeat(_) | Event::Goodbye(_)) => Step::Nothing,
+                // What is not known yet has its revision all the same.
+                Some(Event::Events(_)) | None => Step::Event,
+            };
+            self.note(message.epoch, message.revision, step);
+            !matches!(message.event, Some(Event::Heartbeat(_)))
+        }
+    };
+}
+
 impl SwarmFold {
     pub(super) const fn position(&self) -> Option<EventPosition> {
         self.position
     }
 
-    /// Notes a message; false when it says nothing but that the watch lives.
-    pub(super) fn livestream(&mut self, message: &livestream::WatchLivestreamResponse) -> bool {
-        use livestream::watch_livestream_response::Control;
-        let step = match &message.control {
-            Some(Control::Reset(_)) => Step::Reset,
-            Some(Control::SnapshotComplete(_)) => Step::Complete,
-            Some(Control::Roster(_) | Control::Heartbeat(_) | Control::Goodbye(_)) => Step::Nothing,
-            None => Step::Event,
-        };
-        self.note(message.epoch, message.revision, step);
-        !matches!(message.control, Some(Control::Heartbeat(_)))
-    }
-
-    /// Notes a message; false when it says nothing but that the watch lives.
-    pub(super) fn group(&mut self, message: &group::WatchGroupResponse) -> bool {
-        use group::watch_group_response::Control;
-        let step = match &message.control {
-            Some(Control::Reset(_)) => Step::Reset,
-            Some(Control::SnapshotComplete(_)) => Step::Complete,
-            Some(Control::Roster(_) | Control::Heartbeat(_) | Control::Goodbye(_)) => Step::Nothing,
-            None => Step::Event,
-        };
-        self.note(message.epoch, message.revision, step);
-        !matches!(message.control, Some(Control::Heartbeat(_)))
-    }
+    note_swarm!(livestream, livestream::WatchLivestreamResponse, livestream::watch_livestream_response::Event);
+    note_swarm!(group, group::WatchGroupResponse, group::watch_group_response::Event);
 
     fn note(&mut self, epoch: u64, revision: u64, step: Step) {
         match step {
@@ -79,64 +75,62 @@ impl SwarmFold {
     }
 }
 
+macro_rules! note_set {
+    ($name:ident, $message:ty, $Event:path) => {
+        /// Notes a message; false when it is about the watch, and not about a swarm.
+        pub(super) fn $name(&mut self, message: &$message) -> bool {
+            use $Event as Event;
+            match &message.event {
+                Some(Event::Opened(opened)) => {
+                    self.open(message.epoch, opened);
+                    false
+                }
+                Some(Event::InSync(in_sync)) => {
+                    self.sync(in_sync);
+                    false
+                }
+                Some(Event::Reset(_)) => {
+                    self.partitions.remove(&message.partition);
+                    true
+                }
+                event => {
+                    self.reach(message.partition, &message.position);
+                    !matches!(event, Some(Event::Heartbeat(_)))
+                }
+            }
+        }
+    };
+}
+
 impl SetFold {
     pub(super) fn position(&self) -> Option<SetPosition> {
-        let shards = self.shards.iter().map(|(&shard, &revision)| ShardPosition { shard, revision }).collect();
-        (!self.shards.is_empty()).then_some(SetPosition { epoch: self.epoch, shards })
+        let partitions = self.partitions.iter();
+        let partitions =
+            partitions.map(|(&partition, position)| PartitionPosition { partition, position: position.clone() });
+        (!self.partitions.is_empty()).then(|| SetPosition { epoch: self.epoch, partitions: partitions.collect() })
     }
 
-    /// Notes a message; false when it is about the watch, and not about a swarm.
-    pub(super) fn livestreams(&mut self, message: &livestream::WatchLivestreamsResponse) -> bool {
-        use livestream::watch_livestreams_response::Event;
-        let step = match &message.event {
-            Some(Event::Reset(_)) => Step::Reset,
-            Some(Event::SnapshotComplete(_)) => Step::Complete,
-            Some(Event::Livestream(_) | Event::Removed(_)) => Step::Event,
-            Some(Event::Heartbeat(_) | Event::Goodbye(_)) | None => Step::Nothing,
-        };
-        self.note(message.epoch, message.shard, message.revision, step);
-        match &message.event {
-            Some(Event::Heartbeat(_) | Event::SnapshotComplete(_)) => false,
-            Some(Event::Reset(reset)) => reset.reason() != ResetReason::Fresh,
-            _ => true,
-        }
-    }
+    note_set!(livestreams, livestream::WatchLivestreamsResponse, livestream::watch_livestreams_response::Event);
+    note_set!(groups, group::WatchGroupsResponse, group::watch_groups_response::Event);
 
-    /// Notes a message; false when it is about the watch, and not about a swarm.
-    pub(super) fn groups(&mut self, message: &group::WatchGroupsResponse) -> bool {
-        use group::watch_groups_response::Event;
-        let step = match &message.event {
-            Some(Event::Reset(_)) => Step::Reset,
-            Some(Event::SnapshotComplete(_)) => Step::Complete,
-            Some(Event::Group(_) | Event::Removed(_)) => Step::Event,
-            Some(Event::Heartbeat(_) | Event::Goodbye(_)) | None => Step::Nothing,
-        };
-        self.note(message.epoch, message.shard, message.revision, step);
-        match &message.event {
-            Some(Event::Heartbeat(_) | Event::SnapshotComplete(_)) => false,
-            Some(Event::Reset(reset)) => reset.reason() != ResetReason::Fresh,
-            _ => true,
-        }
-    }
-
-    fn note(&mut self, epoch: u64, shard: u32, revision: u64, step: Step) {
-        if step == Step::Nothing {
-            return;
-        }
+    fn open(&mut self, epoch: u64, opened: &SetOpened) {
         if self.epoch != epoch {
             *self = Self { epoch, ..Self::default() };
         }
-        match step {
-            Step::Reset => {
-                self.shards.remove(&shard);
-                self.in_snapshot.insert(shard);
-            }
-            Step::Complete => {
-                self.in_snapshot.remove(&shard);
-                self.shards.insert(shard, revision);
-            }
-            Step::Event if !self.in_snapshot.contains(&shard) => drop(self.shards.insert(shard, revision)),
-            Step::Event | Step::Nothing => {}
+        for reset in &opened.resets {
+            self.partitions.remove(&reset.partition);
+        }
+    }
+
+    fn sync(&mut self, in_sync: &SetInSync) {
+        for PartitionPosition { partition, position } in &in_sync.positions {
+            self.reach(*partition, position);
+        }
+    }
+
+    fn reach(&mut self, partition: u32, position: &Bytes) {
+        if !position.is_empty() {
+            self.partitions.insert(partition, position.clone());
         }
     }
 }
@@ -144,6 +138,7 @@ impl SetFold {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pb::swarm::v1::PartitionReset;
 
     #[test]
     fn a_roster_has_no_position_until_it_is_complete() {
@@ -161,19 +156,25 @@ mod tests {
     }
 
     #[test]
-    fn each_shard_of_a_set_has_its_own_position() {
+    fn each_partition_of_a_set_has_its_own_position() {
+        let at = |partition, position| PartitionPosition { partition, position: Bytes::from_static(position) };
+        let resets = |partitions: &[u32]| SetOpened {
+            partitions: 3,
+            resets: partitions.iter().map(|&partition| PartitionReset { partition, reason: 1 }).collect(),
+        };
         let mut fold = SetFold::default();
-        fold.note(1, 0, 3, Step::Reset);
-        fold.note(1, 0, 3, Step::Event);
-        fold.note(1, 1, 0, Step::Nothing);
-        assert_eq!(fold.position(), None);
-        fold.note(1, 0, 3, Step::Complete);
-        fold.note(1, 2, 5, Step::Event);
-        let shard = |shard, revision| ShardPosition { shard, revision };
-        assert_eq!(fold.position(), Some(SetPosition { epoch: 1, shards: vec![shard(0, 3), shard(2, 5)] }));
-        fold.note(1, 2, 9, Step::Reset);
-        assert_eq!(fold.position().unwrap().shards, [shard(0, 3)]);
-        fold.note(2, 7, 1, Step::Event);
-        assert_eq!(fold.position(), Some(SetPosition { epoch: 2, shards: vec![shard(7, 1)] }), "another epoch");
+        fold.open(1, &resets(&[1, 2, 3]));
+        fold.reach(1, &Bytes::new());
+        assert_eq!(fold.position(), None, "it is not told as a whole");
+        fold.reach(2, &Bytes::from_static(b"b"));
+        assert_eq!(fold.position(), Some(SetPosition { epoch: 1, partitions: vec![at(2, b"b")] }));
+        fold.sync(&SetInSync { positions: vec![at(1, b"a"), at(2, b"b"), at(3, b"c")] });
+        fold.reach(3, &Bytes::from_static(b"d"));
+        let all = vec![at(1, b"a"), at(2, b"b"), at(3, b"d")];
+        assert_eq!(fold.position().unwrap().partitions, all);
+        fold.open(1, &resets(&[2]));
+        assert_eq!(fold.position().unwrap().partitions, [at(1, b"a"), at(3, b"d")]);
+        fold.open(2, &resets(&[1, 2, 3]));
+        assert_eq!(fold.position(), None, "another epoch");
     }
 }

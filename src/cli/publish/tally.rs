@@ -127,7 +127,7 @@ mod tests {
     use crate::pb::swarm::v1::ChannelSkips;
 
     fn report(channel: UpdateChannel, reason: GapReason, subscribers: u64, updates: u64) -> ChannelSkips {
-        ChannelSkips { channel: channel.into(), reason: reason.into(), subscribers, updates }
+        ChannelSkips { channel: channel.into(), reason: reason.into(), subscribers, updates, track: 0 }
     }
 
     #[test]

@@ -51,8 +51,8 @@ impl Claim {
                 };
                 let watch = Watch::open(client.clone(), session_id, join, Retry::default(), open).await?;
                 remark!("waiting for {viewers} viewers on livestream {livestream_id}");
-                let goodbye = |message: &livestream::WatchLivestreamResponse| match &message.control {
-                    Some(livestream::watch_livestream_response::Control::Goodbye(goodbye)) => Some(*goodbye),
+                let goodbye = |message: &livestream::WatchLivestreamResponse| match &message.event {
+                    Some(livestream::watch_livestream_response::Event::Goodbye(goodbye)) => Some(*goodbye),
                     _ => None,
                 };
                 let count = async || viewers_of(client, livestream_id).await;
@@ -68,8 +68,8 @@ impl Claim {
                 };
                 let watch = Watch::open(client.clone(), session_id, join, Retry::default(), open).await?;
                 remark!("waiting for {viewers} others in group {group_id}");
-                let goodbye = |message: &group::WatchGroupResponse| match &message.control {
-                    Some(group::watch_group_response::Control::Goodbye(goodbye)) => Some(*goodbye),
+                let goodbye = |message: &group::WatchGroupResponse| match &message.event {
+                    Some(group::watch_group_response::Event::Goodbye(goodbye)) => Some(*goodbye),
                     _ => None,
                 };
                 let count = async || others_in(client, group_id).await;

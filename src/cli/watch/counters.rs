@@ -222,7 +222,7 @@ mod tests {
         counters.gap(&gap(Some(9), Some(7)));
         assert_eq!(counters.summary(), "received 0 updates, 0 bytes, 1 gaps: 7 updates lost");
         counters.gap(&gap(None, None));
-        let position = Some(UpdatePosition { source_node_id: 1, channel: 1, term: 1, sequence: 20 });
+        let position = Some(UpdatePosition { source_node_id: 1, channel: 1, term: 1, sequence: 20, track: 0 });
         counters.update(&Update { position, ..update(190, 200) }, after(204));
         assert_eq!(counters.summary(), "received 1 updates, 10 bytes, 2 gaps: at least 7 updates lost");
         assert_eq!(counters.json()["summary"]["lostIsExact"], false);
@@ -232,7 +232,7 @@ mod tests {
     fn several_channels_are_counted_apart() {
         let mut counters = Counters::new(after(100));
         for channel in [1, 2, 2] {
-            let position = Some(UpdatePosition { source_node_id: 1, channel, term: 1, sequence: 1 });
+            let position = Some(UpdatePosition { source_node_id: 1, channel, term: 1, sequence: 1, track: 0 });
             counters.update(&Update { position, ..update(90, 100) }, after(102));
         }
         assert_eq!(counters.channels().as_deref(), Some("of these 1 on VISUAL, 2 on AUDIO"));

@@ -208,7 +208,7 @@ fn an_urgent_update_is_held_back_by_no_window_wherever_the_reader_is() {
             let mut listener = scene.subscribe(scope, Interest::Low);
             scope.spawn(move || listener.read_to(2));
             scene.data();
-            scene.put(Draft { channel: Channel::Data, priority: Some(Priority::Urgent), ..draft(false, 0) }).unwrap();
+            scene.put(Draft { channel: Channel::Data, urgent: true, ..draft(false, 0) }).unwrap();
         });
     });
 }

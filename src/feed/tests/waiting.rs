@@ -102,7 +102,7 @@ fn an_urgent_update_waits_for_no_window() {
     let stage = Stage::new(shape(1 << 20));
     stage.visual(true);
     let low = Sleeping::new(&stage, Interest::Low);
-    stage.put(Channel::Visual, 3, Draft { priority: Some(Priority::Urgent), ..draft(true, 0) });
+    stage.put(Channel::Visual, 3, Draft { urgent: true, ..draft(true, 0) });
     cry(&stage);
     assert!(low.was_woken());
 }
@@ -133,7 +133,7 @@ fn an_urgent_update_that_came_between_the_last_look_and_parking_waits_for_no_win
     stage.visual(true);
     let (mut low, _) = stage.open(&[(Channel::Visual, Interest::Low)], Start::Keyframe);
     low.sequences(&stage);
-    stage.put(Channel::Visual, 3, Draft { priority: Some(Priority::Urgent), ..draft(true, 0) });
+    stage.put(Channel::Visual, 3, Draft { urgent: true, ..draft(true, 0) });
     assert!(!low.0.park(), "it looks again at once");
     assert_eq!(low.sequences(&stage), [2]);
     assert!(low.0.park());

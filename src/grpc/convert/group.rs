@@ -51,11 +51,10 @@ pub(in crate::grpc) fn group(id: SwarmId, group: &Group) -> pb::Group {
 }
 
 pub(in crate::grpc) fn summary(id: SwarmId, summary: &Summary, created: bool) -> pb::GroupSummary {
-    let state = if summary.ended.is_some() { pb::GroupState::Ended } else { pb::GroupState::Active };
     pb::GroupSummary {
         group_id: id.get(),
         epoch: summary.epoch.get(),
-        state: state.into(),
+        state: state_of(summary).into(),
         metadata: Bytes::copy_from_slice(&summary.metadata),
         created,
         end_reason: end_reason(summary.ended),
@@ -71,7 +70,12 @@ pub(in crate::grpc) fn removed(id: SwarmId, summary: &Summary) -> pb::GroupRemov
         epoch: summary.epoch.get(),
         end_reason: end_reason(summary.ended),
         end_time: summary.ended.map(|(at, _)| timestamp(at)),
+        state: state_of(summary).into(),
     }
+}
+
+fn state_of(summary: &Summary) -> pb::GroupState {
+    if summary.ended.is_some() { pb::GroupState::Ended } else { pb::GroupState::Active }
 }
 
 impl From<&MemberView> for pb::Participant {
@@ -103,7 +107,7 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
         Event::Joined { key: _, member } => {
             On::ParticipantJoined(pb::ParticipantJoined { participant: Some(member.as_ref().into()) })
         }
-        Event::Left { key: _, node, session, reason } => On::ParticipantLeft(pb::ParticipantLeft {
+        Event::Left { key: _, node, session, reason } => On::ParticipantLeft(shared::MemberLeft {
             node_id: node.get(),
             session_id: session.get(),
             reason: shared::LeaveReason::from(*reason).into(),
@@ -125,11 +129,14 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
         }),
         Event::ShareStarted { node } => On::ScreenShareStarted(pb::ScreenShareStarted { node_id: node.get() }),
         Event::ShareStopped { node } => On::ScreenShareStopped(pb::ScreenShareStopped { node_id: node.get() }),
-        Event::AuthorityGranted { node, channels: on } => {
-            On::AuthorityGranted(pb::AuthorityGranted { node_id: node.get(), channels: channels(*on), term: revision })
-        }
+        Event::AuthorityGranted { node, channels: on } => On::AuthorityGranted(shared::AuthorityGranted {
+            node_id: node.get(),
+            channels: channels(*on),
+            term: revision,
+            track: 0,
+        }),
         Event::InterestChanged { key: _, node, interests: wanted } => {
-            On::InterestChanged(pb::InterestChanged { node_id: node.get(), interests: interests(wanted) })
+            On::InterestChanged(shared::InterestChanged { node_id: node.get(), interests: interests(wanted) })
         }
         Event::MemberUpdated { key: _, node, metadata } => On::ParticipantUpdated(pb::ParticipantUpdated {
             node_id: node.get(),

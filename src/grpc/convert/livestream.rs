@@ -73,10 +73,7 @@ pub(in crate::grpc) fn livestream(id: SwarmId, livestream: &Livestream) -> pb::L
 }
 
 pub(in crate::grpc) fn summary(id: SwarmId, summary: &Summary, created: bool) -> pb::LivestreamSummary {
-    let (state, broadcaster) = match summary.detail {
-        Detail::Livestream { state, broadcaster } => (state.into(), broadcaster.get()),
-        Detail::Group => (pb::LivestreamState::Unspecified, 0),
-    };
+    let (state, broadcaster) = state_of(summary);
     pb::LivestreamSummary {
         livestream_id: id.get(),
         epoch: summary.epoch.get(),
@@ -97,6 +94,15 @@ pub(in crate::grpc) fn removed(id: SwarmId, summary: &Summary) -> pb::Livestream
         epoch: summary.epoch.get(),
         end_reason: end_reason(summary.ended),
         end_time: summary.ended.map(|(at, _)| timestamp(at)),
+        state: state_of(summary).0.into(),
+    }
+}
+
+/// Its state, and who broadcasts.
+fn state_of(summary: &Summary) -> (pb::LivestreamState, u64) {
+    match summary.detail {
+        Detail::Livestream { state, broadcaster } => (state.into(), broadcaster.get()),
+        Detail::Group => (pb::LivestreamState::Unspecified, 0),
     }
 }
 
@@ -129,7 +135,7 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
     use pb::livestream_event::Change as On;
     let event = match event {
         Event::Joined { key: _, member } => On::ViewerJoined(pb::ViewerJoined { viewer: Some(member.as_ref().into()) }),
-        Event::Left { key: _, node, session, reason } => On::ViewerLeft(pb::ViewerLeft {
+        Event::Left { key: _, node, session, reason } => On::ViewerLeft(shared::MemberLeft {
             node_id: node.get(),
             session_id: session.get(),
             reason: shared::LeaveReason::from(*reason).into(),
@@ -161,11 +167,14 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
         Event::TopologySwitched { topology } => {
             On::TopologySwitched(pb::TopologySwitched { topology: shared::Topology::from(*topology).into() })
         }
-        Event::AuthorityGranted { node, channels: on } => {
-            On::AuthorityGranted(pb::AuthorityGranted { node_id: node.get(), channels: channels(*on), term: revision })
-        }
+        Event::AuthorityGranted { node, channels: on } => On::AuthorityGranted(shared::AuthorityGranted {
+            node_id: node.get(),
+            channels: channels(*on),
+            term: revision,
+            track: 0,
+        }),
         Event::InterestChanged { key: _, node, interests: wanted } => {
-            On::InterestChanged(pb::InterestChanged { node_id: node.get(), interests: interests(wanted) })
+            On::InterestChanged(shared::InterestChanged { node_id: node.get(), interests: interests(wanted) })
         }
         Event::PlacementChanged { key: _, node, placement } => {
             On::PlacementChanged(pb::PlacementChanged { node_id: node.get(), placement: Some((*placement).into()) })

@@ -50,7 +50,7 @@ impl Room {
     }
 
     fn position(sequence: u64) -> pb::UpdatePosition {
-        pb::UpdatePosition { source_node_id: 0, channel: UpdateChannel::Chat.into(), term: 0, sequence }
+        pb::UpdatePosition { source_node_id: 0, channel: UpdateChannel::Chat.into(), term: 0, sequence, track: 0 }
     }
 
     fn check(&self, histories: impl IntoIterator<Item = Told>) -> Result<Summary, Vec<Violation>> {
@@ -114,6 +114,7 @@ fn a_gap_covers_messages_too() {
             before: point(7),
             reason: GapReason::Evicted.into(),
             count: Some(count),
+            track: 0,
         };
         let told = reader(0).some(&room.messages, 1..=2).item(pb::delivery::Item::Gap(gap));
         told.some(&room.messages, 7..=10).ended()

@@ -57,7 +57,13 @@ impl Source {
     }
 
     pub(super) fn position(&self, sequence: u64) -> pb::UpdatePosition {
-        pb::UpdatePosition { source_node_id: self.node, channel: self.channel.into(), term: self.term, sequence }
+        pb::UpdatePosition {
+            source_node_id: self.node,
+            channel: self.channel.into(),
+            term: self.term,
+            sequence,
+            track: 0,
+        }
     }
 
     /// Sends the next update and has it accepted, without an acknowledgement.
@@ -82,7 +88,7 @@ impl Source {
     }
 
     pub(super) fn reject(&mut self, publisher_sequence: u64) {
-        let rejected = pb::PublishRejected { channel: self.channel.into(), publisher_sequence, reason: 1 };
+        let rejected = pb::PublishRejected { channel: self.channel.into(), publisher_sequence, reason: 1, track: 0 };
         self.log.rejected(&rejected);
     }
 
@@ -112,6 +118,7 @@ pub(super) fn filter(channel: UpdateChannel, interest: Interest) -> pb::Filter {
         interest: interest.into(),
         max_temporal_layer: u32::from(interest >= Interest::High),
         keyframes_only: interest == Interest::Low,
+        track: 0,
     }
 }
 
@@ -125,6 +132,7 @@ pub(super) fn gap(after: u64, before: u64, reason: GapReason, count: Option<u64>
         before: point(before),
         reason: reason.into(),
         count,
+        track: 0,
     }
 }
 
@@ -150,8 +158,13 @@ impl Told {
     pub(super) fn subscribed(self, epoch: u64, channel: UpdateChannel, sequence: u64, interest: Interest) -> Self {
         let filter = filter(channel, interest);
         let term = if channel == UpdateChannel::Chat { 0 } else { 3 };
-        let position =
-            pb::UpdatePosition { source_node_id: filter.source_node_id, channel: channel.into(), term, sequence };
+        let position = pb::UpdatePosition {
+            source_node_id: filter.source_node_id,
+            channel: channel.into(),
+            term,
+            sequence,
+            track: 0,
+        };
         let (positions, filters) = (vec![position], vec![filter]);
         self.item(Item::Subscribed(pb::Subscribed { epoch, positions, filters, waiting_for_keyframe: Vec::new() }))
     }

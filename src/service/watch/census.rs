@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::{ResetReason, Step, Watch};
 use crate::service::Service;
-use crate::store::census::CensusEvent;
+use crate::store::census::{Census, CensusEvent};
 use crate::store::{Shard, Store};
 use crate::swarm::Swarm;
 use crate::swarm::id::{Epoch, SwarmId, SwarmKind};
@@ -15,9 +15,41 @@ use crate::swarm::summary::Summary;
 /// Swarms or events read under one lock.
 const AT_ONCE: usize = 256;
 
-/// What a watcher of the set gets, about one shard as of one revision.
+/// Where a watch stopped: the incarnation of the set, and the last revision of each shard.
+#[derive(Clone, Debug)]
+pub struct SetPosition {
+    /// The incarnation of the set.
+    pub epoch: u64,
+    /// Shards and revisions.
+    pub shards: Vec<(usize, u64)>,
+}
+
+/// What a watcher of the set gets.
 #[derive(Debug)]
 pub enum CensusItem {
+    /// How many shards there are, and which of them start anew; the first item.
+    Opened {
+        /// All of them.
+        shards: usize,
+        /// What is to be forgotten, and why.
+        resets: Vec<(usize, ResetReason)>,
+    },
+    /// Something about one shard.
+    About {
+        /// Which one.
+        shard: usize,
+        /// Where the shard stands after this; `None` while its swarms are being told.
+        revision: Option<u64>,
+        /// What is told.
+        change: SetChange,
+    },
+    /// All swarms of all shards have been told, as of these revisions, in order of the shards.
+    InSync(Vec<u64>),
+}
+
+/// What is told about one shard.
+#[derive(Debug)]
+pub enum SetChange {
     /// Forget the swarms of this shard; they follow.
     Reset(ResetReason),
     /// A swarm as it is now, or as it was last.
@@ -36,16 +68,21 @@ pub enum CensusItem {
         /// How it looked last.
         summary: Summary,
     },
-    /// All swarms of the shard have been told.
-    Complete,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    Reset(ResetReason),
     /// Swarms up to this one have been told.
     Scan(Option<SwarmId>),
     Live,
+}
+
+/// Where the watch is in one shard.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    phase: Phase,
+    /// Events up to this revision have been told, or will be seen by the scan.
+    revision: u64,
 }
 
 /// A watch of the set of swarms of one kind.
@@ -54,31 +91,58 @@ pub struct CensusWatch {
     store: Arc<Store>,
     kind: SwarmKind,
     epoch: Epoch,
-    shards: Vec<(Phase, u64)>,
+    places: Vec<Place>,
+    /// Told first.
+    opened: Option<CensusItem>,
+    in_sync: bool,
     /// Where to look first, so that one busy shard does not hide the others.
     first: usize,
     news: Arc<Notify>,
 }
 
 impl Service {
-    /// Watches the set of swarms of a kind: from a position (the incarnation of
-    /// the set, and a revision per shard), or from now with the swarms first.
-    pub fn watch_census(&self, kind: SwarmKind, resume: Option<(u64, &[(u32, u64)])>) -> CensusWatch {
+    /// The incarnation of the set of swarms, and how many shards it has.
+    pub fn set(&self) -> (Epoch, usize) {
+        (self.epoch, self.door.store().shards())
+    }
+
+    /// Watches the set of swarms of a kind: from a position, or from now with the swarms first.
+    /// O(shards).
+    pub fn watch_census(&self, kind: SwarmKind, resume: Option<&SetPosition>) -> CensusWatch {
         let store = Arc::clone(self.door.store());
         let (known, other) = match resume {
             None => (&[][..], ResetReason::Fresh),
-            Some((epoch, _)) if epoch != self.epoch.get() => (&[][..], ResetReason::EpochChanged),
+            Some(SetPosition { epoch, .. }) if *epoch != self.epoch.get() => (&[][..], ResetReason::EpochChanged),
             // A shard that is not named is not known yet.
-            Some((_, positions)) => (positions, ResetReason::Fresh),
+            Some(SetPosition { shards, .. }) => (&shards[..], ResetReason::Fresh),
         };
-        let mut shards = vec![(Phase::Reset(other), 0); store.shards()];
-        for (shard, revision) in known {
-            if let Some(place) = shards.get_mut(*shard as usize) {
-                *place = (Phase::Live, *revision);
-            }
-        }
+        let mut resets = Vec::new();
+        let mut place = |shard| {
+            let given = known.iter().find(|(known, _)| *known == shard).map(|(_, revision)| *revision);
+            store.census(shard, kind, |census, _| {
+                let reason = given.map_or(Some(other), |revision| lost(census, revision));
+                resets.extend(reason.map(|reason| (shard, reason)));
+                match (given, reason) {
+                    (Some(revision), None) => Place { phase: Phase::Live, revision },
+                    _ => Place { phase: Phase::Scan(None), revision: census.head() },
+                }
+            })
+        };
+        let places: Vec<_> = (0..store.shards()).map(&mut place).collect();
+        let opened = Some(CensusItem::Opened { shards: places.len(), resets });
         let news = store.census_news(kind);
-        CensusWatch { store, kind, epoch: self.epoch, shards, first: 0, news }
+        CensusWatch { store, kind, epoch: self.epoch, places, opened, in_sync: false, first: 0, news }
+    }
+}
+
+/// Why a revision is no place to go on from, if it is none.
+fn lost(census: &Census, revision: u64) -> Option<ResetReason> {
+    if census.since(revision).is_some() {
+        None
+    } else if revision > census.head() {
+        Some(ResetReason::UnknownPosition)
+    } else {
+        Some(ResetReason::Lapped)
     }
 }
 
@@ -88,62 +152,63 @@ impl CensusWatch {
         self.epoch
     }
 
-    /// Brings what is new: items of one shard, each with the shard's number and a
-    /// revision.
-    pub fn step(&mut self) -> Step<Vec<(u32, u64, CensusItem)>> {
-        let count = self.shards.len();
+    /// Brings what is new, of one shard.
+    pub fn step(&mut self) -> Step<Vec<CensusItem>> {
+        if let Some(opened) = self.opened.take() {
+            return Step::Item(vec![opened]);
+        }
+        let count = self.places.len();
         for shard in (self.first..count).chain(0..self.first) {
-            let (phase, cursor) = self.shards[shard];
-            if matches!(phase, Phase::Live) && self.store.census_head(shard, self.kind) == cursor {
+            let Place { phase, revision } = self.places[shard];
+            if matches!(phase, Phase::Live) && self.store.census_head(shard, self.kind) == revision {
                 continue;
             }
             let items = self.look(shard);
             if !items.is_empty() {
-                let live = matches!(self.shards[shard].0, Phase::Live);
+                let live = matches!(self.places[shard].phase, Phase::Live);
                 self.first = if live { (shard + 1) % count } else { shard };
-                let number = u32::try_from(shard).unwrap_or(u32::MAX);
-                return Step::Item(items.into_iter().map(|(revision, item)| (number, revision, item)).collect());
+                return Step::Item(items);
             }
+        }
+        let complete = self.places.iter().all(|place| matches!(place.phase, Phase::Live));
+        if complete && !self.in_sync {
+            self.in_sync = true;
+            return Step::Item(vec![CensusItem::InSync(self.places.iter().map(|place| place.revision).collect())]);
         }
         Step::Idle(0)
     }
 
-    fn look(&mut self, shard: usize) -> Vec<(u64, CensusItem)> {
+    fn look(&mut self, shard: usize) -> Vec<CensusItem> {
         let store = Arc::clone(&self.store);
-        let (phase, cursor) = &mut self.shards[shard];
-        store.census(shard, self.kind, |census, swarms| {
-            if let Phase::Reset(reason) = *phase {
-                (*phase, *cursor) = (Phase::Scan(None), census.head());
-                return vec![(*cursor, CensusItem::Reset(reason))];
-            }
+        let (kind, in_sync) = (self.kind, &mut self.in_sync);
+        let Place { phase, revision: cursor } = &mut self.places[shard];
+        store.census(shard, kind, |census, swarms| {
             let Some(events) = census.since(*cursor) else {
-                let ahead = *cursor > census.head();
-                let reason = if ahead { ResetReason::UnknownPosition } else { ResetReason::Lapped };
-                (*phase, *cursor) = (Phase::Scan(None), census.head());
-                return vec![(*cursor, CensusItem::Reset(reason))];
+                let reason = lost(census, *cursor).unwrap_or(ResetReason::Lapped);
+                (*phase, *cursor, *in_sync) = (Phase::Scan(None), census.head(), false);
+                return vec![CensusItem::About { shard, revision: None, change: SetChange::Reset(reason) }];
             };
             let mut items = Vec::new();
-            for (revision, event) in events.take(AT_ONCE) {
-                *cursor = revision;
+            for (number, event) in events.take(AT_ONCE) {
+                *cursor = number;
                 // What is ahead of the scan will be seen by it.
-                let told = match phase {
-                    Phase::Scan(done) => done.is_some_and(|done| event.incarnation().id() <= done),
-                    Phase::Live | Phase::Reset(_) => true,
+                let (told, revision) = match phase {
+                    Phase::Scan(done) => (done.is_some_and(|done| event.incarnation().id() <= done), None),
+                    Phase::Live => (true, Some(number)),
                 };
-                items.extend(told.then(|| (revision, item(event, swarms))));
+                items.extend(told.then(|| CensusItem::About { shard, revision, change: change(event, swarms) }));
             }
             if let (Phase::Scan(done), true) = (*phase, *cursor == census.head()) {
-                let page = swarms.swarms(self.kind, done).take(AT_ONCE);
-                let mut last = done;
-                items.extend(page.map(|(id, swarm)| {
-                    last = Some(id);
-                    (*cursor, CensusItem::Swarm { id, summary: swarm.summary(), created: false })
-                }));
-                *phase = Phase::Scan(last);
-                if last == done {
-                    *phase = Phase::Live;
-                    items.push((*cursor, CensusItem::Complete));
+                let mut page = swarms.swarms(kind, done).take(AT_ONCE).peekable();
+                let (mut last, mut told) = (done, 0);
+                while let Some((id, swarm)) = page.next() {
+                    (last, told) = (Some(id), told + 1);
+                    // With the last swarm of the shard it is told where the shard stands.
+                    let revision = (page.peek().is_none() && told < AT_ONCE).then_some(*cursor);
+                    let change = SetChange::Swarm { id, summary: swarm.summary(), created: false };
+                    items.push(CensusItem::About { shard, revision, change });
                 }
+                *phase = if told < AT_ONCE { Phase::Live } else { Phase::Scan(last) };
             }
             items
         })
@@ -158,14 +223,14 @@ impl Watch for CensusWatch {
 
 /// What is told of an event: of a swarm that is there how it is now, of one that is gone
 /// how it was last, whatever has its id since.
-fn item(event: &CensusEvent, swarms: &Shard) -> CensusItem {
+fn change(event: &CensusEvent, swarms: &Shard) -> SetChange {
     let incarnation = event.incarnation();
     let id = incarnation.id();
     let current = || swarms.swarm(id).map(Swarm::summary).filter(|current| current.epoch == incarnation.epoch());
     let summary = incarnation.last().cloned().or_else(current).expect("a swarm that is not gone is there");
     match event {
-        CensusEvent::Created(_) => CensusItem::Swarm { id, summary, created: true },
-        CensusEvent::Changed(_) => CensusItem::Swarm { id, summary, created: false },
-        CensusEvent::Removed(_) => CensusItem::Removed { id, summary },
+        CensusEvent::Created(_) => SetChange::Swarm { id, summary, created: true },
+        CensusEvent::Changed(_) => SetChange::Swarm { id, summary, created: false },
+        CensusEvent::Removed(_) => SetChange::Removed { id, summary },
     }
 }

@@ -13,7 +13,7 @@ use super::{Over, Step, Watch};
 use crate::service::{Refusal, Service};
 use crate::store::Store;
 use crate::swarm::id::{Epoch, NodeId, SwarmId};
-use crate::swarm::topology::{Placement, Target, TargetList, Topology};
+use crate::swarm::topology::{Peer, Placement, Target, TargetList, Topology};
 use crate::swarm::{Rejection, Swarm};
 
 /// Why a target is no target any more.
@@ -32,6 +32,10 @@ pub struct TargetDelta {
     pub topology: Topology,
     /// The node's own place now.
     pub placement: Option<Placement>,
+    /// Whom it receives from now.
+    pub parent: Option<Peer>,
+    /// Whom it turns to when that fails.
+    pub backup: Option<Peer>,
     /// New targets.
     pub added: Vec<Target>,
     /// Targets that are not what they were.
@@ -65,6 +69,8 @@ struct Told {
     revision: u64,
     topology: Topology,
     placement: Option<Placement>,
+    parent: Option<Peer>,
+    backup: Option<Peer>,
     targets: BTreeMap<NodeId, Target>,
 }
 
@@ -151,9 +157,9 @@ impl TargetWatch {
             }
         };
         let Some(change) = change else { return Step::Idle(revision) };
-        let TargetList { topology, placement, targets } = list;
+        let TargetList { topology, placement, parent, backup, targets } = list;
         let targets = targets.into_iter().map(|target| (target.node, target)).collect();
-        self.told = Some(Told { revision, topology, placement, targets });
+        self.told = Some(Told { revision, topology, placement, parent, backup, targets });
         Step::Item(TargetItem { revision, change })
     }
 }
@@ -178,8 +184,11 @@ fn delta(told: &Told, list: &TargetList, removed: Vec<(NodeId, Removal)>) -> Opt
         }
     }
     let same_place = told.topology == list.topology && told.placement == list.placement;
-    let nothing = added.is_empty() && updated.is_empty() && removed.is_empty() && same_place;
-    (!nothing).then_some(TargetDelta { topology: list.topology, placement: list.placement, added, updated, removed })
+    let same_peers = told.parent == list.parent && told.backup == list.backup;
+    let nothing = added.is_empty() && updated.is_empty() && removed.is_empty() && same_place && same_peers;
+    let (parent, backup) = (list.parent.clone(), list.backup.clone());
+    let TargetList { topology, placement, .. } = *list;
+    (!nothing).then_some(TargetDelta { topology, placement, parent, backup, added, updated, removed })
 }
 
 impl Watch for TargetWatch {

@@ -8,6 +8,7 @@ use crate::swarm::id::{NodeId, PodId, SessionId};
 use crate::swarm::interest::{InterestChange, Interests, MAX_OVERRIDES};
 use crate::swarm::member::{Lease, Member, Role, ViewerMode};
 use crate::swarm::roster::{Key, Timer};
+use crate::swarm::topology::relay_tree::Parent;
 
 /// The most that one Expire carries out, so that it never holds its shard for
 /// long; the rest is due at once again.
@@ -51,6 +52,7 @@ impl Livestream {
         if broadcasts {
             self.absent_since = None;
             change.applied.touched.root = true;
+            self.touch_served(Parent::Root, change);
             change.event(Event::BroadcasterJoined { node, session });
         } else {
             self.seat(key, can_relay, change);
@@ -100,9 +102,11 @@ impl Livestream {
                     self.seat(key, is, change);
                 }
                 self.touch_around(key, change);
+                self.touch_served(Parent::Relay(key), change);
                 self.tell_joined(key, change);
             }
             _ => {
+                self.touch_served(Parent::Root, change);
                 change.event(Event::BroadcasterLost { node, session: old, reason: LeaveReason::Replaced });
                 change.event(Event::BroadcasterJoined { node, session });
             }
@@ -137,6 +141,7 @@ impl Livestream {
         if node == self.broadcaster {
             self.absent_since = Some(self.now);
             change.applied.touched.root = true;
+            self.touch_served(Parent::Root, change);
             change.event(Event::BroadcasterLost { node, session, reason });
         } else {
             change.event(Event::Left { key, node, session, reason });

@@ -5,7 +5,7 @@ use crate::swarm::event::Event;
 use crate::swarm::id::NodeId;
 use crate::swarm::roster::Key;
 use crate::swarm::topology::relay_tree::{Before, Parent};
-use crate::swarm::topology::{Placement, Target, TargetList, Topology};
+use crate::swarm::topology::{Peer, Placement, Target, TargetList, Topology};
 
 impl Livestream {
     pub(super) fn seat(&mut self, key: Key, can_relay: bool, change: &mut Change) {
@@ -77,16 +77,29 @@ impl Livestream {
         }
     }
 
+    /// Those that receive from a node, or turn to it when their parent fails, are told another
+    /// session or endpoint of it. O(fan-out); in the star, when it is the root, everybody.
+    pub(super) fn touch_served(&self, by: Parent, change: &mut Change) {
+        let touched = &mut change.applied.touched;
+        let (children, backed) = match (self.topology, by) {
+            (Topology::Tree, Parent::Root) => (self.tree.root_children(), self.tree.backed_by_root()),
+            (Topology::Tree, Parent::Relay(key)) => (self.tree.children(key), self.tree.backed_by(key)),
+            (_, Parent::Root) => {
+                touched.all = true;
+                return;
+            }
+            (_, Parent::Relay(_)) => return,
+        };
+        touched.nodes.extend(children.iter().chain(backed).map(|key| self.roster.at(*key).node));
+    }
+
     /// Another node is the root: the place of everyone who hangs on it changed.
     pub(super) fn root_moved(&self, change: &mut Change) {
         match self.topology {
             Topology::Star | Topology::Mesh => change.moved.extend(self.tree.keys().iter().map(|key| (*key, None))),
             Topology::Tree => {
-                let roots = self.tree.root_children();
-                change.moved.extend(roots.iter().map(|key| (*key, None)));
-                if let ([first, ..], 1) = (roots, self.tree.relays()) {
-                    change.moved.extend(self.tree.children(*first).iter().map(|key| (*key, None)));
-                }
+                let served = self.tree.root_children().iter().chain(self.tree.backed_by_root());
+                change.moved.extend(served.map(|key| (*key, None)));
             }
         }
     }
@@ -153,7 +166,18 @@ impl Livestream {
             }
         };
         let targets = children.iter().map(|key| self.target(*key)).collect();
-        Some(TargetList { topology: self.topology, placement, targets })
+        let peer = |node: NodeId| {
+            let member = self.roster.find(node);
+            Peer {
+                node,
+                session: member.map(|member| member.session),
+                endpoint: member.map(|member| member.endpoint.clone()).unwrap_or_default(),
+            }
+        };
+        let place = placement.as_ref();
+        let parent = place.and_then(|place| place.parent).map(peer);
+        let backup = place.and_then(|place| place.backup).map(peer);
+        Some(TargetList { topology: self.topology, placement, parent, backup, targets })
     }
 
     fn target(&self, key: Key) -> Target {

@@ -144,6 +144,22 @@ impl RelayTree {
         }
     }
 
+    /// The nodes that turn to `key` when their parent fails. O(1).
+    pub fn backed_by(&self, key: Key) -> &[Key] {
+        match self.slot(key) {
+            Some(slot) if slot < self.relays && self.relays > 1 => {
+                let previous = slot.checked_sub(1).unwrap_or(self.relays - 1);
+                &self.slots[self.child_slots(previous)]
+            }
+            _ => &[],
+        }
+    }
+
+    /// The nodes that turn to the broadcaster when their parent fails. O(1).
+    pub fn backed_by_root(&self) -> &[Key] {
+        if self.relays == 1 { &self.slots[self.child_slots(0)] } else { &[] }
+    }
+
     /// Where `key` stands; `None` when it is not in the tree.
     pub fn place(&self, key: Key) -> Option<Place> {
         self.slot(key).map(|slot| self.place_of_slot(slot))

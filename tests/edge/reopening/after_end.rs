@@ -53,7 +53,8 @@ async fn a_member_that_was_cut_off_before_the_end_gets_what_is_left_and_the_good
             reason: GapReason::Bandwidth.into(),
             ..Default::default()
         };
-        let position = UpdatePosition { source_node_id: SOURCE, channel: stage.channel.into(), term, sequence: 3 };
+        let position =
+            UpdatePosition { source_node_id: SOURCE, channel: stage.channel.into(), term, sequence: 3, track: 0 };
         let lost = SubscriptionPosition { positions: vec![position], open_gaps: vec![broken], ..all };
         let (came, ended) = rest(&mut stage.resumed(lost).await.unwrap()).await;
         let told =
@@ -75,7 +76,8 @@ async fn who_was_no_member_at_the_end_is_told_where_it_was() {
         let from = viewer.progress().resume_point().unwrap();
         drop(viewer);
         stage.end().await;
-        let last = UpdatePosition { source_node_id: SOURCE, channel: stage.channel.into(), term, sequence: 2 };
+        let last =
+            UpdatePosition { source_node_id: SOURCE, channel: stage.channel.into(), term, sequence: 2, track: 0 };
         let all = stage.subscription();
         let other_session =
             Subscription { session_id: all.session_id + 1, resume_from: Some(from.clone()), ..all.clone() };

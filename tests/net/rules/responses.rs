@@ -181,7 +181,8 @@ async fn a_deadline_lets_the_session_go() {
     soon(async {
         loop {
             let message = events.message().await.unwrap().expect("it goes on");
-            for event in message.events {
+            let Some(pb::watch_livestream_response::Event::Events(events)) = message.event else { continue };
+            for event in events.events {
                 if let Some(Change::ViewerLeft(left)) = pb::LivestreamEvent::decode(event).unwrap().change {
                     return assert_eq!(left.reason(), LeaveReason::Timeout);
                 }

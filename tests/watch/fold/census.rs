@@ -1,4 +1,4 @@
-//! The set of swarms, from the events of its shards.
+//! The set of swarms, from the events of its partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,26 +20,28 @@ pub(crate) struct Summary {
 /// What is in a message of either service.
 #[derive(Debug)]
 pub(crate) enum News {
+    Opened(shared::SetOpened),
     Reset(shared::ResetReason),
     Swarm(Summary),
-    Removed { id: u64, epoch: u64, end_reason: i32, end_time: Option<prost_types::Timestamp> },
-    Complete(u64),
-    Heartbeat(shared::Heartbeat),
+    Removed { id: u64, epoch: u64, state: i32, end_reason: i32, end_time: Option<prost_types::Timestamp> },
+    InSync(shared::SetInSync),
+    Heartbeat(shared::WatchHeartbeat),
     Goodbye(shared::Goodbye),
 }
 
-/// A message of either service.
+/// A message of either service: epoch, partition, position, and what is told.
 pub(crate) trait Message {
-    fn parts(self) -> (u64, u32, u64, News);
+    fn parts(self) -> (u64, u32, Bytes, News);
 }
 
 macro_rules! message {
     ($service:ident, $Response:ident, $module:ident, $Swarm:ident, $id:ident) => {
         impl Message for $service::$Response {
-            fn parts(self) -> (u64, u32, u64, News) {
+            fn parts(self) -> (u64, u32, Bytes, News) {
                 use $service::$module::Event;
-                let Self { epoch, shard, revision, event } = self;
+                let Self { epoch, partition, position, event } = self;
                 let news = match event.expect("every message says something") {
+                    Event::Opened(opened) => News::Opened(opened),
                     Event::Reset(reset) => News::Reset(reset.reason()),
                     Event::$Swarm(summary) => News::Swarm(Summary {
                         id: summary.$id,
@@ -52,14 +54,15 @@ macro_rules! message {
                     Event::Removed(removed) => News::Removed {
                         id: removed.$id,
                         epoch: removed.epoch,
+                        state: removed.state,
                         end_reason: removed.end_reason,
                         end_time: removed.end_time,
                     },
-                    Event::SnapshotComplete(complete) => News::Complete(complete.revision),
+                    Event::InSync(in_sync) => News::InSync(in_sync),
                     Event::Heartbeat(heartbeat) => News::Heartbeat(heartbeat),
                     Event::Goodbye(goodbye) => News::Goodbye(goodbye),
                 };
-                (epoch, shard, revision, news)
+                (epoch, partition, position, news)
             }
         }
     };
@@ -72,13 +75,20 @@ message!(group, WatchGroupsResponse, watch_groups_response, Group, group_id);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CensusFold {
     pub(crate) epoch: u64,
-    /// The last revision told of each shard.
-    pub(crate) positions: BTreeMap<u32, u64>,
+    /// How many there are; 0 before the first message.
+    pub(crate) partitions: u32,
+    /// The last position told of each partition.
+    pub(crate) positions: BTreeMap<u32, Bytes>,
     pub(crate) swarms: BTreeMap<u64, Summary>,
-    pub(crate) shard_of: BTreeMap<u64, u32>,
-    pub(crate) complete: BTreeSet<u32>,
+    pub(crate) partition_of: BTreeMap<u64, u32>,
+    /// Partitions whose whole state is being told.
+    anew: BTreeSet<u32>,
+    /// Everything is told, until a partition is reset.
+    pub(crate) in_sync: bool,
     pub(crate) resets: BTreeMap<u32, shared::ResetReason>,
     pub(crate) heartbeats: usize,
+    /// Messages about a swarm.
+    pub(crate) told: usize,
     /// Ids that were told to be created, removed, in order.
     pub(crate) created: Vec<u64>,
     pub(crate) removed: Vec<u64>,
@@ -93,6 +103,7 @@ impl CensusFold {
     /// Goes on after the position of another watch, and knows what that knew.
     pub(crate) fn resumed(&self) -> Self {
         Self {
+            in_sync: false,
             resets: BTreeMap::new(),
             created: Vec::new(),
             removed: Vec::new(),
@@ -103,41 +114,42 @@ impl CensusFold {
     }
 
     pub(crate) fn position(&self) -> shared::SetPosition {
-        let shards =
-            self.positions.iter().map(|(shard, revision)| shared::ShardPosition { shard: *shard, revision: *revision });
-        shared::SetPosition { epoch: self.epoch, shards: shards.collect() }
+        let position = |(partition, position): (&u32, &Bytes)| shared::PartitionPosition {
+            partition: *partition,
+            position: position.clone(),
+        };
+        shared::SetPosition { epoch: self.epoch, partitions: self.positions.iter().map(position).collect() }
     }
 
     /// Takes a message; a goodbye is handed back.
     pub(crate) fn take(&mut self, message: impl Message) -> Option<shared::Goodbye> {
-        let (epoch, shard, revision, news) = message.parts();
-        if let News::Reset(reason) = news {
-            self.epoch = epoch;
-            self.resets.insert(shard, reason);
-            self.complete.remove(&shard);
-            self.positions.insert(shard, revision);
-            self.swarms.retain(|id, _| self.shard_of[id] != shard);
-            return None;
+        let (epoch, partition, position, news) = message.parts();
+        if let News::Opened(opened) = &news {
+            assert!(opened.partitions > 0);
+            (self.epoch, self.partitions, self.in_sync) = (epoch, opened.partitions, false);
+            for reset in &opened.resets {
+                self.reset(reset.partition, reset.reason());
+            }
+            let unknown: Vec<_> = (1..=self.partitions).filter(|one| !self.positions.contains_key(one)).collect();
+            assert!(unknown.iter().all(|one| self.anew.contains(one)), "what is not known is told anew: {unknown:?}");
+        } else {
+            assert_eq!(epoch, self.epoch, "another incarnation begins with opened");
         }
-        assert_eq!(epoch, self.epoch, "another incarnation begins with a reset");
-        if let News::Heartbeat(_) | News::Goodbye(_) = news {
-            assert_eq!((shard, revision), (0, 0), "what is about the whole set names no place in it");
-        }
-        let news = match news {
-            News::Heartbeat(heartbeat) => {
-                assert_eq!((heartbeat.epoch, heartbeat.revision), (epoch, 0));
-                self.heartbeats += 1;
+        let about_all = matches!(news, News::Opened(_) | News::InSync(_) | News::Heartbeat(_) | News::Goodbye(_));
+        assert_eq!(about_all, partition == 0, "partition {partition}: {news:?}");
+        assert!(partition <= self.partitions && position.len() <= 64);
+        assert!(!about_all || position.is_empty(), "what is about the whole set has no position in it");
+        let live = !self.anew.contains(&partition);
+        match news {
+            News::Opened(_) => {}
+            News::Reset(reason) => {
+                assert!(live && position.is_empty());
+                self.reset(partition, reason);
                 return None;
             }
-            News::Goodbye(goodbye) => return Some(goodbye),
-            news => news,
-        };
-        let told = self.positions.get(&shard).copied().expect("a shard begins with a reset");
-        assert!(revision >= told, "a shard is told in order");
-        let live = self.complete.contains(&shard);
-        match news {
             News::Swarm(summary) => {
-                assert!(!live || revision > told, "a live shard tells each revision once");
+                self.told += 1;
+                assert_eq!(live, live && !position.is_empty(), "what is live has a position");
                 assert_ne!(self.gone.get(&summary.id), Some(&summary.epoch), "what was removed is not told again");
                 let known = self.swarms.get(&summary.id).map(|known| known.epoch);
                 if summary.created {
@@ -147,26 +159,48 @@ impl CensusFold {
                 } else {
                     assert!(known == Some(summary.epoch) || !live && known.is_none(), "what is new is told as created");
                 }
-                let before = self.shard_of.insert(summary.id, shard);
-                assert!(before.is_none_or(|before| before == shard), "a swarm stays in its shard");
+                let before = self.partition_of.insert(summary.id, partition);
+                assert!(before.is_none_or(|before| before == partition), "a swarm stays in its partition");
                 self.swarms.insert(summary.id, summary);
             }
-            News::Removed { id, epoch, end_reason, end_time } => {
+            News::Removed { id, epoch, state, end_reason, end_time } => {
+                self.told += 1;
                 let known = self.swarms.remove(&id).expect("only what was told is removed");
                 assert_eq!(known.epoch, epoch, "only what was told is removed");
-                assert!(end_reason != 0 && end_time.is_some(), "it is told why and when it ended");
+                assert!(state != 0 && end_reason != 0 && end_time.is_some(), "it is told why and when it ended");
                 assert!(known.end_reason == 0 || known.end_reason == end_reason);
                 self.removed.push(id);
                 self.deaths.push((id, epoch));
                 self.gone.insert(id, epoch);
             }
-            News::Complete(at) => {
-                assert_eq!(at, revision);
-                assert!(self.complete.insert(shard), "a shard is complete once");
+            News::InSync(in_sync) => {
+                assert!(!self.in_sync, "it is told once");
+                self.in_sync = true;
+                self.anew.clear();
+                let named: Vec<_> = in_sync.positions.iter().map(|position| position.partition).collect();
+                assert_eq!(named, (1..=self.partitions).collect::<Vec<_>>());
+                self.positions = in_sync.positions.into_iter().map(|one| (one.partition, one.position)).collect();
             }
-            News::Reset(_) | News::Heartbeat(_) | News::Goodbye(_) => unreachable!("taken above"),
+            News::Heartbeat(heartbeat) => {
+                assert!(heartbeat.server_time.is_some());
+                self.heartbeats += 1;
+            }
+            News::Goodbye(goodbye) => return Some(goodbye),
         }
-        self.positions.insert(shard, revision);
+        if !position.is_empty() {
+            let before = self.positions.insert(partition, position.clone());
+            assert_ne!(before, Some(position), "each step has a position of its own");
+            // The state of the partition is told as a whole.
+            self.anew.remove(&partition);
+        }
         None
+    }
+
+    fn reset(&mut self, partition: u32, reason: shared::ResetReason) {
+        self.in_sync = false;
+        self.resets.insert(partition, reason);
+        self.anew.insert(partition);
+        self.positions.remove(&partition);
+        self.swarms.retain(|id, _| self.partition_of[id] != partition);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use starling::pb::livestream::v1 as pb;
 use starling::pb::livestream::v1::livestream_event::Change;
-use starling::pb::livestream::v1::watch_livestream_response::Control;
+use starling::pb::livestream::v1::watch_livestream_response::Event;
 use starling::pb::swarm::v1 as shared;
 
 use crate::stage::events;
@@ -41,16 +41,14 @@ impl RosterFold {
     /// Takes a message; a goodbye is handed back.
     pub(crate) fn take(&mut self, message: pb::WatchLivestreamResponse) -> Option<shared::Goodbye> {
         let happened = events(&message);
-        let pb::WatchLivestreamResponse { epoch, revision, events: _, control, .. } = message;
-        let Some(control) = control else {
-            assert!(!happened.is_empty(), "every message says something");
-            assert_eq!(epoch, self.epoch, "another incarnation begins with a reset");
-            self.take_events(revision, happened);
-            return None;
-        };
-        assert_eq!(happened, [], "events come without control");
-        match control {
-            Control::Reset(reset) => {
+        let pb::WatchLivestreamResponse { epoch, revision, event } = message;
+        match event.expect("every message says something") {
+            Event::Events(events) => {
+                assert!(!happened.is_empty() && events.event_time.is_some());
+                assert_eq!(epoch, self.epoch, "another incarnation begins with a reset");
+                self.take_events(revision, happened);
+            }
+            Event::Reset(reset) => {
                 let livestream = reset.livestream.clone().expect("a reset shows the livestream");
                 assert_eq!((livestream.epoch, livestream.revision), (epoch, revision));
                 self.resets.push(reset.reason());
@@ -59,7 +57,7 @@ impl RosterFold {
                 (self.epoch, self.revision, self.live, self.placed) = (epoch, revision, false, true);
                 (self.state, self.broadcaster) = (livestream.state(), livestream.broadcaster_node_id);
             }
-            Control::Roster(page) => {
+            Event::Roster(page) => {
                 assert!(!self.live, "the roster comes after a reset");
                 assert!(page.viewers.len() <= 1_000, "a page has {} viewers", page.viewers.len());
                 // Events about viewers ahead of the scan were left out.
@@ -71,18 +69,18 @@ impl RosterFold {
                     assert_eq!(known, None, "a viewer is in one page, or told by an event before");
                 }
             }
-            Control::SnapshotComplete(complete) => {
+            Event::SnapshotComplete(complete) => {
                 assert!(!self.live);
                 assert_eq!(complete.revision, revision);
                 assert!(revision >= self.revision, "the roster is not older than what was told");
                 (self.revision, self.live) = (revision, true);
             }
-            Control::Heartbeat(heartbeat) => {
+            Event::Heartbeat(heartbeat) => {
                 assert!(self.live);
-                assert_eq!((heartbeat.epoch, heartbeat.revision), (epoch, revision));
+                assert!(heartbeat.server_time.is_some());
                 assert_eq!(revision, self.revision, "a heartbeat never overtakes an event");
             }
-            Control::Goodbye(goodbye) => {
+            Event::Goodbye(goodbye) => {
                 assert_eq!(revision, self.revision, "a goodbye names what was told");
                 return Some(goodbye);
             }

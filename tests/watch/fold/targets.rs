@@ -10,6 +10,8 @@ use starling::pb::{group::v1 as group, livestream::v1 as livestream};
 pub(crate) struct Targets {
     pub(crate) topology: shared::Topology,
     pub(crate) placement: Option<shared::Placement>,
+    pub(crate) parent: Option<shared::Peer>,
+    pub(crate) backup_parent: Option<shared::Peer>,
     pub(crate) targets: BTreeMap<u64, shared::Target>,
 }
 
@@ -29,7 +31,7 @@ pub(crate) struct TargetFold {
 pub(crate) enum News {
     Snapshot(shared::TargetList),
     Delta(shared::TargetDelta),
-    Heartbeat(shared::Heartbeat),
+    Heartbeat(shared::WatchHeartbeat),
     Goodbye(shared::Goodbye),
 }
 
@@ -62,12 +64,15 @@ message!(group);
 impl From<shared::TargetList> for Targets {
     fn from(list: shared::TargetList) -> Self {
         let topology = list.topology();
-        let shared::TargetList { placement, targets, .. } = list;
+        let shared::TargetList { placement, targets, parent, backup_parent, .. } = list;
         let count = targets.len();
         let targets: BTreeMap<u64, shared::Target> =
             targets.into_iter().map(|target| (target.node_id, target)).collect();
         assert_eq!(targets.len(), count, "each target is listed once");
-        Self { topology, placement, targets }
+        let id = |peer: &Option<shared::Peer>| peer.as_ref().map_or(0, |peer| peer.node_id);
+        let place = placement.unwrap_or_default();
+        assert_eq!((id(&parent), id(&backup_parent)), (place.parent_node_id, place.backup_parent_node_id));
+        Self { topology, placement, parent, backup_parent, targets }
     }
 }
 
@@ -98,7 +103,7 @@ impl TargetFold {
                 self.apply(delta);
             }
             News::Heartbeat(heartbeat) => {
-                assert_eq!((heartbeat.epoch, heartbeat.revision), (epoch, revision));
+                assert!(heartbeat.server_time.is_some());
                 assert!(revision >= self.revision, "the state is current up to what was told at least");
             }
             News::Goodbye(goodbye) => {
@@ -113,8 +118,8 @@ impl TargetFold {
     fn apply(&mut self, delta: shared::TargetDelta) {
         let before = self.now.clone();
         self.now.topology = delta.topology();
-        let shared::TargetDelta { placement, added, updated, removed, .. } = delta;
-        self.now.placement = placement;
+        let shared::TargetDelta { placement, added, updated, removed, parent, backup_parent, .. } = delta;
+        (self.now.placement, self.now.parent, self.now.backup_parent) = (placement, parent, backup_parent);
         for gone in removed {
             let known = self.now.targets.remove(&gone.node_id);
             assert!(known.is_some(), "what is removed was a target: {gone:?}");

@@ -3,7 +3,7 @@ use prost::Message;
 
 use super::*;
 use crate::pb::livestream::v1::SubscribeUpdatesResponse;
-use crate::pb::swarm::v1::{Delivery, Gap, Heartbeat, Update, delivery::Item};
+use crate::pb::swarm::v1::{Delivery, FeedHeartbeat, Gap, Update, delivery::Item};
 
 fn update(number: u8, size: usize) -> Item {
     Item::Update(Update { payload: vec![number; size].into(), keyframe: number == 0, ..Default::default() })
@@ -25,7 +25,7 @@ fn stream(messages: Vec<Vec<Item>>) -> Vec<u8> {
 /// Every kind of delivery, empty messages, one and several deliveries to a message.
 fn mixed() -> Vec<u8> {
     stream(vec![
-        vec![Item::Heartbeat(Heartbeat { epoch: 7, ..Default::default() })],
+        vec![Item::Heartbeat(FeedHeartbeat { epoch: 7, ..Default::default() })],
         vec![update(0, 300), update(1, 20), Item::Gap(Gap::default()), update(2, 1)],
         vec![],
         vec![update(3, 0)],
