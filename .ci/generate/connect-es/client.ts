@@ -2,7 +2,7 @@
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { LivestreamService, ViewerMode } from "./gen/starling/livestream/v1/livestream_pb";
-import { Channel } from "./gen/starling/swarm/v1/swarm_pb";
+import { UpdateChannel } from "./gen/starling/swarm/v1/swarm_pb";
 
 const transport = createGrpcTransport({ baseUrl: process.argv[2] ?? "http://localhost:50051" });
 const client = createClient(LivestreamService, transport);
@@ -13,7 +13,7 @@ async function talk(): Promise<void> {
   await client.publishUpdate({
     ...member,
     sessionId,
-    update: { channel: Channel.CHAT, payload: new TextEncoder().encode("hello") },
+    update: { channel: UpdateChannel.CHAT, payload: new TextEncoder().encode("hello") },
   });
   for await (const answer of client.subscribeUpdates({ ...member, sessionId })) {
     for (const { item } of answer.deliveries) {

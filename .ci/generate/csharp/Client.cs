@@ -36,7 +36,7 @@ namespace Example
                 LivestreamId = 7,
                 NodeId = 2,
                 SessionId = joined.SessionId,
-                Update = new UpdateDraft { Channel = Channel.Chat, Payload = ByteString.CopyFromUtf8("hello") },
+                Update = new UpdateDraft { Channel = UpdateChannel.Chat, Payload = ByteString.CopyFromUtf8("hello") },
             });
             using (AsyncServerStreamingCall<SubscribeUpdatesResponse> updates = client.SubscribeUpdates(
                 new SubscribeUpdatesRequest { LivestreamId = 7, NodeId = 2, SessionId = joined.SessionId }))

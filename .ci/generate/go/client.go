@@ -39,7 +39,7 @@ func talk(ctx context.Context, client livestreamv1.LivestreamServiceClient) erro
 		LivestreamId: 7,
 		NodeId:       2,
 		SessionId:    joined.GetSessionId(),
-		Update:       &swarmv1.UpdateDraft{Channel: swarmv1.Channel_CHANNEL_CHAT, Payload: []byte("hello")},
+		Update:       &swarmv1.UpdateDraft{Channel: swarmv1.UpdateChannel_UPDATE_CHANNEL_CHAT, Payload: []byte("hello")},
 	})
 	if err != nil {
 		return err

@@ -1,8 +1,6 @@
 import com.google.protobuf.ByteString;
 import dev.starling.livestream.v1.*;
 import dev.starling.swarm.v1.*;
-// gRPC has a Channel too. One that is imported by its name wins over both that come with a star.
-import dev.starling.swarm.v1.Channel;
 import io.grpc.*;
 import io.grpc.stub.*;
 import java.util.*;
@@ -33,7 +31,7 @@ public final class Client {
                 .setNodeId(2)
                 .setSessionId(joined.getSessionId())
                 .setUpdate(UpdateDraft.newBuilder()
-                        .setChannel(Channel.UPDATE_CHANNEL_CHAT)
+                        .setChannel(UpdateChannel.UPDATE_CHANNEL_CHAT)
                         .setPayload(ByteString.copyFromUtf8("hello")))
                 .build());
         Iterator<SubscribeUpdatesResponse> updates = stub.subscribeUpdates(SubscribeUpdatesRequest.newBuilder()

@@ -1,7 +1,7 @@
 // What everybody writes first, beside the imports of gRPC.
 import { credentials, type ServiceError } from "@grpc/grpc-js";
 import { type JoinLivestreamResponse, LivestreamServiceClient, ViewerMode } from "./gen/starling/livestream/v1/livestream";
-import { Channel } from "./gen/starling/swarm/v1/swarm";
+import { UpdateChannel } from "./gen/starling/swarm/v1/swarm";
 
 const client = new LivestreamServiceClient(process.argv[2] ?? "localhost:50051", credentials.createInsecure());
 
@@ -27,13 +27,14 @@ client.joinLivestream(
 
 function talk(sessionId: number): void {
   const update = {
-    channel: Channel.UPDATE_CHANNEL_CHAT,
+    channel: UpdateChannel.UPDATE_CHANNEL_CHAT,
     payload: Buffer.from("hello"),
     keyframe: false,
-    priority: 0,
+    urgent: false,
     temporalLayer: 0,
     publisherSequence: 0,
     publishTime: undefined,
+    track: 0,
   };
   client.publishUpdate({ livestreamId: 7, nodeId: 2, sessionId, update, term: 0 }, (refused) => {
     if (refused) {
