@@ -36,9 +36,9 @@ def die(*lines):
 
 
 def flat(messages):
-    """Messages, and the items that a message of SubscribeUpdates or PublishUpdates holds, one by one."""
+    """Messages, and the items that a message of SubscribeUpdates holds, one by one."""
     for message in messages:
-        yield from message.get("deliveries") or [message.get("event") or message]
+        yield from message.get("deliveries") or [message]
 
 
 def evaluate(expression, r):

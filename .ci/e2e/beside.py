@@ -77,7 +77,7 @@ class Listener(Viewer):
 
 
 def name(channel):
-    return swarm.Channel.Name(channel).removeprefix("CHANNEL_")
+    return swarm.UpdateChannel.Name(channel).removeprefix("UPDATE_CHANNEL_")
 
 
 def sound(number):
@@ -146,13 +146,13 @@ class Speaker:
                     update=swarm.UpdateDraft(channel=swarm.UPDATE_CHANNEL_AUDIO, payload=payload))
 
         async for message in self.server.PublishUpdates(requests()):
-            event = message.event.WhichOneof("event")
-            check(event not in ("rejected", "revoked", "goodbye"), "AUDIO:", message.event)
+            event = message.WhichOneof("event")
+            check(event not in ("rejected", "revoked", "goodbye"), "AUDIO:", message)
             if event == "opened":
-                (granted,) = message.event.opened.channels
+                (granted,) = message.opened.channels
                 self.term = granted.term
             elif event == "ack":
-                (ack,) = message.event.ack.channels
+                (ack,) = message.ack.channels
                 check(ack.position.term == self.term and ack.position.sequence == ack.accepted_through, "AUDIO:", ack)
                 self.sounds_acknowledged = ack.accepted_through
 

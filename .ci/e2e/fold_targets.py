@@ -29,6 +29,7 @@ import sys
 import tempfile
 import threading
 import time
+import typing
 
 import grpc
 from grpc_tools import protoc
@@ -154,7 +155,7 @@ class Stream(threading.Thread):
 
 
 class Targets(Stream):
-    """The fold of WatchTargets: topology, placement, and a target per node."""
+    """The fold of WatchTargets: topology, placement, parent and backup parent, and a target per node."""
 
     def __init__(self, name, call):
         super().__init__(name, call)
@@ -177,14 +178,13 @@ class Targets(Stream):
             self.state = self.apply(message.delta)
         else:
             check(what == "heartbeat", "an unknown event:", what)
-            check(message.heartbeat.revision == message.revision, "a heartbeat of two minds")
         check(self.state is not None, what, "before the snapshot")
         self.current(message)
         self.at[self.revision] = self.state
-        self.topologies.add(self.state[0])
+        self.topologies.add(self.state[0].topology)
 
     def apply(self, delta):
-        topology, placement, targets = self.state
+        place, targets = self.state
         targets = dict(targets)
         for removed in delta.removed:
             check(removed.node_id in targets, "removed what was no target:", removed.node_id)
@@ -197,23 +197,36 @@ class Targets(Stream):
         for target in delta.added:
             check(target.node_id not in targets, "added what was a target:", target.node_id)
             targets[target.node_id] = target
-        state = (delta.topology, optional(delta, "placement"), targets)
+        state = (Place.of(delta), targets)
         check(state != self.state, "a delta without a change")
         self.deltas += 1
         for kind in ("added", "updated", "removed"):
             self.kinds[kind] += len(getattr(delta, kind))
-        self.kinds["moved"] += placement != state[1]
+        self.kinds["moved"] += place.placement != state[0].placement
         return state
 
 
-def optional(message, field):
-    return getattr(message, field) if message.HasField(field) else None
+class Place(typing.NamedTuple):
+    """What a list and every delta tell as it is now."""
+
+    topology: int
+    placement: object
+    parent: object
+    backup_parent: object
+
+    @classmethod
+    def of(cls, told):
+        placement, *parents = [getattr(told, field) if told.HasField(field) else None
+                               for field in ("placement", "parent", "backup_parent")]
+        named = (placement.parent_node_id, placement.backup_parent_node_id) if placement else (0, 0)
+        check(named == tuple(parent.node_id if parent else 0 for parent in parents), "other parents than", named)
+        return cls(told.topology, placement, *parents)
 
 
 def as_state(listed):
     targets = {target.node_id: target for target in listed.targets}
     check(len(targets) == len(listed.targets), "a target twice")
-    return (listed.topology, optional(listed, "placement"), targets)
+    return (Place.of(listed), targets)
 
 
 class Events(Stream):
@@ -240,35 +253,36 @@ class Events(Stream):
             self.topology, self.displaced = None, set()
 
     def fold(self, message):
-        control = message.WhichOneof("control")
-        if control == "goodbye":
+        what = message.WhichOneof("event")
+        if what == "goodbye":
             self.goodbye = message.goodbye.reason
             return
         self.same_epoch(message)
         if self.first:
             self.first = False
-            check((control == "reset") != self.resumed, "a stream that begins with", control or "events")
-        if control == "reset":
+            check((what == "reset") != self.resumed, "a stream that begins with", what)
+        if what == "reset":
             self.roster, self.topology = {}, message.reset.livestream.topology
             self.current(message)
-        elif control == "roster":
+        elif what == "roster":
             for viewer in message.roster.viewers:
                 check(viewer.node_id not in self.roster, "a viewer twice in the roster:", viewer.node_id)
                 self.seat(viewer)
             self.current(message)
-        elif control == "snapshot_complete":
+        elif what == "snapshot_complete":
             check(message.snapshot_complete.revision == message.revision, "a snapshot of two minds")
             self.live = True
             self.current(message)
-        elif control == "heartbeat":
+        elif what == "heartbeat":
             check(message.revision == self.revision, f"a heartbeat at {message.revision} overtook {self.revision}")
         else:
-            check(message.events, "a message without anything")
+            check(what == "events" and message.events.events, "a message without anything:", what)
+            check(message.events.HasField("event_time"), "events of no time")
             # During the scan of the roster, what its pages will show is left out.
             contiguous = message.revision == self.revision + 1
             check(contiguous if self.live else message.revision > self.revision,
                   f"revision {message.revision} after {self.revision}")
-            for event in message.events:
+            for event in message.events.events:
                 self.happened(event)
             self.current(message)
 
@@ -283,19 +297,19 @@ class Events(Stream):
 
     def happened(self, event):
         self.events += 1
-        what = event.WhichOneof("event")
+        what = event.WhichOneof("change")
         body = getattr(event, what)
-        if what == "joined":
+        if what == "viewer_joined":
             check(body.viewer.node_id not in self.roster, "joined and was in:", body.viewer.node_id)
             check(body.viewer.session_id not in self.joins, "a session twice")
             self.seat(body.viewer)
-        elif what == "left":
+        elif what == "viewer_left":
             gone = self.roster.pop(body.node_id, None)
             check(gone is not None and gone.session_id == body.session_id, "left and was not in:", body.node_id)
             check(body.reason != 0, "left for no reason:", body.node_id)
             self.joins[body.session_id] += 1
             check(self.joins[body.session_id] == 1, "a session that ended twice")
-        elif what == "transferred":
+        elif what == "broadcast_transferred":
             self.roster.pop(body.to_node_id, None)
             if body.HasField("viewer"):
                 self.seat(body.viewer)
@@ -381,8 +395,8 @@ class Checks:
             livestream_id=self.livestream, node_id=node, session_id=self.members.pop(node)))
         self.revision = left.revision
 
-    def targets_of(self, node=None):
-        return self.api.GetTargets(pb.GetTargetsRequest(livestream_id=self.livestream, node_id=node))
+    def targets_of(self, node=0):
+        return self.api.GetTargets(pb.GetTargetsRequest(livestream_id=self.livestream, of_node_id=node))
 
     def viewers(self):
         viewers, token = {}, ""
@@ -396,9 +410,9 @@ class Checks:
             if not token:
                 return viewers, page.revision
 
-    def watch_targets(self, node=None, session=0):
+    def watch_targets(self, node=0, session=0):
         call = self.api.WatchTargets(pb.WatchTargetsRequest(
-            livestream_id=self.livestream, node_id=node, session_id=session))
+            livestream_id=self.livestream, of_node_id=node, session_id=session))
         name = f"targets of {f'node {node}' if node else 'the broadcaster'}{' (attached)' if session else ''}"
         stream = Targets(name, call)
         stream.start()
@@ -441,7 +455,7 @@ class Checks:
             self.join(node, **wishes)
         elif kind == "interest":
             wish = swarm.ChannelInterest(
-                channel=draw.choice(swarm.Channel.values()[1:]), interest=draw.choice(swarm.Interest.values()[1:]))
+                channel=draw.choice(swarm.UpdateChannel.values()[1:]), interest=draw.choice(swarm.Interest.values()[1:]))
             answer = self.api.SetInterest(pb.SetInterestRequest(**acting, interests=[wish]))
             self.revision = answer.revision
         elif kind == "metadata":
@@ -509,7 +523,7 @@ class Checks:
             self.join(node)
         self.next_node, self.growing = FIRST_GUEST, True
 
-        watched = [None, BROADCASTER, 2, 3, 4, 7, 9]
+        watched = [0, BROADCASTER, 2, 3, 4, 7, 9]
         folds = [(node, self.watch_targets(node)) for node in watched]
         # One that keeps a session attached, and ends when the node leaves.
         leaving = self.watch_targets(PASSING, self.join(PASSING).session_id)

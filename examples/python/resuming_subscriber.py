@@ -118,19 +118,19 @@ class Viewer:
         if not self.session_id:
             self.session_id = (await server.JoinLivestream(livestream.JoinLivestreamRequest(**who))).session_id
         subscribe = livestream.SubscribeUpdatesRequest(
-            **who, session_id=self.session_id, channels=self.CHANNELS, resume_from=self.resume_point())
+            **who, session_id=self.session_id, channels=self.CHANNELS, resume_from=self.resume_from())
         async for message in server.SubscribeUpdates(subscribe):
             for delivery in message.deliveries:
                 if self.take(delivery):
                     return
         raise BrokeOff("the stream broke off")
 
-    def resume_point(self):
+    def resume_from(self):
         if not self.epoch:
             return None
-        positions = [swarm.Position(source_node_id=source, channel=channel, term=term, sequence=sequence)
+        positions = [swarm.UpdatePosition(source_node_id=source, channel=channel, term=term, sequence=sequence)
                      for (source, channel), (term, sequence) in self.positions.items()]
-        return swarm.ResumePoint(epoch=self.epoch, positions=positions, open_gaps=self.open_gaps.values())
+        return swarm.SubscriptionPosition(epoch=self.epoch, positions=positions, open_gaps=self.open_gaps.values())
 
     def check_end(self, last):
         """Whoever has come to the last position of each source and channel has everything."""

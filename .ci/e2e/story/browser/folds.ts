@@ -63,7 +63,7 @@ type Livestreams = Client<typeof LivestreamService>;
 
 /** The targets of one viewer. A watch that is opened again begins with a snapshot. */
 export function foldTargets(
-  client: Livestreams, who: { livestreamId: bigint; nodeId: bigint; sessionId?: bigint }, fold: Fold<TargetList>,
+  client: Livestreams, who: { livestreamId: bigint; ofNodeId: bigint; sessionId?: bigint }, fold: Fold<TargetList>,
 ): Promise<void> {
   let list = create(TargetListSchema);
   return fold.run(
@@ -73,11 +73,11 @@ export function foldTargets(
       if (event.case === "snapshot") {
         list = sorted(event.value);
       } else if (event.case === "delta") {
-        const { topology, placement, removed, updated, added } = event.value;
+        const { topology, placement, parent, backupParent, removed, updated, added } = event.value;
         const changed = [...updated, ...added];
         const gone = new Set([...removed, ...changed].map(({ nodeId }) => nodeId));
         const targets = [...list.targets.filter(({ nodeId }) => !gone.has(nodeId)), ...changed];
-        list = sorted(create(TargetListSchema, { topology, placement, targets }));
+        list = sorted(create(TargetListSchema, { topology, placement, targets, parent, backupParent }));
       }
       return list;
     },
@@ -90,21 +90,21 @@ export function foldRoster(client: Livestreams, livestreamId: bigint, fold: Fold
   let resumeFrom: { epoch: bigint; revision: bigint } | undefined;
   return fold.run(
     (options) => client.watchLivestream({ livestreamId, kinds: [LivestreamEventKind.MEMBERSHIP], resumeFrom }, options),
-    ({ control }) => (control.case === "goodbye" ? control.value : undefined),
-    ({ epoch, revision, events, control }) => {
-      expect(control.case !== "reset" || !resumeFrom, "a reset in spite of a position");
-      const page = control.case === "roster" ? control.value.viewers : [];
+    ({ event }) => (event.case === "goodbye" ? event.value : undefined),
+    ({ epoch, revision, event }) => {
+      expect(event.case !== "reset" || !resumeFrom, "a reset in spite of a position");
+      const page = event.case === "roster" ? event.value.viewers : [];
       sessions(page).forEach((session, node) => roster.set(node, session));
-      for (const { event } of events) {
-        if (event.case === "joined") {
-          sessions([event.value.viewer!]).forEach((session, node) => roster.set(node, session));
-        } else if (event.case === "left") {
-          expect(roster.get(event.value.nodeId) === event.value.sessionId, "who left was in:", event.value.nodeId);
-          roster.delete(event.value.nodeId);
+      for (const { change } of event.case === "events" ? event.value.events : []) {
+        if (change.case === "viewerJoined") {
+          sessions([change.value.viewer!]).forEach((session, node) => roster.set(node, session));
+        } else if (change.case === "viewerLeft") {
+          expect(roster.get(change.value.nodeId) === change.value.sessionId, "who left was in:", change.value.nodeId);
+          roster.delete(change.value.nodeId);
         }
       }
       // Only a complete state can be resumed from.
-      if (control.case !== "snapshotComplete" && !resumeFrom) {
+      if (event.case !== "snapshotComplete" && !resumeFrom) {
         return undefined;
       }
       resumeFrom = { epoch, revision };

@@ -12,7 +12,7 @@ import { Fold, foldRoster, foldTargets, sessions, sorted } from "./folds";
 import { ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb";
 import { type GetTargetsResponse, LivestreamService } from "./gen/starling/livestream/v1/livestream_pb";
 import {
-  Channel, type Goodbye, GoodbyeReason, type Position, type TargetList, TargetListSchema,
+  type Goodbye, GoodbyeReason, type TargetList, TargetListSchema, UpdateChannel, type UpdatePosition,
 } from "./gen/starling/swarm/v1/swarm_pb";
 
 const UPDATES = 600;
@@ -31,6 +31,8 @@ let begun = false; // the subscriber has the first update
 const tell = (line: string) => fetch("/line", { method: "POST", body: line });
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const who = (nodeId: bigint) => ({ livestreamId, nodeId, sessionId: members.get(nodeId) });
+// Whose targets a watch tells: a field of another name than that of who acts.
+const targetsOf = (ofNodeId: bigint) => ({ livestreamId, ofNodeId, sessionId: members.get(ofNodeId) });
 const viewers = () => client.listViewers({ livestreamId });
 
 async function begin(): Promise<void> {
@@ -55,7 +57,7 @@ async function join(nodeId: bigint, lease: number): Promise<void> {
 /** Publishes and receives, while viewers come and go and two watches are folded. */
 async function liveThrough(): Promise<void> {
   const [targets, roster] = [new Fold<TargetList>(), new Fold<Map<bigint, bigint>>()];
-  const folds = Promise.all([foldTargets(client, who(WATCHED), targets), foldRoster(client, livestreamId, roster)]);
+  const folds = Promise.all([foldTargets(client, targetsOf(WATCHED), targets), foldRoster(client, livestreamId, roster)]);
   let living = true;
   const work = Promise.all([publish(), subscribe()]).finally(() => (living = false));
   const [[published, resumes], answers] = await Promise.all([work, churn(() => living)]);
@@ -64,7 +66,7 @@ async function liveThrough(): Promise<void> {
 
   await leaseRunsOut(published.end);
   // Nothing changes any more. The next heartbeat tells the folds that they are current.
-  answers.push(await client.getTargets({ livestreamId, nodeId: WATCHED }));
+  answers.push(await client.getTargets({ livestreamId, ofNodeId: WATCHED }));
   await targets.reach(answers.at(-1)!.revision);
   const known = answers.filter(({ revision }) => targets.at.has(revision));
   for (const answer of known) {
@@ -92,7 +94,7 @@ async function churn(living: () => boolean): Promise<GetTargetsResponse[]> {
     if (node >= first + stay) {
       await client.leaveLivestream({ livestreamId, nodeId: node - stay });
     }
-    answers.push(await client.getTargets({ livestreamId, nodeId: WATCHED }));
+    answers.push(await client.getTargets({ livestreamId, ofNodeId: WATCHED }));
     await sleep(100);
   }
   return answers;
@@ -110,7 +112,7 @@ async function publish(): Promise<{ how: string; end: number }> {
   for (let number = 1; number <= UPDATES; number++) {
     await sleep(began + (number * publishSeconds * 1000) / UPDATES - Date.now());
     const update = {
-      channel: Channel.VISUAL, payload: new TextEncoder().encode(payload(number)), keyframe,
+      channel: UpdateChannel.VISUAL, payload: new TextEncoder().encode(payload(number)), keyframe,
       publisherSequence: BigInt(number),
     };
     for (;;) {
@@ -157,12 +159,12 @@ async function leaseRunsOut(last: number): Promise<void> {
 /** Receives the updates, and resumes at the last position whenever a stream ends of its age. Tells how often. */
 async function subscribe(): Promise<number> {
   const abort = new AbortController();
-  let resumeFrom: { epoch: bigint; positions: Position[] } | undefined;
+  let resumeFrom: { epoch: bigint; positions: UpdatePosition[] } | undefined;
   let next = 1;
   for (let resumes = 0; ; resumes++) {
     let goodbye: Goodbye | undefined;
     try {
-      const request = { ...who(SUBSCRIBER), channels: [Channel.VISUAL], resumeFrom };
+      const request = { ...who(SUBSCRIBER), channels: [UpdateChannel.VISUAL], resumeFrom };
       for await (const { deliveries } of client.subscribeUpdates(request, { signal: abort.signal })) {
         for (const { item } of deliveries) {
           expect(item.case !== "gap", "a gap");
@@ -204,7 +206,7 @@ async function deadline(): Promise<void> {
   const attached = async () => (await viewers()).viewers.some(({ nodeId, attached }) => nodeId === LAST && attached);
   const began = Date.now();
   const error = await refusal((async () => {
-    for await (const _ of client.watchTargets(who(LAST), { timeoutMs: 500 })) {
+    for await (const _ of client.watchTargets(targetsOf(LAST), { timeoutMs: 500 })) {
       expect(await attached(), "the watch keeps its session attached");
     }
   })());
@@ -234,8 +236,8 @@ async function shutdown(): Promise<void> {
     return { ...heard, error };
   };
   const streams = [
-    hear(client.watchTargets(who(WATCHED)), ({ event }) => (event.case === "goodbye" ? event.value : undefined)),
-    hear(client.watchLivestream(who(LAST)), ({ control }) => (control.case === "goodbye" ? control.value : undefined)),
+    hear(client.watchTargets(targetsOf(WATCHED)), ({ event }) => (event.case === "goodbye" ? event.value : undefined)),
+    hear(client.watchLivestream(who(LAST)), ({ event }) => (event.case === "goodbye" ? event.value : undefined)),
     hear(client.subscribeUpdates(who(SUBSCRIBER)), ({ deliveries }) => {
       const item = deliveries.at(-1)?.item;
       return item?.case === "goodbye" ? item.value : undefined;

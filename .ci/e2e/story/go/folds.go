@@ -72,6 +72,9 @@ func (s *story) foldTargets(ctx context.Context, fold *fold[*swarmv1.TargetList]
 					Topology:  event.Delta.GetTopology(),
 					Placement: event.Delta.GetPlacement(),
 					Targets:   append(kept, changed...),
+					// Like the placement, told in every delta as they are now.
+					Parent:       event.Delta.GetParent(),
+					BackupParent: event.Delta.GetBackupParent(),
 				})
 			case *livestreamv1.WatchTargetsResponse_Goodbye:
 				goodbye = event.Goodbye
@@ -90,7 +93,7 @@ func sorted(list *swarmv1.TargetList) *swarmv1.TargetList {
 // foldRoster folds who is in, by session, and resumes at the last revision: then only what came since is told.
 func (s *story) foldRoster(ctx context.Context, fold *fold[map[uint64]uint64]) {
 	roster, complete := map[uint64]uint64{}, false
-	var resume *swarmv1.WatchPosition
+	var resume *swarmv1.EventPosition
 	for ; ; fold.reopenings++ {
 		stream, err := s.client.WatchLivestream(ctx, &livestreamv1.WatchLivestreamRequest{
 			LivestreamId: id,
@@ -108,28 +111,28 @@ func (s *story) foldRoster(ctx context.Context, fold *fold[map[uint64]uint64]) {
 				expect(planned(goodbye, err), "the watch of events ended:", goodbye, err)
 				break
 			}
-			switch control := message.GetControl().(type) {
+			switch event := message.GetEvent().(type) {
 			case *livestreamv1.WatchLivestreamResponse_Reset_:
 				expect(resume == nil, "a reset in spite of a position")
 			case *livestreamv1.WatchLivestreamResponse_Roster:
-				maps.Copy(roster, sessions(control.Roster.GetViewers()))
+				maps.Copy(roster, sessions(event.Roster.GetViewers()))
 			case *livestreamv1.WatchLivestreamResponse_SnapshotComplete:
 				complete = true
 			case *livestreamv1.WatchLivestreamResponse_Goodbye:
-				goodbye = control.Goodbye
+				goodbye = event.Goodbye
 				continue
 			}
-			for _, event := range message.GetEvents() {
-				if joined := event.GetJoined().GetViewer(); joined != nil {
+			for _, event := range message.GetEvents().GetEvents() {
+				if joined := event.GetViewerJoined().GetViewer(); joined != nil {
 					roster[joined.GetNodeId()] = joined.GetSessionId()
-				} else if left := event.GetLeft(); left != nil {
+				} else if left := event.GetViewerLeft(); left != nil {
 					expect(roster[left.GetNodeId()] == left.GetSessionId(), "who left was in:", left)
 					delete(roster, left.GetNodeId())
 				}
 			}
 			if complete {
 				fold.note(message.GetRevision(), maps.Clone(roster))
-				resume = &swarmv1.WatchPosition{Epoch: message.GetEpoch(), Revision: message.GetRevision()}
+				resume = &swarmv1.EventPosition{Epoch: message.GetEpoch(), Revision: message.GetRevision()}
 			}
 		}
 	}

@@ -156,7 +156,7 @@ func (s *story) churn(done <-chan struct{}) (answers []*livestreamv1.GetTargetsR
 }
 
 func (s *story) targets() *livestreamv1.GetTargetsResponse {
-	request := &livestreamv1.GetTargetsRequest{LivestreamId: id, NodeId: proto.Uint64(watched)}
+	request := &livestreamv1.GetTargetsRequest{LivestreamId: id, OfNodeId: watched}
 	answer, err := s.client.GetTargets(context.Background(), request)
 	check(err, "get targets")
 	return answer
@@ -221,7 +221,7 @@ func (s *story) shutdown(pid int) {
 	check(publication.Send(s.open()), "open")
 	streams := []func() (*swarmv1.Goodbye, error){
 		func() (*swarmv1.Goodbye, error) { m, err := watch.Recv(); return m.GetGoodbye(), err },
-		func() (*swarmv1.Goodbye, error) { m, err := publication.Recv(); return m.GetEvent().GetGoodbye(), err },
+		func() (*swarmv1.Goodbye, error) { m, err := publication.Recv(); return m.GetGoodbye(), err },
 		func() (*swarmv1.Goodbye, error) {
 			m, err := subscription.Recv()
 			var goodbye *swarmv1.Goodbye

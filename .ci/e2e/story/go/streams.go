@@ -8,24 +8,23 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	livestreamv1 "starling.dev/go/starling/livestream/v1"
 	swarmv1 "starling.dev/go/starling/swarm/v1"
 )
 
-const visual = swarmv1.Channel_CHANNEL_VISUAL
+const visual = swarmv1.UpdateChannel_UPDATE_CHANNEL_VISUAL
 
 func (s *story) watch(node uint64) *livestreamv1.WatchTargetsRequest {
-	return &livestreamv1.WatchTargetsRequest{LivestreamId: id, NodeId: proto.Uint64(node), SessionId: s.sessions[node]}
+	return &livestreamv1.WatchTargetsRequest{LivestreamId: id, OfNodeId: node, SessionId: s.sessions[node]}
 }
 
-func (s *story) subscription(resume *swarmv1.ResumePoint) *livestreamv1.SubscribeUpdatesRequest {
+func (s *story) subscription(resume *swarmv1.SubscriptionPosition) *livestreamv1.SubscribeUpdatesRequest {
 	return &livestreamv1.SubscribeUpdatesRequest{
 		LivestreamId: id,
 		NodeId:       subscriber,
 		SessionId:    s.sessions[subscriber],
-		Channels:     []swarmv1.Channel{visual},
+		Channels:     []swarmv1.UpdateChannel{visual},
 		ResumeFrom:   resume,
 	}
 }
@@ -35,7 +34,7 @@ func (s *story) open() *livestreamv1.PublishUpdatesRequest {
 		LivestreamId: id,
 		NodeId:       broadcaster,
 		SessionId:    s.sessions[broadcaster],
-		Channels:     []swarmv1.Channel{visual},
+		Channels:     []swarmv1.UpdateChannel{visual},
 	}
 	return &livestreamv1.PublishUpdatesRequest{Message: &livestreamv1.PublishUpdatesRequest_Open{Open: open}}
 }
@@ -71,14 +70,14 @@ func (s *story) publish() (reopenings, carried int) {
 		}
 		first, err := stream.Recv()
 		check(err, "the first answer")
-		granted := first.GetEvent().GetOpened().GetChannels()[0]
+		granted := first.GetOpened().GetChannels()[0]
 		keyframe = granted.GetKeyframeWanted()
 		acknowledged(granted.GetLastPublisherSequence())
 		carried += len(kept)
 		for _, draft := range kept {
 			send(draft)
 		}
-		events, ended := make(chan *swarmv1.PublishEvent), make(chan error, 1)
+		answers, ended := make(chan *livestreamv1.PublishUpdatesResponse), make(chan error, 1)
 		go func() {
 			for {
 				answer, err := stream.Recv()
@@ -86,7 +85,7 @@ func (s *story) publish() (reopenings, carried int) {
 					ended <- err
 					return
 				}
-				events <- answer.GetEvent()
+				answers <- answer
 			}
 		}()
 		var goodbye *swarmv1.Goodbye
@@ -101,18 +100,18 @@ func (s *story) publish() (reopenings, carried int) {
 				draft := &swarmv1.UpdateDraft{Channel: visual, Payload: payload(sent), PublisherSequence: sent}
 				kept = append(kept, draft)
 				send(draft)
-			case event := <-events:
-				switch event := event.GetEvent().(type) {
-				case *swarmv1.PublishEvent_Ack:
+			case answer := <-answers:
+				switch event := answer.GetEvent().(type) {
+				case *livestreamv1.PublishUpdatesResponse_Ack:
 					acknowledged(event.Ack.GetChannels()[0].GetAcceptedThrough())
 					if sent == updates && len(kept) == 0 {
 						return reopenings, carried
 					}
-				case *swarmv1.PublishEvent_KeyframeRequest:
+				case *livestreamv1.PublishUpdatesResponse_KeyframeRequest:
 					keyframe = true
-				case *swarmv1.PublishEvent_Goodbye:
+				case *livestreamv1.PublishUpdatesResponse_Goodbye:
 					goodbye = event.Goodbye
-				case *swarmv1.PublishEvent_Rejected, *swarmv1.PublishEvent_Revoked:
+				case *livestreamv1.PublishUpdatesResponse_Rejected, *livestreamv1.PublishUpdatesResponse_Revoked:
 					expect(false, "the server says", event)
 				}
 			case err := <-ended:
@@ -129,7 +128,7 @@ func payload(number uint64) []byte { return fmt.Appendf(nil, "update %d", number
 func (s *story) subscribe() (resumes int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	var resume *swarmv1.ResumePoint
+	var resume *swarmv1.SubscriptionPosition
 	for next := uint64(1); ; resumes++ {
 		stream, err := s.client.SubscribeUpdates(ctx, s.subscription(resume))
 		check(err, "subscribe")
@@ -144,12 +143,12 @@ func (s *story) subscribe() (resumes int) {
 				case *swarmv1.Delivery_Subscribed:
 					if resume == nil {
 						// Without positions: what waits for its first keyframe has none yet.
-						resume = &swarmv1.ResumePoint{Epoch: item.Subscribed.GetEpoch()}
+						resume = &swarmv1.SubscriptionPosition{Epoch: item.Subscribed.GetEpoch()}
 					}
 				case *swarmv1.Delivery_Update:
 					expect(string(item.Update.GetPayload()) == string(payload(next)), "update", next, "is", item.Update)
 					s.begun.Store(true)
-					resume.Positions = []*swarmv1.Position{item.Update.GetPosition()}
+					resume.Positions = []*swarmv1.UpdatePosition{item.Update.GetPosition()}
 					if next++; next > updates {
 						return resumes
 					}

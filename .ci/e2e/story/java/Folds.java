@@ -110,6 +110,12 @@ final class Folds {
                 if (delta.hasPlacement()) {
                     changed.setPlacement(delta.getPlacement());
                 }
+                if (delta.hasParent()) {
+                    changed.setParent(delta.getParent());
+                }
+                if (delta.hasBackupParent()) {
+                    changed.setBackupParent(delta.getBackupParent());
+                }
                 list = sorted(changed.build());
             }
             return list;
@@ -143,12 +149,12 @@ final class Folds {
         @Override Map<Long, Long> fold(WatchLivestreamResponse message) {
             Story.expect(!message.hasReset() || !request.hasResumeFrom(), "a reset in spite of a position");
             sessions.putAll(Folds.sessions(message.getRoster().getViewersList()));
-            for (LivestreamEvent event : message.getEventsList()) {
-                if (event.hasJoined()) {
-                    Viewer joined = event.getJoined().getViewer();
+            for (LivestreamEvent event : message.getEvents().getEventsList()) {
+                if (event.hasViewerJoined()) {
+                    Viewer joined = event.getViewerJoined().getViewer();
                     sessions.put(joined.getNodeId(), joined.getSessionId());
-                } else if (event.hasLeft()) {
-                    ViewerLeft left = event.getLeft();
+                } else if (event.hasViewerLeft()) {
+                    MemberLeft left = event.getViewerLeft();
                     Story.expect(sessions.remove(left.getNodeId(), left.getSessionId()), "was in: " + left);
                 }
             }

@@ -31,7 +31,7 @@ final class Publication implements Callable<Integer> {
                         .setLivestreamId(Story.ID)
                         .setNodeId(Story.BROADCASTER)
                         .setSessionId(story.sessions.get(Story.BROADCASTER))
-                        .addChannels(Channel.UPDATE_CHANNEL_VISUAL))
+                        .addChannels(UpdateChannel.UPDATE_CHANNEL_VISUAL))
                 .build();
     }
 
@@ -54,7 +54,7 @@ final class Publication implements Callable<Integer> {
         }
         sent++;
         UpdateDraft draft = UpdateDraft.newBuilder()
-                .setChannel(Channel.UPDATE_CHANNEL_VISUAL)
+                .setChannel(UpdateChannel.UPDATE_CHANNEL_VISUAL)
                 .setPayload(ByteString.copyFromUtf8(payload(sent)))
                 .setPublisherSequence(sent)
                 .build();
@@ -90,27 +90,27 @@ final class Publication implements Callable<Integer> {
 
         @Override public void onNext(PublishUpdatesResponse answer) {
             synchronized (Publication.this) {
-                hear(answer.getEvent());
+                hear(answer);
                 if (sent == Story.UPDATES && kept.isEmpty() && over.complete(true)) {
                     stream.onCompleted();
                 }
             }
         }
 
-        private void hear(PublishEvent event) {
-            switch (event.getEventCase()) {
+        private void hear(PublishUpdatesResponse answer) {
+            switch (answer.getEventCase()) {
                 case OPENED -> {
-                    GrantedChannel granted = event.getOpened().getChannels(0);
+                    GrantedChannel granted = answer.getOpened().getChannels(0);
                     acknowledged(granted.getLastPublisherSequence());
                     keyframe = granted.getKeyframeWanted();
                     carried += kept.size();
                     requests = stream;
                     kept.forEach(Publication.this::send);
                 }
-                case ACK -> acknowledged(event.getAck().getChannels(0).getAcceptedThrough());
+                case ACK -> acknowledged(answer.getAck().getChannels(0).getAcceptedThrough());
                 case KEYFRAME_REQUEST -> keyframe = true;
-                case GOODBYE -> goodbye = event.getGoodbye();
-                case REJECTED, REVOKED -> over.completeExceptionally(new AssertionError("the server says " + event));
+                case GOODBYE -> goodbye = answer.getGoodbye();
+                case REJECTED, REVOKED -> over.completeExceptionally(new AssertionError("the server says " + answer));
                 default -> { } // Demand, Heartbeat, Skips
             }
         }

@@ -4,7 +4,6 @@ import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
 import dev.starling.livestream.v1.*;
 import dev.starling.swarm.v1.*;
-import dev.starling.swarm.v1.Channel;
 import io.grpc.*;
 import io.grpc.protobuf.StatusProto;
 import java.util.*;
@@ -133,7 +132,7 @@ public final class Story {
     }
 
     private GetTargetsResponse targets() {
-        return stub.getTargets(GetTargetsRequest.newBuilder().setLivestreamId(ID).setNodeId(WATCHED).build());
+        return stub.getTargets(GetTargetsRequest.newBuilder().setLivestreamId(ID).setOfNodeId(WATCHED).build());
     }
 
     private ListViewersResponse viewers() {
@@ -142,7 +141,7 @@ public final class Story {
 
     WatchTargetsRequest watch(long node) {
         return WatchTargetsRequest.newBuilder()
-                .setLivestreamId(ID).setNodeId(node).setSessionId(sessions.get(node)).build();
+                .setLivestreamId(ID).setOfNodeId(node).setSessionId(sessions.get(node)).build();
     }
 
     private SubscribeUpdatesRequest.Builder subscription() {
@@ -150,7 +149,7 @@ public final class Story {
                 .setLivestreamId(ID)
                 .setNodeId(SUBSCRIBER)
                 .setSessionId(sessions.get(SUBSCRIBER))
-                .addChannels(Channel.UPDATE_CHANNEL_VISUAL);
+                .addChannels(UpdateChannel.UPDATE_CHANNEL_VISUAL);
     }
 
     /** Receives the updates, and resumes at the last position whenever a stream ends of its age. Tells how often. */
@@ -251,7 +250,7 @@ public final class Story {
         Ending<SubscribeUpdatesResponse> subscription =
                 new Ending<>(answer -> answer.getDeliveries(answer.getDeliveriesCount() - 1).getGoodbye());
         async.subscribeUpdates(subscription().build(), subscription);
-        Ending<PublishUpdatesResponse> publication = new Ending<>(answer -> answer.getEvent().getGoodbye());
+        Ending<PublishUpdatesResponse> publication = new Ending<>(PublishUpdatesResponse::getGoodbye);
         async.publishUpdates(publication).onNext(Publication.open(this));
         Collections.addAll(streams, watch, subscription, publication);
         for (Ending<?> stream : streams) {

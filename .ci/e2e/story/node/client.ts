@@ -16,6 +16,10 @@ export interface Story {
 export const who = (story: Story, nodeId: number) =>
   ({ livestreamId: ID, nodeId, sessionId: story.sessions.get(nodeId) ?? 0 });
 
+/** Whose targets a watch tells, which is a field of another name than that of who acts. */
+export const targetsOf = (story: Story, ofNodeId: number) =>
+  ({ livestreamId: ID, ofNodeId, sessionId: story.sessions.get(ofNodeId) ?? 0 });
+
 export function expect(holds: boolean, ...what: unknown[]): void {
   if (!holds) {
     const told = what.map((each) => (typeof each === "string" ? each : JSON.stringify(each)));

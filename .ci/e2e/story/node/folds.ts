@@ -1,11 +1,10 @@
 // What watches come to: their messages folded, and opened again when a stream ends of its age.
 import type { ClientReadableStream } from "@grpc/grpc-js";
 import {
-  LivestreamEventKind, type Viewer, WatchLivestreamRequest, type WatchLivestreamResponse, WatchTargetsRequest,
-  type WatchTargetsResponse,
+  LivestreamEventKind, type Viewer, WatchLivestreamRequest, type WatchLivestreamResponse, type WatchTargetsResponse,
 } from "./gen/starling/livestream/v1/livestream";
-import { type Goodbye, TargetList, type WatchPosition } from "./gen/starling/swarm/v1/swarm";
-import { expect, ID, planned, type Story, WATCHED, who } from "./client";
+import { type EventPosition, type Goodbye, TargetList } from "./gen/starling/swarm/v1/swarm";
+import { expect, ID, planned, type Story, targetsOf, WATCHED } from "./client";
 
 /** The state at each revision that a message named. */
 export class Fold<State> {
@@ -63,7 +62,7 @@ export const sessions = (viewers: Viewer[]): Map<number, number> =>
 /** The targets of one viewer. A watch that is opened again begins with a snapshot. */
 export function foldTargets(story: Story, fold: Fold<TargetList>): Promise<void> {
   let list = TargetList.fromPartial({});
-  const open = () => story.client.watchTargets(WatchTargetsRequest.fromPartial(who(story, WATCHED)));
+  const open = () => story.client.watchTargets(targetsOf(story, WATCHED));
   return fold.run(open, ({ snapshot, delta }: WatchTargetsResponse) => {
     if (snapshot) {
       list = sorted(snapshot);
@@ -71,7 +70,8 @@ export function foldTargets(story: Story, fold: Fold<TargetList>): Promise<void>
       const changed = [...delta.updated, ...delta.added];
       const gone = new Set([...delta.removed, ...changed].map(({ nodeId }) => nodeId));
       const targets = [...list.targets.filter(({ nodeId }) => !gone.has(nodeId)), ...changed];
-      list = sorted({ topology: delta.topology, placement: delta.placement, targets });
+      const { topology, placement, parent, backupParent } = delta;
+      list = sorted({ topology, placement, targets, parent, backupParent });
     }
     return list;
   });
@@ -80,19 +80,19 @@ export function foldTargets(story: Story, fold: Fold<TargetList>): Promise<void>
 /** Who is in, by session. A watch that is opened again resumes at the last revision, and tells what came since. */
 export function foldRoster(story: Story, fold: Fold<Map<number, number>>): Promise<void> {
   const roster = new Map<number, number>();
-  let position: WatchPosition | undefined;
+  let position: EventPosition | undefined;
   const open = () => story.client.watchLivestream(WatchLivestreamRequest.fromPartial({
     livestreamId: ID, kinds: [LivestreamEventKind.LIVESTREAM_EVENT_KIND_MEMBERSHIP], resumeFrom: position,
   }));
   return fold.run(open, (message: WatchLivestreamResponse) => {
     expect(!message.reset || !position, "a reset in spite of a position");
     sessions(message.roster?.viewers ?? []).forEach((session, node) => roster.set(node, session));
-    for (const { joined, left } of message.events) {
-      if (joined?.viewer) {
-        roster.set(joined.viewer.nodeId, joined.viewer.sessionId);
-      } else if (left) {
-        expect(roster.get(left.nodeId) === left.sessionId, "who left was in:", left);
-        roster.delete(left.nodeId);
+    for (const { viewerJoined, viewerLeft } of message.events?.events ?? []) {
+      if (viewerJoined?.viewer) {
+        roster.set(viewerJoined.viewer.nodeId, viewerJoined.viewer.sessionId);
+      } else if (viewerLeft) {
+        expect(roster.get(viewerLeft.nodeId) === viewerLeft.sessionId, "who left was in:", viewerLeft);
+        roster.delete(viewerLeft.nodeId);
       }
     }
     // Only a complete state can be resumed from.

@@ -6,14 +6,13 @@
 import { type ClientReadableStream, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { isDeepStrictEqual } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ask, BROADCASTER, detail, expect, ID, LAST, refusal, type Story, WATCHED, who } from "./client";
+import { ask, BROADCASTER, detail, expect, ID, LAST, refusal, type Story, targetsOf, WATCHED } from "./client";
 import { Fold, foldRoster, foldTargets, sessions, sorted } from "./folds";
 import { ErrorInfo, RetryInfo } from "./gen/google/rpc/error_details";
 import {
   CreateLivestreamRequest, type GetTargetsResponse, JoinLivestreamRequest, type JoinLivestreamResponse,
   LeaveLivestreamRequest, type ListViewersResponse, LivestreamServiceClient, ListViewersRequest,
-  type PublishUpdatesResponse, StartLivestreamRequest, type SubscribeUpdatesResponse, WatchTargetsRequest,
-  type WatchTargetsResponse,
+  type PublishUpdatesResponse, StartLivestreamRequest, type SubscribeUpdatesResponse, type WatchTargetsResponse,
 } from "./gen/starling/livestream/v1/livestream";
 import { type Goodbye, GoodbyeReason, type TargetList } from "./gen/starling/swarm/v1/swarm";
 import { open, publish, subscribe, subscription, UPDATES } from "./streams";
@@ -40,7 +39,7 @@ function join(story: Story, nodeId: number, livestreamId = ID): Promise<JoinLive
 }
 
 const getTargets = (story: Story): Promise<GetTargetsResponse> =>
-  ask((done) => story.client.getTargets({ livestreamId: ID, nodeId: WATCHED }, done));
+  ask((done) => story.client.getTargets({ livestreamId: ID, ofNodeId: WATCHED }, done));
 
 const listViewers = (story: Story): Promise<ListViewersResponse> =>
   ask((done) => story.client.listViewers(ListViewersRequest.fromPartial({ livestreamId: ID }), done));
@@ -101,7 +100,7 @@ async function deadline(story: Story): Promise<void> {
   const attached = async () =>
     (await listViewers(story)).viewers.some((viewer) => viewer.nodeId === LAST && viewer.attached);
   const began = Date.now();
-  const watch = story.client.watchTargets(WatchTargetsRequest.fromPartial(who(story, LAST)), { deadline: began + 500 });
+  const watch = story.client.watchTargets(targetsOf(story, LAST), { deadline: began + 500 });
   const error = await refusal((async () => {
     for await (const _ of watch) {
       expect(await attached(), "the watch keeps its session attached");
@@ -120,9 +119,8 @@ async function shutdown(story: Story, pid: number): Promise<void> {
   const publication = story.client.publishUpdates();
   publication.write(open(story));
   const heard = [
-    hear(story.client.watchTargets(WatchTargetsRequest.fromPartial(who(story, WATCHED))),
-      (message: WatchTargetsResponse) => message.goodbye),
-    hear(publication, (message: PublishUpdatesResponse) => message.event?.goodbye),
+    hear(story.client.watchTargets(targetsOf(story, WATCHED)), (message: WatchTargetsResponse) => message.goodbye),
+    hear(publication, (message: PublishUpdatesResponse) => message.goodbye),
     hear(story.client.subscribeUpdates(subscription(story, undefined)),
       (message: SubscribeUpdatesResponse) => message.deliveries.find(({ goodbye }) => goodbye)?.goodbye),
   ];

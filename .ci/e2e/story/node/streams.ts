@@ -1,19 +1,22 @@
 // Publishing and subscribing across the ages of streams.
 import type { ServiceError } from "@grpc/grpc-js";
-import { PublishUpdatesRequest, SubscribeUpdatesRequest } from "./gen/starling/livestream/v1/livestream";
-import { Channel, type Goodbye, type PublishEvent, ResumePoint, UpdateDraft } from "./gen/starling/swarm/v1/swarm";
+import {
+  PublishUpdatesRequest, type PublishUpdatesResponse, SubscribeUpdatesRequest,
+} from "./gen/starling/livestream/v1/livestream";
+import { type Goodbye, SubscriptionPosition, UpdateChannel, UpdateDraft } from "./gen/starling/swarm/v1/swarm";
 import { BROADCASTER, expect, planned, type Story, SUBSCRIBER, who } from "./client";
 
 export const UPDATES = 600;
 const PER_SECOND = 30;
 
+const channels = [UpdateChannel.UPDATE_CHANNEL_VISUAL];
 const payload = (number: number): string => `update ${number}`;
 
 export const open = (story: Story): PublishUpdatesRequest =>
-  PublishUpdatesRequest.fromPartial({ open: { ...who(story, BROADCASTER), channels: [Channel.UPDATE_CHANNEL_VISUAL] } });
+  PublishUpdatesRequest.fromPartial({ open: { ...who(story, BROADCASTER), channels } });
 
-export const subscription = (story: Story, resumeFrom: ResumePoint | undefined): SubscribeUpdatesRequest =>
-  SubscribeUpdatesRequest.fromPartial({ ...who(story, SUBSCRIBER), channels: [Channel.UPDATE_CHANNEL_VISUAL], resumeFrom });
+export const subscription = (story: Story, resumeFrom: SubscriptionPosition | undefined): SubscribeUpdatesRequest =>
+  SubscribeUpdatesRequest.fromPartial({ ...who(story, SUBSCRIBER), channels, resumeFrom });
 
 /**
  * Sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again on the
@@ -33,7 +36,7 @@ export async function publish(story: Story): Promise<{ reopenings: number; carri
     while (sent < (story.begun ? due : 1)) {
       sent++;
       const draft = UpdateDraft.fromPartial({
-        channel: Channel.UPDATE_CHANNEL_VISUAL, payload: Buffer.from(payload(sent)), publisherSequence: sent,
+        channel: UpdateChannel.UPDATE_CHANNEL_VISUAL, payload: Buffer.from(payload(sent)), publisherSequence: sent,
       });
       kept.push(draft);
       send?.(draft);
@@ -44,10 +47,10 @@ export async function publish(story: Story): Promise<{ reopenings: number; carri
     const stream = story.client.publishUpdates();
     stream.write(open(story));
     let goodbye: Goodbye | undefined;
-    const hear = (event: PublishEvent) => {
-      expect(!event.rejected && !event.revoked, "the server says", event);
-      if (event.opened) {
-        const [granted] = event.opened.channels;
+    const hear = (answer: PublishUpdatesResponse) => {
+      expect(!answer.rejected && !answer.revoked, "the server says", answer);
+      if (answer.opened) {
+        const [granted] = answer.opened.channels;
         acknowledged(granted.lastPublisherSequence);
         carried += kept.length;
         keyframe = granted.keyframeWanted;
@@ -56,16 +59,16 @@ export async function publish(story: Story): Promise<{ reopenings: number; carri
           keyframe = false;
         };
         kept.forEach(send);
-      } else if (event.ack) {
-        acknowledged(event.ack.channels[0].acceptedThrough);
-      } else if (event.keyframeRequest) {
+      } else if (answer.ack) {
+        acknowledged(answer.ack.channels[0].acceptedThrough);
+      } else if (answer.keyframeRequest) {
         keyframe = true;
       }
-      goodbye = event.goodbye ?? goodbye;
+      goodbye = answer.goodbye ?? goodbye;
     };
     try {
-      for await (const { event } of stream) {
-        hear(event);
+      for await (const answer of stream) {
+        hear(answer);
         if (sent === UPDATES && kept.length === 0) {
           clearInterval(pace);
           stream.end();
@@ -82,7 +85,7 @@ export async function publish(story: Story): Promise<{ reopenings: number; carri
 
 /** Receives the updates, and resumes at the last position whenever a stream ends of its age. Tells how often. */
 export async function subscribe(story: Story): Promise<number> {
-  let resume: ResumePoint | undefined;
+  let resume: SubscriptionPosition | undefined;
   let next = 1;
   for (let resumes = 0; ; resumes++) {
     const stream = story.client.subscribeUpdates(subscription(story, resume));
@@ -93,7 +96,7 @@ export async function subscribe(story: Story): Promise<number> {
           expect(!item.gap, "a gap:", item);
           if (item.subscribed && !resume) {
             // Without positions: what waits for its first keyframe has none yet.
-            resume = ResumePoint.fromPartial({ epoch: item.subscribed.epoch });
+            resume = SubscriptionPosition.fromPartial({ epoch: item.subscribed.epoch });
           } else if (item.update && resume) {
             expect(Buffer.from(item.update.payload).toString() === payload(next), "update", next, "is", item);
             resume.positions = [item.update.position!];

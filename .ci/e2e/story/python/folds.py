@@ -53,24 +53,29 @@ class Fold:
 
 
 class Targets(Fold):
-    """WatchTargets: topology, placement, and the targets by node. A stream begins with a snapshot."""
+    """WatchTargets: topology, placement, parents, and the targets by node. A stream begins with a snapshot."""
 
     def open(self):
         return self.open_stream()
 
     @staticmethod
-    def state(listed):
-        return listed.topology, listed.placement, {target.node_id: target for target in listed.targets}
+    def place(told):
+        # Every delta tells these as they are now.
+        return told.topology, told.placement, told.parent, told.backup_parent
+
+    @classmethod
+    def state(cls, listed):
+        return cls.place(listed), {target.node_id: target for target in listed.targets}
 
     def fold(self, message):
         if message.HasField("snapshot"):
             self.now = self.state(message.snapshot)
         elif message.HasField("delta"):
-            delta, targets = message.delta, dict(self.now[2])
+            delta, targets = message.delta, dict(self.now[1])
             for removed in delta.removed:
                 del targets[removed.node_id]
             targets |= {target.node_id: target for target in [*delta.updated, *delta.added]}
-            self.now = delta.topology, delta.placement, targets
+            self.now = self.place(delta), targets
         return self.now
 
 
@@ -85,17 +90,19 @@ class Roster(Fold):
         return self.open_stream(self.position)
 
     def fold(self, message):
-        control = message.WhichOneof("control")
-        expect(control != "reset" or self.position is None, "a reset in spite of a position")
+        what = message.WhichOneof("event")
+        expect(what != "reset" or self.position is None, "a reset in spite of a position")
         for viewer in message.roster.viewers:
             self.roster[viewer.node_id] = viewer.session_id
-        for event in message.events:
-            if event.HasField("joined"):
-                self.roster[event.joined.viewer.node_id] = event.joined.viewer.session_id
-            else:
-                expect(self.roster.pop(event.left.node_id, None) == event.left.session_id, "who left was in:", event)
+        for event in message.events.events:
+            if event.HasField("viewer_joined"):
+                joined = event.viewer_joined.viewer
+                self.roster[joined.node_id] = joined.session_id
+            elif event.HasField("viewer_left"):
+                left = event.viewer_left
+                expect(self.roster.pop(left.node_id, None) == left.session_id, "who left was in:", event)
         # Only a complete state can be resumed from.
-        if control == "snapshot_complete" or self.position:
-            self.position = swarm.WatchPosition(epoch=message.epoch, revision=message.revision)
+        if what == "snapshot_complete" or self.position:
+            self.position = swarm.EventPosition(epoch=message.epoch, revision=message.revision)
             return dict(self.roster)
         return None

@@ -61,7 +61,7 @@ class Publication:
         try:
             for answer in self.stub.PublishUpdates(iter(outbox.get, None)):
                 with self.lock:
-                    goodbye = self.hear(answer.event, outbox) or goodbye
+                    goodbye = self.hear(answer, outbox) or goodbye
                     if self.sent == UPDATES and not self.kept:
                         return True
             raise AssertionError("the publish stream ended")
@@ -73,21 +73,21 @@ class Publication:
                 self.outbox = None
             outbox.put(None)  # ends the stream
 
-    def hear(self, event, outbox):
-        what = event.WhichOneof("event")
-        expect(what not in ("rejected", "revoked"), "the server says", event)
+    def hear(self, answer, outbox):
+        what = answer.WhichOneof("event")
+        expect(what not in ("rejected", "revoked"), "the server says", answer)
         if what == "opened":
-            granted = event.opened.channels[0]
+            granted = answer.opened.channels[0]
             self.acknowledged(granted.last_publisher_sequence)
             self.outbox, self.keyframe = outbox, granted.keyframe_wanted
             self.carried += len(self.kept)
             for draft in self.kept:
                 self.send(draft)
         elif what == "ack":
-            self.acknowledged(event.ack.channels[0].accepted_through)
+            self.acknowledged(answer.ack.channels[0].accepted_through)
         elif what == "keyframe_request":
             self.keyframe = True
-        return event.goodbye.reason if what == "goodbye" else None
+        return answer.goodbye.reason if what == "goodbye" else None
 
     def acknowledged(self, through):
         self.kept = [draft for draft in self.kept if draft.publisher_sequence > through]

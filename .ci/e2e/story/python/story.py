@@ -74,9 +74,13 @@ class Story:
     def who(self, node):
         return {"livestream_id": ID, "node_id": node, "session_id": self.sessions[node]}
 
+    def watch(self, node, timeout=None):
+        request = livestream.WatchTargetsRequest(livestream_id=ID, of_node_id=node, session_id=self.sessions[node])
+        return self.stub.WatchTargets(request, timeout=timeout)
+
     def live_through(self):
         """Publishes and receives, while viewers come and go and two watches are folded."""
-        targets = Targets(lambda: self.stub.WatchTargets(livestream.WatchTargetsRequest(**self.who(WATCHED))))
+        targets = Targets(lambda: self.watch(WATCHED))
         roster = Roster(lambda position: self.stub.WatchLivestream(livestream.WatchLivestreamRequest(
             livestream_id=ID, kinds=[livestream.LIVESTREAM_EVENT_KIND_MEMBERSHIP], resume_from=position)))
         begun = threading.Event()  # the subscriber has the first update
@@ -118,7 +122,7 @@ class Story:
         return answers
 
     def targets(self):
-        return self.stub.GetTargets(livestream.GetTargetsRequest(livestream_id=ID, node_id=WATCHED))
+        return self.stub.GetTargets(livestream.GetTargetsRequest(livestream_id=ID, of_node_id=WATCHED))
 
     def viewers(self):
         return self.stub.ListViewers(livestream.ListViewersRequest(livestream_id=ID))
@@ -135,10 +139,10 @@ class Story:
                     what = delivery.WhichOneof("item")
                     if what == "subscribed" and resume is None:
                         # Without positions: what waits for its first keyframe has none yet.
-                        resume = swarm.ResumePoint(epoch=delivery.subscribed.epoch)
+                        resume = swarm.SubscriptionPosition(epoch=delivery.subscribed.epoch)
                     elif what == "update":
                         expect(delivery.update.payload == payload(following), following, "is", delivery.update)
-                        resume = swarm.ResumePoint(epoch=resume.epoch, positions=[delivery.update.position])
+                        resume = swarm.SubscriptionPosition(epoch=resume.epoch, positions=[delivery.update.position])
                         begun.set()
                         following += 1
                         if following > UPDATES:
@@ -164,7 +168,7 @@ class Story:
     def deadline(self):
         began = time.monotonic()
         try:
-            for _ in self.stub.WatchTargets(livestream.WatchTargetsRequest(**self.who(LAST)), timeout=0.5):
+            for _ in self.watch(LAST, timeout=0.5):
                 expect(self.attached(LAST), "the watch keeps its session attached")
             expect(False, "the watch ended with OK")
         except grpc.RpcError as error:
@@ -182,12 +186,12 @@ class Story:
         """Opens one stream of each kind, ends the server and hears how it says so."""
         outbox = queue.SimpleQueue()
         outbox.put(self.open())
-        watch = self.stub.WatchTargets(livestream.WatchTargetsRequest(**self.who(WATCHED)))
+        watch = self.watch(WATCHED)
         publication = self.stub.PublishUpdates(iter(outbox.get, None))
         subscription = self.stub.SubscribeUpdates(livestream.SubscribeUpdatesRequest(**self.who(SUBSCRIBER)))
         streams = [
             (watch, lambda message: message.goodbye.reason),
-            (publication, lambda message: message.event.goodbye.reason),
+            (publication, lambda message: message.goodbye.reason),
             (subscription, lambda message: message.deliveries[-1].goodbye.reason),
         ]
         for call, _ in streams:
