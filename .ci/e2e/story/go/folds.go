@@ -69,10 +69,9 @@ func (s *story) foldTargets(ctx context.Context, fold *fold[*swarmv1.TargetList]
 					return gone[target.GetNodeId()]
 				})
 				list = sorted(&swarmv1.TargetList{
-					Topology:  event.Delta.GetTopology(),
-					Placement: event.Delta.GetPlacement(),
-					Targets:   append(kept, changed...),
-					// Like the placement, told in every delta as they are now.
+					Topology:     event.Delta.GetTopology(),
+					Placement:    event.Delta.GetPlacement(),
+					Targets:      append(kept, changed...),
 					Parent:       event.Delta.GetParent(),
 					BackupParent: event.Delta.GetBackupParent(),
 				})
