@@ -192,8 +192,8 @@ expect 'r.created is True and 0 < int(r.livestream.livestreamId) < 2 ** 53'
 drawn=$(get r.livestream.livestreamId)
 call L/CreateLivestream '{"node_id":1,"request_id":"tour"}'
 expect "r.created is False and r.livestream.livestreamId == '$drawn'"
-call L/CreateLivestream '{"livestream_id":"18446744073709551615","node_id":"18446744073709551615"}'
-expect 'r.created is True and r.livestream.livestreamId == "18446744073709551615"'
+call L/CreateLivestream '{"livestream_id":"18446744073709551615","broadcaster_node_id":"18446744073709551615"}'
+expect 'r.created is True and r.livestream.livestreamId == r.livestream.broadcasterNodeId == "18446744073709551615"'
 ok 'create, create again, create without an id, create with the largest ids'
 
 call L/JoinLivestream '{"livestream_id":7,"node_id":1,"lease_ttl":"300s"}'
@@ -589,6 +589,7 @@ refused G/RemoveParticipant '{"group_id":7,"node_id":2,"participant_node_id":3}'
 
 refused L/PublishUpdate '{"livestream_id":7,"node_id":1}' INVALID_ARGUMENT INVALID_FIELD update
 refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_UNSPECIFIED","payload":"aGk="}}' INVALID_ARGUMENT INVALID_FIELD update.channel
+refused L/PublishUpdate '{"livestream_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_DATA","payload":"aGk=","track":1}}' INVALID_ARGUMENT INVALID_FIELD update.track
 refused L/PublishUpdate '{"livestream_id":7,"node_id":3,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"'"$(long 21848)"'"}}' INVALID_ARGUMENT INVALID_FIELD update.payload
 refused L/PublishUpdate '{"livestream_id":404,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_DATA","payload":"aGk="}}' NOT_FOUND LIVESTREAM_NOT_FOUND
 refused L/PublishUpdate '{"livestream_id":9,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_DATA","payload":"aGk="}}' FAILED_PRECONDITION ENDED
