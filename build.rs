@@ -6,12 +6,16 @@ use std::path::PathBuf;
 use prost_types::FileDescriptorSet;
 use prost_types::field_descriptor_proto::Type;
 
-const FILES: [&str; 3] =
-    ["starling/swarm/v1/swarm.proto", "starling/livestream/v1/livestream.proto", "starling/group/v1/group.proto"];
+const FILES: [&str; 4] = [
+    "starling/swarm/v1/swarm.proto",
+    "starling/swarm/v1/server.proto",
+    "starling/livestream/v1/livestream.proto",
+    "starling/group/v1/group.proto",
+];
 
 /// Fields whose messages are encoded once and sent to many.
 const ENCODED_ONCE: [(&str, &str); 3] =
-    [("SubscribeUpdatesResponse", "deliveries"), ("LivestreamEvents", "events"), ("GroupEvents", "events")];
+    [("SubscribeUpdatesResponse", "deliveries"), ("LivestreamEventBatch", "events"), ("GroupEventBatch", "events")];
 
 fn main() -> Result<(), Box<dyn Error>> {
     // tonic-prost-build emits none of its own; without it every change rebuilds.

@@ -9,7 +9,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use starling::feed::{
-    Cursor, Delivery, Draft, Encoded, Feed, Memory, Micros, Opening, Selection, Shape, Start, Timestamp,
+    Cursor, Delivery, Draft, Encoded, Feed, Limits, Memory, Micros, Opening, Selection, Shape, Start, Timestamp,
 };
 use starling::swarm::event::{Gate, Grant};
 use starling::swarm::interest::{Channel, Interest, InterestChange, Interests};
@@ -26,11 +26,8 @@ fn source() -> NodeId {
 fn feed() -> Arc<Feed> {
     let shape = Shape {
         ring_bytes: 8 << 20,
-        max_age: Micros::MAX / 2,
-        keyframe_interval: None,
-        max_lag: Micros::MAX / 2,
-        bandwidth: None,
         shared_chat: true,
+        limits: Limits { max_age: Micros::MAX / 2, keyframe_interval: None, max_lag: Micros::MAX / 2, bandwidth: None },
     };
     let feed = Feed::new(shape, Memory::new(1 << 30));
     let (channel, session, gate) = (Channel::Visual, SessionId::new(1), Gate::Open);

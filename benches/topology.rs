@@ -84,6 +84,7 @@ fn join(number: usize) -> Command {
         endpoint: None,
         metadata: None,
         interests: Vec::new(),
+        listens: None,
     })
 }
 

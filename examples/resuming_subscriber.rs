@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let details = status.get_error_details();
         let asked = details.retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
         match (details.error_info().map_or("", |info| &info.reason), status.code()) {
-            ("LEASE_EXPIRED" | "NOT_A_MEMBER", _) => viewer.session_id = 0,
+            ("NOT_A_MEMBER", _) => viewer.session_id = 0,
             (_, Code::Unavailable | Code::Cancelled | Code::Unknown) => {}
             // The connection broke: the server has said nothing.
             _ if std::error::Error::source(&status).is_some() => {}

@@ -131,6 +131,14 @@ const fn edge_settings(config: &Config) -> grpc::Settings {
         receive_bytes: config.limits.receive_bytes,
         publish_receive_bytes: config.limits.publish_receive_bytes,
         max_id: config.limits.max_id,
+        told: grpc::Told {
+            max_swarms: config.store.max_swarms,
+            event_log_revisions: config.store.event_log_revisions,
+            retention: config.retention.ended,
+            empty_group: config.retention.empty_group,
+            grpc_web: config.server.grpc_web,
+            reflection: config.server.reflection,
+        },
     }
 }
 

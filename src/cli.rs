@@ -113,7 +113,8 @@ impl Cli {
 
     /// Carries the command out.
     pub async fn run(self) -> ExitCode {
-        match self.carry_out().await {
+        // Its future holds the largest of all commands'.
+        match Box::pin(self.carry_out()).await {
             Ok(status) => status,
             Err(failure) => {
                 remark!("starling: {failure}");

@@ -60,7 +60,16 @@ pub type Micros = u64;
 pub struct Shape {
     /// Bytes of records that the ring holds.
     pub ring_bytes: usize,
-    /// The age to which it holds them.
+    /// CHAT is one order for the swarm, open to all members.
+    pub shared_chat: bool,
+    /// What may become otherwise.
+    pub limits: Limits,
+}
+
+/// What of a feed may become otherwise while it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The age to which the ring holds records.
     pub max_age: Micros,
     /// A publisher is asked for a keyframe after this time; `None` = only when
     /// somebody wants one.
@@ -69,8 +78,6 @@ pub struct Shape {
     pub max_lag: Micros,
     /// Bytes per second to one subscription; `None` = any.
     pub bandwidth: Option<u64>,
-    /// CHAT is one order for the swarm, open to all members.
-    pub shared_chat: bool,
 }
 
 /// What is kept of a swarm's updates, and who may add to it.
@@ -78,7 +85,7 @@ pub struct Shape {
 pub struct Feed {
     /// To enrol with the memory.
     own: Weak<Self>,
-    shape: Shape,
+    shared_chat: bool,
     memory: Arc<Memory>,
     state: Mutex<State>,
     audience: Audience,
@@ -90,6 +97,7 @@ pub struct Feed {
 
 #[derive(Debug)]
 struct State {
+    limits: Limits,
     ring: Ring,
     lanes: Lanes,
     authors: Authors,
@@ -102,10 +110,11 @@ impl Feed {
     pub fn new(shape: Shape, memory: Arc<Memory>) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
             own: Weak::clone(own),
-            shape,
+            shared_chat: shape.shared_chat,
             memory,
             state: Mutex::new(State {
-                ring: Ring::new(shape.ring_bytes, shape.max_age),
+                limits: shape.limits,
+                ring: Ring::new(shape.ring_bytes, shape.limits.max_age),
                 lanes: Lanes::default(),
                 authors: Authors::default(),
                 enrolled: false,
@@ -117,6 +126,18 @@ impl Feed {
             producers: Arc::default(),
             closed: AtomicBool::new(false),
         })
+    }
+
+    /// Sets what may become otherwise. Subscriptions act on it when they look next.
+    pub fn set_limits(&self, limits: Limits) {
+        let mut state = self.state.lock();
+        state.limits = limits;
+        state.ring.set_max_age(limits.max_age);
+    }
+
+    /// What may become otherwise, as it is now.
+    pub fn limits(&self) -> Limits {
+        self.state.lock().limits
     }
 
     /// Notes what a member wants now. When this returns, its subscriptions deliver
@@ -189,17 +210,18 @@ impl Feed {
         now: Micros,
     ) -> (Vec<Channel>, Option<Micros>) {
         let mut state = self.state.lock();
+        let interval = state.limits.keyframe_interval;
         let (mut ask, mut next) = (Vec::new(), None::<Micros>);
         for channel in channels.iter().filter(|channel| has_runs(*channel)) {
             let Some(lane) = state.lanes.get_mut((Some(source), channel)) else { continue };
             if lane.term != term || lane.gate != Gate::Open {
                 continue;
             }
-            if lane.want.due(self.shape.keyframe_interval, now).is_some_and(|due| due <= now) {
+            if lane.want.due(interval, now).is_some_and(|due| due <= now) {
                 lane.want.asked(now);
                 ask.push(channel);
             }
-            next = [next, lane.want.due(self.shape.keyframe_interval, now)].into_iter().flatten().min();
+            next = [next, lane.want.due(interval, now)].into_iter().flatten().min();
         }
         (ask, next)
     }
@@ -228,7 +250,7 @@ impl Feed {
 
     /// What is wanted of `channels` of a source, in their order. O(subscriptions).
     pub fn demand(&self, source: NodeId, channels: ChannelSet) -> Vec<(Channel, Demand)> {
-        self.audience.demand(source, channels, self.shape.shared_chat)
+        self.audience.demand(source, channels, self.shared_chat)
     }
 
     /// Rises when a subscription comes, goes or wants something else.

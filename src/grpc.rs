@@ -21,6 +21,7 @@ mod publish;
 mod publish_requests;
 mod request_body;
 pub mod server;
+mod server_info;
 mod set_position;
 mod signal;
 mod status;
@@ -61,6 +62,25 @@ pub struct Settings {
     pub publish_receive_bytes: usize,
     /// The largest id that a client may choose.
     pub max_id: u64,
+    /// What GetServerInfo tells besides.
+    pub told: Told,
+}
+
+/// What is decided elsewhere and told to clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// The most swarms.
+    pub max_swarms: usize,
+    /// Revisions of a swarm that a watch can resume from.
+    pub event_log_revisions: usize,
+    /// How long a swarm that ended still answers.
+    pub retention: Duration,
+    /// How long a group without participants lives.
+    pub empty_group: Duration,
+    /// Browsers are served.
+    pub grpc_web: bool,
+    /// Reflection answers.
+    pub reflection: bool,
 }
 
 impl Settings {
@@ -73,7 +93,7 @@ impl Settings {
     }
 }
 
-/// Both services over the same swarms.
+/// All services over the same swarms.
 #[derive(Clone, Debug)]
 pub struct Edge {
     service: Service,

@@ -1,7 +1,7 @@
 //! The generated code of `proto/`, and its descriptors for reflection.
 //!
-//! `SubscribeUpdatesResponse.deliveries`, `LivestreamEvents.events` and
-//! `GroupEvents.events` are lists of encoded messages here (`build.rs`
+//! `SubscribeUpdatesResponse.deliveries`, `LivestreamEventBatch.events` and
+//! `GroupEventBatch.events` are lists of encoded messages here (`build.rs`
 //! says why); decode an item as `Delivery`, `LivestreamEvent` or `GroupEvent`.
 
 #![allow(

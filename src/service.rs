@@ -233,6 +233,32 @@ impl Service {
         })?
     }
 
+    /// Those of these nodes that are listed, in this order. O(nodes).
+    pub fn named_members(&self, id: SwarmId, nodes: &[NodeId]) -> Result<MemberPage, Refusal> {
+        self.read(id, |swarm| {
+            if swarm.is_over() {
+                return Err(Rejection::Ended.into());
+            }
+            let members = nodes.iter().filter_map(|node| swarm.listed(*node)).collect();
+            Ok(MemberPage { members, next: None, epoch: swarm.epoch(), revision: swarm.revision() })
+        })?
+    }
+
+    /// One member that is listed. The broadcaster is not.
+    pub fn member(&self, id: SwarmId, node: NodeId) -> Result<(MemberView, Epoch, u64), Refusal> {
+        self.read(id, |swarm| {
+            if swarm.is_over() {
+                return Err(Rejection::Ended.into());
+            }
+            let missing = || match swarm {
+                Swarm::Livestream(livestream) if livestream.broadcaster() == node => Rejection::TargetIsBroadcaster,
+                Swarm::Livestream(_) | Swarm::Group(_) => Rejection::NoSuchMember(node),
+            };
+            let member = swarm.listed(node).ok_or_else(missing)?;
+            Ok((member, swarm.epoch(), swarm.revision()))
+        })?
+    }
+
     /// What the swarm's feed counts.
     pub fn delivery(&self, id: SwarmId) -> Result<Counts, Refusal> {
         let feed = self.door.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
@@ -240,26 +266,27 @@ impl Service {
     }
 
     /// Renews the lease of a session that has no stream, when less than half of it
-    /// remains. Answers its length in milliseconds and the swarm's revision.
+    /// remains. Answers its length in milliseconds, and the swarm's epoch and revision.
     pub async fn renew_lease(
         &self,
         id: SwarmId,
         node: NodeId,
         session: Option<SessionId>,
-    ) -> Result<(u32, u64), Refusal> {
-        let (session, ttl_ms, due, revision) = self.read(id, |swarm| {
+    ) -> Result<(u32, Epoch, u64), Refusal> {
+        let (session, ttl_ms, due, epoch, revision) = self.read(id, |swarm| {
             let member = member(swarm, node, session)?;
             Ok::<_, Rejection>((
                 member.session,
                 member.lease.ttl_ms,
                 is_due(member, self.clock().now()),
+                swarm.epoch(),
                 swarm.revision(),
             ))
         })??;
         if due {
             self.submit(id, Command::Touch(node, session), |_, _| ()).await?;
         }
-        Ok((ttl_ms, revision))
+        Ok((ttl_ms, epoch, revision))
     }
 
     /// A session id to be.

@@ -137,6 +137,12 @@ impl Swarm {
         (keys.into_iter().filter_map(|key| self.view(key)).collect(), next)
     }
 
+    /// A viewer or participant; `None` for everybody else, the broadcaster too.
+    pub fn listed(&self, node: NodeId) -> Option<member::MemberView> {
+        let view = self.view(self.roster().key(node)?)?;
+        (!matches!(view.role, member::Role::Broadcaster { .. })).then_some(view)
+    }
+
     /// When something falls due next, in milliseconds since the Unix epoch.
     pub fn next_expiry(&self) -> Option<u64> {
         either!(self, swarm => swarm.next_expiry())

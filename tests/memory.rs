@@ -72,6 +72,7 @@ fn store() -> usize {
                 endpoint: None,
                 metadata: None,
                 interests: Vec::new(),
+                listens: None,
             };
             submit(&door, id, Command::Join(join));
         }

@@ -26,7 +26,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 10.0
 # for some ways in which a stream is reset.
 COME_BACK = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN,
              grpc.StatusCode.INTERNAL}
-JOIN_AGAIN = {"LEASE_EXPIRED", "NOT_A_MEMBER"}
+JOIN_AGAIN = {"NOT_A_MEMBER"}
 # Pings find out that a connection is dead.
 OPTIONS = [("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 10_000),
            ("grpc.max_receive_message_length", 16 << 20)]

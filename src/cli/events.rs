@@ -11,7 +11,7 @@ use super::interrupt::Interrupt;
 use super::selector::OptionalSelector;
 use super::{Failure, Server};
 use crate::client::{Client, Retry, Swarm, Watch};
-use crate::pb::swarm::v1::EventPosition;
+use crate::pb::swarm::v1::{EventPosition, MemberView};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 #[derive(Debug, clap::Args)]
@@ -124,6 +124,7 @@ async fn one_livestream(
             livestream_id,
             kinds: kinds.clone(),
             resume_from,
+            view: MemberView::Full.into(),
             ..Default::default()
         };
         let Client { mut livestreams, .. } = client;
@@ -144,7 +145,13 @@ async fn one_group(
     let reached = Arc::clone(&fold);
     let open = move |client: Client, _| {
         let resume_from = lock(&reached).position();
-        let request = group::WatchGroupRequest { group_id, kinds: kinds.clone(), resume_from, ..Default::default() };
+        let request = group::WatchGroupRequest {
+            group_id,
+            kinds: kinds.clone(),
+            resume_from,
+            view: MemberView::Full.into(),
+            ..Default::default()
+        };
         let Client { mut groups, .. } = client;
         async move { groups.watch_group(request).await }
     };
@@ -180,7 +187,12 @@ async fn livestream_targets(client: Client, livestream_id: u64, node_id: u64, fo
     let open = move |client: Client, _| async move {
         let Client { mut livestreams, .. } = client;
         livestreams
-            .watch_targets(livestream::WatchTargetsRequest { livestream_id, of_node_id: node_id, session_id: 0 })
+            .watch_targets(livestream::WatchTargetsRequest {
+                livestream_id,
+                of_node_id: node_id,
+                session_id: 0,
+                node_id,
+            })
             .await
     };
     let watch: Watch<livestream::WatchTargetsResponse> = Watch::open(client, 0, None, Retry::default(), open).await?;
@@ -193,7 +205,7 @@ async fn livestream_targets(client: Client, livestream_id: u64, node_id: u64, fo
 async fn group_targets(client: Client, group_id: u64, node_id: u64, format: Format) -> Result<(), Failure> {
     let open = move |client: Client, _| async move {
         let Client { mut groups, .. } = client;
-        groups.watch_targets(group::WatchTargetsRequest { group_id, of_node_id: node_id, session_id: 0 }).await
+        groups.watch_targets(group::WatchTargetsRequest { group_id, of_node_id: node_id, session_id: 0, node_id }).await
     };
     let watch: Watch<group::WatchTargetsResponse> = Watch::open(client, 0, None, Retry::default(), open).await?;
     follow(watch, "targets", format, |message| {

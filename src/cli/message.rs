@@ -200,12 +200,12 @@ mod tests {
     fn left() -> livestream::WatchLivestreamResponse {
         let left = shared::MemberLeft { node_id: 2, session_id: 1 << 60, reason: LeaveReason::Timeout.into() };
         let event = livestream::LivestreamEvent { change: Some(Change::ViewerLeft(left)) };
-        let events = livestream::LivestreamEvents {
+        let events = livestream::LivestreamEventBatch {
             events: vec![prost::Message::encode_to_vec(&event).into()],
             event_time: Some(Timestamp { seconds: 1, nanos: 0 }),
             actor_node_id: 3,
         };
-        let event = Some(livestream::watch_livestream_response::Event::Events(events));
+        let event = Some(livestream::watch_livestream_response::Event::Batch(events));
         livestream::WatchLivestreamResponse { epoch: 5, revision: 9, event }
     }
 
@@ -216,7 +216,7 @@ mod tests {
             serde_json::json!({
                 "epoch": "5",
                 "revision": "9",
-                "events": {
+                "batch": {
                     "events": [{"viewerLeft": {
                         "nodeId": "2", "sessionId": "1152921504606846976", "reason": "LEAVE_REASON_TIMEOUT",
                     }}],
@@ -225,7 +225,7 @@ mod tests {
                 },
             })
         );
-        let line = "epoch=5 revision=9 events: events=[{viewer_left: node_id=2 session_id=1152921504606846976 \
+        let line = "epoch=5 revision=9 batch: events=[{viewer_left: node_id=2 session_id=1152921504606846976 \
                     reason=timeout}] event_time=1970-01-01T00:00:01Z actor_node_id=3";
         assert_eq!(message(&left()).line(), line);
     }

@@ -2,6 +2,7 @@
 
 use super::{Failure, told};
 use crate::client::Client;
+use crate::pb::swarm::v1::MemberView;
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// As many as the server gives at a time.
@@ -27,7 +28,7 @@ pub(super) async fn livestreams(
     mut take: impl FnMut(livestream::Livestream) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let page = async |page_token| {
-        let list = livestream::ListLivestreamsRequest { page_size: PAGE, page_token };
+        let list = livestream::ListLivestreamsRequest { page_size: PAGE, page_token, ..Default::default() };
         Ok(client.livestreams.list_livestreams(list).await?.into_inner())
     };
     pages(page, |page| page.livestreams.into_iter().try_for_each(&mut take).map(|()| page.next_page_token)).await
@@ -39,7 +40,7 @@ pub(super) async fn groups(
     mut take: impl FnMut(group::Group) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let page = async |page_token| {
-        let list = group::ListGroupsRequest { page_size: PAGE, page_token };
+        let list = group::ListGroupsRequest { page_size: PAGE, page_token, ..Default::default() };
         Ok(client.groups.list_groups(list).await?.into_inner())
     };
     pages(page, |page| page.groups.into_iter().try_for_each(&mut take).map(|()| page.next_page_token)).await
@@ -52,7 +53,9 @@ pub(super) async fn viewers(
     mut take: impl FnMut(livestream::Viewer) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let page = async |page_token| {
-        let list = livestream::ListViewersRequest { livestream_id, page_size: PAGE, page_token };
+        let view = MemberView::Full.into();
+        let list =
+            livestream::ListViewersRequest { livestream_id, page_size: PAGE, page_token, view, ..Default::default() };
         Ok(client.livestreams.list_viewers(list).await?.into_inner())
     };
     pages(page, |page| page.viewers.into_iter().try_for_each(&mut take).map(|()| page.next_page_token)).await
@@ -65,7 +68,8 @@ pub(super) async fn participants(
     mut take: impl FnMut(group::Participant) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let page = async |page_token| {
-        let list = group::ListParticipantsRequest { group_id, page_size: PAGE, page_token };
+        let view = MemberView::Full.into();
+        let list = group::ListParticipantsRequest { group_id, page_size: PAGE, page_token, view, ..Default::default() };
         Ok(client.groups.list_participants(list).await?.into_inner())
     };
     pages(page, |page| page.participants.into_iter().try_for_each(&mut take).map(|()| page.next_page_token)).await

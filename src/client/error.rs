@@ -80,6 +80,10 @@ impl Error {
                 GoodbyeReason::Draining => Verdict::Retry { asked: *retry_after, reconnect: true },
                 GoodbyeReason::StreamAge => Verdict::Retry { asked: *retry_after, reconnect: false },
                 GoodbyeReason::LeaseExpired => Verdict::Rejoin,
+                // Of a newer server: it says when to come back, if at all.
+                GoodbyeReason::Unspecified if retry_after.is_some() => {
+                    Verdict::Retry { asked: *retry_after, reconnect: true }
+                }
                 GoodbyeReason::Unspecified
                 | GoodbyeReason::Replaced
                 | GoodbyeReason::Removed
@@ -107,7 +111,7 @@ fn judge(status: &Status) -> Verdict {
     let asked = details.retry_info().and_then(|info| info.retry_delay);
     match (reason, status.code()) {
         // The lease ran out during a cut.
-        ("LEASE_EXPIRED" | "NOT_A_MEMBER", _) => Verdict::Rejoin,
+        ("NOT_A_MEMBER", _) => Verdict::Rejoin,
         ("STREAM_AGE", _) => Verdict::Retry { asked, reconnect: false },
         (_, Code::Unavailable | Code::Cancelled | Code::Unknown) => Verdict::Retry { asked, reconnect: true },
         // Of the server's own: it asks to come back.
@@ -177,12 +181,11 @@ mod tests {
         let later = Verdict::Retry { asked: Some(SECOND), reconnect: false };
         assert_eq!(refused(Code::Unavailable, "STREAM_AGE", Some(SECOND)), later);
         assert_eq!(goodbye(GoodbyeReason::StreamAge), later);
-        assert_eq!(refused(Code::ResourceExhausted, "QUOTA", Some(SECOND)), later);
+        assert_eq!(refused(Code::ResourceExhausted, "RATE_LIMITED", Some(SECOND)), later);
     }
 
     #[test]
     fn a_lease_that_ran_out_is_a_reason_to_join_again() {
-        assert_eq!(refused(Code::FailedPrecondition, "LEASE_EXPIRED", None), Verdict::Rejoin);
         assert_eq!(refused(Code::FailedPrecondition, "NOT_A_MEMBER", None), Verdict::Rejoin);
         assert_eq!(goodbye(GoodbyeReason::LeaseExpired), Verdict::Rejoin);
     }

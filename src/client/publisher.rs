@@ -273,14 +273,7 @@ impl Publisher {
             *self.link.state() = State::Over;
             return Err(Error::StaleTerm);
         }
-        self.link.recover(why, |mut client, session_id| async move {
-            if session_id != 0 {
-                // Tells a session that expired from one that was replaced, which opening the
-                // stream does not.
-                client.renew_lease(publication.swarm, publication.node_id, session_id).await?;
-            }
-            publish(client, publication, session_id).await
-        })
+        self.link.recover(why, |client, session_id| publish(client, publication, session_id))
     }
 }
 
@@ -309,11 +302,15 @@ async fn publish(client: Client, publication: Publication, session_id: u64) -> R
             answers.map_ok(|answer| answer.event.map(Into::into)).boxed()
         }
     };
-    match answers.next().await {
-        Some(Ok(Some(Event::Opened(opened)))) => Ok(Stream { outbox, answers, opened }),
-        Some(Ok(Some(Event::Goodbye(goodbye)))) => Err(goodbye.into()),
-        Some(Err(status)) => Err(status.into()),
-        Some(Ok(_)) | None => Err(Error::Closed),
+    loop {
+        return match answers.next().await {
+            Some(Ok(Some(Event::Opened(opened)))) => Ok(Stream { outbox, answers, opened }),
+            Some(Ok(Some(Event::Goodbye(goodbye)))) => Err(goodbye.into()),
+            // Of a newer server.
+            Some(Ok(None)) => continue,
+            Some(Err(status)) => Err(status.into()),
+            Some(Ok(Some(_))) | None => Err(Error::Closed),
+        };
     }
 }
 

@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn opened(channels: &[GrantedChannel]) -> PublishOpened {
-        PublishOpened { epoch: 1, channels: channels.to_vec(), session_id: 9 }
+        PublishOpened { epoch: 1, channels: channels.to_vec(), session_id: 9, ..Default::default() }
     }
 
     fn draft(channel: i32) -> UpdateDraft {

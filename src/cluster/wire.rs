@@ -22,7 +22,7 @@
 
 use std::str;
 
-use crate::swarm::command::{By, Command, CreateGroup, CreateLivestream, Join};
+use crate::swarm::command::{By, Command, CreateGroup, CreateLivestream, Join, MemberUpdate, SwarmUpdate};
 use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use crate::swarm::interest::{Channel, ChannelSet, Interest, InterestChange};
 use crate::swarm::member::ViewerMode;
@@ -195,8 +195,8 @@ wire_enum!(Command {
     8 => PodGone(pod),
     9 => Expire,
     10 => SetInterest(by, changes),
-    11 => UpdateMember(by, metadata),
-    12 => UpdateSwarm(by, metadata),
+    11 => UpdateMember(by, update),
+    12 => UpdateSwarm(by, update),
     13 => End(by),
     14 => Remove(by, node),
     15 => ReportPeer(by, node),
@@ -219,7 +219,16 @@ wire_struct!(By: node, session, request);
 wire_struct!(RequestId: name, fingerprint);
 wire_struct!(CreateLivestream: epoch, broadcaster, config, metadata, retention_ms);
 wire_struct!(CreateGroup: epoch, owner, config, metadata, retention_ms, empty_ms);
-wire_struct!(Join: node, session, request, ttl_ms, mode, can_relay, endpoint, metadata, interests);
+wire_struct!(Join: node, session, request, ttl_ms, mode, can_relay, endpoint, metadata, interests, listens);
+wire_struct!(MemberUpdate: metadata, endpoint, can_relay);
+wire_struct!(SwarmUpdate:
+    metadata,
+    subscriber_bytes_per_second,
+    keyframe_interval_ms,
+    max_lag_ms,
+    capacity,
+    broadcaster_timeout_ms,
+);
 wire_struct!(InterestChange: channel, source, level, ttl_ms);
 wire_struct!(livestream::Config:
     star_to_tree_threshold,

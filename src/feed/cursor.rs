@@ -20,7 +20,7 @@ use super::record::{Encoded, Record};
 use super::ring::Ring;
 use super::skips;
 use super::waiting::Pace;
-use super::{Feed, Micros, State};
+use super::{Feed, Limits, Micros, State};
 use crate::swarm::interest::{Channel, Interest};
 use crate::swarm::propagation::Filter;
 use seen::{Flow, Seen};
@@ -187,7 +187,8 @@ struct Reader {
     /// Records have left the ring before it came to them.
     lapped: bool,
     resumed: bool,
-    max_lag: Micros,
+    /// Those that are acted on.
+    limits: Limits,
     /// Told before all else.
     opening: Vec<Delivery>,
 }
@@ -253,7 +254,11 @@ impl Reader {
     /// Reads a segment at most. True when publishers should look: a keyframe is waited for
     /// from now on, or updates were skipped.
     fn read(&mut self, state: &mut State, now: Micros) -> (Vec<Delivery>, bool) {
-        let State { ring, lanes, counts, .. } = state;
+        let State { ring, lanes, counts, limits, .. } = state;
+        if self.limits != *limits {
+            self.limits = *limits;
+            self.fill_budget(now);
+        }
         self.read_at = now;
         let mut batch = Batch::new(std::mem::take(&mut self.opening), counts);
         let asked = self.rewish(ring, lanes, &mut batch);
@@ -278,6 +283,11 @@ impl Reader {
             waits |= self.note_skipped(lanes, key, reason, updates);
         }
         (deliveries, waits)
+    }
+
+    /// A second's worth to begin with.
+    fn fill_budget(&mut self, now: Micros) {
+        self.budget = self.limits.bandwidth.map(|bytes| Bucket::full(bytes, bytes, now));
     }
 
     /// True when the publisher is to hear of it.

@@ -137,7 +137,7 @@ impl Feed {
 
     /// Notes that members have left, who may have written to the CHAT.
     pub fn members_left(&self, nodes: &[NodeId]) {
-        if self.shape.shared_chat && !nodes.is_empty() {
+        if self.shared_chat && !nodes.is_empty() {
             self.state.lock().authors.leave(nodes);
         }
     }
@@ -181,7 +181,7 @@ impl Feed {
 
     /// True when the channel has one order for the swarm, and many authors.
     pub fn is_shared(&self, channel: Channel) -> bool {
-        self.shape.shared_chat && channel == Channel::Chat
+        self.shared_chat && channel == Channel::Chat
     }
 
     /// Takes one update of `source` under `term`. O(1) amortised, but for reclaiming
@@ -207,13 +207,13 @@ impl Feed {
     /// With `last`, an update for which there is no memory is counted as rejected.
     fn enter(&self, source: NodeId, term: u64, draft: Draft, now: Micros, last: bool) -> Result<Accepted, Rejected> {
         let mut state = self.state.lock();
-        let State { ring, lanes, .. } = &mut *state;
+        let State { ring, lanes, limits, .. } = &mut *state;
         let channel = draft.channel;
         let key = (Some(source), channel);
         let slot = lanes.find(key).filter(|slot| lanes.at(*slot).term == term && term != 0);
         let slot = slot.ok_or_else(|| Refusal::StaleTerm.uncounted())?;
         let lane = lanes.at_mut(slot);
-        let wanted = has_runs(channel) && lane.want.is_wanted(self.shape.keyframe_interval, now);
+        let wanted = has_runs(channel) && lane.want.is_wanted(limits.keyframe_interval, now);
         let given = draft.given_number();
         let number = given.unwrap_or_else(|| lane.publisher.next());
         match lane.publisher.judge(number) {

@@ -58,6 +58,11 @@ impl Ring {
         }
     }
 
+    /// Holds records to this age from now on.
+    pub(super) const fn set_max_age(&mut self, max_age: Micros) {
+        self.max_age = max_age;
+    }
+
     /// Takes the newest record. O(log n) amortised.
     pub(super) fn append(&mut self, lanes: &mut Lanes, mut record: Record) {
         let (number, now, length) = (self.end(), record.at, record.length());

@@ -32,14 +32,14 @@ fn reader() -> NodeId {
 }
 
 fn shape(ring_bytes: usize) -> Shape {
-    Shape {
-        ring_bytes,
-        max_age: 3_600 * SECOND,
-        keyframe_interval: None,
-        max_lag: 3_600 * SECOND,
-        bandwidth: None,
-        shared_chat: true,
-    }
+    Shape { ring_bytes, shared_chat: true, limits: LIMITS }
+}
+
+const LIMITS: Limits =
+    Limits { max_age: 3_600 * SECOND, keyframe_interval: None, max_lag: 3_600 * SECOND, bandwidth: None };
+
+fn limited(limits: Limits) -> Shape {
+    Shape { limits, ..shape(1 << 20) }
 }
 
 /// A feed, and a clock that stands still unless it is told to go on.

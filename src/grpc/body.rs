@@ -8,6 +8,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{BoxStream, StreamExt};
@@ -64,7 +65,7 @@ impl Updates {
         signal: Arc<Signal>,
         reader: Option<Arc<Reader>>,
     ) -> Self {
-        let rest = framed(Item::Subscribed(subscribed(&subscription, greeting)));
+        let rest = framed(Item::Subscribed(subscribed(&subscription, greeting, lifetime.heartbeat())));
         let clock = lifetime.clock().clone();
         let (life, signs) = (signal.bell(LIFE), lifetime.signs());
         Self {
@@ -152,7 +153,6 @@ impl Updates {
             epoch: self.subscription.epoch().get(),
             heads: self.subscription.heads().into_iter().map(Into::into).collect(),
             server_time: Some(convert::timestamp(self.clock.wall())),
-            ..Default::default()
         }
     }
 }
@@ -187,8 +187,9 @@ impl Body for Updates {
     }
 }
 
-fn subscribed(subscription: &Subscription, greeting: Greeting) -> shared::Subscribed {
+fn subscribed(subscription: &Subscription, greeting: Greeting, heartbeat: Duration) -> shared::Subscribed {
     let Greeting { positions, filters, waiting } = greeting;
+    let limits = subscription.limits();
     let waiting = waiting.into_iter().map(|(source, channel)| shared::SourceChannel {
         source_node_id: source.map_or(0, NodeId::get),
         channel: shared::UpdateChannel::from(channel).into(),
@@ -199,6 +200,9 @@ fn subscribed(subscription: &Subscription, greeting: Greeting) -> shared::Subscr
         positions: positions.into_iter().map(Into::into).collect(),
         filters: filters.into_iter().map(Into::into).collect(),
         waiting_for_keyframe: waiting.collect(),
+        heartbeat_interval: prost_types::Duration::try_from(heartbeat).ok(),
+        bytes_per_second: limits.bandwidth.unwrap_or(0),
+        max_lag: prost_types::Duration::try_from(Duration::from_micros(limits.max_lag)).ok(),
     }
 }
 

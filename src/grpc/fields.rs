@@ -9,7 +9,8 @@ use crate::feed::{Draft, Gap, GapReason, MAX_GIVEN, Position, Start, Timestamp};
 use crate::pb::swarm::v1 as pb;
 use crate::service::subscribe::ResumePoint;
 use crate::service::watch::Selection;
-use crate::swarm::command::By;
+use crate::store::log::View;
+use crate::swarm::command::{By, MemberUpdate};
 use crate::swarm::event::EventKind;
 use crate::swarm::hash::FixedHasher;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
@@ -20,6 +21,14 @@ use crate::swarm::request::RequestId;
 pub(super) const SWARM_METADATA: usize = 1_024;
 /// The longest endpoint or metadata of a member, in bytes.
 pub(super) const MEMBER_BYTES: usize = 256;
+/// The shortest lease of a session, in milliseconds.
+pub(super) const MIN_LEASE_MS: u32 = 1_000;
+/// The longest lease of a session, in milliseconds.
+pub(super) const MAX_LEASE_MS: u32 = 300_000;
+/// The lease of a session that names none, in milliseconds.
+pub(super) const DEFAULT_LEASE_MS: u32 = 30_000;
+/// The most ids or nodes that a list may be asked for by name.
+const NAMED: usize = 1_000;
 /// The longest request_id, in characters.
 const REQUEST_ID: usize = 64;
 /// The most interests in one request: every channel of every source of the
@@ -89,6 +98,22 @@ pub(super) fn opaque(field: &str, bytes: &Bytes, max: usize) -> Parsed<Box<[u8]>
     Ok(bytes.as_ref().into())
 }
 
+/// What a member says of itself; it must say something.
+pub(super) fn member_update(
+    metadata: Option<&Bytes>,
+    endpoint: Option<&Bytes>,
+    can_relay: Option<bool>,
+) -> Parsed<MemberUpdate> {
+    if metadata.is_none() && endpoint.is_none() && can_relay.is_none() {
+        return invalid("metadata", "or another field must say something");
+    }
+    Ok(MemberUpdate {
+        metadata: metadata.map(|bytes| opaque("metadata", bytes, MEMBER_BYTES)).transpose()?,
+        endpoint: endpoint.map(|bytes| opaque("endpoint", bytes, MEMBER_BYTES)).transpose()?,
+        can_relay,
+    })
+}
+
 pub(super) fn within<T: PartialOrd + std::fmt::Display + Copy>(field: &str, value: T, least: T, most: T) -> Parsed<T> {
     if (least..=most).contains(&value) {
         Ok(value)
@@ -120,7 +145,7 @@ pub(super) fn millis_or(field: &str, duration: Option<&Duration>, least: u64, mo
 
 /// The lease of a session: 1 s to 5 min, 30 s unless said.
 pub(super) fn lease(ttl: Option<&Duration>) -> Parsed<u32> {
-    millis_or("lease_ttl", ttl, 1_000, 300_000, 30_000)
+    millis_or("lease_ttl", ttl, u64::from(MIN_LEASE_MS), MAX_LEASE_MS, DEFAULT_LEASE_MS)
 }
 
 pub(super) fn channel(field: &str, number: i32) -> Parsed<Channel> {
@@ -342,4 +367,52 @@ pub(super) fn kinds(numbers: &[i32], kind: impl Fn(i32) -> Option<EventKind>) ->
         kind(*number).map_or_else(|| invalid(format!("kinds[{index}]"), format!("{number} is no kind of event")), Ok)
     };
     numbers.iter().enumerate().map(parse).collect()
+}
+
+/// How much of a member is to be shown.
+pub(super) fn view(number: i32) -> Parsed<View> {
+    match pb::MemberView::try_from(number) {
+        Ok(pb::MemberView::Unspecified | pb::MemberView::Basic) => Ok(View::Basic),
+        Ok(pb::MemberView::Full) => Ok(View::Full),
+        Err(_) => invalid("view", format!("{number} is no view")),
+    }
+}
+
+/// Refuses events that show what the view does not.
+pub(super) fn shown(selection: Selection, view: View) -> Parsed<Selection> {
+    let hidden = view == View::Basic && selection.contains(EventKind::Interest);
+    if hidden { invalid("kinds", "INTEREST needs the view FULL") } else { Ok(selection) }
+}
+
+/// What a list is asked for by name: nothing, or all of it on one page.
+pub(super) fn named<'a>(
+    field: &str,
+    numbers: &'a [u64],
+    page_size: i32,
+    page_token: &str,
+) -> Parsed<Option<&'a [u64]>> {
+    if numbers.is_empty() {
+        return Ok(None);
+    }
+    if numbers.len() > NAMED {
+        return invalid(field, format!("must be at most {NAMED}"));
+    }
+    if let Some(index) = numbers.iter().position(|number| *number == 0) {
+        return invalid(format!("{field}[{index}]"), "must not be 0");
+    }
+    for (paged, of) in [(page_size != 0, "page_size"), (!page_token.is_empty(), "page_token")] {
+        if paged {
+            return invalid(of, format!("must be unset with {field}"));
+        }
+    }
+    Ok(Some(numbers))
+}
+
+/// States to select by; none stands for all. Zero names no state.
+pub(super) fn states(numbers: &[i32], is_state: impl Fn(i32) -> bool) -> Parsed<Vec<i32>> {
+    match numbers.iter().position(|number| *number == 0 || !is_state(*number)) {
+        Some(index) => invalid(format!("states[{index}]"), format!("{} is no state", numbers[index])),
+        None if numbers.len() > NAMED => invalid("states", format!("must be at most {NAMED}")),
+        None => Ok(numbers.to_vec()),
+    }
 }

@@ -15,29 +15,41 @@ use super::watch::{GroupCensus, GroupEvents, GroupTargets};
 use super::{Answer, Edge};
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_service_server::GroupService;
+use crate::store::log::View;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use crate::swarm::{Applied, Group, Swarm};
 
 const KIND: SwarmKind = SwarmKind::Group;
 
+/// How many of those who are in a Join shows: all of the largest group.
+const SHOWN: usize = 256;
+
 impl Edge {
     /// Carries a request out that answers with the group.
-    async fn on_group<R>(&self, request: Request<R>) -> Result<(Option<pb::Group>, u64), Status>
+    async fn on_group<R>(&self, request: Request<R>) -> Result<(Option<pb::Group>, u64, u64), Status>
     where
         Action: TryFrom<R, Error = Invalid>,
     {
         let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| (group_of(swarm, |g| wire::group(id, g)), applied.revision);
+        let view = |swarm: &Swarm, applied: &Applied| {
+            (group_of(swarm, |g| wire::group(id, g)), swarm.epoch().get(), applied.revision)
+        };
         self.service.submit(id, command, view).await.map_err(refused(KIND))
     }
 
     /// Carries a request out that answers with the acting participant.
-    async fn on_participant<R>(&self, request: Request<R>, node: u64) -> Result<(Option<pb::Participant>, u64), Status>
+    async fn on_participant<R>(
+        &self,
+        request: Request<R>,
+        node: u64,
+    ) -> Result<(Option<pb::Participant>, u64, u64), Status>
     where
         Action: TryFrom<R, Error = Invalid>,
     {
         let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| (participant_of(swarm, NodeId::new(node)), applied.revision);
+        let view = |swarm: &Swarm, applied: &Applied| {
+            (participant_of(swarm, NodeId::new(node)), swarm.epoch().get(), applied.revision)
+        };
         self.service.submit(id, command, view).await.map_err(refused(KIND))
     }
 
@@ -55,9 +67,9 @@ fn group_of<R>(swarm: &Swarm, look: impl FnOnce(&Group) -> R) -> Option<R> {
     }
 }
 
+/// The participant of a node, as it sees itself.
 fn participant_of(swarm: &Swarm, node: Option<NodeId>) -> Option<pb::Participant> {
-    let key = swarm.roster().key(node?)?;
-    swarm.view(key).as_ref().map(Into::into)
+    swarm.listed(node?).as_ref().map(wire::own_participant)
 }
 
 #[tonic::async_trait]
@@ -79,31 +91,41 @@ impl GroupService for Edge {
     }
 
     async fn list_groups(&self, request: Request<pb::ListGroupsRequest>) -> Answer<pb::ListGroupsResponse> {
-        let pb::ListGroupsRequest { page_size, page_token } = request.into_inner();
+        let pb::ListGroupsRequest { page_size, page_token, group_ids, states } = request.into_inner();
         let limit = fields::page_size(page_size, self.settings.list_page)?;
+        let states = fields::states(&states, |number| pb::GroupState::try_from(number).is_ok())?;
         let list = List::Swarms(KIND);
         let token = PageToken::parse(&page_token)?;
         token.map_or(Ok(()), |token| token.is_of(list))?;
+        let look = |id: SwarmId, swarm: &Swarm| {
+            let found = group_of(swarm, |found| wire::group(id, found))?;
+            (states.is_empty() || states.contains(&found.state)).then_some(found)
+        };
+        if let Some(numbers) = fields::named("group_ids", &group_ids, page_size, &page_token)? {
+            let ids = numbers.iter().filter_map(|number| SwarmId::new(KIND, *number));
+            let groups = ids.filter_map(|id| self.service.read(id, |swarm| look(id, swarm)).ok().flatten());
+            let groups = groups.collect();
+            return Ok(Response::new(pb::ListGroupsResponse { groups, next_page_token: String::new() }));
+        }
         let after = token.and_then(|token| SwarmId::new(KIND, token.start()));
-        let (groups, next) =
-            self.service.list(KIND, after, limit, |id, swarm| group_of(swarm, |found| wire::group(id, found)));
+        let (groups, next) = self.service.list(KIND, after, limit, look);
         let next_page_token = page_token::next_page(list, next.map(SwarmId::get));
         Ok(Response::new(pb::ListGroupsResponse { groups, next_page_token }))
     }
 
     async fn update_group(&self, request: Request<pb::UpdateGroupRequest>) -> Answer<pb::UpdateGroupResponse> {
-        let (group, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::UpdateGroupResponse { group, revision }))
+        let (group, epoch, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::UpdateGroupResponse { group, revision, epoch }))
     }
 
     async fn end_group(&self, request: Request<pb::EndGroupRequest>) -> Answer<pb::EndGroupResponse> {
-        let (group, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::EndGroupResponse { group, revision }))
+        let (group, epoch, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::EndGroupResponse { group, revision, epoch }))
     }
 
     async fn leave_group(&self, request: Request<pb::LeaveGroupRequest>) -> Answer<pb::LeaveGroupResponse> {
-        let (group, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::LeaveGroupResponse { group, revision }))
+        let (group, epoch, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::LeaveGroupResponse { group, revision, epoch }))
     }
 
     async fn join_group(&self, request: Request<pb::JoinGroupRequest>) -> Answer<pb::JoinGroupResponse> {
@@ -118,6 +140,8 @@ impl GroupService for Edge {
                 revision: applied.revision,
                 participant: participant_of(swarm, node),
                 targets: swarm.targets(node).map(Into::into),
+                group: group_of(swarm, |g| wire::group(id, g)),
+                participants: swarm.page(0, SHOWN).0.iter().map(|m| wire::participant(m, View::Basic)).collect(),
             }
         };
         Ok(Response::new(self.service.submit(id, command, view).await.map_err(refused(KIND))?))
@@ -127,25 +151,51 @@ impl GroupService for Edge {
         let pb::RenewLeaseRequest { group_id, node_id, session_id } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
         let node = fields::node("node_id", node_id)?;
-        let (ttl_ms, revision) =
+        let (ttl_ms, epoch, revision) =
             self.service.renew_lease(id, node, SessionId::new(session_id)).await.map_err(refused(KIND))?;
-        Ok(Response::new(pb::RenewLeaseResponse { lease_ttl: Some(convert::duration(ttl_ms)), revision }))
+        Ok(Response::new(pb::RenewLeaseResponse {
+            lease_ttl: Some(convert::duration(ttl_ms)),
+            revision,
+            epoch: epoch.get(),
+        }))
+    }
+
+    async fn get_participant(&self, request: Request<pb::GetParticipantRequest>) -> Answer<pb::GetParticipantResponse> {
+        let pb::GetParticipantRequest { group_id, participant_node_id, view } = request.into_inner();
+        let id = fields::swarm_id(KIND, group_id)?;
+        let node = fields::node("participant_node_id", participant_node_id)?;
+        let view = fields::view(view)?;
+        let (member, epoch, revision) = self.service.member(id, node).map_err(refused(KIND))?;
+        let participant = Some(wire::participant(&member, view));
+        Ok(Response::new(pb::GetParticipantResponse { participant, epoch: epoch.get(), revision }))
     }
 
     async fn list_participants(
         &self,
         request: Request<pb::ListParticipantsRequest>,
     ) -> Answer<pb::ListParticipantsResponse> {
-        let pb::ListParticipantsRequest { group_id, page_size, page_token } = request.into_inner();
+        let pb::ListParticipantsRequest { group_id, page_size, page_token, view, node_ids } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
+        let view = fields::view(view)?;
         let limit = fields::page_size(page_size, self.settings.list_page)?;
         let token = PageToken::parse(&page_token)?;
-        let page = self.service.list_members(id, token.map(PageToken::start), limit).map_err(refused(KIND))?;
+        let named = fields::named("node_ids", &node_ids, page_size, &page_token)?;
+        let page = match named {
+            Some(nodes) => {
+                let nodes: Vec<_> = nodes.iter().copied().filter_map(NodeId::new).collect();
+                self.service.named_members(id, &nodes)
+            }
+            None => self.service.list_members(id, token.map(PageToken::start), limit),
+        };
+        let page = page.map_err(refused(KIND))?;
         let list = List::Members(id, page.epoch);
         token.map_or(Ok(()), |token| token.is_of(list))?;
-        let participants = page.members.iter().map(Into::into).collect();
-        let next_page_token = page_token::next_page(list, page.next);
-        Ok(Response::new(pb::ListParticipantsResponse { participants, next_page_token, revision: page.revision }))
+        Ok(Response::new(pb::ListParticipantsResponse {
+            participants: page.members.iter().map(|member| wire::participant(member, view)).collect(),
+            next_page_token: page_token::next_page(list, page.next),
+            revision: page.revision,
+            epoch: page.epoch.get(),
+        }))
     }
 
     async fn update_participant(
@@ -153,48 +203,48 @@ impl GroupService for Edge {
         request: Request<pb::UpdateParticipantRequest>,
     ) -> Answer<pb::UpdateParticipantResponse> {
         let node = request.get_ref().node_id;
-        let (participant, revision) = self.on_participant(request, node).await?;
-        Ok(Response::new(pb::UpdateParticipantResponse { participant, revision }))
+        let (participant, epoch, revision) = self.on_participant(request, node).await?;
+        Ok(Response::new(pb::UpdateParticipantResponse { participant, revision, epoch }))
     }
 
     async fn set_media(&self, request: Request<pb::SetMediaRequest>) -> Answer<pb::SetMediaResponse> {
         let node = request.get_ref().node_id;
-        let (participant, revision) = self.on_participant(request, node).await?;
-        Ok(Response::new(pb::SetMediaResponse { participant, revision }))
+        let (participant, epoch, revision) = self.on_participant(request, node).await?;
+        Ok(Response::new(pb::SetMediaResponse { participant, revision, epoch }))
     }
 
     async fn set_interest(&self, request: Request<pb::SetInterestRequest>) -> Answer<pb::SetInterestResponse> {
         let node = request.get_ref().node_id;
-        let (participant, revision) = self.on_participant(request, node).await?;
-        Ok(Response::new(pb::SetInterestResponse { participant, revision }))
+        let (participant, epoch, revision) = self.on_participant(request, node).await?;
+        Ok(Response::new(pb::SetInterestResponse { participant, revision, epoch }))
     }
 
     async fn start_screen_share(
         &self,
         request: Request<pb::StartScreenShareRequest>,
     ) -> Answer<pb::StartScreenShareResponse> {
-        let (group, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::StartScreenShareResponse { group, revision }))
+        let (group, epoch, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::StartScreenShareResponse { group, revision, epoch }))
     }
 
     async fn stop_screen_share(
         &self,
         request: Request<pb::StopScreenShareRequest>,
     ) -> Answer<pb::StopScreenShareResponse> {
-        let (group, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::StopScreenShareResponse { group, revision }))
+        let (group, epoch, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::StopScreenShareResponse { group, revision, epoch }))
     }
 
     async fn remove_participant(
         &self,
         request: Request<pb::RemoveParticipantRequest>,
     ) -> Answer<pb::RemoveParticipantResponse> {
-        let (group, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::RemoveParticipantResponse { group, revision }))
+        let (group, epoch, revision) = self.on_group(request).await?;
+        Ok(Response::new(pb::RemoveParticipantResponse { group, revision, epoch }))
     }
 
     async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {
-        let pb::GetTargetsRequest { group_id, of_node_id } = request.into_inner();
+        let pb::GetTargetsRequest { group_id, of_node_id, node_id: _ } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
         let node = fields::node("of_node_id", of_node_id)?;
         let (epoch, revision, targets) = self.service.targets(id, Some(node)).map_err(refused(KIND))?;
@@ -207,9 +257,10 @@ impl GroupService for Edge {
             (request.node_id, request.peer_node_id, request.reason())
         };
         let Action { id, command } = self.action(request)?;
-        self.service.submit(id, command, |_, _| ()).await.map_err(refused(KIND))?;
+        let view = |swarm: &Swarm, applied: &Applied| (swarm.epoch().get(), applied.revision);
+        let (epoch, revision) = self.service.submit(id, command, view).await.map_err(refused(KIND))?;
         tracing::info!(%id, node, target, reason = reason.as_str_name(), "a peer was reported");
-        Ok(Response::new(pb::ReportPeerResponse {}))
+        Ok(Response::new(pb::ReportPeerResponse { epoch, revision }))
     }
 
     async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
@@ -260,11 +311,14 @@ impl GroupService for Edge {
 
     async fn watch_targets(&self, request: Request<pb::WatchTargetsRequest>) -> Answer<Self::WatchTargetsStream> {
         let connection = stream::connection(&request);
-        let pb::WatchTargetsRequest { group_id, of_node_id, session_id } = request.into_inner();
+        let pb::WatchTargetsRequest { group_id, of_node_id, session_id, node_id } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
-        let node = fields::node("of_node_id", of_node_id)?;
-        let watch = self.service.watch_targets(id, Some(node)).map_err(refused(KIND))?;
-        let lifetime = self.lifetime(id, Some(node), session_id).await?.over_connection(connection);
+        let of = fields::node("of_node_id", of_node_id)?;
+        let node = fields::observer(node_id, session_id)?;
+        let watch = self.service.watch_targets(id, Some(of)).map_err(refused(KIND))?;
+        // Without a session it follows whom it watches.
+        let tied = if session_id == 0 { Some(of) } else { node };
+        let lifetime = self.lifetime(id, tied, session_id).await?.over_connection(connection);
         Ok(Response::new(stream::run(GroupTargets(watch), lifetime)))
     }
 
@@ -272,14 +326,15 @@ impl GroupService for Edge {
 
     async fn watch_group(&self, request: Request<pb::WatchGroupRequest>) -> Answer<Self::WatchGroupStream> {
         let connection = stream::connection(&request);
-        let pb::WatchGroupRequest { group_id, node_id, session_id, kinds, resume_from } = request.into_inner();
+        let pb::WatchGroupRequest { group_id, node_id, session_id, kinds, resume_from, view } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
         let node = fields::observer(node_id, session_id)?;
-        let selection = fields::kinds(&kinds, wire::event_kind)?;
+        let view = fields::view(view)?;
+        let selection = fields::shown(fields::kinds(&kinds, wire::event_kind)?, view)?;
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
         let lifetime = self.reader(id, node, session_id).await?.over_connection(connection);
-        Ok(Response::new(stream::run(GroupEvents { id, watch }, lifetime)))
+        Ok(Response::new(stream::run(GroupEvents { view, id, watch }, lifetime)))
     }
 
     type PublishUpdatesStream = Messages<pb::PublishUpdatesResponse>;

@@ -15,30 +15,52 @@ use super::watch::{LivestreamCensus, LivestreamEvents, LivestreamTargets};
 use super::{Answer, Edge};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_service_server::LivestreamService;
+use crate::store::log::View;
 use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
-use crate::swarm::{Applied, Livestream, Swarm};
+use crate::swarm::{Applied, Livestream, Rejection, Swarm};
 
 const KIND: SwarmKind = SwarmKind::Livestream;
 
 impl Edge {
     /// Carries a request out that answers with the livestream.
-    async fn on_livestream<R>(&self, request: Request<R>) -> Result<(Option<pb::Livestream>, u64), Status>
+    async fn on_livestream<R>(&self, request: Request<R>) -> Result<(Option<pb::Livestream>, u64, u64), Status>
     where
         Action: TryFrom<R, Error = Invalid>,
     {
         let Action { id, command } = self.action(request)?;
-        let view =
-            |swarm: &Swarm, applied: &Applied| (livestream_of(swarm, |l| wire::livestream(id, l)), applied.revision);
+        let view = |swarm: &Swarm, applied: &Applied| {
+            (livestream_of(swarm, |l| wire::livestream(id, l)), swarm.epoch().get(), applied.revision)
+        };
         self.service.submit(id, command, view).await.map_err(refused(KIND))
     }
 
     /// Carries a request out that answers with the acting viewer.
-    async fn on_viewer<R>(&self, request: Request<R>, node: u64) -> Result<(Option<pb::Viewer>, u64), Status>
+    async fn on_viewer<R>(&self, request: Request<R>, node: u64) -> Result<(Option<pb::Viewer>, u64, u64), Status>
     where
         Action: TryFrom<R, Error = Invalid>,
     {
         let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| (viewer_of(swarm, NodeId::new(node)), applied.revision);
+        let view = |swarm: &Swarm, applied: &Applied| {
+            (viewer_of(swarm, NodeId::new(node)), swarm.epoch().get(), applied.revision)
+        };
+        self.service.submit(id, command, view).await.map_err(refused(KIND))
+    }
+
+    /// Carries a request about a viewer out that answers with it and with the livestream.
+    async fn about_viewer<R>(&self, request: Request<R>, viewer: u64) -> Result<AboutViewer, Status>
+    where
+        Action: TryFrom<R, Error = Invalid>,
+    {
+        let Action { id, command } = self.action(request)?;
+        let view = |swarm: &Swarm, applied: &Applied| {
+            let found = NodeId::new(viewer).and_then(|node| swarm.listed(node));
+            AboutViewer {
+                livestream: livestream_of(swarm, |l| wire::livestream(id, l)),
+                viewer: found.map(|found| wire::viewer(&found, View::Basic)),
+                epoch: swarm.epoch().get(),
+                revision: applied.revision,
+            }
+        };
         self.service.submit(id, command, view).await.map_err(refused(KIND))
     }
 
@@ -46,6 +68,15 @@ impl Edge {
         let found = self.service.read(id, |swarm| livestream_of(swarm, look)).map_err(refused(KIND))?;
         found.ok_or_else(|| wrong_kind(KIND))
     }
+}
+
+/// What a call about a viewer answers with.
+struct AboutViewer {
+    livestream: Option<pb::Livestream>,
+    /// `None` when it has left.
+    viewer: Option<pb::Viewer>,
+    epoch: u64,
+    revision: u64,
 }
 
 /// The swarm as a livestream; ids of livestreams name nothing else.
@@ -56,11 +87,9 @@ fn livestream_of<R>(swarm: &Swarm, look: impl FnOnce(&Livestream) -> R) -> Optio
     }
 }
 
-/// The viewer of a node; `None` for the broadcaster.
+/// The viewer of a node, as it sees itself; `None` for the broadcaster.
 fn viewer_of(swarm: &Swarm, node: Option<NodeId>) -> Option<pb::Viewer> {
-    let key = swarm.roster().key(node?)?;
-    let view = swarm.view(key)?;
-    view.placement.is_some().then(|| (&view).into())
+    swarm.listed(node?).as_ref().map(wire::own_viewer)
 }
 
 #[tonic::async_trait]
@@ -93,15 +122,24 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::ListLivestreamsRequest>,
     ) -> Answer<pb::ListLivestreamsResponse> {
-        let pb::ListLivestreamsRequest { page_size, page_token } = request.into_inner();
+        let pb::ListLivestreamsRequest { page_size, page_token, livestream_ids, states } = request.into_inner();
         let limit = fields::page_size(page_size, self.settings.list_page)?;
+        let states = fields::states(&states, |number| pb::LivestreamState::try_from(number).is_ok())?;
         let list = List::Swarms(KIND);
         let token = PageToken::parse(&page_token)?;
         token.map_or(Ok(()), |token| token.is_of(list))?;
+        let look = |id: SwarmId, swarm: &Swarm| {
+            let found = livestream_of(swarm, |found| wire::livestream(id, found))?;
+            (states.is_empty() || states.contains(&found.state)).then_some(found)
+        };
+        if let Some(numbers) = fields::named("livestream_ids", &livestream_ids, page_size, &page_token)? {
+            let ids = numbers.iter().filter_map(|number| SwarmId::new(KIND, *number));
+            let livestreams = ids.filter_map(|id| self.service.read(id, |swarm| look(id, swarm)).ok().flatten());
+            let livestreams = livestreams.collect();
+            return Ok(Response::new(pb::ListLivestreamsResponse { livestreams, next_page_token: String::new() }));
+        }
         let after = token.and_then(|token| SwarmId::new(KIND, token.start()));
-        let (livestreams, next) = self
-            .service
-            .list(KIND, after, limit, |id, swarm| livestream_of(swarm, |found| wire::livestream(id, found)));
+        let (livestreams, next) = self.service.list(KIND, after, limit, look);
         let next_page_token = page_token::next_page(list, next.map(SwarmId::get));
         Ok(Response::new(pb::ListLivestreamsResponse { livestreams, next_page_token }))
     }
@@ -110,37 +148,37 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::UpdateLivestreamRequest>,
     ) -> Answer<pb::UpdateLivestreamResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::UpdateLivestreamResponse { livestream, revision }))
+        let (livestream, epoch, revision) = self.on_livestream(request).await?;
+        Ok(Response::new(pb::UpdateLivestreamResponse { livestream, revision, epoch }))
     }
 
     async fn start_livestream(
         &self,
         request: Request<pb::StartLivestreamRequest>,
     ) -> Answer<pb::StartLivestreamResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::StartLivestreamResponse { livestream, revision }))
+        let (livestream, epoch, revision) = self.on_livestream(request).await?;
+        Ok(Response::new(pb::StartLivestreamResponse { livestream, revision, epoch }))
     }
 
     async fn pause_livestream(
         &self,
         request: Request<pb::PauseLivestreamRequest>,
     ) -> Answer<pb::PauseLivestreamResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::PauseLivestreamResponse { livestream, revision }))
+        let (livestream, epoch, revision) = self.on_livestream(request).await?;
+        Ok(Response::new(pb::PauseLivestreamResponse { livestream, revision, epoch }))
     }
 
     async fn resume_livestream(
         &self,
         request: Request<pb::ResumeLivestreamRequest>,
     ) -> Answer<pb::ResumeLivestreamResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::ResumeLivestreamResponse { livestream, revision }))
+        let (livestream, epoch, revision) = self.on_livestream(request).await?;
+        Ok(Response::new(pb::ResumeLivestreamResponse { livestream, revision, epoch }))
     }
 
     async fn end_livestream(&self, request: Request<pb::EndLivestreamRequest>) -> Answer<pb::EndLivestreamResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::EndLivestreamResponse { livestream, revision }))
+        let (livestream, epoch, revision) = self.on_livestream(request).await?;
+        Ok(Response::new(pb::EndLivestreamResponse { livestream, revision, epoch }))
     }
 
     async fn join_livestream(&self, request: Request<pb::JoinLivestreamRequest>) -> Answer<pb::JoinLivestreamResponse> {
@@ -155,6 +193,7 @@ impl LivestreamService for Edge {
                 revision: applied.revision,
                 viewer: viewer_of(swarm, node),
                 targets: swarm.targets(node).map(Into::into),
+                livestream: livestream_of(swarm, |l| wire::livestream(id, l)),
             }
         };
         Ok(Response::new(self.service.submit(id, command, view).await.map_err(refused(KIND))?))
@@ -164,82 +203,139 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::LeaveLivestreamRequest>,
     ) -> Answer<pb::LeaveLivestreamResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::LeaveLivestreamResponse { livestream, revision }))
+        let (livestream, epoch, revision) = self.on_livestream(request).await?;
+        Ok(Response::new(pb::LeaveLivestreamResponse { livestream, revision, epoch }))
     }
 
     async fn renew_lease(&self, request: Request<pb::RenewLeaseRequest>) -> Answer<pb::RenewLeaseResponse> {
         let pb::RenewLeaseRequest { livestream_id, node_id, session_id } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
         let node = fields::node("node_id", node_id)?;
-        let (ttl_ms, revision) =
+        let (ttl_ms, epoch, revision) =
             self.service.renew_lease(id, node, SessionId::new(session_id)).await.map_err(refused(KIND))?;
-        Ok(Response::new(pb::RenewLeaseResponse { lease_ttl: Some(convert::duration(ttl_ms)), revision }))
+        Ok(Response::new(pb::RenewLeaseResponse {
+            lease_ttl: Some(convert::duration(ttl_ms)),
+            revision,
+            epoch: epoch.get(),
+        }))
+    }
+
+    async fn get_viewer(&self, request: Request<pb::GetViewerRequest>) -> Answer<pb::GetViewerResponse> {
+        let pb::GetViewerRequest { livestream_id, viewer_node_id, view } = request.into_inner();
+        let id = fields::swarm_id(KIND, livestream_id)?;
+        let node = fields::node("viewer_node_id", viewer_node_id)?;
+        let view = fields::view(view)?;
+        let (member, epoch, revision) = self.service.member(id, node).map_err(refused(KIND))?;
+        let viewer = Some(wire::viewer(&member, view));
+        Ok(Response::new(pb::GetViewerResponse { viewer, epoch: epoch.get(), revision }))
     }
 
     async fn list_viewers(&self, request: Request<pb::ListViewersRequest>) -> Answer<pb::ListViewersResponse> {
-        let pb::ListViewersRequest { livestream_id, page_size, page_token } = request.into_inner();
+        let pb::ListViewersRequest { livestream_id, page_size, page_token, view, node_ids } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
+        let view = fields::view(view)?;
         let limit = fields::page_size(page_size, self.settings.list_page)?;
         let token = PageToken::parse(&page_token)?;
-        let page = self.service.list_members(id, token.map(PageToken::start), limit).map_err(refused(KIND))?;
+        let named = fields::named("node_ids", &node_ids, page_size, &page_token)?;
+        let page = match named {
+            Some(nodes) => {
+                let nodes: Vec<_> = nodes.iter().copied().filter_map(NodeId::new).collect();
+                self.service.named_members(id, &nodes)
+            }
+            None => self.service.list_members(id, token.map(PageToken::start), limit),
+        };
+        let page = page.map_err(refused(KIND))?;
         let list = List::Members(id, page.epoch);
         token.map_or(Ok(()), |token| token.is_of(list))?;
-        let viewers = page.members.iter().map(Into::into).collect();
-        let next_page_token = page_token::next_page(list, page.next);
-        Ok(Response::new(pb::ListViewersResponse { viewers, next_page_token, revision: page.revision }))
+        Ok(Response::new(pb::ListViewersResponse {
+            viewers: page.members.iter().map(|member| wire::viewer(member, view)).collect(),
+            next_page_token: page_token::next_page(list, page.next),
+            revision: page.revision,
+            epoch: page.epoch.get(),
+        }))
     }
 
     async fn set_interest(&self, request: Request<pb::SetInterestRequest>) -> Answer<pb::SetInterestResponse> {
         let node = request.get_ref().node_id;
-        let (viewer, revision) = self.on_viewer(request, node).await?;
-        Ok(Response::new(pb::SetInterestResponse { viewer, revision }))
+        let (viewer, epoch, revision) = self.on_viewer(request, node).await?;
+        Ok(Response::new(pb::SetInterestResponse { viewer, revision, epoch }))
     }
 
     async fn update_viewer(&self, request: Request<pb::UpdateViewerRequest>) -> Answer<pb::UpdateViewerResponse> {
         let node = request.get_ref().node_id;
-        let (viewer, revision) = self.on_viewer(request, node).await?;
-        Ok(Response::new(pb::UpdateViewerResponse { viewer, revision }))
+        let (viewer, epoch, revision) = self.on_viewer(request, node).await?;
+        Ok(Response::new(pb::UpdateViewerResponse { viewer, revision, epoch }))
     }
 
     async fn add_moderator(&self, request: Request<pb::AddModeratorRequest>) -> Answer<pb::AddModeratorResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::AddModeratorResponse { livestream, revision }))
+        let viewer = request.get_ref().viewer_node_id;
+        let AboutViewer { livestream, viewer, epoch, revision } = self.about_viewer(request, viewer).await?;
+        Ok(Response::new(pb::AddModeratorResponse { livestream, revision, epoch, viewer }))
     }
 
     async fn remove_moderator(
         &self,
         request: Request<pb::RemoveModeratorRequest>,
     ) -> Answer<pb::RemoveModeratorResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::RemoveModeratorResponse { livestream, revision }))
+        let viewer = request.get_ref().viewer_node_id;
+        let AboutViewer { livestream, viewer, epoch, revision } = self.about_viewer(request, viewer).await?;
+        Ok(Response::new(pb::RemoveModeratorResponse { livestream, revision, epoch, viewer }))
     }
 
     async fn mute_viewer(&self, request: Request<pb::MuteViewerRequest>) -> Answer<pb::MuteViewerResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::MuteViewerResponse { livestream, revision }))
+        let viewer = request.get_ref().viewer_node_id;
+        let AboutViewer { livestream, viewer, epoch, revision } = self.about_viewer(request, viewer).await?;
+        Ok(Response::new(pb::MuteViewerResponse { livestream, revision, epoch, viewer }))
     }
 
     async fn unmute_viewer(&self, request: Request<pb::UnmuteViewerRequest>) -> Answer<pb::UnmuteViewerResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::UnmuteViewerResponse { livestream, revision }))
+        let viewer = request.get_ref().viewer_node_id;
+        let AboutViewer { livestream, viewer, epoch, revision } = self.about_viewer(request, viewer).await?;
+        Ok(Response::new(pb::UnmuteViewerResponse { livestream, revision, epoch, viewer }))
+    }
+
+    async fn list_muted_nodes(
+        &self,
+        request: Request<pb::ListMutedNodesRequest>,
+    ) -> Answer<pb::ListMutedNodesResponse> {
+        let pb::ListMutedNodesRequest { livestream_id, page_size, page_token } = request.into_inner();
+        let id = fields::swarm_id(KIND, livestream_id)?;
+        let limit = fields::page_size(page_size, self.settings.list_page)?;
+        let token = PageToken::parse(&page_token)?;
+        let from = token.map_or(0, PageToken::start);
+        let (mut nodes, epoch, revision) = self.livestream(id, |livestream| {
+            if livestream.ended().is_some() {
+                return Err(refused(KIND)(Rejection::Ended.into()));
+            }
+            let muted = livestream.muted().iter().map(|node| node.get()).filter(|node| *node >= from);
+            Ok((muted.take(limit + 1).collect::<Vec<_>>(), livestream.epoch(), livestream.revision()))
+        })??;
+        let list = List::Muted(id, epoch);
+        token.map_or(Ok(()), |token| token.is_of(list))?;
+        let next = if nodes.len() > limit { nodes.pop() } else { None };
+        Ok(Response::new(pb::ListMutedNodesResponse {
+            node_ids: nodes,
+            next_page_token: page_token::next_page(list, next),
+            epoch: epoch.get(),
+            revision,
+        }))
     }
 
     async fn remove_viewer(&self, request: Request<pb::RemoveViewerRequest>) -> Answer<pb::RemoveViewerResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::RemoveViewerResponse { livestream, revision }))
+        let (livestream, epoch, revision) = self.on_livestream(request).await?;
+        Ok(Response::new(pb::RemoveViewerResponse { livestream, revision, epoch }))
     }
 
     async fn transfer_broadcast(
         &self,
         request: Request<pb::TransferBroadcastRequest>,
     ) -> Answer<pb::TransferBroadcastResponse> {
-        let (livestream, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::TransferBroadcastResponse { livestream, revision }))
+        let (livestream, epoch, revision) = self.on_livestream(request).await?;
+        Ok(Response::new(pb::TransferBroadcastResponse { livestream, revision, epoch }))
     }
 
     async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {
-        let pb::GetTargetsRequest { livestream_id, of_node_id } = request.into_inner();
+        let pb::GetTargetsRequest { livestream_id, of_node_id, node_id: _ } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
         let node = NodeId::new(of_node_id);
         let (epoch, revision, targets) = self.service.targets(id, node).map_err(refused(KIND))?;
@@ -252,9 +348,10 @@ impl LivestreamService for Edge {
             (request.node_id, request.peer_node_id, request.reason())
         };
         let Action { id, command } = self.action(request)?;
-        self.service.submit(id, command, |_, _| ()).await.map_err(refused(KIND))?;
+        let view = |swarm: &Swarm, applied: &Applied| (swarm.epoch().get(), applied.revision);
+        let (epoch, revision) = self.service.submit(id, command, view).await.map_err(refused(KIND))?;
         tracing::info!(%id, node, target, reason = reason.as_str_name(), "a peer was reported");
-        Ok(Response::new(pb::ReportPeerResponse {}))
+        Ok(Response::new(pb::ReportPeerResponse { epoch, revision }))
     }
 
     async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
@@ -308,14 +405,13 @@ impl LivestreamService for Edge {
 
     async fn watch_targets(&self, request: Request<pb::WatchTargetsRequest>) -> Answer<Self::WatchTargetsStream> {
         let connection = stream::connection(&request);
-        let pb::WatchTargetsRequest { livestream_id, of_node_id, session_id } = request.into_inner();
+        let pb::WatchTargetsRequest { livestream_id, of_node_id, session_id, node_id } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
-        let node = NodeId::new(of_node_id);
-        if node.is_none() && session_id != 0 {
-            return fields::invalid("of_node_id", "must be given with session_id").map_err(Into::into);
-        }
-        let watch = self.service.watch_targets(id, node).map_err(refused(KIND))?;
-        let lifetime = self.lifetime(id, node, session_id).await?.over_connection(connection);
+        let (of, node) = (NodeId::new(of_node_id), fields::observer(node_id, session_id)?);
+        let watch = self.service.watch_targets(id, of).map_err(refused(KIND))?;
+        // Without a session it follows whom it watches.
+        let tied = if session_id == 0 { of } else { node };
+        let lifetime = self.lifetime(id, tied, session_id).await?.over_connection(connection);
         Ok(Response::new(stream::run(LivestreamTargets(watch), lifetime)))
     }
 
@@ -326,15 +422,16 @@ impl LivestreamService for Edge {
         request: Request<pb::WatchLivestreamRequest>,
     ) -> Answer<Self::WatchLivestreamStream> {
         let connection = stream::connection(&request);
-        let pb::WatchLivestreamRequest { livestream_id, node_id, session_id, kinds, resume_from } =
+        let pb::WatchLivestreamRequest { livestream_id, node_id, session_id, kinds, resume_from, view } =
             request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
         let node = fields::observer(node_id, session_id)?;
-        let selection = fields::kinds(&kinds, wire::event_kind)?;
+        let view = fields::view(view)?;
+        let selection = fields::shown(fields::kinds(&kinds, wire::event_kind)?, view)?;
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
         let lifetime = self.reader(id, node, session_id).await?.over_connection(connection);
-        Ok(Response::new(stream::run(LivestreamEvents { id, watch }, lifetime)))
+        Ok(Response::new(stream::run(LivestreamEvents { view, id, watch }, lifetime)))
     }
 
     type PublishUpdatesStream = Messages<pb::PublishUpdatesResponse>;

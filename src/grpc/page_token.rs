@@ -17,6 +17,8 @@ pub(super) enum List {
     Swarms(SwarmKind),
     /// The members of an incarnation of a swarm.
     Members(SwarmId, Epoch),
+    /// The muted nodes of an incarnation of a livestream.
+    Muted(SwarmId, Epoch),
 }
 
 /// A token that is well-formed. Of which list it is can be asked once that is known.
@@ -75,7 +77,7 @@ mod tests {
             lists.push(List::Swarms(kind));
             for id in [1, 2] {
                 let id = SwarmId::new(kind, id).unwrap();
-                lists.extend([List::Members(id, one), List::Members(id, two)]);
+                lists.extend([List::Members(id, one), List::Members(id, two), List::Muted(id, one)]);
             }
         }
         lists

@@ -15,7 +15,7 @@ use tonic::{Request, Status, Streaming};
 use super::publish_requests::{Inbound, Open};
 use super::status::{End, draining, refused, refused_by_transport, reject_reason, unpublished};
 use super::stream::{Lifetime, Messages, Sign, connection};
-use super::{Edge, Settings, fields};
+use super::{Edge, Settings, convert, fields};
 use crate::cluster::clock;
 use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
 // The same events in both services.
@@ -88,8 +88,15 @@ impl Publishing {
                     track: 0,
                 }
             });
-        let opened =
-            shared::PublishOpened { epoch: publication.epoch().get(), channels: granted.collect(), session_id };
+        let limits = publication.limits();
+        let opened = shared::PublishOpened {
+            epoch: publication.epoch().get(),
+            channels: granted.collect(),
+            session_id,
+            heartbeat_interval: prost_types::Duration::try_from(lifetime.heartbeat()).ok(),
+            subscriber_bytes_per_second: limits.bandwidth.unwrap_or(0),
+            keyframe_interval: limits.keyframe_interval.map(|micros| convert::duration(micros / 1_000)),
+        };
         Ok(Self {
             kind,
             settings: edge.settings,

@@ -24,10 +24,16 @@ use super::{Edge, connection};
 use crate::pb;
 use crate::pb::group::v1::group_service_server::{self, GroupServiceServer};
 use crate::pb::livestream::v1::livestream_service_server::{self, LivestreamServiceServer};
+use crate::pb::swarm::v1::server_service_server::{self, ServerServiceServer};
 use crate::shutdown::Shutdown;
 
-/// What the health service reports on: the server as a whole, and both services.
-pub const SERVICES: [&str; 3] = ["", livestream_service_server::SERVICE_NAME, group_service_server::SERVICE_NAME];
+/// What the health service reports on: the server as a whole, and every service.
+pub const SERVICES: [&str; 4] = [
+    "",
+    livestream_service_server::SERVICE_NAME,
+    group_service_server::SERVICE_NAME,
+    server_service_server::SERVICE_NAME,
+];
 
 /// What describes every method that is served.
 const DESCRIPTORS: [&[u8]; 4] = [
@@ -83,15 +89,20 @@ fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {
     let (small, large) = (edge.settings.receive_bytes, edge.settings.publish_receive_bytes);
     let shutdown = edge.shutdown.clone();
     let livestreams = LivestreamServiceServer::new(edge.clone());
-    let groups = GroupServiceServer::new(edge);
+    let groups = GroupServiceServer::new(edge.clone());
+    let info = ServerServiceServer::new(edge).max_decoding_message_size(small);
     let livestreams = Gate::new(
         livestreams.clone().max_decoding_message_size(large),
         livestreams.max_decoding_message_size(small),
         shutdown.clone(),
     );
-    let groups =
-        Gate::new(groups.clone().max_decoding_message_size(large), groups.max_decoding_message_size(small), shutdown);
-    let routes = routes.add_service(livestreams).add_service(groups);
+    let groups = Gate::new(
+        groups.clone().max_decoding_message_size(large),
+        groups.max_decoding_message_size(small),
+        shutdown.clone(),
+    );
+    let info = Gate::new(info.clone(), info, shutdown);
+    let routes = routes.add_service(livestreams).add_service(groups).add_service(info);
     if !reflection {
         return routes.prepare();
     }

@@ -13,7 +13,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::fields::Invalid;
 use crate::feed::{Refusal as Untaken, Rejected};
-use crate::pb::swarm::v1 as pb;
+use crate::pb::swarm::v1::{self as pb, ErrorReason as Reason};
 use crate::service::Refusal;
 use crate::service::publish::PublishRefusal;
 use crate::swarm::Rejection;
@@ -30,19 +30,24 @@ const LAST_POSITIONS: &str = "type.googleapis.com/starling.swarm.v1.LastPosition
 /// How long clients wait before they try elsewhere.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-fn status(code: Code, reason: &str, message: impl Into<String>, metadata: &[(&str, String)]) -> Status {
+/// The name of a reason in ErrorInfo.
+fn name(reason: Reason) -> &'static str {
+    reason.as_str_name().trim_start_matches("ERROR_REASON_")
+}
+
+fn status(code: Code, reason: Reason, message: impl Into<String>, metadata: &[(&str, String)]) -> Status {
     let metadata: HashMap<String, String> =
         metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    let details = ErrorDetails::with_error_info(name(reason), DOMAIN, metadata);
     Status::with_error_details(code, message, details)
 }
 
-fn retry(code: Code, reason: &str, message: &str) -> Status {
+fn retry(code: Code, reason: Reason, message: &str) -> Status {
     retry_after(code, reason, message, RETRY_AFTER)
 }
 
-fn retry_after(code: Code, reason: &str, message: &str, wait: Duration) -> Status {
-    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+fn retry_after(code: Code, reason: Reason, message: &str, wait: Duration) -> Status {
+    let mut details = ErrorDetails::with_error_info(name(reason), DOMAIN, HashMap::new());
     details.set_retry_info(Some(wait));
     Status::with_error_details(code, message, details)
 }
@@ -50,7 +55,7 @@ fn retry_after(code: Code, reason: &str, message: &str, wait: Duration) -> Statu
 impl From<Invalid> for Status {
     fn from(Invalid { field, problem }: Invalid) -> Self {
         let metadata = HashMap::from([("field".to_owned(), field.clone())]);
-        let mut details = ErrorDetails::with_error_info("INVALID_FIELD", DOMAIN, metadata);
+        let mut details = ErrorDetails::with_error_info(name(Reason::InvalidField), DOMAIN, metadata);
         details.add_bad_request_violation(&field, &problem);
         Self::with_error_details(Code::InvalidArgument, format!("{field}: {problem}"), details)
     }
@@ -66,7 +71,7 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(Refusal) -> Status {
         }
         Refusal::TooManySwarms { max } => {
             let message = refusal.to_string();
-            status(Code::ResourceExhausted, "TOO_MANY_SWARMS", message, &[("max", max.to_string())])
+            status(Code::ResourceExhausted, Reason::TooManySwarms, message, &[("max", max.to_string())])
         }
     }
 }
@@ -74,7 +79,7 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(Refusal) -> Status {
 /// The swarm has ended, and this is where its updates did.
 fn ended(last: &pb::LastPositions) -> Status {
     let message = Rejection::Ended.to_string();
-    let status = status(Code::FailedPrecondition, "ENDED", message, &[]);
+    let status = status(Code::FailedPrecondition, Reason::Ended, message, &[]);
     let mut rich = tonic_types::pb::Status::decode(status.details()).unwrap_or_default();
     rich.details.push(prost_types::Any { type_url: LAST_POSITIONS.into(), value: last.encode_to_vec() });
     Status::with_details(status.code(), status.message(), rich.encode_to_vec().into())
@@ -86,39 +91,43 @@ fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
     let is = |code, reason, metadata: &[(&str, String)]| status(code, reason, message.clone(), metadata);
     match rejection {
         Rejection::NoSuchSwarm => match kind {
-            SwarmKind::Livestream => status(NotFound, "LIVESTREAM_NOT_FOUND", "there is no such livestream", &[]),
-            SwarmKind::Group => status(NotFound, "GROUP_NOT_FOUND", "there is no such group", &[]),
+            SwarmKind::Livestream => status(NotFound, Reason::LivestreamNotFound, "there is no such livestream", &[]),
+            SwarmKind::Group => status(NotFound, Reason::GroupNotFound, "there is no such group", &[]),
         },
-        Rejection::Exists => is(AlreadyExists, "SWARM_EXISTS", &[]),
+        Rejection::Exists => is(AlreadyExists, Reason::SwarmExists, &[]),
         Rejection::RequestReused => {
             let metadata = HashMap::from([("field".to_owned(), "request_id".to_owned())]);
-            let mut details = ErrorDetails::with_error_info("REQUEST_ID_REUSED", DOMAIN, metadata);
+            let mut details = ErrorDetails::with_error_info(name(Reason::RequestIdReused), DOMAIN, metadata);
             details.add_bad_request_violation("request_id", "was used for another request");
             Status::with_error_details(InvalidArgument, message, details)
         }
-        Rejection::Ended => is(FailedPrecondition, "ENDED", &[]),
-        Rejection::NotAMember(node) => is(FailedPrecondition, "NOT_A_MEMBER", &[("nodeId", node.to_string())]),
+        Rejection::Ended => is(FailedPrecondition, Reason::Ended, &[]),
+        Rejection::NotAMember(node) => is(FailedPrecondition, Reason::NotAMember, &[("nodeId", node.to_string())]),
         Rejection::SessionReplaced { node, given } => {
             let metadata = [("nodeId", node.to_string()), ("sessionId", given.to_string())];
-            is(FailedPrecondition, "SESSION_REPLACED", &metadata)
+            is(FailedPrecondition, Reason::SessionReplaced, &metadata)
         }
-        Rejection::NoSuchMember(node) => is(NotFound, "MEMBER_NOT_FOUND", &[("nodeId", node.to_string())]),
-        Rejection::NotBroadcaster { node } => is(PermissionDenied, "NOT_BROADCASTER", &[("nodeId", node.to_string())]),
-        Rejection::NotModerator { node } => is(PermissionDenied, "NOT_MODERATOR", &[("nodeId", node.to_string())]),
-        Rejection::NotOwner { node } => is(PermissionDenied, "NOT_OWNER", &[("nodeId", node.to_string())]),
-        Rejection::WrongState(state) => is(FailedPrecondition, "WRONG_STATE", &[("state", state.to_string())]),
-        Rejection::BroadcasterCannotView => is(FailedPrecondition, "BROADCASTER_CANNOT_VIEW", &[]),
-        Rejection::TargetIsBroadcaster => is(FailedPrecondition, "TARGET_IS_BROADCASTER", &[]),
+        Rejection::NoSuchMember(node) => is(NotFound, Reason::MemberNotFound, &[("nodeId", node.to_string())]),
+        Rejection::NotBroadcaster { node } => {
+            is(PermissionDenied, Reason::NotBroadcaster, &[("nodeId", node.to_string())])
+        }
+        Rejection::NotModerator { node } => is(PermissionDenied, Reason::NotModerator, &[("nodeId", node.to_string())]),
+        Rejection::NotOwner { node } => is(PermissionDenied, Reason::NotOwner, &[("nodeId", node.to_string())]),
+        Rejection::WrongState(state) => is(FailedPrecondition, Reason::WrongState, &[("state", state.to_string())]),
+        Rejection::OnlyListens(node) => is(FailedPrecondition, Reason::OnlyListens, &[("nodeId", node.to_string())]),
+        Rejection::LurkerCannotRelay => is(FailedPrecondition, Reason::LurkerCannotRelay, &[]),
+        Rejection::BroadcasterCannotView => is(FailedPrecondition, Reason::BroadcasterCannotView, &[]),
+        Rejection::TargetIsBroadcaster => is(FailedPrecondition, Reason::TargetIsBroadcaster, &[]),
         Rejection::NotActiveViewer(node) => {
-            is(FailedPrecondition, "NOT_ACTIVE_VIEWER", &[("nodeId", node.to_string())])
+            is(FailedPrecondition, Reason::NotActiveViewer, &[("nodeId", node.to_string())])
         }
         Rejection::ScreenShareHeld { holder } => {
-            is(FailedPrecondition, "SCREEN_SHARE_HELD", &[("holderNodeId", holder.to_string())])
+            is(FailedPrecondition, Reason::ScreenShareHeld, &[("holderNodeId", holder.to_string())])
         }
-        Rejection::ChannelDisabled => is(FailedPrecondition, "CHANNEL_DISABLED", &[]),
-        Rejection::Full { max } => is(ResourceExhausted, "SWARM_FULL", &[("max", max.to_string())]),
+        Rejection::ChannelDisabled => is(FailedPrecondition, Reason::ChannelDisabled, &[]),
+        Rejection::Full { max } => is(ResourceExhausted, Reason::SwarmFull, &[("max", max.to_string())]),
         Rejection::Quota { what, max } => {
-            is(ResourceExhausted, "QUOTA", &[("what", (*what).to_owned()), ("max", max.to_string())])
+            is(ResourceExhausted, Reason::Quota, &[("what", (*what).to_owned()), ("max", max.to_string())])
         }
         Rejection::WrongKind => wrong_kind(kind),
     }
@@ -128,7 +137,7 @@ fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
 pub(super) fn wrong_kind(kind: SwarmKind) -> Status {
     let message = Rejection::WrongKind.to_string();
     tracing::error!(wanted = ?kind, error = message, "failed");
-    status(Code::Internal, "WRONG_KIND", message, &[])
+    status(Code::Internal, Reason::WrongKind, message, &[])
 }
 
 /// What a refused update is on the wire, when it came alone.
@@ -146,17 +155,19 @@ fn untaken(Rejected { publisher_sequence, refusal }: Rejected) -> Status {
         Untaken::StaleTerm => stale_term(),
         Untaken::Closed(Gate::Paused) => wrong_state(&message, State::Paused),
         Untaken::Closed(Gate::NotActive) => wrong_state(&message, State::Initializing),
-        Untaken::Closed(Gate::Off | Gate::Open) => status(Code::FailedPrecondition, "CHANNEL_DISABLED", message, &[]),
-        Untaken::Muted => status(Code::FailedPrecondition, "MUTED", message, &[]),
-        Untaken::Quota => retry(Code::ResourceExhausted, "QUOTA", &message),
-        Untaken::Memory => retry(Code::ResourceExhausted, "FEED_MEMORY", &message),
-        Untaken::OutOfOrder => status(Code::FailedPrecondition, "OUT_OF_ORDER", message, &number),
-        Untaken::OutcomeUnknown => status(Code::FailedPrecondition, "OUTCOME_UNKNOWN", message, &number),
+        Untaken::Closed(Gate::Off | Gate::Open) => {
+            status(Code::FailedPrecondition, Reason::ChannelDisabled, message, &[])
+        }
+        Untaken::Muted => status(Code::FailedPrecondition, Reason::Muted, message, &[]),
+        Untaken::Quota => retry(Code::ResourceExhausted, Reason::RateLimited, &message),
+        Untaken::Memory => retry(Code::ResourceExhausted, Reason::FeedMemory, &message),
+        Untaken::OutOfOrder => status(Code::FailedPrecondition, Reason::OutOfOrder, message, &number),
+        Untaken::OutcomeUnknown => status(Code::FailedPrecondition, Reason::OutcomeUnknown, message, &number),
     }
 }
 
 fn wrong_state(message: &str, state: State) -> Status {
-    status(Code::FailedPrecondition, "WRONG_STATE", message, &[("state", state.to_string())])
+    status(Code::FailedPrecondition, Reason::WrongState, message, &[("state", state.to_string())])
 }
 
 /// The client reset its request before it was complete; nobody hears this.
@@ -167,13 +178,13 @@ pub(super) fn reset() -> Status {
 /// A method that takes one message was sent another number of them.
 pub(super) fn one_message(what: &str) -> Status {
     let message = format!("the method takes one message; {what}");
-    status(Code::Unimplemented, "REQUEST_CARDINALITY", message, &[])
+    status(Code::Unimplemented, Reason::RequestCardinality, message, &[])
 }
 
 /// The headers of a request are too large.
 pub(super) fn headers_too_large(max: usize) -> Status {
     let message = format!("the headers may have {max} bytes, each with 32 more");
-    status(Code::ResourceExhausted, "HEADERS_TOO_LARGE", message, &[("max", max.to_string())])
+    status(Code::ResourceExhausted, Reason::HeadersTooLarge, message, &[("max", max.to_string())])
 }
 
 /// What tonic refused before a method saw it, in words of ours: a message over the limit is no
@@ -186,7 +197,7 @@ pub(super) fn refused_by_transport(refused: Status) -> Status {
     let max = refused.message().split(|letter: char| !letter.is_ascii_digit()).rfind(|word| !word.is_empty());
     let max = max.unwrap_or_default();
     let message = format!("the message is larger than {max} bytes");
-    status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message, &[("max", max.to_owned())])
+    status(Code::ResourceExhausted, Reason::MessageTooLarge, message, &[("max", max.to_owned())])
 }
 
 /// A `grpc-timeout` that cannot be read.
@@ -198,23 +209,23 @@ pub(super) fn malformed_timeout() -> Status {
 
 /// The client does not wait any longer.
 pub(super) fn deadline_exceeded() -> Status {
-    status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline of the call has passed", &[])
+    status(Code::DeadlineExceeded, Reason::DeadlineExceeded, "the deadline of the call has passed", &[])
 }
 
 /// The connection is closed for its age.
 pub(super) fn connection_age() -> Status {
     let message = "the connection has reached its age; call again at once";
-    retry_after(Code::Unavailable, "CONNECTION_AGE", message, Duration::ZERO)
+    retry_after(Code::Unavailable, Reason::ConnectionAge, message, Duration::ZERO)
 }
 
 /// The process is about to stop and takes nothing new.
 pub(super) fn draining() -> Status {
-    retry(Code::Unavailable, "DRAINING", "this process is shutting down")
+    retry(Code::Unavailable, Reason::Draining, "this process is shutting down")
 }
 
 /// All channels of a publish stream were lost.
 pub(super) fn stale_term() -> Status {
-    status(Code::FailedPrecondition, "STALE_TERM", "the right to publish has passed on", &[])
+    status(Code::FailedPrecondition, Reason::StaleTerm, "the right to publish has passed on", &[])
 }
 
 /// What a publisher is told when an update is not taken; `None` when it lost the
@@ -222,11 +233,10 @@ pub(super) fn stale_term() -> Status {
 pub(super) const fn reject_reason(refusal: Untaken) -> Option<pb::RejectReason> {
     Some(match refusal {
         Untaken::StaleTerm => return None,
-        Untaken::Closed(Gate::Paused) => pb::RejectReason::Paused,
-        Untaken::Closed(Gate::NotActive) => pb::RejectReason::NotActive,
+        Untaken::Closed(Gate::Paused | Gate::NotActive) => pb::RejectReason::WrongState,
         Untaken::Closed(Gate::Off | Gate::Open) => pb::RejectReason::ChannelDisabled,
         Untaken::Muted => pb::RejectReason::Muted,
-        Untaken::Quota => pb::RejectReason::Quota,
+        Untaken::Quota => pb::RejectReason::RateLimited,
         Untaken::Memory => pb::RejectReason::FeedMemory,
         Untaken::OutOfOrder => pb::RejectReason::OutOfOrder,
         Untaken::OutcomeUnknown => pb::RejectReason::OutcomeUnknown,
@@ -259,21 +269,21 @@ impl End {
             Self::Session(LeaveReason::Left) => (Why::Left, Ok(())),
             Self::Session(LeaveReason::Replaced) => {
                 let message = "the node joined again; this session is over";
-                (Why::Replaced, Err(status(Code::FailedPrecondition, "SESSION_REPLACED", message, &[])))
+                (Why::Replaced, Err(status(Code::FailedPrecondition, Reason::SessionReplaced, message, &[])))
             }
             Self::Session(LeaveReason::Removed) => {
-                (Why::Removed, Err(status(Code::PermissionDenied, "REMOVED", "the node was removed", &[])))
+                (Why::Removed, Err(status(Code::PermissionDenied, Reason::Removed, "the node was removed", &[])))
             }
             Self::Session(LeaveReason::Timeout) => {
                 let message = "the session was detached for its lease";
-                (Why::LeaseExpired, Err(status(Code::FailedPrecondition, "LEASE_EXPIRED", message, &[])))
+                (Why::LeaseExpired, Err(status(Code::FailedPrecondition, Reason::NotAMember, message, &[])))
             }
             Self::StaleTerm => (Why::StaleTerm, Err(stale_term())),
             Self::Draining => (Why::Draining, Err(draining())),
             Self::Age => {
                 let message = "the stream has reached its age; resume at once";
                 // The same process serves: nobody has to wait.
-                (Why::StreamAge, Err(retry_after(Code::Unavailable, "STREAM_AGE", message, Duration::ZERO)))
+                (Why::StreamAge, Err(retry_after(Code::Unavailable, Reason::StreamAge, message, Duration::ZERO)))
             }
             // Its client is gone, or about to go.
             Self::Deadline => return (None, Err(deadline_exceeded())),
@@ -287,3 +297,6 @@ impl End {
         (Some(pb::Goodbye { reason: reason.into(), retry_after }), status)
     }
 }
+
+#[cfg(test)]
+mod tests;

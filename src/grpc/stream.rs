@@ -169,6 +169,11 @@ impl Lifetime {
         self.end_by(Instant::now() + spread.mul_f64(rand::random_range(0.0..=1.0)), why);
     }
 
+    /// How often an idle stream gives a sign of life.
+    pub(super) const fn heartbeat(&self) -> Duration {
+        self.heartbeat
+    }
+
     /// The server's clock.
     pub(super) const fn clock(&self) -> &Clock {
         &self.clock

@@ -15,16 +15,19 @@ use crate::service::watch::{
     CensusItem, CensusWatch, Change, EventItem, EventWatch, ResetReason, SetChange, Step, TargetItem, TargetWatch,
     Watch,
 };
+use crate::store::log::View;
 use crate::swarm::id::{NodeId, SwarmId, SwarmKind};
 use crate::swarm::{Event, Swarm};
 
 pub(super) struct LivestreamTargets(pub(super) TargetWatch);
 pub(super) struct GroupTargets(pub(super) TargetWatch);
 pub(super) struct LivestreamEvents {
+    pub(super) view: View,
     pub(super) id: SwarmId,
     pub(super) watch: EventWatch,
 }
 pub(super) struct GroupEvents {
+    pub(super) view: View,
     pub(super) id: SwarmId,
     pub(super) watch: EventWatch,
 }
@@ -87,7 +90,7 @@ target_source!(GroupTargets, group);
 macro_rules! event_source {
     (
         $source:ty, $pb:ident, $Response:ident, $module:ident,
-        reset: $Reset:ident { $swarm:ident }, roster: $members:ident, events: $Events:ident,
+        reset: $Reset:ident { $swarm:ident }, roster: $members:ident($member:path), events: $Events:ident,
         view: $kind:path => $view:path, encode: $encode:path
     ) => {
         impl $source {
@@ -121,7 +124,7 @@ macro_rules! event_source {
                         (revision, Told::Reset($pb::$Reset { reason: reset(reason), $swarm: swarm }))
                     }
                     EventItem::Roster { revision, members } => {
-                        let $members = members.iter().map(Into::into).collect();
+                        let $members = members.iter().map(|member| $member(member, self.view)).collect();
                         (revision, Told::Roster($pb::RosterPage { $members }))
                     }
                     EventItem::Complete { revision } => {
@@ -129,13 +132,13 @@ macro_rules! event_source {
                     }
                     EventItem::Events { revision, wanted } => {
                         let number = revision.number;
-                        let encoded = revision.encoded(|event: &Event| $encode(event, number));
+                        let encoded = revision.encoded(self.view, |event: &Event| $encode(event, number, self.view));
                         let events = $pb::$Events {
                             events: wanted.into_iter().map(|index| encoded[index].clone()).collect(),
                             event_time: Some(timestamp(revision.origin.at)),
                             actor_node_id: revision.origin.actor.map_or(0, NodeId::get),
                         };
-                        (number, Told::Events(events))
+                        (number, Told::Batch(events))
                     }
                 };
                 Step::Item(vec![self.message(revision, told)])
@@ -154,12 +157,12 @@ macro_rules! event_source {
 
 event_source!(
     LivestreamEvents, livestream, WatchLivestreamResponse, watch_livestream_response,
-    reset: LivestreamReset { livestream }, roster: viewers, events: LivestreamEvents,
+    reset: LivestreamReset { livestream }, roster: viewers(livestream_wire::viewer), events: LivestreamEventBatch,
     view: Swarm::Livestream => livestream_wire::livestream, encode: livestream_wire::event
 );
 event_source!(
     GroupEvents, group, WatchGroupResponse, watch_group_response,
-    reset: GroupReset { group }, roster: participants, events: GroupEvents,
+    reset: GroupReset { group }, roster: participants(group_wire::participant), events: GroupEventBatch,
     view: Swarm::Group => group_wire::group, encode: group_wire::event
 );
 

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::presence::Presence;
 use super::{Refusal, Service, is_due, member};
 use crate::cluster::{Door, clock};
-use crate::feed::{self, Accepted, Demand, Draft, Feed, Message, Micros, PublisherState, SkipReport};
+use crate::feed::{self, Accepted, Demand, Draft, Feed, Limits, Message, Micros, PublisherState, SkipReport};
 use crate::store::entry::Entry;
 use crate::swarm::command::By;
 use crate::swarm::event::Gate;
@@ -269,6 +269,11 @@ impl Publication {
     /// The incarnation of the swarm.
     pub const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// What subscriptions are limited to now.
+    pub fn limits(&self) -> Limits {
+        self.feed.limits()
     }
 
     /// The term of a channel; 0 for the CHAT of a livestream.

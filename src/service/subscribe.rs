@@ -10,7 +10,7 @@ use super::watch::{Over, Step};
 use super::{Refusal, Service, member};
 use crate::cluster::clock;
 use crate::feed::{
-    Call, Cursor, Delivery, Encoded, Feed, Gap, Greeting, Opening, Position, Resume, Selection, Sleeper, Start,
+    Call, Cursor, Delivery, Encoded, Feed, Gap, Greeting, Limits, Opening, Position, Resume, Selection, Sleeper, Start,
 };
 use crate::store::entry::Entry;
 use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId};
@@ -162,6 +162,11 @@ impl Subscription {
     /// The incarnation of the swarm.
     pub const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// What the subscription is limited to now.
+    pub fn limits(&self) -> Limits {
+        self.feed.limits()
     }
 
     /// True when the swarm had ended before: there are no members any more.

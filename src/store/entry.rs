@@ -10,7 +10,7 @@ use super::Settings;
 use super::census::Incarnation;
 use super::log::{EventLog, Origin};
 use super::wake::Wakes;
-use crate::feed::{Feed, Memory, Micros, Shape};
+use crate::feed::{Feed, Limits, Memory, Micros, Shape};
 use crate::swarm::event::{LeaveReason, Touched};
 use crate::swarm::id::{NodeId, SessionId, SwarmId};
 use crate::swarm::{Applied, Event, Swarm};
@@ -184,6 +184,11 @@ impl Entry {
         if !applied.grants.is_empty() {
             wakes.push(self.feed.producers());
         }
+        if applied.events.iter().any(|e| matches!(e, Event::LivestreamUpdated { .. } | Event::GroupUpdated { .. })) {
+            self.feed.set_limits(limits(self.swarm()));
+            wakes.push(self.feed.producers());
+            wakes.rouse(Arc::clone(&self.feed));
+        }
         self.wake_target_watchers(&applied.touched, wakes);
         if !applied.events.is_empty() {
             self.log.append(applied.revision, origin, std::mem::take(&mut applied.events));
@@ -244,7 +249,8 @@ impl Entry {
                 event,
                 Event::StateChanged { .. }
                     | Event::GroupEnded { .. }
-                    | Event::MetadataChanged { .. }
+                    | Event::LivestreamUpdated { .. }
+                    | Event::GroupUpdated { .. }
                     | Event::Transferred { .. }
             )
         })
@@ -253,25 +259,28 @@ impl Entry {
 
 /// What a swarm's feed is to be like.
 fn shape(swarm: &Swarm, ring_bytes: usize) -> Shape {
+    Shape { ring_bytes, shared_chat: matches!(swarm, Swarm::Livestream(_)), limits: limits(swarm) }
+}
+
+/// What of it the configuration of the swarm says, and may say otherwise later.
+fn limits(swarm: &Swarm) -> Limits {
     const OLDEST: Micros = 10_000_000;
-    let (keyframes_ms, lag_ms, bandwidth, shared_chat) = match swarm {
+    let (keyframes_ms, lag_ms, bandwidth) = match swarm {
         Swarm::Livestream(livestream) => {
             let config = livestream.config();
-            (config.keyframe_interval_ms, config.max_lag_ms, config.subscriber_bytes_per_second, true)
+            (config.keyframe_interval_ms, config.max_lag_ms, config.subscriber_bytes_per_second)
         }
         Swarm::Group(group) => {
             let config = group.config();
-            (config.keyframe_interval_ms, config.max_lag_ms, config.subscriber_bytes_per_second, false)
+            (config.keyframe_interval_ms, config.max_lag_ms, config.subscriber_bytes_per_second)
         }
     };
     let micros = |ms: u32| Micros::from(ms) * 1_000;
-    Shape {
-        ring_bytes,
+    Limits {
         max_age: OLDEST.max(2 * micros(keyframes_ms)),
         keyframe_interval: Some(micros(keyframes_ms)),
         max_lag: micros(lag_ms),
         bandwidth: Some(bandwidth),
-        shared_chat,
     }
 }
 

@@ -30,13 +30,23 @@ pub struct Revision {
     pub origin: Origin,
     /// What happened, in order.
     pub events: Box<[Event]>,
-    encoded: OnceLock<Box<[Bytes]>>,
+    /// By [`View`].
+    encoded: [OnceLock<Box<[Bytes]>>; 2],
+}
+
+/// How much of a member the bytes of an event show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Without endpoint, interests and lease.
+    Basic,
+    /// Everything.
+    Full,
 }
 
 impl Revision {
-    /// The events as bytes, in order; `encode` runs for the first caller only.
-    pub fn encoded(&self, encode: impl Fn(&Event) -> Bytes) -> &[Bytes] {
-        self.encoded.get_or_init(|| self.events.iter().map(encode).collect())
+    /// The events as bytes, in order; `encode` runs for the first caller of a view only.
+    pub fn encoded(&self, view: View, encode: impl Fn(&Event) -> Bytes) -> &[Bytes] {
+        self.encoded[view as usize].get_or_init(|| self.events.iter().map(encode).collect())
     }
 }
 
@@ -74,7 +84,7 @@ impl EventLog {
             number,
             origin,
             events: events.into_boxed_slice(),
-            encoded: OnceLock::new(),
+            encoded: Default::default(),
         }));
     }
 

@@ -76,6 +76,36 @@ pub struct Join {
     pub metadata: Option<Box<[u8]>>,
     /// On top of the defaults, or of what the node wanted before.
     pub interests: Vec<InterestChange>,
+    /// Groups: whether it only listens; `None` = as before, else it does not.
+    pub listens: Option<bool>,
+}
+
+/// What changes of a member; `None` = it stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MemberUpdate {
+    /// Opaque; at most 256 bytes.
+    pub metadata: Option<Box<[u8]>>,
+    /// Where peers reach it; at most 256 bytes.
+    pub endpoint: Option<Box<[u8]>>,
+    /// Livestreams: whether it forwards. A lurker never does.
+    pub can_relay: Option<bool>,
+}
+
+/// What changes of a swarm; `None` = it stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SwarmUpdate {
+    /// Opaque; at most 1 KiB.
+    pub metadata: Option<Box<[u8]>>,
+    /// What one subscriber is sent at most, in bytes per second.
+    pub subscriber_bytes_per_second: Option<u64>,
+    /// How often a keyframe is wanted, in milliseconds.
+    pub keyframe_interval_ms: Option<u32>,
+    /// How far a subscriber may fall behind, in milliseconds.
+    pub max_lag_ms: Option<u32>,
+    /// The most viewers or participants. Whoever is in stays.
+    pub capacity: Option<u32>,
+    /// Livestreams: how long the broadcaster may be away, in milliseconds; 0 = for ever.
+    pub broadcaster_timeout_ms: Option<u64>,
 }
 
 /// Everything that can happen to a swarm.
@@ -101,10 +131,10 @@ pub enum Command {
     Expire,
     /// Change what the acting node wants.
     SetInterest(By, Vec<InterestChange>),
-    /// Change the acting node's metadata.
-    UpdateMember(By, Box<[u8]>),
-    /// Change the swarm's metadata.
-    UpdateSwarm(By, Box<[u8]>),
+    /// Change what the acting node says of itself.
+    UpdateMember(By, MemberUpdate),
+    /// Change the swarm's metadata or configuration.
+    UpdateSwarm(By, SwarmUpdate),
     /// End the swarm.
     End(By),
     /// End another node's session.

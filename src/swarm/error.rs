@@ -56,6 +56,12 @@ pub enum Rejection {
     /// The broadcaster cannot be a viewer.
     #[error("the broadcaster cannot join as a viewer")]
     BroadcasterCannotView,
+    /// A listener sends nothing.
+    #[error("node {0} only listens")]
+    OnlyListens(NodeId),
+    /// A lurker forwards nothing.
+    #[error("a lurker cannot relay")]
+    LurkerCannotRelay,
     /// The action is about viewers, and its object is the broadcaster.
     #[error("the broadcaster cannot be the object of this action")]
     TargetIsBroadcaster,

@@ -1,12 +1,12 @@
 //! What a command did: the visible changes, and what else must know of it.
 
-use super::Swarm;
 use super::id::{NodeId, SessionId};
 use super::interest::{Channel, ChannelSet, Interests};
 use super::livestream::State;
 use super::member::{Media, MemberView};
 use super::roster::{Key, Roster};
 use super::topology::{Placement, Topology};
+use super::{Swarm, group, livestream};
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,10 +74,19 @@ pub enum Event {
         /// Why.
         reason: EndReason,
     },
-    /// The swarm's metadata changed.
-    MetadataChanged {
-        /// The new metadata.
+    /// The livestream's metadata or configuration changed.
+    LivestreamUpdated {
+        /// The metadata now.
         metadata: Box<[u8]>,
+        /// The configuration now.
+        config: Box<livestream::Config>,
+    },
+    /// The group's metadata or configuration changed.
+    GroupUpdated {
+        /// The metadata now.
+        metadata: Box<[u8]>,
+        /// The configuration now.
+        config: Box<group::Config>,
     },
     /// The broadcaster has a session.
     BroadcasterJoined {
@@ -150,14 +159,12 @@ pub enum Event {
         /// Where.
         placement: Placement,
     },
-    /// A member's metadata changed.
+    /// A member says something else of itself.
     MemberUpdated {
         /// Its slot in the roster.
         key: Key,
-        /// Who.
-        node: NodeId,
-        /// The new metadata.
-        metadata: Box<[u8]>,
+        /// The member now.
+        member: Box<MemberView>,
     },
     /// A group has another owner.
     OwnerChanged {
@@ -294,7 +301,10 @@ impl Event {
     pub const fn kind(&self) -> EventKind {
         match self {
             Self::Joined { .. } | Self::Left { .. } | Self::MemberUpdated { .. } => EventKind::Membership,
-            Self::StateChanged { .. } | Self::GroupEnded { .. } | Self::MetadataChanged { .. } => EventKind::Lifecycle,
+            Self::StateChanged { .. }
+            | Self::GroupEnded { .. }
+            | Self::LivestreamUpdated { .. }
+            | Self::GroupUpdated { .. } => EventKind::Lifecycle,
             Self::BroadcasterJoined { .. } | Self::BroadcasterLost { .. } | Self::Transferred { .. } => {
                 EventKind::Broadcaster
             }
@@ -320,7 +330,8 @@ impl Event {
             | Self::MediaChanged { key, .. } => Some(*key),
             Self::StateChanged { .. }
             | Self::GroupEnded { .. }
-            | Self::MetadataChanged { .. }
+            | Self::LivestreamUpdated { .. }
+            | Self::GroupUpdated { .. }
             | Self::BroadcasterJoined { .. }
             | Self::BroadcasterLost { .. }
             | Self::Transferred { .. }

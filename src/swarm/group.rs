@@ -7,7 +7,7 @@
 mod media;
 mod membership;
 
-use super::command::{By, Command, CreateGroup};
+use super::command::{By, Command, CreateGroup, SwarmUpdate};
 use super::error::Rejection;
 use super::event::{Applied, EndReason, Event, LeaveReason};
 use super::id::{Epoch, NodeId};
@@ -18,6 +18,9 @@ use super::request::{Method, Requests};
 use super::roster::{Key, Roster, Timer};
 use super::stats::Stats;
 use super::topology::{Target, TargetList, Topology};
+
+/// The most listeners of a group.
+pub const MAX_LISTENERS: u32 = 256;
 
 /// How a group behaves; fixed when it is made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +54,9 @@ pub struct Group {
     /// The time of the last command: time never runs backwards here.
     now: u64,
     config: Config,
+    /// The configuration that it was made with, once it has another one: what a repeated
+    /// Create names.
+    made_with: Option<Box<Config>>,
     metadata: Box<[u8]>,
     retention_ms: u64,
     empty_ms: u64,
@@ -59,6 +65,8 @@ pub struct Group {
     owner: Option<NodeId>,
     sharing: Option<NodeId>,
     roster: Roster,
+    /// How many of the roster only listen.
+    listeners: u32,
     requests: Requests,
     stats: Stats,
     created_at: u64,
@@ -76,6 +84,7 @@ impl Group {
             revision: 1,
             now,
             config,
+            made_with: None,
             metadata,
             retention_ms,
             empty_ms,
@@ -83,6 +92,7 @@ impl Group {
             owner,
             sharing: None,
             roster: Roster::default(),
+            listeners: 0,
             requests: Requests::default(),
             stats: Stats { active_since: Some(now), ..Stats::default() },
             created_at: now,
@@ -96,7 +106,7 @@ impl Group {
 
     /// True when creating with `command` would make the same group.
     pub(super) fn is_made_by(&self, command: &CreateGroup) -> bool {
-        self.config == command.config && self.named_owner == command.owner
+        *self.made_with.as_deref().unwrap_or(&self.config) == command.config && self.named_owner == command.owner
     }
 
     /// Carries a command out, or refuses it and changes nothing, not even the time.
@@ -134,22 +144,12 @@ impl Group {
             Command::SetInterest(by, changes) => {
                 self.acting(by, Method::SetInterest, |g, by, out| g.set_interest(by, &changes, out))
             }
-            Command::UpdateMember(by, metadata) => self.acting(by, Method::UpdateMember, |g, by, out| {
-                let key = g.member(by)?;
-                if g.roster.at(key).metadata != metadata {
-                    g.roster.update(key, |member| member.metadata = metadata.clone());
-                    out.events.push(Event::MemberUpdated { key, node: by.node, metadata });
-                }
-                Ok(())
-            }),
-            Command::UpdateSwarm(by, metadata) => self.acting(by, Method::UpdateSwarm, |g, by, out| {
-                g.as_owner(by)?;
-                if g.metadata != metadata {
-                    g.metadata = metadata.clone();
-                    out.events.push(Event::MetadataChanged { metadata });
-                }
-                Ok(())
-            }),
+            Command::UpdateMember(by, update) => {
+                self.acting(by, Method::UpdateMember, |g, by, out| g.update_member(by, update, out))
+            }
+            Command::UpdateSwarm(by, update) => {
+                self.acting(by, Method::UpdateSwarm, |g, by, out| g.update(by, update, out))
+            }
             Command::End(by) => {
                 if self.ended.is_some() && Some(by.node) == self.owner {
                     return Ok(self.unchanged());
@@ -243,12 +243,43 @@ impl Group {
         self.roster.key(by.node).ok_or(Rejection::NotAMember(by.node))
     }
 
+    fn update(&mut self, by: &By, update: SwarmUpdate, out: &mut Applied) -> Result<(), Rejection> {
+        self.as_owner(by)?;
+        let SwarmUpdate {
+            metadata,
+            subscriber_bytes_per_second,
+            keyframe_interval_ms,
+            max_lag_ms,
+            capacity,
+            broadcaster_timeout_ms: _,
+        } = update;
+        let old = &self.config;
+        let config = Config {
+            max_participants: capacity.unwrap_or(old.max_participants),
+            subscriber_bytes_per_second: subscriber_bytes_per_second.unwrap_or(old.subscriber_bytes_per_second),
+            keyframe_interval_ms: keyframe_interval_ms.unwrap_or(old.keyframe_interval_ms),
+            max_lag_ms: max_lag_ms.unwrap_or(old.max_lag_ms),
+        };
+        let metadata = metadata.unwrap_or_else(|| self.metadata.clone());
+        if (&config, &metadata) == (old, &self.metadata) {
+            return Ok(());
+        }
+        if config != *old {
+            let made_with = std::mem::replace(&mut self.config, config.clone());
+            self.made_with.get_or_insert_with(|| Box::new(made_with));
+        }
+        self.metadata = metadata.clone();
+        out.events.push(Event::GroupUpdated { metadata, config: Box::new(config) });
+        Ok(())
+    }
+
     /// Ends the group and every session in it.
     fn finish(&mut self, reason: EndReason, out: &mut Applied) {
         for key in self.keys() {
             self.close(key, LeaveReason::Ended, out);
         }
         let roster = std::mem::take(&mut self.roster);
+        self.listeners = 0;
         self.last_members = LastMembers::of(&roster);
         for (_, member) in roster.iter() {
             self.stats.left(LeaveReason::Ended, member.levels());
@@ -293,11 +324,21 @@ impl Group {
         [self.roster.next_expiry(), empty].into_iter().flatten().min()
     }
 
-    /// Whom a member forwards to: everybody else. `None` when it is no member.
-    /// O(participants).
+    /// How many take part, without those who only listen.
+    pub fn participant_count(&self) -> u32 {
+        u32::try_from(self.roster.len()).unwrap_or(u32::MAX) - self.listeners
+    }
+
+    /// How many only listen.
+    pub const fn listener_count(&self) -> u32 {
+        self.listeners
+    }
+
+    /// Whom a member forwards to: all other participants; a listener to nobody, and nobody to a
+    /// listener. `None` when it is no member. O(participants).
     pub fn targets(&self, node: NodeId) -> Option<TargetList> {
-        self.roster.key(node)?;
-        let others = self.roster.iter().filter(|(_, member)| member.node != node);
+        let listens = self.roster.find(node)?.is_listener();
+        let others = self.roster.iter().filter(|(_, member)| !listens && member.node != node && !member.is_listener());
         let targets = others
             .map(|(_, member)| Target {
                 node: member.node,
@@ -382,15 +423,18 @@ impl Group {
     /// Panics when an invariant of the module does not hold. O(n).
     pub fn check(&self) {
         self.roster.check();
-        assert!(self.roster.len() <= self.config.max_participants as usize);
         assert!(self.sharing.is_none_or(|node| self.roster.key(node).is_some()), "a member shares its screen");
-        assert!(self.roster.is_empty() || self.owner.is_some(), "a group with members has an owner");
-        assert_eq!(self.empty_since.is_some() || self.ended.is_some(), self.roster.is_empty());
+        let listeners = self.roster.iter().filter(|(_, member)| member.is_listener()).count();
+        assert_eq!(self.listeners as usize, listeners);
+        assert!(self.listeners <= MAX_LISTENERS);
+        let empty = self.participant_count() == 0;
+        assert!(empty || self.owner.is_some(), "a group with participants has an owner");
+        assert_eq!(self.empty_since.is_some() || self.ended.is_some(), empty);
         let left: u64 = self.stats.leaves.iter().sum();
         assert_eq!(self.stats.joins - left, self.roster.len() as u64, "each join has at most one leave");
         let mut interests = [[0; 5]; 5];
         for (_, member) in self.roster.iter() {
-            assert!(matches!(member.role, Role::Participant(_)));
+            assert!(matches!(member.role, Role::Participant(_) | Role::Listener));
             member
                 .levels()
                 .into_iter()

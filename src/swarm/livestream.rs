@@ -32,7 +32,7 @@ pub const MAX_MUTES: u32 = 10_000;
 /// The most moderators of a livestream.
 pub const MAX_MODERATORS: u32 = 1_000;
 
-/// How a livestream behaves; fixed when it is made.
+/// How a livestream behaves. Shape and fan-out are fixed when it is made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// A tree above this many viewers; 1..1 000.
@@ -99,6 +99,9 @@ pub struct Livestream {
     now: u64,
     state: State,
     config: Config,
+    /// The configuration that it was made with, once it has another one: what a repeated
+    /// Create names.
+    made_with: Option<Box<Config>>,
     metadata: Box<[u8]>,
     retention_ms: u64,
     /// Who had authority at first: what a repeated Create names.
@@ -146,6 +149,7 @@ impl Livestream {
             state: State::Initializing,
             tree: RelayTree::new(config.tree_fanout),
             config,
+            made_with: None,
             metadata,
             retention_ms,
             named_broadcaster: broadcaster,
@@ -170,7 +174,8 @@ impl Livestream {
 
     /// True when creating with `command` would make the same livestream.
     pub(super) fn is_made_by(&self, command: &CreateLivestream) -> bool {
-        self.config == command.config && self.named_broadcaster == command.broadcaster
+        *self.made_with.as_deref().unwrap_or(&self.config) == command.config
+            && self.named_broadcaster == command.broadcaster
     }
 
     /// Carries a command out, or refuses it and changes nothing, not even the time.
@@ -197,11 +202,11 @@ impl Livestream {
             Command::SetInterest(by, changes) => {
                 self.acting(by, Method::SetInterest, |l, by, c| l.set_interest(by, &changes, c))
             }
-            Command::UpdateMember(by, metadata) => {
-                self.acting(by, Method::UpdateMember, |l, by, c| l.update_member(by, metadata, c))
+            Command::UpdateMember(by, update) => {
+                self.acting(by, Method::UpdateMember, |l, by, c| l.update_member(by, update, c))
             }
-            Command::UpdateSwarm(by, metadata) => {
-                self.acting(by, Method::UpdateSwarm, |l, by, c| l.update(by, metadata, c))
+            Command::UpdateSwarm(by, update) => {
+                self.acting(by, Method::UpdateSwarm, |l, by, c| l.update(by, update, c))
             }
             Command::End(by) => self.end(by),
             Command::Remove(by, node) => self.acting(by, Method::Remove, |l, by, c| l.remove(by, node, c)),
@@ -455,7 +460,7 @@ impl Livestream {
                     assert!(self.tree.contains(key));
                     assert_eq!(self.tree.is_relay(key), can_relay, "relays are those that can forward");
                 }
-                Role::Participant(_) => panic!("a livestream has no participants"),
+                Role::Participant(_) | Role::Listener => panic!("a livestream has no participants"),
             }
             member
                 .levels()
@@ -473,7 +478,6 @@ impl Livestream {
             Topology::Tree => assert!(5 * viewers > 4 * threshold, "a small tree becomes a star"),
             Topology::Mesh => panic!("a livestream is no mesh"),
         }
-        assert!(viewers <= self.config.max_viewers as usize);
         assert_eq!(self.state == State::Ended, self.ended.is_some());
         assert!(self.state != State::Ended || self.roster.is_empty(), "an ended livestream is empty");
         assert!(self.broadcaster_session().is_some() || self.terms == [0; 5], "terms end with the session");

@@ -23,6 +23,8 @@ pub enum Role {
     },
     /// A peer in a group.
     Participant(Media),
+    /// A node that subscribes to a group and sends nothing.
+    Listener,
 }
 
 /// How a viewer watches.
@@ -209,6 +211,11 @@ impl Member {
             muted: false,
             sharing: false,
         }
+    }
+
+    /// True for those who only listen to a group.
+    pub const fn is_listener(&self) -> bool {
+        matches!(self.role, Role::Listener)
     }
 
     /// True for viewers, active or lurking.

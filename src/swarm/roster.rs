@@ -173,18 +173,17 @@ impl Roster {
             .collect()
     }
 
-    /// True when `session` is the current one of `node`.
-    pub fn is_current(&self, node: NodeId, session: SessionId) -> bool {
-        self.find(node).is_some_and(|member| member.session == session)
-    }
-
     /// The actor is a member, or `regent` (the one who may act without a session);
     /// a session that it names is its current one.
     pub(super) fn admit(&self, by: &By, regent: Option<NodeId>) -> Result<(), Rejection> {
-        match by.session {
-            Some(given) if !self.is_current(by.node, given) => Err(Rejection::SessionReplaced { node: by.node, given }),
-            _ if Some(by.node) == regent || self.index.contains_key(&by.node) => Ok(()),
-            _ => Err(Rejection::NotAMember(by.node)),
+        match (self.find(by.node), by.session) {
+            (Some(member), Some(given)) if member.session != given => {
+                Err(Rejection::SessionReplaced { node: by.node, given })
+            }
+            (Some(_), _) => Ok(()),
+            (None, None) if Some(by.node) == regent => Ok(()),
+            // A session that it names is over, and no other one has begun.
+            (None, _) => Err(Rejection::NotAMember(by.node)),
         }
     }
 

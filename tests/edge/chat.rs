@@ -150,7 +150,7 @@ async fn a_stream_rejects_what_comes_after_ten_messages_at_once() {
             _ => None,
         })
         .collect();
-    assert!(rejected.iter().all(|(reason, number)| *reason == RejectReason::Quota && *number > BURST as u64));
+    assert!(rejected.iter().all(|(reason, number)| *reason == RejectReason::RateLimited && *number > BURST as u64));
     // Exactly ten, but for what the time that it took allows.
     let more = began.elapsed().as_secs_f64().mul_add(PER_SECOND, 1.0);
     assert!((SENT - rejected.len()) as f64 <= BURST as f64 + more, "{rejected:?}");
@@ -170,7 +170,7 @@ async fn the_message_after_ten_at_once_is_refused_for_now() {
             Err(status) => break status,
         }
     };
-    assert_eq!(Fault::of(&refused), Fault::new(ResourceExhausted, "QUOTA"));
+    assert_eq!(Fault::of(&refused), Fault::new(ResourceExhausted, "RATE_LIMITED"));
     assert!(retry_delay(&refused).is_some(), "and may be tried again: {refused:?}");
     let more = began.elapsed().as_secs_f64().mul_add(PER_SECOND, 1.0);
     assert!(taken >= BURST && taken as f64 <= BURST as f64 + more, "{taken}");
@@ -204,7 +204,7 @@ async fn there_is_chat_before_the_start_and_during_a_pause() {
     assert_ne!(broadcaster.term(), 0, "VISUAL has a term");
 
     broadcaster.send(keyframe(1)).await;
-    assert_eq!(broadcaster.rejected().await, (RejectReason::NotActive, 1));
+    assert_eq!(broadcaster.rejected().await, (RejectReason::WrongState, 1));
     broadcaster.send(line(1)).await;
     assert_eq!(broadcaster.acked().await, place(1));
     let wrong_state = Fault::new(FailedPrecondition, "WRONG_STATE");
@@ -214,7 +214,7 @@ async fn there_is_chat_before_the_start_and_during_a_pause() {
     answered(livestreams.start_livestream(start(7)).await);
     answered(livestreams.pause_livestream(pause(7)).await);
     broadcaster.send(keyframe(3)).await;
-    assert_eq!(broadcaster.rejected().await, (RejectReason::Paused, 3));
+    assert_eq!(broadcaster.rejected().await, (RejectReason::WrongState, 3));
     broadcaster.send(line(2)).await;
     assert_eq!(broadcaster.acked().await, place(3));
     assert_eq!(fault(say(&client, BROADCASTER, keyframe(4)).await), wrong_state);

@@ -258,7 +258,7 @@ async fn what_was_not_accepted_does_not_count_as_published() {
     let outcome = publish.output().await;
     assert_eq!(outcome.status.code(), Some(1));
     let said = text(&outcome.stderr);
-    assert!(said.contains("published 1 access units") && said.contains("REJECT_REASON_PAUSED"), "{said}");
+    assert!(said.contains("published 1 access units") && said.contains("REJECT_REASON_WRONG_STATE"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

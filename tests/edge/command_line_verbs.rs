@@ -111,7 +111,7 @@ async fn events_are_told_in_order_and_resumed_from_a_position() {
     while next(&mut events).await["livestream"]["snapshotComplete"].is_null() {}
     join_livestream(&client, 7, 20).await;
     let joined = next(&mut events).await;
-    assert_eq!(joined["livestream"]["events"]["events"][0]["viewerJoined"]["viewer"]["nodeId"], "20");
+    assert_eq!(joined["livestream"]["batch"]["events"][0]["viewerJoined"]["viewer"]["nodeId"], "20");
     join_livestream(&client, 7, 21).await;
     next(&mut events).await;
 

@@ -112,7 +112,7 @@ async fn of_a_hundred_who_join_at_once_exactly_as_many_get_in_as_there_are_place
     assert_eq!(listed.participants.iter().map(|p| p.node_id).collect::<BTreeSet<_>>(), members);
     assert_eq!(listed.revision, 1 + PLACES as u64);
     for node_id in &members {
-        let targets = pb::GetTargetsRequest { group_id: 7, of_node_id: *node_id };
+        let targets = pb::GetTargetsRequest { group_id: 7, of_node_id: *node_id, ..Default::default() };
         let targets = answered(groups.get_targets(targets).await).targets.unwrap().targets;
         let mut others = members.clone();
         others.remove(node_id);

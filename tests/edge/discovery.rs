@@ -16,9 +16,10 @@ use crate::world::{answered, go_live, join_livestream};
 
 const LIVESTREAMS: &str = "starling.livestream.v1.LivestreamService";
 const GROUPS: &str = "starling.group.v1.GroupService";
+const SERVER: &str = "starling.swarm.v1.ServerService";
 const HEALTH: &str = "grpc.health.v1.Health";
 /// What the health protocol knows.
-const WITH_HEALTH: [&str; 3] = ["", LIVESTREAMS, GROUPS];
+const WITH_HEALTH: [&str; 4] = ["", LIVESTREAMS, GROUPS, SERVER];
 
 macro_rules! reflection {
     ($client:expr, $version:ident, $request:ident($argument:expr)) => {{
@@ -62,16 +63,16 @@ async fn reflection_lists_exactly_the_services_in_both_of_its_versions() {
     let server = Server::start().await;
     let client = server.client().await;
     let (v1, files) = services!(client, v1);
-    assert_eq!(v1, [HEALTH, "grpc.reflection.v1.ServerReflection", GROUPS, LIVESTREAMS]);
+    assert_eq!(v1, [HEALTH, "grpc.reflection.v1.ServerReflection", GROUPS, LIVESTREAMS, SERVER]);
     let (v1alpha, _) = services!(client, v1alpha);
-    assert_eq!(v1alpha, [HEALTH, "grpc.reflection.v1alpha.ServerReflection", GROUPS, LIVESTREAMS]);
+    assert_eq!(v1alpha, [HEALTH, "grpc.reflection.v1alpha.ServerReflection", GROUPS, LIVESTREAMS, SERVER]);
 
     let methods = |service: &str| {
         let file = files.iter().find(|file| file.package().starts_with(service)).unwrap();
         file.service[0].method.iter().map(|method| method.name().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(methods("starling.livestream").len(), 30);
-    assert_eq!(methods("starling.group").len(), 25);
+    assert_eq!(methods("starling.livestream").len(), 32);
+    assert_eq!(methods("starling.group").len(), 26);
     assert!(methods("starling.livestream").contains(&"SubscribeUpdates".to_owned()));
 }
 

@@ -49,7 +49,7 @@ async fn open_streams(client: &Client, first: u64, farewells: &mut JoinSet<Farew
     for node_id in first..first + STREAMS {
         let session_id = join_livestream(client, 7, node_id).await;
 
-        let request = pb::WatchTargetsRequest { livestream_id: 7, of_node_id: node_id, session_id };
+        let request = pb::WatchTargetsRequest { livestream_id: 7, of_node_id: node_id, session_id, node_id };
         let mut targets = answered(livestreams.watch_targets(request).await);
         soon(targets.message()).await.unwrap().expect("a snapshot");
         farewells.spawn(last_words(targets, |message| match message.event {

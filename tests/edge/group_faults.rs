@@ -88,13 +88,15 @@ fn join(client: &Client, group_id: u64, node_id: u64) -> Vec<Call> {
 fn targets(client: &Client, group_id: u64, node_id: u64) -> Vec<Call> {
     calls! { client, Groups;
         get_targets GetTargetsRequest { group_id: group_id, of_node_id: node_id }
-        watch_targets WatchTargetsRequest { group_id: group_id, of_node_id: node_id }
+        watch_targets WatchTargetsRequest { group_id: group_id, of_node_id: node_id, node_id: node_id }
     }
 }
 
 fn of_owner(client: &Client, group_id: u64, node_id: u64, session_id: u64) -> Vec<Call> {
     calls! { client, Groups;
-        update_group UpdateGroupRequest { group_id: group_id, node_id: node_id, session_id: session_id }
+        update_group UpdateGroupRequest {
+            group_id: group_id, node_id: node_id, session_id: session_id, metadata: Some(zeros(1))
+        }
         end_group EndGroupRequest { group_id: group_id, node_id: node_id, session_id: session_id }
     }
 }
@@ -127,7 +129,7 @@ fn of_members(client: &Client, group_id: u64, node_id: u64, session_id: u64) -> 
         leave_group LeaveGroupRequest { group_id: group_id, node_id: node_id, session_id: session_id }
         renew_lease RenewLeaseRequest { group_id: group_id, node_id: node_id, session_id: session_id }
         update_participant UpdateParticipantRequest {
-            group_id: group_id, node_id: node_id, session_id: session_id
+            group_id: group_id, node_id: node_id, session_id: session_id, metadata: Some(zeros(1))
         }
         set_media SetMediaRequest { group_id: group_id, node_id: node_id, session_id: session_id }
         start_screen_share StartScreenShareRequest {
@@ -189,7 +191,7 @@ async fn a_field_out_of_range_is_refused_by_its_name() {
     let calls = calls! { client, Groups;
         create_group CreateGroupRequest { group_id: 20, metadata: zeros(1_025) }
         create_group CreateGroupRequest { group_id: 20, request_id: "x".repeat(65) }
-        update_group UpdateGroupRequest { group_id: CALL, node_id: OWNER, metadata: zeros(1_025) }
+        update_group UpdateGroupRequest { group_id: CALL, node_id: OWNER, metadata: Some(zeros(1_025)) }
         join_group JoinGroupRequest { group_id: CALL, node_id: 4, endpoint: Some(zeros(257)) }
         join_group JoinGroupRequest { group_id: CALL, node_id: 4, metadata: Some(zeros(257)) }
         join_group JoinGroupRequest { group_id: CALL, node_id: 4, lease_ttl: seconds(301) }
@@ -197,7 +199,7 @@ async fn a_field_out_of_range_is_refused_by_its_name() {
         join_group JoinGroupRequest {
             group_id: CALL, node_id: 4, interests: vec![ChannelInterest { channel: 6, ..wish(1) }]
         }
-        update_participant UpdateParticipantRequest { group_id: CALL, node_id: MEMBER, metadata: zeros(257) }
+        update_participant UpdateParticipantRequest { group_id: CALL, node_id: MEMBER, metadata: Some(zeros(257)) }
         set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER }
         set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER, interests: vec![wish(0); 1_281] }
         set_interest SetInterestRequest {
@@ -275,7 +277,7 @@ async fn a_session_that_is_not_current_is_refused_whatever_it_asks() {
     for session_id in [stale, 12_345] {
         untouched.refuses_all(of_members(&client, CALL, MEMBER, session_id), &expected).await;
         let watches = calls! { client, Groups;
-            watch_targets WatchTargetsRequest { group_id: CALL, of_node_id: MEMBER, session_id: session_id }
+            watch_targets WatchTargetsRequest { group_id: CALL, of_node_id: MEMBER, session_id: session_id, node_id: MEMBER }
             watch_group WatchGroupRequest { group_id: CALL, node_id: MEMBER, session_id: session_id }
         };
         untouched.refuses_all(watches, &expected).await;

@@ -62,7 +62,8 @@ pub(crate) fn of_members(
             livestream_id: livestream_id, node_id: node_id, session_id: session_id, interests: vec![wish()]
         }
         update_viewer UpdateViewerRequest {
-            livestream_id: livestream_id, node_id: node_id, session_id: session_id
+            livestream_id: livestream_id, node_id: node_id, session_id: session_id,
+            metadata: Some(vec![0].into())
         }
         subscribe_updates SubscribeUpdatesRequest {
             livestream_id: livestream_id, node_id: node_id, session_id: session_id
@@ -85,7 +86,8 @@ pub(crate) fn of_broadcaster(client: &Client, livestream_id: u64, actor: impl In
     let Actor(node_id, session_id) = actor.into();
     calls! { client, Livestreams;
         update_livestream UpdateLivestreamRequest {
-            livestream_id: livestream_id, node_id: node_id, session_id: session_id
+            livestream_id: livestream_id, node_id: node_id, session_id: session_id,
+            metadata: Some(vec![0].into())
         }
         start_livestream StartLivestreamRequest {
             livestream_id: livestream_id, node_id: node_id, session_id: session_id

@@ -104,7 +104,7 @@ async fn a_stranger_may_join_and_nothing_else() {
         untouched.refuses_all(of_members(&client, livestream_id, STRANGER, VIEWER), &expected).await;
         let targets = calls! { client, Livestreams;
             get_targets GetTargetsRequest { livestream_id: livestream_id, of_node_id: STRANGER }
-            watch_targets WatchTargetsRequest { livestream_id: livestream_id, of_node_id: STRANGER }
+            watch_targets WatchTargetsRequest { livestream_id: livestream_id, of_node_id: STRANGER, node_id: STRANGER }
         };
         untouched.refuses_all(targets, &expected).await;
     }
@@ -118,17 +118,16 @@ async fn a_session_that_is_not_current_is_refused_whatever_it_asks() {
         untouched.refuses_all(of_members(&client, ON_AIR, Actor(VIEWER, session_id), LURKER), &expected).await;
         let watches = calls! { client, Livestreams;
             watch_targets WatchTargetsRequest {
-                livestream_id: ON_AIR, of_node_id: VIEWER, session_id: session_id
-            }
+                livestream_id: ON_AIR, of_node_id: VIEWER, session_id: session_id, node_id: VIEWER }
             watch_livestream WatchLivestreamRequest {
                 livestream_id: ON_AIR, node_id: VIEWER, session_id: session_id
             }
         };
         untouched.refuses_all(watches, &expected).await;
     }
-    // The broadcaster may act without a session, but not with a wrong one.
+    // The broadcaster may act without a session, but not with one that is over; and one who is not in has none.
+    let expected = Fault::new(FailedPrecondition, "NOT_A_MEMBER");
     untouched.refuses_all(of_broadcaster(&client, INITIALIZING, Actor(BROADCASTER, stale)), &expected).await;
-    // One who is not in has no session.
     untouched.refuses_all(of_broadcaster(&client, ON_AIR, Actor(STRANGER, stale)), &expected).await;
 }
 

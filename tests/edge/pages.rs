@@ -12,7 +12,7 @@ use crate::world::{answered, end, join_group, join_livestream, make_group, make_
 async fn livestreams(client: &Client, page_size: i32) -> (Vec<usize>, BTreeMap<u64, usize>) {
     let (mut pages, mut seen, mut page_token) = (Vec::new(), BTreeMap::new(), String::new());
     loop {
-        let list = pb::ListLivestreamsRequest { page_size, page_token };
+        let list = pb::ListLivestreamsRequest { page_size, page_token, ..Default::default() };
         let page = answered(client.clone().livestreams.list_livestreams(list).await);
         pages.push(page.livestreams.len());
         page.livestreams.iter().for_each(|found| *seen.entry(found.livestream_id).or_default() += 1);
@@ -68,7 +68,7 @@ async fn pages_hold_every_viewer_exactly_once_and_never_the_broadcaster() {
     for page_size in [1, 3, 5, 10, 11] {
         let (mut seen, mut page_token) = (Vec::new(), String::new());
         loop {
-            let list = pb::ListViewersRequest { livestream_id: 7, page_size, page_token };
+            let list = pb::ListViewersRequest { livestream_id: 7, page_size, page_token, ..Default::default() };
             let page = answered(client.clone().livestreams.list_viewers(list).await);
             assert!(!page.viewers.is_empty(), "no page for nothing");
             seen.extend(page.viewers.iter().map(|viewer| viewer.node_id));
@@ -92,7 +92,7 @@ async fn pages_hold_every_group_and_every_participant_exactly_once() {
     }
     let (mut seen, mut page_token) = (Vec::new(), String::new());
     loop {
-        let list = group::ListGroupsRequest { page_size: 2, page_token };
+        let list = group::ListGroupsRequest { page_size: 2, page_token, ..Default::default() };
         let page = answered(groups.list_groups(list).await);
         seen.extend(page.groups.iter().map(|group| group.group_id));
         page_token = page.next_page_token;
@@ -104,7 +104,7 @@ async fn pages_hold_every_group_and_every_participant_exactly_once() {
     assert_eq!(seen, (1..=9).collect::<Vec<_>>());
     let (mut seen, mut page_token) = (Vec::new(), String::new());
     loop {
-        let list = group::ListParticipantsRequest { group_id: 1, page_size: 4, page_token };
+        let list = group::ListParticipantsRequest { group_id: 1, page_size: 4, page_token, ..Default::default() };
         let page = answered(groups.list_participants(list).await);
         seen.extend(page.participants.iter().map(|participant| participant.node_id));
         page_token = page.next_page_token;
@@ -128,17 +128,27 @@ async fn tokens_of_another_list_are_refused() {
             join_group(&client, id, node_id).await;
         }
     }
-    let list = |page_token: &str| pb::ListLivestreamsRequest { page_size: 1, page_token: page_token.to_owned() };
-    let list_groups = |page_token: &str| group::ListGroupsRequest { page_size: 1, page_token: page_token.to_owned() };
+    let list = |page_token: &str| pb::ListLivestreamsRequest {
+        page_size: 1,
+        page_token: page_token.to_owned(),
+        ..Default::default()
+    };
+    let list_groups = |page_token: &str| group::ListGroupsRequest {
+        page_size: 1,
+        page_token: page_token.to_owned(),
+        ..Default::default()
+    };
     let viewers = |livestream_id, page_token: &str| pb::ListViewersRequest {
         livestream_id,
         page_size: 1,
         page_token: page_token.to_owned(),
+        ..Default::default()
     };
     let participants = |group_id, page_token: &str| group::ListParticipantsRequest {
         group_id,
         page_size: 1,
         page_token: page_token.to_owned(),
+        ..Default::default()
     };
     let tokens = [
         answered(livestreams.list_livestreams(list("")).await).next_page_token,

@@ -111,7 +111,7 @@ async fn what_comes_off_air_is_rejected_and_the_stream_lives_on() {
     let mut livestreams = client.livestreams.clone();
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     publisher.send(keyframe(1)).await;
-    assert_eq!(publisher.rejected().await, (RejectReason::NotActive, 1));
+    assert_eq!(publisher.rejected().await, (RejectReason::WrongState, 1));
 
     answered(livestreams.start_livestream(start(7)).await);
     publisher.send(keyframe(2)).await;
@@ -119,7 +119,7 @@ async fn what_comes_off_air_is_rejected_and_the_stream_lives_on() {
 
     answered(livestreams.pause_livestream(pause(7)).await);
     publisher.send(keyframe(3)).await;
-    assert_eq!(publisher.rejected().await, (RejectReason::Paused, 3));
+    assert_eq!(publisher.rejected().await, (RejectReason::WrongState, 3));
 
     answered(livestreams.resume_livestream(resume()).await);
     publisher.send(keyframe(4)).await;
@@ -137,7 +137,7 @@ async fn the_server_counts_for_a_publisher_that_does_not() {
     answered(livestreams.pause_livestream(pause(7)).await);
     for number in [2, 3] {
         publisher.send(uncounted()).await;
-        assert_eq!(publisher.rejected().await, (RejectReason::Paused, number), "as counted by the server");
+        assert_eq!(publisher.rejected().await, (RejectReason::WrongState, number), "as counted by the server");
     }
     answered(livestreams.resume_livestream(resume()).await);
     publisher.send(uncounted()).await;
@@ -186,7 +186,7 @@ async fn what_was_rejected_and_comes_again_too_late_is_out_of_order() {
     publisher.acked_through(1).await;
     answered(livestreams.pause_livestream(pause(7)).await);
     publisher.send(keyframe(2)).await;
-    assert_eq!(publisher.rejected().await, (RejectReason::Paused, 2));
+    assert_eq!(publisher.rejected().await, (RejectReason::WrongState, 2));
     publisher.send(keyframe(1)).await;
     publisher.acked_through(1).await;
     answered(livestreams.resume_livestream(resume()).await);
@@ -318,7 +318,7 @@ async fn whoever_may_not_publish_is_refused_and_nothing_changes() {
         (open(99, BROADCASTER), Fault::new(NotFound, "LIVESTREAM_NOT_FOUND")),
         (open(8, BROADCASTER), Fault::new(FailedPrecondition, "ENDED")),
         (open(7, 99), Fault::new(FailedPrecondition, "NOT_A_MEMBER")),
-        (pb::PublishOpen { session_id: 5, ..open(7, BROADCASTER) }, Fault::new(FailedPrecondition, "SESSION_REPLACED")),
+        (pb::PublishOpen { session_id: 5, ..open(7, BROADCASTER) }, Fault::new(FailedPrecondition, "NOT_A_MEMBER")),
         (pb::PublishOpen { session_id: 5, ..open(7, VIEWER) }, Fault::new(FailedPrecondition, "SESSION_REPLACED")),
         (open(7, VIEWER), Fault::new(PermissionDenied, "NOT_BROADCASTER")),
         (pb::PublishOpen { channels: vec![4, 2], ..open(7, VIEWER) }, Fault::new(PermissionDenied, "NOT_BROADCASTER")),

@@ -358,7 +358,7 @@ async fn after_a_pause_nothing_comes_of_what_it_holds() {
         let (marked, ()) = turn.race(hold, voice.say(on(channel, racing))).await;
         voice.say(on(channel, after)).await;
         let [raced, late] = voice.answers().await.try_into().unwrap();
-        let paused = if turn.streams() { Answer::Rejected(RejectReason::Paused) } else { refused("WRONG_STATE") };
+        let paused = if turn.streams() { Answer::Rejected(RejectReason::WrongState) } else { refused("WRONG_STATE") };
         assert_eq!(late, paused, "{turn:?}");
         if let Some(raced) = ledger.raced(raced, racing) {
             assert_eq!(raced, paused, "{turn:?}");

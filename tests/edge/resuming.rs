@@ -27,27 +27,32 @@ fn at(sequence: u64) -> shared::UpdatePosition {
     shared::UpdatePosition { source_node_id: 1, channel: UpdateChannel::Visual.into(), term: 2, sequence, track: 0 }
 }
 
-fn subscribed(sequence: u64) -> Item {
-    Item::Subscribed(shared::Subscribed { epoch: EPOCH, positions: vec![at(sequence)], ..Default::default() })
+fn delivery(item: Item) -> shared::Delivery {
+    shared::Delivery { item: Some(item) }
 }
 
-fn update(sequence: u64) -> Item {
-    Item::Update(shared::Update { position: Some(at(sequence)), ..Default::default() })
+fn subscribed(sequence: u64) -> shared::Delivery {
+    delivery(Item::Subscribed(shared::Subscribed { epoch: EPOCH, positions: vec![at(sequence)], ..Default::default() }))
 }
 
-fn gap(before: u64) -> Item {
+fn update(sequence: u64) -> shared::Delivery {
+    delivery(Item::Update(shared::Update { position: Some(at(sequence)), ..Default::default() }))
+}
+
+fn gap(before: u64) -> shared::Delivery {
     let point = |sequence| shared::TermSequence { term: 2, sequence };
-    let Item::Update(shared::Update { position: Some(place), .. }) = update(before) else { unreachable!() };
-    Item::Gap(shared::Gap {
+    delivery(Item::Gap(shared::Gap {
         source_node_id: 1,
-        channel: place.channel,
+        channel: UpdateChannel::Visual.into(),
         before: Some(point(before)),
+        // One that this client does not know: a loss all the same.
+        reason: 99,
         ..Default::default()
-    })
+    }))
 }
 
-fn goodbye(reason: GoodbyeReason) -> Item {
-    Item::Goodbye(shared::Goodbye { reason: reason.into(), retry_after: None })
+fn goodbye(reason: GoodbyeReason) -> shared::Delivery {
+    delivery(Item::Goodbye(shared::Goodbye { reason: reason.into(), retry_after: None }))
 }
 
 fn subscription() -> Subscription {
@@ -112,6 +117,37 @@ async fn a_subscriber_resumes_after_the_last_update_or_loss_whatever_cut_it() {
     }
     let after = |sequence| Some((EPOCH, vec![at(sequence)]));
     assert_eq!(resumed, [None, after(2), after(49), after(49)]);
+}
+
+/// What a newer server says that this client does not know.
+#[tokio::test]
+async fn a_subscriber_passes_over_what_it_does_not_know() {
+    let unknown = shared::Delivery::default;
+    let farewell = |retry_after| delivery(Item::Goodbye(shared::Goodbye { reason: 99, retry_after }));
+    let soon_again = Some(prost_types::Duration { seconds: 0, nanos: 1_000_000 });
+    let (mut server, mut subscriber) = subscribe(vec![
+        (vec![unknown(), subscribed(0), unknown(), update(1), farewell(soon_again)], Ok(())),
+        (vec![subscribed(1), gap(5), unknown(), update(5), farewell(None)], Ok(())),
+    ])
+    .await;
+    let (told, end) = told(&mut subscriber).await;
+    assert_eq!(told.join(", "), "subscribed, update 1, cut, resumed, subscribed, gap, update 5");
+    assert!(matches!(end, Err(Error::Goodbye { reason: GoodbyeReason::Unspecified, .. })), "{end:?}");
+    server.asked.recv().await.unwrap();
+    let resumed = server.asked.recv().await.unwrap().resume_from.unwrap();
+    assert_eq!(resumed.positions, [at(1)], "it came back because it was told when");
+    assert!(server.asked.try_recv().is_err(), "and stays away when it is not");
+}
+
+#[tokio::test]
+async fn a_publisher_passes_over_what_it_does_not_know() {
+    let server = Scripted::start(Vec::new()).await;
+    let client = Client::connect(&server.url()).await.unwrap();
+    let publication = Publication::new(Swarm::Livestream(7), 1, vec![UpdateChannel::Visual]);
+    let mut publisher = soon(Publisher::open(client, publication)).await.unwrap();
+    publisher.send(updates::keyframe(1)).unwrap();
+    let told = soon(publisher.next()).await.unwrap();
+    assert!(matches!(&told, Some(PublishEvent::Accepted(ack)) if ack.accepted_through == 1), "{told:?}");
 }
 
 #[tokio::test]

@@ -8,24 +8,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use prost::Message as _;
 use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{self as shared, delivery::Item};
+use starling::pb::swarm::v1 as shared;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-/// What one subscription is sent, and how it ends.
-pub(crate) type Script = (Vec<Item>, Result<(), Status>);
+/// What one subscription is sent, and how it ends. A delivery without an item is one of a newer
+/// schema.
+pub(crate) type Script = (Vec<shared::Delivery>, Result<(), Status>);
 
-/// A server of SubscribeUpdates and JoinLivestream that follows a script, for what a real one
+/// An item that no client knows: field 30, a message without fields.
+const UNKNOWN: &[u8] = &[0xf2, 0x01, 0x00];
+
+/// A server of SubscribeUpdates, PublishUpdates and JoinLivestream that follows a script, for what a real one
 /// says only after an hour or when it fails.
 #[derive(Debug)]
 pub(crate) struct Scripted {
@@ -76,7 +81,8 @@ impl Service {
         let mut messages: Vec<_> = items
             .into_iter()
             .map(|item| {
-                let delivery = shared::Delivery { item: Some(item) }.encode_to_vec();
+                let known = item.encode_to_vec();
+                let delivery = if known.is_empty() { UNKNOWN.to_vec() } else { known };
                 Ok(pb::SubscribeUpdatesResponse { deliveries: vec![delivery.into()] })
             })
             .collect();
@@ -103,6 +109,9 @@ impl tower::Service<http::Request<Body>> for Service {
                     service.clone().subscribe(request.into_inner())
                 });
                 Grpc::new(ProstCodec::default()).server_streaming(method, request).await
+            } else if path.ends_with("/PublishUpdates") {
+                let method = tower::service_fn(async |request| Ok(Response::new(publish(request))));
+                Grpc::new(ProstCodec::default()).streaming(method, request).await
             } else if path.ends_with("/JoinLivestream") {
                 let method = tower::service_fn(async |_: Request<pb::JoinLivestreamRequest>| {
                     Ok(Response::new(pb::JoinLivestreamResponse { session_id: SESSION, ..Default::default() }))
@@ -116,6 +125,35 @@ impl tower::Service<http::Request<Body>> for Service {
         .boxed()
     }
 }
+
+/// Acknowledges what comes, with an event that no client knows before each that it does.
+fn publish(request: Request<Streaming<pb::PublishUpdatesRequest>>) -> BoxStream<'static, Publishing> {
+    use pb::publish_updates_request::Message;
+    use pb::publish_updates_response::Event;
+    let answers = request.into_inner().map(|message| match message.unwrap().message.unwrap() {
+        Message::Open(open) => {
+            let granted = |channel| shared::GrantedChannel { channel, term: 2, ..Default::default() };
+            let channels = open.channels.into_iter().map(granted).collect();
+            Event::Opened(shared::PublishOpened { epoch: 1, channels, session_id: SESSION, ..Default::default() })
+        }
+        Message::Update(update) => {
+            let position = shared::UpdatePosition {
+                channel: update.channel,
+                term: 2,
+                sequence: update.publisher_sequence,
+                ..Default::default()
+            };
+            let accepted_through = update.publisher_sequence;
+            Event::Ack(shared::PublishAck {
+                channels: vec![shared::ChannelAck { accepted_through, position: Some(position) }],
+            })
+        }
+    });
+    let answer = |event| Ok(pb::PublishUpdatesResponse { event });
+    answers.flat_map(move |event| tokio_stream::iter([answer(None), answer(Some(event))])).boxed()
+}
+
+type Publishing = Result<pb::PublishUpdatesResponse, Status>;
 
 impl NamedService for Service {
     const NAME: &'static str = "starling.livestream.v1.LivestreamService";

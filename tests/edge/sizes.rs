@@ -30,7 +30,7 @@ fn sized(bytes: usize) -> pb::UpdateLivestreamRequest {
     let request = |metadata| pb::UpdateLivestreamRequest {
         livestream_id: 7,
         node_id: 1,
-        metadata: Bytes::from(vec![0; metadata]),
+        metadata: Some(Bytes::from(vec![0; metadata])),
         ..Default::default()
     };
     let overhead = request(bytes).encoded_len() - bytes;
@@ -66,7 +66,7 @@ async fn a_large_request_is_refused_by_every_kind_of_method() {
         pb::SubscribeUpdatesRequest { livestream_id: 7, node_id: 1, channels: kinds.clone(), ..Default::default() };
     assert_eq!(fault(livestreams.subscribe_updates(subscribe).await), too_large());
 
-    let update = group::UpdateGroupRequest { group_id: 7, node_id: 1, metadata: large(), ..Default::default() };
+    let update = group::UpdateGroupRequest { group_id: 7, node_id: 1, metadata: Some(large()), ..Default::default() };
     assert_eq!(fault(groups.update_group(update).await), too_large());
     let watch = group::WatchGroupRequest { group_id: 7, kinds, ..Default::default() };
     assert_eq!(fault(groups.watch_group(watch).await), too_large());

@@ -67,7 +67,7 @@ async fn a_browser_watches_a_livestream_to_its_end() {
     // Each message comes when it happens, not when the stream ends.
     crate::world::join_livestream(&client, 7, 2).await;
     let joined: pb::WatchLivestreamResponse = exchange.message().await;
-    let Some(Told::Events(joined)) = joined.event else { panic!("{joined:?}") };
+    let Some(Told::Batch(joined)) = joined.event else { panic!("{joined:?}") };
     assert_eq!(joined.events.len(), 1);
     answered(client.clone().livestreams.end_livestream(end(7)).await);
     loop {

@@ -97,6 +97,7 @@ impl Stage {
             endpoint: None,
             metadata: None,
             interests: Vec::new(),
+            listens: None,
         }
     }
 

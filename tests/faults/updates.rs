@@ -9,8 +9,8 @@ use elara_diffusion::{
     PropagationStats, PropagationTopology, StateUpdate, SwarmConfig,
 };
 use starling::feed::{
-    Call, Cursor, Delivery, Draft, Feed, Gap, GapReason, Memory, Micros, Opening, Refusal, Selection, Shape, Start,
-    Timestamp, bucket_bound,
+    Call, Cursor, Delivery, Draft, Feed, Gap, GapReason, Limits, Memory, Micros, Opening, Refusal, Selection, Shape,
+    Start, Timestamp, bucket_bound,
 };
 use starling::swarm::event::{Gate, Grant};
 use starling::swarm::id::SessionId;
@@ -32,11 +32,13 @@ impl Air {
     fn new(bandwidth: Option<u64>) -> Self {
         let shape = Shape {
             ring_bytes: 8 << 20,
-            max_age: 3_600 * SECOND,
-            keyframe_interval: Some(2 * SECOND),
-            max_lag: 3_600 * SECOND,
-            bandwidth,
             shared_chat: true,
+            limits: Limits {
+                max_age: 3_600 * SECOND,
+                keyframe_interval: Some(2 * SECOND),
+                max_lag: 3_600 * SECOND,
+                bandwidth,
+            },
         };
         let air = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: 1_700_000_000 * SECOND };
         air.grant(TERM);

@@ -137,11 +137,12 @@ impl Reader {
             let (node_id, gone) = (self.node, |status: Status| !reason(&status).is_empty());
             let over = match self.swarm {
                 Swarm::Livestream(livestream_id) => {
-                    let look = livestream::GetTargetsRequest { livestream_id, of_node_id: node_id };
+                    let look =
+                        livestream::GetTargetsRequest { livestream_id, of_node_id: node_id, ..Default::default() };
                     control.livestreams.get_targets(look).await.is_err_and(gone)
                 }
                 Swarm::Group(group_id) => {
-                    let look = group::GetTargetsRequest { group_id, of_node_id: node_id };
+                    let look = group::GetTargetsRequest { group_id, of_node_id: node_id, ..Default::default() };
                     control.groups.get_targets(look).await.is_err_and(gone)
                 }
             };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use starling::swarm::command::{By, Join};
+use starling::swarm::command::{By, Join, MemberUpdate, SwarmUpdate};
 use starling::swarm::event::LeaveReason;
 use starling::swarm::interest::{Channel, ChannelSet, Interest, InterestChange};
 use starling::swarm::request::RequestId;
@@ -96,6 +96,7 @@ impl Cast {
             endpoint: bytes(world, 50),
             metadata: bytes(world, 30),
             interests: if world.rng.chance(20) { self.wishes(world) } else { Vec::new() },
+            listens: None,
         }
     }
 
@@ -241,4 +242,23 @@ fn reuse(command: &mut Command) {
 /// A few bytes, or nothing said.
 pub(crate) fn bytes(world: &mut World, percent: u64) -> Option<Box<[u8]>> {
     world.rng.chance(percent).then(|| (0..world.rng.below(4)).map(|_| world.rng.pick(&[0, 1, 2])).collect())
+}
+
+/// What a member may say of itself.
+pub(crate) fn member_update(world: &mut World) -> MemberUpdate {
+    let can_relay = world.rng.pick(&[None, None, None, Some(true), Some(false)]);
+    MemberUpdate { metadata: bytes(world, 60), endpoint: bytes(world, 40), can_relay }
+}
+
+/// What may be changed of a swarm for so many.
+pub(crate) fn swarm_update(world: &mut World, capacity: u32) -> SwarmUpdate {
+    SwarmUpdate {
+        metadata: bytes(world, 60),
+        subscriber_bytes_per_second: world.rng.pick(&[None, None, Some(1_000), Some(500_000)]),
+        keyframe_interval_ms: world.rng.pick(&[None, None, Some(100), Some(2_000)]),
+        max_lag_ms: world.rng.pick(&[None, None, Some(100), Some(2_000)]),
+        // More or fewer than there are; whoever is in stays.
+        capacity: world.rng.pick(&[None, None, Some(capacity), Some(capacity.saturating_sub(1).max(1))]),
+        broadcaster_timeout_ms: None,
+    }
 }

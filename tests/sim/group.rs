@@ -1,11 +1,11 @@
 //! A group's run: a call that fills, empties, changes hands and is made again, and
 //! everything that its participants, its owner and strangers may do on the way.
 
-use starling::swarm::command::CreateGroup;
+use starling::swarm::command::{CreateGroup, Join};
 use starling::swarm::group::Config;
 use starling::swarm::{Command, Epoch, NodeId};
 
-use crate::cast::{Cast, bytes, node};
+use crate::cast::{Cast, bytes, member_update, node, swarm_update};
 use crate::world::{Expect, World};
 
 /// A group at work.
@@ -90,7 +90,7 @@ impl Call {
     fn newcomer(&mut self, world: &mut World) {
         let pool = u64::from(self.create.config.max_participants) * 2 + 5;
         let newcomer = node(world.rng.within(1, pool));
-        let join = self.cast.join(world, newcomer);
+        let join = self.join(world, newcomer);
         let session = join.session;
         if self.cast.submit(world, Command::Join(join)) && world.rng.chance(70) {
             let pod = world.rng.number(0, 2);
@@ -98,9 +98,15 @@ impl Call {
         }
     }
 
+    /// Now and then as a listener.
+    fn join(&mut self, world: &mut World, node: NodeId) -> Join {
+        let listens = world.rng.pick(&[None, None, None, None, Some(false), Some(true)]);
+        Join { listens, ..self.cast.join(world, node) }
+    }
+
     fn rejoin(&mut self, world: &mut World) {
         let again = self.cast.anyone(world);
-        let join = self.cast.join(world, again);
+        let join = self.join(world, again);
         self.cast.submit(world, Command::Join(join));
     }
 
@@ -146,8 +152,8 @@ impl Call {
         let by_sharer = self.cast.by(world, sharer);
         match world.rng.weighted(&[80, 20, 10, 60, 40, 25, 20, 8, 60, 6, 3, 2]) {
             0 => Command::SetInterest(by_anyone, self.cast.wishes(world)),
-            1 => Command::UpdateMember(by_anyone, bytes(world, 80).unwrap_or_default()),
-            2 => Command::UpdateSwarm(by_owner, bytes(world, 80).unwrap_or_default()),
+            1 => Command::UpdateMember(by_anyone, member_update(world)),
+            2 => Command::UpdateSwarm(by_owner, swarm_update(world, self.create.config.max_participants)),
             3 => {
                 let (audio, video) = (self.switch(world), self.switch(world));
                 Command::SetMedia { by: by_anyone, audio, video }

@@ -68,13 +68,19 @@ fn check_star(livestream: &Livestream, lists: &Lists) {
 
 fn check_mesh(group: &Group, lists: &Lists) {
     assert!(group.targets(NodeId::new(u64::MAX).expect("not 0")).is_none());
-    let members: BTreeSet<NodeId> = group.roster().iter().map(|(_, member)| member.node).collect();
+    let all = group.roster().iter().map(|(_, member)| member);
+    let (listeners, members): (Vec<_>, Vec<_>) = all.partition(|member| member.is_listener());
+    for listener in listeners {
+        let list = &lists[&Some(listener.node)];
+        assert!(list.targets.is_empty(), "a listener feeds nobody");
+    }
+    let members: BTreeSet<NodeId> = members.into_iter().map(|member| member.node).collect();
     for node in &members {
         let list = &lists[&Some(*node)];
         assert_eq!((list.topology, list.placement), (Topology::Mesh, None));
         let fed: BTreeSet<NodeId> = list.targets.iter().map(|target| target.node).collect();
         assert_eq!(list.targets.len(), members.len() - 1);
-        assert!(fed.iter().eq(members.iter().filter(|other| *other != node)), "everybody feeds all others");
+        assert!(fed.iter().eq(members.iter().filter(|other| *other != node)), "each participant feeds all others");
         for target in &list.targets {
             let member = group.roster().find(target.node).expect("a target is a member");
             assert_eq!((target.session, &target.endpoint), (member.session, &member.endpoint));

@@ -6,7 +6,7 @@ use starling::swarm::livestream::{Config, State};
 use starling::swarm::member::ViewerMode;
 use starling::swarm::{Command, Epoch, NodeId};
 
-use crate::cast::{Cast, bytes, node};
+use crate::cast::{Cast, bytes, member_update, node, swarm_update};
 use crate::world::{Expect, World};
 
 /// How large a run gets.
@@ -229,8 +229,8 @@ impl Show {
         let by_anyone = self.cast.by(world, anyone);
         match world.rng.weighted(&[60, 20, 10, 15, 15, 15, 12, 12, 25, 20, 20, 12, 8, 25, 4, 2, 3]) {
             0 => Command::SetInterest(by_anyone, self.cast.wishes(world)),
-            1 => Command::UpdateMember(by_anyone, bytes(world, 80).unwrap_or_default()),
-            2 => Command::UpdateSwarm(by_leader, bytes(world, 80).unwrap_or_default()),
+            1 => Command::UpdateMember(by_anyone, member_update(world)),
+            2 => Command::UpdateSwarm(by_leader, swarm_update(world, self.create.config.max_viewers)),
             3 => Command::Start(by_leader),
             4 => Command::Pause(by_leader),
             5 => Command::Resume(by_leader),

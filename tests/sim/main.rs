@@ -57,7 +57,7 @@ fn small_livestreams_hold() {
          UpdateSwarm BroadcasterCannotView Ended Exists Full NoSuchMember NoSuchSwarm NotAMember \
          NotActiveViewer NotBroadcaster NotModerator RequestReused SessionReplaced TargetIsBroadcaster \
          WrongKind WrongState AuthorityGranted BroadcasterJoined BroadcasterLost InterestChanged Joined \
-         Left MemberUpdated MetadataChanged ModeratorChanged MuteChanged PlacementChanged StateChanged \
+         Left LivestreamUpdated LurkerCannotRelay MemberUpdated ModeratorChanged MuteChanged PlacementChanged StateChanged \
          TopologySwitched Transferred",
     );
 }
@@ -90,9 +90,9 @@ fn groups_hold() {
     coverage.assert_saw(
         "Attach Claim CreateGroup Detach End Expire Join Leave PodGone Remove ReportPeer SetInterest \
          SetMedia StartShare StopShare Touch UpdateMember UpdateSwarm ChannelDisabled Ended Exists Full \
-         NoSuchMember NoSuchSwarm NotAMember NotOwner RequestReused ScreenShareHeld SessionReplaced \
+         NoSuchMember NoSuchSwarm NotAMember NotOwner OnlyListens RequestReused ScreenShareHeld SessionReplaced \
          WrongKind AuthorityGranted GroupEnded InterestChanged Joined Left MediaChanged MemberUpdated \
-         MetadataChanged OwnerChanged ShareStarted ShareStopped",
+         GroupUpdated OwnerChanged ShareStarted ShareStopped",
     );
 }
 

@@ -4,6 +4,8 @@
 //! the broadcaster of a BROADCASTER_JOINED is beyond its node and session, and
 //! every placement after a TOPOLOGY_SWITCHED, which the watcher reads again.
 
+mod compare;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use starling::swarm::command::{CreateGroup, CreateLivestream};
@@ -13,7 +15,7 @@ use starling::swarm::livestream::State;
 use starling::swarm::member::{MemberView, Role, ViewerMode};
 use starling::swarm::roster::Key;
 use starling::swarm::topology::Topology;
-use starling::swarm::{Applied, Epoch, Event, NodeId, SessionId, Swarm};
+use starling::swarm::{Applied, Epoch, Event, NodeId, SessionId, Swarm, group, livestream};
 
 use crate::heirs::Heirs;
 use crate::seats::Seats;
@@ -25,6 +27,13 @@ pub(crate) struct Known {
     pub(crate) session: SessionId,
     /// The rest; `None` for a broadcaster that was no viewer in this session.
     pub(crate) view: Option<(Key, MemberView)>,
+}
+
+/// The configuration of a swarm of either kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Config {
+    Livestream(livestream::Config),
+    Group(group::Config),
 }
 
 /// A swarm as its events describe it.
@@ -53,6 +62,9 @@ pub(crate) struct Model {
     /// Groups: who shares its screen.
     pub(crate) sharing: Option<NodeId>,
     metadata: Box<[u8]>,
+    config: Option<Config>,
+    /// The most viewers or participants.
+    pub(crate) capacity: u32,
     /// Livestreams: the array of the relay tree.
     pub(crate) seats: Seats,
     /// Groups: who inherits.
@@ -77,13 +89,21 @@ impl Model {
     pub(crate) fn of_livestream(create: &CreateLivestream) -> Self {
         let model = Self::new(create.epoch, &create.metadata, Topology::Star);
         let threshold = create.config.star_to_tree_threshold as usize;
-        Self { broadcaster: Some(create.broadcaster), threshold, ..model }
+        let (config, capacity) = (Some(Config::Livestream(create.config.clone())), create.config.max_viewers);
+        Self { broadcaster: Some(create.broadcaster), threshold, config, capacity, ..model }
     }
 
     /// A group that was just made.
     pub(crate) fn of_group(create: &CreateGroup) -> Self {
         let heirs = Heirs::of(create.owner);
-        Self { owner: create.owner, heirs, ..Self::new(create.epoch, &create.metadata, Topology::Mesh) }
+        let (config, capacity) = (Some(Config::Group(create.config.clone())), create.config.max_participants);
+        Self {
+            owner: create.owner,
+            heirs,
+            config,
+            capacity,
+            ..Self::new(create.epoch, &create.metadata, Topology::Mesh)
+        }
     }
 
     fn new(epoch: Epoch, metadata: &[u8], topology: Topology) -> Self {
@@ -100,6 +120,8 @@ impl Model {
             owner: None,
             sharing: None,
             metadata: metadata.into(),
+            config: None,
+            capacity: 0,
             seats: Seats::default(),
             heirs: Heirs::default(),
             replaced: BTreeMap::new(),
@@ -111,6 +133,18 @@ impl Model {
             joins: 0,
             leaves: [0; 5],
         }
+    }
+
+    fn update(&mut self, metadata: &[u8], capacity: u32, config: Config) {
+        let config = Some(config);
+        assert!(*self.metadata != *metadata || self.config != config, "a change changes something");
+        (self.metadata, self.config, self.capacity) = (metadata.into(), config, capacity);
+    }
+
+    /// Those who only listen.
+    pub(crate) fn listeners(&self) -> usize {
+        let roles = self.members.keys().filter_map(|node| self.role(*node));
+        roles.filter(|role| *role == Role::Listener).count()
     }
 
     /// Members without the broadcaster.
@@ -168,7 +202,7 @@ impl Model {
                 assert_ne!(Some(member.node), self.broadcaster);
                 self.begin(member.node, member.session, Some((*key, (**member).clone())));
                 self.seat(member.node, member.role);
-                self.heirs.join(member.node, revision);
+                self.heirs.join(member.node, member.role, revision);
             }
             Event::BroadcasterJoined { node, session } => {
                 assert_eq!(Some(*node), self.broadcaster);
@@ -201,9 +235,11 @@ impl Model {
                 }
             }
             Event::GroupEnded { reason } => self.finish(*reason, closed),
-            Event::MetadataChanged { metadata } => {
-                assert_ne!(self.metadata, *metadata, "a change changes something");
-                self.metadata = metadata.clone();
+            Event::LivestreamUpdated { metadata, config } => {
+                self.update(metadata, config.max_viewers, Config::Livestream((**config).clone()));
+            }
+            Event::GroupUpdated { metadata, config } => {
+                self.update(metadata, config.max_participants, Config::Group((**config).clone()));
             }
             Event::Transferred { from, to, to_key, viewer } => {
                 concerned.extend([*from, *to]);
@@ -248,9 +284,17 @@ impl Model {
                 concerned.insert(*node);
                 self.edit_at(*key, *node, |view| view.placement = Some(*placement));
             }
-            Event::MemberUpdated { key, node, metadata } => {
-                concerned.insert(*node);
-                self.edit_at(*key, *node, |view| view.metadata = metadata.clone());
+            Event::MemberUpdated { key, member } => {
+                concerned.insert(member.node);
+                let before = self.role(member.node);
+                self.edit_at(*key, member.node, |view| {
+                    assert_ne!(*view, **member, "a change changes something");
+                    view.clone_from(member);
+                });
+                if self.broadcaster.is_some() && before != Some(member.role) {
+                    self.seats.leave(member.node);
+                    self.seat(member.node, member.role);
+                }
             }
             Event::OwnerChanged { owner } => {
                 assert!(self.owner != *owner || revision == 1, "a change changes something");
@@ -401,80 +445,6 @@ impl Model {
             let before = self.grants.insert(right, (grant.term, grant.is_open())).map(|(term, _)| term);
             let highest = self.terms.insert(right, grant.term).unwrap_or(0);
             assert!(before == Some(grant.term) || grant.term > highest, "a new term is higher than all before");
-        }
-    }
-
-    /// `Applied::ended` names the sessions that the events ended. Those that ended
-    /// because the swarm did may be left to `retired`.
-    fn compare_ended(&self, applied: &Applied, mut closed: Vec<(SessionId, LeaveReason)>) {
-        assert_eq!(applied.over, applied.events.iter().any(ends));
-        let mut told = applied.ended.clone();
-        if let Some(retired) = &applied.retired {
-            assert!(applied.over);
-            let listed: BTreeSet<SessionId> = told.iter().map(|(session, _)| *session).collect();
-            let left = retired.iter().map(|(_, member)| (member.session, LeaveReason::Ended));
-            told.extend(left.filter(|(session, _)| !listed.contains(session)));
-        }
-        closed.sort_unstable();
-        told.sort_unstable();
-        assert_eq!(told, closed, "what is said to have ended has ended");
-    }
-
-    /// Compares everything with the swarm. O(n).
-    pub(crate) fn compare(&self, swarm: &Swarm) {
-        self.compare_swarm(swarm);
-        let seated: BTreeSet<NodeId> = swarm.roster().iter().map(|(_, member)| member.node).collect();
-        assert!(seated.iter().eq(self.members.keys()), "the roster has the members that the events tell of");
-        self.members.keys().for_each(|node| self.compare_member(swarm, *node));
-    }
-
-    /// Compares what is not about single members. O(1) but for grants, mutes and
-    /// moderators.
-    pub(crate) fn compare_swarm(&self, swarm: &Swarm) {
-        assert_eq!(swarm.epoch(), self.epoch);
-        assert_eq!(swarm.revision(), self.revision);
-        assert_eq!(swarm.roster().len(), self.members.len());
-        assert_eq!(swarm.is_over(), self.ended.is_some());
-        let grants = swarm.grants().into_iter().map(|g| ((g.source, g.channel), (g.term, g.is_open()))).collect();
-        assert_eq!(self.grants, grants, "folding the grants gives the table");
-        for ((source, channel), (_, enabled)) in &self.grants {
-            assert_eq!(*enabled, self.takes(*source, *channel), "{channel:?} of {source:?}");
-        }
-        let (stats, ended) = match swarm {
-            Swarm::Livestream(livestream) => {
-                assert_eq!(livestream.state(), self.state);
-                assert_eq!(Some(livestream.broadcaster()), self.broadcaster);
-                assert_eq!(livestream.broadcaster_session(), self.broadcaster.and_then(|node| self.session(node)));
-                assert_eq!(livestream.topology(), self.topology);
-                assert_eq!(livestream.viewer_count(), self.viewers());
-                assert_eq!(*livestream.moderators(), self.moderators);
-                assert_eq!(*livestream.muted(), self.muted);
-                assert_eq!(*livestream.metadata(), *self.metadata);
-                (livestream.stats(), livestream.ended())
-            }
-            Swarm::Group(group) => {
-                assert_eq!(group.owner(), self.owner);
-                assert_eq!(group.sharing(), self.sharing);
-                assert_eq!(*group.metadata(), *self.metadata);
-                (group.stats(), group.ended())
-            }
-        };
-        assert_eq!(ended.map(|(_, reason)| reason), self.ended);
-        assert_eq!((stats.joins, stats.leaves, stats.peak), (self.joins, self.leaves, self.peak));
-    }
-
-    /// Compares one node, member or not.
-    pub(crate) fn compare_member(&self, swarm: &Swarm, node: NodeId) {
-        let key = swarm.roster().key(node);
-        let Some(known) = self.members.get(&node) else { return assert_eq!(key, None, "{node:?} has left") };
-        let key = key.expect("a member has a slot");
-        let now = swarm.view(key).expect("a slot has a member");
-        assert_eq!(now.session, known.session);
-        if let Some((slot, view)) = &known.view {
-            assert_eq!(*slot, key);
-            // Whether it is attached is no event: it raises no revision.
-            let now = MemberView { attached: view.attached, ..now };
-            assert_eq!(now, *view, "folding the events gives the member");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! all of this and are not judged here.
 
 use starling::swarm::command::{By, CreateGroup, CreateLivestream, Join};
+use starling::swarm::group::MAX_LISTENERS;
 use starling::swarm::interest::{Channel, ChannelSet};
 use starling::swarm::livestream::State;
 use starling::swarm::member::{Role, ViewerMode};
@@ -42,13 +43,13 @@ impl Oracle<'_> {
                 if model.ended.is_some() || same { Ok(()) } else { Err(Rejection::Exists) }
             }
             (_, Command::CreateLivestream(_) | Command::CreateGroup(_)) => Err(Rejection::Exists),
-            (Self::Livestream(made, model), _) => livestream(made, model, command),
-            (Self::Group(made, model), _) => group(made, model, command),
+            (Self::Livestream(_, model), _) => livestream(model, command),
+            (Self::Group(_, model), _) => group(model, command),
         }
     }
 }
 
-fn livestream(made: &CreateLivestream, model: &Model, command: &Command) -> Verdict {
+fn livestream(model: &Model, command: &Command) -> Verdict {
     let broadcaster = model.broadcaster.expect("a livestream has a broadcaster");
     let not_ended = || if model.ended.is_some() { Err(Rejection::Ended) } else { Ok(()) };
     let acts = |by: &By| not_ended().and_then(|()| admit(model, by, model.broadcaster));
@@ -76,11 +77,20 @@ fn livestream(made: &CreateLivestream, model: &Model, command: &Command) -> Verd
             if join.node == broadcaster {
                 return if join.mode.is_some() { Err(Rejection::BroadcasterCannotView) } else { Ok(()) };
             }
-            room(model, join, model.viewers(), made.config.max_viewers)
+            room(model, join, model.viewers(), model.capacity)
         }
-        Command::Leave(by) | Command::SetInterest(by, _) | Command::UpdateMember(by, _) => {
+        Command::Leave(by) | Command::SetInterest(by, _) => {
             acts(by)?;
             subject(model, by.node)
+        }
+        Command::UpdateMember(by, update) => {
+            acts(by)?;
+            subject(model, by.node)?;
+            if by.node == broadcaster {
+                return Err(Rejection::BroadcasterCannotView);
+            }
+            let lurks = matches!(model.role(by.node), Some(Role::Viewer { mode: ViewerMode::Lurker, .. }));
+            if lurks && update.can_relay == Some(true) { Err(Rejection::LurkerCannotRelay) } else { Ok(()) }
         }
         Command::UpdateSwarm(by, _) | Command::Claim { by, .. } | Command::Acquire { by, .. } => {
             acts(by).and_then(|()| leads(by))
@@ -137,12 +147,16 @@ fn livestream(made: &CreateLivestream, model: &Model, command: &Command) -> Verd
     }
 }
 
-fn group(made: &CreateGroup, model: &Model, command: &Command) -> Verdict {
+fn group(model: &Model, command: &Command) -> Verdict {
     let not_ended = || if model.ended.is_some() { Err(Rejection::Ended) } else { Ok(()) };
     let acts = |by: &By| not_ended().and_then(|()| admit(model, by, model.owner));
     let takes_part = |by: &By| acts(by).and_then(|()| subject(model, by.node));
     let owns = |by: &By| {
         if Some(by.node) == model.owner { Ok(()) } else { Err(Rejection::NotOwner { node: by.node }) }
+    };
+    let sends = |by: &By| match model.role(by.node) {
+        Some(Role::Listener) => Err(Rejection::OnlyListens(by.node)),
+        _ => Ok(()),
     };
     let shares_or = |by: &By, otherwise: Rejection| match model.sharing {
         Some(holder) if holder == by.node => Ok(()),
@@ -164,20 +178,30 @@ fn group(made: &CreateGroup, model: &Model, command: &Command) -> Verdict {
         }
         Command::Join(join) => {
             not_ended()?;
-            room(model, join, model.members.len(), made.config.max_participants)
+            let listened = matches!(model.role(join.node), Some(Role::Listener));
+            let listens = join.listens.unwrap_or(listened);
+            if model.members.contains_key(&join.node) && listens == listened {
+                return Ok(());
+            }
+            let (taken, max) = match listens {
+                true => (model.listeners(), MAX_LISTENERS),
+                false => (model.members.len() - model.listeners(), model.capacity),
+            };
+            if taken < max as usize { Ok(()) } else { Err(Rejection::Full { max }) }
         }
-        Command::Leave(by)
-        | Command::SetInterest(by, _)
-        | Command::UpdateMember(by, _)
-        | Command::SetMedia { by, .. }
-        | Command::StopShare(by) => takes_part(by),
+        Command::Leave(by) | Command::SetInterest(by, _) | Command::UpdateMember(by, _) | Command::StopShare(by) => {
+            takes_part(by)
+        }
+        Command::SetMedia { by, .. } => takes_part(by).and_then(|()| sends(by)),
         Command::StartShare(by) => {
             takes_part(by)?;
+            sends(by)?;
             if model.sharing.is_none() { Ok(()) } else { shares_or(by, Rejection::ChannelDisabled) }
         }
         Command::Claim { by, channels, .. } | Command::Acquire { by, channels, .. } => {
             not_ended()?;
             admit(model, by, None)?;
+            sends(by)?;
             if wants_screen(*channels) { shares_or(by, Rejection::ChannelDisabled) } else { Ok(()) }
         }
         Command::End(by) if model.ended.is_some() && Some(by.node) == model.owner => Ok(()),
@@ -205,12 +229,11 @@ fn wants_screen(channels: ChannelSet) -> bool {
 /// The actor is in, or is the one who may act without a session; a session that it
 /// names is current.
 fn admit(model: &Model, by: &By, regent: Option<NodeId>) -> Verdict {
-    if let Some(given) = by.session
-        && model.session(by.node) != Some(given)
-    {
-        return Err(Rejection::SessionReplaced { node: by.node, given });
+    match (model.session(by.node), by.session) {
+        (Some(current), Some(given)) if current != given => Err(Rejection::SessionReplaced { node: by.node, given }),
+        (None, None) if Some(by.node) == regent => Ok(()),
+        _ => subject(model, by.node),
     }
-    if Some(by.node) == regent { Ok(()) } else { subject(model, by.node) }
 }
 
 fn current(model: &Model, node: NodeId, given: SessionId) -> Verdict {

@@ -99,40 +99,40 @@ fn mentions(text: &str, version: &str) -> bool {
 }
 
 #[test]
-fn the_readme_lists_every_rpc_and_no_other() {
-    let readme = read("README.md");
+fn the_list_of_calls_has_every_rpc_and_no_other() {
+    let calls = read("docs/api.md");
     let mut problems = Vec::new();
     let mut seen = Vec::new();
     for proto in files("proto/starling", ".proto") {
         for (service, rpcs) in services(&read(&proto)) {
-            let listed = listed(&readme, &service);
+            let listed = listed(&calls, &service);
             if listed.is_empty() {
                 problems.push(format!(
-                    "README.md:1: add a section headed `{service}` with a table of its RPCs (\"| `Name` | kind | ...\")"
+                    "docs/api.md:1: add a section headed `{service}` with a table of its RPCs (\"| `Name` | kind | ...\")"
                 ));
                 continue;
             }
             for (rpc, line) in &rpcs {
                 if !listed.iter().any(|(name, _)| name == rpc) {
-                    problems
-                        .push(format!("{proto}:{line}: README.md does not list `{rpc}` under {service}: add its row"));
+                    problems.push(format!(
+                        "{proto}:{line}: docs/api.md does not list `{rpc}` under {service}: add its row"
+                    ));
                 }
             }
             for (at, (rpc, line)) in listed.iter().enumerate() {
                 if !rpcs.iter().any(|(name, _)| name == rpc) {
                     problems.push(format!(
-                        "README.md:{line}: {service} has no `{rpc}`: remove the row, or correct the name"
+                        "docs/api.md:{line}: {service} has no `{rpc}`: remove the row, or correct the name"
                     ));
                 } else if listed[..at].iter().any(|(name, _)| name == rpc) {
-                    problems.push(format!("README.md:{line}: `{rpc}` is listed twice: remove a row"));
+                    problems.push(format!("docs/api.md:{line}: `{rpc}` is listed twice: remove a row"));
                 }
             }
-            assert!(rpcs.len() > 10, "{proto}: only {} rpcs found in {service}", rpcs.len());
             seen.push(service);
         }
     }
     assert_none(&problems);
-    assert_eq!(seen, ["GroupService", "LivestreamService"], "the services found under proto/");
+    assert_eq!(seen, ["GroupService", "LivestreamService", "ServerService"], "the services found under proto/");
 }
 
 #[test]

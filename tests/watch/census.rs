@@ -63,7 +63,7 @@ async fn shows(client: &Client, ids: impl IntoIterator<Item = u64>) -> Vec<Show>
 
 /// What ListLivestreams says, as the fold has it.
 async fn listed(client: &Client) -> BTreeMap<u64, (u64, i32, Vec<u8>)> {
-    let request = pb::ListLivestreamsRequest { page_size: 1_000, page_token: String::new() };
+    let request = pb::ListLivestreamsRequest { page_size: 1_000, ..Default::default() };
     let answer = client.livestreams.clone().list_livestreams(request).await.unwrap().into_inner();
     assert_eq!(answer.next_page_token, "");
     answer.livestreams.into_iter().map(|l| (l.livestream_id, (l.epoch, l.state, l.metadata.to_vec()))).collect()
@@ -346,7 +346,7 @@ async fn groups_are_told_as_livestreams_are() {
     let update = group::UpdateGroupRequest {
         group_id: 1,
         node_id: 1,
-        metadata: b"standup".to_vec().into(),
+        metadata: Some(b"standup".to_vec().into()),
         ..Default::default()
     };
     client.groups.clone().update_group(update).await.unwrap();

@@ -289,7 +289,7 @@ async fn lease_expired_is_failed_precondition() {
     // They name the node and not its session, and so do not keep it alive.
     let mut events = show.watch_as(10, 0).await;
     let mut targets = show.watch_targets(Some(10)).await;
-    let (reason, code, why) = (GoodbyeReason::LeaseExpired, Code::FailedPrecondition, "LEASE_EXPIRED");
+    let (reason, code, why) = (GoodbyeReason::LeaseExpired, Code::FailedPrecondition, "NOT_A_MEMBER");
     assert_stays_away(farewell(&mut events).await, reason, code, why);
     assert_stays_away(farewell(&mut targets).await, reason, code, why);
 }

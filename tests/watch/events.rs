@@ -96,7 +96,7 @@ async fn kinds_select_and_by_default_all_come_but_interest_and_placement() {
     use pb::LivestreamEventKind as Kind;
     let kind = |event: &Event| match event {
         Event::ViewerJoined(_) | Event::ViewerLeft(_) | Event::ViewerUpdated(_) => Kind::Membership,
-        Event::StateChanged(_) | Event::MetadataChanged(_) => Kind::Lifecycle,
+        Event::StateChanged(_) | Event::LivestreamUpdated(_) => Kind::Lifecycle,
         Event::BroadcasterJoined(_) | Event::BroadcasterLost(_) | Event::BroadcastTransferred(_) => Kind::Broadcaster,
         Event::ModeratorChanged(_) | Event::MuteChanged(_) => Kind::Moderation,
         Event::TopologySwitched(_) => Kind::Topology,

@@ -9,7 +9,8 @@ use starling::pb::group::v1::group_service_client::GroupServiceClient;
 use starling::pb::group::v1::watch_group_response::Event as Told;
 use starling::pb::group::v1::watch_targets_response::Event as TargetEvent;
 use starling::pb::swarm::v1::{
-    ChannelInterest, EventPosition, GoodbyeReason, Interest, LeaveReason, ResetReason, Topology, UpdateChannel,
+    ChannelInterest, EventPosition, GoodbyeReason, Interest, LeaveReason, MemberView, ResetReason, Topology,
+    UpdateChannel,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Streaming};
@@ -99,12 +100,17 @@ impl Call {
     }
 
     async fn targets(&self, node: u64) -> pb::GetTargetsResponse {
-        let request = pb::GetTargetsRequest { group_id: self.id, of_node_id: node };
+        let request = pb::GetTargetsRequest { group_id: self.id, of_node_id: node, ..Default::default() };
         self.client.clone().get_targets(request).await.unwrap().into_inner()
     }
 
     async fn participants(&self) -> Vec<pb::Participant> {
-        let request = pb::ListParticipantsRequest { group_id: self.id, page_size: 1_000, ..Default::default() };
+        let request = pb::ListParticipantsRequest {
+            group_id: self.id,
+            page_size: 1_000,
+            view: MemberView::Full.into(),
+            ..Default::default()
+        };
         self.client.clone().list_participants(request).await.unwrap().into_inner().participants
     }
 
@@ -114,7 +120,7 @@ impl Call {
     }
 
     async fn watch_targets(&self, node: u64, session_id: u64) -> Streaming<pb::WatchTargetsResponse> {
-        let request = pb::WatchTargetsRequest { group_id: self.id, of_node_id: node, session_id };
+        let request = pb::WatchTargetsRequest { group_id: self.id, of_node_id: node, session_id, node_id: node };
         self.client.clone().watch_targets(request).await.unwrap().into_inner()
     }
 
@@ -127,6 +133,7 @@ impl Call {
             group_id: self.id,
             kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
             resume_from: position.map(|(epoch, revision)| EventPosition { epoch, revision }),
+            view: MemberView::Full.into(),
             ..Default::default()
         };
         self.client.clone().watch_group(request).await.unwrap().into_inner()
@@ -136,7 +143,7 @@ impl Call {
 fn events(message: &pb::WatchGroupResponse) -> Vec<Event> {
     let decode = |bytes: &bytes::Bytes| pb::GroupEvent::decode(bytes.clone()).unwrap().change.unwrap();
     match &message.event {
-        Some(Told::Events(events)) => events.events.iter().map(decode).collect(),
+        Some(Told::Batch(events)) => events.events.iter().map(decode).collect(),
         _ => Vec::new(),
     }
 }

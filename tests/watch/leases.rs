@@ -103,7 +103,7 @@ async fn a_session_that_timed_out_cannot_be_attached_again() {
     let mut log = show.watch().await;
     let session = show.join_briefly(10).await.session_id;
     assert_eq!(next_leave(&mut log).await, (10, session, LeaveReason::Timeout));
-    let request = pb::WatchTargetsRequest { livestream_id: show.id, of_node_id: 10, session_id: session };
+    let request = pb::WatchTargetsRequest { livestream_id: show.id, of_node_id: 10, session_id: session, node_id: 10 };
     let refused = fault(show.client.clone().watch_targets(request).await);
     assert_eq!(refused, Fault::new(Code::FailedPrecondition, "NOT_A_MEMBER"));
     // It joins again, and then the old session is another's.

@@ -12,7 +12,7 @@ const BROADCASTER: u64 = 1;
 async fn origin(stream: &mut Streaming<pb::WatchLivestreamResponse>, revision: u64) -> (u64, i128) {
     loop {
         let message = next(stream).await;
-        if let Some(pb::watch_livestream_response::Event::Events(events)) = message.event
+        if let Some(pb::watch_livestream_response::Event::Batch(events)) = message.event
             && message.revision == revision
         {
             return (events.actor_node_id, nanos(events.event_time));
@@ -64,7 +64,7 @@ async fn events_of_a_group_name_their_time_and_actor() {
     for (revision, actor) in [(joined, 1), (brief, 2), (brief + 1, 0)] {
         let events = loop {
             let message = next(&mut watch).await;
-            if let Some(group::watch_group_response::Event::Events(events)) = message.event
+            if let Some(group::watch_group_response::Event::Batch(events)) = message.event
                 && message.revision == revision
             {
                 break events;

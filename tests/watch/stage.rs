@@ -83,7 +83,7 @@ pub(crate) async fn end<M: std::fmt::Debug>(stream: &mut Streaming<M>) -> Result
 pub(crate) fn events(message: &pb::WatchLivestreamResponse) -> Vec<pb::livestream_event::Change> {
     let decode = |bytes: &bytes::Bytes| pb::LivestreamEvent::decode(bytes.clone()).unwrap().change.expect("an event");
     match &message.event {
-        Some(pb::watch_livestream_response::Event::Events(events)) => events.events.iter().map(decode).collect(),
+        Some(pb::watch_livestream_response::Event::Batch(events)) => events.events.iter().map(decode).collect(),
         _ => Vec::new(),
     }
 }
@@ -193,7 +193,7 @@ impl Show {
         let request = pb::UpdateLivestreamRequest {
             livestream_id: self.id,
             node_id: ROOT,
-            metadata: metadata.to_vec().into(),
+            metadata: Some(metadata.to_vec().into()),
             ..Default::default()
         };
         self.client.clone().update_livestream(request).await.unwrap().into_inner().revision
@@ -244,19 +244,29 @@ impl Show {
         let request = pb::UpdateViewerRequest {
             livestream_id: self.id,
             node_id: node,
-            metadata: metadata.into(),
+            metadata: Some(metadata.into()),
             ..Default::default()
         };
         self.client.clone().update_viewer(request).await.unwrap().into_inner().revision
     }
 
     pub(crate) async fn targets(&self, node: Option<u64>) -> pb::GetTargetsResponse {
-        let request = pb::GetTargetsRequest { livestream_id: self.id, of_node_id: node.unwrap_or_default() };
+        let request = pb::GetTargetsRequest {
+            livestream_id: self.id,
+            of_node_id: node.unwrap_or_default(),
+            ..Default::default()
+        };
         self.client.clone().get_targets(request).await.unwrap().into_inner()
     }
 
     pub(crate) async fn page(&self, page_size: i32, page_token: String) -> pb::ListViewersResponse {
-        let request = pb::ListViewersRequest { livestream_id: self.id, page_size, page_token };
+        let request = pb::ListViewersRequest {
+            livestream_id: self.id,
+            page_size,
+            page_token,
+            view: shared::MemberView::Full.into(),
+            ..Default::default()
+        };
         self.client.clone().list_viewers(request).await.unwrap().into_inner()
     }
 
@@ -288,8 +298,12 @@ impl Show {
         node: Option<u64>,
         session_id: u64,
     ) -> Streaming<pb::WatchTargetsResponse> {
-        let request =
-            pb::WatchTargetsRequest { livestream_id: self.id, of_node_id: node.unwrap_or_default(), session_id };
+        let request = pb::WatchTargetsRequest {
+            livestream_id: self.id,
+            of_node_id: node.unwrap_or_default(),
+            session_id,
+            node_id: node.unwrap_or_default(),
+        };
         self.client.clone().watch_targets(request).await.unwrap().into_inner()
     }
 
@@ -308,6 +322,7 @@ impl Show {
             livestream_id: self.id,
             kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
             resume_from: position.map(|(epoch, revision)| shared::EventPosition { epoch, revision }),
+            view: shared::MemberView::Full.into(),
             ..Default::default()
         };
         self.client.clone().watch_livestream(request).await.unwrap().into_inner()
@@ -315,7 +330,13 @@ impl Show {
 
     /// Watches all events for a node with its session.
     pub(crate) async fn watch_as(&self, node_id: u64, session_id: u64) -> Streaming<pb::WatchLivestreamResponse> {
-        let request = pb::WatchLivestreamRequest { livestream_id: self.id, node_id, session_id, ..Default::default() };
+        let request = pb::WatchLivestreamRequest {
+            livestream_id: self.id,
+            node_id,
+            session_id,
+            view: shared::MemberView::Full.into(),
+            ..Default::default()
+        };
         self.client.clone().watch_livestream(request).await.unwrap().into_inner()
     }
 }

@@ -197,6 +197,7 @@ impl Watch {
             livestream_id: venue.livestream,
             of_node_id: node(watcher),
             session_id,
+            node_id: node(watcher),
         });
         let open = Watchers::open(venue.address, watches.collect(), Arc::clone(&marks));
         let late = |_| Failure(format!("not every watch had its snapshot within {} s", SEATING.as_secs()));

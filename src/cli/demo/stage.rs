@@ -205,7 +205,7 @@ pub(super) async fn judge_tree(
     let nodes: Vec<u64> = meters.targets.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
     let (mut equal, mut most) = (0, 0);
     for node in &nodes {
-        let get = pb::GetTargetsRequest { livestream_id, of_node_id: *node };
+        let get = pb::GetTargetsRequest { livestream_id, of_node_id: *node, ..Default::default() };
         let answer = client.livestreams.get_targets(get).await.map_err(|status| told(&status))?.into_inner();
         let wanted = answer.targets.unwrap_or_default();
         most = most.max(wanted.targets.len());

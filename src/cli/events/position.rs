@@ -46,7 +46,7 @@ macro_rules! note_swarm {
                 Some(Event::SnapshotComplete(_)) => Step::Complete,
                 Some(Event::Roster(_) | Event::Heartbeat(_) | Event::Goodbye(_)) => Step::Nothing,
                 // What is not known yet has its revision all the same.
-                Some(Event::Events(_)) | None => Step::Event,
+                Some(Event::Batch(_)) | None => Step::Event,
             };
             self.note(message.epoch, message.revision, step);
             !matches!(message.event, Some(Event::Heartbeat(_)))
@@ -148,6 +148,10 @@ mod tests {
         assert_eq!(fold.position(), at(1, 5));
         fold.note(1, 9, Step::Nothing);
         assert_eq!(fold.position(), at(1, 5), "only events count");
+        // One that is not known counts as well.
+        let unknown = livestream::WatchLivestreamResponse { epoch: 1, revision: 6, event: None };
+        assert!(fold.livestream(&unknown));
+        assert_eq!(fold.position(), at(1, 6));
         fold.note(2, 7, Step::Reset);
         fold.note(2, 7, Step::Event);
         assert_eq!(fold.position(), None);
@@ -169,7 +173,10 @@ mod tests {
         fold.reach(2, &Bytes::from_static(b"b"));
         assert_eq!(fold.position(), Some(SetPosition { epoch: 1, partitions: vec![at(2, b"b")] }));
         fold.sync(&SetInSync { positions: vec![at(1, b"a"), at(2, b"b"), at(3, b"c")] });
-        fold.reach(3, &Bytes::from_static(b"d"));
+        // What is not known has moved its partition as well.
+        let unknown =
+            group::WatchGroupsResponse { epoch: 1, partition: 3, position: Bytes::from_static(b"d"), event: None };
+        assert!(fold.groups(&unknown));
         let all = vec![at(1, b"a"), at(2, b"b"), at(3, b"d")];
         assert_eq!(fold.position().unwrap().partitions, all);
         fold.open(1, &resets(&[2]));

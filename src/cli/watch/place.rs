@@ -28,7 +28,9 @@ impl Place {
         // An observer's watch: it stays when the viewer joins again.
         let open = move |client: Client, _| async move {
             let Client { mut livestreams, .. } = client;
-            livestreams.watch_targets(WatchTargetsRequest { livestream_id, of_node_id: node, session_id: 0 }).await
+            livestreams
+                .watch_targets(WatchTargetsRequest { livestream_id, of_node_id: node, session_id: 0, node_id: node })
+                .await
         };
         let watch = Watch::open(client, 0, None, Retry::default(), open).await.ok();
         Self { watch, told: joined, first: joined.is_some() }

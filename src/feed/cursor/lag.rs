@@ -14,7 +14,7 @@ impl Reader {
         if self.resumed && !self.caught_up {
             return;
         }
-        let horizon = now.saturating_sub(self.max_lag);
+        let horizon = now.saturating_sub(self.limits.max_lag);
         // Nothing is older than the oldest; most readers are close behind.
         if ring.next_from(self.next).is_none_or(|(_, oldest)| oldest.at >= horizon) {
             return;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::seen::{Flow, Loss, Seen};
-use super::{Batch, Bucket, Cursor, Delivery, FilterChange, Gap, GapReason, Reader};
+use super::{Batch, Cursor, Delivery, FilterChange, Gap, GapReason, Reader};
 use crate::feed::audience::Selection;
 use crate::feed::lane::{Key, Lane, Lanes, Point};
 use crate::feed::record::Position;
@@ -88,15 +88,16 @@ impl Cursor {
             next: u64::MAX,
             read_at: now,
             seen: Vec::new(),
-            budget: feed.shape.bandwidth.map(|bytes| Bucket::full(bytes, bytes, now)),
             caught_up: false,
             at_end: false,
             lapped: false,
-            max_lag: feed.shape.max_lag,
+            limits: feed.limits(),
+            budget: None,
             resumed: resume.is_some(),
             opening: Vec::new(),
             seat,
         };
+        reader.fill_budget(now);
         let mut greeting = Greeting::default();
         let mut state = feed.state.lock();
         let State { ring, lanes, .. } = &mut *state;

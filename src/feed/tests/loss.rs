@@ -50,7 +50,7 @@ fn a_new_term_has_no_gap_when_everything_before_it_was_delivered() {
 
 #[test]
 fn a_reader_that_lags_jumps_to_the_newest_keyframe_and_its_sound_goes_along() {
-    let mut stage = Stage::new(Shape { max_lag: 2 * SECOND, ..shape(1 << 20) });
+    let mut stage = Stage::new(limited(Limits { max_lag: 2 * SECOND, ..LIMITS }));
     let channels =
         [(Channel::Visual, Interest::High), (Channel::Audio, Interest::High), (Channel::Data, Interest::High)];
     let (mut reader, _) = stage.open(&channels, Start::Keyframe);
@@ -76,7 +76,7 @@ fn a_reader_that_lags_jumps_to_the_newest_keyframe_and_its_sound_goes_along() {
 
 #[test]
 fn without_a_newer_keyframe_a_late_reader_gets_everything() {
-    let mut stage = Stage::new(Shape { max_lag: 2 * SECOND, ..shape(1 << 20) });
+    let mut stage = Stage::new(limited(Limits { max_lag: 2 * SECOND, ..LIMITS }));
     let mut reader = stage.viewer(Start::Keyframe);
     stage.visual(true);
     stage.now += 60 * SECOND;
@@ -86,7 +86,7 @@ fn without_a_newer_keyframe_a_late_reader_gets_everything() {
 
 #[test]
 fn bandwidth_gives_up_whole_runs_and_sound_last() {
-    let mut stage = Stage::new(Shape { bandwidth: Some(1_000), ..shape(1 << 20) });
+    let mut stage = Stage::new(limited(Limits { bandwidth: Some(1_000), ..LIMITS }));
     let channels = [(Channel::Visual, Interest::High), (Channel::Audio, Interest::High)];
     let (mut reader, _) = stage.open(&channels, Start::Keyframe);
     for _ in 0..2 {
@@ -117,7 +117,7 @@ fn the_top_temporal_layer_goes_alone_and_first() {
     probe.visual(false);
     // After five updates less than a quarter is left, and more than an eighth.
     let bandwidth = probe.feed.bytes() as u64 * 6 + probe.feed.bytes() as u64 / 5;
-    let stage = Stage::new(Shape { bandwidth: Some(bandwidth), ..shape(1 << 20) });
+    let stage = Stage::new(limited(Limits { bandwidth: Some(bandwidth), ..LIMITS }));
     stage.feed.declare(source(), 3, [Channel::Visual].into_iter().collect(), 2);
     let mut reader = stage.viewer(Start::Keyframe);
     for number in 0..7 {
@@ -131,7 +131,7 @@ fn the_top_temporal_layer_goes_alone_and_first() {
 
 #[test]
 fn what_is_larger_than_the_budget_still_comes_when_nothing_came_before() {
-    let stage = Stage::new(Shape { bandwidth: Some(1_000), ..shape(1 << 20) });
+    let stage = Stage::new(limited(Limits { bandwidth: Some(1_000), ..LIMITS }));
     let mut reader = stage.viewer(Start::Keyframe);
     stage.put(Channel::Visual, 3, Draft { payload: vec![0; 50_000].into(), ..draft(true, 0) });
     assert_eq!(reader.sequences(&stage), [1]);

@@ -193,7 +193,7 @@ fn an_open_gap_ends_with_the_feed() {
 
 #[test]
 fn who_skips_is_told_to_the_publisher() {
-    let mut stage = Stage::new(Shape { bandwidth: Some(1_000), ..shape(1 << 20) });
+    let mut stage = Stage::new(limited(Limits { bandwidth: Some(1_000), ..LIMITS }));
     let channels = [VISUAL].into_iter().collect();
     let mut readers = [stage.viewer(Start::Keyframe), stage.viewer(Start::Keyframe)];
     for number in 0..20 {

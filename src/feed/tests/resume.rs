@@ -21,7 +21,7 @@ fn a_resume_goes_on_after_the_last_one_that_came() {
 
 #[test]
 fn a_resume_is_not_late_before_it_has_caught_up() {
-    let mut stage = Stage::new(Shape { max_lag: SECOND, ..shape(1 << 20) });
+    let mut stage = Stage::new(limited(Limits { max_lag: SECOND, ..LIMITS }));
     for number in 1..=20 {
         stage.visual(number % 10 == 1);
     }

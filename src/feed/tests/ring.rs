@@ -71,7 +71,7 @@ fn a_run_longer_than_half_the_ring_is_no_place_to_start_and_another_keyframe_is_
 
 #[test]
 fn records_age_but_the_newest_run_does_not() {
-    let mut stage = Stage::new(Shape { max_age: 10 * SECOND, ..shape(1 << 20) });
+    let mut stage = Stage::new(limited(Limits { max_age: 10 * SECOND, ..LIMITS }));
     stage.visual(true);
     stage.visual(true);
     stage.put(Channel::Audio, 3, draft(false, 0));

@@ -6,6 +6,7 @@ use prost::Message;
 use super::{channels, duration, end_reason, interests, timestamp};
 use crate::pb::group::v1 as pb;
 use crate::pb::swarm::v1::{self as shared};
+use crate::store::log::View;
 use crate::swarm::Group;
 use crate::swarm::event::{Event, EventKind};
 use crate::swarm::group::Config;
@@ -42,7 +43,8 @@ pub(in crate::grpc) fn group(id: SwarmId, group: &Group) -> pb::Group {
         owner_node_id: group.owner().map_or(0, NodeId::get),
         config: Some(group.config().into()),
         metadata: Bytes::copy_from_slice(group.metadata()),
-        participant_count: u32::try_from(group.roster().len()).unwrap_or(u32::MAX),
+        participant_count: group.participant_count(),
+        listener_count: group.listener_count(),
         screen_share_node_id: group.sharing().map_or(0, NodeId::get),
         create_time: Some(timestamp(group.created_at())),
         end_time,
@@ -78,34 +80,47 @@ fn state_of(summary: &Summary) -> pb::GroupState {
     if summary.ended.is_some() { pb::GroupState::Ended } else { pb::GroupState::Active }
 }
 
-impl From<&MemberView> for pb::Participant {
-    fn from(member: &MemberView) -> Self {
-        let (audio_enabled, video_enabled) = match member.role {
-            Role::Participant(media) => (media.audio, media.video),
-            Role::Broadcaster { .. } | Role::Viewer { .. } => (false, false),
-        };
-        Self {
-            node_id: member.node.get(),
-            session_id: member.session.get(),
-            audio_enabled,
-            video_enabled,
-            sharing_screen: member.sharing,
+/// A participant as a member sees itself.
+pub(in crate::grpc) fn own_participant(member: &MemberView) -> pb::Participant {
+    participant(member, View::Full)
+}
+
+pub(in crate::grpc) fn participant(member: &MemberView, view: View) -> pb::Participant {
+    let (audio_enabled, video_enabled) = match member.role {
+        Role::Participant(media) => (media.audio, media.video),
+        Role::Listener | Role::Broadcaster { .. } | Role::Viewer { .. } => (false, false),
+    };
+    let listens = member.role == Role::Listener;
+    let mode = if listens { pb::ParticipantMode::Listener } else { pb::ParticipantMode::Active };
+    let basic = pb::Participant {
+        node_id: member.node.get(),
+        session_id: member.session.get(),
+        audio_enabled,
+        video_enabled,
+        sharing_screen: member.sharing,
+        mode: mode.into(),
+        metadata: Bytes::copy_from_slice(&member.metadata),
+        attached: member.attached,
+        join_time: Some(timestamp(member.joined_at)),
+        ..Default::default()
+    };
+    match view {
+        View::Basic => basic,
+        View::Full => pb::Participant {
             endpoint: Bytes::copy_from_slice(&member.endpoint),
-            metadata: Bytes::copy_from_slice(&member.metadata),
             interests: interests(&member.interests),
-            attached: member.attached,
-            join_time: Some(timestamp(member.joined_at)),
             lease_ttl: Some(duration(member.ttl_ms)),
-        }
+            ..basic
+        },
     }
 }
 
 /// An event, encoded. `revision` is the term of a grant.
-pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
+pub(in crate::grpc) fn event(event: &Event, revision: u64, view: View) -> Bytes {
     use pb::group_event::Change as On;
     let event = match event {
         Event::Joined { key: _, member } => {
-            On::ParticipantJoined(pb::ParticipantJoined { participant: Some(member.as_ref().into()) })
+            On::ParticipantJoined(pb::ParticipantJoined { participant: Some(participant(member, view)) })
         }
         Event::Left { key: _, node, session, reason } => On::ParticipantLeft(shared::MemberLeft {
             node_id: node.get(),
@@ -116,9 +131,10 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
             state: pb::GroupState::Ended.into(),
             end_reason: shared::EndReason::from(*reason).into(),
         }),
-        Event::MetadataChanged { metadata } => {
-            On::MetadataChanged(pb::MetadataChanged { metadata: Bytes::copy_from_slice(metadata) })
-        }
+        Event::GroupUpdated { metadata, config } => On::GroupUpdated(pb::GroupUpdated {
+            metadata: Bytes::copy_from_slice(metadata),
+            config: Some(config.as_ref().into()),
+        }),
         Event::OwnerChanged { owner } => {
             On::OwnerChanged(pb::OwnerChanged { owner_node_id: owner.map_or(0, NodeId::get) })
         }
@@ -138,11 +154,11 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
         Event::InterestChanged { key: _, node, interests: wanted } => {
             On::InterestChanged(shared::InterestChanged { node_id: node.get(), interests: interests(wanted) })
         }
-        Event::MemberUpdated { key: _, node, metadata } => On::ParticipantUpdated(pb::ParticipantUpdated {
-            node_id: node.get(),
-            metadata: Bytes::copy_from_slice(metadata),
-        }),
+        Event::MemberUpdated { key: _, member } => {
+            On::ParticipantUpdated(pb::ParticipantUpdated { participant: Some(participant(member, view)) })
+        }
         Event::StateChanged { .. }
+        | Event::LivestreamUpdated { .. }
         | Event::BroadcasterJoined { .. }
         | Event::BroadcasterLost { .. }
         | Event::Transferred { .. }

@@ -6,7 +6,7 @@ use crate::grpc::fields::{self, Invalid, Parsed, by, interests, invalid, lease, 
 use crate::pb::group::v1 as pb;
 use crate::service::{New, Service};
 use crate::swarm::Command;
-use crate::swarm::command::Join;
+use crate::swarm::command::{Join, SwarmUpdate};
 use crate::swarm::group::Config;
 use crate::swarm::id::{NodeId, SwarmKind};
 
@@ -68,8 +68,16 @@ impl TryFrom<pb::JoinGroupRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::JoinGroupRequest) -> Parsed<Self> {
-        let pb::JoinGroupRequest { group_id, node_id, endpoint, metadata, interests: wishes, lease_ttl, request_id } =
-            &request;
+        let pb::JoinGroupRequest {
+            group_id,
+            node_id,
+            endpoint,
+            metadata,
+            interests: wishes,
+            lease_ttl,
+            request_id,
+            mode,
+        } = &request;
         let id = swarm_id(KIND, *group_id)?;
         let join = Join {
             node: fields::node("node_id", *node_id)?,
@@ -81,6 +89,12 @@ impl TryFrom<pb::JoinGroupRequest> for Action {
             interests: interests(KIND, wishes)?,
             ttl_ms: lease(lease_ttl.as_ref())?,
             request: fields::request(request_id, &request)?,
+            listens: match pb::ParticipantMode::try_from(*mode) {
+                Ok(pb::ParticipantMode::Unspecified) => None,
+                Ok(pb::ParticipantMode::Active) => Some(false),
+                Ok(pb::ParticipantMode::Listener) => Some(true),
+                Err(_) => return invalid("mode", format!("{mode} is no mode")),
+            },
         };
         Ok(Self { id, command: Command::Join(join) })
     }
@@ -134,23 +148,41 @@ impl TryFrom<pb::UpdateGroupRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::UpdateGroupRequest) -> Parsed<Self> {
-        let pb::UpdateGroupRequest { group_id, node_id, session_id, metadata, request_id } = &request;
+        let pb::UpdateGroupRequest { group_id, node_id, session_id, metadata, request_id, config } = &request;
         let id = swarm_id(KIND, *group_id)?;
         let by = by(*node_id, *session_id, request_id, &request)?;
-        let metadata = opaque("metadata", metadata, fields::SWARM_METADATA)?;
-        Ok(Self { id, command: Command::UpdateSwarm(by, metadata) })
+        let metadata = metadata.as_ref().map(|bytes| opaque("metadata", bytes, fields::SWARM_METADATA)).transpose()?;
+        let update = SwarmUpdate { metadata, ..config_update(config.as_ref())? };
+        if update == SwarmUpdate::default() {
+            return invalid("metadata", "or config must say something");
+        }
+        Ok(Self { id, command: Command::UpdateSwarm(by, update) })
     }
+}
+
+/// What of a configuration changes. Ranges are those of a creation; what is absent says nothing.
+fn config_update(config: Option<&pb::GroupConfig>) -> Parsed<SwarmUpdate> {
+    let Some(given) = config else { return Ok(SwarmUpdate::default()) };
+    let parsed = self::config(config)?;
+    Ok(SwarmUpdate {
+        metadata: None,
+        subscriber_bytes_per_second: given.subscriber_bytes_per_second.map(|_| parsed.subscriber_bytes_per_second),
+        keyframe_interval_ms: given.keyframe_interval.as_ref().map(|_| parsed.keyframe_interval_ms),
+        max_lag_ms: given.max_lag.as_ref().map(|_| parsed.max_lag_ms),
+        capacity: given.max_participants.map(|_| parsed.max_participants),
+        broadcaster_timeout_ms: None,
+    })
 }
 
 impl TryFrom<pb::UpdateParticipantRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::UpdateParticipantRequest) -> Parsed<Self> {
-        let pb::UpdateParticipantRequest { group_id, node_id, session_id, metadata, request_id } = &request;
+        let pb::UpdateParticipantRequest { group_id, node_id, session_id, metadata, request_id, endpoint } = &request;
         let id = swarm_id(KIND, *group_id)?;
         let by = by(*node_id, *session_id, request_id, &request)?;
-        let metadata = opaque("metadata", metadata, fields::MEMBER_BYTES)?;
-        Ok(Self { id, command: Command::UpdateMember(by, metadata) })
+        let update = fields::member_update(metadata.as_ref(), endpoint.as_ref(), None)?;
+        Ok(Self { id, command: Command::UpdateMember(by, update) })
     }
 }
 

@@ -6,6 +6,7 @@ use prost::Message;
 use super::{channels, duration, end_reason, interests, timestamp};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::{self as shared};
+use crate::store::log::View;
 use crate::swarm::Livestream;
 use crate::swarm::event::{Event, EventKind};
 use crate::swarm::id::SwarmId;
@@ -106,35 +107,45 @@ fn state_of(summary: &Summary) -> (pb::LivestreamState, u64) {
     }
 }
 
-impl From<&MemberView> for pb::Viewer {
-    fn from(member: &MemberView) -> Self {
-        let mode = match member.role {
-            Role::Viewer { mode: ViewerMode::Active, .. } => pb::ViewerMode::Active,
-            Role::Viewer { mode: ViewerMode::Lurker, .. } => pb::ViewerMode::Lurker,
-            Role::Broadcaster { .. } | Role::Participant(_) => pb::ViewerMode::Unspecified,
-        };
-        Self {
-            node_id: member.node.get(),
-            session_id: member.session.get(),
-            mode: mode.into(),
+/// A viewer as a member sees itself.
+pub(in crate::grpc) fn own_viewer(member: &MemberView) -> pb::Viewer {
+    viewer(member, View::Full)
+}
+
+pub(in crate::grpc) fn viewer(member: &MemberView, view: View) -> pb::Viewer {
+    let mode = match member.role {
+        Role::Viewer { mode: ViewerMode::Active, .. } => pb::ViewerMode::Active,
+        Role::Viewer { mode: ViewerMode::Lurker, .. } => pb::ViewerMode::Lurker,
+        Role::Broadcaster { .. } | Role::Participant(_) | Role::Listener => pb::ViewerMode::Unspecified,
+    };
+    let basic = pb::Viewer {
+        node_id: member.node.get(),
+        session_id: member.session.get(),
+        mode: mode.into(),
+        metadata: Bytes::copy_from_slice(&member.metadata),
+        placement: member.placement.map(Into::into),
+        moderator: member.moderator,
+        muted: member.muted,
+        attached: member.attached,
+        join_time: Some(timestamp(member.joined_at)),
+        ..Default::default()
+    };
+    match view {
+        View::Basic => basic,
+        View::Full => pb::Viewer {
             endpoint: Bytes::copy_from_slice(&member.endpoint),
-            metadata: Bytes::copy_from_slice(&member.metadata),
             interests: interests(&member.interests),
-            placement: member.placement.map(Into::into),
-            moderator: member.moderator,
-            muted: member.muted,
-            attached: member.attached,
-            join_time: Some(timestamp(member.joined_at)),
             lease_ttl: Some(duration(member.ttl_ms)),
-        }
+            ..basic
+        },
     }
 }
 
 /// An event, encoded. `revision` is the term of a grant.
-pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
+pub(in crate::grpc) fn event(event: &Event, revision: u64, view: View) -> Bytes {
     use pb::livestream_event::Change as On;
     let event = match event {
-        Event::Joined { key: _, member } => On::ViewerJoined(pb::ViewerJoined { viewer: Some(member.as_ref().into()) }),
+        Event::Joined { key: _, member } => On::ViewerJoined(pb::ViewerJoined { viewer: Some(viewer(member, view)) }),
         Event::Left { key: _, node, session, reason } => On::ViewerLeft(shared::MemberLeft {
             node_id: node.get(),
             session_id: session.get(),
@@ -144,9 +155,10 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
             state: pb::LivestreamState::from(*state).into(),
             end_reason: reason.map_or(shared::EndReason::Unspecified, Into::into).into(),
         }),
-        Event::MetadataChanged { metadata } => {
-            On::MetadataChanged(pb::MetadataChanged { metadata: Bytes::copy_from_slice(metadata) })
-        }
+        Event::LivestreamUpdated { metadata, config } => On::LivestreamUpdated(pb::LivestreamUpdated {
+            metadata: Bytes::copy_from_slice(metadata),
+            config: Some(config.as_ref().into()),
+        }),
         Event::BroadcasterJoined { node, session } => {
             On::BroadcasterJoined(pb::BroadcasterJoined { node_id: node.get(), session_id: session.get() })
         }
@@ -155,10 +167,10 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
             session_id: session.get(),
             reason: shared::LeaveReason::from(*reason).into(),
         }),
-        Event::Transferred { from, to, to_key: _, viewer } => On::BroadcastTransferred(pb::BroadcastTransferred {
+        Event::Transferred { from, to, to_key: _, viewer: old } => On::BroadcastTransferred(pb::BroadcastTransferred {
             from_node_id: from.get(),
             to_node_id: to.get(),
-            viewer: viewer.as_ref().map(|(_, viewer)| viewer.as_ref().into()),
+            viewer: old.as_ref().map(|(_, old)| viewer(old, view)),
         }),
         Event::ModeratorChanged { node, moderator } => {
             On::ModeratorChanged(pb::ModeratorChanged { node_id: node.get(), moderator: *moderator })
@@ -179,10 +191,11 @@ pub(in crate::grpc) fn event(event: &Event, revision: u64) -> Bytes {
         Event::PlacementChanged { key: _, node, placement } => {
             On::PlacementChanged(pb::PlacementChanged { node_id: node.get(), placement: Some((*placement).into()) })
         }
-        Event::MemberUpdated { key: _, node, metadata } => {
-            On::ViewerUpdated(pb::ViewerUpdated { node_id: node.get(), metadata: Bytes::copy_from_slice(metadata) })
+        Event::MemberUpdated { key: _, member } => {
+            On::ViewerUpdated(pb::ViewerUpdated { viewer: Some(viewer(member, view)) })
         }
         Event::GroupEnded { .. }
+        | Event::GroupUpdated { .. }
         | Event::OwnerChanged { .. }
         | Event::MediaChanged { .. }
         | Event::ShareStarted { .. }

@@ -9,7 +9,7 @@ use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::PeerReportReason;
 use crate::service::{New, Service};
 use crate::swarm::Command;
-use crate::swarm::command::Join;
+use crate::swarm::command::{Join, SwarmUpdate};
 use crate::swarm::id::{NodeId, SwarmKind};
 use crate::swarm::livestream::Config;
 use crate::swarm::member::ViewerMode;
@@ -94,6 +94,29 @@ fn config(config: Option<&pb::LivestreamConfig>) -> Parsed<Config> {
     })
 }
 
+/// What of a configuration changes in flight.
+fn config_update(config: Option<&pb::LivestreamConfig>) -> Parsed<SwarmUpdate> {
+    let Some(given) = config else { return Ok(SwarmUpdate::default()) };
+    for (present, name) in [
+        (given.star_to_tree_threshold.is_some(), "star_to_tree_threshold"),
+        (given.tree_fanout.is_some(), "tree_fanout"),
+    ] {
+        if present {
+            return invalid(format!("config.{name}"), "is fixed at creation");
+        }
+    }
+    // Ranges are those of a creation; what is absent says nothing.
+    let parsed = self::config(config)?;
+    Ok(SwarmUpdate {
+        metadata: None,
+        subscriber_bytes_per_second: given.subscriber_bytes_per_second.map(|_| parsed.subscriber_bytes_per_second),
+        keyframe_interval_ms: given.keyframe_interval.as_ref().map(|_| parsed.keyframe_interval_ms),
+        max_lag_ms: given.max_lag.as_ref().map(|_| parsed.max_lag_ms),
+        capacity: given.max_viewers.map(|_| parsed.max_viewers),
+        broadcaster_timeout_ms: given.broadcaster_timeout.as_ref().map(|_| parsed.broadcaster_timeout_ms),
+    })
+}
+
 impl TryFrom<pb::JoinLivestreamRequest> for Action {
     type Error = Invalid;
 
@@ -125,6 +148,7 @@ impl TryFrom<pb::JoinLivestreamRequest> for Action {
             interests: interests(KIND, wishes)?,
             ttl_ms: lease(lease_ttl.as_ref())?,
             request: fields::request(request_id, &request)?,
+            listens: None,
         };
         Ok(Self { id, command: Command::Join(join) })
     }
@@ -198,11 +222,15 @@ impl TryFrom<pb::UpdateLivestreamRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::UpdateLivestreamRequest) -> Parsed<Self> {
-        let pb::UpdateLivestreamRequest { livestream_id, node_id, session_id, metadata, request_id } = &request;
+        let pb::UpdateLivestreamRequest { livestream_id, node_id, session_id, metadata, request_id, config } = &request;
         let id = swarm_id(KIND, *livestream_id)?;
         let by = by(*node_id, *session_id, request_id, &request)?;
-        let metadata = opaque("metadata", metadata, fields::SWARM_METADATA)?;
-        Ok(Self { id, command: Command::UpdateSwarm(by, metadata) })
+        let metadata = metadata.as_ref().map(|bytes| opaque("metadata", bytes, fields::SWARM_METADATA)).transpose()?;
+        let update = SwarmUpdate { metadata, ..config_update(config.as_ref())? };
+        if update == SwarmUpdate::default() {
+            return invalid("metadata", "or config must say something");
+        }
+        Ok(Self { id, command: Command::UpdateSwarm(by, update) })
     }
 }
 
@@ -210,11 +238,12 @@ impl TryFrom<pb::UpdateViewerRequest> for Action {
     type Error = Invalid;
 
     fn try_from(request: pb::UpdateViewerRequest) -> Parsed<Self> {
-        let pb::UpdateViewerRequest { livestream_id, node_id, session_id, metadata, request_id } = &request;
+        let pb::UpdateViewerRequest { livestream_id, node_id, session_id, metadata, request_id, endpoint, can_relay } =
+            &request;
         let id = swarm_id(KIND, *livestream_id)?;
         let by = by(*node_id, *session_id, request_id, &request)?;
-        let metadata = opaque("metadata", metadata, fields::MEMBER_BYTES)?;
-        Ok(Self { id, command: Command::UpdateMember(by, metadata) })
+        let update = fields::member_update(metadata.as_ref(), endpoint.as_ref(), *can_relay)?;
+        Ok(Self { id, command: Command::UpdateMember(by, update) })
     }
 }
 

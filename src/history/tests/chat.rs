@@ -16,7 +16,10 @@ impl Room {
         let mut room = Self { logs: [1, 2, 3, 4].map(PublisherLog::new).into(), messages: Vec::new() };
         let channel = pb::GrantedChannel { channel: UpdateChannel::Chat.into(), ..Default::default() };
         for log in &mut room.logs {
-            log.opened(&pb::PublishOpened { epoch: EPOCH, channels: vec![channel], session_id: 1 }, 1);
+            log.opened(
+                &pb::PublishOpened { epoch: EPOCH, channels: vec![channel], session_id: 1, ..Default::default() },
+                1,
+            );
         }
         for (at, author) in [1, 2, 3, 1, 4, 2, 1, 3, 4, 1].into_iter().enumerate() {
             room.say(author, at as u64 + 1);

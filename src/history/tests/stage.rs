@@ -41,7 +41,10 @@ impl Source {
             previous_publisher_sequence: before.1,
             ..Default::default()
         };
-        self.log.opened(&pb::PublishOpened { epoch, channels: vec![channel], session_id }, self.layers);
+        self.log.opened(
+            &pb::PublishOpened { epoch, channels: vec![channel], session_id, ..Default::default() },
+            self.layers,
+        );
         (self.term, self.sequence) = (term, 0);
     }
 
@@ -166,7 +169,13 @@ impl Told {
             track: 0,
         };
         let (positions, filters) = (vec![position], vec![filter]);
-        self.item(Item::Subscribed(pb::Subscribed { epoch, positions, filters, waiting_for_keyframe: Vec::new() }))
+        self.item(Item::Subscribed(pb::Subscribed {
+            epoch,
+            positions,
+            filters,
+            waiting_for_keyframe: Vec::new(),
+            ..Default::default()
+        }))
     }
 
     pub(super) fn updates<'a>(self, updates: impl IntoIterator<Item = &'a pb::Update>) -> Self {

@@ -18,7 +18,7 @@ impl Group {
         out: &mut Applied,
     ) -> Result<(), Rejection> {
         let key = self.member(by)?;
-        let before = media(self.roster.at(key));
+        let before = media(self.roster.at(key)).ok_or(Rejection::OnlyListens(by.node))?;
         let after = Media { audio: audio.unwrap_or(before.audio), video: video.unwrap_or(before.video) };
         if before != after {
             self.roster.update(key, |member| member.role = Role::Participant(after));
@@ -30,6 +30,7 @@ impl Group {
 
     pub(super) fn start_share(&mut self, by: &By, out: &mut Applied) -> Result<(), Rejection> {
         let key = self.member(by)?;
+        self.takes_part(key)?;
         match self.sharing {
             Some(holder) if holder != by.node => Err(Rejection::ScreenShareHeld { holder }),
             Some(_) => Ok(()),
@@ -58,10 +59,11 @@ impl Group {
     pub(super) fn claim(&mut self, by: &By, channels: ChannelSet) -> Result<Applied, Rejection> {
         self.not_ended()?;
         self.roster.admit(by, None)?;
+        let key = self.member(by)?;
+        self.takes_part(key)?;
         if channels.contains(Channel::Screen) {
             self.shares(by.node)?;
         }
-        let key = self.member(by)?;
         let term = self.revision + 1;
         let session = self.roster.update(key, |member| {
             let terms = member.terms.get_or_insert_default();
@@ -86,6 +88,12 @@ impl Group {
         Ok(Applied { session: Some(self.roster.at(key).session), revision: self.revision, ..Applied::default() })
     }
 
+    /// Listeners send nothing.
+    fn takes_part(&self, key: Key) -> Result<(), Rejection> {
+        let member = self.roster.at(key);
+        if member.is_listener() { Err(Rejection::OnlyListens(member.node)) } else { Ok(()) }
+    }
+
     fn shares(&self, node: NodeId) -> Result<(), Rejection> {
         match self.sharing {
             Some(holder) if holder == node => Ok(()),
@@ -97,6 +105,9 @@ impl Group {
     /// Whether a channel of a participant takes updates; with SCREEN, why not.
     pub fn gate(&self, node: NodeId, channel: Channel) -> Result<Gate, Rejection> {
         let member = self.roster.find(node).ok_or(Rejection::NotAMember(node))?;
+        if member.is_listener() {
+            return Err(Rejection::OnlyListens(node));
+        }
         if channel == Channel::Screen {
             self.shares(node)?;
         }
@@ -104,7 +115,7 @@ impl Group {
     }
 
     fn gate_of(&self, member: &Member, channel: Channel) -> Gate {
-        let media = media(member);
+        let Some(media) = media(member) else { return Gate::Off };
         let enabled = match channel {
             Channel::Visual => media.video,
             Channel::Audio => media.audio,
@@ -128,15 +139,15 @@ impl Group {
         self.keys().into_iter().flat_map(|key| self.grants_of(key).collect::<Vec<_>>())
     }
 
-    /// What a participant sends; `None` when it is no member.
+    /// What a participant sends; `None` when it is none.
     pub fn media(&self, node: NodeId) -> Option<Media> {
-        self.roster.find(node).map(media)
+        self.roster.find(node).and_then(media)
     }
 }
 
-fn media(member: &Member) -> Media {
+const fn media(member: &Member) -> Option<Media> {
     match member.role {
-        Role::Participant(media) => media,
-        Role::Broadcaster { .. } | Role::Viewer { .. } => unreachable!("a group has participants only"),
+        Role::Participant(media) => Some(media),
+        Role::Listener | Role::Broadcaster { .. } | Role::Viewer { .. } => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions: join, leave, interests, and who inherits the group.
 
-use super::Group;
-use crate::swarm::command::{By, Join};
+use super::{Group, MAX_LISTENERS};
+use crate::swarm::command::{By, Join, MemberUpdate};
 use crate::swarm::error::Rejection;
 use crate::swarm::event::{Applied, Event, Gate, Grant, LeaveReason};
 use crate::swarm::id::NodeId;
@@ -17,12 +17,21 @@ impl Group {
         }
         self.not_ended()?;
         self.roster.has_room_for_interests(&join)?;
-        if present.is_none() && self.roster.len() >= self.config.max_participants as usize {
-            return Err(Rejection::Full { max: self.config.max_participants });
+        let listened = present.is_some_and(|key| self.roster.at(key).is_listener());
+        let listens = join.listens.unwrap_or(listened);
+        if present.is_none() || listens != listened {
+            let (taken, max) = match listens {
+                true => (self.listeners, MAX_LISTENERS),
+                false => (self.participant_count(), self.config.max_participants),
+            };
+            if taken >= max {
+                return Err(Rejection::Full { max });
+            }
         }
         let mut out = Applied { session: Some(join.session), ..Applied::default() };
         out.touched.all = true;
         let (now, revision) = (self.now, self.revision + 1);
+        let everything = Role::Participant(Media { audio: true, video: true });
         let key = match present {
             Some(key) => {
                 let member = self.roster.at(key);
@@ -30,26 +39,67 @@ impl Group {
                 self.close(key, LeaveReason::Replaced, &mut out);
                 self.stats.left(LeaveReason::Replaced, levels);
                 out.events.push(Event::Left { key, node, session, reason: LeaveReason::Replaced });
-                self.roster.update(key, |member| member.renew(join, now, revision));
+                if listens && self.sharing == Some(node) {
+                    self.sharing = None;
+                    out.events.push(Event::ShareStopped { node });
+                }
+                self.roster.update(key, |member| {
+                    match (listened, listens) {
+                        (false, true) => member.role = Role::Listener,
+                        (true, false) => member.role = everything,
+                        _ => {}
+                    }
+                    member.renew(join, now, revision);
+                });
                 key
             }
             None => {
-                let role = Role::Participant(Media { audio: true, video: true });
-                let key = self.roster.insert(Member::new(join, role, Interests::participant(), now, revision));
-                self.empty_since = None;
-                key
+                let role = if listens { Role::Listener } else { everything };
+                self.roster.insert(Member::new(join, role, Interests::participant(), now, revision))
             }
         };
+        self.listeners = self.listeners + u32::from(listens) - u32::from(listened);
         let member = self.roster.at(key);
         let node = member.node;
         self.stats.joined(node, member.levels());
         self.stats.peak = self.stats.peak.max(self.roster.len() as u64);
         let member = Box::new(self.view_of(member));
         out.events.push(Event::Joined { key, member });
-        if self.owner.is_none() {
+        self.note_emptiness();
+        if self.owner.is_none() && !listens {
             self.set_owner(Some(node), &mut out);
         }
         Ok(self.commit(out))
+    }
+
+    /// A group is empty when nobody is in but listeners: a recorder keeps no call alive.
+    fn note_emptiness(&mut self) {
+        if self.participant_count() == 0 {
+            self.empty_since.get_or_insert(self.now);
+        } else {
+            self.empty_since = None;
+        }
+    }
+
+    pub(super) fn update_member(&mut self, by: &By, update: MemberUpdate, out: &mut Applied) -> Result<(), Rejection> {
+        let key = self.member(by)?;
+        // Nobody relays in a mesh.
+        let MemberUpdate { metadata, endpoint, can_relay: _ } = update;
+        let member = self.roster.at(key);
+        let metadata = metadata.filter(|metadata| *metadata != member.metadata);
+        let endpoint = endpoint.filter(|endpoint| *endpoint != member.endpoint);
+        if metadata.is_none() && endpoint.is_none() {
+            return Ok(());
+        }
+        // It is a target of all others.
+        out.touched.all |= endpoint.is_some();
+        self.roster.update(key, |member| {
+            member.metadata = metadata.unwrap_or_else(|| std::mem::take(&mut member.metadata));
+            member.endpoint = endpoint.unwrap_or_else(|| std::mem::take(&mut member.endpoint));
+        });
+        let member = Box::new(self.view_of(self.roster.at(key)));
+        out.events.push(Event::MemberUpdated { key, member });
+        Ok(())
     }
 
     pub(super) fn set_owner(&mut self, owner: Option<NodeId>, out: &mut Applied) {
@@ -77,6 +127,7 @@ impl Group {
         self.close(key, reason, out);
         let member = self.roster.remove(key);
         let (node, session) = (member.node, member.session);
+        self.listeners -= u32::from(member.is_listener());
         self.stats.left(reason, member.levels());
         out.touched.all = true;
         out.touched.nodes.push(node);
@@ -91,11 +142,10 @@ impl Group {
                 self.tell_interest(key, out);
             }
         }
-        if self.roster.is_empty() {
-            self.empty_since = Some(self.now);
-        }
+        self.note_emptiness();
         if self.owner == Some(node) {
-            let heir = self.roster.iter().min_by_key(|(_, member)| member.place).map(|(_, member)| member.node);
+            let heirs = self.roster.iter().filter(|(_, member)| !member.is_listener());
+            let heir = heirs.min_by_key(|(_, member)| member.place).map(|(_, member)| member.node);
             self.set_owner(heir.or(self.named_owner), out);
         }
     }

@@ -1,7 +1,7 @@
 //! From INITIALIZING to ENDED.
 
-use super::{Change, Livestream, State};
-use crate::swarm::command::By;
+use super::{Change, Config, Livestream, State};
+use crate::swarm::command::{By, SwarmUpdate};
 use crate::swarm::error::Rejection;
 use crate::swarm::event::{Applied, EndReason, Event, LeaveReason};
 use crate::swarm::interest::Channel;
@@ -63,12 +63,35 @@ impl Livestream {
         change.applied.retired = Some(Box::new(roster));
     }
 
-    pub(super) fn update(&mut self, by: &By, metadata: Box<[u8]>, change: &mut Change) -> Result<(), Rejection> {
+    pub(super) fn update(&mut self, by: &By, update: SwarmUpdate, change: &mut Change) -> Result<(), Rejection> {
         self.as_broadcaster(by)?;
-        if self.metadata != metadata {
-            self.metadata = metadata.clone();
-            change.event(Event::MetadataChanged { metadata });
+        let SwarmUpdate {
+            metadata,
+            subscriber_bytes_per_second,
+            keyframe_interval_ms,
+            max_lag_ms,
+            capacity,
+            broadcaster_timeout_ms,
+        } = update;
+        let old = &self.config;
+        let config = Config {
+            subscriber_bytes_per_second: subscriber_bytes_per_second.unwrap_or(old.subscriber_bytes_per_second),
+            keyframe_interval_ms: keyframe_interval_ms.unwrap_or(old.keyframe_interval_ms),
+            max_viewers: capacity.unwrap_or(old.max_viewers),
+            max_lag_ms: max_lag_ms.unwrap_or(old.max_lag_ms),
+            broadcaster_timeout_ms: broadcaster_timeout_ms.unwrap_or(old.broadcaster_timeout_ms),
+            ..old.clone()
+        };
+        let metadata = metadata.unwrap_or_else(|| self.metadata.clone());
+        if (&config, &metadata) == (old, &self.metadata) {
+            return Ok(());
         }
+        if config != *old {
+            let made_with = std::mem::replace(&mut self.config, config.clone());
+            self.made_with.get_or_insert_with(|| Box::new(made_with));
+        }
+        self.metadata = metadata.clone();
+        change.event(Event::LivestreamUpdated { metadata, config: Box::new(config) });
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions: join, leave, leases, interests.
 
 use super::{Change, Livestream};
-use crate::swarm::command::{By, Join};
+use crate::swarm::command::{By, Join, MemberUpdate};
 use crate::swarm::error::Rejection;
 use crate::swarm::event::{Applied, EndReason, Event, LeaveReason};
 use crate::swarm::id::{NodeId, PodId, SessionId};
@@ -79,7 +79,7 @@ impl Livestream {
                 Role::Viewer { mode: now, can_relay: join.can_relay.unwrap_or(default) && now == ViewerMode::Active }
             }
             Role::Broadcaster { can_relay } => Role::Broadcaster { can_relay: join.can_relay.unwrap_or(can_relay) },
-            Role::Participant(_) => role,
+            Role::Participant(_) | Role::Listener => role,
         };
         let session = join.session;
         self.roster.update(key, |member| {
@@ -241,12 +241,46 @@ impl Livestream {
         change.event(Event::InterestChanged { key, node, interests });
     }
 
-    pub(super) fn update_member(&mut self, by: &By, metadata: Box<[u8]>, change: &mut Change) -> Result<(), Rejection> {
+    pub(super) fn update_member(
+        &mut self,
+        by: &By,
+        update: MemberUpdate,
+        change: &mut Change,
+    ) -> Result<(), Rejection> {
         let key = self.roster.key(by.node).ok_or(Rejection::NotAMember(by.node))?;
-        if self.roster.at(key).metadata != metadata {
-            self.roster.update(key, |member| member.metadata = metadata.clone());
-            change.event(Event::MemberUpdated { key, node: by.node, metadata });
+        let Role::Viewer { mode, can_relay: relays } = self.roster.at(key).role else {
+            // What it says of itself as a viewer it says once it is one.
+            return Err(Rejection::BroadcasterCannotView);
+        };
+        let MemberUpdate { metadata, endpoint, can_relay } = update;
+        if can_relay == Some(true) && mode == ViewerMode::Lurker {
+            return Err(Rejection::LurkerCannotRelay);
         }
+        let can_relay = can_relay.unwrap_or(relays);
+        let member = self.roster.at(key);
+        let metadata = metadata.filter(|metadata| *metadata != member.metadata);
+        let endpoint = endpoint.filter(|endpoint| *endpoint != member.endpoint);
+        if metadata.is_none() && endpoint.is_none() && can_relay == relays {
+            return Ok(());
+        }
+        let moved = endpoint.is_some();
+        self.roster.update(key, |member| {
+            member.role = Role::Viewer { mode, can_relay };
+            member.metadata = metadata.unwrap_or_else(|| std::mem::take(&mut member.metadata));
+            member.endpoint = endpoint.unwrap_or_else(|| std::mem::take(&mut member.endpoint));
+        });
+        if can_relay != relays {
+            self.unseat(key, change);
+            self.seat(key, can_relay, change);
+            // Where it stands now is told with the member.
+            change.moved.retain(|(moved, _)| *moved != key);
+        }
+        if moved {
+            self.touch_around(key, change);
+            self.touch_served(Parent::Relay(key), change);
+        }
+        let member = Box::new(self.view_of(key, self.roster.at(key)));
+        change.event(Event::MemberUpdated { key, member });
         Ok(())
     }
 

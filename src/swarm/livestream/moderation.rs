@@ -34,6 +34,7 @@ impl Livestream {
                 endpoint: None,
                 metadata: None,
                 interests: Vec::new(),
+                listens: None,
             };
             self.join_anew(join, &mut change);
         }

@@ -21,6 +21,7 @@ fn join(number: u64, ttl_ms: u32) -> Join {
         endpoint: None,
         metadata: None,
         interests: Vec::new(),
+        listens: None,
     }
 }
 
@@ -123,7 +124,7 @@ fn an_actor_is_a_member_or_the_regent_and_names_its_own_session() {
     assert_eq!(admit(1, Some(1), None), Ok(()));
     assert_eq!(admit(1, Some(2), None), Err(Rejection::SessionReplaced { node: node(1), given: session(2) }));
     assert_eq!(admit(2, None, Some(2)), Ok(()));
-    assert_eq!(admit(2, Some(1), Some(2)), Err(Rejection::SessionReplaced { node: node(2), given: session(1) }));
+    assert_eq!(admit(2, Some(1), Some(2)), Err(Rejection::NotAMember(node(2))), "its session is over");
     assert_eq!(admit(2, None, None), Err(Rejection::NotAMember(node(2))));
 }
 

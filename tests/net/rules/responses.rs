@@ -122,7 +122,8 @@ async fn deadlines_end_every_kind_of_call() {
         session_id: session,
         ..Default::default()
     });
-    let targets = framed(&pb::WatchTargetsRequest { livestream_id: SHOW, of_node_id: 10, session_id: session });
+    let targets =
+        framed(&pb::WatchTargetsRequest { livestream_id: SHOW, of_node_id: 10, session_id: session, node_id: 10 });
     let health = framed(&tonic_health::pb::HealthCheckRequest::default());
     let publish = framed(&pb::PublishUpdatesRequest {
         message: Some(pb::publish_updates_request::Message::Open(pb::PublishOpen {
@@ -170,7 +171,8 @@ async fn a_deadline_lets_the_session_go() {
         ..Default::default()
     };
     let joined = client.clone().livestreams.join_livestream(join).await.unwrap().into_inner();
-    let watch = pb::WatchTargetsRequest { livestream_id: SHOW, of_node_id: 10, session_id: joined.session_id };
+    let watch =
+        pb::WatchTargetsRequest { livestream_id: SHOW, of_node_id: 10, session_id: joined.session_id, node_id: 10 };
     let mut events = {
         let watch = pb::WatchLivestreamRequest { livestream_id: SHOW, ..Default::default() };
         client.clone().livestreams.watch_livestream(watch).await.unwrap().into_inner()
@@ -181,7 +183,7 @@ async fn a_deadline_lets_the_session_go() {
     soon(async {
         loop {
             let message = events.message().await.unwrap().expect("it goes on");
-            let Some(pb::watch_livestream_response::Event::Events(events)) = message.event else { continue };
+            let Some(pb::watch_livestream_response::Event::Batch(events)) = message.event else { continue };
             for event in events.events {
                 if let Some(Change::ViewerLeft(left)) = pb::LivestreamEvent::decode(event).unwrap().change {
                     return assert_eq!(left.reason(), LeaveReason::Timeout);

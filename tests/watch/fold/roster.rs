@@ -43,7 +43,7 @@ impl RosterFold {
         let happened = events(&message);
         let pb::WatchLivestreamResponse { epoch, revision, event } = message;
         match event.expect("every message says something") {
-            Event::Events(events) => {
+            Event::Batch(events) => {
                 assert!(!happened.is_empty() && events.event_time.is_some());
                 assert_eq!(epoch, self.epoch, "another incarnation begins with a reset");
                 self.take_events(revision, happened);
@@ -149,8 +149,11 @@ impl RosterFold {
             Change::PlacementChanged(changed) => {
                 self.with(changed.node_id, |viewer| viewer.placement = changed.placement)
             }
-            Change::ViewerUpdated(updated) => self.with(updated.node_id, |viewer| viewer.metadata = updated.metadata),
-            Change::MetadataChanged(_)
+            Change::ViewerUpdated(updated) => {
+                let now = updated.viewer.expect("an update shows the viewer");
+                self.with(now.node_id, |viewer| *viewer = now);
+            }
+            Change::LivestreamUpdated(_)
             | Change::BroadcasterJoined(_)
             | Change::BroadcasterLost(_)
             | Change::AuthorityGranted(_) => {}

@@ -50,8 +50,8 @@ impl Draw {
             7 => Command::PodGone(self.small()),
             8 => Command::Expire,
             9 => Command::SetInterest(self.by(), self.changes()),
-            10 => Command::UpdateMember(self.by(), self.bytes()),
-            11 => Command::UpdateSwarm(self.by(), self.bytes()),
+            10 => Command::UpdateMember(self.by(), self.member_update()),
+            11 => Command::UpdateSwarm(self.by(), self.swarm_update()),
             12 => Command::End(self.by()),
             13 => Command::Remove(self.by(), self.node()),
             14 => Command::ReportPeer(self.by(), self.node()),
@@ -120,6 +120,25 @@ impl Draw {
         }
     }
 
+    fn member_update(&mut self) -> MemberUpdate {
+        MemberUpdate {
+            metadata: self.option("MemberUpdate.metadata", Self::bytes),
+            endpoint: self.option("MemberUpdate.endpoint", Self::bytes),
+            can_relay: self.option("MemberUpdate.can_relay", |draw| draw.flag("can_relay")),
+        }
+    }
+
+    fn swarm_update(&mut self) -> SwarmUpdate {
+        SwarmUpdate {
+            metadata: self.option("SwarmUpdate.metadata", Self::bytes),
+            subscriber_bytes_per_second: self.option("SwarmUpdate.bytes", |draw| draw.number(u64::MAX)),
+            keyframe_interval_ms: self.option("SwarmUpdate.keyframes", Self::small),
+            max_lag_ms: self.option("SwarmUpdate.lag", Self::small),
+            capacity: self.option("SwarmUpdate.capacity", Self::small),
+            broadcaster_timeout_ms: self.option("SwarmUpdate.timeout", |draw| draw.number(u64::MAX)),
+        }
+    }
+
     fn join(&mut self) -> Join {
         Join {
             node: self.node(),
@@ -131,6 +150,7 @@ impl Draw {
             endpoint: self.option("Join.endpoint", Self::bytes),
             metadata: self.option("Join.metadata", Self::bytes),
             interests: self.changes(),
+            listens: self.option("Join.listens", |draw| draw.flag("listens")),
         }
     }
 

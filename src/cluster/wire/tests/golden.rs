@@ -63,8 +63,21 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         endpoint: Some(b"e".as_slice().into()),
         metadata: None,
         interests: changes.clone(),
+        listens: Some(true),
     };
-    let metadata = || b"abc".as_slice().into();
+    let member_update = MemberUpdate {
+        metadata: Some(b"abc".as_slice().into()),
+        endpoint: Some(Box::default()),
+        can_relay: Some(false),
+    };
+    let swarm_update = SwarmUpdate {
+        metadata: None,
+        subscriber_bytes_per_second: Some(500_000),
+        keyframe_interval_ms: Some(2_000),
+        max_lag_ms: Some(2_001),
+        capacity: Some(16),
+        broadcaster_timeout_ms: Some(0),
+    };
     let channels = [Channel::Visual, Channel::Data].into_iter().collect();
     let claim = Command::Claim { by: by(), channels, session, ttl_ms: 30_000 };
     let acquire = Command::Acquire { by: by(), channels, session, ttl_ms: 30_000 };
@@ -77,7 +90,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         ),
         ("02 ffffffffffffff0f 01 07 10 a0c21e d00f d10f 00 e0d403 b0ea01", Command::CreateGroup(create_group)),
         (
-            "03 07 08 00 b0ea01 01 02 01 00 01 01 65 00 02 01 01 ac02 05 01 ffffffff0f 05 00 01 00",
+            "03 07 08 00 b0ea01 01 02 01 00 01 01 65 00 02 01 01 ac02 05 01 ffffffff0f 05 00 01 00 01 01",
             Command::Join(join),
         ),
         ("04 07 01 08 01 03 c3a931 ffffffffffffffffff01", Command::Leave(full)),
@@ -87,8 +100,8 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         ("08 ffffffff0f", Command::PodGone(u32::MAX)),
         ("09", Command::Expire),
         ("0a 07 00 00 02 01 01 ac02 05 01 ffffffff0f 05 00 01 00", Command::SetInterest(by(), changes)),
-        ("0b 07 00 00 03 616263", Command::UpdateMember(by(), metadata())),
-        ("0c 07 00 00 03 616263", Command::UpdateSwarm(by(), metadata())),
+        ("0b 07 00 00 01 03 616263 01 00 01 00", Command::UpdateMember(by(), member_update)),
+        ("0c 07 00 00 00 01 a0c21e 01 d00f 01 d10f 01 10 01 00", Command::UpdateSwarm(by(), swarm_update)),
         ("0d 07 00 00", Command::End(by())),
         ("0e 07 00 00 ac02", Command::Remove(by(), other)),
         ("0f 07 00 00 ac02", Command::ReportPeer(by(), other)),

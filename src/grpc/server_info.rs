@@ -1,0 +1,68 @@
+//! ServerService.
+
+use std::time::Duration;
+
+use tonic::{Request, Response};
+
+use super::{Answer, Edge, convert, fields};
+use crate::pb::swarm::v1 as pb;
+use crate::pb::swarm::v1::server_service_server::ServerService;
+use crate::swarm::interest::{Channel, Interest};
+
+#[tonic::async_trait]
+impl ServerService for Edge {
+    async fn get_server_info(&self, _: Request<pb::GetServerInfoRequest>) -> Answer<pb::GetServerInfoResponse> {
+        let told = &self.settings.told;
+        let features = [(told.grpc_web, pb::Feature::GrpcWeb), (told.reflection, pb::Feature::Reflection)];
+        let features = features.into_iter().filter(|(offered, _)| *offered).map(|(_, feature)| feature.into());
+        Ok(Response::new(pb::GetServerInfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            features: features.collect(),
+            limits: Some(self.limits()),
+            profiles: Interest::ALL.into_iter().filter_map(profile).collect(),
+            server_time: Some(convert::timestamp(self.service.clock().wall())),
+        }))
+    }
+}
+
+impl Edge {
+    fn limits(&self) -> pb::ServerLimits {
+        let settings = &self.settings;
+        let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let lease = |ms: u32| Some(convert::duration(ms));
+        pb::ServerLimits {
+            max_payload_bytes: size(settings.max_payload(Channel::Data)),
+            max_chat_payload_bytes: size(settings.max_payload(Channel::Chat)),
+            max_receive_bytes: size(settings.receive_bytes),
+            max_publish_receive_bytes: size(settings.publish_receive_bytes),
+            max_swarm_metadata_bytes: size(fields::SWARM_METADATA),
+            max_member_bytes: size(fields::MEMBER_BYTES),
+            max_id: (settings.max_id < u64::MAX).then_some(settings.max_id),
+            max_page_size: size(settings.list_page),
+            max_swarms: settings.told.max_swarms as u64,
+            event_log_revisions: settings.told.event_log_revisions as u64,
+            heartbeat_interval: span(settings.heartbeat),
+            max_stream_age: span(settings.max_age),
+            retention: span(settings.told.retention),
+            empty_group_timeout: span(settings.told.empty_group),
+            default_lease_ttl: lease(fields::DEFAULT_LEASE_MS),
+            min_lease_ttl: lease(fields::MIN_LEASE_MS),
+            max_lease_ttl: lease(fields::MAX_LEASE_MS),
+        }
+    }
+}
+
+fn span(time: Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(time).ok()
+}
+
+/// What an interest means; `None` for NONE.
+fn profile(interest: Interest) -> Option<pb::InterestProfile> {
+    let propagation = interest.propagation()?;
+    Some(pb::InterestProfile {
+        interest: pb::Interest::from(interest).into(),
+        priority: pb::Priority::from(propagation.priority).into(),
+        delay_budget: Some(convert::duration(propagation.delay_ms)),
+        quality: pb::Quality::from(propagation.pictures).into(),
+    })
+}

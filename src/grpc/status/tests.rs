@@ -1,0 +1,148 @@
+//! Every error against what the schema says of its reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost_types::FileDescriptorSet;
+use tonic_types::StatusExt;
+
+use super::*;
+use crate::swarm::id::{Epoch, NodeId, SessionId};
+
+/// What the comment of a reason says: the code that it comes with, the keys of its metadata, whether a retry may help.
+#[derive(Debug, PartialEq)]
+struct Said {
+    code: String,
+    keys: BTreeSet<String>,
+    retry: bool,
+}
+
+/// The comments of the values of ErrorReason in the compiled schema.
+fn schema() -> BTreeMap<String, Said> {
+    let set = FileDescriptorSet::decode(crate::pb::DESCRIPTORS).unwrap();
+    let file = set.file.iter().find(|file| file.name() == "starling/swarm/v1/swarm.proto").unwrap();
+    let at = file.enum_type.iter().position(|one| one.name() == "ErrorReason").unwrap();
+    let comments = &file.source_code_info.as_ref().unwrap().location;
+    let values = file.enum_type[at].value.iter().enumerate().skip(1);
+    let said = values.map(|(number, value)| {
+        // By descriptor.proto: enum_type is field 5 of a file, value is field 2 of an enum.
+        let path = [5, at, 2, number].map(|step| i32::try_from(step).unwrap());
+        let comment = comments.iter().find(|location| location.path == path).unwrap().leading_comments();
+        let comment = comment.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (text, keys) = match comment.split_once("; metadata: ") {
+            Some((text, keys)) => (text, keys.trim_end_matches('.').split(", ").map(str::to_owned).collect()),
+            None => (comment.trim_end_matches('.'), BTreeSet::new()),
+        };
+        let code = text.rsplit(". ").next().unwrap().to_owned();
+        let retry = text.contains("RetryInfo");
+        (value.name().trim_start_matches("ERROR_REASON_").to_owned(), Said { code, keys, retry })
+    });
+    said.collect()
+}
+
+/// Every error that the server can make.
+fn everything() -> Vec<Status> {
+    let (node, given) = (NodeId::new(2).unwrap(), SessionId::new(3).unwrap());
+    let kinds = [SwarmKind::Livestream, SwarmKind::Group];
+    let rejections = || {
+        [
+            Rejection::NoSuchSwarm,
+            Rejection::Exists,
+            Rejection::RequestReused,
+            Rejection::Ended,
+            Rejection::NotAMember(node),
+            Rejection::SessionReplaced { node, given },
+            Rejection::NoSuchMember(node),
+            Rejection::NotBroadcaster { node },
+            Rejection::NotModerator { node },
+            Rejection::NotOwner { node },
+            Rejection::WrongState(State::Paused),
+            Rejection::BroadcasterCannotView,
+            Rejection::LurkerCannotRelay,
+            Rejection::OnlyListens(node),
+            Rejection::TargetIsBroadcaster,
+            Rejection::NotActiveViewer(node),
+            Rejection::ScreenShareHeld { holder: node },
+            Rejection::ChannelDisabled,
+            Rejection::Full { max: 1 },
+            Rejection::Quota { what: "mutes", max: 1 },
+            Rejection::WrongKind,
+        ]
+    };
+    let mut all = Vec::new();
+    for kind in kinds {
+        all.extend(rejections().into_iter().map(|rejection| refused(kind)(rejection.into())));
+        all.push(refused(kind)(Refusal::TooManySwarms { max: 1 }));
+        all.push(refused(kind)(Refusal::Ended { epoch: Epoch::new(1).unwrap(), last: Vec::new() }));
+    }
+    let untaken = [
+        Untaken::StaleTerm,
+        Untaken::Closed(Gate::Paused),
+        Untaken::Closed(Gate::NotActive),
+        Untaken::Closed(Gate::Off),
+        Untaken::Muted,
+        Untaken::Quota,
+        Untaken::Memory,
+        Untaken::OutOfOrder,
+        Untaken::OutcomeUnknown,
+    ];
+    all.extend(untaken.map(|refusal| super::untaken(Rejected { publisher_sequence: 1, refusal })));
+    let ends = [
+        End::Session(LeaveReason::Replaced),
+        End::Session(LeaveReason::Removed),
+        End::Session(LeaveReason::Timeout),
+        End::StaleTerm,
+        End::Draining,
+        End::Age,
+        End::Deadline,
+    ];
+    all.extend(ends.into_iter().filter_map(|end| end.farewell().1.err()));
+    let over = Status::out_of_range("Error, decoded message length too large: found 9 bytes, the limit is: 4 bytes");
+    all.extend([
+        Invalid { field: "f".into(), problem: "is wrong".into() }.into(),
+        one_message("it was sent two"),
+        headers_too_large(1),
+        refused_by_transport(over),
+        malformed_timeout(),
+        connection_age(),
+    ]);
+    all
+}
+
+/// As the schema and the gRPC documentation write it.
+fn code(status: &Status) -> String {
+    let mut name = String::new();
+    for letter in format!("{:?}", status.code()).chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.extend(letter.to_uppercase());
+    }
+    name
+}
+
+#[test]
+fn every_error_is_as_the_schema_says() {
+    let schema = schema();
+    let mut seen = BTreeSet::new();
+    for status in everything() {
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap_or_else(|| panic!("an ErrorInfo: {status:?}"));
+        assert_eq!(info.domain, DOMAIN);
+        let said = schema.get(&info.reason).unwrap_or_else(|| panic!("{} is not in the schema", info.reason));
+        // An ended stream names no node: its client knows which it is.
+        let told = Said {
+            code: code(&status),
+            keys: info.metadata.keys().cloned().collect(),
+            retry: details.retry_info().is_some(),
+        };
+        assert_eq!((&told.code, told.retry), (&said.code, said.retry), "{}", info.reason);
+        assert!(told.keys == said.keys || told.keys.is_empty(), "{}: {told:?}, {said:?}", info.reason);
+        seen.insert(info.reason.clone());
+        // The law: nothing else may be retried blindly.
+        let blindly =
+            matches!(status.code(), Code::Unavailable) || told.retry && status.code() == Code::ResourceExhausted;
+        assert_eq!(blindly, told.retry, "{}", info.reason);
+    }
+    let known: BTreeSet<_> = schema.into_keys().collect();
+    assert_eq!(seen, known, "every reason of the schema comes");
+}

@@ -1,0 +1,79 @@
+//! The model beside the swarm that it is a model of.
+
+use super::*;
+
+impl Model {
+    /// `Applied::ended` names the sessions that the events ended. Those that ended
+    /// because the swarm did may be left to `retired`.
+    pub(super) fn compare_ended(&self, applied: &Applied, mut closed: Vec<(SessionId, LeaveReason)>) {
+        assert_eq!(applied.over, applied.events.iter().any(ends));
+        let mut told = applied.ended.clone();
+        if let Some(retired) = &applied.retired {
+            assert!(applied.over);
+            let listed: BTreeSet<SessionId> = told.iter().map(|(session, _)| *session).collect();
+            let left = retired.iter().map(|(_, member)| (member.session, LeaveReason::Ended));
+            told.extend(left.filter(|(session, _)| !listed.contains(session)));
+        }
+        closed.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, closed, "what is said to have ended has ended");
+    }
+
+    /// Compares everything with the swarm. O(n).
+    pub(crate) fn compare(&self, swarm: &Swarm) {
+        self.compare_swarm(swarm);
+        let seated: BTreeSet<NodeId> = swarm.roster().iter().map(|(_, member)| member.node).collect();
+        assert!(seated.iter().eq(self.members.keys()), "the roster has the members that the events tell of");
+        self.members.keys().for_each(|node| self.compare_member(swarm, *node));
+    }
+
+    /// Compares what is not about single members. O(1) but for grants, mutes and
+    /// moderators.
+    pub(crate) fn compare_swarm(&self, swarm: &Swarm) {
+        assert_eq!(swarm.epoch(), self.epoch);
+        assert_eq!(swarm.revision(), self.revision);
+        assert_eq!(swarm.roster().len(), self.members.len());
+        assert_eq!(swarm.is_over(), self.ended.is_some());
+        let grants = swarm.grants().into_iter().map(|g| ((g.source, g.channel), (g.term, g.is_open()))).collect();
+        assert_eq!(self.grants, grants, "folding the grants gives the table");
+        for ((source, channel), (_, enabled)) in &self.grants {
+            assert_eq!(*enabled, self.takes(*source, *channel), "{channel:?} of {source:?}");
+        }
+        let (stats, ended) = match swarm {
+            Swarm::Livestream(livestream) => {
+                assert_eq!(livestream.state(), self.state);
+                assert_eq!(Some(livestream.broadcaster()), self.broadcaster);
+                assert_eq!(livestream.broadcaster_session(), self.broadcaster.and_then(|node| self.session(node)));
+                assert_eq!(livestream.topology(), self.topology);
+                assert_eq!(livestream.viewer_count(), self.viewers());
+                assert_eq!(*livestream.moderators(), self.moderators);
+                assert_eq!(*livestream.muted(), self.muted);
+                assert_eq!(*livestream.metadata(), *self.metadata);
+                (livestream.stats(), livestream.ended())
+            }
+            Swarm::Group(group) => {
+                assert_eq!(group.owner(), self.owner);
+                assert_eq!(group.sharing(), self.sharing);
+                assert_eq!(*group.metadata(), *self.metadata);
+                (group.stats(), group.ended())
+            }
+        };
+        assert_eq!(ended.map(|(_, reason)| reason), self.ended);
+        assert_eq!((stats.joins, stats.leaves, stats.peak), (self.joins, self.leaves, self.peak));
+    }
+
+    /// Compares one node, member or not.
+    pub(crate) fn compare_member(&self, swarm: &Swarm, node: NodeId) {
+        let key = swarm.roster().key(node);
+        let Some(known) = self.members.get(&node) else { return assert_eq!(key, None, "{node:?} has left") };
+        let key = key.expect("a member has a slot");
+        let now = swarm.view(key).expect("a slot has a member");
+        assert_eq!(now.session, known.session);
+        if let Some((slot, view)) = &known.view {
+            assert_eq!(*slot, key);
+            // Whether it is attached is no event: it raises no revision.
+            let now = MemberView { attached: view.attached, ..now };
+            assert_eq!(now, *view, "folding the events gives the member");
+        }
+    }
+}
