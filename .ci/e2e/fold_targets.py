@@ -36,7 +36,7 @@ from grpc_tools import protoc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CLIP = ROOT / "tests/data/bigbuckbunny-360p25.h264"
-PROTOS = ["swarm", "livestream", "group"]
+PROTOS = ["swarm/v1/swarm", "swarm/v1/server", "livestream/v1/livestream", "group/v1/group"]
 
 BROADCASTER = 1
 THRESHOLD, FANOUT = 20, 3
@@ -57,7 +57,7 @@ def check(holds, *what):
 
 def generate(folder):
     """The stock generated code, as modules (livestream messages, livestream stubs, swarm messages)."""
-    files = [f"starling/{name}/v1/{name}.proto" for name in PROTOS]
+    files = [f"starling/{name}.proto" for name in PROTOS]
     well_known = str(pathlib.Path(protoc.__file__).parent / "_proto")
     arguments = ["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}", f"--python_out={folder}",
                  f"--grpc_python_out={folder}", *files]
@@ -276,13 +276,13 @@ class Events(Stream):
         elif what == "heartbeat":
             check(message.revision == self.revision, f"a heartbeat at {message.revision} overtook {self.revision}")
         else:
-            check(what == "events" and message.events.events, "a message without anything:", what)
-            check(message.events.HasField("event_time"), "events of no time")
+            check(what == "batch" and message.batch.events, "a message without anything:", what)
+            check(message.batch.HasField("event_time"), "events of no time")
             # During the scan of the roster, what its pages will show is left out.
             contiguous = message.revision == self.revision + 1
             check(contiguous if self.live else message.revision > self.revision,
                   f"revision {message.revision} after {self.revision}")
-            for event in message.events.events:
+            for event in message.batch.events:
                 self.happened(event)
             self.current(message)
 
@@ -338,8 +338,9 @@ class Events(Stream):
                     viewer.placement.parent_node_id, viewer.placement.depth = BROADCASTER, 1
                     viewer.placement.can_relay = relays
                 self.displaced = set()
-        elif what == "viewer_updated" and body.node_id in self.roster:
-            self.roster[body.node_id].metadata = body.metadata
+        elif what == "viewer_updated" and body.viewer.node_id in self.roster:
+            check(body.viewer.session_id == self.roster[body.viewer.node_id].session_id, "updated to another session")
+            self.seat(body.viewer)
 
     def compare(self, viewers, revision):
         """With ListViewers at the same revision."""
@@ -402,7 +403,7 @@ class Checks:
         viewers, token = {}, ""
         while True:
             page = self.api.ListViewers(pb.ListViewersRequest(
-                livestream_id=self.livestream, page_size=7, page_token=token))
+                livestream_id=self.livestream, page_size=7, page_token=token, view=swarm.MEMBER_VIEW_FULL))
             for viewer in page.viewers:
                 check(viewer.node_id not in viewers, "a viewer twice in ListViewers:", viewer.node_id)
                 viewers[viewer.node_id] = viewer
@@ -412,7 +413,7 @@ class Checks:
 
     def watch_targets(self, node=0, session=0):
         call = self.api.WatchTargets(pb.WatchTargetsRequest(
-            livestream_id=self.livestream, of_node_id=node, session_id=session))
+            livestream_id=self.livestream, node_id=node if session else 0, session_id=session, of_node_id=node))
         name = f"targets of {f'node {node}' if node else 'the broadcaster'}{' (attached)' if session else ''}"
         stream = Targets(name, call)
         stream.start()
@@ -420,7 +421,8 @@ class Checks:
 
     def watch_events(self, name, before=None):
         request = pb.WatchLivestreamRequest(
-            livestream_id=self.livestream, kinds=[kind for kind in pb.LivestreamEventKind.values() if kind])
+            livestream_id=self.livestream, kinds=[kind for kind in pb.LivestreamEventKind.values() if kind],
+            view=swarm.MEMBER_VIEW_FULL)
         if before:
             request.resume_from.epoch, request.resume_from.revision = before.epoch, before.revision
         stream = Events(name, self.api.WatchLivestream(request), swarm, before)
@@ -459,7 +461,10 @@ class Checks:
             answer = self.api.SetInterest(pb.SetInterestRequest(**acting, interests=[wish]))
             self.revision = answer.revision
         elif kind == "metadata":
-            self.revision = self.api.UpdateViewer(pb.UpdateViewerRequest(**acting, metadata=draw.randbytes(4))).revision
+            said = {draw.choice(["metadata", "endpoint"]): draw.randbytes(4)}
+            if somebody in guests and draw.random() < 0.5 and not self.lurks(somebody):
+                said["can_relay"] = draw.random() < 0.5
+            self.revision = self.api.UpdateViewer(pb.UpdateViewerRequest(**acting, **said)).revision
         elif kind in ("mute", "moderator"):
             method, request = draw.choice({
                 "mute": [(self.api.MuteViewer, pb.MuteViewerRequest), (self.api.UnmuteViewer, pb.UnmuteViewerRequest)],

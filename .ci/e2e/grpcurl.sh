@@ -11,11 +11,12 @@ judge=$root/.ci/e2e/answer.py
 
 # === Calls ===
 
-# L/Method and G/Method stand for the methods of the two services.
+# L/Method, G/Method and S/Method stand for the methods of the three services.
 full() {
     case $1 in
         L/*) echo "starling.livestream.v1.LivestreamService/${1#L/}" ;;
         G/*) echo "starling.group.v1.GroupService/${1#G/}" ;;
+        S/*) echo "starling.swarm.v1.ServerService/${1#S/}" ;;
         *) echo "$1" ;;
     esac
 }
@@ -121,13 +122,14 @@ printf 'server at %s\n' "$address"
 echo '--- reflection and health'
 listing=$("$GRPCURL" -plaintext "$address" list)
 for service in grpc.health.v1.Health grpc.reflection.v1.ServerReflection starling.group.v1.GroupService \
-    starling.livestream.v1.LivestreamService; do
+    starling.livestream.v1.LivestreamService starling.swarm.v1.ServerService; do
     grep -qx "$service" <<<"$listing" || fail "list lacks $service: $listing"
 done
 ok 'list names our services, health and reflection'
-for service in group:GroupService livestream:LivestreamService; do
-    name=starling.${service%:*}.v1.${service#*:}
-    declared=$(sed -n 's/^  rpc \([A-Za-z]*\)(.*/'"$name"'.\1/p' "$root/proto/starling/${service%:*}/v1/${service%:*}.proto" | sort)
+for service in group/v1/group:GroupService livestream/v1/livestream:LivestreamService swarm/v1/server:ServerService; do
+    file=${service%:*}
+    name=starling.$(dirname "$file" | tr / .).${service#*:}
+    declared=$(sed -n 's/^  rpc \([A-Za-z]*\)(.*/'"$name"'.\1/p' "$root/proto/starling/$file.proto" | sort)
     [[ -n $declared && $("$GRPCURL" -plaintext "$address" list "$name" | sort) == "$declared" ]] ||
         fail "list $name differs from the .proto file"
     described=$("$GRPCURL" -plaintext "$address" describe "$name")
@@ -166,7 +168,7 @@ PROTO
 answer=$("$GRPCURL" -plaintext -import-path "$scratch" -proto v1alpha.proto \
     -d '{"list_services":""} {"file_containing_symbol":"starling.group.v1.GroupService"}' \
     "$address" grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo | "$judge" first 'len(r) == 2')
-expect '{"starling.group.v1.GroupService", "starling.livestream.v1.LivestreamService"} <= {s.name for s in r[0].listServicesResponse.service}'
+expect '{"starling.group.v1.GroupService", "starling.livestream.v1.LivestreamService", "starling.swarm.v1.ServerService"} <= {s.name for s in r[0].listServicesResponse.service}'
 expect 'len(r[1].fileDescriptorResponse.fileDescriptorProto) > 0'
 ok 'reflection v1alpha lists services and hands out a file'
 
@@ -177,6 +179,15 @@ for service in '' starling.livestream.v1.LivestreamService starling.group.v1.Gro
 done
 refused grpc.health.v1.Health/Check '{"service":"nobody"}' NOT_FOUND -
 ok 'health: the server and both services are SERVING'
+
+echo '--- the server'
+call S/GetServerInfo '{}'
+expect 'r.version.count(".") == 2 and set(r.features) == {"FEATURE_GRPC_WEB", "FEATURE_REFLECTION"} and r.serverTime is not None'
+expect 'all(r.limits.values())'
+expect '(r.limits.maxPayloadBytes, r.limits.maxChatPayloadBytes, r.limits.maxPageSize) == (2 ** 20, 2 ** 14, 1000)'
+expect '(r.limits.heartbeatInterval, r.limits.defaultLeaseTtl, "maxId" in r.limits) == ("15s", "30s", False)'
+expect '[(p.interest[9:], p.priority[9:], p.delayBudget, p.quality[8:]) for p in r.profiles] == [("LOW", "BACKGROUND", "0.200s", "KEYFRAMES"), ("MEDIUM", "NORMAL", "0.050s", "NO_TOP_LAYER"), ("HIGH", "HIGH", "0.010s", "FULL"), ("CRITICAL", "URGENT", "0s", "FULL")]'
+ok 'version, features, limits, profiles'
 
 echo '--- a livestream'
 call L/CreateLivestream '{"livestream_id":7,"node_id":1,"config":{"star_to_tree_threshold":3,"tree_fanout":2},"metadata":"aGVsbG8="}'
@@ -207,6 +218,7 @@ expect "r.revision == '$revision'"
 ok 'the broadcaster joins and starts; again, which changes nothing'
 
 call L/JoinLivestream '{"livestream_id":7,"node_id":2,"mode":"VIEWER_MODE_ACTIVE","endpoint":"cGVlcjI=","lease_ttl":"300s","request_id":"j2"}'
+expect 'r.livestream.viewerCount == "1" and r.livestream.revision == r.revision and r.livestream.epoch == r.epoch'
 expect 'r.leaseTtl == "300s" and r.viewer.nodeId == "2" and r.viewer.mode == "VIEWER_MODE_ACTIVE" and r.viewer.endpoint == "cGVlcjI="'
 expect 'r.viewer.placement.depth == 1 and r.viewer.placement.parentNodeId == "1" and r.viewer.placement.canRelay is True'
 expect '{i.channel[15:]: i.interest[9:] for i in r.viewer.interests} == {"VISUAL": "HIGH", "AUDIO": "HIGH", "SCREEN": "HIGH", "CHAT": "MEDIUM", "DATA": "MEDIUM"}'
@@ -225,7 +237,7 @@ expect 'r.targets.topology == "TOPOLOGY_TREE" and [t.nodeId for t in r.targets.t
 expect 'r.targets.targets[0].endpoint == "cGVlcjI="'
 expect '{(c.channel[15:], c.interest[9:], c.quality[8:], c.track) for c in r.targets.targets[0].channels} == {("VISUAL", "HIGH", "FULL", 0), ("AUDIO", "HIGH", "FULL", 0), ("SCREEN", "HIGH", "FULL", 0), ("CHAT", "MEDIUM", "FULL", 0), ("DATA", "MEDIUM", "FULL", 0)}'
 expect 'r.targets.placement is None and r.targets.parent is None and r.targets.backupParent is None'
-call L/GetTargets '{"livestream_id":7,"of_node_id":2}'
+call L/GetTargets '{"livestream_id":7,"node_id":3,"of_node_id":2}'
 expect '[t.nodeId for t in r.targets.targets] == ["4", "5"] and r.targets.placement.depth == 1'
 expect 'r.targets.parent.nodeId == "1" and r.targets.parent.sessionId != "0" and r.targets.backupParent is None'
 call L/GetTargets '{"livestream_id":7,"of_node_id":6}'
@@ -248,29 +260,48 @@ do :; done
 [[ $(tr ' ' '\n' <<<"$pages" | grep . | sort | paste -sd ' ') == '2 3 4 5 6' ]] || fail "the pages of the viewers are:$pages"
 call L/ListViewers '{"livestream_id":7,"page_size":1000}'
 expect 'sorted(v.nodeId for v in r.viewers) == ["2", "3", "4", "5", "6"] and r.nextPageToken == ""'
+call L/ListViewers '{"livestream_id":7,"node_ids":[5,404,2]}'
+expect '[(v.nodeId, v.endpoint, v.interests, v.leaseTtl) for v in r.viewers] == [("5", "", [], None), ("2", "", [], None)]'
+call L/GetViewer '{"livestream_id":7,"viewer_node_id":2}'
+expect 'r.viewer.nodeId == "2" and r.viewer.endpoint == "" and r.viewer.interests == [] and r.viewer.leaseTtl is None'
+call L/GetViewer '{"livestream_id":7,"viewer_node_id":2,"view":"MEMBER_VIEW_FULL"}'
+expect 'r.viewer.endpoint == "cGVlcjI=" and len(r.viewer.interests) == 5 and r.viewer.leaseTtl == "300s"'
 call L/SetInterest '{"livestream_id":7,"node_id":3,"interests":[{"channel":"UPDATE_CHANNEL_AUDIO","interest":"INTEREST_CRITICAL"},{"channel":"UPDATE_CHANNEL_DATA","interest":"INTEREST_LOW","ttl":"3600s"}]}'
 expect '{(i.channel, i.interest, i.expireTime is not None) for i in r.viewer.interests} >= {("UPDATE_CHANNEL_AUDIO", "INTEREST_CRITICAL", False), ("UPDATE_CHANNEL_DATA", "INTEREST_LOW", True)}'
 call L/UpdateViewer '{"livestream_id":7,"node_id":3,"metadata":"aGk="}'
-expect 'r.viewer.metadata == "aGk="'
+expect 'r.viewer.metadata == "aGk=" and r.epoch == "'"$epoch"'"'
+call L/UpdateViewer '{"livestream_id":7,"node_id":3,"endpoint":"cGVlcjM=","can_relay":true}'
+expect 'r.viewer.metadata == "aGk=" and r.viewer.endpoint == "cGVlcjM=" and r.viewer.placement.canRelay is True'
+call L/GetTargets '{"livestream_id":7}'
+expect '{t.nodeId: t.endpoint for t in r.targets.targets} == {"2": "cGVlcjI=", "3": "cGVlcjM="}'
 call L/UpdateLivestream '{"livestream_id":7,"node_id":1,"metadata":"bWV0YQ=="}'
 expect 'r.livestream.metadata == "bWV0YQ=="'
+call L/UpdateLivestream '{"livestream_id":7,"node_id":1,"config":{"max_lag":"3s"}}'
+expect 'r.livestream.metadata == "bWV0YQ==" and r.livestream.config.maxLag == "3s" and r.livestream.config.treeFanout == 2'
 call L/RenewLease '{"livestream_id":7,"node_id":2,"session_id":'"$session_2"'}'
 expect 'r.leaseTtl == "300s"'
 call L/AddModerator '{"livestream_id":7,"node_id":1,"viewer_node_id":3}'
-expect 'r.livestream.moderatorNodeIds == ["3"]'
+expect 'r.livestream.moderatorNodeIds == ["3"] and r.viewer.nodeId == "3" and r.viewer.moderator is True'
 call L/MuteViewer '{"livestream_id":7,"node_id":3,"viewer_node_id":4}'
-expect 'r.livestream.mutedCount == 1'
+expect 'r.livestream.mutedCount == 1 and r.viewer.nodeId == "4" and r.viewer.muted is True'
+call L/ListMutedNodes '{"livestream_id":7}'
+expect 'r.nodeIds == ["4"] and r.nextPageToken == "" and r.epoch == "'"$epoch"'"'
 call L/UnmuteViewer '{"livestream_id":7,"node_id":3,"viewer_node_id":4}'
 expect 'r.livestream.mutedCount == 0'
 call L/RemoveModerator '{"livestream_id":7,"node_id":1,"viewer_node_id":3}'
 expect 'r.livestream.moderatorNodeIds == []'
 call L/ReportPeer '{"livestream_id":7,"node_id":4,"peer_node_id":2,"reason":"PEER_REPORT_REASON_SLOW"}'
+expect 'r.epoch == "'"$epoch"'" and int(r.revision) > 0'
 call L/PauseLivestream '{"livestream_id":7,"node_id":1}'
 expect 'r.livestream.state == "LIVESTREAM_STATE_PAUSED"'
 call L/ResumeLivestream '{"livestream_id":7,"node_id":1}'
 expect 'r.livestream.state == "LIVESTREAM_STATE_ACTIVE"'
 call L/ListLivestreams '{}'
 expect 'sorted(int(l.livestreamId) for l in r.livestreams) == sorted([7, '"$drawn"', 18446744073709551615])'
+call L/ListLivestreams '{"livestream_ids":[404,7]}'
+expect '[l.livestreamId for l in r.livestreams] == ["7"]'
+call L/ListLivestreams '{"states":["LIVESTREAM_STATE_ACTIVE"]}'
+expect '[l.livestreamId for l in r.livestreams] == ["7"]'
 ok 'pages, interests, metadata, lease, moderators, mutes, pause and resume'
 call L/GetStats '{"livestream_id":7}'
 expect 'r.stats.joins == "6" and r.stats.leaves == [] and r.stats.members == "6" and r.stats.peakMembers == "6" and r.stats.uniqueMembers == "6"'
@@ -287,8 +318,8 @@ revision=$(get 'r[-1].revision')
 call L/UpdateViewer '{"livestream_id":7,"node_id":5,"metadata":"MQ=="}'
 call L/UpdateViewer '{"livestream_id":7,"node_id":5,"metadata":"Mg=="}'
 watched L/WatchLivestream '{"livestream_id":7,"resume_from":{"epoch":'"$epoch"',"revision":'"$revision"'}}' 'len(r) == 2'
-expect '[int(m.revision) - '"$revision"' for m in r] == [1, 2] and r[1].events.events[0].viewerUpdated.metadata == "Mg=="'
-expect '[(m.events.actorNodeId, m.events.eventTime is not None) for m in r] == [("5", True), ("5", True)]'
+expect '[int(m.revision) - '"$revision"' for m in r] == [1, 2] and r[1].batch.events[0].viewerUpdated.viewer.metadata == "Mg=="'
+expect '[(m.batch.actorNodeId, m.batch.eventTime is not None) for m in r] == [("5", True), ("5", True)]'
 watched L/WatchLivestream '{"livestream_id":7,"resume_from":{"epoch":1,"revision":1}}' 'len(r) >= 1'
 expect 'r[0].reset.reason == "RESET_REASON_EPOCH_CHANGED"'
 watched L/WatchLivestream '{"livestream_id":7,"resume_from":{"epoch":'"$epoch"',"revision":999999}}' 'len(r) >= 1'
@@ -303,11 +334,15 @@ expect 'all((m.partition > 0) == ("livestream" in m) for m in r)'
 set_epoch=$(get 'r[0].epoch')
 resume=$(get '__import__("json").dumps({"resume_from": {"epoch": r[-1].epoch, "partitions": r[-1].inSync.positions}})')
 call L/UpdateLivestream '{"livestream_id":7,"node_id":1,"metadata":"bWV0YTI="}'
+revision=$(get 'int(r.revision) - 1')
 watched L/WatchLivestreams "$resume" 'any("livestream" in m for m in r)'
 expect 'r[0].opened.resets == [] and [m.livestream.metadata for m in r if "livestream" in m] == ["bWV0YTI="]'
 
+watched L/WatchLivestream '{"livestream_id":7,"resume_from":{"epoch":'"$epoch"',"revision":'"$revision"'}}' 'len(r) == 1'
+expect '[(e.livestreamUpdated.metadata, e.livestreamUpdated.config.maxLag) for e in r[0].batch.events] == [("bWV0YTI=", "3s")]'
+
 opened targets L/WatchTargets '{"livestream_id":7,"of_node_id":2}'
-opened replaced L/WatchTargets '{"livestream_id":7,"of_node_id":2,"session_id":'"$session_2"'}'
+opened replaced L/WatchTargets '{"livestream_id":7,"node_id":2,"session_id":'"$session_2"',"of_node_id":2}'
 call L/JoinLivestream '{"livestream_id":7,"node_id":2,"lease_ttl":"300s"}'
 new_2=$(get r.sessionId)
 closed replaced REPLACED FAILED_PRECONDITION SESSION_REPLACED
@@ -316,7 +351,7 @@ call L/RemoveViewer '{"livestream_id":7,"node_id":1,"viewer_node_id":2}'
 closed removed REMOVED PERMISSION_DENIED REMOVED
 wait "${stream_pid[targets]}" || true
 call L/JoinLivestream '{"livestream_id":7,"node_id":2,"lease_ttl":"300s"}'
-opened left L/WatchTargets '{"livestream_id":7,"of_node_id":2,"session_id":'"$(get r.sessionId)"'}'
+opened left L/WatchTargets '{"livestream_id":7,"node_id":2,"session_id":'"$(get r.sessionId)"',"of_node_id":2}'
 call L/LeaveLivestream '{"livestream_id":7,"node_id":2}'
 closed left LEFT OK
 call L/TransferBroadcast '{"livestream_id":7,"node_id":1,"viewer_node_id":3}'
@@ -331,8 +366,11 @@ echo '--- updates'
 call L/PublishUpdates '{"open":{"livestream_id":7,"node_id":1,"channels":["UPDATE_CHANNEL_VISUAL"]}} {"update":{"channel":"UPDATE_CHANNEL_VISUAL","keyframe":true,"payload":"a2V5"}} {"update":{"channel":"UPDATE_CHANNEL_VISUAL","payload":"ZGVsdGE="}}'
 answer=$("$judge" first 'any("ack" in m and m.ack.channels[0].acceptedThrough == "2" for m in r)' <<<"$answer") || fail 'the updates were not accepted'
 expect 'r[0].opened.epoch == "'"$epoch"'" and r[0].opened.sessionId == "'"$session_1"'"'
+expect '(r[0].opened.heartbeatInterval, r[0].opened.subscriberBytesPerSecond, r[0].opened.keyframeInterval) == ("15s", "500000", "2s")'
 watched L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"channels":["UPDATE_CHANNEL_VISUAL"]}' 'sum("update" in m for m in flat(r)) == 2'
 expect '"subscribed" in flat(r)[0] and [(m.update.payload, m.update.keyframe, m.update.position.sequence) for m in flat(r)[1:]] == [("a2V5", True, "1"), ("ZGVsdGE=", False, "2")]'
+
+expect '(lambda s: (s.heartbeatInterval, s.bytesPerSecond, s.maxLag))(flat(r)[0].subscribed) == ("15s", "500000", "3s")'
 
 # A subscriber that is there already, and one that comes later: to the picture belongs the sound since its keyframe.
 opened sound L/SubscribeUpdates '{"livestream_id":7,"node_id":4,"channels":["UPDATE_CHANNEL_AUDIO"]}'
@@ -377,7 +415,7 @@ for _ in {1..30}; do
 done
 call L/PublishUpdates "$chatter"
 answer=$("$judge" first 'any("rejected" in m for m in r)' <<<"$answer") || fail 'no message is over the quota of CHAT'
-expect '{m.rejected.reason for m in r if "rejected" in m} == {"REJECT_REASON_QUOTA"} and any("ack" in m for m in r)'
+expect '{m.rejected.reason for m in r if "rejected" in m} == {"REJECT_REASON_RATE_LIMITED"} and any("ack" in m for m in r)'
 ok 'CHAT: over quota the stream lives on'
 
 echo '--- a group'
@@ -388,6 +426,7 @@ call G/JoinGroup '{"group_id":7,"node_id":1,"lease_ttl":"300s","metadata":"b25l"
 expect 'r.participant.audioEnabled is True and r.participant.videoEnabled is True and r.participant.sharingScreen is False'
 call G/JoinGroup '{"group_id":7,"node_id":2,"lease_ttl":"300s"}'
 expect 'r.targets.topology == "TOPOLOGY_MESH" and [t.nodeId for t in r.targets.targets] == ["1"]'
+expect 'r.group.participantCount == 2 and sorted((p.nodeId, p.metadata) for p in r.participants) == [("1", "b25l"), ("2", "")]'
 call G/JoinGroup '{"group_id":7,"node_id":3,"lease_ttl":"300s"}'
 group_session=$(get r.sessionId)
 call G/SetMedia '{"group_id":7,"node_id":2,"audio_enabled":false}'
@@ -414,8 +453,17 @@ expect 'r[0].reset.group.screenShareNodeId == "2" and sorted(p.nodeId for m in r
 watched G/WatchGroups '{}' '[m.group.groupId for m in r if "group" in m] == ["7"]'
 call G/UpdateParticipant '{"group_id":7,"node_id":3,"metadata":"aGk="}'
 expect 'r.participant.metadata == "aGk="'
+call G/UpdateParticipant '{"group_id":7,"node_id":3,"endpoint":"cGVlcjM="}'
+expect 'r.participant.metadata == "aGk=" and r.participant.endpoint == "cGVlcjM="'
+call G/GetParticipant '{"group_id":7,"participant_node_id":3}'
+expect 'r.participant.endpoint == "" and r.participant.mode == "PARTICIPANT_MODE_ACTIVE" and r.epoch == "'"$group_epoch"'"'
+call G/GetParticipant '{"group_id":7,"participant_node_id":3,"view":"MEMBER_VIEW_FULL"}'
+expect 'r.participant.endpoint == "cGVlcjM=" and r.participant.leaseTtl == "300s"'
 call G/UpdateGroup '{"group_id":7,"node_id":1,"metadata":"aGk="}'
 expect 'r.group.metadata == "aGk="'
+call G/UpdateGroup '{"group_id":7,"node_id":1,"config":{"max_participants":4}}'
+expect 'r.group.metadata == "aGk=" and r.group.config.maxParticipants == 4'
+call G/UpdateGroup '{"group_id":7,"node_id":1,"config":{"max_participants":3}}'
 call G/RenewLease '{"group_id":7,"node_id":3,"session_id":'"$group_session"'}'
 expect 'r.leaseTtl == "300s"'
 call G/ReportPeer '{"group_id":7,"node_id":3,"peer_node_id":1,"reason":"PEER_REPORT_REASON_UNREACHABLE"}'
@@ -423,9 +471,22 @@ call G/GetGroup '{"group_id":7}'
 expect 'r.group.participantCount == 3'
 call G/ListGroups '{}'
 expect '[g.groupId for g in r.groups] == ["7"]'
+call G/ListGroups '{"group_ids":[7],"states":["GROUP_STATE_ENDED"]}'
+expect 'r.groups == []'
 call G/GetStats '{"group_id":7}'
 expect 'r.stats.joins == "3" and r.stats.members == "3" and r.stats.peerReports == "1"'
 ok 'watches, metadata, lease, list, stats'
+
+# Participants are as many as may be; a listener has a place beside them, and is nobody's target.
+call G/JoinGroup '{"group_id":7,"node_id":9,"mode":"PARTICIPANT_MODE_LISTENER","lease_ttl":"300s"}'
+expect 'r.participant.mode == "PARTICIPANT_MODE_LISTENER" and (r.group.participantCount, r.group.listenerCount) == (3, 1)'
+expect 'sorted(p.nodeId for p in r.participants) == ["1", "2", "3", "9"] and r.targets.targets == []'
+call G/GetTargets '{"group_id":7,"of_node_id":1}'
+expect 'sorted(t.nodeId for t in r.targets.targets) == ["2", "3"]'
+opened listener G/SubscribeUpdates '{"group_id":7,"node_id":9,"channels":["UPDATE_CHANNEL_CHAT"]}'
+call G/PublishUpdate '{"group_id":7,"node_id":1,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aGk="}}'
+heard listener 'any("update" in m for m in flat(r))'
+ok 'a listener hears, and takes no seat'
 
 opened chat G/SubscribeUpdates '{"group_id":7,"node_id":3,"channels":["UPDATE_CHANNEL_CHAT"]}'
 call G/PublishUpdate '{"group_id":7,"node_id":2,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aGk="}}'
@@ -471,7 +532,7 @@ call L/JoinLivestream '{"livestream_id":8,"node_id":2,"lease_ttl":"300s"}'
 call L/JoinLivestream '{"livestream_id":8,"node_id":1,"lease_ttl":"300s"}'
 call L/PublishUpdates '{"open":{"livestream_id":8,"node_id":1,"channels":["UPDATE_CHANNEL_VISUAL"]}} {"update":{"channel":"UPDATE_CHANNEL_VISUAL","keyframe":true,"payload":"aGk="}}'
 answer=$("$judge" first 'any("rejected" in m for m in r)' <<<"$answer") || fail 'VISUAL was accepted before the start'
-expect '[m.rejected.reason for m in r if "rejected" in m] == ["REJECT_REASON_NOT_ACTIVE"]'
+expect '[m.rejected.reason for m in r if "rejected" in m] == ["REJECT_REASON_WRONG_STATE"]'
 call L/MuteViewer '{"livestream_id":7,"node_id":1,"viewer_node_id":5}'
 call G/SetMedia '{"group_id":7,"node_id":1,"video_enabled":false}'
 call L/CreateLivestream '{"livestream_id":9,"node_id":1}'
@@ -520,7 +581,17 @@ refused L/ListViewers '{"livestream_id":7,"page_size":-1}' INVALID_ARGUMENT INVA
 refused L/ListViewers '{"livestream_id":7,"page_token":"none of ours"}' INVALID_ARGUMENT INVALID_FIELD page_token
 refused L/MuteViewer '{"livestream_id":7,"node_id":1}' INVALID_ARGUMENT INVALID_FIELD viewer_node_id
 refused L/ReportPeer '{"livestream_id":7,"node_id":3,"peer_node_id":4}' INVALID_ARGUMENT INVALID_FIELD reason
-refused L/WatchTargets '{"livestream_id":7,"session_id":5}' INVALID_ARGUMENT INVALID_FIELD of_node_id
+refused L/UpdateViewer '{"livestream_id":7,"node_id":3}' INVALID_ARGUMENT INVALID_FIELD metadata
+refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"endpoint":"'"$(long 344)"'"}' INVALID_ARGUMENT INVALID_FIELD endpoint
+refused L/UpdateLivestream '{"livestream_id":7,"node_id":1}' INVALID_ARGUMENT INVALID_FIELD metadata
+refused L/UpdateLivestream '{"livestream_id":7,"node_id":1,"config":{"tree_fanout":3}}' INVALID_ARGUMENT INVALID_FIELD config.tree_fanout
+refused L/UpdateLivestream '{"livestream_id":7,"node_id":1,"config":{"max_viewers":0}}' INVALID_ARGUMENT INVALID_FIELD config.max_viewers
+refused L/GetViewer '{"livestream_id":7}' INVALID_ARGUMENT INVALID_FIELD viewer_node_id
+refused L/GetViewer '{"livestream_id":7,"viewer_node_id":2,"view":99}' INVALID_ARGUMENT INVALID_FIELD view
+refused L/ListViewers '{"livestream_id":7,"node_ids":[2],"page_size":5}' INVALID_ARGUMENT INVALID_FIELD page_size
+refused L/ListMutedNodes '{"livestream_id":7,"page_token":"none of ours"}' INVALID_ARGUMENT INVALID_FIELD page_token
+refused L/WatchTargets '{"livestream_id":7,"of_node_id":3,"session_id":5}' INVALID_ARGUMENT INVALID_FIELD node_id
+refused L/WatchLivestream '{"livestream_id":7,"kinds":["LIVESTREAM_EVENT_KIND_INTEREST"]}' INVALID_ARGUMENT INVALID_FIELD kinds
 refused L/WatchLivestream '{"livestream_id":7,"kinds":["LIVESTREAM_EVENT_KIND_MEMBERSHIP",0]}' INVALID_ARGUMENT INVALID_FIELD 'kinds[1]'
 refused L/WatchLivestream '{"livestream_id":7,"session_id":5}' INVALID_ARGUMENT INVALID_FIELD node_id
 refused L/SubscribeUpdates '{"livestream_id":7,"node_id":3,"channels":[99]}' INVALID_ARGUMENT INVALID_FIELD 'channels[0]'
@@ -532,6 +603,9 @@ refused G/GetGroup '{"group_id":0}' INVALID_ARGUMENT INVALID_FIELD group_id
 refused G/CreateGroup '{"group_id":10,"config":{"max_participants":257}}' INVALID_ARGUMENT INVALID_FIELD config.max_participants
 refused G/JoinGroup '{"group_id":7,"node_id":0}' INVALID_ARGUMENT INVALID_FIELD node_id
 refused G/GetTargets '{"group_id":7}' INVALID_ARGUMENT INVALID_FIELD of_node_id
+refused G/UpdateGroup '{"group_id":7,"node_id":1}' INVALID_ARGUMENT INVALID_FIELD metadata
+refused G/JoinGroup '{"group_id":7,"node_id":4,"mode":99}' INVALID_ARGUMENT INVALID_FIELD mode
+refused G/GetParticipant '{"group_id":7}' INVALID_ARGUMENT INVALID_FIELD participant_node_id
 refused G/WatchGroups '{"resume_from":{"epoch":'"$set_epoch"',"partitions":[{"partition":1,"position":"AAAA"}]}}' INVALID_ARGUMENT INVALID_FIELD 'resume_from.partitions[0].position'
 refused G/WatchGroup '{"group_id":7,"kinds":[99]}' INVALID_ARGUMENT INVALID_FIELD 'kinds[0]'
 refused G/ListGroups '{"page_token":"none of ours"}' INVALID_ARGUMENT INVALID_FIELD page_token
@@ -542,7 +616,9 @@ refused L/WatchTargets '{"livestream_id":404}' NOT_FOUND LIVESTREAM_NOT_FOUND
 refused L/SubscribeUpdates '{"livestream_id":404,"node_id":1}' NOT_FOUND LIVESTREAM_NOT_FOUND
 refused L/MuteViewer '{"livestream_id":7,"node_id":1,"viewer_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
 refused L/ReportPeer '{"livestream_id":7,"node_id":3,"peer_node_id":404,"reason":1}' NOT_FOUND MEMBER_NOT_FOUND
+refused L/GetViewer '{"livestream_id":7,"viewer_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
 refused G/GetGroup '{"group_id":404}' NOT_FOUND GROUP_NOT_FOUND
+refused G/GetParticipant '{"group_id":7,"participant_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
 refused G/RemoveParticipant '{"group_id":7,"node_id":1,"participant_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
 
 refused L/CreateLivestream '{"livestream_id":7,"node_id":1}' ALREADY_EXISTS SWARM_EXISTS
@@ -564,12 +640,17 @@ refused L/SubscribeUpdates '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITIO
 refused L/StartLivestream '{"livestream_id":7,"node_id":20}' FAILED_PRECONDITION NOT_A_MEMBER
 refused G/SetMedia '{"group_id":7,"node_id":20,"audio_enabled":false}' FAILED_PRECONDITION NOT_A_MEMBER
 refused L/RenewLease '{"livestream_id":7,"node_id":3,"session_id":1}' FAILED_PRECONDITION SESSION_REPLACED
-refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"session_id":'"$session_2"'}' FAILED_PRECONDITION SESSION_REPLACED
-refused L/WatchTargets '{"livestream_id":7,"of_node_id":3,"session_id":1}' FAILED_PRECONDITION SESSION_REPLACED
+refused L/UpdateViewer '{"livestream_id":7,"node_id":3,"session_id":'"$session_2"',"metadata":""}' FAILED_PRECONDITION SESSION_REPLACED
+refused L/WatchTargets '{"livestream_id":7,"node_id":3,"session_id":1,"of_node_id":4}' FAILED_PRECONDITION SESSION_REPLACED
 refused G/StartScreenShare '{"group_id":7,"node_id":3,"session_id":1}' FAILED_PRECONDITION SESSION_REPLACED
 refused L/JoinLivestream '{"livestream_id":7,"node_id":1,"mode":"VIEWER_MODE_ACTIVE"}' FAILED_PRECONDITION BROADCASTER_CANNOT_VIEW
 refused L/MuteViewer '{"livestream_id":7,"node_id":1,"viewer_node_id":1}' FAILED_PRECONDITION TARGET_IS_BROADCASTER
+refused L/GetViewer '{"livestream_id":7,"viewer_node_id":1}' FAILED_PRECONDITION TARGET_IS_BROADCASTER
+refused L/UpdateViewer '{"livestream_id":7,"node_id":6,"can_relay":true}' FAILED_PRECONDITION LURKER_CANNOT_RELAY
 refused L/TransferBroadcast '{"livestream_id":7,"node_id":1,"viewer_node_id":6}' FAILED_PRECONDITION NOT_ACTIVE_VIEWER
+refused G/SetMedia '{"group_id":7,"node_id":9,"audio_enabled":true}' FAILED_PRECONDITION ONLY_LISTENS
+refused G/StartScreenShare '{"group_id":7,"node_id":9}' FAILED_PRECONDITION ONLY_LISTENS
+refused G/PublishUpdate '{"group_id":7,"node_id":9,"update":{"channel":"UPDATE_CHANNEL_CHAT","payload":"aGk="}}' FAILED_PRECONDITION ONLY_LISTENS
 refused G/StartScreenShare '{"group_id":7,"node_id":3}' FAILED_PRECONDITION SCREEN_SHARE_HELD
 "$judge" expect '[d.metadata.holderNodeId for d in r.details if "reason" in d] == ["2"]' <"$scratch/status" || fail 'the holder is not named'
 
@@ -674,6 +755,48 @@ for name in "${streams[@]}"; do
 done
 server_stops
 ok 'SIGTERM: the server exits with 0'
+
+echo '--- the examples of the proto files'
+start_server
+# everybody: what the examples speak of is there.
+everybody() {
+    local node
+    call L/CreateLivestream '{"livestream_id":7,"node_id":1}'
+    call G/CreateGroup '{"group_id":7,"owner_node_id":1}'
+    for node in 1 2 3; do
+        call L/JoinLivestream '{"livestream_id":7,"node_id":'$node'}'
+        call G/JoinGroup '{"group_id":7,"node_id":'$node'}'
+    done
+}
+# Each line ends as if by hand: those that take something away come last, and find everybody there.
+example() {
+    local method=${1%% *} request=${1#* } name=${1%% *}
+    name=${name#*/}
+    case $name in
+        Watch* | SubscribeUpdates) watched "$method" "$request" 'len(r) >= 1' ;;
+        *) call "$method" "$request" && ok "$name" ;;
+    esac
+}
+mapfile -t examples < <(find "$root/proto" -name '*.proto' -print0 | sort -z | xargs -0 sed -nE \
+    "s|^  // Example: \`grpcurl -plaintext -d '(.*)' localhost:50051 ([A-Za-z0-9./]+)\`\$|\2 \1|p")
+declared=$(find "$root/proto" -name '*.proto' -print0 | xargs -0 cat | grep -c '^  rpc ')
+[[ ${#examples[@]} -eq $declared ]] || fail "${#examples[@]} examples of $declared calls"
+# The CreateX of a file makes another configuration than everybody would.
+for line in "${examples[@]}"; do
+    [[ $line != */Create* ]] || example "$line"
+done
+everybody
+taking='/(End|Leave|Remove|Transfer|Create)'
+for line in "${examples[@]}"; do
+    [[ $line =~ $taking ]] || example "$line"
+done
+for line in "${examples[@]}"; do
+    [[ $line =~ $taking && $line != */Create* ]] || continue
+    everybody
+    example "$line"
+done
+stop_server
+ok "all $declared examples run"
 
 echo '--- a server that is full'
 start_server STARLING__STORE__MAX_SWARMS=1

@@ -4,10 +4,10 @@
 #   .ci/e2e/story.sh                every language, side by side
 #   .ci/e2e/story.sh LANGUAGE...    only these: go node java python browser
 #
-# Each program of e2e/story, against a server of its own whose connections and streams live for 5 s, creates a
-# livestream, joins it with 20 viewers, folds WatchTargets and WatchLivestream while viewers come and go, publishes 600
-# updates at an even pace and receives them across what ends and is opened again meanwhile, reads the details of an
-# error, sets a deadline, sends SIGTERM to the server and hears it say goodbye. It checks all that itself.
+# Each program of e2e/story, against a server of its own whose connections and streams live for 5 s, asks it for its
+# limits, creates a livestream, joins it with 20 viewers, folds WatchTargets and WatchLivestream while viewers come and
+# go, publishes 600 updates at an even pace and receives them across what ends and is opened again meanwhile, reads the
+# details of an error, sets a deadline, sends SIGTERM to the server and hears it say goodbye. It checks all that itself.
 #
 # On a machine as .ci/generate/run.sh wants it; what else is missing is installed by the same means, Chromium by apt.
 # STARLING_BIN: see lib.sh. PUBLISH_SECONDS: for how long the browser publishes, without RenewLease; default 20.
@@ -25,7 +25,7 @@ PUBLISH_SECONDS=${PUBLISH_SECONDS:-20}
 LEASE_SECONDS=${LEASE_SECONDS:-4}
 here=$root/.ci/e2e/story
 export PATH=$ci/protoc/bin:$PATH
-files=(starling/swarm/v1/swarm.proto starling/livestream/v1/livestream.proto)
+files=(starling/swarm/v1/{swarm,server}.proto starling/livestream/v1/livestream.proto)
 languages=("$@")
 [[ $# -gt 0 ]] || languages=(go node java python browser)
 

@@ -1,4 +1,4 @@
-// What everybody writes first, beside the imports of gRPC.
+// What everybody writes first, beside the imports of gRPC. docs/clients/first-lines.md shows it.
 package main
 
 import (
@@ -21,52 +21,50 @@ func main() {
 		log.Fatal(err)
 	}
 	defer connection.Close()
-	if err := talk(context.Background(), livestreamv1.NewLivestreamServiceClient(connection)); err != nil {
+	client := livestreamv1.NewLivestreamServiceClient(connection)
+	if err := publish(context.Background(), client); err != nil {
+		log.Fatal(err)
+	}
+	if err := watch(context.Background(), client); !errors.Is(err, io.EOF) {
 		log.Fatal(err)
 	}
 }
 
-func talk(ctx context.Context, client livestreamv1.LivestreamServiceClient) error {
-	joined, err := client.JoinLivestream(ctx, &livestreamv1.JoinLivestreamRequest{
-		LivestreamId: 7,
-		NodeId:       2,
-		Mode:         livestreamv1.ViewerMode_VIEWER_MODE_ACTIVE,
-	})
+func watch(ctx context.Context, client livestreamv1.LivestreamServiceClient) error {
+	joined, err := client.JoinLivestream(ctx, &livestreamv1.JoinLivestreamRequest{LivestreamId: 7, NodeId: 2})
 	if err != nil {
 		return err
 	}
-	_, err = client.PublishUpdate(ctx, &livestreamv1.PublishUpdateRequest{
-		LivestreamId: 7,
-		NodeId:       2,
-		SessionId:    joined.GetSessionId(),
-		Update:       &swarmv1.UpdateDraft{Channel: swarmv1.UpdateChannel_UPDATE_CHANNEL_CHAT, Payload: []byte("hello")},
-	})
-	if err != nil {
-		return err
-	}
+	log.Print(joined.GetLivestream().GetState())
 	updates, err := client.SubscribeUpdates(ctx, &livestreamv1.SubscribeUpdatesRequest{
-		LivestreamId: 7,
-		NodeId:       2,
-		SessionId:    joined.GetSessionId(),
+		LivestreamId: 7, NodeId: 2, SessionId: joined.GetSessionId(),
 	})
+	for err == nil {
+		var answer *livestreamv1.SubscribeUpdatesResponse
+		answer, err = updates.Recv()
+		for _, delivery := range answer.GetDeliveries() {
+			if update := delivery.GetUpdate(); update != nil {
+				log.Print(update.GetPosition(), len(update.GetPayload()))
+			}
+		}
+	}
+	return err // io.EOF when the livestream has ended
+}
+
+func publish(ctx context.Context, client livestreamv1.LivestreamServiceClient) error {
+	visual := swarmv1.UpdateChannel_UPDATE_CHANNEL_VISUAL
+	open := &livestreamv1.PublishOpen{LivestreamId: 7, NodeId: 1, Channels: []swarmv1.UpdateChannel{visual}}
+	update := &swarmv1.UpdateDraft{Channel: visual, Keyframe: true, Payload: []byte("hello")}
+	stream, err := client.PublishUpdates(ctx)
 	if err != nil {
 		return err
 	}
+	stream.Send(&livestreamv1.PublishUpdatesRequest{Message: &livestreamv1.PublishUpdatesRequest_Open{Open: open}})
+	stream.Send(&livestreamv1.PublishUpdatesRequest{Message: &livestreamv1.PublishUpdatesRequest_Update{Update: update}})
 	for {
-		answer, err := updates.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
+		answer, err := stream.Recv() // says why, when Send failed
+		if err != nil || answer.GetAck() != nil {
 			return err
-		}
-		for _, delivery := range answer.GetDeliveries() {
-			switch item := delivery.GetItem().(type) {
-			case *swarmv1.Delivery_Update:
-				log.Printf("%d bytes", len(item.Update.GetPayload()))
-			case *swarmv1.Delivery_Goodbye:
-				return nil
-			}
 		}
 	}
 }

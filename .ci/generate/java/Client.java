@@ -5,13 +5,14 @@ import io.grpc.*;
 import io.grpc.stub.*;
 import java.util.*;
 
-/** What everybody writes first, beside the imports of gRPC. */
+/** What everybody writes first, beside the imports of gRPC. docs/clients/first-lines.md shows it. */
 public final class Client {
     public static void main(String[] arguments) {
         ManagedChannel connection =
                 Grpc.newChannelBuilder(arguments[0], InsecureChannelCredentials.create()).build();
         try {
-            talk(LivestreamServiceGrpc.newBlockingStub(connection));
+            publish(LivestreamServiceGrpc.newStub(connection));
+            watch(LivestreamServiceGrpc.newBlockingStub(connection));
         } catch (StatusRuntimeException refused) {
             Status.Code code = refused.getStatus().getCode();
             System.err.println(code);
@@ -20,37 +21,38 @@ public final class Client {
         }
     }
 
-    static void talk(LivestreamServiceGrpc.LivestreamServiceBlockingStub stub) {
-        JoinLivestreamResponse joined = stub.joinLivestream(JoinLivestreamRequest.newBuilder()
-                .setLivestreamId(7)
-                .setNodeId(2)
-                .setMode(ViewerMode.VIEWER_MODE_ACTIVE)
-                .build());
-        stub.publishUpdate(PublishUpdateRequest.newBuilder()
-                .setLivestreamId(7)
-                .setNodeId(2)
-                .setSessionId(joined.getSessionId())
-                .setUpdate(UpdateDraft.newBuilder()
-                        .setChannel(UpdateChannel.UPDATE_CHANNEL_CHAT)
-                        .setPayload(ByteString.copyFromUtf8("hello")))
-                .build());
+    static void watch(LivestreamServiceGrpc.LivestreamServiceBlockingStub stub) {
+        JoinLivestreamResponse joined = stub.joinLivestream(
+                JoinLivestreamRequest.newBuilder().setLivestreamId(7).setNodeId(2).build());
+        System.out.println(joined.getLivestream().getState());
         Iterator<SubscribeUpdatesResponse> updates = stub.subscribeUpdates(SubscribeUpdatesRequest.newBuilder()
-                .setLivestreamId(7)
-                .setNodeId(2)
-                .setSessionId(joined.getSessionId())
-                .build());
+                .setLivestreamId(7).setNodeId(2).setSessionId(joined.getSessionId()).build());
         while (updates.hasNext()) {
             for (Delivery delivery : updates.next().getDeliveriesList()) {
-                if (delivery.getItemCase() == Delivery.ItemCase.UPDATE) {
+                if (delivery.hasUpdate()) {
                     System.out.println(delivery.getUpdate().getPayload().size() + " bytes");
                 }
             }
         }
     }
 
-    /** The same on a stream that answers by callbacks. */
-    static StreamObserver<PublishUpdatesRequest> publish(
-            LivestreamServiceGrpc.LivestreamServiceStub stub, StreamObserver<PublishUpdatesResponse> answers) {
-        return stub.publishUpdates(answers);
+    static void publish(LivestreamServiceGrpc.LivestreamServiceStub stub) {
+        StreamObserver<PublishUpdatesRequest> stream = stub.publishUpdates(new StreamObserver<>() {
+            @Override public void onNext(PublishUpdatesResponse answer) {
+                if (answer.hasAck()) {
+                    System.out.println("accepted");
+                }
+            }
+
+            @Override public void onError(Throwable ended) {}
+
+            @Override public void onCompleted() {}
+        });
+        UpdateChannel visual = UpdateChannel.UPDATE_CHANNEL_VISUAL;
+        stream.onNext(PublishUpdatesRequest.newBuilder()
+                .setOpen(PublishOpen.newBuilder().setLivestreamId(7).setNodeId(1).addChannels(visual)).build());
+        stream.onNext(PublishUpdatesRequest.newBuilder()
+                .setUpdate(UpdateDraft.newBuilder().setChannel(visual).setKeyframe(true)
+                        .setPayload(ByteString.copyFromUtf8("hello"))).build());
     }
 }

@@ -1,35 +1,36 @@
-"""What everybody writes first, beside the imports of gRPC."""
+"""What everybody writes first, beside the imports of gRPC. docs/clients/first-lines.md shows it."""
 
 import sys
 
 import grpc
 
-from starling.livestream.v1 import livestream_pb2, livestream_pb2_grpc
-from starling.swarm.v1 import swarm_pb2
+from starling.livestream.v1 import livestream_pb2 as livestream
+from starling.livestream.v1 import livestream_pb2_grpc
+from starling.swarm.v1 import swarm_pb2 as swarm
 
 
-def talk(stub: livestream_pb2_grpc.LivestreamServiceStub) -> bytes:
-    joined = stub.JoinLivestream(
-        livestream_pb2.JoinLivestreamRequest(livestream_id=7, node_id=2, mode=livestream_pb2.VIEWER_MODE_ACTIVE)
-    )
-    stub.PublishUpdate(
-        livestream_pb2.PublishUpdateRequest(
-            livestream_id=7,
-            node_id=2,
-            session_id=joined.session_id,
-            update=swarm_pb2.UpdateDraft(channel=swarm_pb2.UPDATE_CHANNEL_CHAT, payload=b"hello"),
-        )
-    )
-    received = b""
+def watch(stub: livestream_pb2_grpc.LivestreamServiceStub) -> None:
+    joined = stub.JoinLivestream(livestream.JoinLivestreamRequest(livestream_id=7, node_id=2))
+    print(livestream.LivestreamState.Name(joined.livestream.state))
     for answer in stub.SubscribeUpdates(
-        livestream_pb2.SubscribeUpdatesRequest(livestream_id=7, node_id=2, session_id=joined.session_id)
+        livestream.SubscribeUpdatesRequest(livestream_id=7, node_id=2, session_id=joined.session_id)
     ):
         for delivery in answer.deliveries:
-            if delivery.WhichOneof("item") == "update":
-                received += delivery.update.payload
-    return received
+            if delivery.HasField("update"):
+                print(delivery.update.payload)
+
+
+def publish(stub: livestream_pb2_grpc.LivestreamServiceStub) -> None:
+    visual = swarm.UPDATE_CHANNEL_VISUAL
+    opening = livestream.PublishOpen(livestream_id=7, node_id=1, channels=[visual])
+    update = swarm.UpdateDraft(channel=visual, keyframe=True, payload=b"hello")
+    messages = [livestream.PublishUpdatesRequest(open=opening), livestream.PublishUpdatesRequest(update=update)]
+    for answer in stub.PublishUpdates(iter(messages)):
+        if answer.HasField("ack"):
+            print("accepted")
 
 
 if __name__ == "__main__":
     with grpc.insecure_channel(sys.argv[1]) as connection:
-        print(talk(livestream_pb2_grpc.LivestreamServiceStub(connection)))
+        publish(livestream_pb2_grpc.LivestreamServiceStub(connection))
+        watch(livestream_pb2_grpc.LivestreamServiceStub(connection))

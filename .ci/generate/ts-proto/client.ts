@@ -1,51 +1,54 @@
-// What everybody writes first, beside the imports of gRPC.
+// What everybody writes first, beside the imports of gRPC. docs/clients/first-lines.md shows it.
 import { credentials, type ServiceError } from "@grpc/grpc-js";
-import { type JoinLivestreamResponse, LivestreamServiceClient, ViewerMode } from "./gen/starling/livestream/v1/livestream";
+import {
+  JoinLivestreamRequest, type JoinLivestreamResponse, LivestreamServiceClient, LivestreamState, PublishUpdatesRequest,
+  type PublishUpdatesResponse, SubscribeUpdatesRequest, type SubscribeUpdatesResponse,
+} from "./gen/starling/livestream/v1/livestream";
 import { UpdateChannel } from "./gen/starling/swarm/v1/swarm";
 
 const client = new LivestreamServiceClient(process.argv[2] ?? "localhost:50051", credentials.createInsecure());
 
-client.joinLivestream(
-  {
+function watch(): void {
+  const who = { livestreamId: 7, nodeId: 2 };
+  client.joinLivestream(JoinLivestreamRequest.fromPartial(who), (refused, joined) => {
+    if (refused) throw refused;
+    console.log(LivestreamState[joined.livestream!.state]);
+    const request = SubscribeUpdatesRequest.fromPartial({ ...who, sessionId: joined.sessionId });
+    client.subscribeUpdates(request).on("data", ({ deliveries }: SubscribeUpdatesResponse) => {
+      for (const { update } of deliveries) {
+        if (update) console.log(update.payload.length, "bytes");
+      }
+    });
+  });
+}
+
+function publish(): void {
+  const channel = UpdateChannel.UPDATE_CHANNEL_VISUAL;
+  const stream = client.publishUpdates();
+  stream.write(PublishUpdatesRequest.fromPartial({ open: { livestreamId: 7, nodeId: 1, channels: [channel] } }));
+  stream.write(PublishUpdatesRequest.fromPartial({ update: { channel, keyframe: true, payload: Buffer.from("hello") } }));
+  stream.on("data", ({ ack }: PublishUpdatesResponse) => {
+    if (ack) console.log("accepted");
+  });
+}
+
+/** Without fromPartial every field is to be given. */
+function join(done: (refused: ServiceError | null, joined: JoinLivestreamResponse) => void): void {
+  const request: JoinLivestreamRequest = {
     livestreamId: 7,
     nodeId: 2,
-    mode: ViewerMode.VIEWER_MODE_ACTIVE,
+    mode: 0,
     canRelay: undefined,
     endpoint: undefined,
     metadata: undefined,
     interests: [],
     leaseTtl: undefined,
     requestId: "",
-  },
-  (refused: ServiceError | null, joined: JoinLivestreamResponse) => {
-    if (refused) {
-      throw refused;
-    }
-    talk(joined.sessionId);
-  },
-);
-
-function talk(sessionId: number): void {
-  const update = {
-    channel: UpdateChannel.UPDATE_CHANNEL_CHAT,
-    payload: Buffer.from("hello"),
-    keyframe: false,
-    urgent: false,
-    temporalLayer: 0,
-    publisherSequence: 0,
-    publishTime: undefined,
-    track: 0,
   };
-  client.publishUpdate({ livestreamId: 7, nodeId: 2, sessionId, update, term: 0 }, (refused) => {
-    if (refused) {
-      throw refused;
-    }
-  });
-  client
-    .subscribeUpdates({ livestreamId: 7, nodeId: 2, sessionId, channels: [], startFrom: 0, resumeFrom: undefined })
-    .on("data", (answer) => {
-      for (const delivery of answer.deliveries) {
-        console.log(delivery.update?.payload.length ?? 0, "bytes");
-      }
-    });
+  client.joinLivestream(request, done);
 }
+
+publish();
+join((refused) => {
+  if (!refused) watch();
+});

@@ -63,11 +63,11 @@ type Livestreams = Client<typeof LivestreamService>;
 
 /** The targets of one viewer. A watch that is opened again begins with a snapshot. */
 export function foldTargets(
-  client: Livestreams, who: { livestreamId: bigint; ofNodeId: bigint; sessionId?: bigint }, fold: Fold<TargetList>,
+  client: Livestreams, whose: Parameters<Livestreams["watchTargets"]>[0], fold: Fold<TargetList>,
 ): Promise<void> {
   let list = create(TargetListSchema);
   return fold.run(
-    (options) => client.watchTargets(who, options),
+    (options) => client.watchTargets(whose, options),
     ({ event }) => (event.case === "goodbye" ? event.value : undefined),
     ({ event }) => {
       if (event.case === "snapshot") {
@@ -95,7 +95,7 @@ export function foldRoster(client: Livestreams, livestreamId: bigint, fold: Fold
       expect(event.case !== "reset" || !resumeFrom, "a reset in spite of a position");
       const page = event.case === "roster" ? event.value.viewers : [];
       sessions(page).forEach((session, node) => roster.set(node, session));
-      for (const { change } of event.case === "events" ? event.value.events : []) {
+      for (const { change } of event.case === "batch" ? event.value.events : []) {
         if (change.case === "viewerJoined") {
           sessions([change.value.viewer!]).forEach((session, node) => roster.set(node, session));
         } else if (change.case === "viewerLeft") {

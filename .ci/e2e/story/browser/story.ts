@@ -11,6 +11,7 @@ import { expect, planned, refusal } from "./checks";
 import { Fold, foldRoster, foldTargets, sessions, sorted } from "./folds";
 import { ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb";
 import { type GetTargetsResponse, LivestreamService } from "./gen/starling/livestream/v1/livestream_pb";
+import { type ServerLimits, ServerService } from "./gen/starling/swarm/v1/server_pb";
 import {
   type Goodbye, GoodbyeReason, type TargetList, TargetListSchema, UpdateChannel, type UpdatePosition,
 } from "./gen/starling/swarm/v1/swarm_pb";
@@ -27,15 +28,18 @@ const connect = (server: string) =>
 let client = connect(settings.get("server")!);
 const members = new Map<bigint, bigint>(); // node -> session
 let begun = false; // the subscriber has the first update
+let limits: ServerLimits | undefined;
 
 const tell = (line: string) => fetch("/line", { method: "POST", body: line });
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const who = (nodeId: bigint) => ({ livestreamId, nodeId, sessionId: members.get(nodeId) });
-// Whose targets a watch tells: a field of another name than that of who acts.
-const targetsOf = (ofNodeId: bigint) => ({ livestreamId, ofNodeId, sessionId: members.get(ofNodeId) });
+// A node that watches its own targets.
+const targetsOf = (nodeId: bigint) => ({ ...who(nodeId), ofNodeId: nodeId });
 const viewers = () => client.listViewers({ livestreamId });
 
 async function begin(): Promise<void> {
+  const transport = createGrpcWebTransport({ baseUrl: `http://${settings.get("server")}` });
+  ({ limits } = await createClient(ServerService, transport).getServerInfo({}));
   const config = {
     starToTreeThreshold: 10, treeFanout: 3, // a tree with several levels, so that viewers have targets
     maxLag: { seconds: 60n }, // on a busy machine nobody is to skip ahead
@@ -171,6 +175,8 @@ async function subscribe(): Promise<number> {
           if (item.case === "subscribed" && !resumeFrom) {
             // Without positions: what waits for its first keyframe has none yet.
             resumeFrom = { epoch: item.value.epoch, positions: [] };
+            const { heartbeatInterval } = item.value;
+            expect(heartbeatInterval!.nanos === limits!.heartbeatInterval!.nanos, "the heartbeat:", heartbeatInterval);
           } else if (item.case === "update") {
             const text = new TextDecoder().decode(item.value.payload);
             expect(text === payload(next), "update", next, "is", text);

@@ -121,7 +121,7 @@ func (s *story) foldRoster(ctx context.Context, fold *fold[map[uint64]uint64]) {
 				goodbye = event.Goodbye
 				continue
 			}
-			for _, event := range message.GetEvents().GetEvents() {
+			for _, event := range message.GetBatch().GetEvents() {
 				if joined := event.GetViewerJoined().GetViewer(); joined != nil {
 					roster[joined.GetNodeId()] = joined.GetSessionId()
 				} else if left := event.GetViewerLeft(); left != nil {

@@ -41,34 +41,41 @@ const (
 
 type story struct {
 	client   livestreamv1.LivestreamServiceClient
+	server   swarmv1.ServerServiceClient
 	sessions map[uint64]uint64 // by node
 	begun    atomic.Bool       // the subscriber has the first update
+	limits   *swarmv1.ServerLimits
 }
 
 func main() {
 	log.SetFlags(0)
 	pid, err := strconv.Atoi(os.Args[2])
 	check(err, "the second argument")
-	s := &story{client: connect(os.Args[1]), sessions: map[uint64]uint64{}}
+	s := &story{sessions: map[uint64]uint64{}}
+	s.connect(os.Args[1])
 	s.begin()
 	s.liveThrough()
 	s.errorDetails()
 	// The rest over a new connection: the old one might reach its age just then, which ends streams otherwise.
-	s.client = connect(os.Args[1])
+	s.connect(os.Args[1])
 	s.deadline()
 	s.shutdown(pid)
 }
 
-func connect(address string) livestreamv1.LivestreamServiceClient {
+func (s *story) connect(address string) {
 	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	check(err, "the first argument")
-	return livestreamv1.NewLivestreamServiceClient(connection)
+	s.client = livestreamv1.NewLivestreamServiceClient(connection)
+	s.server = swarmv1.NewServerServiceClient(connection)
 }
 
-// begin creates the livestream, starts it and joins everybody.
+// begin asks what the server allows, creates the livestream, starts it and joins everybody.
 func (s *story) begin() {
 	ctx := context.Background()
-	_, err := s.client.CreateLivestream(ctx, &livestreamv1.CreateLivestreamRequest{
+	info, err := s.server.GetServerInfo(ctx, &swarmv1.GetServerInfoRequest{})
+	check(err, "get server info")
+	s.limits = info.GetLimits()
+	_, err = s.client.CreateLivestream(ctx, &livestreamv1.CreateLivestreamRequest{
 		LivestreamId: id,
 		NodeId:       broadcaster,
 		Config: &livestreamv1.LivestreamConfig{

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	livestreamv1 "starling.dev/go/starling/livestream/v1"
 	swarmv1 "starling.dev/go/starling/swarm/v1"
@@ -16,7 +17,12 @@ import (
 const visual = swarmv1.UpdateChannel_UPDATE_CHANNEL_VISUAL
 
 func (s *story) watch(node uint64) *livestreamv1.WatchTargetsRequest {
-	return &livestreamv1.WatchTargetsRequest{LivestreamId: id, OfNodeId: node, SessionId: s.sessions[node]}
+	return &livestreamv1.WatchTargetsRequest{
+		LivestreamId: id,
+		NodeId:       node,
+		SessionId:    s.sessions[node],
+		OfNodeId:     node,
+	}
 }
 
 func (s *story) subscription(resume *swarmv1.SubscriptionPosition) *livestreamv1.SubscribeUpdatesRequest {
@@ -70,7 +76,10 @@ func (s *story) publish() (reopenings, carried int) {
 		}
 		first, err := stream.Recv()
 		check(err, "the first answer")
-		granted := first.GetOpened().GetChannels()[0]
+		opened := first.GetOpened()
+		granted := opened.GetChannels()[0]
+		expect(granted.GetMaxPayloadBytes() == s.limits.GetMaxPayloadBytes(), "the largest payload:", granted)
+		expect(proto.Equal(opened.GetHeartbeatInterval(), s.limits.GetHeartbeatInterval()), "the heartbeat:", opened)
 		keyframe = granted.GetKeyframeWanted()
 		acknowledged(granted.GetLastPublisherSequence())
 		carried += len(kept)

@@ -149,7 +149,7 @@ final class Folds {
         @Override Map<Long, Long> fold(WatchLivestreamResponse message) {
             Story.expect(!message.hasReset() || !request.hasResumeFrom(), "a reset in spite of a position");
             sessions.putAll(Folds.sessions(message.getRoster().getViewersList()));
-            for (LivestreamEvent event : message.getEvents().getEventsList()) {
+            for (LivestreamEvent event : message.getBatch().getEventsList()) {
                 if (event.hasViewerJoined()) {
                     Viewer joined = event.getViewerJoined().getViewer();
                     sessions.put(joined.getNodeId(), joined.getSessionId());

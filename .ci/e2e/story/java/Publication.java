@@ -101,6 +101,10 @@ final class Publication implements Callable<Integer> {
             switch (answer.getEventCase()) {
                 case OPENED -> {
                     GrantedChannel granted = answer.getOpened().getChannels(0);
+                    // An exception here would end the stream, and nobody would be told.
+                    if (granted.getMaxPayloadBytes() != story.limits.getMaxPayloadBytes()) {
+                        over.completeExceptionally(new AssertionError("the largest payload: " + granted));
+                    }
                     acknowledged(granted.getLastPublisherSequence());
                     keyframe = granted.getKeyframeWanted();
                     carried += kept.size();

@@ -27,6 +27,7 @@ public final class Story {
 
     final LivestreamServiceGrpc.LivestreamServiceBlockingStub stub;
     final LivestreamServiceGrpc.LivestreamServiceStub async;
+    final ServerLimits limits;
     final Map<Long, Long> sessions; // by node
     volatile boolean begun; // the subscriber has the first update
 
@@ -34,6 +35,8 @@ public final class Story {
         this.sessions = sessions;
         stub = LivestreamServiceGrpc.newBlockingStub(connection);
         async = LivestreamServiceGrpc.newStub(connection);
+        limits = ServerServiceGrpc.newBlockingStub(connection)
+                .getServerInfo(GetServerInfoRequest.getDefaultInstance()).getLimits();
     }
 
     public static void main(String[] arguments) throws Exception {
@@ -141,7 +144,7 @@ public final class Story {
 
     WatchTargetsRequest watch(long node) {
         return WatchTargetsRequest.newBuilder()
-                .setLivestreamId(ID).setOfNodeId(node).setSessionId(sessions.get(node)).build();
+                .setLivestreamId(ID).setNodeId(node).setSessionId(sessions.get(node)).setOfNodeId(node).build();
     }
 
     private SubscribeUpdatesRequest.Builder subscription() {

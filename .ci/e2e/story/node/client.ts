@@ -2,6 +2,7 @@
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { Status } from "./gen/google/rpc/status";
 import type { LivestreamServiceClient } from "./gen/starling/livestream/v1/livestream";
+import type { ServerLimits } from "./gen/starling/swarm/v1/server";
 import { type Goodbye, GoodbyeReason } from "./gen/starling/swarm/v1/swarm";
 
 export const ID = 7;
@@ -9,6 +10,7 @@ export const [BROADCASTER, WATCHED, SUBSCRIBER, LAST] = [1, 2, 3, 21]; // the vi
 
 export interface Story {
   client: LivestreamServiceClient;
+  limits: ServerLimits;
   sessions: Map<number, number>; // by node
   begun: boolean; // the subscriber has the first update
 }
@@ -16,9 +18,8 @@ export interface Story {
 export const who = (story: Story, nodeId: number) =>
   ({ livestreamId: ID, nodeId, sessionId: story.sessions.get(nodeId) ?? 0 });
 
-/** Whose targets a watch tells, which is a field of another name than that of who acts. */
-export const targetsOf = (story: Story, ofNodeId: number) =>
-  ({ livestreamId: ID, ofNodeId, sessionId: story.sessions.get(ofNodeId) ?? 0 });
+/** A node that watches its own targets. */
+export const targetsOf = (story: Story, nodeId: number) => ({ ...who(story, nodeId), ofNodeId: nodeId });
 
 export function expect(holds: boolean, ...what: unknown[]): void {
   if (!holds) {

@@ -87,7 +87,7 @@ export function foldRoster(story: Story, fold: Fold<Map<number, number>>): Promi
   return fold.run(open, (message: WatchLivestreamResponse) => {
     expect(!message.reset || !position, "a reset in spite of a position");
     sessions(message.roster?.viewers ?? []).forEach((session, node) => roster.set(node, session));
-    for (const { viewerJoined, viewerLeft } of message.events?.events ?? []) {
+    for (const { viewerJoined, viewerLeft } of message.batch?.events ?? []) {
       if (viewerJoined?.viewer) {
         roster.set(viewerJoined.viewer.nodeId, viewerJoined.viewer.sessionId);
       } else if (viewerLeft) {

@@ -14,6 +14,7 @@ import {
   LeaveLivestreamRequest, type ListViewersResponse, LivestreamServiceClient, ListViewersRequest,
   type PublishUpdatesResponse, StartLivestreamRequest, type SubscribeUpdatesResponse, type WatchTargetsResponse,
 } from "./gen/starling/livestream/v1/livestream";
+import { type GetServerInfoResponse, ServerServiceClient } from "./gen/starling/swarm/v1/server";
 import { type Goodbye, GoodbyeReason, type TargetList } from "./gen/starling/swarm/v1/swarm";
 import { open, publish, subscribe, subscription, UPDATES } from "./streams";
 
@@ -39,7 +40,7 @@ function join(story: Story, nodeId: number, livestreamId = ID): Promise<JoinLive
 }
 
 const getTargets = (story: Story): Promise<GetTargetsResponse> =>
-  ask((done) => story.client.getTargets({ livestreamId: ID, ofNodeId: WATCHED }, done));
+  ask((done) => story.client.getTargets({ livestreamId: ID, nodeId: 0, ofNodeId: WATCHED }, done));
 
 const listViewers = (story: Story): Promise<ListViewersResponse> =>
   ask((done) => story.client.listViewers(ListViewersRequest.fromPartial({ livestreamId: ID }), done));
@@ -149,7 +150,10 @@ function hear<Message>(stream: ClientReadableStream<Message>, goodbyeOf: (messag
 
 async function main(address: string, pid: string): Promise<void> {
   const client = new LivestreamServiceClient(address, credentials.createInsecure());
-  const story: Story = { client, sessions: new Map(), begun: false };
+  const server = new ServerServiceClient(address, credentials.createInsecure());
+  const { limits } = await ask<GetServerInfoResponse>((done) => server.getServerInfo({}, done));
+  server.close();
+  const story: Story = { client, limits: limits!, sessions: new Map(), begun: false };
   await begin(story);
   await liveThrough(story);
   await errorDetails(story);

@@ -51,6 +51,7 @@ export async function publish(story: Story): Promise<{ reopenings: number; carri
       expect(!answer.rejected && !answer.revoked, "the server says", answer);
       if (answer.opened) {
         const [granted] = answer.opened.channels;
+        expect(granted.maxPayloadBytes === story.limits.maxPayloadBytes, "the largest payload:", granted);
         acknowledged(granted.lastPublisherSequence);
         carried += kept.length;
         keyframe = granted.keyframeWanted;

@@ -94,7 +94,7 @@ class Roster(Fold):
         expect(what != "reset" or self.position is None, "a reset in spite of a position")
         for viewer in message.roster.viewers:
             self.roster[viewer.node_id] = viewer.session_id
-        for event in message.events.events:
+        for event in message.batch.events:
             if event.HasField("viewer_joined"):
                 joined = event.viewer_joined.viewer
                 self.roster[joined.node_id] = joined.session_id

@@ -21,8 +21,8 @@ class Publication:
     """Sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again on
     the next stream unless the server says there that it has it."""
 
-    def __init__(self, stub, opening, begun):
-        self.stub, self.opening, self.begun = stub, opening, begun
+    def __init__(self, stub, opening, begun, limits):
+        self.stub, self.opening, self.begun, self.limits = stub, opening, begun, limits
         self.lock = threading.Lock()
         self.kept = []
         self.outbox = None  # of the stream that is open
@@ -78,6 +78,8 @@ class Publication:
         expect(what not in ("rejected", "revoked"), "the server says", answer)
         if what == "opened":
             granted = answer.opened.channels[0]
+            expect(granted.max_payload_bytes == self.limits.max_payload_bytes, "the largest payload:", granted)
+            expect(answer.opened.heartbeat_interval == self.limits.heartbeat_interval, "the heartbeat:", answer)
             self.acknowledged(granted.last_publisher_sequence)
             self.outbox, self.keyframe = outbox, granted.keyframe_wanted
             self.carried += len(self.kept)

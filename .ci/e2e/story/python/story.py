@@ -26,6 +26,8 @@ from folds import Roster, Targets
 from publication import UPDATES, Publication, payload
 from starling.livestream.v1 import livestream_pb2 as livestream
 from starling.livestream.v1 import livestream_pb2_grpc as services
+from starling.swarm.v1 import server_pb2 as server
+from starling.swarm.v1 import server_pb2_grpc as server_services
 from starling.swarm.v1 import swarm_pb2 as swarm
 
 ID = 7
@@ -52,8 +54,9 @@ def surely(work, *arguments):
 
 
 class Story:
-    def __init__(self, stub):
+    def __init__(self, stub, limits):
         self.stub = stub
+        self.limits = limits
         self.sessions = {}  # by node
 
     def begin(self):
@@ -75,7 +78,7 @@ class Story:
         return {"livestream_id": ID, "node_id": node, "session_id": self.sessions[node]}
 
     def watch(self, node, timeout=None):
-        request = livestream.WatchTargetsRequest(livestream_id=ID, of_node_id=node, session_id=self.sessions[node])
+        request = livestream.WatchTargetsRequest(**self.who(node), of_node_id=node)
         return self.stub.WatchTargets(request, timeout=timeout)
 
     def live_through(self):
@@ -87,7 +90,7 @@ class Story:
         with concurrent.futures.ThreadPoolExecutor() as pool:
             folds = [pool.submit(surely, targets.run), pool.submit(surely, roster.run)]
             received = pool.submit(surely, self.subscribe, begun)
-            published = pool.submit(surely, Publication(self.stub, self.open(), begun).run)
+            published = pool.submit(surely, Publication(self.stub, self.open(), begun, self.limits).run)
             answers = self.churn(lambda: received.done() and published.done())
             print("published {0} of {0}: {1} reopenings, {2} carried over".format(UPDATES, *published.result()))
             print(f"received {UPDATES} of {UPDATES} in order, without a gap: {received.result()} resumes")
@@ -216,7 +219,8 @@ class Story:
 
 def main():
     with grpc.insecure_channel(sys.argv[1]) as channel:
-        story = Story(services.LivestreamServiceStub(channel))
+        info = server_services.ServerServiceStub(channel).GetServerInfo(server.GetServerInfoRequest())
+        story = Story(services.LivestreamServiceStub(channel), info.limits)
         story.begin()
         story.live_through()
         story.error_details()
