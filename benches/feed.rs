@@ -9,7 +9,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use starling::feed::{
-    Cursor, Delivery, Draft, Encoded, Feed, Limits, Memory, Micros, Opening, Selection, Shape, Start, Timestamp,
+    Cursor, Delivery, Draft, Encoded, Feed, Limits, Memory, Micros, Opening, Selection, Settings, Start, Timestamp,
 };
 use starling::swarm::event::{Gate, Grant};
 use starling::swarm::interest::{Channel, Interest, InterestChange, Interests};
@@ -24,7 +24,7 @@ fn source() -> NodeId {
 
 /// A feed on air, with one keyframe.
 fn feed() -> Arc<Feed> {
-    let shape = Shape {
+    let shape = Settings {
         ring_bytes: 8 << 20,
         shared_chat: true,
         limits: Limits { max_age: Micros::MAX / 2, keyframe_interval: None, max_lag: Micros::MAX / 2, bandwidth: None },

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::cluster::clock::Clock;
+use crate::clock::Clock;
 use crate::cluster::{Door, sweeper};
 use crate::config::Config;
 use crate::grpc::health::HealthReporter;

@@ -6,17 +6,16 @@
 //! every pod applies every command in the same order, and nothing above this
 //! module changes.
 
-pub mod clock;
 pub mod sweeper;
 pub mod wire;
 
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::entry::Tie;
 use crate::swarm::id::{NodeId, PodId, SessionId, SwarmId};
 use crate::swarm::{Applied, Command, Rejection, Swarm};
-use clock::Clock;
 
 /// A single process is pod 0.
 const THIS_POD: PodId = 0;

@@ -1,20 +1,18 @@
 //! Updates: one ring of encoded records per swarm, read through cursors.
 //!
 //! Publishing checks the grant, numbers the update, encodes it once and appends
-//! it, once for all subscribers; those who wait are woken by the feed's crier, once
+//! it, once for all subscribers; those that wait are woken by the feed's wake task, once
 //! per delivery window. A subscriber holds a cursor and not a queue: a slow one costs
 //! nothing, and learns by a gap what it missed.
 //!
-//! Lock order: a swarm's shard, then its feed, then its audience or those who wait.
-//! Nobody but the crier is woken under a lock.
+//! Lock order: a swarm's shard, then its feed, then its subscribers or its wake schedule.
+//! Nobody but the wake task is woken under a lock.
 
-mod audience;
 mod authors;
-mod budget;
-mod chunks;
+mod chunk_cache;
 mod counts;
 mod cursor;
-mod keyframes;
+mod keyframe_requests;
 mod lane;
 mod memory;
 mod numbers;
@@ -22,7 +20,11 @@ mod publish;
 mod record;
 mod ring;
 mod skips;
-mod waiting;
+mod subscriber;
+mod subscribers;
+mod token_bucket;
+mod wake_schedule;
+mod wake_task;
 
 use std::sync::{Arc, Weak};
 
@@ -34,30 +36,31 @@ use crate::swarm::interest::{Channel, ChannelSet, Interests};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-use audience::Audience;
 use authors::Authors;
-use chunks::Chunks;
+use chunk_cache::ChunkCache;
 use lane::{Lanes, has_runs};
 use ring::Ring;
-use waiting::Waiting;
+use subscribers::Subscribers;
+use wake_schedule::WakeSchedule;
 
-pub use audience::{Demand, Selection};
 pub use counts::{BUCKETS, Counts, bucket_bound};
 pub use cursor::{Cursor, Delivery, FilterChange, Gap, GapReason, Greeting, Opening, Resume, Start};
-pub use lane::{Key, Point};
+pub use lane::{LaneId, TermSeq};
 pub use memory::Memory;
 pub use numbers::MAX_GIVEN;
 pub use publish::{Accepted, Message, PublisherState, Refusal, Rejected};
 pub use record::{Draft, Encoded, Position, Record, Timestamp, frame};
 pub use skips::SkipReport;
-pub use waiting::{Call, Sleeper};
+pub use subscriber::{ParkedSubscriber, Selection};
+pub use subscribers::Demand;
+pub use wake_schedule::NextStep;
 
 /// Microseconds on a clock of the process that never goes back.
 pub type Micros = u64;
 
 /// What a feed is for.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub struct Settings {
     /// Bytes of records that the ring holds.
     pub ring_bytes: usize,
     /// CHAT is one order for the swarm, open to all members.
@@ -88,9 +91,9 @@ pub struct Feed {
     shared_chat: bool,
     memory: Arc<Memory>,
     state: Mutex<State>,
-    audience: Audience,
-    waiting: Waiting,
-    chunks: Chunks,
+    subscribers: Subscribers,
+    schedule: WakeSchedule,
+    chunks: ChunkCache,
     producers: Arc<Notify>,
     closed: AtomicBool,
 }
@@ -107,7 +110,7 @@ struct State {
 
 impl Feed {
     /// An empty feed. Nothing is allocated before the first update.
-    pub fn new(shape: Shape, memory: Arc<Memory>) -> Arc<Self> {
+    pub fn new(shape: Settings, memory: Arc<Memory>) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
             own: Weak::clone(own),
             shared_chat: shape.shared_chat,
@@ -120,9 +123,9 @@ impl Feed {
                 enrolled: false,
                 counts: Counts::default(),
             }),
-            audience: Audience::default(),
-            waiting: Waiting::default(),
-            chunks: Chunks::default(),
+            subscribers: Subscribers::default(),
+            schedule: WakeSchedule::default(),
+            chunks: ChunkCache::default(),
             producers: Arc::default(),
             closed: AtomicBool::new(false),
         })
@@ -140,38 +143,39 @@ impl Feed {
         self.state.lock().limits
     }
 
-    /// Notes what a member wants now. When this returns, its subscriptions deliver
-    /// no more than that; they are to be woken.
-    pub fn rewish(&self, node: NodeId, interests: &Interests) -> Vec<Sleeper> {
-        self.audience.rewish(node, interests).into_iter().map(Sleeper::new).collect()
+    /// Sets the interests of a member. When this returns, its subscriptions deliver no more
+    /// than that; they are to be woken.
+    pub fn set_interests(&self, node: NodeId, interests: &Interests) -> Vec<ParkedSubscriber> {
+        self.subscribers.set_interests(node, interests).into_iter().map(ParkedSubscriber).collect()
     }
 
-    /// Makes every subscription look for what is new.
-    pub fn rouse(&self) {
-        self.waiting.rouse();
+    /// Makes every subscription read.
+    pub fn wake_all(&self) {
+        self.schedule.wake_all();
     }
 
-    /// True for the caller who is to run the feed's crier: until [`Call::Over`] it does
-    /// what [`Self::call`] says, and waits for [`Self::crier`] in between.
-    pub fn needs_crier(&self) -> bool {
-        self.waiting.needs_crier()
+    /// True for the caller that is to run the wake task: until [`NextStep::Stop`] it does what
+    /// [`Self::next_step`] says, and waits for [`Self::schedule_changed`] in between.
+    /// [`Self::start_wake_task`] does so on tokio.
+    pub fn needs_wake_task(&self) -> bool {
+        self.schedule.needs_wake_task()
     }
 
-    /// What the crier is to do now. O(those who are to be woken).
-    pub fn call(&self, now: Micros) -> Call {
-        let call = self.waiting.call(now);
-        match call {
-            Call::Over => self.chunks.trim(0),
-            // Who is late reads without company.
-            Call::Idle => self.chunks.trim(2),
-            Call::Wake(_) | Call::Until(_) => {}
+    /// What the wake task is to do now. O(subscriptions that are to be woken).
+    pub fn next_step(&self, now: Micros) -> NextStep {
+        let step = self.schedule.next_step(now);
+        match step {
+            NextStep::Stop => self.chunks.trim(0),
+            // Whoever is late reads alone.
+            NextStep::AwaitChange => self.chunks.trim(2),
+            NextStep::Wake(_) | NextStep::SleepUntil(_) => {}
         }
-        call
+        step
     }
 
-    /// The bell that rings for the crier. It is remembered when nobody waits for it.
-    pub fn crier(&self) -> Arc<Notify> {
-        self.waiting.bell()
+    /// Notified when the wake task has to ask again. It is remembered while nobody waits.
+    pub fn schedule_changed(&self) -> Arc<Notify> {
+        self.schedule.changed()
     }
 
     /// Frees what nobody reads, here and in other feeds. False when that has just
@@ -181,7 +185,7 @@ impl Feed {
     }
 
     fn shrink(&self) {
-        if !self.audience.is_empty() {
+        if !self.subscribers.is_empty() {
             return;
         }
         let mut state = self.state.lock();
@@ -195,13 +199,13 @@ impl Feed {
     pub fn request_keyframe(&self, source: NodeId, channel: Channel) {
         let mut state = self.state.lock();
         let slot = state.lanes.slot((Some(source), channel));
-        state.lanes.at_mut(slot).want.ask();
+        state.lanes.at_mut(slot).requests.ask();
         drop(state);
         self.producers.notify_waiters();
     }
 
     /// Those of `channels` for which the publisher of `term` is to be asked for a
-    /// keyframe now, and when to look again. Whoever calls does ask.
+    /// keyframe now, and when to look again. The caller must send the requests that are returned.
     pub fn keyframes_due(
         &self,
         source: NodeId,
@@ -217,11 +221,11 @@ impl Feed {
             if lane.term != term || lane.gate != Gate::Open {
                 continue;
             }
-            if lane.want.due(interval, now).is_some_and(|due| due <= now) {
-                lane.want.asked(now);
+            if lane.requests.due(interval, now).is_some_and(|due| due <= now) {
+                lane.requests.asked(now);
                 ask.push(channel);
             }
-            next = [next, lane.want.due(interval, now)].into_iter().flatten().min();
+            next = [next, lane.requests.due(interval, now)].into_iter().flatten().min();
         }
         (ask, next)
     }
@@ -250,12 +254,12 @@ impl Feed {
 
     /// What is wanted of `channels` of a source, in their order. O(subscriptions).
     pub fn demand(&self, source: NodeId, channels: ChannelSet) -> Vec<(Channel, Demand)> {
-        self.audience.demand(source, channels, self.shared_chat)
+        self.subscribers.demand(source, channels, self.shared_chat)
     }
 
     /// Rises when a subscription comes, goes or wants something else.
-    pub fn audience_version(&self) -> u64 {
-        self.audience.version()
+    pub fn subscribers_version(&self) -> u64 {
+        self.subscribers.version()
     }
 
     /// True when nothing will come any more.
@@ -271,10 +275,10 @@ impl Feed {
     /// The same of at most so many lanes, those with the newest terms.
     pub fn newest_heads(&self, selection: &Selection, most: usize) -> Vec<Position> {
         let state = self.state.lock();
-        let lanes = state.lanes.iter().filter(|(_, lane)| selection.contains(lane.key));
+        let lanes = state.lanes.iter().filter(|(_, lane)| selection.contains(lane.id));
         let mut heads: Vec<_> = lanes
             .filter_map(|(_, lane)| {
-                let ((term, sequence), (source, channel)) = (lane.head?, lane.key);
+                let ((term, sequence), (source, channel)) = (lane.head?, lane.id);
                 Some(Position { source, channel, term, sequence })
             })
             .collect();

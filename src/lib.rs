@@ -3,17 +3,19 @@
 //!
 //! The modules, from the inside out; each uses only those before it:
 //!
+//! - [`clock`]: the one place where time enters.
 //! - [`sync`]: locks and atomics of the update path, which a model checker can take over.
 //! - [`swarm`]: the core. A deterministic state machine over plain data.
 //! - [`feed`]: updates. A ring of encoded records per swarm, read by cursors.
 //! - [`store`]: all swarms, in shards: swarm, event log and watchers under one lock.
-//! - [`cluster`]: the command log and its only door; the sweeper.
+//! - [`cluster`]: the command log, the only way to change a swarm; the sweeper.
 //! - [`service`]: use cases, without transport or wire format.
 //! - [`grpc`]: the edge, over the generated code in [`pb`].
 //! - [`config`], [`telemetry`], [`shutdown`], [`app`]: the process.
 //! - [`history`]: proves from outside that no update was lost in silence.
 //! - [`client`], [`cli`]: the other side of the wire, and the command line.
 
+pub mod clock;
 mod sync;
 
 pub mod swarm;

@@ -9,8 +9,8 @@ pub mod publish;
 pub mod subscribe;
 pub mod watch;
 
+use crate::clock::Clock;
 use crate::cluster::Door;
-use crate::cluster::clock::Clock;
 use crate::feed::{Counts, Position};
 use crate::store::entry::Entry;
 use crate::swarm::command::{CreateGroup, CreateLivestream};

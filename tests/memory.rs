@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use peak_alloc::PeakAlloc;
+use starling::clock::Clock;
 use starling::cluster::Door;
-use starling::cluster::clock::Clock;
 use starling::store::{Settings, Store};
 use starling::swarm::command::{CreateLivestream, Join};
 use starling::swarm::hash::splitmix64;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::Micros;
-use super::budget::Bucket;
 use super::numbers::Numbers;
+use super::token_bucket::TokenBucket;
 use crate::swarm::id::{NodeId, SessionId};
 
 /// Messages per second that one member may write to the CHAT of a livestream, and how
@@ -19,7 +19,7 @@ const DEPARTED: usize = 4_096;
 #[derive(Debug)]
 pub(super) struct Author {
     pub(super) numbers: Numbers,
-    pub(super) quota: Bucket,
+    pub(super) quota: TokenBucket,
     /// It is no member any more.
     departed: bool,
 }
@@ -39,7 +39,7 @@ impl Authors {
         }
         let author = self.by_node.entry(node).or_insert_with(|| Author {
             numbers: Numbers::default(),
-            quota: Bucket::full(QUOTA.0, QUOTA.1, now),
+            quota: TokenBucket::full(QUOTA.0, QUOTA.1, now),
             departed: false,
         });
         if std::mem::replace(&mut author.departed, false) {

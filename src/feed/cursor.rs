@@ -4,26 +4,25 @@
 //! came last and what passes. Whatever passes and does not come is told by a
 //! [`Gap`]; what the declared filter leaves out needs none.
 
-mod lag;
+mod lane_cursor;
 mod open;
-mod seen;
+mod skip;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::audience::{Seat, Selection};
-use super::budget::Bucket;
 use super::counts::Counts;
-use super::lane::{Key, Lane, Lanes, Point};
+use super::lane::{Lane, LaneId, Lanes, TermSeq};
 use super::record::{Encoded, Record};
 use super::ring::Ring;
 use super::skips;
-use super::waiting::Pace;
+use super::subscriber::{DeliveryClass, Selection, Subscriber};
+use super::token_bucket::TokenBucket;
 use super::{Feed, Limits, Micros, State};
 use crate::swarm::interest::{Channel, Interest};
 use crate::swarm::propagation::Filter;
-use seen::{Flow, Seen};
+use lane_cursor::{LaneCursor, LaneState};
 
 pub use open::{Greeting, Opening, Resume, Start};
 
@@ -66,11 +65,11 @@ impl GapReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The lane.
-    pub lane: Key,
+    pub lane: LaneId,
     /// The last one that came; `None` = from the beginning.
-    pub after: Option<Point>,
+    pub after: Option<TermSeq>,
     /// The next one that comes; `None` = not known yet, the gap is open.
-    pub before: Option<Point>,
+    pub before: Option<TermSeq>,
     /// Why.
     pub reason: GapReason,
     /// How many; `None` = not known.
@@ -81,7 +80,7 @@ pub struct Gap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterChange {
     /// The lane.
-    pub lane: Key,
+    pub lane: LaneId,
     /// The interest that is served.
     pub interest: Interest,
     /// Temporal layers of the publisher, from 1.
@@ -122,7 +121,7 @@ struct Batch<'a> {
     segment: Option<u64>,
     counts: &'a mut Counts,
     /// What was skipped that its publisher should hear of.
-    skipped: Vec<(Key, GapReason, u64)>,
+    skipped: Vec<(LaneId, GapReason, u64)>,
 }
 
 impl<'a> Batch<'a> {
@@ -131,7 +130,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Counts what is lost.
-    fn dropped(&mut self, lane: Key, reason: GapReason, updates: u64) {
+    fn dropped(&mut self, lane: LaneId, reason: GapReason, updates: u64) {
         self.counts.dropped(reason, updates);
         if skips::REASONS.contains(&reason) {
             self.skipped.push((lane, reason, updates));
@@ -163,23 +162,23 @@ impl<'a> Batch<'a> {
 #[derive(Debug)]
 pub struct Cursor {
     feed: Arc<Feed>,
-    reader: Reader,
+    reader: CursorState,
 }
 
 /// What a cursor knows; all it does is done under the feed's lock.
 #[derive(Debug)]
-struct Reader {
-    seat: Arc<Seat>,
+struct CursorState {
+    subscriber: Arc<Subscriber>,
     /// Version of the interests that are acted on.
     version: u64,
-    pace: Pace,
+    class: DeliveryClass,
     /// Number of the next record to look at.
     next: u64,
     /// When it last looked.
     read_at: Micros,
     /// By slot of the lane.
-    seen: Vec<Option<Seen>>,
-    budget: Option<Bucket>,
+    cursors: Vec<Option<LaneCursor>>,
+    budget: Option<TokenBucket>,
     /// It has had everything once; a resume is not late before.
     caught_up: bool,
     /// The last look left nothing over.
@@ -196,16 +195,16 @@ struct Reader {
 impl Cursor {
     /// What was asked for.
     pub fn selection(&self) -> &Selection {
-        &self.reader.seat.selection
+        &self.reader.subscriber.selection
     }
 
     /// Waits for what comes next: the subscription is woken when it is due. False when
-    /// there is something that must not wait. O(paces).
+    /// there is something that must not wait. O(classes).
     pub fn park(&self) -> bool {
         let reader = &self.reader;
         reader.at_end
-            && reader.seat.version() == reader.version
-            && self.feed.waiting.park(&reader.seat, reader.pace, reader.next, reader.read_at)
+            && reader.subscriber.version() == reader.version
+            && self.feed.schedule.park(&reader.subscriber, reader.class, reader.next, reader.read_at)
     }
 
     /// Reads what is new, in order: a segment of the ring at most. O(what is read) under
@@ -213,7 +212,7 @@ impl Cursor {
     pub fn read(&mut self, now: Micros) -> Vec<Delivery> {
         let Self { feed, reader } = self;
         // Woken by something else, it may still be parked.
-        feed.waiting.unpark(&reader.seat);
+        feed.schedule.unpark(&reader.subscriber);
         let mut state = feed.state.lock();
         let (deliveries, waits) = reader.read(&mut state, now);
         drop(state);
@@ -229,11 +228,13 @@ impl Cursor {
         let mut state = self.feed.state.lock();
         let State { lanes, counts, .. } = &mut *state;
         let mut batch = Batch::new(Vec::new(), counts);
-        for (slot, seen) in self.reader.seen.iter_mut().enumerate() {
-            let Some(seen) = seen.as_mut().filter(|seen| matches!(seen.flow, Flow::Broken(_))) else { continue };
+        for (slot, cursor) in self.reader.cursors.iter_mut().enumerate() {
+            let Some(cursor) = cursor.as_mut().filter(|cursor| matches!(cursor.state, LaneState::Broken(_))) else {
+                continue;
+            };
             let lane = lanes.at(slot);
-            if let Some((term, sequence)) = lane.head.filter(|_| lane.birth == seen.birth) {
-                seen.end_loss((term, sequence + 1), lane.tally, &mut batch);
+            if let Some((term, sequence)) = lane.head.filter(|_| lane.birth == cursor.birth) {
+                cursor.end_loss((term, sequence + 1), lane.tally, &mut batch);
             }
         }
         batch.deliveries
@@ -250,7 +251,7 @@ impl Cursor {
     }
 }
 
-impl Reader {
+impl CursorState {
     /// Reads a segment at most. True when publishers should look: a keyframe is waited for
     /// from now on, or updates were skipped.
     fn read(&mut self, state: &mut State, now: Micros) -> (Vec<Delivery>, bool) {
@@ -261,7 +262,7 @@ impl Reader {
         }
         self.read_at = now;
         let mut batch = Batch::new(std::mem::take(&mut self.opening), counts);
-        let asked = self.rewish(ring, lanes, &mut batch);
+        let asked = self.apply_interests(ring, lanes, &mut batch);
         self.lapped |= ring.lost() > self.next;
         self.skip_lag(ring, lanes, &mut batch, now);
         let mut waits = asked;
@@ -270,7 +271,7 @@ impl Reader {
                 break;
             }
             self.next = number + 1;
-            waits |= self.pass(ring, lanes, number, record, &mut batch, now);
+            waits |= self.deliver_or_skip(ring, lanes, number, record, &mut batch, now);
         }
         self.at_end = ring.next_from(self.next).is_none();
         if self.at_end {
@@ -287,19 +288,19 @@ impl Reader {
 
     /// A second's worth to begin with.
     fn fill_budget(&mut self, now: Micros) {
-        self.budget = self.limits.bandwidth.map(|bytes| Bucket::full(bytes, bytes, now));
+        self.budget = self.limits.bandwidth.map(|bytes| TokenBucket::full(bytes, bytes, now));
     }
 
     /// True when the publisher is to hear of it.
-    fn note_skipped(&mut self, lanes: &mut Lanes, key: Key, reason: GapReason, updates: u64) -> bool {
+    fn note_skipped(&mut self, lanes: &mut Lanes, key: LaneId, reason: GapReason, updates: u64) -> bool {
         let Some(slot) = lanes.find(key) else { return false };
-        let Some(seen) = self.seen.get_mut(slot).and_then(Option::as_mut) else { return false };
-        lanes.at_mut(slot).skips.note(&mut seen.skips, reason, updates)
+        let Some(cursor) = self.cursors.get_mut(slot).and_then(Option::as_mut) else { return false };
+        lanes.at_mut(slot).skips.note(&mut cursor.skips, reason, updates)
     }
 
     /// Delivers a record, or passes it over. True when a keyframe is waited for from
     /// now on.
-    fn pass(
+    fn deliver_or_skip(
         &mut self,
         ring: &Ring,
         lanes: &mut Lanes,
@@ -309,74 +310,74 @@ impl Reader {
         now: Micros,
     ) -> bool {
         let slot = record.lane;
-        let met = self.meet(lanes.at_mut(slot), slot, number, batch);
-        let Some(seen) = self.seen[slot].as_mut().filter(|seen| seen.wanted) else { return false };
+        let met = self.track_lane(lanes.at_mut(slot), slot, number, batch);
+        let Some(cursor) = self.cursors[slot].as_mut().filter(|cursor| cursor.wanted) else { return false };
         let point = record.position.point();
-        if seen.last >= Some(point) {
+        if cursor.last >= Some(point) {
             return false;
         }
-        if seen.flow.waits() {
+        if cursor.state.waits() {
             // Did a keyframe slip away before?
-            let missed = seen.tally.filter(|tally| record.tally.since(*tally, Filter::Keyframes) > 0);
-            if let Some(tally) = missed.filter(|_| seen.flow == Flow::Waiting) {
-                let (reason, lost) = (GapReason::Evicted, Some(record.tally.since(tally, seen.filter())));
+            let missed = cursor.tally.filter(|tally| record.tally.since(*tally, Filter::Keyframes) > 0);
+            if let Some(tally) = missed.filter(|_| cursor.state == LaneState::AwaitingKeyframe) {
+                let (reason, lost) = (GapReason::Evicted, Some(record.tally.since(tally, cursor.filter())));
                 if record.keyframe {
-                    batch.lose(Gap { lane: seen.key, after: seen.last, before: Some(point), reason, count: lost });
+                    batch.lose(Gap { lane: cursor.lane, after: cursor.last, before: Some(point), reason, count: lost });
                 } else {
-                    seen.break_off(reason, lost, record.tally, batch);
+                    cursor.break_run(reason, lost, record.tally, batch);
                 }
             }
-            let want = &mut lanes.at_mut(slot).want;
-            let affordable = self.budget.as_mut().is_none_or(|bucket| seen.can_afford(record, bucket, now));
+            let requests = &mut lanes.at_mut(slot).requests;
+            let affordable = self.budget.as_mut().is_none_or(|bucket| cursor.can_afford(record, bucket, now));
             if !record.keyframe || !affordable {
-                if record.keyframe && seen.flow == Flow::Waiting {
+                if record.keyframe && cursor.state == LaneState::AwaitingKeyframe {
                     // What came before the first keyframe is no loss.
-                    seen.follow(record);
-                    seen.break_off(GapReason::Bandwidth, Some(0), record.tally, batch);
+                    cursor.continue_at(record);
+                    cursor.break_run(GapReason::Bandwidth, Some(0), record.tally, batch);
                 }
-                seen.count_lost(record, batch);
-                seen.went_over(record);
+                cursor.count_lost(record, batch);
+                cursor.advance_past(record);
                 // The one that it waited for may have gone before it came to it.
                 let gone = record.keyframe || missed.is_some();
-                return met || gone && seen.await_keyframe(want);
+                return met || gone && cursor.await_keyframe(requests);
             }
-            seen.end_loss(point, record.tally, batch);
-            seen.flow = Flow::Flowing;
-            seen.await_nothing(want);
-            seen.follow(record);
+            cursor.end_loss(point, record.tally, batch);
+            cursor.state = LaneState::Live;
+            cursor.stop_waiting(requests);
+            cursor.continue_at(record);
         }
-        if record.keyframe || !seen.is_choosy() {
-            seen.raise(batch);
+        if record.keyframe || !cursor.has_runs() {
+            cursor.raise(batch);
         }
-        if seen.filter() == Filter::Nothing {
-            seen.went_over(record);
+        if cursor.filter() == Filter::Nothing {
+            cursor.advance_past(record);
             return false;
         }
-        seen.declare(record.layers, batch);
-        let missing = seen.missing_before(record);
+        cursor.declare(record.layers, batch);
+        let missing = cursor.missing_before(record);
         if missing != Some(0) {
-            let reason = seen.loss_before(record.origin);
-            if seen.is_choosy() && !record.keyframe {
+            let reason = cursor.loss_before(record.origin);
+            if cursor.has_runs() && !record.keyframe {
                 return self.jump(ring, lanes, slot, number, reason, batch);
             }
-            batch.lose(Gap { lane: seen.key, after: seen.last, before: Some(point), reason, count: missing });
-            seen.follow(record);
-        } else if seen.needs_runs() && !record.keyframe && !record.continues() {
+            batch.lose(Gap { lane: cursor.lane, after: cursor.last, before: Some(point), reason, count: missing });
+            cursor.continue_at(record);
+        } else if cursor.needs_runs() && !record.keyframe && !record.continues() {
             // Deltas of another publisher whose keyframe has not come.
             return self.jump(ring, lanes, slot, number, GapReason::TermChanged, batch);
         }
-        if !record.passes(seen.filter()) {
-            seen.went_over(record);
+        if !record.passes(cursor.filter()) {
+            cursor.advance_past(record);
             return false;
         }
         if let Some(bucket) = &mut self.budget {
-            if !seen.can_afford(record, bucket, now) {
-                return self.forgo(ring, lanes, number, record, batch);
+            if !cursor.can_afford(record, bucket, now) {
+                return self.drop_for_bandwidth(ring, lanes, number, record, batch);
             }
             bucket.take(record.length() as u64);
         }
-        seen.went_over(record);
-        seen.delivered = Some(point);
+        cursor.advance_past(record);
+        cursor.delivered = Some(point);
         batch.segment.get_or_insert(record.segment);
         batch.counts.delivered(record.length());
         if self.caught_up {
@@ -387,38 +388,38 @@ impl Reader {
     }
 
     /// What is known of a lane, if anything is.
-    fn known(&mut self, slot: usize) -> &mut Option<Seen> {
-        if self.seen.len() <= slot {
+    fn lane_cursor(&mut self, slot: usize) -> &mut Option<LaneCursor> {
+        if self.cursors.len() <= slot {
             // Most swarms have a lane or two, and every subscriber has this list.
             if slot < 8 {
-                self.seen.reserve_exact(slot + 1 - self.seen.len());
+                self.cursors.reserve_exact(slot + 1 - self.cursors.len());
             }
-            self.seen.resize_with(slot + 1, || None);
+            self.cursors.resize_with(slot + 1, || None);
         }
-        &mut self.seen[slot]
+        &mut self.cursors[slot]
     }
 
-    /// Makes the acquaintance of a lane that was not there at the opening, at its record
-    /// `number`. True when a keyframe is waited for.
-    fn meet(&mut self, lane: &mut Lane, slot: usize, number: u64, batch: &mut Batch<'_>) -> bool {
-        if self.known(slot).as_ref().is_some_and(|seen| seen.birth == lane.birth) {
+    /// Starts tracking a lane that was made after the cursor was opened, at its record `number`.
+    /// True when a keyframe is waited for from now on.
+    fn track_lane(&mut self, lane: &mut Lane, slot: usize, number: u64, batch: &mut Batch<'_>) -> bool {
+        if self.lane_cursor(slot).as_ref().is_some_and(|cursor| cursor.birth == lane.birth) {
             return false;
         }
-        let wanted = self.seat.selection.contains(lane.key);
-        let interest = self.seat.interests().level(lane.key.0, lane.key.1);
-        let mut seen = Seen::new(lane, interest, wanted);
+        let wanted = self.subscriber.selection.contains(lane.id);
+        let interest = self.subscriber.interests().level(lane.id.0, lane.id.1);
+        let mut cursor = LaneCursor::new(lane, interest, wanted);
         if wanted {
             // Also when nothing passes: holes need a reason.
-            seen.declared = None;
-            seen.declare(lane.layers, batch);
+            cursor.declared = None;
+            cursor.declare(lane.layers, batch);
         }
         let mut waits = false;
-        if wanted && interest > Interest::None && seen.is_choosy() {
+        if wanted && interest > Interest::None && cursor.has_runs() {
             // It starts at its first keyframe, which may be on its way.
-            seen.flow = Flow::Waiting;
-            waits = lane.run.is_none_or(|run| run < number) && seen.await_keyframe(&mut lane.want);
+            cursor.state = LaneState::AwaitingKeyframe;
+            waits = lane.run.is_none_or(|run| run < number) && cursor.await_keyframe(&mut lane.requests);
         }
-        *self.known(slot) = Some(seen);
+        *self.lane_cursor(slot) = Some(cursor);
         waits
     }
 }
@@ -427,16 +428,16 @@ impl Drop for Cursor {
     fn drop(&mut self) {
         {
             let mut state = self.feed.state.lock();
-            for (slot, seen) in self.reader.seen.iter_mut().enumerate() {
-                let Some(seen) = seen.as_mut() else { continue };
+            for (slot, cursor) in self.reader.cursors.iter_mut().enumerate() {
+                let Some(cursor) = cursor.as_mut() else { continue };
                 let lane = state.lanes.at_mut(slot);
-                if lane.birth == seen.birth {
-                    seen.await_nothing(&mut lane.want);
+                if lane.birth == cursor.birth {
+                    cursor.stop_waiting(&mut lane.requests);
                 }
             }
         }
-        self.feed.waiting.leave(&self.reader.seat);
-        self.feed.audience.leave(&self.reader.seat);
+        self.feed.schedule.leave(&self.reader.subscriber);
+        self.feed.subscribers.remove(&self.reader.subscriber);
         self.feed.producers.notify_waiters();
     }
 }

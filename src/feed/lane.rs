@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::keyframes::Want;
+use super::keyframe_requests::KeyframeRequests;
 use super::numbers::Numbers;
 use super::skips::Skips;
 use crate::swarm::event::{Gate, Grant};
@@ -11,11 +11,11 @@ use crate::swarm::interest::Channel;
 use crate::swarm::propagation::Filter;
 
 /// (term, sequence): a place on one lane.
-pub type Point = (u64, u64);
+pub type TermSeq = (u64, u64);
 
 /// Source and channel; no source for the CHAT of a livestream, which has many
 /// authors and one order.
-pub type Key = (Option<NodeId>, Channel);
+pub type LaneId = (Option<NodeId>, Channel);
 
 /// Lanes beyond this number take the place of one that nobody uses.
 const LANES: usize = 1_024;
@@ -49,7 +49,7 @@ impl Tally {
 /// One (source, channel).
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub(super) key: Key,
+    pub(super) id: LaneId,
     /// Tells lanes apart that held the same slot one after the other.
     pub(super) birth: u64,
     /// The term in force; 0 = nobody may publish.
@@ -60,7 +60,7 @@ pub(super) struct Lane {
     /// Temporal layers that the publisher declared, from 1.
     pub(super) layers: u32,
     /// The newest update.
-    pub(super) head: Option<Point>,
+    pub(super) head: Option<TermSeq>,
     /// The term in which its publisher began anew: runs go on over the terms since.
     pub(super) origin: u64,
     pub(super) tally: Tally,
@@ -75,15 +75,15 @@ pub(super) struct Lane {
     pub(super) run: Option<u64>,
     /// Bytes since that keyframe.
     pub(super) run_bytes: usize,
-    pub(super) want: Want,
+    pub(super) requests: KeyframeRequests,
     /// Who skips its updates.
     pub(super) skips: Skips,
 }
 
 impl Lane {
-    fn new(key: Key, birth: u64) -> Self {
+    fn new(id: LaneId, birth: u64) -> Self {
         Self {
-            key,
+            id,
             birth,
             term: 0,
             newest_term: 0,
@@ -98,18 +98,18 @@ impl Lane {
             kept_bytes: 0,
             run: None,
             run_bytes: 0,
-            want: Want::default(),
+            requests: KeyframeRequests::default(),
             skips: Skips::default(),
         }
     }
 
     /// True when updates depend on those since their keyframe.
     pub(super) const fn has_runs(&self) -> bool {
-        has_runs(self.key.1)
+        has_runs(self.id.1)
     }
 
     /// The point that the next update gets.
-    pub(super) const fn next(&self) -> Point {
+    pub(super) const fn next(&self) -> TermSeq {
         match self.head {
             Some((term, sequence)) if term == self.term => (term, sequence + 1),
             _ => (self.term, 1),
@@ -121,7 +121,7 @@ impl Lane {
         if let Some(session) = grant.session.filter(|_| grant.term != self.term && grant.term != 0) {
             self.layers = 1;
             if self.publisher.session() != Some(session) {
-                self.want.begin();
+                self.requests.begin();
             }
             self.publisher.begin(session);
         }
@@ -140,7 +140,7 @@ impl Lane {
     /// True when the publisher should begin with a keyframe: somebody waits for one, or
     /// no run of its own goes on.
     pub(super) fn wants_keyframe_first(&self) -> bool {
-        self.has_runs() && (self.publisher.accepted() == 0 || self.want.is_requested())
+        self.has_runs() && (self.publisher.accepted() == 0 || self.requests.is_requested())
     }
 
     /// True when a record is to outlive the ring.
@@ -168,7 +168,7 @@ impl Lane {
     }
 
     fn is_idle(&self) -> bool {
-        self.term == 0 && self.numbers.is_empty() && self.kept.is_empty() && !self.want.has_waiting()
+        self.term == 0 && self.numbers.is_empty() && self.kept.is_empty() && !self.requests.has_waiting()
     }
 }
 
@@ -181,13 +181,13 @@ pub(super) const fn has_runs(channel: Channel) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     slots: Vec<Lane>,
-    by_key: HashMap<Key, usize>,
+    by_key: HashMap<LaneId, usize>,
     births: u64,
 }
 
 impl Lanes {
     /// The slot of a lane, made if need be.
-    pub(super) fn slot(&mut self, key: Key) -> usize {
+    pub(super) fn slot(&mut self, key: LaneId) -> usize {
         if let Some(slot) = self.by_key.get(&key) {
             return *slot;
         }
@@ -196,7 +196,7 @@ impl Lanes {
         let idle = (self.slots.len() >= LANES).then(|| self.slots.iter().position(Lane::is_idle)).flatten();
         let slot = match idle {
             Some(slot) => {
-                self.by_key.remove(&self.slots[slot].key);
+                self.by_key.remove(&self.slots[slot].id);
                 self.slots[slot] = lane;
                 slot
             }
@@ -209,15 +209,15 @@ impl Lanes {
         slot
     }
 
-    pub(super) fn find(&self, key: Key) -> Option<usize> {
+    pub(super) fn find(&self, key: LaneId) -> Option<usize> {
         self.by_key.get(&key).copied()
     }
 
-    pub(super) fn get(&self, key: Key) -> Option<&Lane> {
+    pub(super) fn get(&self, key: LaneId) -> Option<&Lane> {
         self.find(key).map(|slot| &self.slots[slot])
     }
 
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Lane> {
+    pub(super) fn get_mut(&mut self, key: LaneId) -> Option<&mut Lane> {
         self.find(key).map(|slot| &mut self.slots[slot])
     }
 

@@ -7,7 +7,7 @@ use super::lane::{Lane, has_runs};
 use super::numbers::{Numbers, Verdict};
 use super::record::{Draft, Place, Position, Record, is_top};
 use super::ring::Ring;
-use super::waiting::News;
+use super::wake_schedule::Appended;
 use super::{Feed, Micros, State};
 use crate::swarm::event::{Gate, Grant};
 use crate::swarm::id::{NodeId, SessionId};
@@ -99,7 +99,7 @@ impl Accepted {
     /// A repeat of one that came on `lane` before.
     fn before(lane: &Lane, numbers: &Numbers, keyframe_wanted: bool) -> Self {
         let (term, sequence) = lane.head.unwrap_or((lane.term, 0));
-        let (source, channel) = lane.key;
+        let (source, channel) = lane.id;
         let position = Position { source, channel, term, sequence };
         Self { position, publisher_sequence: numbers.accepted(), duplicate: true, keyframe_wanted }
     }
@@ -213,7 +213,7 @@ impl Feed {
         let slot = lanes.find(key).filter(|slot| lanes.at(*slot).term == term && term != 0);
         let slot = slot.ok_or_else(|| Refusal::StaleTerm.uncounted())?;
         let lane = lanes.at_mut(slot);
-        let wanted = has_runs(channel) && lane.want.is_wanted(limits.keyframe_interval, now);
+        let wanted = has_runs(channel) && lane.requests.is_wanted(limits.keyframe_interval, now);
         let given = draft.given_number();
         let number = given.unwrap_or_else(|| lane.publisher.next());
         match lane.publisher.judge(number) {
@@ -237,9 +237,9 @@ impl Feed {
         }
         lane.publisher.accept(number);
         let keyframe_wanted = wanted && !draft.keyframe;
-        let (position, news) = self.append(&mut state, slot, None, draft, now);
+        let (position, appended) = self.append(&mut state, slot, None, draft, now);
         drop(state);
-        self.waiting.announce(news, now);
+        self.schedule.on_append(appended, now);
         Ok(Accepted { position, publisher_sequence: number, duplicate: false, keyframe_wanted })
     }
 
@@ -279,9 +279,9 @@ impl Feed {
         }
         known.quota.take(1);
         known.numbers.accept(number);
-        let (position, news) = self.append(&mut state, slot, Some(author), draft, now);
+        let (position, appended) = self.append(&mut state, slot, Some(author), draft, now);
         drop(state);
-        self.waiting.announce(news, now);
+        self.schedule.on_append(appended, now);
         Ok(Accepted { position, publisher_sequence: number, duplicate: false, keyframe_wanted: false })
     }
 
@@ -296,12 +296,12 @@ impl Feed {
         author: Option<NodeId>,
         draft: Draft,
         now: Micros,
-    ) -> (Position, News) {
+    ) -> (Position, Appended) {
         let State { ring, lanes, enrolled, counts, .. } = state;
         let before = ring.bytes();
         let lane = lanes.at_mut(slot);
         let (term, sequence) = lane.next();
-        let (source, channel) = lane.key;
+        let (source, channel) = lane.id;
         let position = Position { source, channel, term, sequence };
         let (previous, tally, layers, origin) = (lane.head, lane.tally, lane.layers, lane.origin);
         lane.head = Some((term, sequence));
@@ -310,17 +310,17 @@ impl Feed {
         counts.published_bytes += draft.payload.len() as u64;
         let place = Place { lane: slot, previous, tally, origin, layers, author, at: now };
         let record = Record::encode(position, place, draft);
-        let news = News::of(ring.end(), &record);
+        let appended = Appended::new(ring.end(), &record);
         ring.append(lanes, record);
         self.memory.book(before, ring.bytes());
         if !*enrolled {
             *enrolled = true;
             self.memory.enrol(Weak::clone(&self.own));
         }
-        (position, news)
+        (position, appended)
     }
 
-    /// The bell that rings when publishers may have to be told something.
+    /// Notified when publishers may have to be told something.
     pub fn producers(&self) -> Arc<tokio::sync::Notify> {
         Arc::clone(&self.producers)
     }

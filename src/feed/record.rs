@@ -14,7 +14,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Micros;
-use super::lane::{Point, Tally};
+use super::lane::{Tally, TermSeq};
 use crate::swarm::id::NodeId;
 use crate::swarm::interest::Channel;
 use crate::swarm::propagation::Filter;
@@ -46,7 +46,7 @@ pub struct Position {
 
 impl Position {
     /// Its place on its lane.
-    pub const fn point(&self) -> Point {
+    pub const fn point(&self) -> TermSeq {
         (self.term, self.sequence)
     }
 }
@@ -94,7 +94,7 @@ pub struct Record {
     /// Readers get no more than a segment at once.
     pub(super) segment: u64,
     /// The update before it on its lane, in whatever term.
-    pub(super) previous: Option<Point>,
+    pub(super) previous: Option<TermSeq>,
     /// What the lane had carried before it.
     pub(super) tally: Tally,
     /// The term in which its publisher began anew: runs go on over the terms since.
@@ -164,7 +164,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) lane: usize,
-    pub(super) previous: Option<Point>,
+    pub(super) previous: Option<TermSeq>,
     pub(super) tally: Tally,
     pub(super) origin: u64,
     pub(super) layers: u32,

@@ -72,10 +72,10 @@ impl Ring {
         self.segment_bytes += length;
         record.put_at(number, self.segment);
         let lane = lanes.at_mut(record.lane);
-        if record.keyframe && lane.key.1 != Channel::Chat {
+        if record.keyframe && lane.id.1 != Channel::Chat {
             self.release(lane);
             (lane.run, lane.run_bytes) = (Some(number), 0);
-            lane.want.keyframe(now);
+            lane.requests.keyframe(now);
         } else if lane.has_runs() && !record.continues() {
             self.release(lane);
         }
@@ -85,7 +85,7 @@ impl Ring {
             if lane.run_bytes > self.limit / 2 {
                 // Too long to start from: whoever comes now needs a new keyframe.
                 self.release(lane);
-                lane.want.ask();
+                lane.requests.ask();
             }
         }
         if record.position.channel == Channel::Chat {
@@ -137,7 +137,7 @@ impl Ring {
                 let lane = lanes.at_mut(largest.expect("a kept record has a lane"));
                 self.release(lane);
                 if lane.has_runs() {
-                    lane.want.ask();
+                    lane.requests.ask();
                 }
             }
             return;

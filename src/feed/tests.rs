@@ -15,7 +15,7 @@ mod model;
 mod publisher;
 mod resume;
 mod ring;
-mod waiting;
+mod wake_schedule;
 
 const SOURCE: u64 = 7;
 /// The session of the source.
@@ -31,15 +31,15 @@ fn reader() -> NodeId {
     NodeId::new(99).unwrap()
 }
 
-fn shape(ring_bytes: usize) -> Shape {
-    Shape { ring_bytes, shared_chat: true, limits: LIMITS }
+fn shape(ring_bytes: usize) -> Settings {
+    Settings { ring_bytes, shared_chat: true, limits: LIMITS }
 }
 
 const LIMITS: Limits =
     Limits { max_age: 3_600 * SECOND, keyframe_interval: None, max_lag: 3_600 * SECOND, bandwidth: None };
 
-fn limited(limits: Limits) -> Shape {
-    Shape { limits, ..shape(1 << 20) }
+fn limited(limits: Limits) -> Settings {
+    Settings { limits, ..shape(1 << 20) }
 }
 
 /// A feed, and a clock that stands still unless it is told to go on.
@@ -49,7 +49,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(shape: Shape) -> Self {
+    fn new(shape: Settings) -> Self {
         let stage = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: 100 * SECOND };
         for channel in [Channel::Visual, Channel::Audio, Channel::Screen, Channel::Data] {
             stage.grant(channel, 3, Gate::Open);
@@ -101,7 +101,7 @@ impl Stage {
         self.open(&[(Channel::Visual, Interest::High)], start).0
     }
 
-    fn resumed(&self, channel: Channel, at: Point) -> Reader {
+    fn resumed(&self, channel: Channel, at: TermSeq) -> Reader {
         let position = Position { source: Some(source()), channel, term: at.0, sequence: at.1 };
         let resume = Resume { same_epoch: true, positions: vec![position], open_gaps: Vec::new() };
         self.open_as(&[(channel, Interest::High)], Start::Keyframe, Some(resume)).0
@@ -141,7 +141,7 @@ enum Got {
     /// Channel, term, sequence.
     Update(Channel, u64, u64),
     /// After, before, why, how many.
-    Lost(Option<Point>, Option<Point>, GapReason, Option<u64>),
+    Lost(Option<TermSeq>, Option<TermSeq>, GapReason, Option<u64>),
     Filter(Channel, Interest),
 }
 

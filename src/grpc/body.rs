@@ -23,7 +23,7 @@ use super::signal::Signal;
 use super::status::End;
 use super::stream::{Lifetime, Sign};
 use super::watchdog::Reader;
-use crate::cluster::clock::Clock;
+use crate::clock::Clock;
 use crate::feed::{Delivery, Greeting, frame};
 use crate::pb::livestream::v1::SubscribeUpdatesResponse;
 use crate::pb::swarm::v1 as shared;

@@ -16,7 +16,7 @@ use super::publish_requests::{Inbound, Open};
 use super::status::{End, draining, refused, refused_by_transport, reject_reason, unpublished};
 use super::stream::{Lifetime, Messages, Sign, connection};
 use super::{Edge, Settings, convert, fields};
-use crate::cluster::clock;
+use crate::clock;
 use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
 // The same events in both services.
 use crate::pb::livestream::v1::publish_updates_response::Event;

@@ -20,7 +20,7 @@ use super::carriage::Carriage;
 use super::convert;
 use super::status::{End, draining, refused};
 use super::timeout::Deadline;
-use crate::cluster::clock::Clock;
+use crate::clock::Clock;
 use crate::pb::swarm::v1 as pb;
 use crate::service::presence::Presence;
 use crate::service::watch::{Over, Step};

@@ -6,7 +6,8 @@ use tokio::sync::Notify;
 
 use super::presence::Presence;
 use super::{Refusal, Service, is_due, member};
-use crate::cluster::{Door, clock};
+use crate::clock;
+use crate::cluster::Door;
 use crate::feed::{self, Accepted, Demand, Draft, Feed, Limits, Message, Micros, PublisherState, SkipReport};
 use crate::store::entry::Entry;
 use crate::swarm::command::By;
@@ -54,7 +55,7 @@ pub struct Publication {
     channels: Vec<Channel>,
     /// What was told last of who wants what.
     demand: Vec<(Channel, Demand)>,
-    audience_version: Option<u64>,
+    subscribers_version: Option<u64>,
 }
 
 impl Service {
@@ -101,7 +102,7 @@ impl Service {
             claimed: channels,
             channels: channels.iter().collect(),
             demand: Vec::new(),
-            audience_version: None,
+            subscribers_version: None,
         };
         Ok((publication, presence))
     }
@@ -331,7 +332,7 @@ impl Publication {
 
     /// True when [`Self::demand`] may have news.
     pub fn may_want_else(&self) -> bool {
-        self.audience_version != Some(self.feed.audience_version())
+        self.subscribers_version != Some(self.feed.subscribers_version())
     }
 
     /// True when [`Self::take_skips`] has something to tell.
@@ -346,7 +347,7 @@ impl Publication {
 
     /// Who wants what, when that is not what it was.
     pub fn demand(&mut self) -> Option<&[(Channel, Demand)]> {
-        self.audience_version = Some(self.feed.audience_version());
+        self.subscribers_version = Some(self.feed.subscribers_version());
         let now = self.feed.demand(self.source, self.channels.iter().copied().collect());
         (self.demand != now).then(|| {
             self.demand = now;

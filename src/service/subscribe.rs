@@ -2,23 +2,19 @@
 
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::watch::{Over, Step};
 use super::{Refusal, Service, member};
-use crate::cluster::clock;
+use crate::clock;
 use crate::feed::{
-    Call, Cursor, Delivery, Encoded, Feed, Gap, Greeting, Limits, Opening, Position, Resume, Selection, Sleeper, Start,
+    Cursor, Delivery, Encoded, Feed, Gap, Greeting, Limits, Opening, Position, Resume, Selection, Start,
 };
 use crate::store::entry::Entry;
 use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId};
 use crate::swarm::interest::{Channel, ChannelSet, Interests};
 use crate::swarm::{Rejection, Swarm};
-
-/// How many subscriptions are woken between two looks at what else there is to do.
-const AT_ONCE: usize = 128;
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]
@@ -126,35 +122,8 @@ impl Service {
             Ok::<_, Refusal>((Subscription { feed, cursor, epoch, after_end: swarm.is_over() }, greeting))
         });
         let (subscription, greeting) = found.ok_or(Rejection::NoSuchSwarm)??;
-        if subscription.feed.needs_crier() {
-            #[expect(clippy::disallowed_methods, reason = "it stops after the last subscription")]
-            tokio::spawn(cry(Arc::clone(&subscription.feed)));
-        }
+        subscription.feed.start_wake_task();
         Ok((subscription, greeting))
-    }
-}
-
-/// Wakes those who wait for the updates of a feed, while anybody reads it.
-async fn cry(feed: Arc<Feed>) {
-    let bell = feed.crier();
-    loop {
-        match feed.call(clock::uptime()) {
-            Call::Wake(sleepers) => {
-                for some in sleepers.chunks(AT_ONCE) {
-                    some.iter().for_each(Sleeper::wake);
-                    tokio::task::yield_now().await;
-                }
-            }
-            Call::Until(at) => {
-                let wait = Duration::from_micros(at.saturating_sub(clock::uptime()));
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = bell.notified() => {}
-                }
-            }
-            Call::Idle => bell.notified().await,
-            Call::Over => return,
-        }
     }
 }
 
@@ -197,7 +166,7 @@ impl Subscription {
     /// Waits for what comes next, after a look that brought nothing. False when there
     /// is something already.
     pub fn park(&self) -> bool {
-        // In this order: the end rouses those who are parked by then.
+        // In this order: the end wakes those that are parked by then.
         self.cursor.park() && !self.feed.is_closed()
     }
 

@@ -10,7 +10,7 @@ use super::Settings;
 use super::census::Incarnation;
 use super::log::{EventLog, Origin};
 use super::wake::Wakes;
-use crate::feed::{Feed, Limits, Memory, Micros, Shape};
+use crate::feed::{self, Feed, Limits, Memory, Micros};
 use crate::swarm::event::{LeaveReason, Touched};
 use crate::swarm::id::{NodeId, SessionId, SwarmId};
 use crate::swarm::{Applied, Event, Swarm};
@@ -62,7 +62,7 @@ struct Watched {
 
 impl Entry {
     pub(super) fn new(settings: Settings, memory: &Arc<Memory>, id: SwarmId, swarm: Box<Swarm>) -> Self {
-        let feed = Feed::new(shape(&swarm, settings.ring_bytes), Arc::clone(memory));
+        let feed = Feed::new(feed_settings(&swarm, settings.ring_bytes), Arc::clone(memory));
         Self {
             incarnation: Incarnation::new(id, swarm.epoch()),
             swarm: Some(swarm),
@@ -177,7 +177,7 @@ impl Entry {
             let all = self.ties.drain().map(|(_, bound)| bound).chain(self.followers.drain().map(|(_, bound)| bound));
             all.for_each(|bound| cut(Some(bound), LeaveReason::Ended, wakes));
             wakes.push(self.feed.producers());
-            wakes.rouse(Arc::clone(&self.feed));
+            wakes.wake_all(Arc::clone(&self.feed));
         }
         // The grants come last: whoever finds its own gone then knows why.
         self.feed.enforce(&applied.grants, &gone, over);
@@ -187,7 +187,7 @@ impl Entry {
         if applied.events.iter().any(|e| matches!(e, Event::LivestreamUpdated { .. } | Event::GroupUpdated { .. })) {
             self.feed.set_limits(limits(self.swarm()));
             wakes.push(self.feed.producers());
-            wakes.rouse(Arc::clone(&self.feed));
+            wakes.wake_all(Arc::clone(&self.feed));
         }
         self.wake_target_watchers(&applied.touched, wakes);
         if !applied.events.is_empty() {
@@ -215,10 +215,10 @@ impl Entry {
                 }
                 _ => None,
             };
-            let sleepers = wish.map_or_else(Vec::new, |(node, interests)| self.feed.rewish(node, interests));
-            if !sleepers.is_empty() {
+            let parked = wish.map_or_else(Vec::new, |(node, interests)| self.feed.set_interests(node, interests));
+            if !parked.is_empty() {
                 wakes.push(self.feed.producers());
-                wakes.wake(sleepers);
+                wakes.wake(parked);
             }
         }
         gone
@@ -258,8 +258,8 @@ impl Entry {
 }
 
 /// What a swarm's feed is to be like.
-fn shape(swarm: &Swarm, ring_bytes: usize) -> Shape {
-    Shape { ring_bytes, shared_chat: matches!(swarm, Swarm::Livestream(_)), limits: limits(swarm) }
+fn feed_settings(swarm: &Swarm, ring_bytes: usize) -> feed::Settings {
+    feed::Settings { ring_bytes, shared_chat: matches!(swarm, Swarm::Livestream(_)), limits: limits(swarm) }
 }
 
 /// What of it the configuration of the swarm says, and may say otherwise later.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::feed::{Feed, Sleeper};
+use crate::feed::{Feed, ParkedSubscriber};
 use crate::swarm::roster::Roster;
 use crate::swarm::{Applied, Swarm};
 
@@ -12,7 +12,7 @@ use crate::swarm::{Applied, Swarm};
 #[derive(Debug, Default)]
 pub struct Wakes {
     bells: Vec<Arc<Notify>>,
-    sleepers: Vec<Sleeper>,
+    parked: Vec<ParkedSubscriber>,
     feeds: Vec<Arc<Feed>>,
     #[expect(clippy::vec_box, reason = "a roster is handed over as it comes, boxed")]
     retired: Vec<Box<Roster>>,
@@ -32,12 +32,12 @@ impl Wakes {
     }
 
     /// Wakes these subscriptions.
-    pub(super) fn wake(&mut self, sleepers: Vec<Sleeper>) {
-        self.sleepers.extend(sleepers);
+    pub(super) fn wake(&mut self, parked: Vec<ParkedSubscriber>) {
+        self.parked.extend(parked);
     }
 
     /// Makes everybody who reads a feed look.
-    pub(super) fn rouse(&mut self, feed: Arc<Feed>) {
+    pub(super) fn wake_all(&mut self, feed: Arc<Feed>) {
         self.feeds.push(feed);
     }
 
@@ -53,7 +53,7 @@ impl Drop for Wakes {
         for bell in self.bells.drain(..) {
             bell.notify_waiters();
         }
-        self.sleepers.iter().for_each(Sleeper::wake);
-        self.feeds.iter().for_each(|feed| feed.rouse());
+        self.parked.iter().for_each(ParkedSubscriber::wake);
+        self.feeds.iter().for_each(|feed| feed.wake_all());
     }
 }

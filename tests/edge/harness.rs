@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use starling::app::App;
 use starling::client::Client;
-use starling::cluster::clock::Clock;
+use starling::clock::Clock;
 use starling::config::Config;
 use starling::shutdown::Shutdown;
 use tokio::task::JoinSet;

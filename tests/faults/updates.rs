@@ -9,8 +9,8 @@ use elara_diffusion::{
     PropagationStats, PropagationTopology, StateUpdate, SwarmConfig,
 };
 use starling::feed::{
-    Call, Cursor, Delivery, Draft, Feed, Gap, GapReason, Limits, Memory, Micros, Opening, Refusal, Selection, Shape,
-    Start, Timestamp, bucket_bound,
+    Cursor, Delivery, Draft, Feed, Gap, GapReason, Limits, Memory, Micros, NextStep, Opening, Refusal, Selection,
+    Settings, Start, Timestamp, bucket_bound,
 };
 use starling::swarm::event::{Gate, Grant};
 use starling::swarm::id::SessionId;
@@ -30,7 +30,7 @@ struct Air {
 
 impl Air {
     fn new(bandwidth: Option<u64>) -> Self {
-        let shape = Shape {
+        let shape = Settings {
             ring_bytes: 8 << 20,
             shared_chat: true,
             limits: Limits {
@@ -207,13 +207,16 @@ fn e38_interest_and_priority_decide_what_comes_and_when() {
     let rest = |viewers: [&Cursor; 3]| assert!(viewers.iter().all(|viewer| viewer.park()));
     assert!(low.park() && nobody.park());
     air.put(false);
-    assert!(matches!(air.feed.call(air.now), Call::Idle), "a delta is nothing to who wants keyframes");
+    assert!(matches!(air.feed.next_step(air.now), NextStep::AwaitChange), "a delta is nothing to who wants keyframes");
     assert_eq!([at_once(&mut high), at_once(&mut low), at_once(&mut nobody)], [1, 0, 0]);
     rest([&high, &low, &nobody]);
     air.put(false);
-    assert!(matches!(air.feed.call(air.now), Call::Until(at) if at == air.now + 10_000), "in the window of HIGH");
+    assert!(
+        matches!(air.feed.next_step(air.now), NextStep::SleepUntil(at) if at == air.now + 10_000),
+        "in the window of HIGH"
+    );
     air.publish(TERM, true, true).expect("the term is in force");
-    assert!(matches!(air.feed.call(air.now), Call::Wake(woken) if woken.len() == 2), "urgent is at once");
+    assert!(matches!(air.feed.next_step(air.now), NextStep::Wake(woken) if woken.len() == 2), "urgent is at once");
 }
 
 #[test]

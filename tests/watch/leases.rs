@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use starling::cluster::clock::Clock;
+use starling::clock::Clock;
 use starling::pb::livestream::v1 as pb;
 use starling::pb::livestream::v1::livestream_event::Change as Event;
 use starling::pb::swarm::v1::{GoodbyeReason, LeaveReason};

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::seen::{Flow, Loss, Seen};
-use super::{Batch, Cursor, Delivery, FilterChange, Gap, GapReason, Reader};
-use crate::feed::audience::Selection;
-use crate::feed::lane::{Key, Lane, Lanes, Point};
+use super::lane_cursor::{LaneCursor, LaneState, Loss};
+use super::{Batch, Cursor, CursorState, Delivery, FilterChange, Gap, GapReason};
+use crate::feed::lane::{Lane, LaneId, Lanes, TermSeq};
 use crate::feed::record::Position;
 use crate::feed::ring::Ring;
+use crate::feed::subscriber::Selection;
 use crate::feed::{Feed, Micros, State};
 use crate::swarm::id::NodeId;
 use crate::swarm::interest::{Channel, Interest, Interests};
@@ -43,7 +43,7 @@ impl Resume {
     }
 
     /// The gap that is open on a lane.
-    fn open_gap(&self, lane: Key) -> Option<&Gap> {
+    fn open_gap(&self, lane: LaneId) -> Option<&Gap> {
         self.open_gaps.iter().find(|gap| gap.lane == lane && self.same_epoch)
     }
 }
@@ -73,21 +73,21 @@ pub struct Greeting {
     /// What passes, on each lane.
     pub filters: Vec<FilterChange>,
     /// Lanes that wait for a keyframe.
-    pub waiting: Vec<Key>,
+    pub waiting: Vec<LaneId>,
 }
 
 impl Cursor {
     /// A place in the ring for a new subscription. O(lanes).
     pub fn open(feed: &Arc<Feed>, opening: Opening, now: Micros) -> (Self, Greeting) {
         let Opening { selection, interests, expected, start, resume, waker } = opening;
-        let seat = feed.audience.seat(selection, interests.clone(), waker);
-        feed.waiting.enter();
-        let mut reader = Reader {
+        let subscriber = feed.subscribers.add(selection, interests.clone(), waker);
+        feed.schedule.enter();
+        let mut reader = CursorState {
             version: 0,
-            pace: seat.pace(),
+            class: subscriber.class(),
             next: u64::MAX,
             read_at: now,
-            seen: Vec::new(),
+            cursors: Vec::new(),
             caught_up: false,
             at_end: false,
             lapped: false,
@@ -95,7 +95,7 @@ impl Cursor {
             budget: None,
             resumed: resume.is_some(),
             opening: Vec::new(),
-            seat,
+            subscriber,
         };
         reader.fill_budget(now);
         let mut greeting = Greeting::default();
@@ -110,7 +110,7 @@ impl Cursor {
         reader.next = ring.end();
         let keyframes = start == Start::Keyframe;
         // Sound begins with the picture of its source: it comes after.
-        let sound = |lane: &Lane| lane.key.1 == Channel::Audio;
+        let sound = |lane: &Lane| lane.id.1 == Channel::Audio;
         let (late, early): (Vec<_>, Vec<_>) = (0..lanes.len()).partition(|slot| sound(lanes.at(*slot)));
         for slot in early.into_iter().chain(late) {
             reader.begin(ring, lanes, slot, &interests, keyframes, resume.as_ref(), &mut greeting);
@@ -125,7 +125,7 @@ impl Cursor {
     }
 }
 
-impl Reader {
+impl CursorState {
     #[expect(clippy::too_many_arguments, reason = "one step of opening, which has all of these at hand")]
     fn begin(
         &mut self,
@@ -138,29 +138,29 @@ impl Reader {
         greeting: &mut Greeting,
     ) {
         let lane = lanes.at(slot);
-        let key = lane.key;
-        let wanted = self.seat.selection.contains(key);
-        let mut seen = Seen::new(lane, interests.level(key.0, key.1), wanted);
-        (seen.last, seen.tally) = (lane.head, Some(lane.tally));
+        let key = lane.id;
+        let wanted = self.subscriber.selection.contains(key);
+        let mut cursor = LaneCursor::new(lane, interests.level(key.0, key.1), wanted);
+        (cursor.last, cursor.tally) = (lane.head, Some(lane.tally));
         if !wanted {
-            *self.known(slot) = Some(seen);
+            *self.lane_cursor(slot) = Some(cursor);
             return;
         }
-        greeting.filters.push(FilterChange { lane: key, interest: seen.interest, layers: lane.layers });
+        greeting.filters.push(FilterChange { lane: key, interest: cursor.interest, layers: lane.layers });
         let given = resume.and_then(|resume| resume.positions.iter().find(|p| (p.source, p.channel) == key));
         let known = given.filter(|given| {
             resume.is_some_and(|resume| resume.same_epoch)
                 && (lane.head >= Some(given.point()) || given.sequence == 0 && given.term <= lane.newest_term)
         });
-        if seen.filter() == Filter::Nothing {
+        if cursor.filter() == Filter::Nothing {
             // What came before does not come again with the interest.
-            seen.delivered = known.map(|known| known.point());
-            *self.known(slot) = Some(seen);
+            cursor.delivered = known.map(|known| known.point());
+            *self.lane_cursor(slot) = Some(cursor);
             return;
         }
         let open_gap = resume.and_then(|resume| resume.open_gap(key));
         if let Some(given) = known {
-            if self.resume_at(ring, lanes, slot, seen, given.point(), open_gap) {
+            if self.resume_at(ring, lanes, slot, cursor, given.point(), open_gap) {
                 greeting.waiting.push(key);
             }
             greeting.positions.push(*given);
@@ -169,12 +169,12 @@ impl Reader {
         let from = self.start_of(ring, lanes, lane, keyframes || given.is_some());
         let first = from.and_then(|number| ring.get(number));
         if let Some((number, record)) = from.zip(first) {
-            seen.follow(record);
+            cursor.continue_at(record);
             self.next = self.next.min(number);
         }
         // A gap that is open stays so until what ends it is delivered.
         let named = open_gap.is_some_and(|gap| given.is_none() || resume.is_some_and(|r| r.reason() == gap.reason));
-        let waits = seen.is_choosy() && (first.is_none() || named);
+        let waits = cursor.has_runs() && (first.is_none() || named);
         let next = first.map(|record| record.position.point()).or_else(|| (!waits).then(|| lane.next()));
         let next = next.filter(|(term, _)| !waits && (*term != 0 || key.0.is_none()));
         if let Some((term, sequence)) = next {
@@ -193,31 +193,32 @@ impl Reader {
             // Nothing was lost after all when the lane starts right there.
             let lost = first.zip(loss).filter(|(first, (after, _))| *after >= first.previous).map(|_| 0);
             let tally = first.map_or(lane.tally, |first| first.tally);
-            seen.flow = match loss {
-                Some((after, reason)) => Flow::broken(Loss { reason, after, lost, tally, counted: 0 }),
-                None => Flow::Waiting,
+            cursor.state = match loss {
+                Some((after, reason)) => LaneState::broken(Loss { reason, after, lost, tally, counted: 0 }),
+                None => LaneState::AwaitingKeyframe,
             };
             if first.is_none() {
-                seen.await_keyframe(&mut lanes.at_mut(slot).want);
+                cursor.await_keyframe(&mut lanes.at_mut(slot).requests);
             }
         }
-        *self.known(slot) = Some(seen);
+        *self.lane_cursor(slot) = Some(cursor);
     }
 
     /// Number of the record at which a lane starts; `None` = live.
     fn start_of(&self, ring: &Ring, lanes: &Lanes, lane: &Lane, keyframes: bool) -> Option<u64> {
-        match lane.key {
+        match lane.id {
             (_, Channel::Visual | Channel::Screen | Channel::Data) if keyframes => lane.run,
             (source, Channel::Audio) => {
                 let pictures = [Channel::Visual, Channel::Screen].into_iter();
                 let oldest = pictures
                     .filter_map(|channel| {
                         let slot = lanes.find((source, channel))?;
-                        let seen = self.seen.get(slot)?.as_ref()?;
-                        // Where the picture starts: the record after the last one seen.
-                        let starts = seen.wanted && seen.flow == Flow::Flowing && seen.filter() != Filter::Nothing;
+                        let cursor = self.cursors.get(slot)?.as_ref()?;
+                        // Where the picture starts: the record after the last one cursor.
+                        let starts =
+                            cursor.wanted && cursor.state == LaneState::Live && cursor.filter() != Filter::Nothing;
                         let run = lanes.at(slot).run.filter(|_| starts && keyframes)?;
-                        (ring.get(run)?.previous == seen.last).then_some(run)
+                        (ring.get(run)?.previous == cursor.last).then_some(run)
                     })
                     .min()?;
                 lane.first_from(oldest)
@@ -232,57 +233,57 @@ impl Reader {
         ring: &Ring,
         lanes: &mut Lanes,
         slot: usize,
-        mut seen: Seen,
-        at: Point,
+        mut cursor: LaneCursor,
+        at: TermSeq,
         open_gap: Option<&Gap>,
     ) -> bool {
         let lane = lanes.at(slot);
         let later = |number: &u64| ring.get(*number).is_some_and(|record| record.position.point() > at);
         // From the newest back: those who resume have missed little.
         let first = lane.records().rev().take_while(later).last();
-        (seen.last, seen.delivered) = (Some(at), Some(at));
+        (cursor.last, cursor.delivered) = (Some(at), Some(at));
         // `counted`: what the lane had carried where the reader goes on.
         let (gone, counted) = match first.and_then(|number| Some((number, ring.get(number)?))) {
             Some((number, record)) => {
                 let nothing_between = record.previous == Some(at) || at.1 == 0 && record.previous < Some(at);
-                seen.tally = nothing_between.then_some(record.tally);
+                cursor.tally = nothing_between.then_some(record.tally);
                 self.next = self.next.min(number);
                 (false, record.tally)
             }
             None => {
-                seen.tally = Some(lane.tally);
+                cursor.tally = Some(lane.tally);
                 (lane.head > Some(at), lane.tally)
             }
         };
-        if let Some(gap) = open_gap.filter(|_| seen.is_choosy()) {
+        if let Some(gap) = open_gap.filter(|_| cursor.has_runs()) {
             // It goes on where the reader stopped, or with all that has gone since.
-            let lost = seen.tally.filter(|_| !gone).map(|_| 0);
+            let lost = cursor.tally.filter(|_| !gone).map(|_| 0);
             // From where it is: the filter may be another one now, and what it left out then is
             // lost with the rest.
             let (reason, after, tally) = (gap.reason, Some(at), counted);
-            seen.flow = Flow::broken(Loss { reason, after, lost, tally, counted: 0 });
-            seen.last = lane.head.filter(|_| gone).or(seen.last);
+            cursor.state = LaneState::broken(Loss { reason, after, lost, tally, counted: 0 });
+            cursor.last = lane.head.filter(|_| gone).or(cursor.last);
         } else if gone {
             // Everything since is gone, and nothing may ever follow that would tell.
             let same = lane.head.filter(|(term, _)| *term == at.0);
-            let lost = same.filter(|_| seen.filter() == Filter::Everything).map(|(_, head)| head - at.1);
-            let reason = seen.loss_before(lane.origin);
-            let mut gap = Gap { lane: seen.key, after: Some(at), before: None, reason, count: None };
-            if seen.is_choosy() {
+            let lost = same.filter(|_| cursor.filter() == Filter::Everything).map(|(_, head)| head - at.1);
+            let reason = cursor.loss_before(lane.origin);
+            let mut gap = Gap { lane: cursor.lane, after: Some(at), before: None, reason, count: None };
+            if cursor.has_runs() {
                 let after = Some(at);
-                seen.flow = Flow::broken(Loss { reason, after, lost, tally: lane.tally, counted: 0 });
+                cursor.state = LaneState::broken(Loss { reason, after, lost, tally: lane.tally, counted: 0 });
             } else {
                 (gap.before, gap.count) = (lane.head.map(|(term, sequence)| (term, sequence + 1)), lost);
             }
             self.opening.push(Delivery::Gap(gap));
-            seen.last = lane.head;
+            cursor.last = lane.head;
         }
-        let waits = seen.flow.waits();
+        let waits = cursor.state.waits();
         let run = lane.run.and_then(|run| ring.get(run));
         if waits && run.is_none_or(|keyframe| keyframe.position.point() <= at) {
-            seen.await_keyframe(&mut lanes.at_mut(slot).want);
+            cursor.await_keyframe(&mut lanes.at_mut(slot).requests);
         }
-        *self.known(slot) = Some(seen);
+        *self.lane_cursor(slot) = Some(cursor);
         waits
     }
 
@@ -293,60 +294,60 @@ impl Reader {
             let key = (position.source, position.channel);
             let reason = resume.reason();
             let told = resume.open_gap(key).is_some_and(|gap| gap.reason == reason);
-            if lanes.find(key).is_none() && self.seat.selection.contains(key) && !told {
+            if lanes.find(key).is_none() && self.subscriber.selection.contains(key) && !told {
                 let gap = Gap { lane: key, after: None, before: None, reason, count: None };
                 self.opening.push(Delivery::Gap(gap));
             }
         }
     }
 
-    /// Takes a change of interests up. True when a keyframe is waited for from now on.
-    pub(super) fn rewish(&mut self, ring: &Ring, lanes: &mut Lanes, batch: &mut Batch<'_>) -> bool {
-        let version = self.seat.version();
+    /// Applies changed interests. True when a keyframe request is pending from now on.
+    pub(super) fn apply_interests(&mut self, ring: &Ring, lanes: &mut Lanes, batch: &mut Batch<'_>) -> bool {
+        let version = self.subscriber.version();
         if version == self.version {
             return false;
         }
-        (self.version, self.pace) = (version, self.seat.pace());
-        let interests = self.seat.interests();
+        (self.version, self.class) = (version, self.subscriber.class());
+        let interests = self.subscriber.interests();
         let mut waits = false;
-        for (slot, seen) in self.seen.iter_mut().enumerate() {
-            let Some(seen) = seen.as_mut().filter(|seen| seen.wanted) else { continue };
+        for (slot, cursor) in self.cursors.iter_mut().enumerate() {
+            let Some(cursor) = cursor.as_mut().filter(|cursor| cursor.wanted) else { continue };
             let lane = lanes.at_mut(slot);
-            if lane.birth != seen.birth {
+            if lane.birth != cursor.birth {
                 continue;
             }
-            let (channel, level) = (seen.key.1, interests.level(seen.key.0, seen.key.1));
-            seen.raised = None;
-            if level == seen.interest {
+            let (channel, level) = (cursor.lane.1, interests.level(cursor.lane.0, cursor.lane.1));
+            cursor.raised = None;
+            if level == cursor.interest {
                 continue;
             }
-            let (before, after) = (seen.filter(), level.filter(channel));
+            let (before, after) = (cursor.filter(), level.filter(channel));
             let asleep = before == Filter::Nothing;
-            if seen.is_choosy() && !asleep && after > before {
-                seen.raised = Some(level);
+            if cursor.has_runs() && !asleep && after > before {
+                cursor.raised = Some(level);
                 continue;
             }
-            if level == Interest::None && seen.flow.waits() {
+            if level == Interest::None && cursor.state.waits() {
                 // A gap that is open stays so: whoever resumes from before it still needs a
                 // keyframe, and whoever wants something again gets one.
-                seen.flow = Flow::Flowing;
-                seen.await_nothing(&mut lane.want);
+                cursor.state = LaneState::Live;
+                cursor.stop_waiting(&mut lane.requests);
             }
-            seen.interest = level;
-            seen.declare(lane.layers, batch);
-            if !asleep || !(seen.is_choosy() || channel == Channel::Data) {
+            cursor.interest = level;
+            cursor.declare(lane.layers, batch);
+            if !asleep || !(cursor.has_runs() || channel == Channel::Data) {
                 continue;
             }
             // From nothing: the cached keyframe, unless that came before.
             let cached = lane.run.and_then(|run| Some((run, ring.get(run)?)));
-            match cached.filter(|(_, record)| seen.delivered < Some(record.position.point())) {
+            match cached.filter(|(_, record)| cursor.delivered < Some(record.position.point())) {
                 Some((run, record)) => {
-                    seen.follow(record);
+                    cursor.continue_at(record);
                     self.next = self.next.min(run);
                 }
-                None if seen.is_choosy() => {
-                    seen.flow = Flow::Waiting;
-                    waits |= seen.await_keyframe(&mut lane.want);
+                None if cursor.has_runs() => {
+                    cursor.state = LaneState::AwaitingKeyframe;
+                    waits |= cursor.await_keyframe(&mut lane.requests);
                 }
                 None => {}
             }

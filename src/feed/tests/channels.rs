@@ -1,7 +1,7 @@
 use super::*;
 
-fn rewish(stage: &Stage, levels: &[(Channel, Interest)]) {
-    assert_eq!(stage.feed.rewish(reader(), &interests(levels)).len(), 1);
+fn set_interests(stage: &Stage, levels: &[(Channel, Interest)]) {
+    assert_eq!(stage.feed.set_interests(reader(), &interests(levels)).len(), 1);
 }
 
 #[test]
@@ -44,9 +44,9 @@ fn lowering_acts_at_once_and_raising_at_the_next_keyframe() {
     stage.visual(true);
     assert_eq!(reader.sequences(&stage), [1]);
     stage.visual(false);
-    rewish(&stage, &[(Channel::Visual, Interest::Low)]);
+    set_interests(&stage, &[(Channel::Visual, Interest::Low)]);
     assert_eq!(reader.read(&stage), [Got::Filter(Channel::Visual, Interest::Low)]);
-    rewish(&stage, &[(Channel::Visual, Interest::High)]);
+    set_interests(&stage, &[(Channel::Visual, Interest::High)]);
     stage.visual(false);
     assert_eq!(reader.read(&stage), [], "deltas without their predecessors");
     stage.visual(true);
@@ -66,14 +66,14 @@ fn raising_from_none_starts_at_the_cached_keyframe_unless_that_has_come() {
     stage.visual(true);
     stage.visual(false);
     assert_eq!(reader.read(&stage), []);
-    rewish(&stage, &[(Channel::Visual, Interest::High)]);
+    set_interests(&stage, &[(Channel::Visual, Interest::High)]);
     let raised = Got::Filter(Channel::Visual, Interest::High);
     let update = |sequence| Got::Update(Channel::Visual, 3, sequence);
     assert_eq!(reader.read(&stage), [raised.clone(), update(1), update(2)]);
-    rewish(&stage, &[(Channel::Visual, Interest::None)]);
+    set_interests(&stage, &[(Channel::Visual, Interest::None)]);
     stage.visual(false);
     assert_eq!(reader.read(&stage), [Got::Filter(Channel::Visual, Interest::None)]);
-    rewish(&stage, &[(Channel::Visual, Interest::High)]);
+    set_interests(&stage, &[(Channel::Visual, Interest::High)]);
     stage.visual(false);
     assert_eq!(reader.read(&stage), [raised], "nothing twice");
     stage.visual(true);
@@ -123,12 +123,12 @@ fn demand_is_the_highest_interest_and_the_number_of_those_who_have_any() {
     let channels = [Channel::Visual, Channel::Audio].into_iter().collect();
     let (low, _) = stage.open(&[(Channel::Visual, Interest::Low), (Channel::Audio, Interest::None)], Start::Keyframe);
     let _high = stage.viewer(Start::Keyframe);
-    let version = stage.feed.audience_version();
+    let version = stage.feed.subscribers_version();
     let found = stage.feed.demand(source(), channels);
     assert_eq!(found[0], (Channel::Visual, Demand { highest: Interest::High, subscribers: 2 }));
     assert_eq!(found[1], (Channel::Audio, Demand::default()));
     drop(low);
-    assert_ne!(stage.feed.audience_version(), version);
+    assert_ne!(stage.feed.subscribers_version(), version);
     assert_eq!(stage.feed.demand(source(), channels)[0].1.subscribers, 1);
 }
 

@@ -1,4 +1,4 @@
-//! Publishers, readers and the crier in every order of their steps that a scheduler
+//! Publishers, readers and the wake task in every order of their steps that a scheduler
 //! draws. Who is never woken is found as a deadlock.
 
 use std::sync::atomic::AtomicU64;
@@ -10,20 +10,20 @@ use shuttle::thread::{self, Scope};
 use super::*;
 use crate::sync::model::{Task, check};
 
-/// A feed that threads share. Its clock goes on when the crier waits for a time.
-struct Scene {
+/// A feed that threads share. Its clock goes on when the wake task waits for a time.
+struct SharedFeed {
     feed: Arc<Feed>,
     clock: AtomicU64,
-    /// The clock stands still: the crier waits for its bell alone.
+    /// The clock stands still: the wake task waits for a change alone.
     still: bool,
-    /// Criers that were started.
-    criers: AtomicU64,
+    /// Wake tasks that were started.
+    wake_tasks: AtomicU64,
 }
 
-impl Scene {
+impl SharedFeed {
     fn new(ring_bytes: usize) -> Self {
         let Stage { feed, now } = Stage::new(shape(ring_bytes));
-        Self { feed, clock: AtomicU64::new(now), still: false, criers: AtomicU64::new(0) }
+        Self { feed, clock: AtomicU64::new(now), still: false, wake_tasks: AtomicU64::new(0) }
     }
 
     fn still() -> Self {
@@ -42,7 +42,7 @@ impl Scene {
         self.put(Draft { channel: Channel::Data, ..draft(false, 0) }).unwrap();
     }
 
-    /// A reader of DATA; it brings the crier along when it needs one.
+    /// A reader of DATA; it brings the wake task along when it needs one.
     fn subscribe<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, level: Interest) -> Listener<'scope> {
         let listener = Listener::open(self, Channel::Data, level);
         self.attend(scope);
@@ -50,25 +50,25 @@ impl Scene {
     }
 
     fn attend<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
-        if self.feed.needs_crier() {
-            self.criers.fetch_add(1, Ordering::Relaxed);
-            scope.spawn(|| self.cry());
+        if self.feed.needs_wake_task() {
+            self.wake_tasks.fetch_add(1, Ordering::Relaxed);
+            scope.spawn(|| self.run_wake_task());
         }
     }
 
-    /// Does what the crier does, until nobody reads.
-    fn cry(&self) {
-        let bell = self.feed.crier();
+    /// Does what the wake task does, until nobody reads.
+    fn run_wake_task(&self) {
+        let changed = self.feed.schedule_changed();
         loop {
-            match self.feed.call(self.now()) {
-                Call::Wake(sleepers) => sleepers.iter().for_each(Sleeper::wake),
-                Call::Until(at) if !self.still => {
+            match self.feed.next_step(self.now()) {
+                NextStep::Wake(parked) => parked.iter().for_each(ParkedSubscriber::wake),
+                NextStep::SleepUntil(at) if !self.still => {
                     self.clock.fetch_max(at, Ordering::Relaxed);
                     // What rang meanwhile is heard by the next call.
-                    bell.notified().now_or_never();
+                    changed.notified().now_or_never();
                 }
-                Call::Until(_) | Call::Idle => block_on(bell.notified()),
-                Call::Over => return,
+                NextStep::SleepUntil(_) | NextStep::AwaitChange => block_on(changed.notified()),
+                NextStep::Stop => return,
             }
         }
     }
@@ -79,13 +79,13 @@ impl Scene {
             &[],
             true,
         );
-        self.feed.rouse();
+        self.feed.wake_all();
     }
 }
 
 /// Reads one channel, and holds what comes against what came.
 struct Listener<'a> {
-    scene: &'a Scene,
+    shared: &'a SharedFeed,
     cursor: Cursor,
     task: Arc<Task>,
     channel: Channel,
@@ -97,7 +97,7 @@ struct Listener<'a> {
 }
 
 impl<'a> Listener<'a> {
-    fn open(scene: &'a Scene, channel: Channel, level: Interest) -> Self {
+    fn open(shared: &'a SharedFeed, channel: Channel, level: Interest) -> Self {
         let task = Arc::<Task>::default();
         let opening = Opening {
             selection: Selection { node: reader(), channels: [channel].into_iter().collect(), sources: None },
@@ -107,24 +107,24 @@ impl<'a> Listener<'a> {
             resume: None,
             waker: Arc::clone(&task).into(),
         };
-        let (cursor, greeting) = Cursor::open(&scene.feed, opening, scene.now());
+        let (cursor, greeting) = Cursor::open(&shared.feed, opening, shared.now());
         let last = greeting.positions.first().map(|position| position.sequence);
-        Self { scene, cursor, task, channel, last: last.unwrap_or(0), lost: last.is_none(), gaps: 0 }
+        Self { shared, cursor, task, channel, last: last.unwrap_or(0), lost: last.is_none(), gaps: 0 }
     }
 
     /// What is new, once there is something; `None` = the end. Looks and waits as a
     /// subscription does.
     fn next(&mut self) -> Option<Vec<Delivery>> {
         loop {
-            let closed = self.scene.feed.is_closed();
-            let deliveries = self.cursor.read(self.scene.now());
+            let closed = self.shared.feed.is_closed();
+            let deliveries = self.cursor.read(self.shared.now());
             if !deliveries.is_empty() {
                 return Some(deliveries);
             }
             if closed {
                 return None;
             }
-            if self.cursor.park() && !self.scene.feed.is_closed() {
+            if self.cursor.park() && !self.shared.feed.is_closed() {
                 self.task.wait();
             }
         }
@@ -177,25 +177,25 @@ impl<'a> Listener<'a> {
 #[test]
 fn no_wake_up_is_lost_between_a_look_and_parking() {
     check(|| {
-        let scene = &Scene::new(1 << 20);
+        let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
             for level in [Interest::Critical, Interest::Low] {
-                scope.spawn(move || scene.subscribe(scope, level).read_to(3));
+                scope.spawn(move || shared.subscribe(scope, level).read_to(3));
             }
-            (0..3).for_each(|_| scene.data());
+            (0..3).for_each(|_| shared.data());
         });
     });
 }
 
 #[test]
-fn two_publishers_who_announce_out_of_order_wake_everybody() {
+fn updates_appended_out_of_order_wake_everybody() {
     check(|| {
-        let scene = &Scene::new(1 << 20);
+        let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
-            let mut listener = scene.subscribe(scope, Interest::High);
+            let mut listener = shared.subscribe(scope, Interest::High);
             scope.spawn(move || listener.read_to(2));
-            scope.spawn(|| scene.data());
-            scene.data();
+            scope.spawn(|| shared.data());
+            shared.data();
         });
     });
 }
@@ -203,31 +203,37 @@ fn two_publishers_who_announce_out_of_order_wake_everybody() {
 #[test]
 fn an_urgent_update_is_held_back_by_no_window_wherever_the_reader_is() {
     check(|| {
-        let scene = &Scene::still();
+        let shared = &SharedFeed::still();
         thread::scope(|scope| {
-            let mut listener = scene.subscribe(scope, Interest::Low);
+            let mut listener = shared.subscribe(scope, Interest::Low);
             scope.spawn(move || listener.read_to(2));
-            scene.data();
-            scene.put(Draft { channel: Channel::Data, urgent: true, ..draft(false, 0) }).unwrap();
+            shared.data();
+            shared.put(Draft { channel: Channel::Data, urgent: true, ..draft(false, 0) }).unwrap();
         });
     });
 }
 
 /// Publishes more than the ring holds to one reader, who reads to the end.
-fn check_laps(ring_bytes: usize, channel: Channel, level: Interest, publish: fn(&Scene), judge: fn(&Listener<'_>)) {
+fn check_laps(
+    ring_bytes: usize,
+    channel: Channel,
+    level: Interest,
+    publish: fn(&SharedFeed),
+    judge: fn(&Listener<'_>),
+) {
     let gaps: &AtomicU64 = Box::leak(Box::default());
     check(move || {
-        let scene = &Scene::new(ring_bytes);
+        let shared = &SharedFeed::new(ring_bytes);
         thread::scope(|scope| {
-            let mut listener = Listener::open(scene, channel, level);
-            scene.attend(scope);
+            let mut listener = Listener::open(shared, channel, level);
+            shared.attend(scope);
             scope.spawn(move || {
                 listener.read_to_the_end();
                 judge(&listener);
                 gaps.fetch_add(listener.gaps, Ordering::Relaxed);
             });
-            publish(scene);
-            scene.end();
+            publish(shared);
+            shared.end();
         });
     });
     assert!(gaps.load(Ordering::Relaxed) > 0, "nobody was lapped");
@@ -235,10 +241,10 @@ fn check_laps(ring_bytes: usize, channel: Channel, level: Interest, publish: fn(
 
 #[test]
 fn a_reader_that_is_lapped_is_told_before_what_follows() {
-    let publish = |scene: &Scene| {
+    let publish = |shared: &SharedFeed| {
         for _ in 0..12 {
-            scene.data();
-            assert!(scene.feed.bytes() <= 600);
+            shared.data();
+            assert!(shared.feed.bytes() <= 600);
         }
     };
     check_laps(600, Channel::Data, Interest::Critical, publish, |listener| {
@@ -248,10 +254,10 @@ fn a_reader_that_is_lapped_is_told_before_what_follows() {
 
 #[test]
 fn what_is_lost_is_told_though_nothing_follows_on_its_channel() {
-    let publish = |scene: &Scene| {
-        (0..2).for_each(|_| scene.data());
+    let publish = |shared: &SharedFeed| {
+        (0..2).for_each(|_| shared.data());
         for _ in 0..8 {
-            scene.put(Draft { channel: Channel::Audio, ..draft(false, 0) }).unwrap();
+            shared.put(Draft { channel: Channel::Audio, ..draft(false, 0) }).unwrap();
         }
     };
     check_laps(600, Channel::Data, Interest::Critical, publish, |listener| {
@@ -261,10 +267,10 @@ fn what_is_lost_is_told_though_nothing_follows_on_its_channel() {
 
 #[test]
 fn a_lapped_reader_of_pictures_goes_on_at_a_keyframe() {
-    let publish = |scene: &Scene| {
+    let publish = |shared: &SharedFeed| {
         for number in 0..18 {
-            scene.put(draft(number % 3 == 0, 0)).unwrap();
-            assert!(scene.feed.bytes() <= 1_200);
+            shared.put(draft(number % 3 == 0, 0)).unwrap();
+            assert!(shared.feed.bytes() <= 1_200);
         }
     };
     check_laps(1_200, Channel::Visual, Interest::High, publish, |listener| {
@@ -275,18 +281,18 @@ fn a_lapped_reader_of_pictures_goes_on_at_a_keyframe() {
 #[test]
 fn everybody_finds_the_end_after_the_last_update_that_was_taken() {
     check(|| {
-        let scene = &Scene::new(1 << 20);
+        let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
             let listeners =
-                [Interest::Critical, Interest::Low, Interest::Low].map(|level| scene.subscribe(scope, level));
+                [Interest::Critical, Interest::Low, Interest::Low].map(|level| shared.subscribe(scope, level));
             let listeners = listeners.map(|mut listener| {
                 scope.spawn(move || {
                     listener.read_to_the_end();
                     listener.last
                 })
             });
-            scope.spawn(|| scene.end());
-            let taken = (0..3).map_while(|_| scene.put(Draft { channel: Channel::Data, ..draft(false, 0) }).ok());
+            scope.spawn(|| shared.end());
+            let taken = (0..3).map_while(|_| shared.put(Draft { channel: Channel::Data, ..draft(false, 0) }).ok());
             let taken = taken.last().map_or(0, |accepted| accepted.position.sequence);
             assert_eq!(listeners.map(|listener| listener.join().unwrap()), [taken; 3]);
         });
@@ -297,87 +303,87 @@ fn everybody_finds_the_end_after_the_last_update_that_was_taken() {
 fn a_change_of_interest_reaches_who_is_about_to_park() {
     check(|| {
         // Under LOW alone nothing would be due: the clock stands still.
-        let scene = &Scene::still();
+        let shared = &SharedFeed::still();
         thread::scope(|scope| {
-            let mut low = scene.subscribe(scope, Interest::Low);
-            let mut none = Listener::open(scene, Channel::Visual, Interest::None);
+            let mut low = shared.subscribe(scope, Interest::Low);
+            let mut none = Listener::open(shared, Channel::Visual, Interest::None);
             scope.spawn(move || low.read_to(2));
             scope.spawn(move || none.read_to(2));
             scope.spawn(|| {
                 let levels = [(Channel::Data, Interest::Critical), (Channel::Visual, Interest::Critical)];
-                scene.feed.rewish(reader(), &interests(&levels)).iter().for_each(Sleeper::wake);
+                shared.feed.set_interests(reader(), &interests(&levels)).iter().for_each(ParkedSubscriber::wake);
             });
             for keyframe in [true, false] {
-                scene.put(draft(keyframe, 0)).unwrap();
-                scene.data();
+                shared.put(draft(keyframe, 0)).unwrap();
+                shared.data();
             }
         });
     });
 }
 
 #[test]
-fn who_leaves_while_the_crier_calls_is_forgotten_and_nobody_else_is() {
+fn a_reader_leaves_while_the_wake_task_runs() {
     check(|| {
-        let scene = &Scene::new(1 << 20);
+        let shared = &SharedFeed::new(1 << 20);
         let mut tasks = Vec::new();
         thread::scope(|scope| {
-            let [mut one, mut two, mut three] = [(); 3].map(|()| scene.subscribe(scope, Interest::High));
+            let [mut one, mut two, mut three] = [(); 3].map(|()| shared.subscribe(scope, Interest::High));
             tasks.extend([&one, &two, &three].map(|listener| Arc::clone(&listener.task)));
             // They leave parked, or while they are called.
             for listener in [&mut one, &mut two] {
-                assert!(listener.cursor.read(scene.now()).is_empty() && listener.cursor.park());
+                assert!(listener.cursor.read(shared.now()).is_empty() && listener.cursor.park());
             }
             scope.spawn(move || drop(one));
             scope.spawn(move || drop(two));
             scope.spawn(move || three.read_to(2));
-            (0..2).for_each(|_| scene.data());
+            (0..2).for_each(|_| shared.data());
         });
-        assert_eq!(scene.criers.load(Ordering::Relaxed), 1);
-        assert!(tasks.iter().all(|task| Arc::strong_count(task) == 1), "a seat is left");
+        assert_eq!(shared.wake_tasks.load(Ordering::Relaxed), 1);
+        assert!(tasks.iter().all(|task| Arc::strong_count(task) == 1), "a subscriber is left");
     });
 }
 
 #[test]
-fn the_crier_stops_after_the_last_reader_and_the_next_one_starts_another() {
+fn the_wake_task_ends_and_another_one_starts() {
     check(|| {
-        let scene = &Scene::new(1 << 20);
+        let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
-            let last = Listener::open(scene, Channel::Data, Interest::High);
-            assert!(scene.feed.needs_crier());
-            let first = scope.spawn(|| scene.cry());
+            let last = Listener::open(shared, Channel::Data, Interest::High);
+            assert!(shared.feed.needs_wake_task());
+            let first = scope.spawn(|| shared.run_wake_task());
             scope.spawn(move || drop(last));
-            let mut next = Listener::open(scene, Channel::Data, Interest::High);
-            if scene.feed.needs_crier() {
+            let mut next = Listener::open(shared, Channel::Data, Interest::High);
+            if shared.feed.needs_wake_task() {
                 first.join().unwrap();
-                scope.spawn(|| scene.cry());
+                scope.spawn(|| shared.run_wake_task());
             }
-            assert!(!scene.feed.needs_crier(), "one is enough");
-            scope.spawn(|| scene.data());
+            assert!(!shared.feed.needs_wake_task(), "one is enough");
+            scope.spawn(|| shared.data());
             next.read_to(1);
         });
     });
 }
 
 #[test]
-fn one_of_those_who_come_together_starts_the_crier() {
+fn one_of_two_new_readers_starts_the_wake_task() {
     check(|| {
-        let scene = &Scene::new(1 << 20);
+        let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
-            let listeners = [(); 2].map(|()| scope.spawn(|| scene.subscribe(scope, Interest::High)));
+            let listeners = [(); 2].map(|()| scope.spawn(|| shared.subscribe(scope, Interest::High)));
             let listeners = listeners.map(|listener| listener.join().unwrap());
-            assert_eq!(scene.criers.load(Ordering::Relaxed), 1);
+            assert_eq!(shared.wake_tasks.load(Ordering::Relaxed), 1);
             drop(listeners);
         });
     });
 }
 
 #[test]
-fn readers_in_step_share_one_chunk_while_the_crier_trims() {
+fn readers_share_a_chunk_while_the_cache_is_trimmed() {
     check(|| {
-        let scene = &Scene::new(1 << 20);
+        let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
-            let listeners = [(); 2].map(|()| Listener::open(scene, Channel::Data, Interest::High));
-            (0..3).for_each(|_| scene.data());
+            let listeners = [(); 2].map(|()| Listener::open(shared, Channel::Data, Interest::High));
+            (0..3).for_each(|_| shared.data());
             let chunks = listeners.map(|mut listener| {
                 scope.spawn(move || {
                     let updates = listener.next().unwrap().into_iter().filter_map(Delivery::into_update);
@@ -386,7 +392,7 @@ fn readers_in_step_share_one_chunk_while_the_crier_trims() {
                     (listener.cursor.join(&updates), frame(updates.iter().map(Encoded::item)))
                 })
             });
-            assert!(matches!(scene.feed.call(scene.now()), Call::Idle | Call::Over));
+            assert!(matches!(shared.feed.next_step(shared.now()), NextStep::AwaitChange | NextStep::Stop));
             let [(one, whole), (two, _)] = chunks.map(|chunk| chunk.join().unwrap());
             assert_eq!((&one, one.as_ptr()), (&whole, two.as_ptr()));
         });

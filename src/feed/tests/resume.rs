@@ -96,7 +96,7 @@ fn what_came_before_a_cut_does_not_come_again_when_it_is_wanted_again() {
         let position = Position { source: Some(source()), channel, term: 3, sequence: 1 };
         let resume = Resume { same_epoch: true, positions: vec![position], open_gaps: Vec::new() };
         let (mut reader, _) = stage.open_as(&[(channel, Interest::None)], Start::Keyframe, Some(resume));
-        stage.feed.rewish(super::reader(), &interests(&[(channel, Interest::High)]));
+        stage.feed.set_interests(super::reader(), &interests(&[(channel, Interest::High)]));
         assert_eq!(reader.read(&stage), [Got::Filter(channel, Interest::High)]);
     }
 }

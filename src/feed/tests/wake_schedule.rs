@@ -33,30 +33,30 @@ impl Sleeping {
     }
 }
 
-/// Does what the crier does; when it looks again.
-fn cry(stage: &Stage) -> Option<Micros> {
+/// Does what the wake task does; when it looks again.
+fn next_look(stage: &Stage) -> Option<Micros> {
     loop {
-        match stage.feed.call(stage.now) {
-            Call::Wake(sleepers) => sleepers.iter().for_each(Sleeper::wake),
-            Call::Until(at) => return Some(at - stage.now),
-            Call::Idle => return None,
-            Call::Over => panic!("somebody reads"),
+        match stage.feed.next_step(stage.now) {
+            NextStep::Wake(parked) => parked.iter().for_each(ParkedSubscriber::wake),
+            NextStep::SleepUntil(at) => return Some(at - stage.now),
+            NextStep::AwaitChange => return None,
+            NextStep::Stop => panic!("somebody reads"),
         }
     }
 }
 
 #[test]
-fn each_pace_is_woken_when_its_window_is_over() {
+fn each_class_is_woken_when_its_window_is_over() {
     let mut stage = Stage::new(shape(1 << 20));
     stage.visual(true);
     let levels = [Interest::Critical, Interest::High, Interest::Medium, Interest::Low];
     let sleeping = levels.map(|level| Sleeping::new(&stage, level));
-    assert_eq!(cry(&stage), None);
+    assert_eq!(next_look(&stage), None);
     stage.visual(true);
     let mut order = Vec::new();
     for window in [0, 10, 50, 200] {
         stage.now += window * MS - order.last().map_or(0, |(_, at)| *at);
-        let next = cry(&stage);
+        let next = next_look(&stage);
         order.extend(sleeping.iter().zip(levels).filter(|(one, _)| one.was_woken()).map(|(_, l)| (l, window * MS)));
         assert_eq!(next.is_none(), window == 200);
     }
@@ -65,7 +65,7 @@ fn each_pace_is_woken_when_its_window_is_over() {
 }
 
 #[test]
-fn many_updates_in_a_window_wake_once_and_who_is_awake_not_at_all() {
+fn many_updates_in_a_window_wake_once() {
     let mut stage = Stage::new(shape(1 << 20));
     stage.visual(true);
     let mut high = Sleeping::new(&stage, Interest::High);
@@ -73,11 +73,11 @@ fn many_updates_in_a_window_wake_once_and_who_is_awake_not_at_all() {
         stage.visual(false);
         stage.now += MS;
     }
-    cry(&stage);
+    next_look(&stage);
     assert_eq!(high.woken.take(), 1);
     stage.visual(false);
     stage.now += SECOND;
-    assert_eq!(cry(&stage), None, "nobody is parked");
+    assert_eq!(next_look(&stage), None, "nobody is parked");
     assert!(!high.was_woken());
     high.rest(&stage);
 }
@@ -89,11 +89,11 @@ fn what_does_not_pass_wakes_nobody() {
     let (low, none) = (Sleeping::new(&stage, Interest::Low), Sleeping::new(&stage, Interest::None));
     stage.visual(false);
     stage.put(Channel::Audio, 3, draft(false, 0));
-    assert_eq!(cry(&stage), None);
+    assert_eq!(next_look(&stage), None);
     stage.visual(true);
-    assert_eq!(cry(&stage), Some(200 * MS));
+    assert_eq!(next_look(&stage), Some(200 * MS));
     stage.now += 200 * MS;
-    cry(&stage);
+    next_look(&stage);
     assert_eq!([low.was_woken(), none.was_woken()], [true, false]);
 }
 
@@ -103,12 +103,12 @@ fn an_urgent_update_waits_for_no_window() {
     stage.visual(true);
     let low = Sleeping::new(&stage, Interest::Low);
     stage.put(Channel::Visual, 3, Draft { urgent: true, ..draft(true, 0) });
-    cry(&stage);
+    next_look(&stage);
     assert!(low.was_woken());
 }
 
 #[test]
-fn what_came_between_the_last_look_and_parking_is_not_missed() {
+fn an_update_before_parking_is_not_missed() {
     let mut stage = Stage::new(shape(1 << 20));
     stage.visual(true);
     let (mut critical, mut medium) = (stage.open(&[(Channel::Visual, Interest::Critical)], Start::Keyframe).0, {
@@ -120,15 +120,15 @@ fn what_came_between_the_last_look_and_parking_is_not_missed() {
     stage.visual(false);
     assert!(!critical.0.park(), "it looks again at once");
     assert!(medium.cursor.park());
-    assert_eq!(cry(&stage), Some(50 * MS));
+    assert_eq!(next_look(&stage), Some(50 * MS));
     stage.now += 50 * MS;
-    cry(&stage);
+    next_look(&stage);
     assert!(medium.was_woken());
     medium.rest(&stage);
 }
 
 #[test]
-fn an_urgent_update_that_came_between_the_last_look_and_parking_waits_for_no_window() {
+fn an_urgent_update_before_parking_is_not_held_back() {
     let stage = Stage::new(shape(1 << 20));
     stage.visual(true);
     let (mut low, _) = stage.open(&[(Channel::Visual, Interest::Low)], Start::Keyframe);
@@ -145,31 +145,31 @@ fn the_end_and_a_change_of_interest_wake_at_once() {
     stage.visual(true);
     let sleeping = Sleeping::new(&stage, Interest::Low);
     let now = interests(&[(Channel::Visual, Interest::High)]);
-    stage.feed.rewish(reader(), &now).iter().for_each(Sleeper::wake);
+    stage.feed.set_interests(reader(), &now).iter().for_each(ParkedSubscriber::wake);
     assert!(sleeping.was_woken());
     assert!(!sleeping.cursor.park(), "it has to look first");
     stage.feed.enforce(&[], &[], true);
-    stage.feed.rouse();
-    cry(&stage);
+    stage.feed.wake_all();
+    next_look(&stage);
     assert!(sleeping.was_woken());
 }
 
 #[test]
-fn who_leaves_while_parked_is_forgotten_and_the_crier_stops_after_the_last() {
+fn a_parked_subscriber_may_leave() {
     let stage = Stage::new(shape(1 << 20));
     stage.visual(true);
-    assert!(!stage.feed.needs_crier(), "nobody reads");
+    assert!(!stage.feed.needs_wake_task(), "nobody reads");
     let [one, two, three] = [(); 3].map(|()| Sleeping::new(&stage, Interest::High));
-    assert!(stage.feed.needs_crier());
-    assert!(!stage.feed.needs_crier(), "one is enough");
+    assert!(stage.feed.needs_wake_task());
+    assert!(!stage.feed.needs_wake_task(), "one is enough");
     drop(one);
-    stage.feed.rouse();
-    cry(&stage);
+    stage.feed.wake_all();
+    next_look(&stage);
     assert!(two.was_woken() && three.was_woken());
     drop((two, three));
-    assert!(matches!(stage.feed.call(stage.now), Call::Over));
+    assert!(matches!(stage.feed.next_step(stage.now), NextStep::Stop));
     let _four = Sleeping::new(&stage, Interest::High);
-    assert!(stage.feed.needs_crier(), "the last one stopped");
+    assert!(stage.feed.needs_wake_task(), "the last one stopped");
 }
 
 #[test]

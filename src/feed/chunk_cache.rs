@@ -1,8 +1,8 @@
 //! Records that several subscribers get together, joined once.
 //!
 //! Records are fields of a repeated field, so that joined behind one gRPC prefix
-//! they are one message. Those who read at one pace are woken together and want the
-//! same records: the first of them makes the chunk, the others share it. Chunks
+//! they are one message. Subscribers of one delivery class are woken together and want the
+//! same records: the first of them makes the chunk, the others share it. ChunkCache
 //! never cross the segments of the ring, so that readers who are behind soon read
 //! in step too.
 
@@ -13,12 +13,12 @@ use bytes::Bytes;
 use super::record::{Encoded, frame};
 use crate::sync::Mutex;
 
-/// How many chunks are remembered: as much as readers of one pace may be apart.
+/// Chunks that are kept: subscribers of one class may be so many chunks apart.
 const KEPT: usize = 16;
 
 /// The newest chunks of one feed.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
+pub(super) struct ChunkCache {
     recent: Mutex<VecDeque<Chunk>>,
 }
 
@@ -28,7 +28,7 @@ struct Chunk {
     bytes: Bytes,
 }
 
-impl Chunks {
+impl ChunkCache {
     /// These updates as one gRPC message. Nothing is copied when it is one, or when
     /// somebody has asked for the same ones before.
     pub(super) fn join(&self, updates: &[Encoded]) -> Bytes {

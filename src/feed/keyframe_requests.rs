@@ -9,14 +9,14 @@ const REPEAT: Micros = 1_000_000;
 
 /// One subscriber's wait for a keyframe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wait {
+pub(super) struct KeyframeWait {
     /// How many there had been.
     keyframes: u32,
 }
 
 /// Who wants a keyframe of one lane, and when the publisher was asked.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Want {
+pub(super) struct KeyframeRequests {
     /// Somebody asked since the last request and the last keyframe.
     pending: bool,
     /// Subscribers that have waited since the last keyframe: one that came before serves
@@ -28,7 +28,7 @@ pub(super) struct Want {
     fresh: Option<Micros>,
 }
 
-impl Want {
+impl KeyframeRequests {
     /// A publisher has claimed the lane.
     pub(super) const fn begin(&mut self) {
         self.fresh = None;
@@ -46,20 +46,20 @@ impl Want {
     }
 
     /// One subscriber more waits.
-    pub(super) const fn wait(&mut self) -> Wait {
+    pub(super) const fn add_waiter(&mut self) -> KeyframeWait {
         (self.waiting, self.pending) = (self.waiting + 1, true);
-        Wait { keyframes: self.keyframes }
+        KeyframeWait { keyframes: self.keyframes }
     }
 
     /// One subscriber less waits, unless a keyframe has come for it.
-    pub(super) const fn unwait(&mut self, wait: Wait) {
+    pub(super) const fn remove_waiter(&mut self, wait: KeyframeWait) {
         if self.is_for(wait) {
             self.waiting -= 1;
         }
     }
 
     /// True while no keyframe has come for one who waits.
-    pub(super) const fn is_for(&self, wait: Wait) -> bool {
+    pub(super) const fn is_for(&self, wait: KeyframeWait) -> bool {
         wait.keyframes == self.keyframes
     }
 
@@ -78,14 +78,14 @@ impl Want {
         let fresh = *self.fresh.get_or_insert(now);
         let asked = |later: Micros| self.asked.map_or(0, |at| at + later);
         let interval = interval.map(|interval| (fresh + interval).max(asked(interval)));
-        let wish = if self.pending {
+        let request = if self.pending {
             Some(asked(LEAST))
         } else if self.has_waiting() {
             Some(asked(REPEAT))
         } else {
             None
         };
-        [wish, interval].into_iter().flatten().min()
+        [request, interval].into_iter().flatten().min()
     }
 
     /// The publisher has been asked.
@@ -105,47 +105,47 @@ mod tests {
 
     #[test]
     fn a_request_is_passed_on_at_once_and_then_at_most_each_200_ms() {
-        let mut want = Want::default();
-        want.begin();
-        assert_eq!(want.due(None, 5), None);
-        want.ask();
-        assert_eq!(want.due(None, 5), Some(0));
-        want.asked(1_000_000);
-        want.ask();
-        assert_eq!(want.due(None, 5), Some(1_200_000));
+        let mut requests = KeyframeRequests::default();
+        requests.begin();
+        assert_eq!(requests.due(None, 5), None);
+        requests.ask();
+        assert_eq!(requests.due(None, 5), Some(0));
+        requests.asked(1_000_000);
+        requests.ask();
+        assert_eq!(requests.due(None, 5), Some(1_200_000));
     }
 
     #[test]
     fn it_is_repeated_each_second_while_somebody_waits() {
-        let mut want = Want::default();
-        let wait = want.wait();
-        want.asked(10);
-        assert_eq!(want.due(None, 5), Some(1_000_010));
-        want.unwait(wait);
-        assert_eq!(want.due(None, 5), None);
+        let mut requests = KeyframeRequests::default();
+        let wait = requests.add_waiter();
+        requests.asked(10);
+        assert_eq!(requests.due(None, 5), Some(1_000_010));
+        requests.remove_waiter(wait);
+        assert_eq!(requests.due(None, 5), None);
     }
 
     #[test]
     fn a_keyframe_serves_those_who_wait_and_not_those_who_come_after() {
-        let mut want = Want::default();
-        let served = want.wait();
-        want.keyframe(1);
-        assert!(!want.is_requested(), "though nobody has read it yet");
-        let late = want.wait();
-        want.unwait(served);
-        assert!(want.has_waiting());
-        want.unwait(late);
-        assert!(!want.has_waiting());
+        let mut requests = KeyframeRequests::default();
+        let served = requests.add_waiter();
+        requests.keyframe(1);
+        assert!(!requests.is_requested(), "though nobody has read it yet");
+        let late = requests.add_waiter();
+        requests.remove_waiter(served);
+        assert!(requests.has_waiting());
+        requests.remove_waiter(late);
+        assert!(!requests.has_waiting());
     }
 
     #[test]
     fn without_a_keyframe_for_the_interval_one_is_asked_for_once_per_interval() {
-        let mut want = Want::default();
-        want.begin();
-        assert_eq!(want.due(Some(2_000_000), 1_000), Some(2_001_000));
-        want.asked(2_001_000);
-        assert_eq!(want.due(Some(2_000_000), 5), Some(4_001_000));
-        want.keyframe(2_500_000);
-        assert_eq!(want.due(Some(2_000_000), 5), Some(4_500_000));
+        let mut requests = KeyframeRequests::default();
+        requests.begin();
+        assert_eq!(requests.due(Some(2_000_000), 1_000), Some(2_001_000));
+        requests.asked(2_001_000);
+        assert_eq!(requests.due(Some(2_000_000), 5), Some(4_001_000));
+        requests.keyframe(2_500_000);
+        assert_eq!(requests.due(Some(2_000_000), 5), Some(4_500_000));
     }
 }

@@ -5,7 +5,7 @@ use super::Micros;
 /// Tokens that come at a steady rate and pile up to a limit. The balance may fall
 /// below zero, so that one large item passes and is paid for after.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bucket {
+pub(super) struct TokenBucket {
     /// Millionths of a token.
     balance: i128,
     per_second: u64,
@@ -15,7 +15,7 @@ pub(super) struct Bucket {
 
 const MILLIONTHS: i128 = 1_000_000;
 
-impl Bucket {
+impl TokenBucket {
     /// A full one: `per_second` tokens come, at most `burst` pile up.
     pub(super) const fn full(per_second: u64, burst: u64, now: Micros) -> Self {
         Self { balance: burst as i128 * MILLIONTHS, per_second, burst, at: now }

@@ -1,13 +1,13 @@
 //! What a cursor gives up: when it lags, lacks bandwidth, or lost too much.
 
-use super::seen::Flow;
-use super::{Batch, Channel, Filter, Gap, GapReason, Reader};
+use super::lane_cursor::LaneState;
+use super::{Batch, Channel, CursorState, Filter, Gap, GapReason};
 use crate::feed::Micros;
 use crate::feed::lane::Lanes;
 use crate::feed::record::Record;
 use crate::feed::ring::Ring;
 
-impl Reader {
+impl CursorState {
     /// Jumps to the newest keyframe of each lane whose oldest undelivered update is
     /// too old. A resume is not late before it has caught up once.
     pub(super) fn skip_lag(&mut self, ring: &Ring, lanes: &mut Lanes, batch: &mut Batch<'_>, now: Micros) {
@@ -19,14 +19,16 @@ impl Reader {
         if ring.next_from(self.next).is_none_or(|(_, oldest)| oldest.at >= horizon) {
             return;
         }
-        for slot in 0..self.seen.len() {
-            let Some(seen) = self.seen[slot].as_ref().filter(|seen| seen.wanted && seen.is_choosy()) else { continue };
+        for slot in 0..self.cursors.len() {
+            let Some(cursor) = self.cursors[slot].as_ref().filter(|cursor| cursor.wanted && cursor.has_runs()) else {
+                continue;
+            };
             let lane = lanes.at(slot);
-            let Some(run) = lane.run.filter(|_| lane.birth == seen.birth) else { continue };
+            let Some(run) = lane.run.filter(|_| lane.birth == cursor.birth) else { continue };
             let from = self.next;
             let comes = |record: &&Record| {
-                let flows = !seen.flow.waits() || record.keyframe;
-                flows && record.passes(seen.filter()) && seen.last < Some(record.position.point())
+                let flows = !cursor.state.waits() || record.keyframe;
+                flows && record.passes(cursor.filter()) && cursor.last < Some(record.position.point())
             };
             let ahead = std::iter::successors(lane.first_from(from), |number| lane.first_from(number + 1));
             let oldest = ahead.take_while(|number| *number < run).filter_map(|number| ring.get(number)).find(comes);
@@ -49,88 +51,96 @@ impl Reader {
         batch: &mut Batch<'_>,
     ) -> bool {
         let lane = lanes.at(slot);
-        let source = lane.key.0;
+        let source = lane.id.0;
         let target = lane.run.filter(|run| *run > number || *run == number && reason != GapReason::Bandwidth);
-        let Some(seen) = self.seen[slot].as_mut() else { return false };
+        let Some(cursor) = self.cursors[slot].as_mut() else { return false };
         let found = target.and_then(|run| Some((run, ring.get(run)?)));
         let Some((run, keyframe)) = found else {
             let Some(record) = ring.get(number).filter(|record| record.lane == slot) else { return false };
-            let lost = seen.tally.map(|tally| record.tally_after().since(tally, seen.filter()));
-            seen.break_off(reason, lost, record.tally_after(), batch);
-            seen.went_over(record);
-            return seen.await_keyframe(&mut lanes.at_mut(slot).want);
+            let lost = cursor.tally.map(|tally| record.tally_after().since(tally, cursor.filter()));
+            cursor.break_run(reason, lost, record.tally_after(), batch);
+            cursor.advance_past(record);
+            return cursor.await_keyframe(&mut lanes.at_mut(slot).requests);
         };
         let before = keyframe.position.point();
-        if let Flow::Broken(_) = seen.flow {
-            seen.end_loss(before, keyframe.tally, batch);
+        if let LaneState::Broken(_) = cursor.state {
+            cursor.end_loss(before, keyframe.tally, batch);
         } else {
-            let count = seen.tally.map(|tally| keyframe.tally.since(tally, seen.filter()));
+            let count = cursor.tally.map(|tally| keyframe.tally.since(tally, cursor.filter()));
             if count != Some(0) {
-                batch.lose(Gap { lane: seen.key, after: seen.last, before: Some(before), reason, count });
+                batch.lose(Gap { lane: cursor.lane, after: cursor.last, before: Some(before), reason, count });
             }
         }
-        seen.follow(keyframe);
+        cursor.continue_at(keyframe);
         if reason == GapReason::Lagging {
-            self.take_sound_along(ring, lanes, (source, Channel::Audio), run, batch);
+            self.skip_audio(ring, lanes, (source, Channel::Audio), run, batch);
         }
         false
     }
 
-    fn take_sound_along(&mut self, ring: &Ring, lanes: &Lanes, key: super::Key, run: u64, batch: &mut Batch<'_>) {
+    fn skip_audio(&mut self, ring: &Ring, lanes: &Lanes, key: super::LaneId, run: u64, batch: &mut Batch<'_>) {
         let Some(slot) = lanes.find(key) else { return };
         let lane = lanes.at(slot);
-        let Some(seen) = self.seen.get_mut(slot).and_then(Option::as_mut).filter(|seen| seen.birth == lane.birth)
+        let Some(cursor) =
+            self.cursors.get_mut(slot).and_then(Option::as_mut).filter(|cursor| cursor.birth == lane.birth)
         else {
             return;
         };
         let newest = lane.last_before(run).filter(|newest| *newest >= self.next);
         let Some(record) = newest.and_then(|newest| ring.get(newest)) else { return };
         let point = record.position.point();
-        if !seen.wanted || seen.filter() == Filter::Nothing || seen.last >= Some(point) {
+        if !cursor.wanted || cursor.filter() == Filter::Nothing || cursor.last >= Some(point) {
             return;
         }
-        let count = seen.tally.map(|tally| record.tally_after().since(tally, seen.filter()));
+        let count = cursor.tally.map(|tally| record.tally_after().since(tally, cursor.filter()));
         let (before, reason) = (Some((point.0, point.1 + 1)), GapReason::Lagging);
-        batch.lose(Gap { lane: seen.key, after: seen.last, before, reason, count });
-        seen.went_over(record);
+        batch.lose(Gap { lane: cursor.lane, after: cursor.last, before, reason, count });
+        cursor.advance_past(record);
     }
 
     /// Tells what left the ring before it was reached, on lanes that nothing follows on.
     /// True when a keyframe is waited for from now on.
     pub(super) fn tell_lost_tails(&mut self, lanes: &mut Lanes, batch: &mut Batch<'_>) -> bool {
         let mut waits = false;
-        for (slot, seen) in self.seen.iter_mut().enumerate() {
-            let Some(seen) = seen.as_mut().filter(|seen| seen.wanted) else { continue };
+        for (slot, cursor) in self.cursors.iter_mut().enumerate() {
+            let Some(cursor) = cursor.as_mut().filter(|cursor| cursor.wanted) else { continue };
             let lane = lanes.at_mut(slot);
-            let Some((term, sequence)) = lane.head.filter(|head| lane.birth == seen.birth && seen.last < Some(*head))
+            let Some((term, sequence)) =
+                lane.head.filter(|head| lane.birth == cursor.birth && cursor.last < Some(*head))
             else {
                 continue;
             };
-            let filter = if seen.flow == Flow::Waiting { Filter::Keyframes } else { seen.filter() };
-            let count = seen.tally.map(|tally| lane.tally.since(tally, filter));
-            let reason = seen.loss_before(lane.origin);
-            if count == Some(0) || seen.filter() == Filter::Nothing {
+            let filter = if cursor.state == LaneState::AwaitingKeyframe { Filter::Keyframes } else { cursor.filter() };
+            let count = cursor.tally.map(|tally| lane.tally.since(tally, filter));
+            let reason = cursor.loss_before(lane.origin);
+            if count == Some(0) || cursor.filter() == Filter::Nothing {
                 // Nothing is missing.
-            } else if let Flow::Broken(loss) = &mut seen.flow {
+            } else if let LaneState::Broken(loss) = &mut cursor.state {
                 let more = count.unwrap_or(1);
                 loss.counted += more;
-                batch.dropped(seen.key, loss.reason, more);
-                waits |= seen.await_keyframe(&mut lane.want);
-            } else if seen.is_choosy() {
-                let lost = seen.tally.map(|tally| lane.tally.since(tally, seen.filter()));
-                seen.break_off(reason, lost, lane.tally, batch);
-                waits |= seen.await_keyframe(&mut lane.want);
+                batch.dropped(cursor.lane, loss.reason, more);
+                waits |= cursor.await_keyframe(&mut lane.requests);
+            } else if cursor.has_runs() {
+                let lost = cursor.tally.map(|tally| lane.tally.since(tally, cursor.filter()));
+                cursor.break_run(reason, lost, lane.tally, batch);
+                waits |= cursor.await_keyframe(&mut lane.requests);
             } else {
-                batch.lose(Gap { lane: seen.key, after: seen.last, before: Some((term, sequence + 1)), reason, count });
+                batch.lose(Gap {
+                    lane: cursor.lane,
+                    after: cursor.last,
+                    before: Some((term, sequence + 1)),
+                    reason,
+                    count,
+                });
             }
-            (seen.last, seen.tally) = (Some((term, sequence)), Some(lane.tally));
+            (cursor.last, cursor.tally) = (Some((term, sequence)), Some(lane.tally));
         }
         waits
     }
 
     /// Does without a record for want of bandwidth: alone, when nothing depends on
     /// it, else with the rest of its run. True when a keyframe is waited for.
-    pub(super) fn forgo(
+    pub(super) fn drop_for_bandwidth(
         &mut self,
         ring: &Ring,
         lanes: &mut Lanes,
@@ -139,14 +149,14 @@ impl Reader {
         batch: &mut Batch<'_>,
     ) -> bool {
         let slot = record.lane;
-        let Some(seen) = self.seen[slot].as_mut() else { return false };
-        if seen.is_choosy() && !record.top {
+        let Some(cursor) = self.cursors[slot].as_mut() else { return false };
+        if cursor.has_runs() && !record.top {
             return self.jump(ring, lanes, slot, number, GapReason::Bandwidth, batch);
         }
         let (term, sequence) = record.position.point();
         let before = Some((term, sequence + 1));
-        batch.lose(Gap { lane: seen.key, after: seen.last, before, reason: GapReason::Bandwidth, count: Some(1) });
-        seen.went_over(record);
+        batch.lose(Gap { lane: cursor.lane, after: cursor.last, before, reason: GapReason::Bandwidth, count: Some(1) });
+        cursor.advance_past(record);
         false
     }
 }

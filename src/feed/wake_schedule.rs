@@ -1,0 +1,287 @@
+//! Which subscriptions wait for updates, and when they are to be woken.
+//!
+//! A subscription that has read everything parks here under its [`DeliveryClass`]. Its way:
+//!
+//! ```text
+//!                    park: nothing urgent unread
+//!        reading ───────────────────────────────────► parked
+//!           ▲   ◄─── park refused: read again            │ on_append makes the class due
+//!           │                                            ▼
+//!           └────────── woken by the wake task ◄──── parked, due at now + window
+//! ```
+//!
+//! An update makes each class that gets it due after the delivery window of that class; the
+//! wake task, one for each feed that is read, wakes all subscriptions of the classes that are
+//! due. So publishing costs O(classes) however many wait (at most 6^5 classes, in practice one
+//! to four), and a subscription is woken once per window and not once per update. A
+//! subscription that reads, or waits for room in HTTP/2, is not parked and costs nothing.
+//!
+//! Nothing is missed: the schedule knows the number after the newest update of each channel
+//! and kind, so that `park` finds what was appended between the last read and the lock.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::Micros;
+use super::record::{Kind, Record};
+use super::subscriber::{DeliveryClass, ParkedSubscriber, Subscriber};
+use crate::swarm::interest::Channel;
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering;
+
+const KINDS: [Kind; 3] = [Kind::Keyframe, Kind::Top, Kind::Plain];
+
+/// What the schedule has to know of an update that was appended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Appended {
+    number: u64,
+    channel: Channel,
+    kind: Kind,
+    urgent: bool,
+}
+
+impl Appended {
+    pub(super) const fn new(number: u64, record: &Record) -> Self {
+        Self { number, channel: record.position.channel, kind: record.kind(), urgent: record.urgent }
+    }
+
+    /// How long it may be held back from a class; `None` when the class does not get it.
+    fn window(&self, class: &DeliveryClass) -> Option<Micros> {
+        let window = window(class, self.channel, self.kind)?;
+        Some(if self.urgent { 0 } else { window })
+    }
+}
+
+/// The delivery window of a class for one kind of update; `None` when it does not get them.
+fn window(class: &DeliveryClass, channel: Channel, kind: Kind) -> Option<Micros> {
+    let interest = class[channel.index()];
+    let propagation = interest.propagation().filter(|_| kind.passes(interest.filter(channel)))?;
+    Some(Micros::from(propagation.delay_ms) * 1_000)
+}
+
+/// What the wake task is to do next.
+#[derive(Debug)]
+pub enum NextStep {
+    /// Wake these, then ask again.
+    Wake(Vec<ParkedSubscriber>),
+    /// Ask again at this time, or when the schedule has changed.
+    SleepUntil(Micros),
+    /// Ask again when the schedule has changed.
+    AwaitChange,
+    /// Nobody reads any more: end.
+    Stop,
+}
+
+/// The subscriptions of one feed that wait for updates.
+#[derive(Debug, Default)]
+pub(super) struct WakeSchedule {
+    state: Mutex<State>,
+    /// Notified when the wake task has to ask sooner than it was told.
+    changed: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// One for each class of which a subscription waits, and some that are empty. Slots are
+    /// used again and never removed: `ParkState` holds their indices.
+    classes: Vec<ParkedClass>,
+    /// The number after the newest update, by channel and kind.
+    ends: [[u64; KINDS.len()]; 5],
+    /// The same of urgent updates.
+    urgent_ends: [[u64; KINDS.len()]; 5],
+    /// The highest of `ends`.
+    end: u64,
+    subscriptions: usize,
+    /// The wake task runs.
+    task_runs: bool,
+    /// When the wake task asks again; `None` = when the schedule has changed.
+    next: Option<Micros>,
+}
+
+#[derive(Debug)]
+struct ParkedClass {
+    class: DeliveryClass,
+    /// When its subscribers are to be woken; `None` = nothing was appended for them.
+    due: Option<Micros>,
+    subscribers: Vec<Arc<Subscriber>>,
+}
+
+impl State {
+    /// The index of a class, made if need be.
+    fn class(&mut self, class: DeliveryClass) -> usize {
+        if let Some(known) = self.classes.iter().position(|parked| parked.class == class) {
+            return known;
+        }
+        match self.classes.iter().position(|parked| parked.subscribers.is_empty()) {
+            Some(free) => {
+                (self.classes[free].class, self.classes[free].due) = (class, None);
+                free
+            }
+            None => {
+                self.classes.push(ParkedClass { class, due: None, subscribers: Vec::new() });
+                self.classes.len() - 1
+            }
+        }
+    }
+
+    /// How long the records from `next` on may be held back from a class; `None` when it gets
+    /// none of them.
+    fn window(&self, class: &DeliveryClass, next: u64) -> Option<Micros> {
+        let unread = Channel::ALL.into_iter().flat_map(|channel| KINDS.map(|kind| (channel, kind)));
+        let unread = unread.filter(|(channel, kind)| self.ends[channel.index()][*kind as usize] > next);
+        let window = |(channel, kind): (Channel, Kind)| {
+            let window = window(class, channel, kind)?;
+            Some(if self.urgent_ends[channel.index()][kind as usize] > next { 0 } else { window })
+        };
+        unread.filter_map(window).min()
+    }
+
+    /// Makes the wake task ask at `at` at the latest. True when it must be notified.
+    fn ask_by(&mut self, at: Micros) -> bool {
+        let sooner = self.next.is_none_or(|next| at < next);
+        if sooner {
+            self.next = Some(at);
+        }
+        sooner
+    }
+}
+
+impl WakeSchedule {
+    /// Counts one more subscription.
+    pub(super) fn enter(&self) {
+        self.state.lock().subscriptions += 1;
+    }
+
+    /// True for the first caller while there are subscriptions and no wake task: it has to
+    /// start one.
+    pub(super) fn needs_wake_task(&self) -> bool {
+        let mut state = self.state.lock();
+        state.subscriptions > 0 && !std::mem::replace(&mut state.task_runs, true)
+    }
+
+    /// Counts one subscription less, and takes it out if it is parked.
+    pub(super) fn leave(&self, subscriber: &Subscriber) {
+        self.unpark(subscriber);
+        let mut state = self.state.lock();
+        state.subscriptions -= 1;
+        if state.subscriptions == 0 {
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// What the wake task waits for between two steps. A change is remembered while it does
+    /// not wait.
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+
+    /// Makes the classes due that get an update. O(classes).
+    pub(super) fn on_append(&self, update: Appended, now: Micros) {
+        let mut state = self.state.lock();
+        let (channel, kind) = (update.channel.index(), update.kind as usize);
+        // Publishers append under the feed's lock and come here after it: not always in order.
+        let end = &mut state.ends[channel][kind];
+        *end = (*end).max(update.number + 1);
+        if update.urgent {
+            state.urgent_ends[channel][kind] = state.urgent_ends[channel][kind].max(update.number + 1);
+        }
+        state.end = state.end.max(update.number + 1);
+        let mut first = None::<Micros>;
+        for parked in state.classes.iter_mut().filter(|parked| !parked.subscribers.is_empty()) {
+            let Some(window) = update.window(&parked.class) else { continue };
+            let due = parked.due.map_or(now + window, |due| due.min(now + window));
+            parked.due = Some(due);
+            first = Some(first.map_or(due, |first| first.min(due)));
+        }
+        if first.is_some_and(|due| state.ask_by(due)) {
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Parks a subscription that has read all records before `next`. False when there is an
+    /// update for it that must not wait. O(classes).
+    pub(super) fn park(&self, subscriber: &Arc<Subscriber>, class: DeliveryClass, next: u64, now: Micros) -> bool {
+        let mut state = self.state.lock();
+        let window = if state.end > next { state.window(&class, next) } else { None };
+        if window == Some(0) {
+            return false;
+        }
+        let at = state.class(class);
+        let parked = &mut state.classes[at];
+        subscriber.park.class.store(at as u64, Ordering::Relaxed);
+        subscriber.park.slot.store(parked.subscribers.len() as u64, Ordering::Relaxed);
+        subscriber.park.parked.store(true, Ordering::Release);
+        parked.subscribers.push(Arc::clone(subscriber));
+        let due = window.map(|window| now + window);
+        parked.due = [parked.due, due].into_iter().flatten().min();
+        if due.is_some_and(|due| state.ask_by(due)) {
+            drop(state);
+            self.changed.notify_one();
+        }
+        true
+    }
+
+    /// Takes a subscription out, if it is parked. O(1).
+    #[expect(clippy::cast_possible_truncation, reason = "the park state holds indices")]
+    pub(super) fn unpark(&self, subscriber: &Subscriber) {
+        if !subscriber.park.is_parked() {
+            return;
+        }
+        let mut state = self.state.lock();
+        // The wake task may have taken it out before the lock was had.
+        if !subscriber.park.parked.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let slot = subscriber.park.slot.load(Ordering::Relaxed) as usize;
+        let parked = &mut state.classes[subscriber.park.class.load(Ordering::Relaxed) as usize];
+        parked.subscribers.swap_remove(slot);
+        if let Some(moved) = parked.subscribers.get(slot) {
+            moved.park.slot.store(slot as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes every parked subscription due at once.
+    pub(super) fn wake_all(&self) {
+        let mut state = self.state.lock();
+        state.classes.iter_mut().for_each(|parked| parked.due = Some(0));
+        state.next = Some(0);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// What the wake task is to do now. O(subscriptions that are due).
+    pub(super) fn next_step(&self, now: Micros) -> NextStep {
+        let mut state = self.state.lock();
+        if state.subscriptions == 0 {
+            state.task_runs = false;
+            return NextStep::Stop;
+        }
+        let mut due_now = Vec::new();
+        let mut next = None::<Micros>;
+        for parked in &mut state.classes {
+            match parked.due {
+                Some(due) if due <= now => {
+                    parked.due = None;
+                    due_now.extend(std::mem::take(&mut parked.subscribers).into_iter().map(ParkedSubscriber));
+                }
+                Some(due) if !parked.subscribers.is_empty() => next = Some(next.map_or(due, |next| next.min(due))),
+                Some(_) | None => parked.due = None,
+            }
+        }
+        // Under the lock: from here on `unpark` finds nothing to take out.
+        due_now.iter().for_each(|parked| parked.0.park.parked.store(false, Ordering::Release));
+        state.next = next;
+        match (due_now.is_empty(), next) {
+            (false, _) => {
+                // The task asks again as soon as it has woken them, and need not be notified.
+                state.next = Some(now);
+                NextStep::Wake(due_now)
+            }
+            (true, Some(next)) => NextStep::SleepUntil(next),
+            (true, None) => NextStep::AwaitChange,
+        }
+    }
+}
