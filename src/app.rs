@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::cluster::{Door, sweeper};
+use crate::cluster::{CommandLog, sweeper};
 use crate::config::Config;
 use crate::grpc::health::HealthReporter;
 use crate::grpc::{self, Edge, server};
@@ -64,14 +64,14 @@ impl App {
             ring_bytes: config.feed.ring_bytes,
             feed_memory_bytes: config.feed.memory_bytes,
         }));
-        let door = Door::local(store, clock);
+        let log = CommandLog::local(store, clock);
         let edge =
-            Edge::new(Service::new(door.clone(), service_settings(&config)), edge_settings(&config), shutdown.clone());
+            Edge::new(Service::new(log.clone(), service_settings(&config)), edge_settings(&config), shutdown.clone());
 
         let (reporter, health) = HealthReporter::new();
         let go_away = Shutdown::new();
         let serve = server::serve(edge, http_settings(&config), health, listener, go_away.clone());
-        let sweep = sweeper::run(door);
+        let sweep = sweeper::run(log);
         tokio::pin!(serve, sweep);
 
         reporter.serving(true);

@@ -82,23 +82,23 @@ enum Command {
 
 /// What went wrong, in words for a terminal.
 #[derive(Debug)]
-struct Failure(String);
+struct CliError(String);
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error> From<E> for CliError {
     fn from(error: E) -> Self {
         Self(error.to_string())
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
 /// What a status says, without its metadata.
-fn told(status: &tonic::Status) -> Failure {
-    Failure(format!("the server says {:?}: {}", status.code(), status.message()))
+fn told(status: &tonic::Status) -> CliError {
+    CliError(format!("the server says {:?}: {}", status.code(), status.message()))
 }
 
 impl Cli {
@@ -123,7 +123,7 @@ impl Cli {
         }
     }
 
-    async fn carry_out(self) -> Result<ExitCode, Failure> {
+    async fn carry_out(self) -> Result<ExitCode, CliError> {
         let command = self.command.unwrap_or(Command::Serve(self.serve));
         // `serve` reports them with the other faults of its configuration.
         if !matches!(command, Command::Serve(_)) {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
-use self::error::Verdict;
+use self::error::RetryDecision;
 use self::tries::Tries;
 use crate::pb::group::v1::group_service_client::GroupServiceClient;
 use crate::pb::group::v1::{self as group};
@@ -31,8 +31,8 @@ use crate::pb::livestream::v1::{self as livestream};
 pub use backoff::{Backoff, Retry};
 pub use error::Error;
 pub use progress::Progress;
-pub use publisher::{Publication, PublishEvent, Publisher};
-pub use subscriber::{Subscriber, Subscription, SubscriptionEvent};
+pub use publisher::{PublishEvent, PublishOptions, Publisher};
+pub use subscriber::{SubscribeOptions, Subscriber, SubscriptionEvent};
 pub use watch::Watch;
 pub use window::Full;
 
@@ -89,7 +89,7 @@ impl ConnectError {
 
 /// A livestream or a group, by its id; never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Swarm {
+pub enum SwarmRef {
     /// A livestream.
     Livestream(u64),
     /// A group.
@@ -161,7 +161,7 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(why) => why,
             };
-            let Verdict::Retry { asked, reconnect } = why.verdict() else { return Err(why) };
+            let RetryDecision::Retry { asked, reconnect } = why.verdict() else { return Err(why) };
             anew = reconnect;
             let (again_at, why) = tries.next(asked, why)?;
             tracing::debug!(%why, "a call is made again");
@@ -178,13 +178,13 @@ impl Client {
     }
 
     /// Touches a session, so that its lease runs anew.
-    pub async fn renew_lease(&mut self, swarm: Swarm, node_id: u64, session_id: u64) -> Result<(), Status> {
+    pub async fn renew_lease(&mut self, swarm: SwarmRef, node_id: u64, session_id: u64) -> Result<(), Status> {
         match swarm {
-            Swarm::Livestream(livestream_id) => {
+            SwarmRef::Livestream(livestream_id) => {
                 let request = livestream::RenewLeaseRequest { livestream_id, node_id, session_id };
                 self.livestreams.renew_lease(request).await.map(drop)
             }
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 let request = group::RenewLeaseRequest { group_id, node_id, session_id };
                 self.groups.renew_lease(request).await.map(drop)
             }
@@ -195,14 +195,14 @@ impl Client {
     ///
     /// # Errors
     /// When the node has left, or when `session_id` is given and is not its session any more.
-    pub async fn leave(&mut self, swarm: Swarm, node_id: u64, session_id: u64) -> Result<(), Status> {
+    pub async fn leave(&mut self, swarm: SwarmRef, node_id: u64, session_id: u64) -> Result<(), Status> {
         match swarm {
-            Swarm::Livestream(livestream_id) => {
+            SwarmRef::Livestream(livestream_id) => {
                 let request =
                     livestream::LeaveLivestreamRequest { livestream_id, node_id, session_id, ..Default::default() };
                 self.livestreams.leave_livestream(request).await.map(drop)
             }
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 let request = group::LeaveGroupRequest { group_id, node_id, session_id, ..Default::default() };
                 self.groups.leave_group(request).await.map(drop)
             }

@@ -1,6 +1,6 @@
-//! The command log, and the only door through which a swarm changes.
+//! The command log: the only way to change a swarm.
 //!
-//! [`Door::submit`] puts a command into the log and resolves when this pod has
+//! [`CommandLog::submit`] puts a command into the log and resolves when this pod has
 //! applied it. In one process the log is the shard's lock: the command is applied
 //! where it is submitted. On several pods it will be a replicated log per shard;
 //! every pod applies every command in the same order, and nothing above this
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::store::Store;
-use crate::store::entry::Tie;
+use crate::store::entry::SessionEnd;
 use crate::swarm::id::{NodeId, PodId, SessionId, SwarmId};
 use crate::swarm::{Applied, Command, Rejection, Swarm};
 
@@ -22,13 +22,13 @@ const THIS_POD: PodId = 0;
 
 /// The only way to change a swarm. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct CommandLog {
     store: Arc<Store>,
     clock: Clock,
 }
 
-impl Door {
-    /// The door of a single process, which stamps commands with the time of `clock`.
+impl CommandLog {
+    /// The log of a single process, which stamps commands with the time of `clock`.
     pub const fn local(store: Arc<Store>, clock: Clock) -> Self {
         Self { store, clock }
     }
@@ -58,7 +58,7 @@ impl Door {
 
     /// Tells the swarm that a session has one more stream on this pod.
     #[expect(clippy::unused_async, reason = "a replicated log answers later, and callers must be ready for it")]
-    pub async fn attach(&self, id: SwarmId, node: NodeId, session: SessionId) -> Result<Arc<Tie>, Rejection> {
+    pub async fn attach(&self, id: SwarmId, node: NodeId, session: SessionId) -> Result<Arc<SessionEnd>, Rejection> {
         let (id, at, attach) = logged(id, self.clock.now(), Command::Attach(node, session, THIS_POD));
         self.store.attach(id, session, attach, at)
     }

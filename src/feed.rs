@@ -48,7 +48,7 @@ pub use cursor::{Cursor, Delivery, FilterChange, Gap, GapReason, Greeting, Openi
 pub use lane::{LaneId, TermSeq};
 pub use memory::Memory;
 pub use numbers::MAX_GIVEN;
-pub use publish::{Accepted, Message, PublisherState, Refusal, Rejected};
+pub use publish::{Accepted, AppendError, Message, PublisherState, Rejected};
 pub use record::{Draft, Encoded, Position, Record, Timestamp, frame};
 pub use skips::SkipReport;
 pub use subscriber::{ParkedSubscriber, Selection};

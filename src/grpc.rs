@@ -6,16 +6,16 @@
 
 mod body;
 mod call;
-mod carriage;
 mod chosen_ids;
 mod connection;
 mod convert;
+mod fast_path;
 mod fields;
-mod front;
-mod gate;
 mod group;
 pub mod health;
+mod listener;
 mod livestream;
+mod method_limits;
 mod page_token;
 mod publish;
 mod publish_requests;
@@ -23,19 +23,19 @@ mod request_body;
 pub mod server;
 mod server_info;
 mod set_position;
-mod signal;
+mod stall;
 mod status;
 mod stream;
 mod subscribe;
 mod timeout;
+mod wake_set;
 mod watch;
-mod watchdog;
 
 use std::time::Duration;
 
 use tonic::{Response, Status};
 
-use crate::service::{Refusal, Service};
+use crate::service::{Service, ServiceError};
 use crate::shutdown::Shutdown;
 use crate::swarm::interest::Channel;
 

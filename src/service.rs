@@ -2,15 +2,15 @@
 //!
 //! No transport and no wire format here. [`Service`] is what the edge talks to;
 //! the long-lived ones are objects: [`watch::EventWatch`], [`watch::TargetWatch`],
-//! [`watch::CensusWatch`], [`publish::Publication`], [`subscribe::Subscription`].
+//! [`watch::CensusWatch`], [`publish::PublishHandle`], [`subscribe::Subscription`].
 
-pub mod presence;
+pub mod attachment;
 pub mod publish;
 pub mod subscribe;
 pub mod watch;
 
 use crate::clock::Clock;
-use crate::cluster::Door;
+use crate::cluster::CommandLog;
 use crate::feed::{Counts, Position};
 use crate::store::entry::Entry;
 use crate::swarm::command::{CreateGroup, CreateLivestream};
@@ -33,7 +33,7 @@ pub struct Settings {
 
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum ServiceError {
     /// The swarm refused.
     #[error(transparent)]
     Rejected(#[from] Rejection),
@@ -84,7 +84,7 @@ pub struct MemberPage {
 /// Everything that the service can do. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
-    door: Door,
+    log: CommandLog,
     settings: Settings,
     /// Incarnation of the set of swarms.
     epoch: Epoch,
@@ -112,14 +112,14 @@ fn is_due(member: &Member, now: u64) -> bool {
 const DRAWS: usize = 8;
 
 impl Service {
-    /// A service over the swarms behind `door`.
-    pub fn new(door: Door, settings: Settings) -> Self {
-        Self { door, settings, epoch: Epoch::drawn(rand::random()) }
+    /// A service over the swarms behind `log`.
+    pub fn new(log: CommandLog, settings: Settings) -> Self {
+        Self { log, settings, epoch: Epoch::drawn(rand::random()) }
     }
 
     /// The clock of what it decides and shows.
     pub const fn clock(&self) -> &Clock {
-        self.door.clock()
+        self.log.clock()
     }
 
     /// Makes a livestream; its broadcaster is the acting node.
@@ -128,7 +128,7 @@ impl Service {
         new: New<livestream::Config>,
         broadcaster: NodeId,
         view: impl Fn(SwarmId, &Swarm, &Applied) -> R + Send + Sync,
-    ) -> Result<R, Refusal> {
+    ) -> Result<R, ServiceError> {
         let command = |new: &New<livestream::Config>| {
             Command::CreateLivestream(CreateLivestream {
                 epoch: Epoch::drawn(rand::random()),
@@ -147,7 +147,7 @@ impl Service {
         new: New<group::Config>,
         owner: Option<NodeId>,
         view: impl Fn(SwarmId, &Swarm, &Applied) -> R + Send + Sync,
-    ) -> Result<R, Refusal> {
+    ) -> Result<R, ServiceError> {
         let command = |new: &New<group::Config>| {
             Command::CreateGroup(CreateGroup {
                 epoch: Epoch::drawn(rand::random()),
@@ -167,7 +167,7 @@ impl Service {
         new: &New<C>,
         command: impl Fn(&New<C>) -> Command + Send + Sync,
         view: impl Fn(SwarmId, &Swarm, &Applied) -> R + Send + Sync,
-    ) -> Result<R, Refusal> {
+    ) -> Result<R, ServiceError> {
         let max = self.settings.max_swarms;
         let given = new.number.and_then(|number| SwarmId::new(kind, number));
         for _ in 0..DRAWS {
@@ -176,19 +176,19 @@ impl Service {
                 Some(request) => SwarmId::drawn(kind, FixedHasher::digest(&(new.node, &request.name))),
                 None => SwarmId::drawn(kind, rand::random()),
             });
-            let known = self.door.store().read(id, |_| ()).is_some();
-            if !known && self.door.store().len() >= max {
-                return Err(Refusal::TooManySwarms { max });
+            let known = self.log.store().read(id, |_| ()).is_some();
+            if !known && self.log.store().len() >= max {
+                return Err(ServiceError::TooManySwarms { max });
             }
             if known && given.is_none() && new.request.is_none() {
                 continue;
             }
-            return match self.door.submit(id, command(new), |swarm, applied| view(id, swarm, applied)).await {
+            return match self.log.submit(id, command(new), |swarm, applied| view(id, swarm, applied)).await {
                 Err(Rejection::Exists) if given.is_none() => Err(Rejection::RequestReused.into()),
                 outcome => Ok(outcome?),
             };
         }
-        Err(Refusal::TooManySwarms { max })
+        Err(ServiceError::TooManySwarms { max })
     }
 
     /// Submits a command; `view` sees the swarm as the command left it.
@@ -197,13 +197,13 @@ impl Service {
         id: SwarmId,
         command: Command,
         view: impl FnOnce(&Swarm, &Applied) -> R + Send,
-    ) -> Result<R, Refusal> {
-        Ok(self.door.submit(id, command, view).await?)
+    ) -> Result<R, ServiceError> {
+        Ok(self.log.submit(id, command, view).await?)
     }
 
     /// Looks at a swarm.
-    pub fn read<R>(&self, id: SwarmId, look: impl FnOnce(&Swarm) -> R) -> Result<R, Refusal> {
-        self.door.store().read(id, |entry| look(entry.swarm())).ok_or_else(|| Rejection::NoSuchSwarm.into())
+    pub fn read<R>(&self, id: SwarmId, look: impl FnOnce(&Swarm) -> R) -> Result<R, ServiceError> {
+        self.log.store().read(id, |entry| look(entry.swarm())).ok_or_else(|| Rejection::NoSuchSwarm.into())
     }
 
     /// Up to `limit` swarms of a kind in a fixed order, after `after`, each seen
@@ -216,12 +216,12 @@ impl Service {
         look: impl Fn(SwarmId, &Swarm) -> Option<R>,
     ) -> (Vec<R>, Option<SwarmId>) {
         let mut found = Vec::new();
-        let last = self.door.store().list(kind, after, limit, |id, swarm| found.extend(look(id, swarm)));
+        let last = self.log.store().list(kind, after, limit, |id, swarm| found.extend(look(id, swarm)));
         (found, last)
     }
 
     /// Up to `limit` members in slab order, from slot `from` on.
-    pub fn list_members(&self, id: SwarmId, from: Option<u64>, limit: usize) -> Result<MemberPage, Refusal> {
+    pub fn list_members(&self, id: SwarmId, from: Option<u64>, limit: usize) -> Result<MemberPage, ServiceError> {
         let from = from.map_or(0, |from| usize::try_from(from).unwrap_or(usize::MAX));
         self.read(id, |swarm| {
             if swarm.is_over() {
@@ -234,7 +234,7 @@ impl Service {
     }
 
     /// Those of these nodes that are listed, in this order. O(nodes).
-    pub fn named_members(&self, id: SwarmId, nodes: &[NodeId]) -> Result<MemberPage, Refusal> {
+    pub fn named_members(&self, id: SwarmId, nodes: &[NodeId]) -> Result<MemberPage, ServiceError> {
         self.read(id, |swarm| {
             if swarm.is_over() {
                 return Err(Rejection::Ended.into());
@@ -245,7 +245,7 @@ impl Service {
     }
 
     /// One member that is listed. The broadcaster is not.
-    pub fn member(&self, id: SwarmId, node: NodeId) -> Result<(MemberView, Epoch, u64), Refusal> {
+    pub fn member(&self, id: SwarmId, node: NodeId) -> Result<(MemberView, Epoch, u64), ServiceError> {
         self.read(id, |swarm| {
             if swarm.is_over() {
                 return Err(Rejection::Ended.into());
@@ -260,8 +260,8 @@ impl Service {
     }
 
     /// What the swarm's feed counts.
-    pub fn delivery(&self, id: SwarmId) -> Result<Counts, Refusal> {
-        let feed = self.door.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
+    pub fn delivery(&self, id: SwarmId) -> Result<Counts, ServiceError> {
+        let feed = self.log.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
         Ok(feed.counts())
     }
 
@@ -272,7 +272,7 @@ impl Service {
         id: SwarmId,
         node: NodeId,
         session: Option<SessionId>,
-    ) -> Result<(u32, Epoch, u64), Refusal> {
+    ) -> Result<(u32, Epoch, u64), ServiceError> {
         let (session, ttl_ms, due, epoch, revision) = self.read(id, |swarm| {
             let member = member(swarm, node, session)?;
             Ok::<_, Rejection>((

@@ -5,7 +5,7 @@
 //! timetable. Nothing waits and nothing is woken while a shard is locked; what
 //! is to be woken is collected in [`wake::Wakes`] and woken after.
 //!
-//! Reading goes through [`Store::read`]; changing through the cluster's door
+//! Reading goes through [`Store::read`]; changing through the command log
 //! alone, which calls [`Store::apply`].
 
 pub mod census;
@@ -24,7 +24,7 @@ use crate::feed::Memory;
 use crate::swarm::id::{SessionId, SwarmId, SwarmKind};
 use crate::swarm::{Applied, Command, Rejection, Swarm};
 use census::Census;
-use entry::{Entry, Tie};
+use entry::{Entry, SessionEnd};
 pub(crate) use shard::Shard;
 use wake::Wakes;
 
@@ -47,7 +47,7 @@ pub struct Store {
     shards: Box<[Mutex<Shard>]>,
     /// Newest census revision of each shard and kind, readable without the lock.
     heads: Box<[[AtomicU64; 2]]>,
-    census_news: [Arc<Notify>; 2],
+    census_changed: [Arc<Notify>; 2],
     swarms: AtomicUsize,
     /// When the sweeper means to look next.
     sweep_at: AtomicU64,
@@ -62,7 +62,7 @@ impl Store {
         Self {
             shards: (0..settings.shards).map(|_| Mutex::new(Shard::new(settings, Arc::clone(&memory)))).collect(),
             heads: (0..settings.shards).map(|_| Default::default()).collect(),
-            census_news: Default::default(),
+            census_changed: Default::default(),
             swarms: AtomicUsize::new(0),
             sweep_at: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),
@@ -70,7 +70,7 @@ impl Store {
     }
 
     /// Applies a command and lets `view` look at the swarm as the command left it,
-    /// in one step. For the cluster's door alone.
+    /// in one step. For the command log alone.
     pub(crate) fn apply<R>(
         &self,
         id: SwarmId,
@@ -87,7 +87,7 @@ impl Store {
     }
 
     /// Applies `attach` and counts one more stream of the session on this pod. For
-    /// the cluster's door alone.
+    /// the command log alone.
     ///
     /// Both are one step: a stream that closes at the same time cannot detach the
     /// session after this one has opened.
@@ -97,15 +97,15 @@ impl Store {
         session: SessionId,
         attach: Command,
         at: u64,
-    ) -> Result<Arc<Tie>, Rejection> {
+    ) -> Result<Arc<SessionEnd>, Rejection> {
         self.locked(id, |shard, wakes| {
             shard.apply(id, attach, at, wakes)?;
-            Ok(shard.entry_mut(id).ok_or(Rejection::NoSuchSwarm)?.tie(session))
+            Ok(shard.entry_mut(id).ok_or(Rejection::NoSuchSwarm)?.attach(session))
         })
     }
 
     /// Counts one stream of the session less, and applies `detach` when that was the
-    /// last. For the cluster's door alone.
+    /// last. For the command log alone.
     pub(crate) fn detach(&self, id: SwarmId, session: SessionId, detach: Command, at: u64) {
         self.locked(id, |shard, wakes| {
             if shard.entry_mut(id).is_some_and(|entry| entry.untie(session)) {
@@ -161,9 +161,9 @@ impl Store {
         self.heads[shard][kind as usize].load(Ordering::Acquire)
     }
 
-    /// The bell that rings when the set of swarms of a kind changes.
-    pub fn census_news(&self, kind: SwarmKind) -> Arc<Notify> {
-        Arc::clone(&self.census_news[kind as usize])
+    /// Notified when the set of swarms of a kind changes.
+    pub fn census_changed(&self, kind: SwarmKind) -> Arc<Notify> {
+        Arc::clone(&self.census_changed[kind as usize])
     }
 
     /// Number of shards.
@@ -219,7 +219,7 @@ impl Store {
             };
             let head = shard.census(id.kind).head();
             if self.heads[number][id.kind as usize].swap(head, Ordering::AcqRel) != head {
-                wakes.push(Arc::clone(&self.census_news[id.kind as usize]));
+                wakes.push(Arc::clone(&self.census_changed[id.kind as usize]));
             }
             (result, shard.next_due())
         };

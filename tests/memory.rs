@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use peak_alloc::PeakAlloc;
 use starling::clock::Clock;
-use starling::cluster::Door;
+use starling::cluster::CommandLog;
 use starling::store::{Settings, Store};
 use starling::swarm::command::{CreateLivestream, Join};
 use starling::swarm::hash::splitmix64;
@@ -42,7 +42,7 @@ fn topology() -> usize {
     bytes
 }
 
-fn submit(door: &Door, id: SwarmId, command: Command) {
+fn submit(door: &CommandLog, id: SwarmId, command: Command) {
     // One process answers at once.
     door.submit(id, command, |_, _| ()).now_or_never().unwrap().unwrap();
 }
@@ -51,7 +51,7 @@ fn store() -> usize {
     let settings = Settings { shards: 64, event_log_revisions: 4_096, ring_bytes: 8 << 20, feed_memory_bytes: 1 << 30 };
     let build = || {
         let store = Arc::new(Store::new(settings));
-        let door = Door::local(Arc::clone(&store), Clock::system());
+        let door = CommandLog::local(Arc::clone(&store), Clock::system());
         let id = SwarmId::new(SwarmKind::Livestream, 7).unwrap();
         let create = CreateLivestream {
             epoch: Epoch::drawn(1),

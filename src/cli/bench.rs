@@ -30,7 +30,7 @@ mod viewer;
 mod watch;
 mod watchers;
 
-use super::Failure;
+use super::CliError;
 use crate::shutdown::Shutdown;
 
 #[derive(Debug, clap::Args)]
@@ -67,7 +67,7 @@ enum Baseline {
 }
 
 impl Bench {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         match self.what {
             What::Fanout(fanout) => unless_stopped(fanout.run()).await,
             What::Idle(idle) => unless_stopped(idle.run()).await,
@@ -80,10 +80,10 @@ impl Bench {
 }
 
 /// Ends a measurement at a signal in good order: the server that it started goes with it.
-async fn unless_stopped(measurement: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+async fn unless_stopped(measurement: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     let signals = Shutdown::signals()?;
     tokio::select! {
         measured = measurement => measured,
-        signal = signals => Err(Failure(format!("stopped by {}", signal?))),
+        signal = signals => Err(CliError(format!("stopped by {}", signal?))),
     }
 }

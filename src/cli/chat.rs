@@ -9,8 +9,8 @@ use super::interrupt::Interrupt;
 use super::message::Message;
 use super::selector::Selector;
 use super::terminal::remark;
-use super::{Failure, Server, told};
-use crate::client::{Client, Join, Retry, Subscriber, Subscription, SubscriptionEvent, Swarm};
+use super::{CliError, Server, told};
+use crate::client::{Client, Join, Retry, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef};
 use crate::pb::swarm::v1::{Gap, StartFrom, Update, UpdateChannel, UpdateDraft, delivery::Item};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
@@ -36,7 +36,7 @@ pub(super) struct Chat {
 /// A member of the swarm, for the time.
 struct Member {
     client: Client,
-    swarm: Swarm,
+    swarm: SwarmRef,
     node: u64,
     /// 0 = the session of somebody else, who is the same node.
     session: u64,
@@ -46,7 +46,7 @@ struct Member {
 }
 
 impl Chat {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let mut interrupt = Interrupt::catch()?;
         let client = self.server.connect().await?;
         let mut member = Member::enter(client, self.swarm.swarm(), self.node).await?;
@@ -62,20 +62,20 @@ impl Chat {
 
 impl Member {
     /// Joins, unless the node is a member already: a join of its own would end the session of whoever that is.
-    async fn enter(mut client: Client, swarm: Swarm, node: Option<u64>) -> Result<Self, Failure> {
+    async fn enter(mut client: Client, swarm: SwarmRef, node: Option<u64>) -> Result<Self, CliError> {
         let told_node = node.is_some();
         let node = node.unwrap_or_else(Client::random_node);
         if told_node && client.renew_lease(swarm, node, 0).await.is_ok() {
             return Ok(Self { client, swarm, node, session: 0, join: None, written: 0 });
         }
         let join = match swarm {
-            Swarm::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
+            SwarmRef::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
                 livestream_id,
                 node_id: node,
                 can_relay: Some(false),
                 ..Default::default()
             }),
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 Join::Group(group::JoinGroupRequest { group_id, node_id: node, ..Default::default() })
             }
         };
@@ -90,15 +90,15 @@ impl Member {
         }
     }
 
-    async fn converse(&mut self, message: Option<String>, read_only: bool, format: Format) -> Result<(), Failure> {
+    async fn converse(&mut self, message: Option<String>, read_only: bool, format: Format) -> Result<(), CliError> {
         if let Some(message) = message {
             return self.write(&message).await;
         }
-        let subscription = Subscription {
+        let subscription = SubscribeOptions {
             channels: vec![UpdateChannel::Chat],
             start_from: StartFrom::Live,
             join: self.join.clone(),
-            ..Subscription::new(self.swarm, self.node, self.session)
+            ..SubscribeOptions::new(self.swarm, self.node, self.session)
         };
         let mut subscriber = Subscriber::open(self.client.clone(), subscription).await?;
         let mut lines = (!read_only).then(|| BufReader::new(tokio::io::stdin()).lines());
@@ -121,7 +121,7 @@ impl Member {
     }
 
     /// Writes a message. One that is over the quota waits until it is not.
-    async fn write(&mut self, message: &str) -> Result<(), Failure> {
+    async fn write(&mut self, message: &str) -> Result<(), CliError> {
         self.written += u64::from(self.session != 0);
         let draft = UpdateDraft {
             channel: UpdateChannel::Chat.into(),
@@ -135,12 +135,12 @@ impl Member {
             let update = Some(draft.clone());
             async move {
                 match swarm {
-                    Swarm::Livestream(livestream_id) => {
+                    SwarmRef::Livestream(livestream_id) => {
                         let request =
                             livestream::PublishUpdateRequest { livestream_id, node_id, session_id, update, term: 0 };
                         livestreams.publish_update(request).await.map(|_| tonic::Response::new(()))
                     }
-                    Swarm::Group(group_id) => {
+                    SwarmRef::Group(group_id) => {
                         let request = group::PublishUpdateRequest { group_id, node_id, session_id, update, term: 0 };
                         groups.publish_update(request).await.map(|_| tonic::Response::new(()))
                     }
@@ -150,12 +150,12 @@ impl Member {
         Ok(self.client.until_answered(Retry::default(), publish).await?)
     }
 
-    fn show(&self, event: SubscriptionEvent, format: Format) -> Result<(), Failure> {
+    fn show(&self, event: SubscriptionEvent, format: Format) -> Result<(), CliError> {
         match event {
             SubscriptionEvent::Item(Item::Update(update)) => {
                 let author = match self.swarm {
-                    Swarm::Livestream(_) => update.author_node_id,
-                    Swarm::Group(_) => update.position.unwrap_or_default().source_node_id,
+                    SwarmRef::Livestream(_) => update.author_node_id,
+                    SwarmRef::Group(_) => update.position.unwrap_or_default().source_node_id,
                 };
                 // On a terminal one's own line stands there already.
                 if author != self.node || format.json {
@@ -173,14 +173,16 @@ impl Member {
 }
 
 /// The next line of standard input; for ever when it is not read.
-async fn next_line(lines: &mut Option<Lines<BufReader<Stdin>>>) -> Result<Option<String>, Failure> {
+async fn next_line(lines: &mut Option<Lines<BufReader<Stdin>>>) -> Result<Option<String>, CliError> {
     match lines {
-        Some(lines) => lines.next_line().await.map_err(|error| Failure(format!("cannot read standard input: {error}"))),
+        Some(lines) => {
+            lines.next_line().await.map_err(|error| CliError(format!("cannot read standard input: {error}")))
+        }
         None => std::future::pending().await,
     }
 }
 
-fn print(author: u64, update: &Update, format: Format) -> Result<(), Failure> {
+fn print(author: u64, update: &Update, format: Format) -> Result<(), CliError> {
     let text = String::from_utf8_lossy(&update.payload);
     if format.json {
         let update = Message::new(update)?.json()?;

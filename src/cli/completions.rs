@@ -4,7 +4,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::format::print_text;
-use super::{Cli, Failure};
+use super::{Cli, CliError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Completions {
@@ -13,7 +13,7 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), CliError> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "starling", &mut script);
         print_text(&String::from_utf8_lossy(&script))

@@ -4,8 +4,8 @@ use super::format::Format;
 use super::selector::Selector;
 use super::settings::Settings;
 use super::terminal::remark;
-use super::{Failure, Server, told};
-use crate::client::{Client, Swarm};
+use super::{CliError, Server, told};
+use crate::client::{Client, SwarmRef};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 #[derive(Debug, clap::Args)]
@@ -31,15 +31,15 @@ pub(super) struct Create {
 }
 
 impl Create {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let node_id = self.node.unwrap_or_else(Client::random_node);
         match self.swarm.swarm() {
-            Swarm::Livestream(id) => self.livestream(id, node_id).await,
-            Swarm::Group(id) => self.group(id, node_id).await,
+            SwarmRef::Livestream(id) => self.livestream(id, node_id).await,
+            SwarmRef::Group(id) => self.group(id, node_id).await,
         }
     }
 
-    async fn livestream(self, livestream_id: u64, node_id: u64) -> Result<(), Failure> {
+    async fn livestream(self, livestream_id: u64, node_id: u64) -> Result<(), CliError> {
         let config = Some(self.settings.livestream()?);
         let mut client = self.server.connect().await?;
         let metadata = self.metadata.into_bytes().into();
@@ -57,7 +57,7 @@ impl Create {
         self.format.print(&made)
     }
 
-    async fn group(self, group_id: u64, node_id: u64) -> Result<(), Failure> {
+    async fn group(self, group_id: u64, node_id: u64) -> Result<(), CliError> {
         let config = Some(self.settings.group()?);
         let mut client = self.server.connect().await?;
         let metadata = self.metadata.into_bytes().into();

@@ -20,8 +20,8 @@ use self::stage::{Meters, Stage};
 use self::verdict::Verdict;
 use self::viewer::{Part, Seen};
 use super::annexb::{AccessUnit, AccessUnits};
-use super::{Failure, told};
-use crate::client::{Client, Publication, PublishEvent, Publisher, Swarm};
+use super::{CliError, told};
+use crate::client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef};
 use crate::history::PublisherLog;
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1 as shared;
@@ -45,7 +45,7 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let stage = Stage::open().await?;
         let mut verdict = Verdict::default();
         let show = self.livestream(&stage, &mut verdict);
@@ -57,7 +57,7 @@ impl Demo {
         verdict.print()
     }
 
-    async fn livestream(&self, stage: &Stage, verdict: &mut Verdict) -> Result<(), Failure> {
+    async fn livestream(&self, stage: &Stage, verdict: &mut Verdict) -> Result<(), CliError> {
         let mut units = Vec::new();
         let mut clip = AccessUnits::new(CLIP);
         while let Some(unit) = clip.next().await? {
@@ -69,7 +69,7 @@ impl Demo {
             pb::CreateLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
         client.livestreams.create_livestream(create).await.map_err(|status| told(&status))?;
         let publication =
-            Publication::new(Swarm::Livestream(LIVESTREAM), BROADCASTER, vec![shared::UpdateChannel::Visual]);
+            PublishOptions::new(SwarmRef::Livestream(LIVESTREAM), BROADCASTER, vec![shared::UpdateChannel::Visual]);
         let publisher = Publisher::open(client.clone(), publication).await?;
         let start =
             pb::StartLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
@@ -91,7 +91,8 @@ impl Demo {
         let all = u32::try_from(self.viewers - 1).unwrap_or(u32::MAX);
         let viewers = || stage.meters.viewers.load(Ordering::Relaxed);
         let there = while_counting(viewers, joined.acquire_many(all)).await;
-        let stopped = || Failure(format!("only {} of {} viewers got in, and no more did", viewers(), self.viewers - 1));
+        let stopped =
+            || CliError(format!("only {} of {} viewers got in, and no more did", viewers(), self.viewers - 1));
         drop(there.ok_or_else(stopped)??);
 
         let log = self.play(publisher, &units, &stage.meters, &mut progress).await?;
@@ -111,7 +112,7 @@ impl Demo {
         units: &[AccessUnit],
         meters: &Meters,
         progress: &mut Progress,
-    ) -> Result<PublisherLog, Failure> {
+    ) -> Result<PublisherLog, CliError> {
         let mut log = PublisherLog::new(BROADCASTER);
         log.opened(publisher.opened(), 1);
         let mut pace = interval(PICTURE);
@@ -134,7 +135,7 @@ impl Demo {
                 ..Default::default()
             };
             log.sent(&draft);
-            publisher.send(draft).map_err(|full| Failure(full.to_string()))?;
+            publisher.send(draft).map_err(|full| CliError(full.to_string()))?;
             meters.pictures.send_replace(number);
             progress.published(number, || meters.line());
         }
@@ -150,10 +151,10 @@ impl Demo {
     async fn settle(
         &self,
         client: &mut Client,
-        audience: &mut JoinSet<Result<Seen, Failure>>,
+        audience: &mut JoinSet<Result<Seen, CliError>>,
         meters: &Meters,
         verdict: &mut Verdict,
-    ) -> Result<Vec<Seen>, Failure> {
+    ) -> Result<Vec<Seen>, CliError> {
         let complete = meters.complete.clone();
         let expected = Part::complete(self.viewers);
         let settled = async { complete.subscribe().wait_for(|count| *count >= expected).await.is_ok() };
@@ -171,7 +172,7 @@ impl Demo {
         Ok(seen)
     }
 
-    async fn write(&self, seen: &[Seen]) -> Result<(), Failure> {
+    async fn write(&self, seen: &[Seen]) -> Result<(), CliError> {
         let Some(directory) = &self.output else { return Ok(()) };
         tokio::fs::create_dir_all(directory).await?;
         for one in seen {
@@ -182,7 +183,7 @@ impl Demo {
 }
 
 /// Notes what a publisher hears; answers why an update was refused, if one was.
-fn note(log: &mut PublisherLog, event: Option<PublishEvent>) -> Result<Option<shared::RejectReason>, Failure> {
+fn note(log: &mut PublisherLog, event: Option<PublishEvent>) -> Result<Option<shared::RejectReason>, CliError> {
     match event {
         Some(PublishEvent::Accepted(ack)) => log.acked(&ack),
         Some(PublishEvent::Rejected(rejected)) => {
@@ -191,7 +192,7 @@ fn note(log: &mut PublisherLog, event: Option<PublishEvent>) -> Result<Option<sh
         }
         Some(PublishEvent::Cut(why)) => return Err(why.into()),
         Some(_) => {}
-        None => return Err(Failure("the swarm ended too early".into())),
+        None => return Err(CliError("the swarm ended too early".into())),
     }
     Ok(None)
 }

@@ -2,8 +2,8 @@
 
 use super::format::Format;
 use super::selector::Selector;
-use super::{Failure, Server, told};
-use crate::client::{Client, Swarm};
+use super::{CliError, Server, told};
+use crate::client::{Client, SwarmRef};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 #[derive(Debug, clap::Args)]
@@ -20,10 +20,10 @@ pub(super) struct End {
 }
 
 impl End {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let mut client = self.server.connect().await?;
         match self.swarm.swarm() {
-            Swarm::Livestream(livestream_id) => {
+            SwarmRef::Livestream(livestream_id) => {
                 let node_id = match self.node {
                     Some(node) => node,
                     None => broadcaster(&mut client, livestream_id).await?,
@@ -32,7 +32,7 @@ impl End {
                 let ended = client.livestreams.end_livestream(end).await.map_err(|status| told(&status))?.into_inner();
                 self.format.print(&ended)
             }
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 let node_id = match self.node {
                     Some(node) => node,
                     None => owner(&mut client, group_id).await?,
@@ -45,17 +45,17 @@ impl End {
     }
 }
 
-async fn broadcaster(client: &mut Client, livestream_id: u64) -> Result<u64, Failure> {
+async fn broadcaster(client: &mut Client, livestream_id: u64) -> Result<u64, CliError> {
     let get = livestream::GetLivestreamRequest { livestream_id };
     let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?.into_inner();
     Ok(found.livestream.unwrap_or_default().broadcaster_node_id)
 }
 
-async fn owner(client: &mut Client, group_id: u64) -> Result<u64, Failure> {
+async fn owner(client: &mut Client, group_id: u64) -> Result<u64, CliError> {
     let get = group::GetGroupRequest { group_id };
     let found = client.groups.get_group(get).await.map_err(|status| told(&status))?.into_inner();
     match found.group.unwrap_or_default().owner_node_id {
-        0 => Err(Failure(format!("group {group_id} has no owner yet: name one with --node"))),
+        0 => Err(CliError(format!("group {group_id} has no owner yet: name one with --node"))),
         owner => Ok(owner),
     }
 }

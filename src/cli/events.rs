@@ -9,8 +9,8 @@ use self::position::{SetFold, SwarmFold};
 use super::format::Format;
 use super::interrupt::Interrupt;
 use super::selector::OptionalSelector;
-use super::{Failure, Server};
-use crate::client::{Client, Retry, Swarm, Watch};
+use super::{CliError, Server};
+use crate::client::{Client, Retry, SwarmRef, Watch};
 use crate::pb::swarm::v1::{EventPosition, MemberView};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
@@ -48,7 +48,7 @@ fn position(text: &str) -> Result<EventPosition, String> {
 type Shared<F> = Arc<Mutex<F>>;
 
 impl Events {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let kinds = self.kinds()?;
         let client = self.server.connect().await?;
         let mut interrupt = Interrupt::catch()?;
@@ -56,15 +56,15 @@ impl Events {
         let followed = async {
             match self.swarm.swarm() {
                 None => all(client, format).await,
-                Some(Swarm::Livestream(id)) if self.targets => {
+                Some(SwarmRef::Livestream(id)) if self.targets => {
                     livestream_targets(client, id, self.node.unwrap_or_default(), format).await
                 }
-                Some(Swarm::Group(id)) if self.targets => {
-                    let node = self.node.ok_or_else(|| Failure("--targets of a group needs --node".into()))?;
+                Some(SwarmRef::Group(id)) if self.targets => {
+                    let node = self.node.ok_or_else(|| CliError("--targets of a group needs --node".into()))?;
                     group_targets(client, id, node, format).await
                 }
-                Some(Swarm::Livestream(id)) => one_livestream(client, id, kinds, self.resume, format).await,
-                Some(Swarm::Group(id)) => one_group(client, id, kinds, self.resume, format).await,
+                Some(SwarmRef::Livestream(id)) => one_livestream(client, id, kinds, self.resume, format).await,
+                Some(SwarmRef::Group(id)) => one_group(client, id, kinds, self.resume, format).await,
             }
         };
         tokio::select! {
@@ -74,18 +74,18 @@ impl Events {
     }
 
     /// The numbers of the kinds in the schema.
-    fn kinds(&self) -> Result<Vec<i32>, Failure> {
+    fn kinds(&self) -> Result<Vec<i32>, CliError> {
         let number = |kind: &String| {
             let name = kind.to_uppercase().replace('-', "_");
             match self.swarm.swarm() {
-                Some(Swarm::Group(_)) => {
+                Some(SwarmRef::Group(_)) => {
                     group::GroupEventKind::from_str_name(&format!("GROUP_EVENT_KIND_{name}")).map(Into::into)
                 }
                 _ => livestream::LivestreamEventKind::from_str_name(&format!("LIVESTREAM_EVENT_KIND_{name}"))
                     .map(Into::into),
             }
             .filter(|number| *number != 0)
-            .ok_or_else(|| Failure(format!("--kind {kind}: there is no such kind of event here")))
+            .ok_or_else(|| CliError(format!("--kind {kind}: there is no such kind of event here")))
         };
         self.kinds.iter().map(number).collect()
     }
@@ -93,7 +93,7 @@ impl Events {
 
 /// Prints what comes until the server ends the stream. `note` is shown each message first, and says whether people
 /// want to see it.
-async fn follow<M>(mut watch: Watch<M>, name: &str, format: Format, note: impl Fn(&M) -> bool) -> Result<(), Failure>
+async fn follow<M>(mut watch: Watch<M>, name: &str, format: Format, note: impl Fn(&M) -> bool) -> Result<(), CliError>
 where
     M: prost::Message + prost::Name,
 {
@@ -115,7 +115,7 @@ async fn one_livestream(
     kinds: Vec<i32>,
     resume: Option<EventPosition>,
     format: Format,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let fold = Arc::new(Mutex::new(SwarmFold::from(resume)));
     let reached = Arc::clone(&fold);
     let open = move |client: Client, _| {
@@ -140,7 +140,7 @@ async fn one_group(
     kinds: Vec<i32>,
     resume: Option<EventPosition>,
     format: Format,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let fold = Arc::new(Mutex::new(SwarmFold::from(resume)));
     let reached = Arc::clone(&fold);
     let open = move |client: Client, _| {
@@ -160,7 +160,7 @@ async fn one_group(
 }
 
 /// Both sets of swarms, side by side.
-async fn all(client: Client, format: Format) -> Result<(), Failure> {
+async fn all(client: Client, format: Format) -> Result<(), CliError> {
     let fold = Arc::new(Mutex::new(SetFold::default()));
     let reached = Arc::clone(&fold);
     let open = move |client: Client, _| {
@@ -183,7 +183,7 @@ async fn all(client: Client, format: Format) -> Result<(), Failure> {
     tokio::try_join!(livestreams, groups).map(drop)
 }
 
-async fn livestream_targets(client: Client, livestream_id: u64, node_id: u64, format: Format) -> Result<(), Failure> {
+async fn livestream_targets(client: Client, livestream_id: u64, node_id: u64, format: Format) -> Result<(), CliError> {
     let open = move |client: Client, _| async move {
         let Client { mut livestreams, .. } = client;
         livestreams
@@ -202,7 +202,7 @@ async fn livestream_targets(client: Client, livestream_id: u64, node_id: u64, fo
     .await
 }
 
-async fn group_targets(client: Client, group_id: u64, node_id: u64, format: Format) -> Result<(), Failure> {
+async fn group_targets(client: Client, group_id: u64, node_id: u64, format: Format) -> Result<(), CliError> {
     let open = move |client: Client, _| async move {
         let Client { mut groups, .. } = client;
         groups.watch_targets(group::WatchTargetsRequest { group_id, of_node_id: node_id, session_id: 0, node_id }).await

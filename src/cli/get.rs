@@ -2,8 +2,8 @@
 
 use super::format::Format;
 use super::selector::Selector;
-use super::{Failure, Server, told};
-use crate::client::Swarm;
+use super::{CliError, Server, told};
+use crate::client::SwarmRef;
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 #[derive(Debug, clap::Args)]
@@ -17,15 +17,15 @@ pub(super) struct Get {
 }
 
 impl Get {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let mut client = self.server.connect().await?;
         match self.swarm.swarm() {
-            Swarm::Livestream(livestream_id) => {
+            SwarmRef::Livestream(livestream_id) => {
                 let get = livestream::GetLivestreamRequest { livestream_id };
                 let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?.into_inner();
                 self.format.print(&found)
             }
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 let get = group::GetGroupRequest { group_id };
                 let found = client.groups.get_group(get).await.map_err(|status| told(&status))?.into_inner();
                 self.format.print(&found)

@@ -5,7 +5,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::format::{Format, print_json};
-use super::{Failure, Server, told};
+use super::{CliError, Server, told};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Healthcheck {
@@ -19,7 +19,7 @@ pub(super) struct Healthcheck {
 }
 
 impl Healthcheck {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let client = self.server.connect().await?;
         let request = HealthCheckRequest { service: self.service };
         let answer = HealthClient::new(client.channel).check(request).await.map_err(|status| told(&status))?;
@@ -29,7 +29,7 @@ impl Healthcheck {
         }
         match status {
             ServingStatus::Serving => Ok(()),
-            other => Err(Failure(format!("the server is {}", other.as_str_name()))),
+            other => Err(CliError(format!("the server is {}", other.as_str_name()))),
         }
     }
 }

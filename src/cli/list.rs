@@ -2,8 +2,8 @@
 
 use super::format::Format;
 use super::selector::OptionalSelector;
-use super::{Failure, Server, roster};
-use crate::client::Swarm;
+use super::{CliError, Server, roster};
+use crate::client::SwarmRef;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
@@ -16,7 +16,7 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let mut client = self.server.connect().await?;
         let format = self.format;
         match self.members_of.swarm() {
@@ -24,10 +24,10 @@ impl List {
                 roster::livestreams(&mut client, |found| format.print_line("livestream", &found)).await?;
                 roster::groups(&mut client, |found| format.print_line("group", &found)).await
             }
-            Some(Swarm::Livestream(id)) => {
+            Some(SwarmRef::Livestream(id)) => {
                 roster::viewers(&mut client, id, |found| format.print_line("viewer", &found)).await
             }
-            Some(Swarm::Group(id)) => {
+            Some(SwarmRef::Group(id)) => {
                 roster::participants(&mut client, id, |found| format.print_line("participant", &found)).await
             }
         }

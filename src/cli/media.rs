@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::track::Track;
-use super::Failure;
+use super::CliError;
 use crate::pb::swarm::v1::UpdateChannel;
 
 /// One update to be.
@@ -37,7 +37,7 @@ impl Media {
         audio: Option<&Path>,
         fps: f64,
         times: Option<u64>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CliError> {
         let audio = async {
             match audio {
                 Some(audio) => Track::audio(audio).await.map(Some),
@@ -49,7 +49,7 @@ impl Media {
         let pipe = media.tracks().find(|track| !track.is_file()).map(Track::name);
         match pipe {
             Some(name) if times != Some(1) => {
-                Err(Failure(format!("{name} can be played only once: --loop needs a file")))
+                Err(CliError(format!("{name} can be played only once: --loop needs a file")))
             }
             _ => Ok(media),
         }
@@ -57,12 +57,12 @@ impl Media {
 
     /// Waits until every input has given something, which one that is empty does not; or until one of them is so far
     /// ahead that it must not wait for the others.
-    pub(super) async fn begin(&mut self) -> Result<(), Failure> {
+    pub(super) async fn begin(&mut self) -> Result<(), CliError> {
         while self.tracks().any(Track::is_behind) && !self.tracks().any(Track::is_full) {
             self.fill().await?;
         }
         match self.tracks().find(|track| track.is_over()) {
-            Some(track) => Err(Failure(format!("{} is empty: there is nothing to publish", track.name()))),
+            Some(track) => Err(CliError(format!("{} is empty: there is nothing to publish", track.name()))),
             None => Ok(()),
         }
     }
@@ -114,7 +114,7 @@ impl Media {
 
     /// Reads ahead until one more unit is there, or one more input is at its end; for ever when there is nothing to read.
     /// Safe to drop and call again.
-    pub(super) async fn fill(&mut self) -> Result<(), Failure> {
+    pub(super) async fn fill(&mut self) -> Result<(), CliError> {
         if self.ended() && self.goes_round() {
             // The tracks begin together again, however long each of them is.
             let from = self.tracks().map(Track::end).max().unwrap_or_default();
@@ -137,7 +137,7 @@ impl Media {
     }
 
     /// The next unit of all tracks, in the order of their times; `None` at the end.
-    pub(super) async fn read(&mut self) -> Result<Option<Unit>, Failure> {
+    pub(super) async fn read(&mut self) -> Result<Option<Unit>, CliError> {
         while !self.is_over() && (self.ended() || self.tracks().any(Track::is_behind)) {
             self.fill().await?;
         }

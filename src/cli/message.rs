@@ -8,7 +8,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, SerializeOptions, Value,
 };
 
-use super::Failure;
+use super::CliError;
 use crate::pb;
 
 static POOL: LazyLock<DescriptorPool> =
@@ -19,14 +19,14 @@ static POOL: LazyLock<DescriptorPool> =
 pub(super) struct Message(DynamicMessage);
 
 impl Message {
-    pub(super) fn new<M: prost::Message + prost::Name>(message: &M) -> Result<Self, Failure> {
+    pub(super) fn new<M: prost::Message + prost::Name>(message: &M) -> Result<Self, CliError> {
         let descriptor = POOL.get_message_by_name(&M::full_name()).expect("the schema has what it generated");
         // By its encoding: some fields are encoded messages already, which only the descriptor knows.
         Ok(Self(DynamicMessage::decode(descriptor, &message.encode_to_vec()[..])?))
     }
 
     /// Proto3 JSON; fields that have their default value are there too.
-    pub(super) fn json(&self) -> Result<serde_json::Value, Failure> {
+    pub(super) fn json(&self) -> Result<serde_json::Value, CliError> {
         let options = SerializeOptions::new().skip_default_fields(false);
         Ok(self.0.serialize_with_options(serde_json::value::Serializer, &options)?)
     }

@@ -22,8 +22,8 @@ use super::message::Message;
 use super::selector::Selector;
 use super::settings::Settings;
 use super::terminal::remark;
-use super::{Failure, Server};
-use crate::client::{Client, Publication, PublishEvent, Publisher};
+use super::{CliError, Server};
+use crate::client::{Client, PublishEvent, PublishOptions, Publisher};
 use crate::pb::swarm::v1::{GoodbyeReason, UpdateChannel, UpdateDraft};
 
 /// What was published last may still wait for its viewers, whom an interest of LOW gives 200 ms: whether they skip it
@@ -82,7 +82,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 impl Publish {
-    pub(super) async fn run(mut self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(mut self) -> Result<ExitCode, CliError> {
         let mut interrupt = Interrupt::catch()?;
         let prepared = tokio::select! {
             prepared = self.prepare() => prepared?,
@@ -134,13 +134,13 @@ impl Publish {
     }
 
     /// Opens everything. What is wrong with the input is found before anything is created.
-    async fn prepare(&mut self) -> Result<Prepared, Failure> {
+    async fn prepare(&mut self) -> Result<Prepared, CliError> {
         let audio = self.audio.as_deref();
         if audio.is_some() && self.fps == 0.0 {
-            return Err(Failure("--audio needs the pace of the video, which --fps 0 does not have".into()));
+            return Err(CliError("--audio needs the pace of the video, which --fps 0 does not have".into()));
         }
         if audio == Some(Path::new("-")) && self.file == Path::new("-") {
-            return Err(Failure("standard input holds the video or the sound, not both".into()));
+            return Err(CliError("standard input holds the video or the sound, not both".into()));
         }
         let mut media = Media::open(&self.file, audio, self.fps, self.times.unwrap_or(Some(1))).await?;
         media.begin().await?;
@@ -183,14 +183,14 @@ impl Publish {
         let session_id = match &waited {
             Some(waited) => waited.session_id(),
             // A broadcaster gets its session with the stream.
-            None if matches!(claim.swarm, crate::client::Swarm::Livestream(_)) => 0,
+            None if matches!(claim.swarm, crate::client::SwarmRef::Livestream(_)) => 0,
             None => client.join(claim.join()).await.map_err(|status| super::told(&status))?,
         };
-        let publication = Publication {
+        let publication = PublishOptions {
             session_id,
             window: WINDOW * channels.len(),
             join: Some(claim.join()),
-            ..Publication::new(claim.swarm, claim.node, channels)
+            ..PublishOptions::new(claim.swarm, claim.node, channels)
         };
         let mut publisher = Publisher::open(client.clone(), publication).await?;
         if waited.is_some() {
@@ -204,9 +204,9 @@ impl Publish {
 }
 
 /// Refuses what the server would refuse.
-fn check_size(publisher: &Publisher, channel: UpdateChannel, size: usize) -> Result<(), Failure> {
+fn check_size(publisher: &Publisher, channel: UpdateChannel, size: usize) -> Result<(), CliError> {
     match publisher.granted(channel).map(|granted| granted.max_payload_bytes as usize) {
-        Some(most) if most > 0 && size > most => Err(Failure(format!(
+        Some(most) if most > 0 && size > most => Err(CliError(format!(
             "an access unit has {size} bytes, and the server takes {most} at most: see feed.payload_bytes in its \
              configuration"
         ))),
@@ -245,7 +245,7 @@ struct Streaming {
 
 impl Streaming {
     /// Sends every unit in its time and waits for the last acknowledgement. Answers with the status to exit with.
-    async fn run(&mut self, mut media: Media, interrupt: &mut Interrupt) -> Result<ExitCode, Failure> {
+    async fn run(&mut self, mut media: Media, interrupt: &mut Interrupt) -> Result<ExitCode, CliError> {
         let mut status = ExitCode::SUCCESS;
         while !media.is_over() {
             let due = media.next().map(|unit| self.began + unit.at);
@@ -281,7 +281,7 @@ impl Streaming {
         }
     }
 
-    fn send(&mut self, unit: Unit) -> Result<(), Failure> {
+    fn send(&mut self, unit: Unit) -> Result<(), CliError> {
         check_size(&self.publisher, unit.channel, unit.data.len())?;
         self.tally.bytes += unit.data.len() as u64;
         self.bar.inc(unit.data.len() as u64);
@@ -296,15 +296,15 @@ impl Streaming {
         Ok(())
     }
 
-    fn heard(&mut self, event: Option<PublishEvent>) -> Result<(), Failure> {
+    fn heard(&mut self, event: Option<PublishEvent>) -> Result<(), CliError> {
         let Some(event) = event else {
             let reason = GoodbyeReason::Ended.as_str_name();
-            return Err(Failure(format!("the server ended the stream: {reason}")));
+            return Err(CliError(format!("the server ended the stream: {reason}")));
         };
         match event {
             PublishEvent::Rejected(rejected) => {
                 let reason = rejected.reason().as_str_name();
-                return Err(Failure(format!("the server rejected an update: {reason}")));
+                return Err(CliError(format!("the server rejected an update: {reason}")));
             }
             PublishEvent::Cut(why) => self.bar.suspend(|| remark!("cut: {why}")),
             PublishEvent::Resumed(_) => {

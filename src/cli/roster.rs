@@ -1,6 +1,6 @@
 //! Who is in a swarm, and which swarms there are, over all pages.
 
-use super::{Failure, told};
+use super::{CliError, told};
 use crate::client::Client;
 use crate::pb::swarm::v1::MemberView;
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
@@ -11,8 +11,8 @@ const PAGE: i32 = 1_000;
 /// Asks for page after page until there is no token for a next one. Gives each page to `take` as it comes.
 async fn pages<P>(
     mut page: impl AsyncFnMut(String) -> Result<P, tonic::Status>,
-    mut take: impl FnMut(P) -> Result<String, Failure>,
-) -> Result<(), Failure> {
+    mut take: impl FnMut(P) -> Result<String, CliError>,
+) -> Result<(), CliError> {
     let mut token = String::new();
     loop {
         token = take(page(token).await.map_err(|status| told(&status))?)?;
@@ -25,8 +25,8 @@ async fn pages<P>(
 /// Gives every livestream to `take`.
 pub(super) async fn livestreams(
     client: &mut Client,
-    mut take: impl FnMut(livestream::Livestream) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    mut take: impl FnMut(livestream::Livestream) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let page = async |page_token| {
         let list = livestream::ListLivestreamsRequest { page_size: PAGE, page_token, ..Default::default() };
         Ok(client.livestreams.list_livestreams(list).await?.into_inner())
@@ -37,8 +37,8 @@ pub(super) async fn livestreams(
 /// Gives every group to `take`.
 pub(super) async fn groups(
     client: &mut Client,
-    mut take: impl FnMut(group::Group) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    mut take: impl FnMut(group::Group) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let page = async |page_token| {
         let list = group::ListGroupsRequest { page_size: PAGE, page_token, ..Default::default() };
         Ok(client.groups.list_groups(list).await?.into_inner())
@@ -50,8 +50,8 @@ pub(super) async fn groups(
 pub(super) async fn viewers(
     client: &mut Client,
     livestream_id: u64,
-    mut take: impl FnMut(livestream::Viewer) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    mut take: impl FnMut(livestream::Viewer) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let page = async |page_token| {
         let view = MemberView::Full.into();
         let list =
@@ -65,8 +65,8 @@ pub(super) async fn viewers(
 pub(super) async fn participants(
     client: &mut Client,
     group_id: u64,
-    mut take: impl FnMut(group::Participant) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    mut take: impl FnMut(group::Participant) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let page = async |page_token| {
         let view = MemberView::Full.into();
         let list = group::ListParticipantsRequest { group_id, page_size: PAGE, page_token, view, ..Default::default() };

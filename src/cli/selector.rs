@@ -1,6 +1,6 @@
 //! Which swarm a command is about.
 
-use crate::client::Swarm;
+use crate::client::SwarmRef;
 
 /// One swarm.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -27,17 +27,17 @@ pub(super) struct OptionalSelector {
 }
 
 impl Selector {
-    pub(super) fn swarm(self) -> Swarm {
+    pub(super) fn swarm(self) -> SwarmRef {
         swarm(self.livestream, self.group).expect("one of the two is required")
     }
 }
 
 impl OptionalSelector {
-    pub(super) fn swarm(self) -> Option<Swarm> {
+    pub(super) fn swarm(self) -> Option<SwarmRef> {
         swarm(self.livestream, self.group)
     }
 }
 
-fn swarm(livestream: Option<u64>, group: Option<u64>) -> Option<Swarm> {
-    livestream.map(Swarm::Livestream).or_else(|| group.map(Swarm::Group))
+fn swarm(livestream: Option<u64>, group: Option<u64>) -> Option<SwarmRef> {
+    livestream.map(SwarmRef::Livestream).or_else(|| group.map(SwarmRef::Group))
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-use super::Failure;
+use super::CliError;
 use super::format::print_text;
 use crate::app::App;
 use crate::config::{Config, ConfigError, LogConfig, LogFormat, Overrides, environment};
@@ -38,7 +38,7 @@ impl Serve {
         if self.print_config {
             return match print_text(&config.to_toml()) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(Failure(text)) => fail(config.log.format, |log| tell(log, &text)),
+                Err(CliError(text)) => fail(config.log.format, |log| tell(log, &text)),
             };
         }
         let log = match telemetry::init(&config.log) {
@@ -46,7 +46,7 @@ impl Serve {
             Err(error) => return unheard(&error),
         };
         let served = serve(config, &log).await;
-        if let Err(Failure(text)) = &served {
+        if let Err(CliError(text)) = &served {
             tell(&log, text);
         }
         log.flush();
@@ -108,12 +108,12 @@ fn tell(log: &Log, text: &str) {
     }
 }
 
-async fn serve(config: Config, log: &Log) -> Result<(), Failure> {
+async fn serve(config: Config, log: &Log) -> Result<(), CliError> {
     let wanted = config.server.listen;
     // Before the address is told: whoever reads it may stop us at once.
     let last = log.clone();
     let signals = Shutdown::signals_with(move || last.flush())?;
-    let app = App::bind(config).await.map_err(|error| Failure(format!("cannot listen on {wanted}: {error}")))?;
+    let app = App::bind(config).await.map_err(|error| CliError(format!("cannot listen on {wanted}: {error}")))?;
     tell_address(log, app.address())?;
     let shutdown = Shutdown::new();
     let serving = app.run(shutdown.clone());

@@ -1,6 +1,6 @@
 //! Where the server is.
 
-use super::Failure;
+use super::CliError;
 use crate::client::Client;
 
 #[derive(Debug, clap::Args)]
@@ -11,14 +11,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn connect(&self) -> Result<Client, Failure> {
+    pub(super) async fn connect(&self) -> Result<Client, CliError> {
         Client::connect(&self.url).await.map_err(|error| {
             let hint = if error.is_refused() {
                 "\nNo server listens there. `starling serve` starts one, and --server names another."
             } else {
                 ""
             };
-            Failure(format!("{error}{hint}"))
+            CliError(format!("{error}{hint}"))
         })
     }
 }

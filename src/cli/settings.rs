@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Failure;
+use super::CliError;
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// What is not given has the server's default.
@@ -36,7 +36,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn livestream(&self) -> Result<livestream::LivestreamConfig, Failure> {
+    pub(super) fn livestream(&self) -> Result<livestream::LivestreamConfig, CliError> {
         refuse("a livestream", &[("--max-participants", self.max_participants.is_some())])?;
         Ok(livestream::LivestreamConfig {
             star_to_tree_threshold: self.star_to_tree_threshold,
@@ -49,7 +49,7 @@ impl Settings {
         })
     }
 
-    pub(super) fn group(&self) -> Result<group::GroupConfig, Failure> {
+    pub(super) fn group(&self) -> Result<group::GroupConfig, CliError> {
         let others = [
             ("--max-viewers", self.max_viewers.is_some()),
             ("--star-to-tree-threshold", self.star_to_tree_threshold.is_some()),
@@ -67,15 +67,15 @@ impl Settings {
 }
 
 /// A flag of the other kind of swarm would change nothing.
-fn refuse(kind: &str, flags: &[(&str, bool)]) -> Result<(), Failure> {
+fn refuse(kind: &str, flags: &[(&str, bool)]) -> Result<(), CliError> {
     match flags.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => Err(Failure(format!("{kind} has no {flag}"))),
+        Some((flag, _)) => Err(CliError(format!("{kind} has no {flag}"))),
         None => Ok(()),
     }
 }
 
-fn time(flag: &str, time: Option<Duration>) -> Result<Option<prost_types::Duration>, Failure> {
-    time.map(prost_types::Duration::try_from).transpose().map_err(|_| Failure(format!("{flag} is too long")))
+fn time(flag: &str, time: Option<Duration>) -> Result<Option<prost_types::Duration>, CliError> {
+    time.map(prost_types::Duration::try_from).transpose().map_err(|_| CliError(format!("{flag} is too long")))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use self::drawing::{Drawing, Node};
 use super::format::{Format, print_json, print_text};
 use super::message::Message;
 use super::selector::Selector;
-use super::{Failure, Server, roster, told};
-use crate::client::{Client, Swarm};
+use super::{CliError, Server, roster, told};
+use crate::client::{Client, SwarmRef};
 use crate::pb::swarm::v1::Placement;
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
@@ -27,15 +27,15 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let mut client = self.server.connect().await?;
         match self.swarm.swarm() {
-            Swarm::Livestream(id) => self.livestream(&mut client, id).await,
-            Swarm::Group(id) => self.group(&mut client, id).await,
+            SwarmRef::Livestream(id) => self.livestream(&mut client, id).await,
+            SwarmRef::Group(id) => self.group(&mut client, id).await,
         }
     }
 
-    async fn livestream(&self, client: &mut Client, livestream_id: u64) -> Result<(), Failure> {
+    async fn livestream(&self, client: &mut Client, livestream_id: u64) -> Result<(), CliError> {
         let get = livestream::GetLivestreamRequest { livestream_id };
         let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?;
         let found = found.into_inner().livestream.unwrap_or_default();
@@ -81,7 +81,7 @@ impl Tree {
         ))
     }
 
-    async fn group(&self, client: &mut Client, group_id: u64) -> Result<(), Failure> {
+    async fn group(&self, client: &mut Client, group_id: u64) -> Result<(), CliError> {
         let get = group::GetGroupRequest { group_id };
         let found = client.groups.get_group(get).await.map_err(|status| told(&status))?;
         let found = found.into_inner().group.unwrap_or_default();

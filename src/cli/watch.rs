@@ -20,8 +20,10 @@ use super::interrupt::Interrupt;
 use super::message::Message;
 use super::selector::Selector;
 use super::terminal::remark;
-use super::{Failure, Server, told};
-use crate::client::{Client, Join, Retry, Subscriber, Subscription, SubscriptionEvent, Swarm, Watch as Following};
+use super::{CliError, Server, told};
+use crate::client::{
+    Client, Join, Retry, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef, Watch as Following,
+};
 use crate::pb::swarm::v1::{self as shared, delivery::Item};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
@@ -71,7 +73,7 @@ fn channels() -> impl TypedValueParser<Value = shared::UpdateChannel> {
 }
 
 impl Watch {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let mut interrupt = Interrupt::catch()?;
         let channels = self.channels();
         let recordings = self.recordings(channels[0])?;
@@ -85,11 +87,11 @@ impl Watch {
         }
         let node_id = self.node.unwrap_or_else(Client::random_node);
         let (join, session_id, place) = self.join(&mut client, swarm, node_id).await?;
-        let subscription = Subscription {
+        let subscription = SubscribeOptions {
             channels,
             sources: self.sources,
             join: Some(join),
-            ..Subscription::new(swarm, node_id, session_id)
+            ..SubscribeOptions::new(swarm, node_id, session_id)
         };
         let counters = Counters::new(wall_clock());
         let mut subscriber = Subscriber::open(client.clone(), subscription).await?;
@@ -138,11 +140,11 @@ impl Watch {
         channels
     }
 
-    fn recordings(&self, first: shared::UpdateChannel) -> Result<Vec<Recording>, Failure> {
+    fn recordings(&self, first: shared::UpdateChannel) -> Result<Vec<Recording>, CliError> {
         let to_stdout = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let users = [to_stdout(&self.output), to_stdout(&self.audio), self.format.json];
         if users.iter().filter(|used| **used).count() > 1 {
-            return Err(Failure("standard output takes one of --output -, --audio - and --json".into()));
+            return Err(CliError("standard output takes one of --output -, --audio - and --json".into()));
         }
         let source = self.sources.first().copied();
         let output = self.output.iter().map(|path| Recording::new(path, first, source));
@@ -150,9 +152,9 @@ impl Watch {
     }
 
     /// Joins; answers with how, the session, and the place in the tree if there is one.
-    async fn join(&self, client: &mut Client, swarm: Swarm, node_id: u64) -> Result<(Join, u64, Place), Failure> {
+    async fn join(&self, client: &mut Client, swarm: SwarmRef, node_id: u64) -> Result<(Join, u64, Place), CliError> {
         match swarm {
-            Swarm::Livestream(livestream_id) => {
+            SwarmRef::Livestream(livestream_id) => {
                 let mode = if self.lurk { livestream::ViewerMode::Lurker } else { livestream::ViewerMode::Unspecified };
                 let join = livestream::JoinLivestreamRequest {
                     livestream_id,
@@ -167,7 +169,7 @@ impl Watch {
                 let place = Place::follow(client.clone(), livestream_id, node_id, placement).await;
                 Ok((Join::Livestream(join), joined.session_id, place))
             }
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 let join = group::JoinGroupRequest { group_id, node_id, ..Default::default() };
                 let joined = client.groups.join_group(join.clone()).await.map_err(|status| told(&status))?.into_inner();
                 remark!("node {node_id} watches group {group_id}");
@@ -178,9 +180,9 @@ impl Watch {
 }
 
 /// Waits until the swarm is there and has not ended.
-async fn wait_until_there(client: &Client, swarm: Swarm) -> Result<(), Failure> {
+async fn wait_until_there(client: &Client, swarm: SwarmRef) -> Result<(), CliError> {
     match swarm {
-        Swarm::Livestream(id) => {
+        SwarmRef::Livestream(id) => {
             use livestream::watch_livestreams_response::Event;
             let open = |client: Client, _| async move {
                 let Client { mut livestreams, .. } = client;
@@ -196,7 +198,7 @@ async fn wait_until_there(client: &Client, swarm: Swarm) -> Result<(), Failure> 
                 }
             }
         }
-        Swarm::Group(id) => {
+        SwarmRef::Group(id) => {
             use group::watch_groups_response::Event;
             let open = |client: Client, _| async move {
                 let Client { mut groups, .. } = client;
@@ -213,7 +215,7 @@ async fn wait_until_there(client: &Client, swarm: Swarm) -> Result<(), Failure> 
             }
         }
     }
-    Err(Failure("the server stopped before it began".into()))
+    Err(CliError("the server stopped before it began".into()))
 }
 
 /// A subscription under way.

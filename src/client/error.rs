@@ -58,7 +58,7 @@ fn seconds(time: &Duration) -> String {
 
 /// What to do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum RetryDecision {
     /// Nothing: the swarm ended and everything was said.
     Over,
     /// Open the stream again: not sooner than asked; on a connection of its own, if the old
@@ -71,27 +71,27 @@ pub(super) enum Verdict {
 }
 
 impl Error {
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> RetryDecision {
         match self {
-            Self::Connect(_) | Self::Closed => Verdict::Retry { asked: None, reconnect: true },
+            Self::Connect(_) | Self::Closed => RetryDecision::Retry { asked: None, reconnect: true },
             Self::Status(status) => judge(status),
             Self::Goodbye { reason, retry_after } => match reason {
-                GoodbyeReason::Ended => Verdict::Over,
-                GoodbyeReason::Draining => Verdict::Retry { asked: *retry_after, reconnect: true },
-                GoodbyeReason::StreamAge => Verdict::Retry { asked: *retry_after, reconnect: false },
-                GoodbyeReason::LeaseExpired => Verdict::Rejoin,
+                GoodbyeReason::Ended => RetryDecision::Over,
+                GoodbyeReason::Draining => RetryDecision::Retry { asked: *retry_after, reconnect: true },
+                GoodbyeReason::StreamAge => RetryDecision::Retry { asked: *retry_after, reconnect: false },
+                GoodbyeReason::LeaseExpired => RetryDecision::Rejoin,
                 // Of a newer server: it says when to come back, if at all.
                 GoodbyeReason::Unspecified if retry_after.is_some() => {
-                    Verdict::Retry { asked: *retry_after, reconnect: true }
+                    RetryDecision::Retry { asked: *retry_after, reconnect: true }
                 }
                 GoodbyeReason::Unspecified
                 | GoodbyeReason::Replaced
                 | GoodbyeReason::Removed
                 | GoodbyeReason::StaleTerm
                 | GoodbyeReason::TokenExpired
-                | GoodbyeReason::Left => Verdict::Final,
+                | GoodbyeReason::Left => RetryDecision::Final,
             },
-            Self::Ended { .. } | Self::StaleTerm | Self::Malformed(_) | Self::GaveUp { .. } => Verdict::Final,
+            Self::Ended { .. } | Self::StaleTerm | Self::Malformed(_) | Self::GaveUp { .. } => RetryDecision::Final,
         }
     }
 }
@@ -105,20 +105,20 @@ pub(super) fn end_of_swarm(status: &Status) -> Option<LastPositions> {
     ended.then(|| last.unwrap_or_default())
 }
 
-fn judge(status: &Status) -> Verdict {
+fn judge(status: &Status) -> RetryDecision {
     let details = status.get_error_details();
     let reason = details.error_info().map_or("", |info| info.reason.as_str());
     let asked = details.retry_info().and_then(|info| info.retry_delay);
     match (reason, status.code()) {
         // The lease ran out during a cut.
-        ("NOT_A_MEMBER", _) => Verdict::Rejoin,
-        ("STREAM_AGE", _) => Verdict::Retry { asked, reconnect: false },
-        (_, Code::Unavailable | Code::Cancelled | Code::Unknown) => Verdict::Retry { asked, reconnect: true },
+        ("NOT_A_MEMBER", _) => RetryDecision::Rejoin,
+        ("STREAM_AGE", _) => RetryDecision::Retry { asked, reconnect: false },
+        (_, Code::Unavailable | Code::Cancelled | Code::Unknown) => RetryDecision::Retry { asked, reconnect: true },
         // Of the server's own: it asks to come back.
-        _ if asked.is_some() => Verdict::Retry { asked, reconnect: false },
+        _ if asked.is_some() => RetryDecision::Retry { asked, reconnect: false },
         // Made by the transport, which knows a cause: the server has said nothing.
-        _ if std::error::Error::source(status).is_some() => Verdict::Retry { asked, reconnect: true },
-        _ => Verdict::Final,
+        _ if std::error::Error::source(status).is_some() => RetryDecision::Retry { asked, reconnect: true },
+        _ => RetryDecision::Final,
     }
 }
 
@@ -151,13 +151,13 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn refused(code: Code, reason: &str, asked: Option<Duration>) -> Verdict {
+    fn refused(code: Code, reason: &str, asked: Option<Duration>) -> RetryDecision {
         let mut details = ErrorDetails::with_error_info(reason, "starling", HashMap::new());
         details.set_retry_info(asked);
         Error::from(Status::with_error_details(code, "", details)).verdict()
     }
 
-    fn goodbye(reason: GoodbyeReason) -> Verdict {
+    fn goodbye(reason: GoodbyeReason) -> RetryDecision {
         let retry_after = Some(prost_types::Duration { seconds: 1, nanos: 0 });
         Error::from(Goodbye { reason: reason.into(), retry_after }).verdict()
     }
@@ -166,19 +166,19 @@ mod tests {
     fn the_transport_and_a_server_that_goes_are_come_back_from_on_another_connection() {
         for code in [Code::Unavailable, Code::Cancelled, Code::Unknown] {
             let bare = Error::from(Status::new(code, "")).verdict();
-            assert_eq!(bare, Verdict::Retry { asked: None, reconnect: true }, "{code:?}");
+            assert_eq!(bare, RetryDecision::Retry { asked: None, reconnect: true }, "{code:?}");
         }
         let broken = Status::from_error(Box::new(std::io::Error::other("reset")));
-        assert_eq!(Error::from(broken).verdict(), Verdict::Retry { asked: None, reconnect: true });
-        assert_eq!(Error::Closed.verdict(), Verdict::Retry { asked: None, reconnect: true });
-        let later = Verdict::Retry { asked: Some(SECOND), reconnect: true };
+        assert_eq!(Error::from(broken).verdict(), RetryDecision::Retry { asked: None, reconnect: true });
+        assert_eq!(Error::Closed.verdict(), RetryDecision::Retry { asked: None, reconnect: true });
+        let later = RetryDecision::Retry { asked: Some(SECOND), reconnect: true };
         assert_eq!(refused(Code::Unavailable, "DRAINING", Some(SECOND)), later);
         assert_eq!(goodbye(GoodbyeReason::Draining), later);
     }
 
     #[test]
     fn old_age_and_a_quota_leave_the_connection_as_it_is() {
-        let later = Verdict::Retry { asked: Some(SECOND), reconnect: false };
+        let later = RetryDecision::Retry { asked: Some(SECOND), reconnect: false };
         assert_eq!(refused(Code::Unavailable, "STREAM_AGE", Some(SECOND)), later);
         assert_eq!(goodbye(GoodbyeReason::StreamAge), later);
         assert_eq!(refused(Code::ResourceExhausted, "RATE_LIMITED", Some(SECOND)), later);
@@ -186,8 +186,8 @@ mod tests {
 
     #[test]
     fn a_lease_that_ran_out_is_a_reason_to_join_again() {
-        assert_eq!(refused(Code::FailedPrecondition, "NOT_A_MEMBER", None), Verdict::Rejoin);
-        assert_eq!(goodbye(GoodbyeReason::LeaseExpired), Verdict::Rejoin);
+        assert_eq!(refused(Code::FailedPrecondition, "NOT_A_MEMBER", None), RetryDecision::Rejoin);
+        assert_eq!(goodbye(GoodbyeReason::LeaseExpired), RetryDecision::Rejoin);
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
             (Code::Unimplemented, "UNIMPLEMENTED"),
             (Code::Unauthenticated, ""),
         ] {
-            assert_eq!(refused(code, reason, None), Verdict::Final, "{reason}");
+            assert_eq!(refused(code, reason, None), RetryDecision::Final, "{reason}");
         }
         for reason in [
             GoodbyeReason::Replaced,
@@ -211,8 +211,8 @@ mod tests {
             GoodbyeReason::TokenExpired,
             GoodbyeReason::Left,
         ] {
-            assert_eq!(goodbye(reason), Verdict::Final, "{reason:?}");
+            assert_eq!(goodbye(reason), RetryDecision::Final, "{reason:?}");
         }
-        assert_eq!(goodbye(GoodbyeReason::Ended), Verdict::Over);
+        assert_eq!(goodbye(GoodbyeReason::Ended), RetryDecision::Over);
     }
 }

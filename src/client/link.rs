@@ -5,7 +5,7 @@ use std::fmt;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::error::Verdict;
+use super::error::RetryDecision;
 use super::tries::Tries;
 use super::{Client, Error, Join, Retry};
 
@@ -66,14 +66,14 @@ impl<S: Send + 'static> Link<S> {
     {
         self.state = State::Over;
         let (asked, reconnect) = match why.verdict() {
-            Verdict::Over => return Ok(None),
-            Verdict::Final => return Err(why),
-            Verdict::Rejoin if self.join.is_none() => return Err(why),
-            Verdict::Rejoin => {
+            RetryDecision::Over => return Ok(None),
+            RetryDecision::Final => return Err(why),
+            RetryDecision::Rejoin if self.join.is_none() => return Err(why),
+            RetryDecision::Rejoin => {
                 self.must_join = true;
                 (None, false)
             }
-            Verdict::Retry { asked, reconnect } => (asked, reconnect),
+            RetryDecision::Retry { asked, reconnect } => (asked, reconnect),
         };
         let (again_at, why) = self.tries.next(asked, why)?;
         let (mut client, session_id) = (self.client.clone(), self.session_id);

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::link::{Link, State};
 use super::window::{Full, Window};
-use super::{Client, Error, Join, Retry, Swarm};
+use super::{Client, Error, Join, Retry, SwarmRef};
 use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
 use crate::pb::livestream::v1::publish_updates_response::Event;
@@ -20,9 +20,9 @@ use crate::pb::swarm::v1::{
 
 /// What to publish on, and how.
 #[derive(Clone, Debug)]
-pub struct Publication {
+pub struct PublishOptions {
     /// The livestream or group.
-    pub swarm: Swarm,
+    pub swarm: SwarmRef,
     /// The publisher; never 0.
     pub node_id: u64,
     /// Its session, kept attached by the stream; 0 = that of the node, or, for a broadcaster
@@ -41,9 +41,9 @@ pub struct Publication {
     pub retry: Retry,
 }
 
-impl Publication {
+impl PublishOptions {
     /// These channels, without temporal layers.
-    pub fn new(swarm: Swarm, node_id: u64, channels: Vec<UpdateChannel>) -> Self {
+    pub fn new(swarm: SwarmRef, node_id: u64, channels: Vec<UpdateChannel>) -> Self {
         let retry = Retry::default();
         Self { swarm, node_id, session_id: 0, channels, temporal_layers: 0, window: 64, join: None, retry }
     }
@@ -84,7 +84,7 @@ struct Stream {
 /// A publish stream that is opened again after each cut.
 #[derive(Debug)]
 pub struct Publisher {
-    publication: Publication,
+    publication: PublishOptions,
     link: Link<Stream>,
     window: Window,
     opened: PublishOpened,
@@ -93,7 +93,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Claims the channels, once: cuts are survived from here on, a refusal is not.
-    pub async fn open(client: Client, mut publication: Publication) -> Result<Self, Error> {
+    pub async fn open(client: Client, mut publication: PublishOptions) -> Result<Self, Error> {
         publication.window = publication.window.max(1);
         let stream = publish(client.clone(), publication.clone(), publication.session_id).await?;
         let opened = stream.opened.clone();
@@ -277,15 +277,15 @@ impl Publisher {
     }
 }
 
-async fn publish(client: Client, publication: Publication, session_id: u64) -> Result<Stream, Error> {
+async fn publish(client: Client, publication: PublishOptions, session_id: u64) -> Result<Stream, Error> {
     let Client { mut livestreams, mut groups, .. } = client;
-    let Publication { swarm, node_id, temporal_layers, window, .. } = publication;
+    let PublishOptions { swarm, node_id, temporal_layers, window, .. } = publication;
     let channels = publication.channels.iter().map(|&channel| channel.into()).collect();
     // Room for the whole window, and for what a revoked channel left behind in it.
     let (outbox, drafts) = mpsc::channel(window.saturating_mul(publication.channels.len().max(1)));
     let drafts = ReceiverStream::new(drafts);
     let mut answers = match swarm {
-        Swarm::Livestream(livestream_id) => {
+        SwarmRef::Livestream(livestream_id) => {
             use livestream::publish_updates_request::Message;
             let open = livestream::PublishOpen { livestream_id, node_id, session_id, channels, temporal_layers };
             let messages = stream::iter([Message::Open(open)]).chain(drafts.map(Message::Update));
@@ -293,7 +293,7 @@ async fn publish(client: Client, publication: Publication, session_id: u64) -> R
             let answers = livestreams.publish_updates(requests).await?.into_inner();
             answers.map_ok(|answer| answer.event).boxed()
         }
-        Swarm::Group(group_id) => {
+        SwarmRef::Group(group_id) => {
             use group::publish_updates_request::Message;
             let open = group::PublishOpen { group_id, node_id, session_id, channels, temporal_layers };
             let messages = stream::iter([Message::Open(open)]).chain(drafts.map(Message::Update));

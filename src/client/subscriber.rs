@@ -9,16 +9,16 @@ use tonic::Status;
 
 use super::error::end_of_swarm;
 use super::link::{Link, State};
-use super::{Client, Error, Join, Progress, Retry, Swarm};
+use super::{Client, Error, Join, Progress, Retry, SwarmRef};
 use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
 use crate::pb::swarm::v1::{Delivery, LastPositions, StartFrom, SubscriptionPosition, UpdateChannel, delivery::Item};
 
 /// What to subscribe to, and how.
 #[derive(Clone, Debug)]
-pub struct Subscription {
+pub struct SubscribeOptions {
     /// The livestream or group.
-    pub swarm: Swarm,
+    pub swarm: SwarmRef,
     /// The subscriber, a member; never 0.
     pub node_id: u64,
     /// Its session, kept attached by the stream; 0 = not given, which keeps nobody alive.
@@ -37,9 +37,9 @@ pub struct Subscription {
     pub retry: Retry,
 }
 
-impl Subscription {
+impl SubscribeOptions {
     /// Every channel, from the newest keyframe on.
-    pub fn new(swarm: Swarm, node_id: u64, session_id: u64) -> Self {
+    pub fn new(swarm: SwarmRef, node_id: u64, session_id: u64) -> Self {
         Self {
             swarm,
             node_id,
@@ -76,7 +76,7 @@ type Deliveries = BoxStream<'static, Result<Vec<Bytes>, Status>>;
 /// A subscription that is resumed after each cut.
 #[derive(Debug)]
 pub struct Subscriber {
-    subscription: Subscription,
+    subscription: SubscribeOptions,
     progress: Progress,
     link: Link<Deliveries>,
     /// Encoded deliveries that came and were not handed out.
@@ -85,7 +85,7 @@ pub struct Subscriber {
 
 impl Subscriber {
     /// Subscribes, once: cuts are survived from here on, a refusal is not.
-    pub async fn open(client: Client, subscription: Subscription) -> Result<Self, Error> {
+    pub async fn open(client: Client, subscription: SubscribeOptions) -> Result<Self, Error> {
         let progress = subscription.resume_from.clone().map(Progress::from).unwrap_or_default();
         let stream =
             subscribe(client.clone(), subscription.clone(), subscription.session_id, progress.resume_point()).await?;
@@ -173,7 +173,7 @@ impl Subscriber {
 
 async fn subscribe(
     client: Client,
-    subscription: Subscription,
+    subscription: SubscribeOptions,
     session_id: u64,
     resume_from: Option<SubscriptionPosition>,
 ) -> Result<Deliveries, Error> {
@@ -181,7 +181,7 @@ async fn subscribe(
     let channels = subscription.channels.iter().map(|&channel| channel.into()).collect();
     let (node_id, start_from) = (subscription.node_id, subscription.start_from.into());
     Ok(match subscription.swarm {
-        Swarm::Livestream(livestream_id) => {
+        SwarmRef::Livestream(livestream_id) => {
             let request = livestream::SubscribeUpdatesRequest {
                 livestream_id,
                 node_id,
@@ -193,7 +193,7 @@ async fn subscribe(
             let answers = livestreams.subscribe_updates(request).await?.into_inner();
             answers.map_ok(|answer| answer.deliveries).boxed()
         }
-        Swarm::Group(group_id) => {
+        SwarmRef::Group(group_id) => {
             let request = group::SubscribeUpdatesRequest {
                 group_id,
                 node_id,

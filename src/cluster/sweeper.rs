@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::Door;
+use super::CommandLog;
 use crate::swarm::Command;
 
 /// How long to sleep when nothing is due; a new deadline wakes the sweeper sooner.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// Submits Expire for each swarm that falls due, for ever: sleeps until then.
-pub async fn run(door: Door) {
-    let (store, clock) = (door.store(), door.clock());
+pub async fn run(log: CommandLog) {
+    let (store, clock) = (log.store(), log.clock());
     loop {
         for id in store.due(clock.now()) {
-            if let Err(gone) = door.submit(id, Command::Expire, |_, _| ()).await {
+            if let Err(gone) = log.submit(id, Command::Expire, |_, _| ()).await {
                 tracing::trace!(%id, %gone, "nothing is left to expire");
             }
             // Many may fall due together; who serves gets a turn after each.

@@ -35,12 +35,12 @@ pub struct Rejected {
     /// counted.
     pub publisher_sequence: u64,
     /// Why.
-    pub refusal: Refusal,
+    pub refusal: AppendError,
 }
 
 /// Why an update was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum AppendError {
     /// The term is not in force any more.
     #[error("the right to publish has passed on")]
     StaleTerm,
@@ -64,7 +64,7 @@ pub enum Refusal {
     OutcomeUnknown,
 }
 
-impl Refusal {
+impl AppendError {
     /// Of an update that was not counted.
     pub const fn uncounted(self) -> Rejected {
         Rejected { publisher_sequence: 0, refusal: self }
@@ -196,7 +196,7 @@ impl Feed {
     /// Why the update was not taken, and its number.
     pub fn publish(&self, source: NodeId, term: u64, draft: Draft, now: Micros) -> Result<Accepted, Rejected> {
         match self.enter(source, term, draft.clone(), now, false) {
-            Err(Rejected { refusal: Refusal::Memory, .. }) => {
+            Err(Rejected { refusal: AppendError::Memory, .. }) => {
                 self.make_room(now);
                 self.enter(source, term, draft, now, true)
             }
@@ -211,7 +211,7 @@ impl Feed {
         let channel = draft.channel;
         let key = (Some(source), channel);
         let slot = lanes.find(key).filter(|slot| lanes.at(*slot).term == term && term != 0);
-        let slot = slot.ok_or_else(|| Refusal::StaleTerm.uncounted())?;
+        let slot = slot.ok_or_else(|| AppendError::StaleTerm.uncounted())?;
         let lane = lanes.at_mut(slot);
         let wanted = has_runs(channel) && lane.requests.is_wanted(limits.keyframe_interval, now);
         let given = draft.given_number();
@@ -219,15 +219,19 @@ impl Feed {
         match lane.publisher.judge(number) {
             Verdict::Fresh => {}
             Verdict::Repeat => return Ok(Accepted::before(lane, &lane.publisher, wanted)),
-            Verdict::OutOfOrder => return Err(Rejected { publisher_sequence: number, refusal: Refusal::OutOfOrder }),
-            Verdict::Unknown => return Err(Rejected { publisher_sequence: number, refusal: Refusal::OutcomeUnknown }),
+            Verdict::OutOfOrder => {
+                return Err(Rejected { publisher_sequence: number, refusal: AppendError::OutOfOrder });
+            }
+            Verdict::Unknown => {
+                return Err(Rejected { publisher_sequence: number, refusal: AppendError::OutcomeUnknown });
+            }
         }
         let refusal = match lane.gate {
-            Gate::Open => (!self.has_room(ring, &draft)).then_some(Refusal::Memory),
-            gate => Some(Refusal::Closed(gate)),
+            Gate::Open => (!self.has_room(ring, &draft)).then_some(AppendError::Memory),
+            gate => Some(AppendError::Closed(gate)),
         };
         if let Some(refusal) = refusal {
-            if last || refusal != Refusal::Memory {
+            if last || refusal != AppendError::Memory {
                 lane.publisher.reject(number);
             }
             return Err(Rejected { publisher_sequence: number, refusal });
@@ -260,16 +264,16 @@ impl Feed {
         let number = draft.given_number().unwrap_or_else(|| known.numbers.next());
         let refusal = match known.numbers.judge(number) {
             Verdict::Repeat => return Ok(Accepted::before(lanes.at(slot), &known.numbers, false)),
-            Verdict::OutOfOrder => Some(Refusal::OutOfOrder),
-            Verdict::Unknown => Some(Refusal::OutcomeUnknown),
-            Verdict::Fresh if muted => Some(Refusal::Muted),
-            Verdict::Fresh if known.quota.balance(now) < 1 => Some(Refusal::Quota),
-            Verdict::Fresh => (!self.has_room(ring, &draft)).then_some(Refusal::Memory),
+            Verdict::OutOfOrder => Some(AppendError::OutOfOrder),
+            Verdict::Unknown => Some(AppendError::OutcomeUnknown),
+            Verdict::Fresh if muted => Some(AppendError::Muted),
+            Verdict::Fresh if known.quota.balance(now) < 1 => Some(AppendError::Quota),
+            Verdict::Fresh => (!self.has_room(ring, &draft)).then_some(AppendError::Memory),
         };
         if let Some(refusal) = refusal {
             let counts = match refusal {
-                Refusal::OutOfOrder | Refusal::OutcomeUnknown => false,
-                Refusal::Memory => last,
+                AppendError::OutOfOrder | AppendError::OutcomeUnknown => false,
+                AppendError::Memory => last,
                 _ => true,
             };
             if counts {

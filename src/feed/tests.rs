@@ -66,7 +66,7 @@ impl Stage {
         self.feed.enforce(&[grant], &[], false);
     }
 
-    fn publish(&self, term: u64, draft: Draft) -> Result<Accepted, Refusal> {
+    fn publish(&self, term: u64, draft: Draft) -> Result<Accepted, AppendError> {
         self.feed.publish(source(), term, draft, self.now).map_err(|rejected| rejected.refusal)
     }
 
@@ -214,9 +214,9 @@ fn after_a_grant_is_superseded_nothing_enters_under_it() {
     let stage = Stage::new(shape(1 << 20));
     stage.visual(true);
     stage.grant(Channel::Visual, 4, Gate::Open);
-    assert_eq!(stage.publish(3, draft(true, 0)), Err(Refusal::StaleTerm));
+    assert_eq!(stage.publish(3, draft(true, 0)), Err(AppendError::StaleTerm));
     stage.grant(Channel::Visual, 0, Gate::Off);
-    assert_eq!(stage.publish(4, draft(true, 0)), Err(Refusal::StaleTerm));
+    assert_eq!(stage.publish(4, draft(true, 0)), Err(AppendError::StaleTerm));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_feed_is_closed_and_its_grants_end_in_one_step() {
     let grant = Grant { source: source(), channel, term: 0, session: None, gate };
     stage.feed.enforce(&[grant], &[], true);
     assert!(stage.feed.is_closed());
-    assert_eq!(stage.publish(3, draft(true, 0)), Err(Refusal::StaleTerm));
+    assert_eq!(stage.publish(3, draft(true, 0)), Err(AppendError::StaleTerm));
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_closed_channel_says_why_and_keeps_its_numbers() {
     stage.visual(true);
     for gate in [Gate::Paused, Gate::NotActive, Gate::Off] {
         stage.grant(Channel::Visual, 3, gate);
-        assert_eq!(stage.publish(3, draft(true, 0)), Err(Refusal::Closed(gate)));
+        assert_eq!(stage.publish(3, draft(true, 0)), Err(AppendError::Closed(gate)));
     }
     stage.grant(Channel::Visual, 3, Gate::Open);
     assert_eq!(stage.visual(false), 2);

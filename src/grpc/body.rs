@@ -19,10 +19,10 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use super::convert;
-use super::signal::Signal;
+use super::stall::StreamProgress;
 use super::status::End;
-use super::stream::{Lifetime, Sign};
-use super::watchdog::Reader;
+use super::stream::{LifetimeEvent, StreamLifetime};
+use super::wake_set::WakeSet;
 use crate::clock::Clock;
 use crate::feed::{Delivery, Greeting, frame};
 use crate::pb::livestream::v1::SubscribeUpdatesResponse;
@@ -42,10 +42,10 @@ pub(super) struct Updates {
     subscription: Subscription,
     clock: Clock,
     /// Rung by updates, and by the lifetime.
-    signal: Arc<Signal>,
+    wakes: Arc<WakeSet>,
     life: Waker,
-    reader: Option<Arc<Reader>>,
-    signs: BoxStream<'static, Sign>,
+    progress: Option<Arc<StreamProgress>>,
+    signs: BoxStream<'static, LifetimeEvent>,
     /// It waits to be woken.
     parked: bool,
     /// A sign of life is due.
@@ -61,19 +61,19 @@ impl Updates {
     pub(super) fn new(
         subscription: Subscription,
         greeting: Greeting,
-        lifetime: Lifetime,
-        signal: Arc<Signal>,
-        reader: Option<Arc<Reader>>,
+        lifetime: StreamLifetime,
+        wakes: Arc<WakeSet>,
+        progress: Option<Arc<StreamProgress>>,
     ) -> Self {
         let rest = framed(Item::Subscribed(subscribed(&subscription, greeting, lifetime.heartbeat())));
         let clock = lifetime.clock().clone();
-        let (life, signs) = (signal.bell(LIFE), lifetime.signs());
+        let (life, signs) = (wakes.waker(LIFE), lifetime.signs());
         Self {
             subscription,
             clock,
-            signal,
+            wakes,
             life,
-            reader,
+            progress,
             signs,
             parked: false,
             beat: false,
@@ -86,13 +86,13 @@ impl Updates {
     /// Looks for what is to be told, until there is something to hand out or to wait for.
     fn look(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // What ends the stream goes before what is new: that is told, or stays where it is.
-        let rung = self.signal.take();
+        let rung = self.wakes.take();
         if rung & (1 << LIFE) != 0 {
             let mut life = Context::from_waker(&self.life);
             while let Poll::Ready(Some(sign)) = self.signs.poll_next_unpin(&mut life) {
                 match sign {
-                    Sign::Beat => self.beat = true,
-                    Sign::End(end) => {
+                    LifetimeEvent::Beat => self.beat = true,
+                    LifetimeEvent::End(end) => {
                         self.end(end);
                         return Poll::Ready(());
                     }
@@ -102,7 +102,7 @@ impl Updates {
         let woken = rung & (1 << NEWS) != 0 || self.beat;
         if !woken && (self.parked || self.subscription.park()) {
             self.parked = true;
-            return self.signal.rest(cx.waker());
+            return self.wakes.park(cx.waker());
         }
         self.parked = false;
         match self.subscription.step() {
@@ -159,7 +159,7 @@ impl Updates {
 
 impl Drop for Updates {
     fn drop(&mut self) {
-        if self.reader.as_ref().is_some_and(|reader| reader.is_cut()) {
+        if self.progress.as_ref().is_some_and(|progress| progress.is_cut()) {
             self.subscription.note_slow();
         }
     }

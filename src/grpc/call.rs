@@ -3,7 +3,7 @@
 //! ends with its connection.
 //!
 //! It stands behind gRPC-Web and CORS, so that what is said here reaches browsers too.
-//! The body of updates passes it by (see [`front`](super::front)) and keeps the deadline
+//! The body of updates passes it by (see [`front`](super::fast_path)) and keeps the deadline
 //! itself.
 
 use std::collections::HashSet;
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::carriage::Carriage;
+use super::connection::ConnectionShared;
 use super::request_body::Counted;
 use super::status;
 use super::timeout::{self, Deadline};
@@ -140,7 +140,7 @@ fn header_list_bytes<B>(request: &Request<B>) -> usize {
 /// What ends a call from outside.
 struct Limit {
     deadline: Option<Deadline>,
-    connection: Option<Arc<Carriage>>,
+    connection: Option<Arc<ConnectionShared>>,
     /// Made when a call is first found waiting: most never are.
     over: Option<BoxFuture<'static, Status>>,
 }
@@ -165,7 +165,7 @@ impl Limit {
             };
             let left = async move {
                 match connection {
-                    Some(connection) => connection.ends_streams().await,
+                    Some(connection) => connection.streams_must_end().await,
                     None => std::future::pending().await,
                 }
             };

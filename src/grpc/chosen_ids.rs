@@ -6,7 +6,7 @@
 use tonic::{Request, Status};
 
 use super::convert::Action;
-use super::fields::{Invalid, Parsed, invalid};
+use super::fields::{InvalidField, Parsed, invalid};
 use super::{Edge, Settings};
 use crate::swarm::Command;
 use crate::swarm::id::{NodeId, SwarmKind};
@@ -55,7 +55,7 @@ impl Edge {
     /// Parses a request that changes a swarm.
     pub(super) fn action<R>(&self, request: Request<R>) -> Result<Action, Status>
     where
-        Action: TryFrom<R, Error = Invalid>,
+        Action: TryFrom<R, Error = InvalidField>,
     {
         let action = request.into_inner().try_into()?;
         self.settings.allows_ids(&action)?;

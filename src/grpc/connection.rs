@@ -1,285 +1,436 @@
-//! Connections: accepted, served, and told to go.
+//! A connection and those of its streams that are polled inline.
+//!
+//! hyper runs a connection in one task and each of its streams in another: two
+//! wake-ups and two walks through cold memory for each update that is sent. Streams of
+//! updates are polled by the task of their connection instead, as many of them as
+//! [`WakeSet`] has flags for; all others, which may have more to do than to copy
+//! bytes, have tasks of their own.
+//!
+//! ```text
+//!   hyper: service.call(request) ── expect_stream(progress, inline) ─┐
+//!   hyper: executor.execute(stream) ◄────────── taken by ────────────┘
+//!             ├─ inline: handed_over, HANDED_OVER set ─► a slot of the connection's task
+//!             └─ else:   a task of its own
+//! ```
+//!
+//! This relies on hyper to execute a stream right after the call for it, in the same poll.
 
 use std::future::Future;
-use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::FutureExt;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::{self, Builder, HttpServerConnExec};
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use tower::BoxError;
+use hyper::rt::Executor;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
-use super::carriage::{Boarding, Carriage, Connection, Leave, Order};
-use super::front::Front;
-use super::request_body::Complete;
-use super::server::Http;
-use super::watchdog::{SWEEP, Watchdog};
-use crate::shutdown::Shutdown;
+use super::stall::StreamProgress;
+use super::wake_set::WakeSet;
 
-/// How long to wait after an accept failed: without descriptors the next would
-/// fail at once, and the loop would eat a core.
-const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
+/// The flags of a connection: for the body of its first inline stream, most often the only
+/// one, because flag 0 has the cheapest waker; for HTTP/2, for streams that hyper handed
+/// over, for a close request; and two for each further slot.
+const FIRST_BODY: u32 = 0;
+const HTTP: u32 = 1;
+const HANDED_OVER: u32 = 2;
+const CLOSE_REQUEST: u32 = 3;
+const FIRST_SLOT: u32 = 4;
 
-/// How long a client may take to say what it speaks.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Polls of one connection per wake-up before it yields to other tasks.
+const POLLS_PER_WAKE: u32 = 4;
 
-/// The least that a client says: the preface of HTTP/2; requests of HTTP/1 have a
-/// deadline of their own.
-const PREFACE: usize = 24;
+/// How a connection is asked to end; each includes those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CloseRequest {
+    None,
+    /// Take no new streams, and end with the last one.
+    Graceful,
+    /// Its streams are to say goodbye, each at a time of its own within this one.
+    SayGoodbye(Duration),
+    /// End what cannot say goodbye, with a status.
+    EndStreams,
+    /// End now.
+    Now,
+}
 
-/// HTTP/2 takes lists of headers of so many bytes at least: those that are larger than
-/// configured are refused by the call, with a status that says so. HTTP/2 itself can only
-/// answer 431, or close the connection with every other stream on it.
-const HEADER_LIST: u32 = 320 * 1024;
+impl CloseRequest {
+    const fn rank(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Graceful => 1,
+            Self::SayGoodbye(_) => 2,
+            Self::EndStreams => 3,
+            Self::Now => 4,
+        }
+    }
+}
 
-/// What one stream may have waiting in HTTP/2, in bytes (hyper: 400 KiB).
-const SEND_BUFFER: usize = 64 * 1024;
-
-/// What the kernel may hold of one connection, in bytes; by itself it takes up to
-/// `tcp_wmem`, 4 MiB. A viewer 100 ms away still gets 2.5 MB/s.
-const SOCKET_BUFFER: usize = 256 * 1024;
-
-/// What the kernel takes before what it has is sent, in bytes: the rest stays where it
-/// can still be given up.
-#[cfg(target_os = "linux")]
-const NOT_SENT: u32 = 32 * 1024;
-
-/// How long data may stay without an acknowledgement of TCP.
-#[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A connection that is open, and what becomes of it.
+/// What is shared by the parts of one connection.
 #[derive(Debug)]
-struct Entry {
-    carriage: Weak<Carriage>,
-    /// It must have said something by then.
-    speaks_by: Option<Instant>,
-    /// What it is told next because of its age, and when.
-    next: Option<(Instant, Order)>,
-    grace: Duration,
-    spread: Duration,
+pub(super) struct ConnectionShared {
+    wakes: Arc<WakeSet>,
+    /// [`CloseRequest::rank`].
+    request: AtomicU8,
+    /// In milliseconds; see [`CloseRequest::SayGoodbye`].
+    spread: AtomicU32,
+    /// Notified with each request.
+    requested: Notify,
+    /// Bytes received.
+    received: AtomicUsize,
+    /// The next stream: its progress, and whether it is polled inline.
+    expected: Mutex<Option<(Arc<StreamProgress>, bool)>>,
+    handed_over: Mutex<Vec<Stream>>,
 }
 
-impl Entry {
-    fn new(carriage: &Arc<Carriage>, http: &Http) -> Self {
-        let now = Instant::now();
-        // +- 10 %, as for streams, which have an age of their own.
-        let age = (!http.max_age.is_zero()).then(|| http.max_age.mul_f64(rand::random_range(0.9..1.1)));
-        let leaves_at = age.and_then(|age| now.checked_add(age));
-        let grace = http.max_age_grace;
-        Self {
-            carriage: Arc::downgrade(carriage),
-            speaks_by: now.checked_add(HANDSHAKE),
-            next: leaves_at.map(|at| (at, Order::Leave)),
-            grace,
-            spread: http.goodbye_spread.min(grace / 4),
+impl ConnectionShared {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            wakes: WakeSet::new(),
+            request: AtomicU8::new(CloseRequest::None.rank()),
+            spread: AtomicU32::new(0),
+            requested: Notify::new(),
+            received: AtomicUsize::new(0),
+            expected: Mutex::new(None),
+            handed_over: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Announces the stream that hyper is about to execute.
+    pub(super) fn expect_stream(&self, progress: Arc<StreamProgress>, inline: bool) {
+        *self.expected.lock() = Some((progress, inline));
+    }
+
+    /// Asks the connection to end.
+    pub(super) fn request(&self, request: CloseRequest) {
+        if let CloseRequest::SayGoodbye(spread) = request {
+            self.spread.store(u32::try_from(spread.as_millis()).unwrap_or(u32::MAX), Ordering::Release);
+        }
+        if self.request.fetch_max(request.rank(), Ordering::AcqRel) < request.rank() {
+            self.requested.notify_waiters();
+            self.wakes.set(CLOSE_REQUEST);
         }
     }
 
-    /// Tells the connection what is due. False when it is gone.
-    fn look(&mut self, now: Instant) -> bool {
-        let Some(carriage) = self.carriage.upgrade() else { return false };
-        if self.speaks_by.take_if(|at| *at <= now).is_some() && carriage.heard() < PREFACE {
-            tracing::info!("closed a connection that said nothing");
-            carriage.tell(Order::Close);
-        }
-        if let Some((_, order)) = self.next.take_if(|(at, _)| *at <= now) {
-            carriage.tell(order);
-            self.next = self.after(order).and_then(|(wait, order)| Some((now.checked_add(wait)?, order)));
-        }
-        true
+    pub(super) fn is_requested(&self, request: CloseRequest) -> bool {
+        self.request.load(Ordering::Acquire) >= request.rank()
     }
 
-    /// What follows an order, and after how long. Streams have the grace but for its last
-    /// part, in which they say goodbye, then what has none is ended, then all is closed.
-    fn after(&self, order: Order) -> Option<(Duration, Order)> {
-        match order {
-            Order::Stay | Order::Close => None,
-            Order::Leave => Some((self.grace.saturating_sub(3 * self.spread), Order::SayGoodbye(self.spread))),
-            Order::SayGoodbye(spread) => Some((2 * spread, Order::EndStreams)),
-            Order::EndStreams => Some((self.spread, Order::Close)),
+    /// Resolves with the next request.
+    pub(super) fn requests(&self) -> Notified<'_> {
+        self.requested.notified()
+    }
+
+    /// The time that its streams have to say goodbye; `None` = they stay.
+    pub(super) fn goodbye_spread(&self) -> Option<Duration> {
+        let spread = || Duration::from_millis(self.spread.load(Ordering::Acquire).into());
+        self.is_requested(CloseRequest::SayGoodbye(Duration::ZERO)).then(spread)
+    }
+
+    /// Resolves when what is still open is to end with a status.
+    pub(super) async fn streams_must_end(&self) {
+        loop {
+            let requests = self.requests();
+            tokio::pin!(requests);
+            requests.as_mut().enable();
+            if self.is_requested(CloseRequest::EndStreams) {
+                return;
+            }
+            requests.await;
+        }
+    }
+
+    /// Ends the connection when it is woken.
+    pub(super) fn end(self: &Arc<Self>) -> Waker {
+        Arc::new(End(Arc::clone(self))).into()
+    }
+
+    /// Counts bytes that came.
+    pub(super) fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The bytes that came.
+    pub(super) fn received(&self) -> usize {
+        self.received.load(Ordering::Relaxed)
+    }
+}
+
+struct End(Arc<ConnectionShared>);
+
+impl Wake for End {
+    fn wake(self: Arc<Self>) {
+        self.0.request(CloseRequest::Now);
+    }
+}
+
+/// Runs the streams of one connection for hyper.
+#[derive(Clone, Debug)]
+pub(super) struct StreamExecutor(pub(super) Arc<ConnectionShared>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
+    fn execute(&self, stream: F) {
+        let (progress, inline) = self.0.expected.lock().take().unzip();
+        let stream = Stream { future: Box::pin(stream), progress };
+        if inline.unwrap_or(false) {
+            self.0.handed_over.lock().push(stream);
+            self.0.wakes.set(HANDED_OVER);
+        } else {
+            spawn(stream);
         }
     }
 }
 
-/// Serves what comes to `listener` until `stop`, then until all connections are gone.
-/// Dropping it cuts them.
-pub(super) async fn serve<S, B>(service: S, http: Http, watchdog: Watchdog, listener: TcpListener, stop: Shutdown)
-where
-    S: tower::Service<Request<Complete>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let mut connections = JoinSet::new();
-    let mut entries = Vec::<Entry>::new();
-    let mut refused = 0_u64;
-    let mut sweeps = interval(SWEEP);
-    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut listener = Some(listener);
-    while listener.is_some() || !connections.is_empty() {
-        let accept = async {
-            match &listener {
-                Some(listener) => listener.accept().await,
-                None => std::future::pending().await,
+#[expect(clippy::disallowed_methods, reason = "hyper owns its tasks: they end with their connection")]
+fn spawn(stream: Stream) {
+    tokio::spawn(stream);
+}
+
+/// A stream, which ends when its progress is cut off.
+struct Stream {
+    future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    progress: Option<Arc<StreamProgress>>,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    /// True when its body was asked, and has nothing.
+    fn waits(&self) -> bool {
+        self.progress.as_ref().is_some_and(|progress| progress.waits())
+    }
+}
+
+impl Future for Stream {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(progress) = &self.progress {
+            progress.set_stream_waker(cx.waker());
+            if progress.is_cut() {
+                return Poll::Ready(());
             }
-        };
-        tokio::select! {
-            biased;
-            () = stop.draining(), if listener.is_some() => {
-                listener = None;
-                entries.iter().filter_map(|entry| entry.carriage.upgrade()).for_each(|one| one.tell(Order::Leave));
+        }
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// A slot for a stream in the task of its connection.
+#[derive(Debug)]
+struct InlineSlot {
+    stream: Option<Stream>,
+    /// The flag of HTTP/2 for this stream, and that of its body.
+    http_flag: u32,
+    body_flag: u32,
+    waker: Waker,
+}
+
+impl InlineSlot {
+    /// The slot after so many; `None` when there are no flags left for it.
+    fn next_after(slots: usize, wakes: &Arc<WakeSet>) -> Option<Self> {
+        let http_flag = u32::try_from(slots).ok().map(|slots| FIRST_SLOT + 2 * slots)?;
+        let body_flag = if slots == 0 { FIRST_BODY } else { http_flag - 1 };
+        (http_flag < WakeSet::FLAGS).then(|| Self { stream: None, http_flag, body_flag, waker: wakes.waker(http_flag) })
+    }
+
+    fn take(&mut self, stream: Stream, wakes: &Arc<WakeSet>) {
+        // The body has a flag of its own.
+        if let Some(progress) = &stream.progress {
+            progress.set_body_waker(&wakes.waker(self.body_flag));
+        }
+        self.stream = Some(stream);
+        wakes.set(self.http_flag);
+    }
+
+    /// Polls the stream.
+    fn poll(&mut self, wakes: &WakeSet) {
+        let Some(stream) = &mut self.stream else { return };
+        let mut cx = Context::from_waker(&self.waker);
+        // A stream that panics ends alone, as it would in a task of its own.
+        let looked = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *stream).poll(&mut cx)));
+        match looked {
+            // Asking HTTP/2 for room wakes the stream that asks: it need not be polled again.
+            Ok(Poll::Pending) if stream.waits() => wakes.clear(self.http_flag),
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(())) => self.stream = None,
+            Err(_) => {
+                tracing::error!("a stream failed");
+                self.stream = None;
             }
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a connection failed");
+        }
+    }
+}
+
+/// A connection with those of its streams that are polled inline.
+#[derive(Debug)]
+pub(super) struct Connection<C> {
+    connection: Pin<Box<C>>,
+    waker: Waker,
+    /// That of `shared`, so that an update does not touch `shared`.
+    wakes: Arc<WakeSet>,
+    shared: Arc<ConnectionShared>,
+    closing: bool,
+    slots: Vec<InlineSlot>,
+}
+
+/// A connection that can be told to take no new streams.
+pub(super) trait GracefulShutdown {
+    fn shut_down_gracefully(self: Pin<&mut Self>);
+}
+
+impl<C> Connection<C> {
+    pub(super) fn new(connection: C, shared: Arc<ConnectionShared>) -> Self {
+        let wakes = Arc::clone(&shared.wakes);
+        let waker = wakes.waker(HTTP);
+        Self { connection: Box::pin(connection), waker, wakes, shared, closing: false, slots: Vec::new() }
+    }
+
+    fn adopt(&mut self) {
+        let wakes = &self.wakes;
+        for stream in self.shared.handed_over.lock().drain(..) {
+            if let Some(free) = self.slots.iter_mut().find(|slot| slot.stream.is_none()) {
+                free.take(stream, wakes);
+            } else if let Some(mut slot) = InlineSlot::next_after(self.slots.len(), wakes) {
+                slot.take(stream, wakes);
+                self.slots.push(slot);
+            } else {
+                spawn(stream);
+            }
+        }
+    }
+
+    /// Polls the streams whose flags were set.
+    fn poll_slots(&mut self, woken: u64) {
+        for slot in &mut self.slots {
+            if woken & (1 << slot.http_flag | 1 << slot.body_flag) != 0 {
+                slot.poll(&self.wakes);
+            }
+        }
+    }
+}
+
+impl<C> Drop for Connection<C> {
+    fn drop(&mut self) {
+        // Streams that came last hold what holds them.
+        let handed_over = std::mem::take(&mut *self.shared.handed_over.lock());
+        drop(handed_over);
+    }
+}
+
+impl<C: Future + GracefulShutdown> Future for Connection<C> {
+    /// What the connection itself ends with; `None` when it was closed.
+    type Output = Option<C::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        for _ in 0..POLLS_PER_WAKE {
+            let woken = this.wakes.take();
+            if woken & (1 << CLOSE_REQUEST) != 0 {
+                if this.shared.is_requested(CloseRequest::Now) {
+                    return Poll::Ready(None);
+                }
+                if this.shared.is_requested(CloseRequest::Graceful) && !std::mem::replace(&mut this.closing, true) {
+                    this.connection.as_mut().shut_down_gracefully();
+                    this.wakes.set(HTTP);
                 }
             }
-            now = sweeps.tick() => {
-                watchdog.sweep();
-                if refused > 0 {
-                    tracing::warn!(refused, connections = connections.len(), "refused connections: there are too many");
-                    refused = 0;
-                }
-                entries.retain_mut(|entry| entry.look(now));
+            if woken & (1 << HANDED_OVER) != 0 {
+                this.adopt();
             }
-            accepted = accept => match accepted {
-                Ok(_) if connections.len() >= http.max_connections => refused += 1,
-                Ok((socket, _)) => {
-                    prepare(&socket);
-                    let carriage = Carriage::new();
-                    entries.push(Entry::new(&carriage, &http));
-                    let service = Front::new(service.clone(), watchdog.clone(), Arc::clone(&carriage));
-                    connections.spawn(connection(builder(&http, &carriage), service, socket, carriage));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    sleep(ACCEPT_BACK_OFF).await;
-                }
-            },
+            // Before the connection, which then sends what they have.
+            this.poll_slots(woken);
+            if woken & (1 << HTTP) != 0
+                && let Poll::Ready(ended) = this.connection.as_mut().poll(&mut Context::from_waker(&this.waker))
+            {
+                return Poll::Ready(Some(ended));
+            }
+            if this.wakes.park(cx.waker()).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        // Others first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::grpc::stall::StallDetector;
+
+    /// A connection that does this.
+    struct FakeConnection(BoxFuture<'static, ()>);
+
+    impl Future for FakeConnection {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            self.0.as_mut().poll(cx)
         }
     }
-}
 
-fn builder(http: &Http, carriage: &Arc<Carriage>) -> Builder<Boarding> {
-    let mut builder = Builder::new(Boarding(Arc::clone(carriage)));
-    // Without a timer HTTP/1 would wait for ever for the headers of a request.
-    builder.http1().timer(TokioTimer::new());
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(http.max_concurrent_streams)
-        .max_local_error_reset_streams(http.max_local_error_reset_streams)
-        // Clients that cancel many streams at once are not attackers.
-        .max_pending_accept_reset_streams(http.max_local_error_reset_streams)
-        .max_header_list_size(http.max_header_list_bytes.max(HEADER_LIST))
-        .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(http.keepalive_interval)
-        .keep_alive_timeout(http.keepalive_timeout)
-        .auto_date_header(false);
-    builder
-}
-
-/// Sets the socket up. What the platform does not have is done without.
-fn prepare(socket: &TcpStream) {
-    let socket = SockRef::from(socket);
-    // Small messages must not wait for large ones.
-    let set = socket.set_tcp_nodelay(true).and_then(|()| socket.set_send_buffer_size(SOCKET_BUFFER));
-    #[cfg(target_os = "linux")]
-    let set = set
-        .and_then(|()| socket.set_tcp_notsent_lowat(NOT_SENT))
-        .and_then(|()| socket.set_tcp_user_timeout(Some(USER_TIMEOUT)));
-    if let Err(error) = set {
-        tracing::debug!(%error, "a socket could not be set up");
-    }
-}
-
-/// One connection, from the first byte to the last.
-fn connection<S, B>(
-    builder: Builder<Boarding>,
-    service: Front<S>,
-    socket: TcpStream,
-    carriage: Arc<Carriage>,
-) -> impl Future<Output = ()>
-where
-    S: tower::Service<Request<Complete>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let io = TokioIo::new(Heard { socket, carriage: Arc::clone(&carriage) });
-    let connection = builder.serve_connection(io, service).into_owned();
-    Connection::new(connection, carriage).map(|ended| {
-        if let Some(Err(error)) = ended {
-            tracing::info!(%error, "a connection broke");
-        }
-    })
-}
-
-impl<S, B, E> Leave for auto::Connection<'_, TokioIo<Heard>, S, E>
-where
-    S: hyper::service::Service<Request<Incoming>, Response = Response<B>>,
-    S::Future: 'static,
-    S::Error: Into<BoxError>,
-    B: http_body::Body + 'static,
-    B::Error: Into<BoxError>,
-    E: HttpServerConnExec<S::Future, B>,
-{
-    fn leave(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-/// A socket that counts what was heard from it.
-struct Heard {
-    socket: TcpStream,
-    carriage: Arc<Carriage>,
-}
-
-impl AsyncRead for Heard {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        self.carriage.hear(buffer.filled().len() - before);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Heard {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    impl GracefulShutdown for FakeConnection {
+        fn shut_down_gracefully(self: Pin<&mut Self>) {}
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+    /// Hands `stream` over as hyper does.
+    fn hand_over(shared: &Arc<ConnectionShared>, stream: impl Future<Output = ()> + Send + 'static) {
+        shared.expect_stream(StallDetector::new(Duration::from_secs(1)).stream(), true);
+        StreamExecutor(Arc::clone(shared)).execute(stream);
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+    fn poll<C: Future + GracefulShutdown>(connection: &mut Connection<C>) -> Poll<Option<C::Output>> {
+        Pin::new(connection).poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+    #[test]
+    fn a_stream_that_comes_as_its_connection_ends_goes_with_it() {
+        let shared = ConnectionShared::new();
+        let left = Arc::downgrade(&shared);
+        let of_fake = Arc::clone(&shared);
+        let fake = FakeConnection(Box::pin(async move {
+            let stream = Arc::clone(&of_fake);
+            hand_over(&of_fake, async move {
+                let _held = stream;
+                pending().await
+            });
+        }));
+        let mut connection = Connection::new(fake, shared);
+        assert!(poll(&mut connection).is_ready());
+        drop(connection);
+        assert!(left.upgrade().is_none());
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+    #[test]
+    fn a_stream_that_panics_takes_nobody_along() {
+        let shared = ConnectionShared::new();
+        let looks = Arc::<AtomicUsize>::default();
+        let mut connection = Connection::new(FakeConnection(Box::pin(pending())), Arc::clone(&shared));
+        hand_over(&shared, async { panic!("on purpose") });
+        let counted = Arc::clone(&looks);
+        hand_over(
+            &shared,
+            poll_fn(move |_| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Poll::Pending
+            }),
+        );
+        assert!(poll(&mut connection).is_pending());
+        assert!(looks.load(Ordering::Relaxed) > 0);
+        assert_eq!(connection.slots.iter().filter(|slot| slot.stream.is_some()).count(), 1);
+        shared.request(CloseRequest::Now);
+        assert!(poll(&mut connection).is_ready());
     }
 }

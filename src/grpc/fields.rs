@@ -39,22 +39,22 @@ const SOURCES: usize = 256;
 
 /// A field that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Invalid {
+pub(super) struct InvalidField {
     pub(super) field: String,
     pub(super) problem: String,
 }
 
-impl Invalid {
+impl InvalidField {
     /// The same in a message that is the field `parent` of another.
     pub(super) fn below(self, parent: &str) -> Self {
         Self { field: format!("{parent}.{}", self.field), ..self }
     }
 }
 
-pub(super) type Parsed<T> = Result<T, Invalid>;
+pub(super) type Parsed<T> = Result<T, InvalidField>;
 
 pub(super) fn invalid<T>(field: impl Into<String>, problem: impl Into<String>) -> Parsed<T> {
-    Err(Invalid { field: field.into(), problem: problem.into() })
+    Err(InvalidField { field: field.into(), problem: problem.into() })
 }
 
 pub(super) fn swarm_id(kind: SwarmKind, number: u64) -> Parsed<SwarmId> {

@@ -4,9 +4,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::group_requests::NewGroup;
 use super::convert::{self, Action, group as wire};
-use super::fields::{self, Invalid};
+use super::fields::{self, InvalidField};
 use super::page_token::{self, List, PageToken};
-use super::publish::{self, Publishing};
+use super::publish::{self, PublishStream};
 use super::set_position;
 use super::status::{refused, unpublished, wrong_kind};
 use super::stream::{self, Messages};
@@ -28,7 +28,7 @@ impl Edge {
     /// Carries a request out that answers with the group.
     async fn on_group<R>(&self, request: Request<R>) -> Result<(Option<pb::Group>, u64, u64), Status>
     where
-        Action: TryFrom<R, Error = Invalid>,
+        Action: TryFrom<R, Error = InvalidField>,
     {
         let Action { id, command } = self.action(request)?;
         let view = |swarm: &Swarm, applied: &Applied| {
@@ -44,7 +44,7 @@ impl Edge {
         node: u64,
     ) -> Result<(Option<pb::Participant>, u64, u64), Status>
     where
-        Action: TryFrom<R, Error = Invalid>,
+        Action: TryFrom<R, Error = InvalidField>,
     {
         let Action { id, command } = self.action(request)?;
         let view = |swarm: &Swarm, applied: &Applied| {
@@ -333,7 +333,7 @@ impl GroupService for Edge {
         let selection = fields::shown(fields::kinds(&kinds, wire::event_kind)?, view)?;
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
-        let lifetime = self.reader(id, node, session_id).await?.over_connection(connection);
+        let lifetime = self.watch_lifetime(id, node, session_id).await?.over_connection(connection);
         Ok(Response::new(stream::run(GroupEvents { view, id, watch }, lifetime)))
     }
 
@@ -343,7 +343,7 @@ impl GroupService for Edge {
         &self,
         request: Request<Streaming<pb::PublishUpdatesRequest>>,
     ) -> Answer<Self::PublishUpdatesStream> {
-        let publishing = Publishing::open(self, KIND, request).await?;
+        let publishing = PublishStream::open(self, KIND, request).await?;
         Ok(Response::new(publish::run(publishing, |event| pb::PublishUpdatesResponse { event: Some(event.into()) })))
     }
 

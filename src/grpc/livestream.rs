@@ -4,9 +4,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::livestream_requests::NewLivestream;
 use super::convert::{self, Action, livestream as wire};
-use super::fields::{self, Invalid};
+use super::fields::{self, InvalidField};
 use super::page_token::{self, List, PageToken};
-use super::publish::{self, Publishing};
+use super::publish::{self, PublishStream};
 use super::set_position;
 use super::status::{refused, unpublished, wrong_kind};
 use super::stream::{self, Messages};
@@ -25,7 +25,7 @@ impl Edge {
     /// Carries a request out that answers with the livestream.
     async fn on_livestream<R>(&self, request: Request<R>) -> Result<(Option<pb::Livestream>, u64, u64), Status>
     where
-        Action: TryFrom<R, Error = Invalid>,
+        Action: TryFrom<R, Error = InvalidField>,
     {
         let Action { id, command } = self.action(request)?;
         let view = |swarm: &Swarm, applied: &Applied| {
@@ -37,7 +37,7 @@ impl Edge {
     /// Carries a request out that answers with the acting viewer.
     async fn on_viewer<R>(&self, request: Request<R>, node: u64) -> Result<(Option<pb::Viewer>, u64, u64), Status>
     where
-        Action: TryFrom<R, Error = Invalid>,
+        Action: TryFrom<R, Error = InvalidField>,
     {
         let Action { id, command } = self.action(request)?;
         let view = |swarm: &Swarm, applied: &Applied| {
@@ -49,7 +49,7 @@ impl Edge {
     /// Carries a request about a viewer out that answers with it and with the livestream.
     async fn about_viewer<R>(&self, request: Request<R>, viewer: u64) -> Result<AboutViewer, Status>
     where
-        Action: TryFrom<R, Error = Invalid>,
+        Action: TryFrom<R, Error = InvalidField>,
     {
         let Action { id, command } = self.action(request)?;
         let view = |swarm: &Swarm, applied: &Applied| {
@@ -430,7 +430,7 @@ impl LivestreamService for Edge {
         let selection = fields::shown(fields::kinds(&kinds, wire::event_kind)?, view)?;
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
-        let lifetime = self.reader(id, node, session_id).await?.over_connection(connection);
+        let lifetime = self.watch_lifetime(id, node, session_id).await?.over_connection(connection);
         Ok(Response::new(stream::run(LivestreamEvents { view, id, watch }, lifetime)))
     }
 
@@ -440,7 +440,7 @@ impl LivestreamService for Edge {
         &self,
         request: Request<Streaming<pb::PublishUpdatesRequest>>,
     ) -> Answer<Self::PublishUpdatesStream> {
-        let publishing = Publishing::open(self, KIND, request).await?;
+        let publishing = PublishStream::open(self, KIND, request).await?;
         Ok(Response::new(publish::run(publishing, |event| pb::PublishUpdatesResponse { event: Some(event) })))
     }
 

@@ -14,14 +14,14 @@ use tonic::{Request, Status, Streaming};
 
 use super::publish_requests::{Inbound, Open};
 use super::status::{End, draining, refused, refused_by_transport, reject_reason, unpublished};
-use super::stream::{Lifetime, Messages, Sign, connection};
+use super::stream::{LifetimeEvent, Messages, StreamLifetime, connection};
 use super::{Edge, Settings, convert, fields};
 use crate::clock;
 use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
 // The same events in both services.
 use crate::pb::livestream::v1::publish_updates_response::Event;
 use crate::pb::swarm::v1 as shared;
-use crate::service::publish::{Publication, PublishRefusal};
+use crate::service::publish::{PublishError, PublishHandle};
 use crate::swarm::Rejection;
 use crate::swarm::command::By;
 use crate::swarm::id::{SessionId, SwarmKind};
@@ -37,12 +37,12 @@ const DEMAND_PAUSE: Duration = Duration::from_millis(100);
 const SKIPS_PAUSE: Duration = Duration::from_secs(1);
 
 /// One publisher and its stream.
-pub(super) struct Publishing {
+pub(super) struct PublishStream {
     kind: SwarmKind,
     settings: Settings,
     inbound: BoxStream<'static, Result<Inbound, Status>>,
-    publication: Publication,
-    lifetime: Lifetime,
+    handle: PublishHandle,
+    lifetime: StreamLifetime,
     layers: u32,
     /// Wait for their acknowledgement, by channel.
     accepted: [Option<Accepted>; 5],
@@ -54,7 +54,7 @@ pub(super) struct Publishing {
     ended: Option<Result<(), Status>>,
 }
 
-impl Publishing {
+impl PublishStream {
     /// Reads the opening message and claims what it names.
     pub(super) async fn open<M>(edge: &Edge, kind: SwarmKind, request: Request<Streaming<M>>) -> Result<Self, Status>
     where
@@ -71,26 +71,25 @@ impl Publishing {
         };
         let Open { id, node, session, channels, layers } = open.parse(kind)?;
         let by = By { node, session, request: None };
-        let (publication, presence) = edge.service.publish(id, by, channels, layers).await.map_err(refused(kind))?;
-        let session_id = presence.session().map_or(0, SessionId::get);
-        let lifetime = edge.lifetime_of(Some(presence))?.over_connection(connection);
-        let granted =
-            publication.channels().map(|(channel, PublisherState { accepted, previous, keyframe_wanted })| {
-                let (before, accepted_before) = previous.unzip();
-                shared::GrantedChannel {
-                    channel: shared::UpdateChannel::from(channel).into(),
-                    term: publication.term(channel),
-                    last_publisher_sequence: accepted,
-                    keyframe_wanted,
-                    previous_session_id: before.map_or(0, SessionId::get),
-                    previous_publisher_sequence: accepted_before.unwrap_or(0),
-                    max_payload_bytes: u32::try_from(edge.settings.max_payload(channel)).unwrap_or(u32::MAX),
-                    track: 0,
-                }
-            });
-        let limits = publication.limits();
+        let (handle, attachment) = edge.service.publish(id, by, channels, layers).await.map_err(refused(kind))?;
+        let session_id = attachment.session().map_or(0, SessionId::get);
+        let lifetime = edge.lifetime_of(Some(attachment))?.over_connection(connection);
+        let granted = handle.channels().map(|(channel, PublisherState { accepted, previous, keyframe_wanted })| {
+            let (before, accepted_before) = previous.unzip();
+            shared::GrantedChannel {
+                channel: shared::UpdateChannel::from(channel).into(),
+                term: handle.term(channel),
+                last_publisher_sequence: accepted,
+                keyframe_wanted,
+                previous_session_id: before.map_or(0, SessionId::get),
+                previous_publisher_sequence: accepted_before.unwrap_or(0),
+                max_payload_bytes: u32::try_from(edge.settings.max_payload(channel)).unwrap_or(u32::MAX),
+                track: 0,
+            }
+        });
+        let limits = handle.limits();
         let opened = shared::PublishOpened {
-            epoch: publication.epoch().get(),
+            epoch: handle.epoch().get(),
             channels: granted.collect(),
             session_id,
             heartbeat_interval: prost_types::Duration::try_from(lifetime.heartbeat()).ok(),
@@ -101,7 +100,7 @@ impl Publishing {
             kind,
             settings: edge.settings,
             inbound,
-            publication,
+            handle,
             lifetime,
             layers,
             accepted: [None; 5],
@@ -127,10 +126,10 @@ impl Publishing {
     /// Waits for the client, for a loss, for a wish, or for the end, and notes what to
     /// answer.
     async fn listen(&mut self) {
-        let bell = self.publication.bell().notified_owned();
-        tokio::pin!(bell);
-        bell.as_mut().enable();
-        if self.publication.is_over() {
+        let changed = self.handle.changed().notified_owned();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if self.handle.is_over() {
             return self.end(End::SwarmEnded);
         }
         self.tell_losses();
@@ -141,10 +140,10 @@ impl Publishing {
         tokio::select! {
             biased;
             sign = self.lifetime.sign() => match sign {
-                Sign::End(end) => self.end(end),
-                Sign::Beat => self.give_sign(),
+                LifetimeEvent::End(end) => self.end(end),
+                LifetimeEvent::Beat => self.give_sign(),
             },
-            () = bell => {}
+            () = changed => {}
             message = self.inbound.next() => self.take_all(message),
             () = wait_until(wishes) => {}
         }
@@ -153,7 +152,7 @@ impl Publishing {
     fn give_sign(&mut self) {
         self.lifetime.beat();
         let server_time = Some(self.lifetime.server_time());
-        let epoch = self.publication.epoch().get();
+        let epoch = self.handle.epoch().get();
         self.ready.push_back(Event::Heartbeat(shared::FeedHeartbeat { epoch, server_time, ..Default::default() }));
     }
 
@@ -164,7 +163,7 @@ impl Publishing {
 
     /// Tells who skips updates.
     fn tell_skips(&mut self) -> Option<Instant> {
-        if !self.publication.has_skips() {
+        if !self.handle.has_skips() {
             return None;
         }
         let now = Instant::now();
@@ -172,7 +171,7 @@ impl Publishing {
             return Some(self.skips_at);
         }
         self.skips_at = now + SKIPS_PAUSE;
-        let skips = self.publication.take_skips().into_iter();
+        let skips = self.handle.take_skips().into_iter();
         let channels = skips.map(|(channel, SkipReport { reason, subscribers, updates })| shared::ChannelSkips {
             channel: shared::UpdateChannel::from(channel).into(),
             reason: shared::GapReason::from(reason).into(),
@@ -186,7 +185,7 @@ impl Publishing {
 
     /// Tells which keyframes are wanted, and who wants what when that has changed.
     fn tell_wishes(&mut self) -> Option<Instant> {
-        let (channels, next) = self.publication.keyframes_due();
+        let (channels, next) = self.handle.keyframes_due();
         self.ready.extend(channels.into_iter().map(|channel| {
             Event::KeyframeRequest(shared::KeyframeRequest {
                 channel: shared::UpdateChannel::from(channel).into(),
@@ -195,14 +194,14 @@ impl Publishing {
         }));
         let now = Instant::now();
         let keyframes = next.map(|at| now + Duration::from_micros(at.saturating_sub(clock::uptime())));
-        if !self.publication.may_want_else() {
+        if !self.handle.may_want_else() {
             return keyframes;
         }
         if self.demand_at > now {
             return [keyframes, Some(self.demand_at)].into_iter().flatten().min();
         }
         self.demand_at = now + DEMAND_PAUSE;
-        if let Some(demand) = self.publication.demand() {
+        if let Some(demand) = self.handle.demand() {
             let channels = demand.iter().map(|(channel, demand)| shared::ChannelDemand {
                 channel: shared::UpdateChannel::from(*channel).into(),
                 highest_interest: shared::Interest::from(demand.highest).into(),
@@ -246,7 +245,7 @@ impl Publishing {
             Inbound::Open(_) => fields::invalid("open", "must be the first message only"),
             Inbound::Nothing => fields::invalid("message", "must be given"),
         };
-        let parsed = parsed.and_then(|draft| match self.publication.claimed().contains(draft.channel) {
+        let parsed = parsed.and_then(|draft| match self.handle.claimed().contains(draft.channel) {
             true => Ok(draft),
             false => fields::invalid("update.channel", "was not claimed by this stream"),
         });
@@ -259,7 +258,7 @@ impl Publishing {
             }
         };
         let channel = draft.channel;
-        match self.publication.send(draft) {
+        match self.handle.send(draft) {
             Ok(accepted) => self.accepted[channel.index()] = Some(accepted),
             Err(refusal) => {
                 // In order: what was taken before is acknowledged before.
@@ -269,24 +268,24 @@ impl Publishing {
         }
     }
 
-    fn refuse(&mut self, channel: Channel, refusal: PublishRefusal) {
+    fn refuse(&mut self, channel: Channel, refusal: PublishError) {
         match refusal {
-            PublishRefusal::Feed(Rejected { publisher_sequence, refusal }) => match reject_reason(refusal) {
+            PublishError::Feed(Rejected { publisher_sequence, refusal }) => match reject_reason(refusal) {
                 Some(reason) => self.ready.push_back(Event::Rejected(shared::PublishRejected {
                     channel: shared::UpdateChannel::from(channel).into(),
                     publisher_sequence,
                     reason: reason.into(),
                     track: 0,
                 })),
-                None if self.publication.is_over() => self.end(End::SwarmEnded),
+                None if self.handle.is_over() => self.end(End::SwarmEnded),
                 None => self.tell_losses(),
             },
-            PublishRefusal::Swarm(_) if self.publication.is_over() => self.end(End::SwarmEnded),
-            // Whose session is over learns how that came by its presence.
-            PublishRefusal::Swarm(super::Refusal::Rejected(
+            PublishError::Swarm(_) if self.handle.is_over() => self.end(End::SwarmEnded),
+            // Whose session is over learns how that came by its attachment.
+            PublishError::Swarm(super::ServiceError::Rejected(
                 Rejection::NotAMember(_) | Rejection::SessionReplaced { .. } | Rejection::Ended,
             )) if self.lifetime.session_ended().is_some() => {}
-            PublishRefusal::Swarm(_) => self.ended = Some(Err(unpublished(self.kind)(refusal))),
+            PublishError::Swarm(_) => self.ended = Some(Err(unpublished(self.kind)(refusal))),
         }
     }
 
@@ -306,18 +305,18 @@ impl Publishing {
 
     /// Tells which channels somebody else has claimed; without one left, ends.
     fn tell_losses(&mut self) {
-        let lost = self.publication.revoked();
+        let lost = self.handle.revoked();
         if lost.is_empty() {
             return;
         }
-        // A session takes its rights along when it ends, and that is the news.
+        // A session takes its rights along when it ends, and that is what is told.
         if let Some(reason) = self.lifetime.session_ended() {
             return self.end(End::Session(reason));
         }
         self.ready.extend(lost.into_iter().map(|channel| {
             Event::Revoked(shared::PublishRevoked { channel: shared::UpdateChannel::from(channel).into(), track: 0 })
         }));
-        if self.publication.is_empty() {
+        if self.handle.is_empty() {
             self.end(End::StaleTerm);
         }
     }
@@ -338,7 +337,7 @@ async fn wait_until(at: Option<Instant>) {
 
 /// Answers a publisher until it or its right to publish is gone.
 pub(super) fn run<R: Send + 'static>(
-    publishing: Publishing,
+    publishing: PublishStream,
     response: impl Fn(Event) -> R + Send + Copy + 'static,
 ) -> Messages<R> {
     stream::unfold(publishing, move |mut publishing| async move {

@@ -18,9 +18,9 @@ use tower_http::trace::TraceLayer;
 use tracing::Span;
 
 use super::call::CallLayer;
-use super::gate::Gate;
-use super::watchdog::Watchdog;
-use super::{Edge, connection};
+use super::method_limits::MethodLimits;
+use super::stall::StallDetector;
+use super::{Edge, listener};
 use crate::pb;
 use crate::pb::group::v1::group_service_server::{self, GroupServiceServer};
 use crate::pb::livestream::v1::livestream_service_server::{self, LivestreamServiceServer};
@@ -82,7 +82,7 @@ pub async fn serve<H: Health>(edge: Edge, http: Http, health: HealthServer<H>, l
         .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)))
         .layer(CallLayer::new(http.max_header_list_bytes, &DESCRIPTORS))
         .service(routes(Routes::new(health), edge, http.reflection));
-    connection::serve(service, http, Watchdog::new(http.stall_timeout), listener, stop).await;
+    listener::serve(service, http, StallDetector::new(http.stall_timeout), listener, stop).await;
 }
 
 fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {
@@ -91,17 +91,17 @@ fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {
     let livestreams = LivestreamServiceServer::new(edge.clone());
     let groups = GroupServiceServer::new(edge.clone());
     let info = ServerServiceServer::new(edge).max_decoding_message_size(small);
-    let livestreams = Gate::new(
+    let livestreams = MethodLimits::new(
         livestreams.clone().max_decoding_message_size(large),
         livestreams.max_decoding_message_size(small),
         shutdown.clone(),
     );
-    let groups = Gate::new(
+    let groups = MethodLimits::new(
         groups.clone().max_decoding_message_size(large),
         groups.max_decoding_message_size(small),
         shutdown.clone(),
     );
-    let info = Gate::new(info.clone(), info, shutdown);
+    let info = MethodLimits::new(info.clone(), info, shutdown);
     let routes = routes.add_service(livestreams).add_service(groups).add_service(info);
     if !reflection {
         return routes.prepare();

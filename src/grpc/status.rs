@@ -11,11 +11,11 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::fields::Invalid;
-use crate::feed::{Refusal as Untaken, Rejected};
+use super::fields::InvalidField;
+use crate::feed::{AppendError, Rejected};
 use crate::pb::swarm::v1::{self as pb, ErrorReason as Reason};
-use crate::service::Refusal;
-use crate::service::publish::PublishRefusal;
+use crate::service::ServiceError;
+use crate::service::publish::PublishError;
 use crate::swarm::Rejection;
 use crate::swarm::event::{Gate, LeaveReason};
 use crate::swarm::id::SwarmKind;
@@ -52,8 +52,8 @@ fn retry_after(code: Code, reason: Reason, message: &str, wait: Duration) -> Sta
     Status::with_error_details(code, message, details)
 }
 
-impl From<Invalid> for Status {
-    fn from(Invalid { field, problem }: Invalid) -> Self {
+impl From<InvalidField> for Status {
+    fn from(InvalidField { field, problem }: InvalidField) -> Self {
         let metadata = HashMap::from([("field".to_owned(), field.clone())]);
         let mut details = ErrorDetails::with_error_info(name(Reason::InvalidField), DOMAIN, metadata);
         details.add_bad_request_violation(&field, &problem);
@@ -62,14 +62,14 @@ impl From<Invalid> for Status {
 }
 
 /// What a refusal is on the wire, for one kind of swarm.
-pub(super) fn refused(kind: SwarmKind) -> impl Fn(Refusal) -> Status {
+pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
     move |refusal| match refusal {
-        Refusal::Rejected(rejection) => rejected(kind, &rejection),
-        Refusal::Ended { epoch, last } => {
+        ServiceError::Rejected(rejection) => rejected(kind, &rejection),
+        ServiceError::Ended { epoch, last } => {
             let positions = last.into_iter().map(Into::into).collect();
             ended(&pb::LastPositions { epoch: epoch.get(), positions })
         }
-        Refusal::TooManySwarms { max } => {
+        ServiceError::TooManySwarms { max } => {
             let message = refusal.to_string();
             status(Code::ResourceExhausted, Reason::TooManySwarms, message, &[("max", max.to_string())])
         }
@@ -141,10 +141,10 @@ pub(super) fn wrong_kind(kind: SwarmKind) -> Status {
 }
 
 /// What a refused update is on the wire, when it came alone.
-pub(super) fn unpublished(kind: SwarmKind) -> impl Fn(PublishRefusal) -> Status {
+pub(super) fn unpublished(kind: SwarmKind) -> impl Fn(PublishError) -> Status {
     move |refusal| match refusal {
-        PublishRefusal::Swarm(refusal) => refused(kind)(refusal),
-        PublishRefusal::Feed(rejected) => untaken(rejected),
+        PublishError::Swarm(refusal) => refused(kind)(refusal),
+        PublishError::Feed(rejected) => untaken(rejected),
     }
 }
 
@@ -152,17 +152,17 @@ fn untaken(Rejected { publisher_sequence, refusal }: Rejected) -> Status {
     let message = refusal.to_string();
     let number = [("publisherSequence", publisher_sequence.to_string())];
     match refusal {
-        Untaken::StaleTerm => stale_term(),
-        Untaken::Closed(Gate::Paused) => wrong_state(&message, State::Paused),
-        Untaken::Closed(Gate::NotActive) => wrong_state(&message, State::Initializing),
-        Untaken::Closed(Gate::Off | Gate::Open) => {
+        AppendError::StaleTerm => stale_term(),
+        AppendError::Closed(Gate::Paused) => wrong_state(&message, State::Paused),
+        AppendError::Closed(Gate::NotActive) => wrong_state(&message, State::Initializing),
+        AppendError::Closed(Gate::Off | Gate::Open) => {
             status(Code::FailedPrecondition, Reason::ChannelDisabled, message, &[])
         }
-        Untaken::Muted => status(Code::FailedPrecondition, Reason::Muted, message, &[]),
-        Untaken::Quota => retry(Code::ResourceExhausted, Reason::RateLimited, &message),
-        Untaken::Memory => retry(Code::ResourceExhausted, Reason::FeedMemory, &message),
-        Untaken::OutOfOrder => status(Code::FailedPrecondition, Reason::OutOfOrder, message, &number),
-        Untaken::OutcomeUnknown => status(Code::FailedPrecondition, Reason::OutcomeUnknown, message, &number),
+        AppendError::Muted => status(Code::FailedPrecondition, Reason::Muted, message, &[]),
+        AppendError::Quota => retry(Code::ResourceExhausted, Reason::RateLimited, &message),
+        AppendError::Memory => retry(Code::ResourceExhausted, Reason::FeedMemory, &message),
+        AppendError::OutOfOrder => status(Code::FailedPrecondition, Reason::OutOfOrder, message, &number),
+        AppendError::OutcomeUnknown => status(Code::FailedPrecondition, Reason::OutcomeUnknown, message, &number),
     }
 }
 
@@ -204,7 +204,7 @@ pub(super) fn refused_by_transport(refused: Status) -> Status {
 pub(super) fn malformed_timeout() -> Status {
     let (field, problem) =
         ("grpc-timeout".to_owned(), "must be at most eight digits and one of H M S m u n".to_owned());
-    Invalid { field, problem }.into()
+    InvalidField { field, problem }.into()
 }
 
 /// The client does not wait any longer.
@@ -230,16 +230,16 @@ pub(super) fn stale_term() -> Status {
 
 /// What a publisher is told when an update is not taken; `None` when it lost the
 /// channel.
-pub(super) const fn reject_reason(refusal: Untaken) -> Option<pb::RejectReason> {
+pub(super) const fn reject_reason(refusal: AppendError) -> Option<pb::RejectReason> {
     Some(match refusal {
-        Untaken::StaleTerm => return None,
-        Untaken::Closed(Gate::Paused | Gate::NotActive) => pb::RejectReason::WrongState,
-        Untaken::Closed(Gate::Off | Gate::Open) => pb::RejectReason::ChannelDisabled,
-        Untaken::Muted => pb::RejectReason::Muted,
-        Untaken::Quota => pb::RejectReason::RateLimited,
-        Untaken::Memory => pb::RejectReason::FeedMemory,
-        Untaken::OutOfOrder => pb::RejectReason::OutOfOrder,
-        Untaken::OutcomeUnknown => pb::RejectReason::OutcomeUnknown,
+        AppendError::StaleTerm => return None,
+        AppendError::Closed(Gate::Paused | Gate::NotActive) => pb::RejectReason::WrongState,
+        AppendError::Closed(Gate::Off | Gate::Open) => pb::RejectReason::ChannelDisabled,
+        AppendError::Muted => pb::RejectReason::Muted,
+        AppendError::Quota => pb::RejectReason::RateLimited,
+        AppendError::Memory => pb::RejectReason::FeedMemory,
+        AppendError::OutOfOrder => pb::RejectReason::OutOfOrder,
+        AppendError::OutcomeUnknown => pb::RejectReason::OutcomeUnknown,
     })
 }
 

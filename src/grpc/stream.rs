@@ -1,7 +1,7 @@
 //! Server streams: one driver for all of them.
 //!
 //! A stream is pulled by HTTP/2: nothing runs, and nothing piles up, while the
-//! client does not read. Each pull looks for what is new, else waits for the bell,
+//! client does not read. Each pull looks for what is new, else waits for a change,
 //! the heartbeat, or the end, whichever comes first.
 
 use std::collections::VecDeque;
@@ -16,13 +16,13 @@ use tokio::time::Instant;
 use tonic::{Request, Status};
 
 use super::Edge;
-use super::carriage::Carriage;
+use super::connection::ConnectionShared;
 use super::convert;
 use super::status::{End, draining, refused};
 use super::timeout::Deadline;
 use crate::clock::Clock;
 use crate::pb::swarm::v1 as pb;
-use crate::service::presence::Presence;
+use crate::service::attachment::Attachment;
 use crate::service::watch::{Over, Step};
 use crate::shutdown::{Shutdown, StreamGuard};
 use crate::swarm::event::LeaveReason;
@@ -37,8 +37,8 @@ pub(super) trait Source: Send + 'static {
     /// The message of the stream.
     type Message: Send;
 
-    /// The bell that rings when there may be something new.
-    fn bell(&self) -> Arc<Notify>;
+    /// Notified when there may be something new.
+    fn changed(&self) -> Arc<Notify>;
 
     /// What is new.
     fn step(&mut self) -> Step<Vec<Self::Message>>;
@@ -52,7 +52,7 @@ pub(super) trait Source: Send + 'static {
 
 /// What a lifetime has to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sign {
+pub(super) enum LifetimeEvent {
     /// A sign of life is due.
     Beat,
     /// The stream must end.
@@ -60,16 +60,16 @@ pub(super) enum Sign {
 }
 
 /// The connection that a request came over.
-pub(super) fn connection<T>(request: &Request<T>) -> Option<Arc<Carriage>> {
+pub(super) fn connection<T>(request: &Request<T>) -> Option<Arc<ConnectionShared>> {
     request.extensions().get().cloned()
 }
 
 /// How long a stream may live, and what keeps what alive.
 #[derive(Debug)]
-pub(super) struct Lifetime {
-    presence: Option<Presence>,
+pub(super) struct StreamLifetime {
+    attachment: Option<Attachment>,
     /// Until it has said that it is too old.
-    connection: Option<Arc<Carriage>>,
+    connection: Option<Arc<ConnectionShared>>,
     clock: Clock,
     shutdown: Shutdown,
     /// The drain was seen.
@@ -84,27 +84,32 @@ pub(super) struct Lifetime {
 
 impl Edge {
     /// The lifetime of a stream that belongs to nobody.
-    pub(super) fn observer(&self) -> Result<Lifetime, Status> {
+    pub(super) fn observer(&self) -> Result<StreamLifetime, Status> {
         self.lifetime_of(None)
     }
 
     /// The lifetime of a stream: it keeps the session alive that it names, follows
     /// the node that it names without a session, and else belongs to nobody.
-    pub(super) async fn lifetime(&self, id: SwarmId, node: Option<NodeId>, session: u64) -> Result<Lifetime, Status> {
-        let presence = match (node, SessionId::new(session)) {
+    pub(super) async fn lifetime(
+        &self,
+        id: SwarmId,
+        node: Option<NodeId>,
+        session: u64,
+    ) -> Result<StreamLifetime, Status> {
+        let attachment = match (node, SessionId::new(session)) {
             (Some(node), Some(session)) => {
                 Some(self.service.attach(id, node, session).await.map_err(refused(id.kind))?)
             }
             (Some(node), None) => self.service.follow(id, node),
             (None, _) => None,
         };
-        self.lifetime_of(presence)
+        self.lifetime_of(attachment)
     }
 
     /// The lifetime of a stream that only a member may have.
-    pub(super) async fn member(&self, id: SwarmId, node: NodeId, session: u64) -> Result<Lifetime, Status> {
+    pub(super) async fn member(&self, id: SwarmId, node: NodeId, session: u64) -> Result<StreamLifetime, Status> {
         let lifetime = self.lifetime(id, Some(node), session).await?;
-        if lifetime.presence.is_none() {
+        if lifetime.attachment.is_none() {
             return Err(refused(id.kind)(Rejection::NotAMember(node).into()));
         }
         Ok(lifetime)
@@ -112,7 +117,12 @@ impl Edge {
 
     /// The lifetime of a watch of events: a member's, or nobody's. The last events
     /// of a swarm that ended are for everybody.
-    pub(super) async fn reader(&self, id: SwarmId, node: Option<NodeId>, session: u64) -> Result<Lifetime, Status> {
+    pub(super) async fn watch_lifetime(
+        &self,
+        id: SwarmId,
+        node: Option<NodeId>,
+        session: u64,
+    ) -> Result<StreamLifetime, Status> {
         let over = self.service.read(id, Swarm::is_over).map_err(refused(id.kind))?;
         match node {
             Some(node) if !over => self.member(id, node, session).await,
@@ -120,7 +130,7 @@ impl Edge {
         }
     }
 
-    pub(super) fn lifetime_of(&self, presence: Option<Presence>) -> Result<Lifetime, Status> {
+    pub(super) fn lifetime_of(&self, attachment: Option<Attachment>) -> Result<StreamLifetime, Status> {
         if self.shutdown.is_draining() {
             return Err(draining());
         }
@@ -128,8 +138,8 @@ impl Edge {
         let now = Instant::now();
         // +- 10 %, so that streams opened together do not come back together.
         let age = settings.max_age.mul_f64(rand::random_range(0.9..1.1));
-        Ok(Lifetime {
-            presence,
+        Ok(StreamLifetime {
+            attachment,
             connection: None,
             clock: self.service.clock().clone(),
             shutdown: self.shutdown.clone(),
@@ -143,9 +153,9 @@ impl Edge {
     }
 }
 
-impl Lifetime {
+impl StreamLifetime {
     /// Of a stream over this connection, with which it ends.
-    pub(super) fn over_connection(self, connection: Option<Arc<Carriage>>) -> Self {
+    pub(super) fn over_connection(self, connection: Option<Arc<ConnectionShared>>) -> Self {
         Self { connection, ..self }
     }
 
@@ -188,18 +198,18 @@ impl Lifetime {
     /// a sign that was given must be [noted](Self::beat).
     ///
     /// Every open stream holds this future, so it is small: one timer stands for all times.
-    pub(super) async fn sign(&mut self) -> Sign {
+    pub(super) async fn sign(&mut self) -> LifetimeEvent {
         loop {
-            let presence = self.presence.as_ref();
+            let attachment = self.attachment.as_ref();
             let session = async {
-                let Some(presence) = presence else { return std::future::pending().await };
+                let Some(attachment) = attachment else { return std::future::pending().await };
                 loop {
-                    let bell = presence.bell().notified_owned();
-                    tokio::pin!(bell);
-                    bell.as_mut().enable();
-                    match presence.ended() {
+                    let changed = attachment.changed().notified_owned();
+                    tokio::pin!(changed);
+                    changed.as_mut().enable();
+                    match attachment.ended() {
                         // The swarm's own end is told by what is streamed, after all else.
-                        None | Some(LeaveReason::Ended) => bell.await,
+                        None | Some(LeaveReason::Ended) => changed.await,
                         Some(reason) => return reason,
                     }
                 }
@@ -208,10 +218,10 @@ impl Lifetime {
             let goodbye = async {
                 let Some(connection) = connection else { return std::future::pending().await };
                 loop {
-                    let orders = connection.orders();
+                    let orders = connection.requests();
                     tokio::pin!(orders);
                     orders.as_mut().enable();
-                    match connection.says_goodbye() {
+                    match connection.goodbye_spread() {
                         Some(spread) => return spread,
                         None => orders.await,
                     }
@@ -220,7 +230,7 @@ impl Lifetime {
             let first = self.end.map_or(self.next_heartbeat, |(end, _)| end.min(self.next_heartbeat));
             tokio::select! {
                 biased;
-                reason = session => return Sign::End(End::Session(reason)),
+                reason = session => return LifetimeEvent::End(End::Session(reason)),
                 () = self.shutdown.draining(), if !self.leaves => {
                     self.leaves = true;
                     self.end_within(self.spread, End::Draining);
@@ -231,21 +241,21 @@ impl Lifetime {
                 }
                 () = tokio::time::sleep_until(first) => return match self.end.filter(|(at, _)| *at <= first) {
                     // Whoever comes back at once must not find a server that goes.
-                    Some((_, End::Age)) if self.shutdown.is_draining() => Sign::End(End::Draining),
-                    Some((_, end)) => Sign::End(end),
-                    None => Sign::Beat,
+                    Some((_, End::Age)) if self.shutdown.is_draining() => LifetimeEvent::End(End::Draining),
+                    Some((_, end)) => LifetimeEvent::End(end),
+                    None => LifetimeEvent::Beat,
                 },
             }
         }
     }
 
     /// Signs of life as they are due, then the end.
-    pub(super) fn signs(self) -> BoxStream<'static, Sign> {
+    pub(super) fn signs(self) -> BoxStream<'static, LifetimeEvent> {
         let signs = stream::unfold(Some(self), |lifetime| async {
             let mut lifetime = lifetime?;
             let sign = lifetime.sign().await;
             lifetime.beat();
-            let goes_on = matches!(sign, Sign::Beat);
+            let goes_on = matches!(sign, LifetimeEvent::Beat);
             Some((sign, goes_on.then_some(lifetime)))
         });
         signs.boxed()
@@ -258,7 +268,7 @@ impl Lifetime {
 
     /// Why the session that the stream is tied to ended, if it has.
     pub(super) fn session_ended(&self) -> Option<LeaveReason> {
-        self.presence.as_ref().and_then(Presence::ended)
+        self.attachment.as_ref().and_then(Attachment::ended)
     }
 
     /// Notes that one was given.
@@ -269,14 +279,14 @@ impl Lifetime {
 
 struct Running<S: Source> {
     source: S,
-    lifetime: Lifetime,
+    lifetime: StreamLifetime,
     ready: VecDeque<S::Message>,
     /// Set when only the farewell remains: the status to end with.
     ended: Option<Result<(), Status>>,
 }
 
 /// Streams what `source` makes until its `lifetime` is over.
-pub(super) fn run<S: Source>(source: S, lifetime: Lifetime) -> Messages<S::Message> {
+pub(super) fn run<S: Source>(source: S, lifetime: StreamLifetime) -> Messages<S::Message> {
     let running = Running { source, lifetime, ready: VecDeque::new(), ended: None };
     stream::unfold(running, |mut running| async move {
         let item = running.next().await?;
@@ -296,11 +306,11 @@ impl<S: Source> Running<S> {
                 return std::mem::replace(status, Ok(())).err().map(Err);
             }
             // Asked for before the look, so that what changes after it is heard.
-            let bell = self.source.bell().notified_owned();
-            tokio::pin!(bell);
-            bell.as_mut().enable();
+            let changed = self.source.changed().notified_owned();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
             // Before the look: what it brings is told, or stays where it is.
-            if let Some(Sign::End(end)) = self.lifetime.sign().now_or_never() {
+            if let Some(LifetimeEvent::End(end)) = self.lifetime.sign().now_or_never() {
                 self.end(end);
                 continue;
             }
@@ -330,8 +340,8 @@ impl<S: Source> Running<S> {
             tokio::select! {
                 biased;
                 // What is due is given after the next look.
-                sign = self.lifetime.sign() => if let Sign::End(end) = sign { self.end(end) },
-                () = bell => {}
+                sign = self.lifetime.sign() => if let LifetimeEvent::End(end) = sign { self.end(end) },
+                () = changed => {}
             }
         }
     }

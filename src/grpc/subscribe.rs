@@ -6,10 +6,10 @@ use std::task::Waker;
 use tonic::{Request, Response, Status};
 
 use super::body::{Handover, NEWS, Updates};
-use super::signal::Signal;
+use super::stall::StreamProgress;
 use super::status::refused;
 use super::timeout::Deadline;
-use super::watchdog::Reader;
+use super::wake_set::WakeSet;
 use super::{Answer, Edge, fields, stream};
 use crate::pb::{group, livestream};
 use crate::service::subscribe;
@@ -23,7 +23,7 @@ pub(super) struct Subscribe {
 }
 
 impl TryFrom<livestream::v1::SubscribeUpdatesRequest> for Subscribe {
-    type Error = fields::Invalid;
+    type Error = fields::InvalidField;
 
     fn try_from(request: livestream::v1::SubscribeUpdatesRequest) -> fields::Parsed<Self> {
         let livestream::v1::SubscribeUpdatesRequest {
@@ -50,7 +50,7 @@ impl TryFrom<livestream::v1::SubscribeUpdatesRequest> for Subscribe {
 }
 
 impl TryFrom<group::v1::SubscribeUpdatesRequest> for Subscribe {
-    type Error = fields::Invalid;
+    type Error = fields::InvalidField;
 
     fn try_from(request: group::v1::SubscribeUpdatesRequest) -> fields::Parsed<Self> {
         let group::v1::SubscribeUpdatesRequest {
@@ -84,17 +84,17 @@ pub(super) type NoMessages<R> = futures_util::stream::Empty<Result<R, Status>>;
 /// Opens a subscription.
 pub(super) async fn open<A, R>(edge: &Edge, asked: Request<A>) -> Answer<NoMessages<R>>
 where
-    Subscribe: TryFrom<A, Error = fields::Invalid>,
+    Subscribe: TryFrom<A, Error = fields::InvalidField>,
 {
-    let (reader, connection) = (asked.extensions().get::<Arc<Reader>>().cloned(), stream::connection(&asked));
+    let (progress, connection) = (asked.extensions().get::<Arc<StreamProgress>>().cloned(), stream::connection(&asked));
     let deadline = asked.extensions().get::<Deadline>().copied();
     let Subscribe { id, request } = asked.into_inner().try_into()?;
     let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
     // Its swarm may end between the two steps; then there is one more, as for all who come
     // after the end.
     for last in [false, true] {
-        let signal = Signal::new();
-        let request = subscribe::Request { waker: signal.bell(NEWS), ..request.clone() };
+        let wakes = WakeSet::new();
+        let request = subscribe::Request { waker: wakes.waker(NEWS), ..request.clone() };
         let (subscription, greeting) = edge.service.subscribe(id, request).map_err(refused(id.kind))?;
         let lifetime = if subscription.is_after_end() {
             edge.observer()?
@@ -106,7 +106,7 @@ where
         };
         let mut response = Response::new(futures_util::stream::empty());
         let lifetime = lifetime.over_connection(connection).until(deadline);
-        let updates = Updates::new(subscription, greeting, lifetime, signal, reader);
+        let updates = Updates::new(subscription, greeting, lifetime, wakes, progress);
         response.extensions_mut().insert(Handover::new(updates));
         return Ok(response);
     }

@@ -53,8 +53,8 @@ macro_rules! target_source {
         impl Source for $source {
             type Message = $pb::WatchTargetsResponse;
 
-            fn bell(&self) -> Arc<Notify> {
-                self.0.bell()
+            fn changed(&self) -> Arc<Notify> {
+                self.0.changed()
             }
 
             fn step(&mut self) -> Step<Vec<Self::Message>> {
@@ -102,8 +102,8 @@ macro_rules! event_source {
         impl Source for $source {
             type Message = $pb::$Response;
 
-            fn bell(&self) -> Arc<Notify> {
-                self.watch.bell()
+            fn changed(&self) -> Arc<Notify> {
+                self.watch.changed()
             }
 
             fn step(&mut self) -> Step<Vec<Self::Message>> {
@@ -184,8 +184,8 @@ macro_rules! census_source {
         impl Source for $source {
             type Message = $pb::$Response;
 
-            fn bell(&self) -> Arc<Notify> {
-                self.0.bell()
+            fn changed(&self) -> Arc<Notify> {
+                self.0.changed()
             }
 
             fn step(&mut self) -> Step<Vec<Self::Message>> {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::presence::Presence;
-use super::{Refusal, Service, is_due, member};
+use super::attachment::Attachment;
+use super::{Service, ServiceError, is_due, member};
 use crate::clock;
-use crate::cluster::Door;
+use crate::cluster::CommandLog;
 use crate::feed::{self, Accepted, Demand, Draft, Feed, Limits, Message, Micros, PublisherState, SkipReport};
 use crate::store::entry::Entry;
 use crate::swarm::command::By;
@@ -24,16 +24,16 @@ const TRIES: usize = 8;
 
 /// Why an update was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PublishRefusal {
+pub enum PublishError {
     /// The swarm refused its publisher.
     #[error(transparent)]
-    Swarm(#[from] Refusal),
+    Swarm(#[from] ServiceError),
     /// The feed refused the update.
     #[error(transparent)]
     Feed(#[from] feed::Rejected),
 }
 
-impl From<Rejection> for PublishRefusal {
+impl From<Rejection> for PublishError {
     fn from(rejection: Rejection) -> Self {
         Self::Swarm(rejection.into())
     }
@@ -41,8 +41,8 @@ impl From<Rejection> for PublishRefusal {
 
 /// The right to publish, while it lasts.
 #[derive(Debug)]
-pub struct Publication {
-    door: Door,
+pub struct PublishHandle {
+    log: CommandLog,
     id: SwarmId,
     feed: Arc<Feed>,
     source: NodeId,
@@ -68,35 +68,35 @@ impl Service {
         by: By,
         channels: ChannelSet,
         layers: u32,
-    ) -> Result<(Publication, Presence), Refusal> {
+    ) -> Result<(PublishHandle, Attachment), ServiceError> {
         let node = by.node;
         let shared = |channel: Channel| id.kind == SwarmKind::Livestream && channel == Channel::Chat;
         let exclusive: ChannelSet = channels.iter().filter(|channel| !shared(*channel)).collect();
-        let (epoch, term, presence) = if exclusive.is_empty() && !self.needs_session(id, node)? {
+        let (epoch, term, attachment) = if exclusive.is_empty() && !self.needs_session(id, node)? {
             let epoch = self.read(id, |swarm| member(swarm, node, by.session).map(|_| swarm.epoch()))??;
-            let presence = match by.session {
+            let attachment = match by.session {
                 Some(session) => self.attach(id, node, session).await?,
                 None => self.follow(id, node).ok_or(Rejection::NotAMember(node))?,
             };
-            (epoch, 0, presence)
+            (epoch, 0, attachment)
         } else {
             let claim = Command::Claim { by, channels, session: Self::draw_session(), ttl_ms: LEASE_MS };
             let view =
                 |swarm: &Swarm, applied: &crate::swarm::Applied| (swarm.epoch(), applied.revision, applied.session);
-            let (epoch, term, session) = self.door.submit(id, claim, view).await?;
+            let (epoch, term, session) = self.log.submit(id, claim, view).await?;
             let session = session.ok_or(Rejection::NotAMember(node))?;
             (epoch, term, self.attach(id, node, session).await?)
         };
         // Of this incarnation: another may have taken its place by now.
-        let found = self.door.store().read(id, |entry| (entry.swarm().epoch() == epoch).then(|| entry.feed()));
+        let found = self.log.store().read(id, |entry| (entry.swarm().epoch() == epoch).then(|| entry.feed()));
         let feed = found.flatten().ok_or(Rejection::NoSuchSwarm)?;
         feed.declare(node, term, exclusive, layers);
-        let publication = Publication {
-            door: self.door.clone(),
+        let handle = PublishHandle {
+            log: self.log.clone(),
             id,
             feed,
             source: node,
-            session: presence.session(),
+            session: attachment.session(),
             epoch,
             term,
             claimed: channels,
@@ -104,11 +104,11 @@ impl Service {
             demand: Vec::new(),
             subscribers_version: None,
         };
-        Ok((publication, presence))
+        Ok((handle, attachment))
     }
 
     /// True for a broadcaster without a session: its first publish stream makes one.
-    fn needs_session(&self, id: SwarmId, node: NodeId) -> Result<bool, Refusal> {
+    fn needs_session(&self, id: SwarmId, node: NodeId) -> Result<bool, ServiceError> {
         self.read(id, |swarm| match swarm {
             Swarm::Livestream(livestream) => livestream.broadcaster() == node && swarm.roster().key(node).is_none(),
             Swarm::Group(_) => false,
@@ -124,7 +124,7 @@ impl Service {
         by: &By,
         term: Option<u64>,
         draft: &Draft,
-    ) -> Result<Accepted, PublishRefusal> {
+    ) -> Result<Accepted, PublishError> {
         let (accepted, due) = self.publish_once(id, by, term, draft).await?;
         if let Some(session) = due {
             // It may have ended by now; the update was accepted all the same.
@@ -140,11 +140,11 @@ impl Service {
         by: &By,
         term: Option<u64>,
         draft: &Draft,
-    ) -> Result<(Accepted, Option<SessionId>), PublishRefusal> {
+    ) -> Result<(Accepted, Option<SessionId>), PublishError> {
         let channel = draft.channel;
-        let feed = self.door.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
+        let feed = self.log.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
         if feed.is_shared(channel) {
-            return chat(&self.door, id, &feed, by.node, by.session, draft);
+            return chat(&self.log, id, &feed, by.node, by.session, draft);
         }
         let channels: ChannelSet = [channel].into_iter().collect();
         for _ in 0..TRIES {
@@ -158,7 +158,7 @@ impl Service {
                 // What is refused anyhow gets no right first.
                 match gate? {
                     Gate::Open => {}
-                    closed => return Err(feed::Refusal::Closed(closed).uncounted().into()),
+                    closed => return Err(feed::AppendError::Closed(closed).uncounted().into()),
                 }
                 let session = Self::draw_session();
                 let acquire = Command::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS };
@@ -167,11 +167,11 @@ impl Service {
             // A fenced update gets no right that it does not have.
             let current = term.or(held).or_else(|| feed.term(by.node, channel));
             match feed.publish(by.node, current.unwrap_or(0), draft.clone(), clock::uptime()) {
-                Err(feed::Rejected { refusal: feed::Refusal::StaleTerm, .. }) if term.is_none() => {}
+                Err(feed::Rejected { refusal: feed::AppendError::StaleTerm, .. }) if term.is_none() => {}
                 outcome => return Ok((outcome?, due)),
             }
         }
-        Err(feed::Refusal::StaleTerm.uncounted().into())
+        Err(feed::AppendError::StaleTerm.uncounted().into())
     }
 
     /// Asks for a keyframe of a source; `None` = the broadcaster.
@@ -181,7 +181,7 @@ impl Service {
         by: &By,
         source: Option<NodeId>,
         channel: Channel,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ServiceError> {
         let look = |entry: &Entry| {
             let swarm = entry.swarm();
             member(swarm, by.node, by.session)?;
@@ -193,7 +193,7 @@ impl Service {
             };
             Ok((entry.feed(), source))
         };
-        let (feed, source) = self.door.store().read(id, look).ok_or(Rejection::NoSuchSwarm)??;
+        let (feed, source) = self.log.store().read(id, look).ok_or(Rejection::NoSuchSwarm)??;
         feed.request_keyframe(source, channel);
         Ok(())
     }
@@ -235,15 +235,15 @@ fn gate(swarm: &Swarm, node: NodeId, channel: Channel) -> Result<Gate, Rejection
 /// Writes to the CHAT of a livestream, in one step with the look at who is muted. Answers
 /// the session too when its lease is to be renewed.
 fn chat(
-    door: &Door,
+    log: &CommandLog,
     id: SwarmId,
     feed: &Arc<Feed>,
     author: NodeId,
     session: Option<SessionId>,
     draft: &Draft,
-) -> Result<(Accepted, Option<SessionId>), PublishRefusal> {
+) -> Result<(Accepted, Option<SessionId>), PublishError> {
     let attempt = |last: bool| {
-        let write = |entry: &Entry| -> Result<_, PublishRefusal> {
+        let write = |entry: &Entry| -> Result<_, PublishError> {
             let swarm = entry.swarm();
             // Another incarnation may have taken its place.
             if !Arc::ptr_eq(feed, &entry.feed()) {
@@ -253,12 +253,12 @@ fn chat(
             let muted = matches!(swarm, Swarm::Livestream(livestream) if livestream.muted().contains(&author));
             let message = Message { author, session: member.session, muted, draft: draft.clone() };
             let accepted = feed.chat(message, clock::uptime(), last)?;
-            Ok((accepted, is_due(member, door.clock().now()).then_some(member.session)))
+            Ok((accepted, is_due(member, log.clock().now()).then_some(member.session)))
         };
-        door.store().read(id, write).ok_or_else(|| PublishRefusal::from(Rejection::NoSuchSwarm))?
+        log.store().read(id, write).ok_or_else(|| PublishError::from(Rejection::NoSuchSwarm))?
     };
     match attempt(false) {
-        Err(PublishRefusal::Feed(feed::Rejected { refusal: feed::Refusal::Memory, .. })) => {
+        Err(PublishError::Feed(feed::Rejected { refusal: feed::AppendError::Memory, .. })) => {
             feed.make_room(clock::uptime());
             attempt(true)
         }
@@ -266,7 +266,7 @@ fn chat(
     }
 }
 
-impl Publication {
+impl PublishHandle {
     /// The incarnation of the swarm.
     pub const fn epoch(&self) -> Epoch {
         self.epoch
@@ -297,9 +297,9 @@ impl Publication {
         self.claimed
     }
 
-    /// The bell that rings when a channel may have been lost, a keyframe is wanted, or
+    /// Notified when a channel may have been lost, a keyframe is wanted, or
     /// somebody wants something else.
-    pub fn bell(&self) -> Arc<Notify> {
+    pub fn changed(&self) -> Arc<Notify> {
         self.feed.producers()
     }
 
@@ -316,9 +316,9 @@ impl Publication {
     }
 
     /// Publishes one update.
-    pub fn send(&self, draft: Draft) -> Result<Accepted, PublishRefusal> {
+    pub fn send(&self, draft: Draft) -> Result<Accepted, PublishError> {
         if self.feed.is_shared(draft.channel) {
-            let (accepted, _) = chat(&self.door, self.id, &self.feed, self.source, self.session, &draft)?;
+            let (accepted, _) = chat(&self.log, self.id, &self.feed, self.source, self.session, &draft)?;
             return Ok(accepted);
         }
         Ok(self.feed.publish(self.source, self.term, draft, clock::uptime())?)
@@ -330,7 +330,7 @@ impl Publication {
         self.feed.keyframes_due(self.source, self.term, self.channels.iter().copied().collect(), clock::uptime())
     }
 
-    /// True when [`Self::demand`] may have news.
+    /// True when [`Self::demand`] may have changed.
     pub fn may_want_else(&self) -> bool {
         self.subscribers_version != Some(self.feed.subscribers_version())
     }

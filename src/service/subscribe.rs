@@ -6,7 +6,7 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::watch::{Over, Step};
-use super::{Refusal, Service, member};
+use super::{Service, ServiceError, member};
 use crate::clock;
 use crate::feed::{
     Cursor, Delivery, Encoded, Feed, Gap, Greeting, Limits, Opening, Position, Resume, Selection, Start,
@@ -63,7 +63,7 @@ const LAST_POSITIONS: usize = 64;
 /// Who may read the updates of a swarm, and what it wants of them. Once the swarm has
 /// ended, whoever was in then may go on where it stopped; anybody else is told where
 /// everything ended.
-fn reader(entry: &Entry, request: &Request) -> Result<Interests, Refusal> {
+fn reader(entry: &Entry, request: &Request) -> Result<Interests, ServiceError> {
     let (swarm, &Request { node, session, .. }) = (entry.swarm(), request);
     if !swarm.is_over() {
         return Ok(member(swarm, node, session)?.interests.clone());
@@ -71,9 +71,10 @@ fn reader(entry: &Entry, request: &Request) -> Result<Interests, Refusal> {
     let epoch = swarm.epoch();
     let resumes = request.resume.as_ref().is_some_and(|resume| resume.epoch == epoch.get());
     let known = session.filter(|_| resumes).and_then(|session| swarm.last_members().find(node, session));
-    known
-        .map(|member| member.interests.clone())
-        .ok_or_else(|| Refusal::Ended { epoch, last: entry.feed().newest_heads(&request.selection(), LAST_POSITIONS) })
+    known.map(|member| member.interests.clone()).ok_or_else(|| ServiceError::Ended {
+        epoch,
+        last: entry.feed().newest_heads(&request.selection(), LAST_POSITIONS),
+    })
 }
 
 impl Request {
@@ -91,10 +92,10 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Ended`] when the swarm has ended and the node was no member then, names
+    /// [`ServiceError::Ended`] when the swarm has ended and the node was no member then, names
     /// no session, or does not resume.
-    pub fn subscribe(&self, id: SwarmId, request: Request) -> Result<(Subscription, Greeting), Refusal> {
-        let found = self.door.store().read(id, |entry| {
+    pub fn subscribe(&self, id: SwarmId, request: Request) -> Result<(Subscription, Greeting), ServiceError> {
+        let found = self.log.store().read(id, |entry| {
             let interests = reader(entry, &request)?;
             let selection = request.selection();
             let Request { start, resume, waker, .. } = request;
@@ -119,7 +120,7 @@ impl Service {
             let feed = entry.feed();
             // Under the shard: no change of interest slips in between.
             let (cursor, greeting) = Cursor::open(&feed, opening, clock::uptime());
-            Ok::<_, Refusal>((Subscription { feed, cursor, epoch, after_end: swarm.is_over() }, greeting))
+            Ok::<_, ServiceError>((Subscription { feed, cursor, epoch, after_end: swarm.is_over() }, greeting))
         });
         let (subscription, greeting) = found.ok_or(Rejection::NoSuchSwarm)??;
         subscription.feed.start_wake_task();

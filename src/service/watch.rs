@@ -1,8 +1,8 @@
 //! Watches: snapshots and what changes after.
 //!
 //! A watch is pulled: its `step` looks at the swarm under its lock and
-//! brings what is new. Whoever drives it waits for [`Watch::bell`] in between,
-//! having asked for the bell before the step, so that no change is missed. A
+//! brings what is new. Whoever drives it waits for [`Watch::changed`] in between,
+//! having asked for [`Watch::changed`] before the step, so that no change is missed. A
 //! watcher that does not pull holds a cursor and delays nobody.
 
 mod census;
@@ -39,6 +39,6 @@ pub enum Over {
 
 /// Something that can be watched.
 pub trait Watch {
-    /// The bell that rings when there may be something new.
-    fn bell(&self) -> Arc<Notify>;
+    /// Notified when there may be something new.
+    fn changed(&self) -> Arc<Notify>;
 }

@@ -17,20 +17,20 @@ use crate::swarm::{Applied, Event, Swarm};
 
 /// What binds the streams of a session to it: they end when it does.
 #[derive(Debug, Default)]
-pub struct Tie {
+pub struct SessionEnd {
     ended: OnceLock<LeaveReason>,
-    bell: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
-impl Tie {
+impl SessionEnd {
     /// Why the session ended, if it has.
     pub fn ended(&self) -> Option<LeaveReason> {
         self.ended.get().copied()
     }
 
-    /// The bell that rings when the session ends.
-    pub fn bell(&self) -> Arc<Notify> {
-        Arc::clone(&self.bell)
+    /// Notified when the session ends.
+    pub fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 }
 
@@ -43,20 +43,20 @@ pub struct Entry {
     log: EventLog,
     feed: Arc<Feed>,
     /// Rings after each revision.
-    news: Arc<Notify>,
+    changed: Arc<Notify>,
     /// Where the log goes when the swarm does, for those who have not read its end.
-    last_words: Arc<OnceLock<EventLog>>,
+    final_log: Arc<OnceLock<EventLog>>,
     /// Who waits for changes of a node's targets; `None` = the broadcaster's.
     targets: HashMap<Option<NodeId>, Watched>,
     /// Sessions with streams on this pod that keep them alive.
-    ties: HashMap<SessionId, (Arc<Tie>, u32)>,
+    sessions: HashMap<SessionId, (Arc<SessionEnd>, u32)>,
     /// Nodes with streams on this pod that follow them from session to session.
-    followers: HashMap<NodeId, (Arc<Tie>, u32)>,
+    followers: HashMap<NodeId, (Arc<SessionEnd>, u32)>,
 }
 
 #[derive(Debug, Default)]
 struct Watched {
-    bell: Arc<Notify>,
+    changed: Arc<Notify>,
     watchers: u32,
 }
 
@@ -69,10 +69,10 @@ impl Entry {
             due: None,
             log: EventLog::new(settings.event_log_revisions),
             feed,
-            news: Arc::default(),
-            last_words: Arc::default(),
+            changed: Arc::default(),
+            final_log: Arc::default(),
             targets: HashMap::new(),
-            ties: HashMap::new(),
+            sessions: HashMap::new(),
             followers: HashMap::new(),
         }
     }
@@ -93,15 +93,15 @@ impl Entry {
     }
 
     /// Its last events once it is gone; empty until then.
-    pub fn last_words(&self) -> Arc<OnceLock<EventLog>> {
-        Arc::clone(&self.last_words)
+    pub fn final_log(&self) -> Arc<OnceLock<EventLog>> {
+        Arc::clone(&self.final_log)
     }
 
     /// Ends with its swarm: leaves the log to those who still read it.
     pub(super) fn close(self) {
-        let Self { log, last_words, .. } = self;
+        let Self { log, final_log, .. } = self;
         // Nobody else closes it.
-        last_words.set(log).expect("an entry is closed once");
+        final_log.set(log).expect("an entry is closed once");
     }
 
     /// Its updates.
@@ -109,17 +109,17 @@ impl Entry {
         Arc::clone(&self.feed)
     }
 
-    /// The bell that rings after each revision.
-    pub fn news(&self) -> Arc<Notify> {
-        Arc::clone(&self.news)
+    /// Notified after each revision.
+    pub fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 
-    /// Starts to watch the targets of a node: the bell that rings when they may
+    /// Starts to watch the targets of a node: notified when they may
     /// have changed.
     pub(crate) fn watch_targets(&mut self, node: Option<NodeId>) -> Arc<Notify> {
         let watched = self.targets.entry(node).or_default();
         watched.watchers += 1;
-        Arc::clone(&watched.bell)
+        Arc::clone(&watched.changed)
     }
 
     /// Ends what [`Self::watch_targets`] began.
@@ -132,41 +132,41 @@ impl Entry {
         }
     }
 
-    pub(super) fn tie(&mut self, session: SessionId) -> Arc<Tie> {
-        bind(&mut self.ties, session)
+    pub(super) fn attach(&mut self, session: SessionId) -> Arc<SessionEnd> {
+        count_up(&mut self.sessions, session)
     }
 
     /// True when that was the last stream that kept the session alive.
     pub(super) fn untie(&mut self, session: SessionId) -> bool {
-        unbind(&mut self.ties, session)
+        count_down(&mut self.sessions, session)
     }
 
     /// Binds a stream to a member, whatever its session, without keeping it alive;
     /// `None` when the node is no member.
-    pub(crate) fn follow(&mut self, node: NodeId) -> Option<Arc<Tie>> {
+    pub(crate) fn follow(&mut self, node: NodeId) -> Option<Arc<SessionEnd>> {
         self.swarm().roster().key(node)?;
-        Some(bind(&mut self.followers, node))
+        Some(count_up(&mut self.followers, node))
     }
 
     /// Ends what [`Self::follow`] began.
-    pub(crate) fn unfollow(&mut self, node: NodeId, tie: &Arc<Tie>) {
+    pub(crate) fn unfollow(&mut self, node: NodeId, end: &Arc<SessionEnd>) {
         // The node may have left, and others may follow it since it came back.
-        if self.followers.get(&node).is_some_and(|(current, _)| Arc::ptr_eq(current, tie)) {
-            unbind(&mut self.followers, node);
+        if self.followers.get(&node).is_some_and(|(current, _)| Arc::ptr_eq(current, end)) {
+            count_down(&mut self.followers, node);
         }
     }
 
     /// Does everything that must happen in one step with a command.
-    pub(super) fn absorb(&mut self, applied: &mut Applied, origin: Origin, wakes: &mut Wakes) {
+    pub(super) fn apply_effects(&mut self, applied: &mut Applied, origin: Origin, wakes: &mut Wakes) {
         for (session, reason) in applied.ended.drain(..) {
-            cut(self.ties.remove(&session), reason, wakes);
+            end_session(self.sessions.remove(&session), reason, wakes);
         }
         let mut left = Vec::new();
         for event in &applied.events {
             if let Event::Left { node, reason, .. } | Event::BroadcasterLost { node, reason, .. } = event
                 && *reason != LeaveReason::Replaced
             {
-                cut(self.followers.remove(node), *reason, wakes);
+                end_session(self.followers.remove(node), *reason, wakes);
                 left.push(*node);
             }
         }
@@ -174,8 +174,8 @@ impl Entry {
         let gone = self.take_wishes(&applied.events, wakes);
         let over = applied.over || applied.removed;
         if over {
-            let all = self.ties.drain().map(|(_, bound)| bound).chain(self.followers.drain().map(|(_, bound)| bound));
-            all.for_each(|bound| cut(Some(bound), LeaveReason::Ended, wakes));
+            let all = self.sessions.drain().map(|(_, ends)| ends).chain(self.followers.drain().map(|(_, ends)| ends));
+            all.for_each(|ends| end_session(Some(ends), LeaveReason::Ended, wakes));
             wakes.push(self.feed.producers());
             wakes.wake_all(Arc::clone(&self.feed));
         }
@@ -192,7 +192,7 @@ impl Entry {
         self.wake_target_watchers(&applied.touched, wakes);
         if !applied.events.is_empty() {
             self.log.append(applied.revision, origin, std::mem::take(&mut applied.events));
-            wakes.push(Arc::clone(&self.news));
+            wakes.push(Arc::clone(&self.changed));
         }
     }
 
@@ -229,7 +229,7 @@ impl Entry {
             return;
         }
         if touched.all {
-            self.targets.values().for_each(|watched| wakes.push(Arc::clone(&watched.bell)));
+            self.targets.values().for_each(|watched| wakes.push(Arc::clone(&watched.changed)));
             return;
         }
         let broadcaster = match self.swarm.as_deref() {
@@ -238,7 +238,7 @@ impl Entry {
         };
         let roots = [None, broadcaster].into_iter().filter(|_| touched.root);
         for node in roots.chain(touched.nodes.iter().copied().map(Some)) {
-            wakes.extend(self.targets.get(&node).map(|watched| Arc::clone(&watched.bell)));
+            wakes.extend(self.targets.get(&node).map(|watched| Arc::clone(&watched.changed)));
         }
     }
 
@@ -284,27 +284,27 @@ fn limits(swarm: &Swarm) -> Limits {
     }
 }
 
-fn bind<K: Eq + Hash>(bound: &mut HashMap<K, (Arc<Tie>, u32)>, to: K) -> Arc<Tie> {
-    let (tie, streams) = bound.entry(to).or_default();
+fn count_up<K: Eq + Hash>(ends: &mut HashMap<K, (Arc<SessionEnd>, u32)>, to: K) -> Arc<SessionEnd> {
+    let (end, streams) = ends.entry(to).or_default();
     *streams += 1;
-    Arc::clone(tie)
+    Arc::clone(end)
 }
 
 /// True when that was the last one.
-fn unbind<K: Eq + Hash>(bound: &mut HashMap<K, (Arc<Tie>, u32)>, from: K) -> bool {
-    let Some((_, streams)) = bound.get_mut(&from) else { return false };
+fn count_down<K: Eq + Hash>(ends: &mut HashMap<K, (Arc<SessionEnd>, u32)>, from: K) -> bool {
+    let Some((_, streams)) = ends.get_mut(&from) else { return false };
     *streams -= 1;
     let last = *streams == 0;
     if last {
-        bound.remove(&from);
+        ends.remove(&from);
     }
     last
 }
 
-fn cut(bound: Option<(Arc<Tie>, u32)>, reason: LeaveReason, wakes: &mut Wakes) {
-    let Some((tie, _)) = bound else { return };
+fn end_session(ends: Option<(Arc<SessionEnd>, u32)>, reason: LeaveReason, wakes: &mut Wakes) {
+    let Some((end, _)) = ends else { return };
     // A session ends once.
-    if tie.ended.set(reason).is_ok() {
-        wakes.push(Arc::clone(&tie.bell));
+    if end.ended.set(reason).is_ok() {
+        wakes.push(Arc::clone(&end.changed));
     }
 }

@@ -57,7 +57,7 @@ impl Shard {
         } else if Entry::concerns_census(&applied.events) {
             changes.push(CensusEvent::Changed(incarnation));
         }
-        entry.absorb(&mut applied, origin, wakes);
+        entry.apply_effects(&mut applied, origin, wakes);
         if entry.due != next {
             if let Some(due) = entry.due {
                 self.due.remove(&(due, id));
@@ -67,8 +67,8 @@ impl Shard {
         }
         if applied.removed {
             changes.push(removed(entry.incarnation(), applied.gone.as_deref()));
-            // Watchers hold the bell; they find the swarm gone.
-            wakes.push(entry.news());
+            // Watchers hold the `Notify`; they find the swarm gone.
+            wakes.push(entry.changed());
             if let Some(entry) = self.entries.remove(&id) {
                 entry.close();
             }

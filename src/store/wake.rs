@@ -11,7 +11,7 @@ use crate::swarm::{Applied, Swarm};
 /// Bells to ring and state to free after a shard is unlocked: done on drop.
 #[derive(Debug, Default)]
 pub struct Wakes {
-    bells: Vec<Arc<Notify>>,
+    changed: Vec<Arc<Notify>>,
     parked: Vec<ParkedSubscriber>,
     feeds: Vec<Arc<Feed>>,
     #[expect(clippy::vec_box, reason = "a roster is handed over as it comes, boxed")]
@@ -21,14 +21,14 @@ pub struct Wakes {
 }
 
 impl Wakes {
-    /// Rings `bell` for everyone who waits for it.
-    pub fn push(&mut self, bell: Arc<Notify>) {
-        self.bells.push(bell);
+    /// Notifies everyone who waits for `changed`, after the lock.
+    pub fn push(&mut self, changed: Arc<Notify>) {
+        self.changed.push(changed);
     }
 
-    /// Rings these bells too.
-    pub fn extend(&mut self, bells: impl IntoIterator<Item = Arc<Notify>>) {
-        self.bells.extend(bells);
+    /// Notifies these too.
+    pub fn extend(&mut self, changed: impl IntoIterator<Item = Arc<Notify>>) {
+        self.changed.extend(changed);
     }
 
     /// Wakes these subscriptions.
@@ -50,8 +50,8 @@ impl Wakes {
 
 impl Drop for Wakes {
     fn drop(&mut self) {
-        for bell in self.bells.drain(..) {
-            bell.notify_waiters();
+        for changed in self.changed.drain(..) {
+            changed.notify_waiters();
         }
         self.parked.iter().for_each(ParkedSubscriber::wake);
         self.feeds.iter().for_each(|feed| feed.wake_all());

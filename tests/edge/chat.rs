@@ -1,7 +1,7 @@
 //! The CHAT of a livestream: one order for all, many authors.
 
 use bytes::Bytes;
-use starling::client::{Client, Swarm};
+use starling::client::{Client, SwarmRef};
 use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling::pb::swarm::v1::{
@@ -58,7 +58,7 @@ async fn read(client: &Client, node_id: u64) -> Subscriber {
 
 /// Publishes one update by itself.
 async fn say(client: &Client, node_id: u64, update: UpdateDraft) -> Result<PublishReceipt, Status> {
-    publish_one(client, Swarm::Livestream(7), node_id, 0, update).await
+    publish_one(client, SwarmRef::Livestream(7), node_id, 0, update).await
 }
 
 async fn unmute(client: &Client, viewer_node_id: u64) {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use prost::Message as _;
-use starling::client::{Client, Swarm};
+use starling::client::{Client, SwarmRef};
 use starling::pb::group::v1::{self as pb, publish_updates_request::Message};
 use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::swarm::v1::{
@@ -145,7 +145,7 @@ impl Listener {
 
 /// Publishes one update by itself; `term` 0 = the current one.
 async fn one(client: &Client, node_id: u64, term: u64, update: UpdateDraft) -> Result<PublishReceipt, Status> {
-    publish_one(client, Swarm::Group(7), node_id, term, update).await
+    publish_one(client, SwarmRef::Group(7), node_id, term, update).await
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! PublishUpdates: claims, acknowledgements, rejections, and every way to lose the right.
 
 use bytes::Bytes;
-use starling::client::{Client, Swarm};
+use starling::client::{Client, SwarmRef};
 use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling::pb::swarm::v1::{GoodbyeReason, GrantedChannel, RejectReason, UpdateChannel, UpdateDraft};
@@ -155,7 +155,7 @@ async fn after_the_last_number_that_may_be_given_the_server_counts_on() {
     publisher.acked_through(LAST).await;
     publisher.send(UpdateDraft { publisher_sequence: 0, ..keyframe(9) }).await;
     publisher.acked_through(LAST + 1).await;
-    let receipt = publish_one(&client, Swarm::Livestream(7), BROADCASTER, 0, keyframe(0)).await.unwrap();
+    let receipt = publish_one(&client, SwarmRef::Livestream(7), BROADCASTER, 0, keyframe(0)).await.unwrap();
     assert_eq!((receipt.position.unwrap().sequence, receipt.duplicate), (3, false));
 }
 
@@ -167,10 +167,11 @@ async fn a_number_above_2_to_the_63_is_refused_and_changes_nothing() {
         publisher.send(keyframe(number)).await;
         let refused = Fault::of(&publisher.said().await.unwrap_err());
         assert_eq!(refused, Fault::field("update.publisher_sequence"));
-        let refused = publish_one(&client, Swarm::Livestream(7), BROADCASTER, 0, keyframe(number)).await.unwrap_err();
+        let refused =
+            publish_one(&client, SwarmRef::Livestream(7), BROADCASTER, 0, keyframe(number)).await.unwrap_err();
         assert_eq!(Fault::of(&refused), Fault::field("update.publisher_sequence"));
         let chat = UpdateDraft { channel: UpdateChannel::Chat.into(), ..delta(number) };
-        let refused = publish_one(&client, Swarm::Livestream(7), VIEWER, 0, chat).await.unwrap_err();
+        let refused = publish_one(&client, SwarmRef::Livestream(7), VIEWER, 0, chat).await.unwrap_err();
         assert_eq!(Fault::of(&refused), Fault::field("update.publisher_sequence"));
     }
     let publisher = Publisher::open(&client, 7, BROADCASTER).await;
@@ -195,7 +196,8 @@ async fn what_was_rejected_and_comes_again_too_late_is_out_of_order() {
     for number in [2, 3] {
         publisher.send(keyframe(number)).await;
         assert_eq!(publisher.rejected().await, (RejectReason::OutOfOrder, number));
-        let refused = publish_one(&client, Swarm::Livestream(7), BROADCASTER, 0, keyframe(number)).await.unwrap_err();
+        let refused =
+            publish_one(&client, SwarmRef::Livestream(7), BROADCASTER, 0, keyframe(number)).await.unwrap_err();
         assert_eq!(Fault::of(&refused), Fault::new(FailedPrecondition, "OUT_OF_ORDER"));
     }
 }
@@ -214,7 +216,7 @@ async fn beyond_64_ranges_the_server_says_that_it_does_not_know() {
     assert_eq!(publisher.rejected().await, (RejectReason::OutOfOrder, 198));
     publisher.send(keyframe(197)).await;
     publisher.acked_through(199).await;
-    let refused = publish_one(&client, Swarm::Livestream(7), BROADCASTER, 0, keyframe(1)).await.unwrap_err();
+    let refused = publish_one(&client, SwarmRef::Livestream(7), BROADCASTER, 0, keyframe(1)).await.unwrap_err();
     assert_eq!(Fault::of(&refused), Fault::new(FailedPrecondition, "OUTCOME_UNKNOWN"));
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use starling::client::{
-    Client, Error, Publication, PublishEvent, Publisher, Subscriber, Subscription, SubscriptionEvent, Swarm,
+    Client, Error, PublishEvent, PublishOptions, Publisher, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef,
 };
 use starling::pb::group::v1 as group;
 use starling::pb::livestream::v1 as pb;
@@ -24,8 +24,8 @@ use crate::world::{answered, go_live_patient, join_group, join_livestream, make_
 const TRIES: u64 = 1_000;
 const BROADCASTER: u64 = 1;
 const WITNESS: u64 = 5_000;
-const STREAM: Swarm = Swarm::Livestream(7);
-const CALL: Swarm = Swarm::Group(7);
+const STREAM: SwarmRef = SwarmRef::Livestream(7);
+const CALL: SwarmRef = SwarmRef::Group(7);
 /// Its payload ends what the witness writes down.
 const FAREWELL: u64 = i64::MAX as u64;
 
@@ -92,17 +92,17 @@ enum Answer {
 #[derive(Debug)]
 enum Voice {
     Stream(Box<Publisher>, BTreeMap<u64, Option<Answer>>),
-    Single { client: Box<Client>, swarm: Swarm, node: u64, term: u64, answers: Vec<Answer> },
+    Single { client: Box<Client>, swarm: SwarmRef, node: u64, term: u64, answers: Vec<Answer> },
 }
 
 impl Voice {
-    async fn stream(client: &Client, swarm: Swarm, node: u64, channels: &[UpdateChannel]) -> Self {
-        let publication = Publication::new(swarm, node, channels.to_vec());
+    async fn stream(client: &Client, swarm: SwarmRef, node: u64, channels: &[UpdateChannel]) -> Self {
+        let publication = PublishOptions::new(swarm, node, channels.to_vec());
         Self::Stream(Box::new(soon(Publisher::open(client.clone(), publication)).await.unwrap()), BTreeMap::new())
     }
 
     /// Under this term, or under the current one.
-    fn single(client: &Client, swarm: Swarm, node: u64, term: u64) -> Self {
+    fn single(client: &Client, swarm: SwarmRef, node: u64, term: u64) -> Self {
         Self::Single { client: Box::new(client.clone()), swarm, node, term, answers: Vec::new() }
     }
 
@@ -199,8 +199,9 @@ impl Ledger {
 }
 
 /// Writes down all that comes, up to the farewell. The subscription is open when this returns.
-async fn witness(server: &Server, swarm: Swarm) -> JoinSet<Vec<(UpdatePosition, u64)>> {
-    let mut subscriber = Subscriber::open(server.client().await, Subscription::new(swarm, WITNESS, 0)).await.unwrap();
+async fn witness(server: &Server, swarm: SwarmRef) -> JoinSet<Vec<(UpdatePosition, u64)>> {
+    let mut subscriber =
+        Subscriber::open(server.client().await, SubscribeOptions::new(swarm, WITNESS, 0)).await.unwrap();
     let first = soon(subscriber.next()).await.unwrap();
     assert!(matches!(first, Some(SubscriptionEvent::Item(Item::Subscribed(_)))), "{first:?}");
     let mut reading = JoinSet::new();
@@ -238,7 +239,7 @@ fn uncounted(number: u64) -> UpdateDraft {
 }
 
 /// Publishes what must be accepted.
-async fn mark(client: &Client, swarm: Swarm, node: u64, draft: UpdateDraft) -> Answer {
+async fn mark(client: &Client, swarm: SwarmRef, node: u64, draft: UpdateDraft) -> Answer {
     let mut voice = Voice::single(client, swarm, node, 0);
     voice.say(draft).await;
     voice.answers().await.remove(0)

@@ -7,7 +7,7 @@ mod stage;
 
 use std::time::Duration;
 
-use starling::client::{Publication, Publisher};
+use starling::client::{PublishOptions, Publisher};
 use starling::pb::livestream::v1 as livestream;
 use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::swarm::v1::{GapReason, GoodbyeReason, UpdateDraft};
@@ -132,7 +132,7 @@ async fn another_broadcaster_begins_on_its_keyframe() {
         ..Default::default()
     };
     answered(stage.client.clone().livestreams.transfer_broadcast(transfer).await);
-    let publication = Publication { session_id: third, ..Publication::new(stage.swarm, 3, vec![stage.channel]) };
+    let publication = PublishOptions { session_id: third, ..PublishOptions::new(stage.swarm, 3, vec![stage.channel]) };
     let mut second = soon(Publisher::open(stage.client.clone(), publication)).await.unwrap();
     assert!(second.granted(stage.channel).unwrap().keyframe_wanted);
     stage.publish(&mut second, 3, "dKd").await;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use starling::client::{
-    Client, Error, Join, Publication, PublishEvent, Publisher, Retry, Subscriber, Subscription, SubscriptionEvent,
-    Swarm, Watch,
+    Client, Error, Join, PublishEvent, PublishOptions, Publisher, Retry, SubscribeOptions, Subscriber,
+    SubscriptionEvent, SwarmRef, Watch,
 };
 use starling::pb::livestream::v1 as pb;
 use starling::pb::swarm::v1::{self as shared, GoodbyeReason, UpdateChannel, delivery::Item};
@@ -55,13 +55,13 @@ fn goodbye(reason: GoodbyeReason) -> shared::Delivery {
     delivery(Item::Goodbye(shared::Goodbye { reason: reason.into(), retry_after: None }))
 }
 
-fn subscription() -> Subscription {
+fn subscription() -> SubscribeOptions {
     let join = pb::JoinLivestreamRequest { livestream_id: 7, node_id: 2, ..Default::default() };
-    Subscription {
+    SubscribeOptions {
         channels: vec![UpdateChannel::Visual],
         join: Some(Join::Livestream(join)),
         retry: RETRY,
-        ..Subscription::new(Swarm::Livestream(7), 2, 5)
+        ..SubscribeOptions::new(SwarmRef::Livestream(7), 2, 5)
     }
 }
 
@@ -143,7 +143,7 @@ async fn a_subscriber_passes_over_what_it_does_not_know() {
 async fn a_publisher_passes_over_what_it_does_not_know() {
     let server = Scripted::start(Vec::new()).await;
     let client = Client::connect(&server.url()).await.unwrap();
-    let publication = Publication::new(Swarm::Livestream(7), 1, vec![UpdateChannel::Visual]);
+    let publication = PublishOptions::new(SwarmRef::Livestream(7), 1, vec![UpdateChannel::Visual]);
     let mut publisher = soon(Publisher::open(client, publication)).await.unwrap();
     publisher.send(updates::keyframe(1)).unwrap();
     let told = soon(publisher.next()).await.unwrap();
@@ -194,7 +194,7 @@ async fn a_subscriber_gives_up_when_its_patience_is_at_its_end() {
     let server = Scripted::start(vec![(vec![subscribed(0)], Err(Status::unavailable("")))]).await;
     let client = Client::connect(&server.url()).await.unwrap();
     let retry = Retry { patience: Duration::from_millis(20), ..RETRY };
-    let mut subscriber = Subscriber::open(client, Subscription { retry, ..subscription() }).await.unwrap();
+    let mut subscriber = Subscriber::open(client, SubscribeOptions { retry, ..subscription() }).await.unwrap();
     drop(server);
     let (_, end) = told(&mut subscriber).await;
     assert!(matches!(end, Err(Error::GaveUp { .. })), "{end:?}");
@@ -208,10 +208,10 @@ async fn on_air(server: &Server) -> (Wire, Publisher, updates::Subscriber) {
     let viewer = updates::Subscriber::open(&direct, 7, 2).await;
     let wire = Wire::to(server.address()).await;
     let client = Client::connect(&wire.url()).await.unwrap();
-    let publication = Publication {
+    let publication = PublishOptions {
         window: 4,
         retry: RETRY,
-        ..Publication::new(Swarm::Livestream(7), 1, vec![UpdateChannel::Visual])
+        ..PublishOptions::new(SwarmRef::Livestream(7), 1, vec![UpdateChannel::Visual])
     };
     (wire, Publisher::open(client, publication).await.unwrap(), viewer)
 }

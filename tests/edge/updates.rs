@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use prost::Message as _;
-use starling::client::{Client, Swarm};
+use starling::client::{Client, SwarmRef};
 use starling::pb::group::v1 as group;
 use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
@@ -45,7 +45,7 @@ pub(crate) const fn message(message: Message) -> pb::PublishUpdatesRequest {
 /// Publishes one update by itself; `term` 0 = the current one.
 pub(crate) async fn publish_one(
     client: &Client,
-    swarm: Swarm,
+    swarm: SwarmRef,
     node_id: u64,
     term: u64,
     update: shared::UpdateDraft,
@@ -53,11 +53,11 @@ pub(crate) async fn publish_one(
     let Client { mut livestreams, mut groups, .. } = client.clone();
     let (session_id, update) = (0, Some(update));
     let receipt = match swarm {
-        Swarm::Livestream(livestream_id) => {
+        SwarmRef::Livestream(livestream_id) => {
             let request = pb::PublishUpdateRequest { livestream_id, node_id, session_id, update, term };
             livestreams.publish_update(request).await?.into_inner().receipt
         }
-        Swarm::Group(group_id) => {
+        SwarmRef::Group(group_id) => {
             let request = group::PublishUpdateRequest { group_id, node_id, session_id, update, term };
             groups.publish_update(request).await?.into_inner().receipt
         }

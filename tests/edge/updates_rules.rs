@@ -1,6 +1,6 @@
 //! Updates of a livestream: single ones, resumed subscriptions, wishes, statistics.
 
-use starling::client::{Client, Swarm};
+use starling::client::{Client, SwarmRef};
 use starling::pb::livestream::v1 as pb;
 use starling::pb::livestream::v1::publish_updates_response::Event;
 use starling::pb::swarm::v1::{
@@ -25,7 +25,7 @@ const fn visual(term: u64, sequence: u64) -> UpdatePosition {
 
 /// Publishes one update by itself; `term` 0 = the current one.
 async fn one(client: &Client, node_id: u64, term: u64, update: UpdateDraft) -> Result<PublishReceipt, Status> {
-    publish_one(client, Swarm::Livestream(7), node_id, term, update).await
+    publish_one(client, SwarmRef::Livestream(7), node_id, term, update).await
 }
 
 async fn resumed(client: &Client, epoch: u64, position: UpdatePosition) -> Subscriber {

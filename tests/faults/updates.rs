@@ -9,7 +9,7 @@ use elara_diffusion::{
     PropagationStats, PropagationTopology, StateUpdate, SwarmConfig,
 };
 use starling::feed::{
-    Cursor, Delivery, Draft, Feed, Gap, GapReason, Limits, Memory, Micros, NextStep, Opening, Refusal, Selection,
+    AppendError, Cursor, Delivery, Draft, Feed, Gap, GapReason, Limits, Memory, Micros, NextStep, Opening, Selection,
     Settings, Start, Timestamp, bucket_bound,
 };
 use starling::swarm::event::{Gate, Grant};
@@ -52,7 +52,7 @@ impl Air {
     }
 
     /// Publishes under a term; its sequence, and whether the next one should be a keyframe.
-    fn publish(&self, term: u64, keyframe: bool, urgent: bool) -> Result<(u64, bool), Refusal> {
+    fn publish(&self, term: u64, keyframe: bool, urgent: bool) -> Result<(u64, bool), AppendError> {
         let draft = Draft {
             channel: Channel::Visual,
             payload: Bytes::from_static(&[7; 1_000]),
@@ -185,7 +185,7 @@ fn e25_an_update_carries_its_payload_and_its_term() {
     let (updates, _) = air.read(&mut viewer);
     assert!(updates[0].windows(1_000).any(|window| window == [7; 1_000]), "the payload is in it");
     air.grant(TERM + 1);
-    assert_eq!(air.publish(TERM, true, false), Err(Refusal::StaleTerm));
+    assert_eq!(air.publish(TERM, true, false), Err(AppendError::StaleTerm));
     assert_eq!(air.publish(TERM + 1, true, false), Ok((1, false)), "from 1 again, in a term of its own");
 }
 

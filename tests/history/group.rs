@@ -1,6 +1,6 @@
 //! A group: everybody speaks, one shares the screen, and they come and go.
 
-use starling::client::{Client, Swarm};
+use starling::client::{Client, SwarmRef};
 use starling::history::PublisherLog;
 use starling::pb::group::v1 as pb;
 use starling::pb::swarm::v1::UpdateChannel;
@@ -44,7 +44,7 @@ pub(crate) async fn create(client: &mut Client, rng: &mut Rng) {
 /// Publishes about `updates`, while microphones, cameras and the screen go on and off, streams
 /// break, and participants leave, are removed and come back; and ends the group.
 pub(crate) async fn direct(client: Client, rng: &mut Rng, updates: u64, clock: &Clock) -> Vec<PublisherLog> {
-    let voice = |node| Voice::new(Swarm::Group(SWARM), node);
+    let voice = |node| Voice::new(SwarmRef::Group(SWARM), node);
     let speakers = SPEAKERS.map(|node| Speaker {
         voice: voice(node),
         screen: voice(node),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use starling::client::{Client, Swarm};
+use starling::client::{Client, SwarmRef};
 use starling::history::PublisherLog;
 use starling::pb::livestream::v1 as pb;
 use starling::pb::swarm::v1::{UpdateChannel, UpdateDraft};
@@ -27,7 +27,7 @@ pub(crate) async fn create(client: &mut Client, rng: &mut Rng) {
 
 /// Publishes about `updates`, with turns, pauses, mutes and removals, and ends the livestream.
 pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, clock: &Clock) -> Vec<PublisherLog> {
-    let swarm = Swarm::Livestream(SWARM);
+    let swarm = SwarmRef::Livestream(SWARM);
     let mut voices = [Voice::new(swarm, 1), Voice::new(swarm, 2)];
     let mut chatter = Voice::new(swarm, CHATTER);
     for node_id in [2, CHATTER] {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling::app::App;
-use starling::client::{Client, Swarm};
+use starling::client::{Client, SwarmRef};
 use starling::config::{Config, Overrides};
 use starling::history::{History, PublisherLog, Summary, check};
 use starling::shutdown::Shutdown;
@@ -68,15 +68,15 @@ type Clock = Arc<watch::Sender<u64>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_update_of_a_livestream_is_lost_in_silence_whatever_happens() {
-    judge(Swarm::Livestream(SWARM)).await;
+    judge(SwarmRef::Livestream(SWARM)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_update_of_a_group_is_lost_in_silence_whatever_happens() {
-    judge(Swarm::Group(SWARM)).await;
+    judge(SwarmRef::Group(SWARM)).await;
 }
 
-async fn judge(swarm: Swarm) {
+async fn judge(swarm: SwarmRef) {
     let (first, seeds, updates) = (variable("SEED", 1), variable("SEEDS", 4), variable("UPDATES", 2_000));
     // Longer than anything takes; a run that hangs fails.
     let soon = Duration::from_secs(60) + Duration::from_millis(10) * u32::try_from(updates).unwrap();
@@ -101,7 +101,7 @@ fn verdict(seed: u64, logs: &[PublisherLog], histories: &[History]) -> Summary {
     })
 }
 
-async fn run(swarm: Swarm, seed: u64, updates: u64) -> (Vec<PublisherLog>, Vec<History>) {
+async fn run(swarm: SwarmRef, seed: u64, updates: u64) -> (Vec<PublisherLog>, Vec<History>) {
     let mut rng = Rng(seed);
     let overrides = Overrides { listen: Some(([127, 0, 0, 1], 0).into()), ..Overrides::default() };
     let mut config = Config::load(None, std::collections::HashMap::new(), overrides).unwrap();
@@ -115,11 +115,11 @@ async fn run(swarm: Swarm, seed: u64, updates: u64) -> (Vec<PublisherLog>, Vec<H
 
     let mut client = Client::connect(&url).await.unwrap();
     let sources: &[u64] = match swarm {
-        Swarm::Livestream(_) => {
+        SwarmRef::Livestream(_) => {
             livestream::create(&mut client, &mut rng).await;
             &[]
         }
-        Swarm::Group(_) => {
+        SwarmRef::Group(_) => {
             group::create(&mut client, &mut rng).await;
             &group::SPEAKERS
         }
@@ -139,8 +139,8 @@ async fn run(swarm: Swarm, seed: u64, updates: u64) -> (Vec<PublisherLog>, Vec<H
         readers.spawn(reader.read());
     }
     let logs = match swarm {
-        Swarm::Livestream(_) => livestream::direct(client, &mut rng, updates, &clock).await,
-        Swarm::Group(_) => group::direct(client, &mut rng, updates, &clock).await,
+        SwarmRef::Livestream(_) => livestream::direct(client, &mut rng, updates, &clock).await,
+        SwarmRef::Group(_) => group::direct(client, &mut rng, updates, &clock).await,
     };
     clock.send_replace(u64::MAX);
     let histories = readers.join_all().await;

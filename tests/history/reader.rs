@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use prost::Message as _;
-use starling::client::{Client, Join, Progress, Swarm};
+use starling::client::{Client, Join, Progress, SwarmRef};
 use starling::history::History;
 use starling::pb::group::v1 as group;
 use starling::pb::group::v1::group_service_client::GroupServiceClient;
@@ -24,7 +24,7 @@ use crate::{Clock, LONG_LEASE, Rng, SHORT_LEASE};
 /// One who reads.
 pub(crate) struct Reader {
     pub(crate) url: String,
-    pub(crate) swarm: Swarm,
+    pub(crate) swarm: SwarmRef,
     pub(crate) node: u64,
     /// Sources that it may want more or less of; empty where there is one.
     pub(crate) sources: Vec<u64>,
@@ -136,12 +136,12 @@ impl Reader {
             looks.tick().await;
             let (node_id, gone) = (self.node, |status: Status| !reason(&status).is_empty());
             let over = match self.swarm {
-                Swarm::Livestream(livestream_id) => {
+                SwarmRef::Livestream(livestream_id) => {
                     let look =
                         livestream::GetTargetsRequest { livestream_id, of_node_id: node_id, ..Default::default() };
                     control.livestreams.get_targets(look).await.is_err_and(gone)
                 }
-                Swarm::Group(group_id) => {
+                SwarmRef::Group(group_id) => {
                     let look = group::GetTargetsRequest { group_id, of_node_id: node_id, ..Default::default() };
                     control.groups.get_targets(look).await.is_err_and(gone)
                 }
@@ -157,14 +157,14 @@ impl Reader {
         // Whoever is bound to its session keeps it by its stream.
         let lease_ttl = if bound { SHORT_LEASE } else { LONG_LEASE };
         match self.swarm {
-            Swarm::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
+            SwarmRef::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
                 livestream_id,
                 node_id,
                 mode: 1 + i32::from(self.rng.one_in(4)),
                 lease_ttl,
                 ..Default::default()
             }),
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 Join::Group(group::JoinGroupRequest { group_id, node_id, lease_ttl, ..Default::default() })
             }
         }
@@ -179,7 +179,7 @@ impl Reader {
         let narrow = Endpoint::from_shared(self.url.clone()).unwrap().initial_stream_window_size(65_535);
         let (connection, node_id) = (narrow.connect().await.unwrap(), self.node);
         Ok(match self.swarm {
-            Swarm::Livestream(livestream_id) => {
+            SwarmRef::Livestream(livestream_id) => {
                 let request = livestream::SubscribeUpdatesRequest {
                     livestream_id,
                     node_id,
@@ -190,7 +190,7 @@ impl Reader {
                 let answer = LivestreamServiceClient::new(connection).subscribe_updates(request).await?;
                 answer.into_inner().map_ok(|message| message.deliveries).boxed()
             }
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 let request =
                     group::SubscribeUpdatesRequest { group_id, node_id, session_id, resume_from, ..Default::default() };
                 let answer = GroupServiceClient::new(connection).subscribe_updates(request).await?;
@@ -211,12 +211,12 @@ impl Reader {
         let (node_id, interests) = (self.node, vec![wish]);
         // It may be out meanwhile, or the swarm over.
         match self.swarm {
-            Swarm::Livestream(livestream_id) => {
+            SwarmRef::Livestream(livestream_id) => {
                 let request =
                     livestream::SetInterestRequest { livestream_id, node_id, interests, ..Default::default() };
                 drop(control.livestreams.set_interest(request).await);
             }
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 let request = group::SetInterestRequest { group_id, node_id, interests, ..Default::default() };
                 drop(control.groups.set_interest(request).await);
             }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use starling::client::{Client, Error, Publication, PublishEvent, Publisher, Swarm};
+use starling::client::{Client, Error, PublishEvent, PublishOptions, Publisher, SwarmRef};
 use starling::history::PublisherLog;
 use starling::pb::swarm::v1::{GoodbyeReason, UpdateChannel, UpdateDraft};
 
@@ -12,7 +12,7 @@ const LAYERS: u32 = 3;
 
 /// One who publishes, and the log of it.
 pub(crate) struct Voice {
-    swarm: Swarm,
+    swarm: SwarmRef,
     pub(crate) node: u64,
     pub(crate) log: PublisherLog,
     publisher: Option<Publisher>,
@@ -26,7 +26,7 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    pub(crate) const fn new(swarm: Swarm, node: u64) -> Self {
+    pub(crate) const fn new(swarm: SwarmRef, node: u64) -> Self {
         Self {
             swarm,
             node,
@@ -79,10 +79,10 @@ impl Voice {
     }
 
     async fn claim(&mut self, client: &Client) {
-        let publication = Publication {
+        let publication = PublishOptions {
             temporal_layers: LAYERS,
             session_id: self.session_id,
-            ..Publication::new(self.swarm, self.node, self.channels.clone())
+            ..PublishOptions::new(self.swarm, self.node, self.channels.clone())
         };
         let publisher = Publisher::open(client.clone(), publication).await.unwrap();
         self.session_id = publisher.session_id();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use starling::client::{Client, Publication, PublishEvent, Publisher, Swarm};
+use starling::client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef};
 use starling::pb::livestream::v1 as pb;
 use starling::pb::swarm::v1::{GoodbyeReason, UpdateChannel, delivery::Item};
 use tonic::Code;
@@ -25,7 +25,7 @@ async fn on_air() -> (Server, Client, Wire) {
 }
 
 async fn publisher(client: &Client) -> Publisher {
-    Publisher::open(client.clone(), Publication::new(Swarm::Livestream(SHOW), 1, vec![UpdateChannel::Visual]))
+    Publisher::open(client.clone(), PublishOptions::new(SwarmRef::Livestream(SHOW), 1, vec![UpdateChannel::Visual]))
         .await
         .unwrap()
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use starling::client::{
-    Client, Error, Join, Publication, PublishEvent, Publisher, Retry, Subscriber, Subscription, SubscriptionEvent,
-    Swarm,
+    Client, Error, Join, PublishEvent, PublishOptions, Publisher, Retry, SubscribeOptions, Subscriber,
+    SubscriptionEvent, SwarmRef,
 };
 use starling::history::{History, PublisherLog, Summary, check};
 use starling::pb::livestream::v1 as pb;
@@ -102,9 +102,9 @@ pub(crate) struct Voice {
 impl Voice {
     /// Publishes updates of `bytes`, one each `pace`.
     pub(crate) async fn raise(client: Client, bytes: usize, pace: Duration) -> Self {
-        let publication = Publication {
+        let publication = PublishOptions {
             retry: RETRY,
-            ..Publication::new(Swarm::Livestream(SHOW), ROOT, vec![UpdateChannel::Visual])
+            ..PublishOptions::new(SwarmRef::Livestream(SHOW), ROOT, vec![UpdateChannel::Visual])
         };
         let publisher = Publisher::open(client, publication).await.unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -212,12 +212,12 @@ impl Reader {
         resume_from: Option<SubscriptionPosition>,
     ) -> Self {
         let node_id = history.node();
-        let subscription = Subscription {
+        let subscription = SubscribeOptions {
             channels: vec![UpdateChannel::Visual],
             join: Some(Join::Livestream(ticket(node_id))),
             retry: RETRY,
             resume_from,
-            ..Subscription::new(Swarm::Livestream(SHOW), node_id, session_id)
+            ..SubscribeOptions::new(SwarmRef::Livestream(SHOW), node_id, session_id)
         };
         let subscriber = soon(Subscriber::open(client, subscription)).await.unwrap();
         let (tell, seen) = watch::channel(Seen::default());

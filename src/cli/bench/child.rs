@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::cli::Failure;
+use crate::cli::CliError;
 
 /// How often memory is looked at, and how many times at most.
 const LOOK: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ pub(super) struct Usage {
 impl Server {
     /// Starts this executable with these arguments, and with nothing of the settings in the
     /// environment. Its first line ends with the address.
-    pub(super) fn start(arguments: &[&str]) -> Result<Self, Failure> {
+    pub(super) fn start(arguments: &[&str]) -> Result<Self, CliError> {
         let mut command = Command::new(std::env::current_exe()?);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("STARLING") {
@@ -56,7 +56,7 @@ impl Server {
             None => {
                 child.kill()?;
                 child.wait()?;
-                Err(Failure(format!("the server does not name its address: {first:?}")))
+                Err(CliError(format!("the server does not name its address: {first:?}")))
             }
         }
     }

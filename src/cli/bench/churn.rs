@@ -18,7 +18,7 @@ use super::link::Link;
 use super::marks::Marks;
 use super::rate::Rate;
 use super::venue::{LEASE, Venue, node};
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::pb::livestream::v1 as pb;
 
 const JOIN: &str = "/starling.livestream.v1.LivestreamService/JoinLivestream";
@@ -106,7 +106,7 @@ impl fmt::Display for Lanes {
 }
 
 /// Says where the figures are not what was asked for.
-pub(super) fn warn<'a>(out: &mut impl Write, all: impl Iterator<Item = &'a Churned>) -> Result<(), Failure> {
+pub(super) fn warn<'a>(out: &mut impl Write, all: impl Iterator<Item = &'a Churned>) -> Result<(), CliError> {
     if let Some(worst) = all.max_by_key(|churned| churned.late).filter(|worst| worst.late > 0) {
         let (late, of) = (worst.late, worst.operations());
         writeln!(out, "THE SCHEDULE WAS MISSED: at worst {late} of {of} calls were sent more than 10 ms late")?;
@@ -129,16 +129,16 @@ impl Churn {
     }
 
     /// Joins everybody, as fast as it goes.
-    pub(super) async fn fill(&self) -> Result<Churned, Failure> {
+    pub(super) async fn fill(&self) -> Result<Churned, CliError> {
         self.work(Work::Fill).await
     }
 
     /// Lets the viewers leave and join again, in turn.
-    pub(super) async fn turns(&self, rate: Rate, duration: Duration) -> Result<Churned, Failure> {
+    pub(super) async fn turns(&self, rate: Rate, duration: Duration) -> Result<Churned, CliError> {
         self.work(Work::Turns { rate, duration }).await
     }
 
-    async fn work(&self, work: Work) -> Result<Churned, Failure> {
+    async fn work(&self, work: Work) -> Result<Churned, CliError> {
         let mut links = Vec::new();
         for _ in 0..self.connections {
             let tcp = TcpStream::connect(self.address).await?;
@@ -182,7 +182,7 @@ impl Churn {
 
 impl Shift {
     /// One call after the other.
-    async fn lane(&self, link: &Link, methods: &Methods, lane: u64) -> Result<(), Failure> {
+    async fn lane(&self, link: &Link, methods: &Methods, lane: u64) -> Result<(), CliError> {
         let Churn { ref viewers, lanes, .. } = self.churn;
         let own = || (viewers.start + lane..viewers.end).step_by(usize::try_from(lanes).unwrap_or(usize::MAX));
         let (rate, duration) = match self.work {
@@ -219,7 +219,7 @@ impl Shift {
         Ok(())
     }
 
-    async fn join(&self, link: &Link, method: &Uri, viewer: u64, due: Instant) -> Result<(), Failure> {
+    async fn join(&self, link: &Link, method: &Uri, viewer: u64, due: Instant) -> Result<(), CliError> {
         let node_id = node(viewer);
         let livestream_id = self.churn.livestream;
         let join = pb::JoinLivestreamRequest { livestream_id, node_id, lease_ttl: Some(LEASE), ..Default::default() };
@@ -235,7 +235,7 @@ impl Shift {
         Ok(())
     }
 
-    async fn leave(&self, link: &Link, method: &Uri, viewer: u64, due: Instant) -> Result<(), Failure> {
+    async fn leave(&self, link: &Link, method: &Uri, viewer: u64, due: Instant) -> Result<(), CliError> {
         let (livestream_id, node_id) = (self.churn.livestream, node(viewer));
         link.call(method, &pb::LeaveLivestreamRequest { livestream_id, node_id, ..Default::default() }).await?;
         self.leaves.fetch_add(1, Ordering::Relaxed);

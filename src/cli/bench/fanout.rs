@@ -11,7 +11,7 @@ use super::system::System;
 use super::venue::BUDGET;
 use super::viewer::Behaviour;
 use super::{descriptors, progress, table};
-use crate::cli::Failure;
+use crate::cli::CliError;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = table::legend(report::COLUMNS))]
@@ -82,7 +82,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 impl Fanout {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let mut systems = vec![System::Starling];
         if self.baseline {
             systems.extend([System::Tonic, System::Raw]);
@@ -113,7 +113,7 @@ impl Fanout {
             for system in &systems {
                 bar.set_message(system.name());
                 let outcome = load.run(*system).await;
-                report.add(outcome.map_err(|failure| Failure(format!("{}: {failure}", system.name())))?);
+                report.add(outcome.map_err(|failure| CliError(format!("{}: {failure}", system.name())))?);
                 bar.inc(1);
             }
         }

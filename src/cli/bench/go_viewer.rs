@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::link::framed;
 use super::scan::Scanner;
 use super::viewer::{Hall, SUBSCRIBE, Seat};
-use crate::cli::Failure;
+use crate::cli::CliError;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER: usize = 9;
@@ -124,7 +124,7 @@ struct Connection<'h> {
 }
 
 /// Connects, subscribes for all seats, and reads until all streams have ended.
-pub(super) async fn view(hall: Hall, mut tcp: TcpStream, seats: Vec<Seat>, greets: bool) -> Result<(), Failure> {
+pub(super) async fn view(hall: Hall, mut tcp: TcpStream, seats: Vec<Seat>, greets: bool) -> Result<(), CliError> {
     let mut out = BytesMut::from(PREFACE);
     frame(&mut out, SETTINGS, 0, 0, &[]);
     let authority = hall.address.to_string();
@@ -163,7 +163,7 @@ pub(super) async fn view(hall: Hall, mut tcp: TcpStream, seats: Vec<Seat>, greet
 
 impl Connection<'_> {
     /// Takes a frame; true when it was the last one of its stream.
-    fn take(&mut self, kind: u8, flags: u8, id: u32, payload: &Bytes) -> Result<bool, Failure> {
+    fn take(&mut self, kind: u8, flags: u8, id: u32, payload: &Bytes) -> Result<bool, CliError> {
         match kind {
             SETTINGS if flags & ACK == 0 => frame(&mut self.out, SETTINGS, ACK, 0, &[]),
             PING if flags & ACK == 0 => frame(&mut self.out, PING, ACK, 0, payload),
@@ -180,7 +180,7 @@ impl Connection<'_> {
                 }
             }
             DATA => self.data(id, payload)?,
-            GOAWAY => return Err(Failure("the server sent GOAWAY".into())),
+            GOAWAY => return Err(CliError("the server sent GOAWAY".into())),
             _ => {}
         }
         let ended = match kind {
@@ -195,7 +195,7 @@ impl Connection<'_> {
         Ok(ended)
     }
 
-    fn data(&mut self, id: u32, payload: &Bytes) -> Result<(), Failure> {
+    fn data(&mut self, id: u32, payload: &Bytes) -> Result<(), CliError> {
         let bytes = u32::try_from(payload.len())?;
         // The connection's window does not wait for the reader.
         if let Some(back) = self.unreturned.take(bytes, self.window) {
@@ -238,11 +238,11 @@ impl Connection<'_> {
         frame(&mut self.out, SETTINGS, 0, 0, &setting);
     }
 
-    fn stream(&mut self, id: u32) -> Result<&mut Stream, Failure> {
+    fn stream(&mut self, id: u32) -> Result<&mut Stream, CliError> {
         let place = id.checked_sub(1).map(|twice| twice as usize / 2);
         place
             .and_then(|place| self.streams.get_mut(place))
-            .ok_or_else(|| Failure(format!("a frame of stream {id}, which is not ours")))
+            .ok_or_else(|| CliError(format!("a frame of stream {id}, which is not ours")))
     }
 }
 

@@ -17,7 +17,7 @@ use super::table::{self, Column, mebibytes};
 use super::venue::{BROADCASTER, BUDGET, Venue, node};
 use super::viewer::{Behaviour, Hall, Protocol, Seat, subscription};
 use super::{descriptors, progress};
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::terminal::output;
 use crate::client::Client;
 
@@ -95,7 +95,7 @@ const COLUMNS: &[Column<Step>] = &[
 ];
 
 impl Idle {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         descriptors::allow(self.viewers)?;
         let bar = progress::bar(if self.baseline { 2 } else { 1 });
         bar.set_message(System::Starling.name());
@@ -110,7 +110,7 @@ impl Idle {
         if self.json { table::print_json(&report) } else { report.print() }
     }
 
-    async fn starling(&self) -> Result<Steps, Failure> {
+    async fn starling(&self) -> Result<Steps, CliError> {
         let venue = Venue::open(None, BUDGET).await?;
         let server = venue.server()?;
         let mut line = Line::grpc(venue.client.clone(), venue.livestream, BROADCASTER).await?;
@@ -121,7 +121,7 @@ impl Idle {
         self.subscribe(server, &mut line, seats, steps).await
     }
 
-    async fn tonic(&self) -> Result<Steps, Failure> {
+    async fn tonic(&self) -> Result<Steps, CliError> {
         let server = System::Tonic.start()?;
         let livestream = Client::random_node();
         let client = Client::connect(&format!("http://{}", server.address)).await?;
@@ -138,14 +138,14 @@ impl Idle {
         line: &mut Line,
         seats: Vec<Vec<Seat>>,
         mut steps: Steps,
-    ) -> Result<Steps, Failure> {
+    ) -> Result<Steps, CliError> {
         let all = usize::try_from(self.viewers + self.streams)?;
         let meter = Arc::new(Meter::new((0..all).map(|_| false), 1));
         // Starling greets; and whoever comes late gets the newest keyframe.
         let greets = steps.system == System::Starling;
         let hall =
             Hall::new(server.address, Arc::clone(&meter), 1, Protocol::Grpc { greets, behaviour: Behaviour::Lean });
-        let in_time = |_| Failure(format!("not every viewer got in within {} s", SEATING.as_secs()));
+        let in_time = |_| CliError(format!("not every viewer got in within {} s", SEATING.as_secs()));
         let mut crowd = timeout(SEATING, hall.fill(seats)).await.map_err(in_time)??;
         if self.update {
             line.send(0, meter.clock.now(), PAYLOAD, Pictures { keyframes: 1 }).await?;
@@ -162,7 +162,7 @@ impl Idle {
         }
         crowd.check()?;
         if meter.cuts() > 0 {
-            return Err(Failure(format!("{} streams were cut", meter.cuts())));
+            return Err(CliError(format!("{} streams were cut", meter.cuts())));
         }
         Ok(steps)
     }
@@ -209,20 +209,20 @@ impl Steps {
 }
 
 /// Waits until the update has come so often.
-async fn updated(line: &mut Line, meter: &Meter, times: u64) -> Result<(), Failure> {
+async fn updated(line: &mut Line, meter: &Meter, times: u64) -> Result<(), CliError> {
     let come = async {
         while meter.updates() < times {
             sleep(LOOK).await;
         }
     };
     tokio::select! {
-        come = timeout(SEATING, come) => come.map_err(|_| Failure("the update did not come to everybody".into())),
+        come = timeout(SEATING, come) => come.map_err(|_| CliError("the update did not come to everybody".into())),
         heard = line.listen() => heard,
     }
 }
 
 impl Report {
-    fn print(&self) -> Result<(), Failure> {
+    fn print(&self) -> Result<(), CliError> {
         let mut out = output();
         let Self { viewers, streams, update, systems } = self;
         let published = if *update { "one update" } else { "nothing published" };

@@ -12,7 +12,7 @@ use super::rate::Rate;
 use super::table::{self, Column, mebibytes};
 use super::venue::{BUDGET, Venue};
 use super::{descriptors, progress};
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::terminal::output;
 
 #[derive(Debug, clap::Args)]
@@ -119,7 +119,7 @@ const COLUMNS: &[Column<Phase>] = &[
 ];
 
 impl Join {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         descriptors::allow(self.lanes.connections())?;
         let bar = progress::bar(self.runs.into());
         let mut outcomes = Vec::new();
@@ -133,7 +133,7 @@ impl Join {
         if json { table::print_json(&report) } else { report.print() }
     }
 
-    async fn once(&self) -> Result<Outcome, Failure> {
+    async fn once(&self) -> Result<Outcome, CliError> {
         let venue = Venue::open(None, BUDGET).await?;
         let churn = Churn::new(&venue, 0..self.viewers, self.lanes, None);
         let empty = venue.usage();
@@ -151,7 +151,7 @@ impl Join {
 }
 
 impl Phase {
-    async fn of(venue: &Venue, work: impl Future<Output = Result<Churned, Failure>>) -> Result<Self, Failure> {
+    async fn of(venue: &Venue, work: impl Future<Output = Result<Churned, CliError>>) -> Result<Self, CliError> {
         let (server, own, began) = (venue.usage(), usage("self"), Instant::now());
         let churned = work.await?;
         let after = venue.usage();
@@ -170,7 +170,7 @@ impl Phase {
 }
 
 impl Report {
-    fn print(&self) -> Result<(), Failure> {
+    fn print(&self) -> Result<(), CliError> {
         let mut out = output();
         let Self { viewers, rate, lanes, duration, runs, outcomes } = self;
         writeln!(out, "{viewers} viewers come and go, {lanes}, {rate}, {duration} s; medians of {runs}")?;

@@ -11,8 +11,8 @@ use super::nats::{CONNECT, PONG, Parser};
 use super::plain;
 use super::raw::PUBLISHER;
 use super::stamp;
-use crate::cli::Failure;
-use crate::client::{Client, Publication, PublishEvent, Publisher, Swarm};
+use crate::cli::CliError;
+use crate::client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef};
 use crate::pb::swarm::v1::{UpdateChannel, UpdateDraft};
 
 /// Updates that may wait for their acknowledgement.
@@ -33,17 +33,17 @@ pub(super) enum Line {
 }
 
 impl Line {
-    pub(super) async fn grpc(client: Client, livestream: u64, node: u64) -> Result<Self, Failure> {
-        let publication = Publication {
+    pub(super) async fn grpc(client: Client, livestream: u64, node: u64) -> Result<Self, CliError> {
+        let publication = PublishOptions {
             window: WINDOW,
             temporal_layers: 2,
-            ..Publication::new(Swarm::Livestream(livestream), node, vec![UpdateChannel::Visual])
+            ..PublishOptions::new(SwarmRef::Livestream(livestream), node, vec![UpdateChannel::Visual])
         };
         Ok(Self::Grpc(Box::new(Publisher::open(client, publication).await?)))
     }
 
     /// To be opened when all viewers are in.
-    pub(super) async fn raw(address: SocketAddr, size: usize) -> Result<Self, Failure> {
+    pub(super) async fn raw(address: SocketAddr, size: usize) -> Result<Self, CliError> {
         let mut tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         tcp.write_all(&[PUBLISHER]).await?;
@@ -51,7 +51,7 @@ impl Line {
         Ok(Self::Raw { tcp, size })
     }
 
-    pub(super) async fn nats(address: SocketAddr, subject: &str) -> Result<Self, Failure> {
+    pub(super) async fn nats(address: SocketAddr, subject: &str) -> Result<Self, CliError> {
         let mut tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         tcp.write_all(CONNECT.as_bytes()).await?;
@@ -59,7 +59,7 @@ impl Line {
     }
 
     /// Takes answers, until there is room for an update.
-    pub(super) async fn room(&mut self) -> Result<(), Failure> {
+    pub(super) async fn room(&mut self) -> Result<(), CliError> {
         if let Self::Grpc(publisher) = self {
             while publisher.room() == 0 {
                 heard(publisher.next().await?)?;
@@ -69,7 +69,7 @@ impl Line {
     }
 
     /// Takes answers as they come, for ever. Safe to drop and call again.
-    pub(super) async fn listen(&mut self) -> Result<(), Failure> {
+    pub(super) async fn listen(&mut self) -> Result<(), CliError> {
         match self {
             Self::Grpc(publisher) => loop {
                 heard(publisher.next().await?)?;
@@ -80,7 +80,7 @@ impl Line {
                 let mut buffer = [0; 4 * 1024];
                 let count = tcp.read(&mut buffer).await?;
                 if count == 0 {
-                    return Err(Failure("the NATS server has hung up".into()));
+                    return Err(CliError("the NATS server has hung up".into()));
                 }
                 if parser.hear(&buffer[..count], |_| {})?.pings > 0 {
                     waits.extend_from_slice(PONG.as_bytes());
@@ -96,10 +96,10 @@ impl Line {
         nanos: u64,
         bytes: usize,
         pictures: Pictures,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CliError> {
         match self {
             Self::Grpc(publisher) => {
-                publisher.send(draft(number, nanos, bytes, pictures)).map_err(|full| Failure(full.to_string()))?;
+                publisher.send(draft(number, nanos, bytes, pictures)).map_err(|full| CliError(full.to_string()))?;
             }
             Self::Raw { tcp, size } => tcp.write_all(&stamp::payload(*size, nanos)).await?,
             Self::Nats { tcp, subject, waits, .. } => {
@@ -116,7 +116,7 @@ impl Line {
 }
 
 /// Safe to drop and call again.
-async fn flush(tcp: &mut TcpStream, waits: &mut Vec<u8>) -> Result<(), Failure> {
+async fn flush(tcp: &mut TcpStream, waits: &mut Vec<u8>) -> Result<(), CliError> {
     while !waits.is_empty() {
         let written = tcp.write(waits).await?;
         waits.drain(..written);
@@ -124,14 +124,14 @@ async fn flush(tcp: &mut TcpStream, waits: &mut Vec<u8>) -> Result<(), Failure> 
     Ok(())
 }
 
-fn heard(event: Option<PublishEvent>) -> Result<(), Failure> {
+fn heard(event: Option<PublishEvent>) -> Result<(), CliError> {
     match event {
         Some(PublishEvent::Rejected(rejected)) => {
-            Err(Failure(format!("an update was refused: {}", rejected.reason().as_str_name())))
+            Err(CliError(format!("an update was refused: {}", rejected.reason().as_str_name())))
         }
         Some(PublishEvent::Cut(why)) => Err(why.into()),
         Some(_) => Ok(()),
-        None => Err(Failure("the livestream ended under way".into())),
+        None => Err(CliError("the livestream ended under way".into())),
     }
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, Uri};
 use prost::Message;
 use tokio::net::TcpStream;
 
-use crate::cli::Failure;
+use crate::cli::CliError;
 
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
@@ -33,7 +33,7 @@ pub(super) struct Messages {
 
 impl Link {
     /// A connection whose streams have this window.
-    pub(super) async fn open(tcp: TcpStream, window: u32) -> Result<(Self, Driver), Failure> {
+    pub(super) async fn open(tcp: TcpStream, window: u32) -> Result<(Self, Driver), CliError> {
         let authority = tcp.peer_addr()?.to_string();
         let (requests, connection) = h2::client::Builder::new()
             .initial_window_size(window)
@@ -45,12 +45,12 @@ impl Link {
     }
 
     /// A method by its path, to be called again and again.
-    pub(super) fn method(&self, path: &str) -> Result<Uri, Failure> {
+    pub(super) fn method(&self, path: &str) -> Result<Uri, CliError> {
         Ok(format!("http://{}{path}", self.authority).parse()?)
     }
 
     /// Calls a method that answers with a stream.
-    pub(super) async fn stream(&self, method: &Uri, message: &impl Message) -> Result<RecvStream, Failure> {
+    pub(super) async fn stream(&self, method: &Uri, message: &impl Message) -> Result<RecvStream, CliError> {
         let request = http::Request::post(method.clone())
             .header(http::header::CONTENT_TYPE, "application/grpc")
             .header(http::header::TE, "trailers")
@@ -64,7 +64,7 @@ impl Link {
     }
 
     /// Calls a method that answers once; what it answers is not looked at.
-    pub(super) async fn call(&self, method: &Uri, message: &impl Message) -> Result<(), Failure> {
+    pub(super) async fn call(&self, method: &Uri, message: &impl Message) -> Result<(), CliError> {
         let mut body = self.stream(method, message).await?;
         while let Some(data) = body.data().await {
             body.flow_control().release_capacity(data?.len())?;
@@ -75,9 +75,9 @@ impl Link {
 
 impl Driver {
     /// Drives the connection, and the calls on it, until these end or one fails.
-    pub(super) async fn drive<F>(self, mut calls: FuturesUnordered<F>) -> Result<(), Failure>
+    pub(super) async fn drive<F>(self, mut calls: FuturesUnordered<F>) -> Result<(), CliError>
     where
-        F: Future<Output = Result<(), Failure>>,
+        F: Future<Output = Result<(), CliError>>,
     {
         // What a broken connection means for its calls, they say themselves.
         let mut connection = std::pin::pin!(futures_util::FutureExt::fuse(self.0));
@@ -100,7 +100,7 @@ impl Messages {
     }
 
     /// The next one; `None` when the stream has ended well.
-    pub(super) async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, Failure> {
+    pub(super) async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, CliError> {
         loop {
             if let Some(&[_, a, b, c, d]) = self.have.first_chunk::<5>() {
                 let length = u32::from_be_bytes([a, b, c, d]) as usize;
@@ -125,19 +125,19 @@ impl Messages {
 }
 
 /// Fails when headers or trailers tell of an error.
-fn served(headers: &HeaderMap) -> Result<(), Failure> {
+fn served(headers: &HeaderMap) -> Result<(), CliError> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     match text("grpc-status") {
         None | Some("0") => Ok(()),
         Some(status) => {
             let message = text("grpc-message").unwrap_or_default();
-            Err(Failure(format!("a call was refused: status {status}: {message}")))
+            Err(CliError(format!("a call was refused: status {status}: {message}")))
         }
     }
 }
 
 /// A message with gRPC's prefix.
-pub(super) fn framed(message: &impl Message) -> Result<Bytes, Failure> {
+pub(super) fn framed(message: &impl Message) -> Result<Bytes, CliError> {
     let mut framed = vec![0];
     framed.extend_from_slice(&u32::try_from(message.encoded_len())?.to_be_bytes());
     message.encode(&mut framed)?;

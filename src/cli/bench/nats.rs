@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::stamp::STAMP;
 use super::venue::resolve;
-use crate::cli::Failure;
+use crate::cli::CliError;
 
 /// What a client says first; it hears no headers, and no `+OK`.
 pub(super) const CONNECT: &str =
@@ -27,7 +27,7 @@ pub(super) struct Nats {
 }
 
 impl Nats {
-    pub(super) async fn resolve(&self) -> Result<SocketAddr, Failure> {
+    pub(super) async fn resolve(&self) -> Result<SocketAddr, CliError> {
         resolve(&self.url, "nats", 4_222).await
     }
 }
@@ -62,7 +62,7 @@ impl Parser {
 
     /// Takes the next bytes; `sample` gets beginnings of payloads. One whose stamp is cut gives way
     /// to the next.
-    pub(super) fn hear(&mut self, bytes: &[u8], mut sample: impl FnMut(&[u8])) -> Result<Heard, Failure> {
+    pub(super) fn hear(&mut self, bytes: &[u8], mut sample: impl FnMut(&[u8])) -> Result<Heard, CliError> {
         let (mut heard, mut rest) = (Heard::default(), bytes);
         while !rest.is_empty() {
             if self.left > 0 {
@@ -83,7 +83,7 @@ impl Parser {
             let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
                 self.line.extend_from_slice(rest);
                 if self.line.len() > LONGEST_LINE {
-                    return Err(Failure("a line without end is not NATS".into()));
+                    return Err(CliError("a line without end is not NATS".into()));
                 }
                 break;
             };
@@ -100,21 +100,21 @@ impl Parser {
         Ok(heard)
     }
 
-    fn told(&mut self, line: &[u8], heard: &mut Heard) -> Result<(), Failure> {
+    fn told(&mut self, line: &[u8], heard: &mut Heard) -> Result<(), CliError> {
         let line = line.trim_ascii_end();
         let (word, _) = line.split_at(line.iter().position(|byte| *byte == b' ').unwrap_or(line.len()));
         match word {
             b"MSG" => {
                 let size = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
                 let size: Option<usize> = std::str::from_utf8(size).ok().and_then(|size| size.parse().ok());
-                let size = size.ok_or_else(|| Failure("a NATS message without its size".into()))?;
+                let size = size.ok_or_else(|| CliError("a NATS message without its size".into()))?;
                 self.left = size + 2;
                 self.begins = true;
             }
             b"PING" => heard.pings += 1,
             b"PONG" => heard.pongs += 1,
             b"INFO" | b"+OK" => {}
-            _ => return Err(Failure(format!("the NATS server says: {}", String::from_utf8_lossy(line)))),
+            _ => return Err(CliError(format!("the NATS server says: {}", String::from_utf8_lossy(line)))),
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::viewer::SUBSCRIBE;
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::publish_updates_response::Event;
 use crate::pb::swarm::v1 as shared;
@@ -34,7 +34,7 @@ const PUBLISH: &str = "/starling.livestream.v1.LivestreamService/PublishUpdates"
 const CAPACITY: usize = 1_024;
 
 /// Serves until standard input ends.
-pub(super) async fn serve() -> Result<(), Failure> {
+pub(super) async fn serve() -> Result<(), CliError> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     writeln!(std::io::stdout(), "tonic listens on {}", listener.local_addr()?)?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use crate::cli::Failure;
+use crate::cli::CliError;
 
 /// The first byte of a connection: what is at its other end.
 pub(super) const VIEWER: u8 = b'V';
@@ -17,7 +17,7 @@ struct Viewer {
 
 /// Serves viewers, then one publisher, to whose end or that of standard input; it connects last. Its messages begin with
 /// their size, once, as four bytes.
-pub(super) fn serve() -> Result<(), Failure> {
+pub(super) fn serve() -> Result<(), CliError> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     writeln!(io::stdout(), "raw listens on {}", listener.local_addr()?)?;
     std::thread::spawn(|| {
@@ -39,7 +39,7 @@ pub(super) fn serve() -> Result<(), Failure> {
     }
 }
 
-fn fan_out(mut publisher: TcpStream, viewers: &mut Vec<Viewer>) -> Result<(), Failure> {
+fn fan_out(mut publisher: TcpStream, viewers: &mut Vec<Viewer>) -> Result<(), CliError> {
     let mut size = [0; 4];
     publisher.read_exact(&mut size)?;
     let mut message = vec![0; u32::from_be_bytes(size) as usize];

@@ -8,7 +8,7 @@ use super::stage::{Load, Outcome};
 use super::system::System;
 use super::table::{self, Column, mebibytes, median};
 use super::viewer::Behaviour;
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::terminal::output;
 
 pub(super) const COLUMNS: &[Column<Outcome>] = &[
@@ -120,13 +120,13 @@ impl Report {
         self.outcomes.push(outcome);
     }
 
-    pub(super) fn print_json(mut self) -> Result<(), Failure> {
+    pub(super) fn print_json(mut self) -> Result<(), CliError> {
         self.ratios = self.ratios();
         table::print_json(&self)
     }
 
     /// Prints the medians of each system, one below the other, and the ratios.
-    pub(super) fn print(self) -> Result<(), Failure> {
+    pub(super) fn print(self) -> Result<(), CliError> {
         let mut out = output();
         let Self { viewers, connections, size, keyframe_size, stalled, duration, runs, .. } = self;
         let rate = self.rate.map_or_else(|| "a burst".to_owned(), |rate| format!("{rate} updates/s"));
@@ -151,7 +151,7 @@ impl Report {
     }
 
     /// Says where the figures are not what was asked for.
-    fn warn(&self, out: &mut impl Write, system: System) -> Result<(), Failure> {
+    fn warn(&self, out: &mut impl Write, system: System) -> Result<(), CliError> {
         let name = system.name();
         let of = |value: fn(&Outcome) -> f64| self.of(system).map(value).fold(0.0, f64::max);
         let (late, worst) = (of(|outcome| outcome.schedule.late as f64), of(|outcome| outcome.schedule.worst_ms));

@@ -14,7 +14,7 @@ use super::nats::Nats;
 use super::system::System;
 use super::venue::{BROADCASTER, Venue, node};
 use super::viewer::{Behaviour, Crowd, Hall, Protocol, Seat, subscription};
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::client::Client;
 use crate::pb::swarm::v1::Interest;
 
@@ -136,10 +136,10 @@ impl Load {
     }
 
     /// Runs it once.
-    pub(super) async fn run(&self, system: System) -> Result<Outcome, Failure> {
+    pub(super) async fn run(&self, system: System) -> Result<Outcome, CliError> {
         let mut scene = timeout(SEATING, self.set(system))
             .await
-            .map_err(|_| Failure(format!("not every viewer got in within {} s", SEATING.as_secs())))??;
+            .map_err(|_| CliError(format!("not every viewer got in within {} s", SEATING.as_secs())))??;
         let used = || (scene.host.usage(), usage("self"));
         let before = used();
         let began = Instant::now();
@@ -182,7 +182,7 @@ impl Load {
     }
 
     /// Starts the server and brings everybody in.
-    async fn set(&self, system: System) -> Result<Scene, Failure> {
+    async fn set(&self, system: System) -> Result<Scene, CliError> {
         let paces = (0..self.viewers).map(|viewer| {
             let all = matches!(self.interest(system, viewer), Interest::High | Interest::Critical);
             all && viewer >= self.stalled
@@ -219,7 +219,7 @@ impl Load {
                 (Host::Baseline(server), line, crowd)
             }
             System::Nats => {
-                let nats = self.nats.as_ref().ok_or_else(|| Failure("no NATS server is named".into()))?;
+                let nats = self.nats.as_ref().ok_or_else(|| CliError("no NATS server is named".into()))?;
                 let address = nats.resolve().await?;
                 let subject: Arc<str> = format!("starling.bench.{livestream}").into();
                 let protocol = Protocol::Nats(Arc::clone(&subject));
@@ -243,14 +243,14 @@ impl Load {
         connections
     }
 
-    async fn send(&self, line: &mut Line, number: u64, nanos: u64) -> Result<(), Failure> {
+    async fn send(&self, line: &mut Line, number: u64, nanos: u64) -> Result<(), CliError> {
         let pictures = self.pictures();
         let (keyframe, _) = pictures.kind(number);
         line.send(number, nanos, if keyframe { self.keyframe_size } else { self.size }, pictures).await
     }
 
     /// Sends every update when it is due, whatever became of those before.
-    async fn paced(&self, line: &mut Line, meter: &Meter, rate: u32) -> Result<(u64, Schedule), Failure> {
+    async fn paced(&self, line: &mut Line, meter: &Meter, rate: u32) -> Result<(u64, Schedule), CliError> {
         let (began, mut schedule, mut worst) = (Instant::now(), Schedule::default(), Duration::ZERO);
         let mut number = 0_u32;
         loop {
@@ -276,7 +276,7 @@ impl Load {
     }
 
     /// Sends updates as fast as the slowest viewer that gets all of them reads.
-    async fn burst(&self, line: &mut Line, meter: &Meter) -> Result<(u64, Schedule), Failure> {
+    async fn burst(&self, line: &mut Line, meter: &Meter) -> Result<(u64, Schedule), CliError> {
         let (end, mut schedule) = (Instant::now() + self.duration, Schedule::default());
         let (mut number, mut seen, ahead) = (0, 0, self.ahead());
         while Instant::now() < end {
@@ -332,7 +332,7 @@ impl Expected {
 
 impl Scene {
     /// Waits until everything has come, or nothing more does; answers with when the last came.
-    async fn settle(&mut self, expected: u64) -> Result<Instant, Failure> {
+    async fn settle(&mut self, expected: u64) -> Result<Instant, CliError> {
         let (meter, line) = (&self.meter, &mut self.line);
         let quiet = async {
             let (mut before, mut last) = (meter.updates(), Instant::now());
@@ -354,7 +354,7 @@ impl Scene {
         }
     }
 
-    async fn close(self) -> Result<(), Failure> {
+    async fn close(self) -> Result<(), CliError> {
         drop(self.crowd);
         match self.host {
             Host::Venue(venue) => venue.close().await,

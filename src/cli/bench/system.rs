@@ -1,7 +1,7 @@
 //! What is measured, or compared with.
 
 use super::child::Server;
-use crate::cli::Failure;
+use crate::cli::CliError;
 
 /// Something that fans out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -24,14 +24,14 @@ impl System {
     }
 
     /// Starts one; a NATS server is somebody else's to start.
-    pub(super) fn start(self) -> Result<Server, Failure> {
+    pub(super) fn start(self) -> Result<Server, CliError> {
         match self {
             Self::Starling => {
                 Server::start(&["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--log-format", "human"])
             }
             Self::Tonic => Server::start(&["bench", "serve", "tonic"]),
             Self::Raw => Server::start(&["bench", "serve", "raw"]),
-            Self::Nats => Err(Failure("a NATS server is not started here".into())),
+            Self::Nats => Err(CliError("a NATS server is not started here".into())),
         }
     }
 }

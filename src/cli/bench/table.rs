@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::terminal::output;
 
 /// No line is wider, in characters.
@@ -49,7 +49,7 @@ pub(super) fn print<'a, O: 'a>(
     out: &mut impl Write,
     columns: &[Column<O>],
     rows: impl IntoIterator<Item = (&'a str, Vec<&'a O>)>,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let rows: Vec<_> = rows.into_iter().collect();
     let mut rest = columns;
     while !rest.is_empty() {
@@ -64,7 +64,7 @@ pub(super) fn print<'a, O: 'a>(
     Ok(())
 }
 
-fn block<O>(out: &mut impl Write, columns: &[Column<O>], rows: &[(&str, Vec<&O>)]) -> Result<(), Failure> {
+fn block<O>(out: &mut impl Write, columns: &[Column<O>], rows: &[(&str, Vec<&O>)]) -> Result<(), CliError> {
     write!(out, "{:NAME$}", "")?;
     for Column { title, width, .. } in columns {
         write!(out, " {title:>width$}")?;
@@ -83,7 +83,7 @@ fn block<O>(out: &mut impl Write, columns: &[Column<O>], rows: &[(&str, Vec<&O>)
 }
 
 /// Prints one JSON object.
-pub(super) fn print_json(report: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn print_json(report: &impl Serialize) -> Result<(), CliError> {
     let mut out = output();
     serde_json::to_writer_pretty(&mut out, report)?;
     Ok(writeln!(out)?)

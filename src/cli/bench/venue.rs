@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::child::{Server, Usage};
 use super::system::System;
-use crate::cli::{Failure, told};
+use crate::cli::{CliError, told};
 use crate::client::Client;
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel};
@@ -37,7 +37,7 @@ pub(super) const fn node(viewer: u64) -> u64 {
 
 impl Venue {
     /// Puts a livestream on air whose viewers may get so many bytes per second.
-    pub(super) async fn open(elsewhere: Option<&str>, budget: u64) -> Result<Self, Failure> {
+    pub(super) async fn open(elsewhere: Option<&str>, budget: u64) -> Result<Self, CliError> {
         let (server, address, url) = match elsewhere {
             Some(url) => (None, resolve(url, "http", 50_051).await?, url.to_owned()),
             None => {
@@ -62,7 +62,7 @@ impl Venue {
         &self,
         viewers: Range<u64>,
         interest: impl Fn(u64) -> Interest,
-    ) -> Result<Vec<u64>, Failure> {
+    ) -> Result<Vec<u64>, CliError> {
         let joins = viewers.map(|viewer| {
             let mut client = self.client.clone();
             let visual = UpdateChannel::Visual.into();
@@ -88,12 +88,12 @@ impl Venue {
     }
 
     /// The server, when it was started here.
-    pub(super) fn server(&self) -> Result<&Server, Failure> {
-        self.server.as_ref().ok_or_else(|| Failure("the server was not started here".into()))
+    pub(super) fn server(&self) -> Result<&Server, CliError> {
+        self.server.as_ref().ok_or_else(|| CliError("the server was not started here".into()))
     }
 
     /// Ends the livestream when the server is not ours to end.
-    pub(super) async fn close(mut self) -> Result<(), Failure> {
+    pub(super) async fn close(mut self) -> Result<(), CliError> {
         if self.server.is_none() {
             let livestream_id = self.livestream;
             let end = pb::EndLivestreamRequest { livestream_id, node_id: BROADCASTER, ..Default::default() };
@@ -104,10 +104,10 @@ impl Venue {
 }
 
 /// The address in a URL such as `http://host:port`.
-pub(super) async fn resolve(url: &str, scheme: &str, port: u16) -> Result<SocketAddr, Failure> {
+pub(super) async fn resolve(url: &str, scheme: &str, port: u16) -> Result<SocketAddr, CliError> {
     let uri: http::Uri = url.parse()?;
     let host = uri.host().filter(|_| uri.scheme_str().is_none_or(|given| given == scheme));
-    let host = host.ok_or_else(|| Failure(format!("{url} is not like {scheme}://host:port")))?;
+    let host = host.ok_or_else(|| CliError(format!("{url} is not like {scheme}://host:port")))?;
     let mut found = tokio::net::lookup_host((host, uri.port_u16().unwrap_or(port))).await?;
-    found.next().ok_or_else(|| Failure(format!("{host} has no address")))
+    found.next().ok_or_else(|| CliError(format!("{host} has no address")))
 }

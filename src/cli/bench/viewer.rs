@@ -21,7 +21,7 @@ use super::nats::{CONNECT, PING, PONG, Parser};
 use super::raw::VIEWER;
 use super::scan::Scanner;
 use super::stamp::STAMP;
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::{Delivery, UpdateChannel, delivery::Item};
 
@@ -89,7 +89,7 @@ pub(super) enum Behaviour {
 /// All viewers of a run, gone when dropped.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    connections: JoinSet<Result<(), Failure>>,
+    connections: JoinSet<Result<(), CliError>>,
     seated: Arc<Semaphore>,
     later: CancellationToken,
 }
@@ -102,7 +102,7 @@ impl Hall {
 
     /// Opens the connections, each with its seats, and waits until everybody is in who does not
     /// come later.
-    pub(super) async fn fill(self, connections: Vec<Vec<Seat>>) -> Result<Crowd, Failure> {
+    pub(super) async fn fill(self, connections: Vec<Vec<Seat>>) -> Result<Crowd, CliError> {
         let first = connections.iter().flatten().filter(|seat| !seat.later).count();
         let mut crowd =
             Crowd { connections: JoinSet::new(), seated: Arc::clone(&self.seated), later: self.later.clone() };
@@ -123,16 +123,16 @@ impl Hall {
         Ok(crowd)
     }
 
-    async fn connect(&self) -> Result<TcpStream, Failure> {
+    async fn connect(&self) -> Result<TcpStream, CliError> {
         let _door = self.doors.acquire().await?;
         let tcp = TcpStream::connect(self.address).await;
-        let tcp = tcp.map_err(|error| Failure(format!("cannot connect to {}: {error}", self.address)))?;
+        let tcp = tcp.map_err(|error| CliError(format!("cannot connect to {}: {error}", self.address)))?;
         tcp.set_nodelay(true)?;
         Ok(tcp)
     }
 
     /// One HTTP/2 connection and its viewers, in one task.
-    async fn grpc(self, seats: Vec<Seat>, greets: bool) -> Result<(), Failure> {
+    async fn grpc(self, seats: Vec<Seat>, greets: bool) -> Result<(), CliError> {
         let tcp = self.connect().await?;
         let window = if seats.iter().all(|seat| seat.stalled) { STALLED_WINDOW } else { STREAM_WINDOW };
         let (link, driver) = Link::open(tcp, window).await?;
@@ -141,7 +141,7 @@ impl Hall {
         driver.drive(viewers).await
     }
 
-    async fn view(&self, link: &Link, subscribe: &Uri, seat: Seat, greets: bool) -> Result<(), Failure> {
+    async fn view(&self, link: &Link, subscribe: &Uri, seat: Seat, greets: bool) -> Result<(), CliError> {
         if seat.later {
             self.later.cancelled().await;
         }
@@ -183,7 +183,7 @@ impl Hall {
     }
 
     /// Connections of the other baselines; each viewer has one.
-    async fn tcp(self, seats: Vec<Seat>) -> Result<(), Failure> {
+    async fn tcp(self, seats: Vec<Seat>) -> Result<(), CliError> {
         let mut viewers: FuturesUnordered<_> = seats.into_iter().map(|seat| self.view_tcp(seat)).collect();
         while let Some(viewed) = viewers.next().await {
             viewed?;
@@ -191,7 +191,7 @@ impl Hall {
         Ok(())
     }
 
-    async fn view_tcp(&self, seat: Seat) -> Result<(), Failure> {
+    async fn view_tcp(&self, seat: Seat) -> Result<(), CliError> {
         let tcp = self.connect().await?;
         match &self.protocol {
             Protocol::Raw(size) => self.view_raw(tcp, &seat, *size).await?,
@@ -202,7 +202,7 @@ impl Hall {
         Ok(())
     }
 
-    async fn view_raw(&self, mut tcp: TcpStream, seat: &Seat, size: usize) -> Result<(), Failure> {
+    async fn view_raw(&self, mut tcp: TcpStream, seat: &Seat, size: usize) -> Result<(), CliError> {
         tcp.write_all(&[VIEWER]).await?;
         self.seated.add_permits(1);
         if seat.stalled {
@@ -215,7 +215,7 @@ impl Hall {
         Ok(())
     }
 
-    async fn view_nats(&self, mut tcp: TcpStream, seat: &Seat, subject: &str) -> Result<(), Failure> {
+    async fn view_nats(&self, mut tcp: TcpStream, seat: &Seat, subject: &str) -> Result<(), CliError> {
         tcp.write_all(format!("{CONNECT}SUB {subject} 1\r\n{PING}").as_bytes()).await?;
         let mut parser = Parser::new(self.every, seat.number as u64);
         while let Some(heard) = read(&tcp, |bytes| parser.hear(bytes, |payload| self.meter.sample(payload))).await? {
@@ -238,7 +238,7 @@ impl Hall {
 
 impl Crowd {
     /// Fails when a viewer has failed.
-    pub(super) fn check(&mut self) -> Result<(), Failure> {
+    pub(super) fn check(&mut self) -> Result<(), CliError> {
         while let Some(ended) = self.connections.try_join_next() {
             ended??;
         }
@@ -246,19 +246,19 @@ impl Crowd {
     }
 
     /// Lets those in who come later, and waits until they are.
-    pub(super) async fn let_in(&mut self, later: usize) -> Result<(), Failure> {
+    pub(super) async fn let_in(&mut self, later: usize) -> Result<(), CliError> {
         self.later.cancel();
         self.seated(later).await
     }
 
     /// Waits until so many more are in.
-    async fn seated(&mut self, viewers: usize) -> Result<(), Failure> {
-        let viewers = u32::try_from(viewers).map_err(|_| Failure("too many viewers".into()))?;
+    async fn seated(&mut self, viewers: usize) -> Result<(), CliError> {
+        let viewers = u32::try_from(viewers).map_err(|_| CliError("too many viewers".into()))?;
         tokio::select! {
             permits = self.seated.acquire_many(viewers) => permits?.forget(),
             Some(ended) = self.connections.join_next() => {
                 ended??;
-                return Err(Failure("a connection ended before everybody was in".into()));
+                return Err(CliError("a connection ended before everybody was in".into()));
             }
         }
         Ok(())
@@ -266,7 +266,7 @@ impl Crowd {
 }
 
 /// Reads what is there, when something is; `None` at the end.
-async fn read<T>(tcp: &TcpStream, take: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Failure> {
+async fn read<T>(tcp: &TcpStream, take: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, CliError> {
     let mut take = Some(take);
     loop {
         tcp.readable().await?;

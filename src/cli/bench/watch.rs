@@ -17,7 +17,7 @@ use super::table::{self, Column, mebibytes};
 use super::venue::{BUDGET, Venue, node};
 use super::watchers::{Tally, Watchers};
 use super::{descriptors, progress};
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::terminal::output;
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::Interest;
@@ -165,7 +165,7 @@ fn percent(part: u64, of: u64) -> f64 {
 }
 
 impl Watch {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         descriptors::allow(self.watchers + self.lanes.connections())?;
         let bar = progress::bar(self.runs.into());
         let mut outcomes = Vec::new();
@@ -179,7 +179,7 @@ impl Watch {
         if json { table::print_json(&report) } else { report.print() }
     }
 
-    async fn once(&self) -> Result<Outcome, Failure> {
+    async fn once(&self) -> Result<Outcome, CliError> {
         let venue = Venue::open(None, BUDGET).await?;
         // First: so they are the relays at the top, and the others come below them.
         let sessions = venue.join(0..self.watchers, |_| Interest::High).await?;
@@ -200,7 +200,7 @@ impl Watch {
             node_id: node(watcher),
         });
         let open = Watchers::open(venue.address, watches.collect(), Arc::clone(&marks));
-        let late = |_| Failure(format!("not every watch had its snapshot within {} s", SEATING.as_secs()));
+        let late = |_| CliError(format!("not every watch had its snapshot within {} s", SEATING.as_secs()));
         let mut watchers = timeout(SEATING, open).await.map_err(late)??;
         let tally = Arc::clone(&watchers.tally);
         settled(&tally).await;
@@ -252,7 +252,7 @@ async fn settled(tally: &Tally) {
 }
 
 impl Report {
-    fn print(&self) -> Result<(), Failure> {
+    fn print(&self) -> Result<(), CliError> {
         let mut out = output();
         let Self { watchers, viewers, churn, lanes, duration, runs, outcomes } = self;
         writeln!(

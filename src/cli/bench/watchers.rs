@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::link::{Link, Messages};
 use super::marks::Marks;
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::pb::livestream::v1 as pb;
 use pb::watch_targets_response::Event;
 
@@ -22,7 +22,7 @@ const AT_ONCE: usize = 64;
 /// All of them, gone when dropped.
 #[derive(Debug)]
 pub(super) struct Watchers {
-    connections: JoinSet<Result<(), Failure>>,
+    connections: JoinSet<Result<(), CliError>>,
     pub(super) tally: Arc<Tally>,
 }
 
@@ -48,7 +48,7 @@ impl Tally {
         self.targets.load(Ordering::Relaxed)
     }
 
-    async fn watch(&self, address: SocketAddr, request: &pb::WatchTargetsRequest) -> Result<(), Failure> {
+    async fn watch(&self, address: SocketAddr, request: &pb::WatchTargetsRequest) -> Result<(), CliError> {
         let door = self.doors.acquire().await?;
         let tcp = TcpStream::connect(address).await?;
         drop(door);
@@ -71,7 +71,7 @@ impl Tally {
                     Some(Event::Heartbeat(_) | Event::Goodbye(_)) | None => {}
                 }
             }
-            Err(Failure("a watch ended under way".into()))
+            Err(CliError("a watch ended under way".into()))
         };
         driver.drive(std::iter::once(watching).collect()).await
     }
@@ -83,7 +83,7 @@ impl Watchers {
         address: SocketAddr,
         requests: Vec<pb::WatchTargetsRequest>,
         marks: Arc<Marks>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CliError> {
         let tally = Arc::new(Tally {
             marks,
             deltas: AtomicU64::new(0),
@@ -108,7 +108,7 @@ impl Watchers {
     }
 
     /// Fails when a watch has ended.
-    pub(super) fn check(&mut self) -> Result<(), Failure> {
+    pub(super) fn check(&mut self) -> Result<(), CliError> {
         while let Some(ended) = self.connections.try_join_next() {
             ended??;
         }

@@ -5,8 +5,8 @@ use prost::Message as _;
 use super::note;
 use super::progress::soon;
 use super::verdict::{Verdict, judge_histories};
-use crate::cli::{Failure, told};
-use crate::client::{Client, Publication, Publisher, Swarm};
+use crate::cli::{CliError, told};
+use crate::client::{Client, PublishOptions, Publisher, SwarmRef};
 use crate::history::{History, PublisherLog};
 use crate::pb::group::v1 as pb;
 use crate::pb::swarm::v1::{Delivery, RejectReason, UpdateChannel, UpdateDraft, delivery::Item};
@@ -39,7 +39,7 @@ struct Participant {
 }
 
 /// Holds the call from the first join to the last leave.
-pub(super) async fn hold(url: &str) -> Result<Call, Failure> {
+pub(super) async fn hold(url: &str) -> Result<Call, CliError> {
     let mut host = Client::connect(url).await?;
     let create = pb::CreateGroupRequest { group_id: GROUP, node_id: 1, ..Default::default() };
     host.groups.create_group(create).await.map_err(|status| told(&status))?;
@@ -88,13 +88,13 @@ pub(super) async fn hold(url: &str) -> Result<Call, Failure> {
 }
 
 impl Participant {
-    async fn enter(url: &str, node: u64) -> Result<Self, Failure> {
+    async fn enter(url: &str, node: u64) -> Result<Self, CliError> {
         let mut client = Client::connect(url).await?;
         let subscribe = pb::SubscribeUpdatesRequest { group_id: GROUP, node_id: node, ..Default::default() };
         let updates = client.groups.subscribe_updates(subscribe).await.map_err(|status| told(&status))?.into_inner();
         let mut channels = vec![UpdateChannel::Audio, UpdateChannel::Chat, UpdateChannel::Data];
         channels.extend((node == 1).then_some(UpdateChannel::Screen));
-        let publication = Publication::new(Swarm::Group(GROUP), node, channels);
+        let publication = PublishOptions::new(SwarmRef::Group(GROUP), node, channels);
         let publisher = Publisher::open(client.clone(), publication).await?;
         let mut log = PublisherLog::new(node);
         log.opened(publisher.opened(), 1);
@@ -102,11 +102,11 @@ impl Participant {
     }
 
     /// Publishes one update and waits for the answer.
-    async fn say(&mut self, channel: UpdateChannel, keyframe: bool) -> Result<(), Failure> {
+    async fn say(&mut self, channel: UpdateChannel, keyframe: bool) -> Result<(), CliError> {
         let payload = format!("{} {} {}", self.node, channel.as_str_name(), self.log.accepted()).into_bytes();
         let mut draft =
             UpdateDraft { channel: channel.into(), payload: payload.into(), keyframe, ..Default::default() };
-        draft.publisher_sequence = self.publisher.send(draft.clone()).map_err(|full| Failure(full.to_string()))?;
+        draft.publisher_sequence = self.publisher.send(draft.clone()).map_err(|full| CliError(full.to_string()))?;
         self.log.sent(&draft);
         while self.log.unanswered() > 0 {
             let event = soon("an acknowledgement in the call", self.publisher.next()).await??;
@@ -116,11 +116,11 @@ impl Participant {
     }
 
     /// Takes what comes until the last word of each other participant.
-    async fn listen(&mut self) -> Result<(), Failure> {
+    async fn listen(&mut self) -> Result<(), CliError> {
         let mut words = 0;
         while words < PARTICIPANTS - 1 {
             let message = soon("updates of the call", self.updates.message()).await?.map_err(|status| told(&status))?;
-            for bytes in message.ok_or_else(|| Failure("the call ended too early".into()))?.deliveries {
+            for bytes in message.ok_or_else(|| CliError("the call ended too early".into()))?.deliveries {
                 let delivery = Delivery::decode(bytes)?;
                 self.history.record(&delivery);
                 match delivery.item {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant, timeout};
 
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::terminal::remark;
 
 /// How long what must come may take to come.
@@ -60,8 +60,8 @@ impl Progress {
 ///
 /// # Errors
 /// Names it when it has not come after 30 s.
-pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> Result<T, Failure> {
-    timeout(SOON, future).await.map_err(|_| Failure(format!("waited {} s in vain for {what}", SOON.as_secs())))
+pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> Result<T, CliError> {
+    timeout(SOON, future).await.map_err(|_| CliError(format!("waited {} s in vain for {what}", SOON.as_secs())))
 }
 
 /// Waits for what takes as long as the machine needs for it: while `count` changes. Answers `None`

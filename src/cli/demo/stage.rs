@@ -13,7 +13,7 @@ use super::LIVESTREAM;
 use super::progress::soon;
 use super::verdict::Verdict;
 use crate::app::App;
-use crate::cli::{Failure, told};
+use crate::cli::{CliError, told};
 use crate::client::{Client, Publisher};
 use crate::config::{Config, Overrides};
 use crate::pb::group::v1 as group;
@@ -152,7 +152,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn open() -> Result<Self, Failure> {
+    pub(super) async fn open() -> Result<Self, CliError> {
         let overrides = Overrides { listen: Some(([127, 0, 0, 1], 0).into()), ..Overrides::default() };
         let mut config = Config::load(None, std::collections::HashMap::new(), overrides)?;
         config.drain.spread = Duration::ZERO;
@@ -168,7 +168,7 @@ impl Stage {
     }
 
     /// Stops the server; what was left over on it.
-    pub(super) async fn close(mut self) -> Result<Vec<String>, Failure> {
+    pub(super) async fn close(mut self) -> Result<Vec<String>, CliError> {
         self.meters.release();
         let mut leaks = Vec::new();
         if soon("the streams to end", self.shutdown.idle()).await.is_err() {
@@ -200,7 +200,7 @@ pub(super) async fn judge_tree(
     livestream_id: u64,
     meters: &Meters,
     verdict: &mut Verdict,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let mut folded = meters.folded.subscribe();
     let nodes: Vec<u64> = meters.targets.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
     let (mut equal, mut most) = (0, 0);

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::stage::Meters;
 use super::viewer::{Loss, Part, Seen};
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::annexb::AccessUnit;
 use crate::cli::terminal::output;
 use crate::history::{History, PublisherLog, check};
@@ -40,7 +40,7 @@ impl Verdict {
     }
 
     /// Prints the table; fails when a check failed.
-    pub(super) fn print(self) -> Result<(), Failure> {
+    pub(super) fn print(self) -> Result<(), CliError> {
         let mut out = output();
         for (what, value) in &self.figures {
             writeln!(out, "       {what}: {value}")?;
@@ -59,7 +59,7 @@ impl Verdict {
         }
         match self.rows.iter().filter(|(_, holds, _)| !holds).count() {
             0 => Ok(writeln!(out, "all {} checks passed", self.rows.len())?),
-            failed => Err(Failure(format!("{failed} of {} checks failed", self.rows.len()))),
+            failed => Err(CliError(format!("{failed} of {} checks failed", self.rows.len()))),
         }
     }
 }

@@ -11,7 +11,7 @@ use tonic::transport::Endpoint;
 
 use super::LIVESTREAM;
 use super::stage::Meters;
-use crate::cli::{Failure, told};
+use crate::cli::{CliError, told};
 use crate::client::Client;
 use crate::history::History;
 use crate::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
@@ -106,7 +106,7 @@ pub(super) async fn watch(
     meters: Arc<Meters>,
     joined: Arc<Semaphore>,
     pictures: u64,
-) -> Result<Seen, Failure> {
+) -> Result<Seen, CliError> {
     let mut clock = meters.pictures.subscribe();
     if part == Part::Late {
         clock.wait_for(|picture| *picture >= 140).await?;
@@ -175,7 +175,7 @@ impl Seen {
         meters: &Meters,
         joined: &Semaphore,
         pictures: u64,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CliError> {
         let mut clock = meters.pictures.subscribe();
         let (mut stalls, mut complete) = (self.part == Part::Stalled, self.part != Part::Complete);
         while let Some(message) = updates.message().await.map_err(|status| told(&status))? {
@@ -230,7 +230,7 @@ async fn fold(
     mut changes: tonic::Streaming<pb::WatchTargetsResponse>,
     node: u64,
     meters: &Meters,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let mut list = TargetList::default();
     while let Some(change) = changes.message().await.map_err(|status| told(&status))? {
         match change.event {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::fs::File;
 
 use super::Unit;
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::annexb::AccessUnits;
 use crate::cli::audio::{AudioFrames, Input};
 use crate::pb::swarm::v1::UpdateChannel;
@@ -60,13 +60,13 @@ impl Clock {
 }
 
 impl Track {
-    pub(super) async fn video(path: &Path, fps: f64) -> Result<Self, Failure> {
+    pub(super) async fn video(path: &Path, fps: f64) -> Result<Self, CliError> {
         let (input, length) = open(path).await?;
         let frames = Frames::Video(AccessUnits::new(input).with_limit(LARGEST));
         Ok(Self::new(path, length, frames, fps))
     }
 
-    pub(super) async fn audio(path: &Path) -> Result<Self, Failure> {
+    pub(super) async fn audio(path: &Path) -> Result<Self, CliError> {
         let (input, length) = open(path).await?;
         let frames = AudioFrames::open(input).await.map_err(|error| unreadable(path, &error))?;
         Ok(Self::new(path, length, Frames::Audio(frames), 0.0))
@@ -140,7 +140,7 @@ impl Track {
     }
 
     /// Plays the file once more, from a time on.
-    pub(super) async fn rewind(&mut self, from: Duration) -> Result<(), Failure> {
+    pub(super) async fn rewind(&mut self, from: Duration) -> Result<(), CliError> {
         let (input, _) = open(&self.path).await?;
         self.frames = match self.frames {
             Frames::Video(_) => Frames::Video(AccessUnits::new(input).with_limit(LARGEST)),
@@ -154,7 +154,7 @@ impl Track {
 
     /// Reads one more unit ahead, or comes to the end; for ever when neither is left to do. Safe to drop and call
     /// again.
-    pub(super) async fn fill(&mut self) -> Result<(), Failure> {
+    pub(super) async fn fill(&mut self) -> Result<(), CliError> {
         if !self.wants_more() {
             std::future::pending::<()>().await;
         }
@@ -188,20 +188,20 @@ impl Track {
 }
 
 /// Opens an input, and tells how long it is if it is a file.
-async fn open(path: &Path) -> Result<(Input, Option<u64>), Failure> {
+async fn open(path: &Path) -> Result<(Input, Option<u64>), CliError> {
     if path.as_os_str() == "-" {
         return Ok((Box::new(tokio::io::stdin()), None));
     }
     let file = File::open(path).await.map_err(|error| unreadable(path, &error))?;
     let found = file.metadata().await.map_err(|error| unreadable(path, &error))?;
     if found.is_dir() {
-        return Err(Failure(format!("cannot read {}: it is a directory", path.display())));
+        return Err(CliError(format!("cannot read {}: it is a directory", path.display())));
     }
     Ok((Box::new(file), found.is_file().then_some(found.len())))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure(format!("cannot read {}: {error}", name(path)))
+fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
+    CliError(format!("cannot read {}: {error}", name(path)))
 }
 
 fn name(path: &Path) -> String {

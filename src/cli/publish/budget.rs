@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::media::{Media, Unit};
 use crate::pb::swarm::v1::UpdateChannel;
 
@@ -36,7 +36,7 @@ pub(super) struct Measure {
 
 impl Measure {
     /// Reads files once, from the beginning to the end.
-    pub(super) async fn read(video: &Path, audio: Option<&Path>, fps: f64) -> Result<Self, Failure> {
+    pub(super) async fn read(video: &Path, audio: Option<&Path>, fps: f64) -> Result<Self, CliError> {
         let mut media = Media::open(video, audio, fps, Some(1)).await?;
         media.begin().await?;
         let mut measure = Self::default();

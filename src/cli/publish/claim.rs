@@ -2,14 +2,14 @@
 
 use crate::cli::settings::Settings;
 use crate::cli::terminal::remark;
-use crate::cli::{Failure, told};
-use crate::client::{Client, Error, Join, Retry, Swarm};
+use crate::cli::{CliError, told};
+use crate::client::{Client, Error, Join, Retry, SwarmRef};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// A swarm to publish in, and the node that does.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
-    pub(super) swarm: Swarm,
+    pub(super) swarm: SwarmRef,
     pub(super) node: u64,
     /// Whether the swarm was created for this, and not by somebody else.
     pub(super) created: bool,
@@ -21,14 +21,14 @@ impl Claim {
     /// Creates the swarm, unless it is there. Nothing of another publisher's is changed unless it is told to.
     pub(super) async fn make(
         client: &mut Client,
-        swarm: Swarm,
+        swarm: SwarmRef,
         node: Option<u64>,
         take_over: bool,
         settings: &Settings,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CliError> {
         match swarm {
-            Swarm::Livestream(id) => Self::livestream(client, id, node, take_over, settings).await,
-            Swarm::Group(id) => Self::group(client, id, node, take_over, settings).await,
+            SwarmRef::Livestream(id) => Self::livestream(client, id, node, take_over, settings).await,
+            SwarmRef::Group(id) => Self::group(client, id, node, take_over, settings).await,
         }
     }
 
@@ -38,7 +38,7 @@ impl Claim {
         node: Option<u64>,
         take_over: bool,
         settings: &Settings,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CliError> {
         let own = node.unwrap_or_else(Client::random_node);
         let config = Some(settings.livestream()?);
         let create = livestream::CreateLivestreamRequest { livestream_id, node_id: own, config, ..Default::default() };
@@ -57,13 +57,13 @@ impl Claim {
         let broadcaster = found.broadcaster_node_id;
         if !created {
             if broadcaster != own && (node.is_some() || !take_over) {
-                return Err(Failure(format!(
+                return Err(CliError(format!(
                     "livestream {livestream_id} is that of node {broadcaster}: --node {broadcaster} publishes as that \
                      node, and another --livestream ID makes a new one"
                 )));
             }
             if found.broadcaster_present && !take_over {
-                return Err(Failure(format!(
+                return Err(CliError(format!(
                     "node {broadcaster} has a session in livestream {livestream_id}: it publishes there, or did so \
                      until a moment ago. --take-over ends that session and publishes in its place"
                 )));
@@ -79,7 +79,7 @@ impl Claim {
         };
         outcome.map_err(|status| told(&status))?;
         let budget = found.config.unwrap_or_default().subscriber_bytes_per_second();
-        Ok(Self { swarm: Swarm::Livestream(livestream_id), node: node_id, created, budget })
+        Ok(Self { swarm: SwarmRef::Livestream(livestream_id), node: node_id, created, budget })
     }
 
     async fn group(
@@ -88,7 +88,7 @@ impl Claim {
         node: Option<u64>,
         take_over: bool,
         settings: &Settings,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CliError> {
         let node_id = node.unwrap_or_else(Client::random_node);
         let config = Some(settings.group()?);
         let create =
@@ -105,9 +105,9 @@ impl Claim {
             }
             Err(status) => return Err(told(&status)),
         };
-        let swarm = Swarm::Group(group_id);
+        let swarm = SwarmRef::Group(group_id);
         if !take_over && client.renew_lease(swarm, node_id, 0).await.is_ok() {
-            return Err(Failure(format!(
+            return Err(CliError(format!(
                 "node {node_id} has a session in group {group_id}. --take-over ends that session and publishes in its \
                  place, and without --node another node publishes"
             )));
@@ -124,10 +124,12 @@ impl Claim {
     pub(super) fn join(&self) -> Join {
         let node_id = self.node;
         match self.swarm {
-            Swarm::Livestream(livestream_id) => {
+            SwarmRef::Livestream(livestream_id) => {
                 Join::Livestream(livestream::JoinLivestreamRequest { livestream_id, node_id, ..Default::default() })
             }
-            Swarm::Group(group_id) => Join::Group(group::JoinGroupRequest { group_id, node_id, ..Default::default() }),
+            SwarmRef::Group(group_id) => {
+                Join::Group(group::JoinGroupRequest { group_id, node_id, ..Default::default() })
+            }
         }
     }
 
@@ -136,11 +138,11 @@ impl Claim {
         let (swarm, node_id) = (self.swarm, self.node);
         let end = |mut client: Client| async move {
             match swarm {
-                Swarm::Livestream(livestream_id) => {
+                SwarmRef::Livestream(livestream_id) => {
                     let end = livestream::EndLivestreamRequest { livestream_id, node_id, ..Default::default() };
                     client.livestreams.end_livestream(end).await.map(|_| tonic::Response::new(()))
                 }
-                Swarm::Group(group_id) => {
+                SwarmRef::Group(group_id) => {
                     let end = group::EndGroupRequest { group_id, node_id, ..Default::default() };
                     client.groups.end_group(end).await.map(|_| tonic::Response::new(()))
                 }
@@ -151,7 +153,7 @@ impl Claim {
 
     /// Leaves a group; a livestream knows when its broadcaster is gone, and others may publish by its session.
     pub(super) async fn leave(&self, client: &mut Client, session_id: u64) {
-        if let Swarm::Group(_) = self.swarm
+        if let SwarmRef::Group(_) = self.swarm
             && let Err(status) = client.leave(self.swarm, self.node, session_id).await
         {
             remark!("cannot leave: {}", told(&status));
@@ -160,9 +162,9 @@ impl Claim {
 }
 
 /// A swarm in words.
-pub(super) fn name(swarm: Swarm) -> String {
+pub(super) fn name(swarm: SwarmRef) -> String {
     match swarm {
-        Swarm::Livestream(id) => format!("livestream {id}"),
-        Swarm::Group(id) => format!("group {id}"),
+        SwarmRef::Livestream(id) => format!("livestream {id}"),
+        SwarmRef::Group(id) => format!("group {id}"),
     }
 }

@@ -6,8 +6,8 @@ use tokio::time::timeout;
 
 use super::claim::Claim;
 use crate::cli::terminal::remark;
-use crate::cli::{Failure, told};
-use crate::client::{Client, Error, PublishEvent, Publisher, Retry, Swarm, Watch};
+use crate::cli::{CliError, told};
+use crate::client::{Client, Error, PublishEvent, Publisher, Retry, SwarmRef, Watch};
 use crate::pb::swarm::v1::{Goodbye, GoodbyeReason, UpdateChannel};
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
@@ -32,11 +32,11 @@ impl Waited {
 impl Claim {
     /// Waits on the events of the swarm, and looks again after each, until so many others are in. The publisher has a
     /// session meanwhile, kept attached by the watch: a livestream without one ends after its `broadcaster_timeout`.
-    pub(super) async fn wait_for(&self, client: &mut Client, viewers: u64) -> Result<Waited, Failure> {
+    pub(super) async fn wait_for(&self, client: &mut Client, viewers: u64) -> Result<Waited, CliError> {
         let session_id = client.join(self.join()).await.map_err(|status| told(&status))?;
         let (node_id, join) = (self.node, Some(self.join()));
         match self.swarm {
-            Swarm::Livestream(livestream_id) => {
+            SwarmRef::Livestream(livestream_id) => {
                 let open = move |client: Client, session_id| async move {
                     use livestream::LivestreamEventKind::{Lifecycle, Membership};
                     let request = livestream::WatchLivestreamRequest {
@@ -58,7 +58,7 @@ impl Claim {
                 let count = async || viewers_of(client, livestream_id).await;
                 until(watch, viewers, count, goodbye).await.map(Waited::Livestream)
             }
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 let open = move |client: Client, session_id| async move {
                     let kinds = vec![group::GroupEventKind::Membership.into(), group::GroupEventKind::Lifecycle.into()];
                     let request =
@@ -81,7 +81,7 @@ impl Claim {
 
 /// Waits until so many subscribe to the video, or until it is clear that not all do: a viewer joins before it
 /// subscribes, and of the sound it would miss what is published in between.
-pub(super) async fn subscribed(publisher: &mut Publisher, viewers: u64) -> Result<(), Failure> {
+pub(super) async fn subscribed(publisher: &mut Publisher, viewers: u64) -> Result<(), CliError> {
     let all = async {
         loop {
             match publisher.next().await? {
@@ -92,7 +92,7 @@ pub(super) async fn subscribed(publisher: &mut Publisher, viewers: u64) -> Resul
                     }
                 }
                 Some(_) => {}
-                None => return Err(Failure("it ended before anything was published".into())),
+                None => return Err(CliError("it ended before anything was published".into())),
             }
         }
     };
@@ -104,7 +104,7 @@ async fn until<M: Send>(
     viewers: u64,
     count: impl AsyncFn() -> Result<u64, Error>,
     goodbye: impl Fn(&M) -> Option<Goodbye>,
-) -> Result<Watch<M>, Failure> {
+) -> Result<Watch<M>, CliError> {
     while let Some(message) = watch.next().await? {
         match goodbye(&message).map(|goodbye| goodbye.reason()) {
             Some(GoodbyeReason::Ended) => break,
@@ -113,7 +113,7 @@ async fn until<M: Send>(
             None => {}
         }
     }
-    Err(Failure("it ended before the viewers came".into()))
+    Err(CliError("it ended before the viewers came".into()))
 }
 
 async fn viewers_of(client: &Client, livestream_id: u64) -> Result<u64, Error> {

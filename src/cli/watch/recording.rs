@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::audio::{OpusFile, is_adts};
 use crate::client::Client;
 use crate::pb::swarm::v1::{UpdateChannel, UpdatePosition};
@@ -36,10 +36,10 @@ enum Container {
 pub(super) enum Stop {
     /// Nobody reads standard output any more.
     Closed,
-    Failed(Failure),
+    Failed(CliError),
 }
 
-impl<E: Into<Failure>> From<E> for Stop {
+impl<E: Into<CliError>> From<E> for Stop {
     fn from(failure: E) -> Self {
         Self::Failed(failure.into())
     }
@@ -47,22 +47,22 @@ impl<E: Into<Failure>> From<E> for Stop {
 
 impl Recording {
     /// Payloads as they are, one behind the other.
-    pub(super) fn new(path: &Path, channel: UpdateChannel, source: Option<u64>) -> Result<Self, Failure> {
+    pub(super) fn new(path: &Path, channel: UpdateChannel, source: Option<u64>) -> Result<Self, CliError> {
         // What can be known to go wrong is told before the wait for the first update.
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
             let (path, directory) = (path.display(), directory.display());
-            return Err(Failure(format!("cannot write {path}: there is no directory {directory}")));
+            return Err(CliError(format!("cannot write {path}: there is no directory {directory}")));
         }
         if path.is_dir() {
-            return Err(Failure(format!("cannot write {}: it is a directory", path.display())));
+            return Err(CliError(format!("cannot write {}: it is a directory", path.display())));
         }
         let path = path.to_owned();
         Ok(Self { path, channel, source, output: None, container: Container::Nothing, written_some: false })
     }
 
     /// Sound as a file that players play: AAC as it is, Opus in Ogg.
-    pub(super) fn sound(path: &Path, source: Option<u64>) -> Result<Self, Failure> {
+    pub(super) fn sound(path: &Path, source: Option<u64>) -> Result<Self, CliError> {
         Ok(Self { container: Container::Sound, ..Self::new(path, UpdateChannel::Audio, source)? })
     }
 
@@ -158,7 +158,7 @@ impl Recording {
             true => "standard output".into(),
             false => self.path.display().to_string(),
         };
-        Stop::Failed(Failure(format!("cannot write {path}: {error}")))
+        Stop::Failed(CliError(format!("cannot write {path}: {error}")))
     }
 }
 

@@ -107,11 +107,11 @@ fn chat_is_one_order_of_many_authors_who_each_have_a_quota() {
     for number in 1..=10 {
         assert_eq!(chat(&stage, 5, 0), Ok(number));
     }
-    assert_eq!(chat(&stage, 5, 0), Err(Refusal::Quota));
+    assert_eq!(chat(&stage, 5, 0), Err(AppendError::Quota));
     assert_eq!(chat(&stage, 6, 0), Ok(11));
     stage.now += 200 * MS;
     assert_eq!(chat(&stage, 5, 0), Ok(12));
-    assert_eq!(chat(&stage, 5, 0), Err(Refusal::Quota));
+    assert_eq!(chat(&stage, 5, 0), Err(AppendError::Quota));
     assert_eq!(reader.sequences(&stage), (1..=12).collect::<Vec<_>>());
     let state = stage.feed.publisher(NodeId::new(5).unwrap(), SessionId::new(5), Channel::Chat);
     assert_eq!(state.accepted, 12, "the eleventh was over the quota");

@@ -34,7 +34,7 @@ impl SharedFeed {
         self.clock.load(Ordering::Relaxed)
     }
 
-    fn put(&self, draft: Draft) -> Result<Accepted, Refusal> {
+    fn put(&self, draft: Draft) -> Result<Accepted, AppendError> {
         self.feed.publish(source(), 3, draft, self.now()).map_err(|rejected| rejected.refusal)
     }
 

@@ -33,7 +33,7 @@ fn a_repeat_is_dropped_and_acknowledged() {
         assert!(again.duplicate);
         assert_eq!((again.publisher_sequence, again.position.sequence), (5, 2));
     }
-    assert_eq!(stage.publish(3, draft(true, 1)), Err(Refusal::OutOfOrder), "it was left out");
+    assert_eq!(stage.publish(3, draft(true, 1)), Err(AppendError::OutOfOrder), "it was left out");
     assert_eq!(stage.viewer(Start::Keyframe).sequences(&stage), [1, 2]);
 }
 
@@ -43,12 +43,12 @@ fn what_was_rejected_is_refused_once_a_higher_number_was_accepted() {
     stage.put(VISUAL, 3, draft(true, 1));
     stage.grant(VISUAL, 3, Gate::Paused);
     let paused = stage.feed.publish(source(), 3, draft(false, 2), stage.now).unwrap_err();
-    assert_eq!(paused, Rejected { publisher_sequence: 2, refusal: Refusal::Closed(Gate::Paused) });
+    assert_eq!(paused, Rejected { publisher_sequence: 2, refusal: AppendError::Closed(Gate::Paused) });
     assert!(stage.publish(3, draft(true, 1)).unwrap().duplicate, "also while it is paused");
     stage.grant(VISUAL, 3, Gate::Open);
     stage.put(VISUAL, 3, draft(false, 3));
     let late = stage.feed.publish(source(), 3, draft(false, 2), stage.now).unwrap_err();
-    assert_eq!(late, Rejected { publisher_sequence: 2, refusal: Refusal::OutOfOrder });
+    assert_eq!(late, Rejected { publisher_sequence: 2, refusal: AppendError::OutOfOrder });
 }
 
 #[test]
@@ -223,10 +223,10 @@ fn chat_numbers_belong_to_the_session_of_their_author() {
         outcome.map(|accepted| accepted.duplicate).map_err(|rejected| rejected.refusal)
     };
     assert_eq!(chat(1, false, 1), Ok(false));
-    assert_eq!(chat(1, true, 2), Err(Refusal::Muted));
+    assert_eq!(chat(1, true, 2), Err(AppendError::Muted));
     assert_eq!(chat(1, true, 1), Ok(true), "a repeat says nothing new");
     assert_eq!(chat(1, false, 3), Ok(false));
-    assert_eq!(chat(1, false, 2), Err(Refusal::OutOfOrder));
+    assert_eq!(chat(1, false, 2), Err(AppendError::OutOfOrder));
     stage.feed.members_left(&[author]);
     let anew = stage.feed.publisher(author, SessionId::new(2), Channel::Chat);
     assert_eq!((anew.accepted, anew.previous), (0, SessionId::new(1).map(|session| (session, 3))));

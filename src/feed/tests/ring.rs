@@ -128,7 +128,7 @@ fn feeds_share_a_memory_and_those_that_nobody_reads_give_theirs_up() {
             break rejected.refusal;
         }
     };
-    assert_eq!(refusal, Refusal::Memory);
+    assert_eq!(refusal, AppendError::Memory);
     assert!(memory.used() <= 10_000);
     drop((stages, feeds));
     drop((_reader, _third));

@@ -2,7 +2,7 @@
 
 use super::Action;
 use super::livestream_requests::report_reason;
-use crate::grpc::fields::{self, Invalid, Parsed, by, interests, invalid, lease, opaque, swarm_id};
+use crate::grpc::fields::{self, InvalidField, Parsed, by, interests, invalid, lease, opaque, swarm_id};
 use crate::pb::group::v1 as pb;
 use crate::service::{New, Service};
 use crate::swarm::Command;
@@ -20,7 +20,7 @@ pub(in crate::grpc) struct NewGroup {
 }
 
 impl TryFrom<pb::CreateGroupRequest> for NewGroup {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::CreateGroupRequest) -> Parsed<Self> {
         let pb::CreateGroupRequest { group_id, node_id, owner_node_id, config, metadata, request_id } = &request;
@@ -65,7 +65,7 @@ fn config(config: Option<&pb::GroupConfig>) -> Parsed<Config> {
 }
 
 impl TryFrom<pb::JoinGroupRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::JoinGroupRequest) -> Parsed<Self> {
         let pb::JoinGroupRequest {
@@ -101,7 +101,7 @@ impl TryFrom<pb::JoinGroupRequest> for Action {
 }
 
 impl TryFrom<pb::EndGroupRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::EndGroupRequest) -> Parsed<Self> {
         let pb::EndGroupRequest { group_id, node_id, session_id, request_id } = &request;
@@ -112,7 +112,7 @@ impl TryFrom<pb::EndGroupRequest> for Action {
 }
 
 impl TryFrom<pb::LeaveGroupRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::LeaveGroupRequest) -> Parsed<Self> {
         let pb::LeaveGroupRequest { group_id, node_id, session_id, request_id } = &request;
@@ -123,7 +123,7 @@ impl TryFrom<pb::LeaveGroupRequest> for Action {
 }
 
 impl TryFrom<pb::StartScreenShareRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::StartScreenShareRequest) -> Parsed<Self> {
         let pb::StartScreenShareRequest { group_id, node_id, session_id, request_id } = &request;
@@ -134,7 +134,7 @@ impl TryFrom<pb::StartScreenShareRequest> for Action {
 }
 
 impl TryFrom<pb::StopScreenShareRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::StopScreenShareRequest) -> Parsed<Self> {
         let pb::StopScreenShareRequest { group_id, node_id, session_id, request_id } = &request;
@@ -145,7 +145,7 @@ impl TryFrom<pb::StopScreenShareRequest> for Action {
 }
 
 impl TryFrom<pb::UpdateGroupRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::UpdateGroupRequest) -> Parsed<Self> {
         let pb::UpdateGroupRequest { group_id, node_id, session_id, metadata, request_id, config } = &request;
@@ -175,7 +175,7 @@ fn config_update(config: Option<&pb::GroupConfig>) -> Parsed<SwarmUpdate> {
 }
 
 impl TryFrom<pb::UpdateParticipantRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::UpdateParticipantRequest) -> Parsed<Self> {
         let pb::UpdateParticipantRequest { group_id, node_id, session_id, metadata, request_id, endpoint } = &request;
@@ -187,7 +187,7 @@ impl TryFrom<pb::UpdateParticipantRequest> for Action {
 }
 
 impl TryFrom<pb::SetInterestRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::SetInterestRequest) -> Parsed<Self> {
         let pb::SetInterestRequest { group_id, node_id, session_id, interests: wishes, request_id } = &request;
@@ -202,7 +202,7 @@ impl TryFrom<pb::SetInterestRequest> for Action {
 }
 
 impl TryFrom<pb::SetMediaRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::SetMediaRequest) -> Parsed<Self> {
         let pb::SetMediaRequest { group_id, node_id, session_id, audio_enabled, video_enabled, request_id } = &request;
@@ -213,7 +213,7 @@ impl TryFrom<pb::SetMediaRequest> for Action {
 }
 
 impl TryFrom<pb::RemoveParticipantRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::RemoveParticipantRequest) -> Parsed<Self> {
         let pb::RemoveParticipantRequest { group_id, node_id, session_id, participant_node_id, request_id } = &request;
@@ -225,7 +225,7 @@ impl TryFrom<pb::RemoveParticipantRequest> for Action {
 }
 
 impl TryFrom<pb::ReportPeerRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::ReportPeerRequest) -> Parsed<Self> {
         let pb::ReportPeerRequest { group_id, node_id, session_id, peer_node_id, reason } = &request;

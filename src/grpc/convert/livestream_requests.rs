@@ -4,7 +4,7 @@
 //! ids come first, then who acts, then the rest; the first fault is told.
 
 use super::Action;
-use crate::grpc::fields::{self, Invalid, Parsed, by, interests, invalid, lease, opaque, swarm_id};
+use crate::grpc::fields::{self, InvalidField, Parsed, by, interests, invalid, lease, opaque, swarm_id};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::PeerReportReason;
 use crate::service::{New, Service};
@@ -24,7 +24,7 @@ pub(in crate::grpc) struct NewLivestream {
 }
 
 impl TryFrom<pb::CreateLivestreamRequest> for NewLivestream {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::CreateLivestreamRequest) -> Parsed<Self> {
         let pb::CreateLivestreamRequest { livestream_id, node_id, config, metadata, request_id, broadcaster_node_id } =
@@ -118,7 +118,7 @@ fn config_update(config: Option<&pb::LivestreamConfig>) -> Parsed<SwarmUpdate> {
 }
 
 impl TryFrom<pb::JoinLivestreamRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::JoinLivestreamRequest) -> Parsed<Self> {
         let pb::JoinLivestreamRequest {
@@ -164,7 +164,7 @@ fn mode(number: i32) -> Parsed<Option<ViewerMode>> {
 }
 
 impl TryFrom<pb::StartLivestreamRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::StartLivestreamRequest) -> Parsed<Self> {
         let pb::StartLivestreamRequest { livestream_id, node_id, session_id, request_id } = &request;
@@ -175,7 +175,7 @@ impl TryFrom<pb::StartLivestreamRequest> for Action {
 }
 
 impl TryFrom<pb::PauseLivestreamRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::PauseLivestreamRequest) -> Parsed<Self> {
         let pb::PauseLivestreamRequest { livestream_id, node_id, session_id, request_id } = &request;
@@ -186,7 +186,7 @@ impl TryFrom<pb::PauseLivestreamRequest> for Action {
 }
 
 impl TryFrom<pb::ResumeLivestreamRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::ResumeLivestreamRequest) -> Parsed<Self> {
         let pb::ResumeLivestreamRequest { livestream_id, node_id, session_id, request_id } = &request;
@@ -197,7 +197,7 @@ impl TryFrom<pb::ResumeLivestreamRequest> for Action {
 }
 
 impl TryFrom<pb::EndLivestreamRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::EndLivestreamRequest) -> Parsed<Self> {
         let pb::EndLivestreamRequest { livestream_id, node_id, session_id, request_id } = &request;
@@ -208,7 +208,7 @@ impl TryFrom<pb::EndLivestreamRequest> for Action {
 }
 
 impl TryFrom<pb::LeaveLivestreamRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::LeaveLivestreamRequest) -> Parsed<Self> {
         let pb::LeaveLivestreamRequest { livestream_id, node_id, session_id, request_id } = &request;
@@ -219,7 +219,7 @@ impl TryFrom<pb::LeaveLivestreamRequest> for Action {
 }
 
 impl TryFrom<pb::UpdateLivestreamRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::UpdateLivestreamRequest) -> Parsed<Self> {
         let pb::UpdateLivestreamRequest { livestream_id, node_id, session_id, metadata, request_id, config } = &request;
@@ -235,7 +235,7 @@ impl TryFrom<pb::UpdateLivestreamRequest> for Action {
 }
 
 impl TryFrom<pb::UpdateViewerRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::UpdateViewerRequest) -> Parsed<Self> {
         let pb::UpdateViewerRequest { livestream_id, node_id, session_id, metadata, request_id, endpoint, can_relay } =
@@ -248,7 +248,7 @@ impl TryFrom<pb::UpdateViewerRequest> for Action {
 }
 
 impl TryFrom<pb::SetInterestRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::SetInterestRequest) -> Parsed<Self> {
         let pb::SetInterestRequest { livestream_id, node_id, session_id, interests: wishes, request_id } = &request;
@@ -263,7 +263,7 @@ impl TryFrom<pb::SetInterestRequest> for Action {
 }
 
 impl TryFrom<pb::AddModeratorRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::AddModeratorRequest) -> Parsed<Self> {
         let pb::AddModeratorRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
@@ -275,7 +275,7 @@ impl TryFrom<pb::AddModeratorRequest> for Action {
 }
 
 impl TryFrom<pb::RemoveModeratorRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::RemoveModeratorRequest) -> Parsed<Self> {
         let pb::RemoveModeratorRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
@@ -287,7 +287,7 @@ impl TryFrom<pb::RemoveModeratorRequest> for Action {
 }
 
 impl TryFrom<pb::MuteViewerRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::MuteViewerRequest) -> Parsed<Self> {
         let pb::MuteViewerRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
@@ -299,7 +299,7 @@ impl TryFrom<pb::MuteViewerRequest> for Action {
 }
 
 impl TryFrom<pb::UnmuteViewerRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::UnmuteViewerRequest) -> Parsed<Self> {
         let pb::UnmuteViewerRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
@@ -311,7 +311,7 @@ impl TryFrom<pb::UnmuteViewerRequest> for Action {
 }
 
 impl TryFrom<pb::RemoveViewerRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::RemoveViewerRequest) -> Parsed<Self> {
         let pb::RemoveViewerRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
@@ -323,7 +323,7 @@ impl TryFrom<pb::RemoveViewerRequest> for Action {
 }
 
 impl TryFrom<pb::TransferBroadcastRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::TransferBroadcastRequest) -> Parsed<Self> {
         let pb::TransferBroadcastRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
@@ -335,7 +335,7 @@ impl TryFrom<pb::TransferBroadcastRequest> for Action {
 }
 
 impl TryFrom<pb::ReportPeerRequest> for Action {
-    type Error = Invalid;
+    type Error = InvalidField;
 
     fn try_from(request: pb::ReportPeerRequest) -> Parsed<Self> {
         let pb::ReportPeerRequest { livestream_id, node_id, session_id, peer_node_id, reason } = &request;

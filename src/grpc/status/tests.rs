@@ -71,19 +71,19 @@ fn everything() -> Vec<Status> {
     let mut all = Vec::new();
     for kind in kinds {
         all.extend(rejections().into_iter().map(|rejection| refused(kind)(rejection.into())));
-        all.push(refused(kind)(Refusal::TooManySwarms { max: 1 }));
-        all.push(refused(kind)(Refusal::Ended { epoch: Epoch::new(1).unwrap(), last: Vec::new() }));
+        all.push(refused(kind)(ServiceError::TooManySwarms { max: 1 }));
+        all.push(refused(kind)(ServiceError::Ended { epoch: Epoch::new(1).unwrap(), last: Vec::new() }));
     }
     let untaken = [
-        Untaken::StaleTerm,
-        Untaken::Closed(Gate::Paused),
-        Untaken::Closed(Gate::NotActive),
-        Untaken::Closed(Gate::Off),
-        Untaken::Muted,
-        Untaken::Quota,
-        Untaken::Memory,
-        Untaken::OutOfOrder,
-        Untaken::OutcomeUnknown,
+        AppendError::StaleTerm,
+        AppendError::Closed(Gate::Paused),
+        AppendError::Closed(Gate::NotActive),
+        AppendError::Closed(Gate::Off),
+        AppendError::Muted,
+        AppendError::Quota,
+        AppendError::Memory,
+        AppendError::OutOfOrder,
+        AppendError::OutcomeUnknown,
     ];
     all.extend(untaken.map(|refusal| super::untaken(Rejected { publisher_sequence: 1, refusal })));
     let ends = [
@@ -98,7 +98,7 @@ fn everything() -> Vec<Status> {
     all.extend(ends.into_iter().filter_map(|end| end.farewell().1.err()));
     let over = Status::out_of_range("Error, decoded message length too large: found 9 bytes, the limit is: 4 bytes");
     all.extend([
-        Invalid { field: "f".into(), problem: "is wrong".into() }.into(),
+        InvalidField { field: "f".into(), problem: "is wrong".into() }.into(),
         one_message("it was sent two"),
         headers_too_large(1),
         refused_by_transport(over),

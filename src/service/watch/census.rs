@@ -97,19 +97,19 @@ pub struct CensusWatch {
     in_sync: bool,
     /// Where to look first, so that one busy shard does not hide the others.
     first: usize,
-    news: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 impl Service {
     /// The incarnation of the set of swarms, and how many shards it has.
     pub fn set(&self) -> (Epoch, usize) {
-        (self.epoch, self.door.store().shards())
+        (self.epoch, self.log.store().shards())
     }
 
     /// Watches the set of swarms of a kind: from a position, or from now with the swarms first.
     /// O(shards).
     pub fn watch_census(&self, kind: SwarmKind, resume: Option<&SetPosition>) -> CensusWatch {
-        let store = Arc::clone(self.door.store());
+        let store = Arc::clone(self.log.store());
         let (known, other) = match resume {
             None => (&[][..], ResetReason::Fresh),
             Some(SetPosition { epoch, .. }) if *epoch != self.epoch.get() => (&[][..], ResetReason::EpochChanged),
@@ -130,8 +130,8 @@ impl Service {
         };
         let places: Vec<_> = (0..store.shards()).map(&mut place).collect();
         let opened = Some(CensusItem::Opened { shards: places.len(), resets });
-        let news = store.census_news(kind);
-        CensusWatch { store, kind, epoch: self.epoch, places, opened, in_sync: false, first: 0, news }
+        let changed = store.census_changed(kind);
+        CensusWatch { store, kind, epoch: self.epoch, places, opened, in_sync: false, first: 0, changed }
     }
 }
 
@@ -216,8 +216,8 @@ impl CensusWatch {
 }
 
 impl Watch for CensusWatch {
-    fn bell(&self) -> Arc<Notify> {
-        Arc::clone(&self.news)
+    fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use super::{Over, Step, Watch};
-use crate::service::{Refusal, Service};
+use crate::service::{Service, ServiceError};
 use crate::store::Store;
 use crate::store::entry::Entry;
 use crate::store::log::{EventLog, Revision, Since};
@@ -110,8 +110,8 @@ pub struct EventWatch {
     /// The last revision that was told, or passed over.
     cursor: u64,
     phase: Phase,
-    news: Arc<Notify>,
-    last_words: Arc<OnceLock<EventLog>>,
+    changed: Arc<Notify>,
+    final_log: Arc<OnceLock<EventLog>>,
     /// Revisions read and not yet handed out, newest first.
     pending: Vec<Arc<Revision>>,
 }
@@ -125,8 +125,8 @@ impl Service {
         selection: Selection,
         resume: Option<(u64, u64)>,
         page: usize,
-    ) -> Result<EventWatch, Refusal> {
-        let store = Arc::clone(self.door.store());
+    ) -> Result<EventWatch, ServiceError> {
+        let store = Arc::clone(self.log.store());
         let watch = store.read(id, |entry| {
             let epoch = entry.swarm().epoch();
             let (phase, cursor) = match resume {
@@ -142,8 +142,8 @@ impl Service {
                 page,
                 cursor,
                 phase,
-                news: entry.news(),
-                last_words: entry.last_words(),
+                changed: entry.changed(),
+                final_log: entry.final_log(),
                 pending: Vec::new(),
             }
         });
@@ -205,7 +205,7 @@ impl EventWatch {
 
     /// The swarm is gone: tells how it ended, to who has come that far.
     fn look_back<View>(&mut self) -> Option<Step<EventItem<View>>> {
-        let log = self.last_words.get().filter(|_| matches!(self.phase, Phase::Live));
+        let log = self.final_log.get().filter(|_| matches!(self.phase, Phase::Live));
         match log.map(|log| log.since(self.cursor, REVISIONS_AT_ONCE)) {
             Some(Since::Events(mut revisions)) if !revisions.is_empty() => {
                 revisions.reverse();
@@ -270,7 +270,7 @@ impl EventWatch {
 }
 
 impl Watch for EventWatch {
-    fn bell(&self) -> Arc<Notify> {
-        Arc::clone(&self.news)
+    fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::{Over, Step, Watch};
-use crate::service::{Refusal, Service};
+use crate::service::{Service, ServiceError};
 use crate::store::Store;
 use crate::swarm::id::{Epoch, NodeId, SwarmId};
 use crate::swarm::topology::{Peer, Placement, Target, TargetList, Topology};
@@ -82,13 +82,13 @@ pub struct TargetWatch {
     node: Option<NodeId>,
     epoch: Epoch,
     told: Option<Told>,
-    bell: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 impl Service {
     /// Watches the targets of a node; `None` = of whoever is the broadcaster.
-    pub fn watch_targets(&self, id: SwarmId, node: Option<NodeId>) -> Result<TargetWatch, Refusal> {
-        let store = Arc::clone(self.door.store());
+    pub fn watch_targets(&self, id: SwarmId, node: Option<NodeId>) -> Result<TargetWatch, ServiceError> {
+        let store = Arc::clone(self.log.store());
         let found = store.watchers(id, |entry| {
             let swarm = entry.swarm();
             if swarm.is_over() {
@@ -100,12 +100,12 @@ impl Service {
             let epoch = swarm.epoch();
             Ok((epoch, entry.watch_targets(node)))
         });
-        let (epoch, bell) = found.ok_or(Rejection::NoSuchSwarm)??;
-        Ok(TargetWatch { store, id, node, epoch, told: None, bell })
+        let (epoch, changed) = found.ok_or(Rejection::NoSuchSwarm)??;
+        Ok(TargetWatch { store, id, node, epoch, told: None, changed })
     }
 
     /// The targets of a node now; `None` = of the broadcaster.
-    pub fn targets(&self, id: SwarmId, node: Option<NodeId>) -> Result<(Epoch, u64, TargetList), Refusal> {
+    pub fn targets(&self, id: SwarmId, node: Option<NodeId>) -> Result<(Epoch, u64, TargetList), ServiceError> {
         let found = self.read(id, |swarm| {
             if swarm.is_over() {
                 return Err(Rejection::Ended);
@@ -192,8 +192,8 @@ fn delta(told: &Told, list: &TargetList, removed: Vec<(NodeId, Removal)>) -> Opt
 }
 
 impl Watch for TargetWatch {
-    fn bell(&self) -> Arc<Notify> {
-        Arc::clone(&self.bell)
+    fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Resumes that find their swarm ended.
 
 use prost::Message as _;
-use starling::client::{Error, Subscriber, Subscription, SubscriptionEvent};
+use starling::client::{Error, SubscribeOptions, Subscriber, SubscriptionEvent};
 use starling::pb::swarm::v1::{Gap, GapReason, LastPositions, SubscriptionPosition, UpdatePosition, delivery::Item};
 use tonic::Code::FailedPrecondition;
 
@@ -80,11 +80,11 @@ async fn who_was_no_member_at_the_end_is_told_where_it_was() {
             UpdatePosition { source_node_id: SOURCE, channel: stage.channel.into(), term, sequence: 2, track: 0 };
         let all = stage.subscription();
         let other_session =
-            Subscription { session_id: all.session_id + 1, resume_from: Some(from.clone()), ..all.clone() };
-        let no_session = Subscription { session_id: 0, resume_from: Some(from.clone()), ..all.clone() };
-        let stranger = Subscription { node_id: 99, resume_from: Some(from.clone()), ..all.clone() };
+            SubscribeOptions { session_id: all.session_id + 1, resume_from: Some(from.clone()), ..all.clone() };
+        let no_session = SubscribeOptions { session_id: 0, resume_from: Some(from.clone()), ..all.clone() };
+        let stranger = SubscribeOptions { node_id: 99, resume_from: Some(from.clone()), ..all.clone() };
         let other_epoch = SubscriptionPosition { epoch: from.epoch + 1, ..from.clone() };
-        let other_epoch = Subscription { resume_from: Some(other_epoch), ..all.clone() };
+        let other_epoch = SubscribeOptions { resume_from: Some(other_epoch), ..all.clone() };
         for subscription in [all, other_session, no_session, stranger, other_epoch] {
             let refused = soon(Subscriber::open(stage.client.clone(), subscription)).await.unwrap_err();
             let Error::Status(status) = refused else { panic!("{refused}") };

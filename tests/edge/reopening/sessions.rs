@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use starling::client::{Client, Join, Publication, Publisher, Swarm};
+use starling::client::{Client, Join, PublishOptions, Publisher, SwarmRef};
 use starling::pb::group::v1 as group;
 use starling::pb::livestream::v1 as livestream;
 use starling::pb::swarm::v1::{UpdateChannel, UpdateDraft};
@@ -43,15 +43,17 @@ async fn chat_of_a_session_that_follows_another_is_not_swallowed() {
     let client = server.client().await;
     go_live_wide(&client, 7).await;
     let chat = |number| UpdateDraft { channel: UpdateChannel::Chat.into(), ..delta(number) };
-    let say = |number| publish_one(&client, Swarm::Livestream(7), VIEWER, 0, chat(number));
+    let say = |number| publish_one(&client, SwarmRef::Livestream(7), VIEWER, 0, chat(number));
     join_livestream(&client, 7, VIEWER).await;
     for number in 1..=3 {
         assert!(!say(number).await.unwrap().duplicate);
     }
     assert!(say(3).await.unwrap().duplicate);
     let session_id = join_livestream(&client, 7, VIEWER).await;
-    let publication =
-        Publication { session_id, ..Publication::new(Swarm::Livestream(7), VIEWER, vec![UpdateChannel::Chat]) };
+    let publication = PublishOptions {
+        session_id,
+        ..PublishOptions::new(SwarmRef::Livestream(7), VIEWER, vec![UpdateChannel::Chat])
+    };
     let publisher = soon(Publisher::open(client.clone(), publication)).await.unwrap();
     let granted = publisher.granted(UpdateChannel::Chat).unwrap();
     assert_eq!((granted.last_publisher_sequence, granted.previous_publisher_sequence), (0, 3));
@@ -65,20 +67,20 @@ async fn a_publisher_whose_lease_ran_out_sends_nothing_twice() {
         let mut stage = Stage::new(kind).await;
         let lease_ttl = Some(prost_types::Duration { seconds: 1, nanos: 0 });
         let join = match stage.swarm {
-            Swarm::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
+            SwarmRef::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
                 livestream_id,
                 node_id: SOURCE,
                 lease_ttl,
                 ..Default::default()
             }),
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 Join::Group(group::JoinGroupRequest { group_id, node_id: SOURCE, lease_ttl, ..Default::default() })
             }
         };
         stage.session_id = stage.client.clone().join(join.clone()).await.unwrap();
         let mut viewer = stage.viewer().await;
         let wire = Wire::to(stage.server.address()).await;
-        let publication = Publication { join: Some(join), ..stage.publication() };
+        let publication = PublishOptions { join: Some(join), ..stage.publication() };
         let mut publisher =
             soon(Publisher::open(Client::connect(&wire.url()).await.unwrap(), publication)).await.unwrap();
         stage.publish(&mut publisher, 1, "Kdd").await;
@@ -110,11 +112,11 @@ async fn gone(stage: &Stage, session_id: u64) {
     soon(async {
         while client.renew_lease(stage.swarm, VIEWER, stage.viewer_session).await.is_ok() {
             let present = match stage.swarm {
-                Swarm::Livestream(livestream_id) => {
+                SwarmRef::Livestream(livestream_id) => {
                     let get = livestream::GetLivestreamRequest { livestream_id };
                     answered(client.livestreams.get_livestream(get).await).livestream.unwrap().broadcaster_present
                 }
-                Swarm::Group(group_id) => {
+                SwarmRef::Group(group_id) => {
                     let list = group::ListParticipantsRequest { group_id, ..Default::default() };
                     let listed = answered(client.groups.list_participants(list).await).participants;
                     listed.iter().any(|participant| participant.session_id == session_id)
@@ -131,24 +133,24 @@ async fn gone(stage: &Stage, session_id: u64) {
 
 #[tokio::test]
 async fn an_accepted_update_is_a_sign_of_life() {
-    for swarm in [Swarm::Livestream(7), Swarm::Group(7)] {
+    for swarm in [SwarmRef::Livestream(7), SwarmRef::Group(7)] {
         let server = Server::start().await;
         let client = server.client().await;
         let lease_ttl = Some(prost_types::Duration { seconds: 1, nanos: 0 });
         let join = |node_id| match swarm {
-            Swarm::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
+            SwarmRef::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
                 livestream_id,
                 node_id,
                 lease_ttl,
                 ..Default::default()
             }),
-            Swarm::Group(group_id) => {
+            SwarmRef::Group(group_id) => {
                 Join::Group(group::JoinGroupRequest { group_id, node_id, lease_ttl, ..Default::default() })
             }
         };
         match swarm {
-            Swarm::Livestream(_) => go_live_wide(&client, 7).await,
-            Swarm::Group(_) => make_group(&client, 7, 16).await,
+            SwarmRef::Livestream(_) => go_live_wide(&client, 7).await,
+            SwarmRef::Group(_) => make_group(&client, 7, 16).await,
         }
         let [source, chatter, silent] = [SOURCE, VIEWER, 3];
         let mut sessions = Vec::new();
@@ -182,14 +184,14 @@ async fn an_accepted_update_is_a_sign_of_life() {
     }
 }
 
-async fn is_in(client: &Client, swarm: Swarm, node: u64) -> bool {
+async fn is_in(client: &Client, swarm: SwarmRef, node: u64) -> bool {
     let mut client = client.clone();
     match swarm {
-        Swarm::Livestream(livestream_id) => {
+        SwarmRef::Livestream(livestream_id) => {
             let list = livestream::ListViewersRequest { livestream_id, ..Default::default() };
             answered(client.livestreams.list_viewers(list).await).viewers.iter().any(|viewer| viewer.node_id == node)
         }
-        Swarm::Group(group_id) => {
+        SwarmRef::Group(group_id) => {
             let list = group::ListParticipantsRequest { group_id, ..Default::default() };
             let found = answered(client.groups.list_participants(list).await).participants;
             found.iter().any(|participant| participant.node_id == node)

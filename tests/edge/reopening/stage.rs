@@ -1,7 +1,7 @@
 //! A source and a viewer, in either kind of swarm.
 
 use starling::client::{
-    Client, Error, Publication, PublishEvent, Publisher, Subscriber, Subscription, SubscriptionEvent, Swarm,
+    Client, Error, PublishEvent, PublishOptions, Publisher, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef,
 };
 use starling::pb::group::v1 as group;
 use starling::pb::swarm::v1::{
@@ -14,17 +14,17 @@ use crate::world::{answered, end, go_live_wide, join_group, join_livestream, mak
 
 pub(super) const SOURCE: u64 = 1;
 pub(super) const VIEWER: u64 = 2;
-pub(super) const KINDS: [(Swarm, UpdateChannel); 3] = [
-    (Swarm::Livestream(7), UpdateChannel::Visual),
-    (Swarm::Group(7), UpdateChannel::Visual),
-    (Swarm::Group(7), UpdateChannel::Screen),
+pub(super) const KINDS: [(SwarmRef, UpdateChannel); 3] = [
+    (SwarmRef::Livestream(7), UpdateChannel::Visual),
+    (SwarmRef::Group(7), UpdateChannel::Visual),
+    (SwarmRef::Group(7), UpdateChannel::Screen),
 ];
 
 /// A swarm with a source and a viewer.
 pub(super) struct Stage {
     pub(super) server: Server,
     pub(super) client: Client,
-    pub(super) swarm: Swarm,
+    pub(super) swarm: SwarmRef,
     pub(super) channel: UpdateChannel,
     /// Of the source; 0 = the first publish stream makes it.
     pub(super) session_id: u64,
@@ -32,15 +32,15 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn new((swarm, channel): (Swarm, UpdateChannel)) -> Self {
+    pub(super) async fn new((swarm, channel): (SwarmRef, UpdateChannel)) -> Self {
         let server = Server::start().await;
         let client = server.client().await;
         let (session_id, viewer_session) = match swarm {
-            Swarm::Livestream(_) => {
+            SwarmRef::Livestream(_) => {
                 go_live_wide(&client, 7).await;
                 (0, join_livestream(&client, 7, VIEWER).await)
             }
-            Swarm::Group(_) => {
+            SwarmRef::Group(_) => {
                 make_group(&client, 7, 16).await;
                 (join_group(&client, 7, SOURCE).await, join_group(&client, 7, VIEWER).await)
             }
@@ -57,16 +57,19 @@ impl Stage {
         }
     }
 
-    pub(super) fn publication(&self) -> Publication {
-        Publication { session_id: self.session_id, ..Publication::new(self.swarm, SOURCE, vec![self.channel]) }
+    pub(super) fn publication(&self) -> PublishOptions {
+        PublishOptions { session_id: self.session_id, ..PublishOptions::new(self.swarm, SOURCE, vec![self.channel]) }
     }
 
     pub(super) async fn publisher(&self) -> Publisher {
         soon(Publisher::open(self.client.clone(), self.publication())).await.unwrap()
     }
 
-    pub(super) fn subscription(&self) -> Subscription {
-        Subscription { channels: vec![self.channel], ..Subscription::new(self.swarm, VIEWER, self.viewer_session) }
+    pub(super) fn subscription(&self) -> SubscribeOptions {
+        SubscribeOptions {
+            channels: vec![self.channel],
+            ..SubscribeOptions::new(self.swarm, VIEWER, self.viewer_session)
+        }
     }
 
     pub(super) async fn viewer(&self) -> Subscriber {
@@ -74,15 +77,15 @@ impl Stage {
     }
 
     pub(super) async fn resumed(&self, from: SubscriptionPosition) -> Result<Subscriber, Error> {
-        let subscription = Subscription { resume_from: Some(from), ..self.subscription() };
+        let subscription = SubscribeOptions { resume_from: Some(from), ..self.subscription() };
         soon(Subscriber::open(self.client.clone(), subscription)).await
     }
 
     /// The source joins again: another session.
     pub(super) async fn rejoin(&mut self) {
         self.session_id = match self.swarm {
-            Swarm::Livestream(_) => join_livestream(&self.client, 7, SOURCE).await,
-            Swarm::Group(_) => join_group(&self.client, 7, SOURCE).await,
+            SwarmRef::Livestream(_) => join_livestream(&self.client, 7, SOURCE).await,
+            SwarmRef::Group(_) => join_group(&self.client, 7, SOURCE).await,
         };
     }
 
@@ -100,10 +103,10 @@ impl Stage {
     pub(super) async fn end(&self) {
         let mut client = self.client.clone();
         match self.swarm {
-            Swarm::Livestream(_) => {
+            SwarmRef::Livestream(_) => {
                 answered(client.livestreams.end_livestream(end(7)).await);
             }
-            Swarm::Group(_) => {
+            SwarmRef::Group(_) => {
                 let end = group::EndGroupRequest { group_id: 7, node_id: SOURCE, ..Default::default() };
                 answered(client.groups.end_group(end).await);
             }

@@ -1,9 +1,9 @@
-//! Cuts off who does not read.
+//! Finds streams whose client reads nothing, and ends them.
 //!
 //! A body that has handed out data is not asked for more before that has found room
 //! in HTTP/2. A client that keeps its connection alive and takes nothing is invisible
 //! from inside the body, which is not polled; so it is cut from outside, by dropping
-//! what carries the stream. HTTP/2 then resets it.
+//! the future of the stream. HTTP/2 then resets it.
 //!
 //! HTTP/2 takes whatever it is handed once there is room for one byte of it, so that
 //! large messages are handed out in portions.
@@ -18,65 +18,65 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
-/// How often stalled readers are looked for: who is cut has made no progress for the
-/// patience and up to this much more.
+/// How often stalled streams are looked for: who is cut has made no progress for the
+/// timeout and up to this much more.
 pub(super) const SWEEP: Duration = Duration::from_millis(500);
 
 /// What is handed out at once at most, in bytes.
 const PORTION: usize = 32 * 1024;
 
 /// A DATA frame below this many bytes is copied by HTTP/2, and counted by some
-/// clients against a flood (research of h2 0.4: `too_many_data_frames`).
+/// clients against a flood (`too_many_data_frames` of h2 0.4).
 const SMALLEST: usize = 256;
 
 /// HTTP/2 cuts what it is handed into DATA frames of this many bytes, unless the client
 /// takes larger ones.
 const FRAME: usize = 16 * 1024;
 
-/// Watches the readers of one server.
+/// Watches the streams of one server.
 #[derive(Clone, Debug)]
-pub(super) struct Watchdog {
+pub(super) struct StallDetector {
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
     /// In sweeps.
-    patience: u64,
+    timeout: u64,
     /// How many there were; from 1.
     sweeps: AtomicU64,
-    readers: Mutex<Vec<Weak<Reader>>>,
+    streams: Mutex<Vec<Weak<StreamProgress>>>,
     cut: AtomicU64,
 }
 
 /// Who reads the body of one answer.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct StreamProgress {
     /// The sweep before data was handed out that has not found room yet; 0 = there is
     /// none.
     offered: AtomicU64,
     /// The body was asked, and has nothing.
     waits: AtomicBool,
     is_cut: AtomicBool,
-    /// Wakes what carries the stream.
-    carrier: OnceLock<Waker>,
+    /// Wakes the task that polls the stream.
+    stream_waker: OnceLock<Waker>,
     /// Is woken for the body, where it is not what is woken for HTTP/2.
-    bell: OnceLock<Waker>,
+    body_waker: OnceLock<Waker>,
 }
 
-impl Reader {
-    /// Names what is to be woken when the reader is cut off, if nothing is yet.
-    pub(super) fn carried_by(&self, carrier: &Waker) {
-        self.carrier.get_or_init(|| carrier.clone());
+impl StreamProgress {
+    /// Names what is to be woken when the progress is cut off, if nothing is yet.
+    pub(super) fn set_stream_waker(&self, stream_waker: &Waker) {
+        self.stream_waker.get_or_init(|| stream_waker.clone());
     }
 
     /// Names what is to be woken for the body alone.
-    pub(super) fn rung_by(&self, bell: &Waker) {
-        self.carried_by(bell);
-        self.bell.get_or_init(|| bell.clone());
+    pub(super) fn set_body_waker(&self, body_waker: &Waker) {
+        self.set_stream_waker(body_waker);
+        self.body_waker.get_or_init(|| body_waker.clone());
     }
 
-    /// True when what carries it is to be dropped.
+    /// True when the future of the stream is to be dropped.
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut.load(Ordering::Acquire)
     }
@@ -88,42 +88,42 @@ impl Reader {
 
     fn cut(&self) {
         self.is_cut.store(true, Ordering::Release);
-        if let Some(carrier) = self.carrier.get() {
-            carrier.wake_by_ref();
+        if let Some(stream_waker) = self.stream_waker.get() {
+            stream_waker.wake_by_ref();
         }
     }
 }
 
-impl Watchdog {
-    /// One that cuts readers off after `patience` without progress.
-    pub(super) fn new(patience: Duration) -> Self {
-        let patience = u64::try_from(patience.as_millis().div_ceil(SWEEP.as_millis())).unwrap_or(u64::MAX);
-        let (sweeps, readers, cut) = (AtomicU64::new(1), Mutex::default(), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { patience, sweeps, readers, cut }) }
+impl StallDetector {
+    /// One that cuts streams off after `timeout` without progress.
+    pub(super) fn new(timeout: Duration) -> Self {
+        let timeout = u64::try_from(timeout.as_millis().div_ceil(SWEEP.as_millis())).unwrap_or(u64::MAX);
+        let (sweeps, streams, cut) = (AtomicU64::new(1), Mutex::default(), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { timeout, sweeps, streams, cut }) }
     }
 
-    /// One reader more.
-    pub(super) fn reader(&self) -> Arc<Reader> {
-        let reader = Arc::<Reader>::default();
-        self.shared.readers.lock().push(Arc::downgrade(&reader));
-        reader
+    /// The progress of one more stream.
+    pub(super) fn stream(&self) -> Arc<StreamProgress> {
+        let progress = Arc::<StreamProgress>::default();
+        self.shared.streams.lock().push(Arc::downgrade(&progress));
+        progress
     }
 
     /// Watches who reads `body`.
-    pub(super) fn watch<B>(&self, body: B, reader: Arc<Reader>) -> Watched<B> {
-        Watched { body, rest: Bytes::new(), reader, shared: Arc::clone(&self.shared) }
+    pub(super) fn watch<B>(&self, body: B, progress: Arc<StreamProgress>) -> WatchedBody<B> {
+        WatchedBody { body, rest: Bytes::new(), progress, shared: Arc::clone(&self.shared) }
     }
 
     /// Cuts off all who have made no progress for too long. O(streams).
     pub(super) fn sweep(&self) {
         let now = self.shared.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
         let mut slow = 0;
-        self.shared.readers.lock().retain(|reader| {
-            let Some(reader) = reader.upgrade() else { return false };
-            let offered = reader.offered.load(Ordering::Relaxed);
-            let stuck = offered != 0 && now.saturating_sub(offered) > self.shared.patience;
+        self.shared.streams.lock().retain(|progress| {
+            let Some(progress) = progress.upgrade() else { return false };
+            let offered = progress.offered.load(Ordering::Relaxed);
+            let stuck = offered != 0 && now.saturating_sub(offered) > self.shared.timeout;
             if stuck {
-                reader.cut();
+                progress.cut();
                 slow += 1;
             }
             !stuck
@@ -135,24 +135,24 @@ impl Watchdog {
     }
 }
 
-/// A body whose reader is watched.
+/// A body whose progress is watched.
 #[derive(Debug)]
-pub(super) struct Watched<B> {
+pub(super) struct WatchedBody<B> {
     body: B,
     /// What is to be handed out next.
     rest: Bytes,
-    reader: Arc<Reader>,
+    progress: Arc<StreamProgress>,
     shared: Arc<Shared>,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for WatchedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
         let mut frame = if this.rest.is_empty() {
-            let waker = this.reader.bell.get().unwrap_or_else(|| cx.waker());
+            let waker = this.progress.body_waker.get().unwrap_or_else(|| cx.waker());
             Pin::new(&mut this.body).poll_frame(&mut Context::from_waker(waker))
         } else {
             Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))))
@@ -164,8 +164,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
         }
         let data = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data());
         let offered = if data { this.shared.sweeps.load(Ordering::Relaxed) } else { 0 };
-        this.reader.offered.store(offered, Ordering::Relaxed);
-        this.reader.waits.store(frame.is_pending(), Ordering::Relaxed);
+        this.progress.offered.store(offered, Ordering::Relaxed);
+        this.progress.waits.store(frame.is_pending(), Ordering::Relaxed);
         frame
     }
 

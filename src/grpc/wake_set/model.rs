@@ -5,19 +5,19 @@ use shuttle::thread;
 use super::*;
 use crate::sync::model::{Task, check};
 
-/// What two bells were rung for; not seen by the scheduler.
+/// What two flags were rung for; not seen by the scheduler.
 #[derive(Default)]
 struct Rung([std::sync::atomic::AtomicU64; 2]);
 
 impl Rung {
-    fn ring(&self, signal: &Signal, bell: u32) {
-        self.0[bell as usize].fetch_add(1, Ordering::Relaxed);
-        signal.ring(bell);
+    fn set(&self, wakes: &WakeSet, flag: u32) {
+        self.0[flag as usize].fetch_add(1, Ordering::Relaxed);
+        wakes.set(flag);
     }
 
-    fn heard(&self, bells: u64, heard: &mut [u64; 2]) {
-        for bell in (0..2).filter(|bell| bells & (1 << bell) != 0) {
-            heard[bell] = self.0[bell].load(Ordering::Relaxed);
+    fn heard(&self, flags: u64, heard: &mut [u64; 2]) {
+        for flag in (0..2).filter(|flag| flags & (1 << flag) != 0) {
+            heard[flag] = self.0[flag].load(Ordering::Relaxed);
         }
     }
 }
@@ -25,22 +25,22 @@ impl Rung {
 /// Two ring, and a task hears them, one each time that it looks or the same.
 fn check_ringers(moves: bool) {
     check(move || {
-        let (signal, rung) = (&Signal::new(), &Rung::default());
+        let (wakes, rung) = (&WakeSet::new(), &Rung::default());
         let mut task = Arc::<Task>::default();
         let mut heard = [0; 2];
         thread::scope(|scope| {
-            for bell in 0..2 {
-                scope.spawn(move || (0..2).for_each(|_| rung.ring(signal, bell)));
+            for flag in 0..2 {
+                scope.spawn(move || (0..2).for_each(|_| rung.set(wakes, flag)));
             }
             while heard != [2; 2] {
-                rung.heard(signal.take(), &mut heard);
-                // A bell of its own, which it takes back.
-                signal.ring(2);
-                signal.hush(2);
+                rung.heard(wakes.take(), &mut heard);
+                // A flag of its own, which it takes back.
+                wakes.set(2);
+                wakes.clear(2);
                 if moves {
                     task = Arc::default();
                 }
-                if heard != [2; 2] && signal.rest(&Arc::clone(&task).into()).is_pending() {
+                if heard != [2; 2] && wakes.park(&Arc::clone(&task).into()).is_pending() {
                     task.wait();
                 }
             }
@@ -61,16 +61,16 @@ fn a_task_that_moves_is_woken_where_it_rested_last() {
 #[test]
 fn two_bells_are_taken_or_wake_the_task_in_all_orders_that_there_are() {
     let model = || {
-        let (signal, task) = (Signal::new(), Arc::<Task>::default());
-        signal.take();
-        let bells = [signal.bell(0), signal.bell(1)];
-        let ringer = thread::spawn(move || bells.into_iter().for_each(Waker::wake));
+        let (wakes, task) = (WakeSet::new(), Arc::<Task>::default());
+        wakes.take();
+        let flags = [wakes.waker(0), wakes.waker(1)];
+        let ringer = thread::spawn(move || flags.into_iter().for_each(Waker::wake));
         let mut heard = 0;
         while heard != 0b11 {
-            if signal.rest(&Arc::clone(&task).into()).is_pending() {
+            if wakes.park(&Arc::clone(&task).into()).is_pending() {
                 task.wait();
             }
-            heard |= signal.take();
+            heard |= wakes.take();
         }
         ringer.join().unwrap();
     };

@@ -13,7 +13,7 @@ use tonic::server::NamedService;
 use tower::Service;
 
 use super::body::Handover;
-use super::front::Native;
+use super::fast_path::SkipsGrpcWeb;
 use super::status::draining;
 use crate::shutdown::Shutdown;
 
@@ -22,30 +22,30 @@ type Answer = Result<Response<Body>, Infallible>;
 /// Two instances of one generated service: publishing may send larger messages
 /// than everything else, and tonic's limit is per instance.
 #[derive(Clone, Debug)]
-pub(super) struct Gate<S> {
+pub(super) struct MethodLimits<S> {
     publishing: S,
     other: S,
     shutdown: Shutdown,
 }
 
-impl<S> Gate<S> {
+impl<S> MethodLimits<S> {
     pub(super) const fn new(publishing: S, other: S, shutdown: Shutdown) -> Self {
         Self { publishing, other, shutdown }
     }
 }
 
-impl<S: NamedService> NamedService for Gate<S> {
+impl<S: NamedService> NamedService for MethodLimits<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S> Service<Request<Body>> for Gate<S>
+impl<S> Service<Request<Body>> for MethodLimits<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S::Future: Unpin,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<Bodied<S::Future>, Ready<Answer>>;
+    type Future = Either<WithOwnBody<S::Future>, Ready<Answer>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Generated services are always ready.
@@ -59,20 +59,20 @@ where
             return Either::Right(future::ready(Ok(draining().into_http())));
         }
         let service = if method.starts_with("PublishUpdate") { &mut self.publishing } else { &mut self.other };
-        let native = request.extensions().get::<Native>().is_some();
-        Either::Left(Bodied { answer: service.call(request), native })
+        let native = request.extensions().get::<SkipsGrpcWeb>().is_some();
+        Either::Left(WithOwnBody { answer: service.call(request), native })
     }
 }
 
 /// An answer whose body is our own where there is one.
 #[derive(Debug)]
-pub(super) struct Bodied<F> {
+pub(super) struct WithOwnBody<F> {
     answer: F,
     /// Our own body is put in place further out.
     native: bool,
 }
 
-impl<F: Future<Output = Answer> + Unpin> Future for Bodied<F> {
+impl<F: Future<Output = Answer> + Unpin> Future for WithOwnBody<F> {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {

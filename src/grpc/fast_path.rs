@@ -3,7 +3,7 @@
 //! An answer passes tonic's router, the layers and a box of each of them, frame by
 //! frame. Updates do not: the generated code opens the subscription, its body rides
 //! along in the extensions of the answer, and is put in place here, outside. With
-//! gRPC-Web, which frames bodies its own way, [`Gate`](super::gate::Gate) does it.
+//! gRPC-Web, which frames bodies its own way, [`MethodLimits`](super::method_limits::MethodLimits) does it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,58 +19,58 @@ use tower::util::Oneshot;
 use tower::{BoxError, ServiceExt};
 
 use super::body::{Handover, Updates};
-use super::carriage::Carriage;
+use super::connection::ConnectionShared;
 use super::request_body::Complete;
-use super::watchdog::{Reader, Watchdog, Watched};
+use super::stall::{StallDetector, StreamProgress, WatchedBody};
 
 /// Marks a request whose answer is not framed anew on its way out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Native;
+pub(super) struct SkipsGrpcWeb;
 
 /// Stands before all layers of one connection.
 #[derive(Debug)]
-pub(super) struct Front<S> {
+pub(super) struct FastPath<S> {
     inner: S,
-    watchdog: Watchdog,
-    carriage: Arc<Carriage>,
+    stalls: StallDetector,
+    shared: Arc<ConnectionShared>,
 }
 
-impl<S> Front<S> {
-    pub(super) const fn new(inner: S, watchdog: Watchdog, carriage: Arc<Carriage>) -> Self {
-        Self { inner, watchdog, carriage }
+impl<S> FastPath<S> {
+    pub(super) const fn new(inner: S, stalls: StallDetector, shared: Arc<ConnectionShared>) -> Self {
+        Self { inner, stalls, shared }
     }
 }
 
-impl<S, B> Service<Request<Incoming>> for Front<S>
+impl<S, B> Service<Request<Incoming>> for FastPath<S>
 where
     S: tower::Service<Request<Complete>, Response = Response<B>> + Clone,
 {
-    type Response = Response<Watched<FrontBody<B>>>;
+    type Response = Response<WatchedBody<ResponseBody<B>>>;
     type Error = S::Error;
     type Future = Answer<Oneshot<S, Request<Complete>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let content = request.headers().get(header::CONTENT_TYPE).map(|content| content.as_bytes());
         if !content.is_some_and(|content| content.starts_with(b"application/grpc-web")) {
-            request.extensions_mut().insert(Native);
+            request.extensions_mut().insert(SkipsGrpcWeb);
         }
-        let reader = self.watchdog.reader();
+        let progress = self.stalls.stream();
         if request.version() == Version::HTTP_2 {
             // hyper calls this right before it hands the stream over.
-            self.carriage.expect(Arc::clone(&reader), request.uri().path().ends_with("/SubscribeUpdates"));
+            self.shared.expect_stream(Arc::clone(&progress), request.uri().path().ends_with("/SubscribeUpdates"));
         } else {
             // With HTTP/1 an answer goes with its connection.
-            reader.carried_by(&self.carriage.end());
+            progress.set_stream_waker(&self.shared.end());
         }
         if let Some(greeting) = greeting(&request) {
-            return Answer { state: State::Greeting(Some(greeting)), watchdog: self.watchdog.clone(), reader };
+            return Answer { state: State::Greeting(Some(greeting)), stalls: self.stalls.clone(), progress };
         }
-        request.extensions_mut().insert(Arc::clone(&reader));
-        request.extensions_mut().insert(Arc::clone(&self.carriage));
+        request.extensions_mut().insert(Arc::clone(&progress));
+        request.extensions_mut().insert(Arc::clone(&self.shared));
         let version = request.version();
         let request = request.map(|body| Complete::new(body, version));
         let state = State::Call(Box::pin(self.inner.clone().oneshot(request)));
-        Answer { state, watchdog: self.watchdog.clone(), reader }
+        Answer { state, stalls: self.stalls.clone(), progress }
     }
 }
 
@@ -94,8 +94,8 @@ fn greeting<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
 /// An answer to come.
 pub(super) struct Answer<F> {
     state: State<F>,
-    watchdog: Watchdog,
-    reader: Arc<Reader>,
+    stalls: StallDetector,
+    progress: Arc<StreamProgress>,
 }
 
 enum State<F> {
@@ -107,7 +107,7 @@ impl<F, B, E> Future for Answer<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
-    type Output = Result<Response<Watched<FrontBody<B>>>, E>;
+    type Output = Result<Response<WatchedBody<ResponseBody<B>>>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = match &mut self.state {
@@ -115,30 +115,30 @@ where
                 let (status, text) = greeting.take().expect("an answer is not polled after it was given");
                 let response = Response::builder().status(status).header(header::CONTENT_TYPE, "text/plain");
                 response
-                    .body(FrontBody::Text(Box::new(Bytes::from_static(text.as_bytes()))))
+                    .body(ResponseBody::Text(Box::new(Bytes::from_static(text.as_bytes()))))
                     .expect("a status and a header")
             }
             State::Call(call) => {
                 let mut response = ready!(call.as_mut().poll(cx))?;
                 match Handover::take(&mut response) {
-                    Some(updates) => response.map(|_| FrontBody::Updates(Box::new(updates))),
-                    None => response.map(|body| FrontBody::Other(Box::pin(body))),
+                    Some(updates) => response.map(|_| ResponseBody::Updates(Box::new(updates))),
+                    None => response.map(|body| ResponseBody::Other(Box::pin(body))),
                 }
             }
         };
-        Poll::Ready(Ok(response.map(|body| self.watchdog.watch(body, Arc::clone(&self.reader)))))
+        Poll::Ready(Ok(response.map(|body| self.stalls.watch(body, Arc::clone(&self.progress)))))
     }
 }
 
 /// What hyper is given to send.
-pub(super) enum FrontBody<B> {
+pub(super) enum ResponseBody<B> {
     Updates(Box<Updates>),
     Other(Pin<Box<B>>),
     /// Boxed: an open stream is one of the others.
     Text(Box<Bytes>),
 }
 
-impl<B> Body for FrontBody<B>
+impl<B> Body for ResponseBody<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
