@@ -1,31 +1,31 @@
 //! `starling bench`: load on a server in a process of its own, beside baselines under the same
 //! load. One file per measurement; what they share lies beside them.
 
-mod audience;
 mod child;
 mod churn;
 mod descriptors;
 mod fanout;
 mod go_viewer;
 mod idle;
+mod interests;
 mod join;
+mod join_times;
 mod latencies;
-mod line;
 mod link;
-mod marks;
+mod livestream;
+mod load;
 mod meter;
 mod nats;
 mod plain;
 mod progress;
+mod publisher;
 mod rate;
 mod raw;
 mod report;
 mod scan;
-mod stage;
 mod stamp;
 mod system;
 mod table;
-mod venue;
 mod viewer;
 mod watch;
 mod watchers;

@@ -13,11 +13,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::join_times::JoinTimes;
 use super::latencies::{Latencies, Latency};
 use super::link::Link;
-use super::marks::Marks;
+use super::livestream::{LEASE, TestLivestream, node};
 use super::rate::Rate;
-use super::venue::{LEASE, Venue, node};
 use crate::cli::CliError;
 use crate::pb::livestream::v1 as pb;
 
@@ -30,7 +30,7 @@ const TOLERANCE: Duration = Duration::from_millis(10);
 
 /// How the calls are spread.
 #[derive(Clone, Copy, Debug, clap::Args, serde::Serialize)]
-pub(super) struct Lanes {
+pub(super) struct CallSpread {
     /// Connections that carry the joins and leaves.
     #[arg(long, value_name = "C", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     connections: u64,
@@ -48,7 +48,7 @@ pub(super) struct Churn {
     viewers: Range<u64>,
     lanes: u64,
     connections: u64,
-    marks: Option<Arc<Marks>>,
+    join_times: Option<Arc<JoinTimes>>,
 }
 
 /// What came of it.
@@ -74,7 +74,7 @@ enum Work {
 
 /// Shared by the lanes.
 #[derive(Debug)]
-struct Shift {
+struct ChurnRun {
     churn: Churn,
     work: Work,
     began: Instant,
@@ -92,13 +92,13 @@ struct Methods {
     leave: Uri,
 }
 
-impl Lanes {
+impl CallSpread {
     pub(super) const fn connections(&self) -> u64 {
         self.connections
     }
 }
 
-impl fmt::Display for Lanes {
+impl fmt::Display for CallSpread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { connections, in_flight } = self;
         write!(f, "{connections} connections with up to {in_flight} calls under way")
@@ -121,11 +121,16 @@ impl Churned {
 }
 
 impl Churn {
-    pub(super) fn new(venue: &Venue, viewers: Range<u64>, lanes: Lanes, marks: Option<Arc<Marks>>) -> Self {
+    pub(super) fn new(
+        livestream: &TestLivestream,
+        viewers: Range<u64>,
+        lanes: CallSpread,
+        join_times: Option<Arc<JoinTimes>>,
+    ) -> Self {
         let many = (viewers.end - viewers.start).max(1);
         let connections = lanes.connections.min(many);
         let lanes = (connections * lanes.in_flight).min(many);
-        Self { address: venue.address, livestream: venue.livestream, viewers, lanes, connections, marks }
+        Self { address: livestream.address, livestream: livestream.livestream, viewers, lanes, connections, join_times }
     }
 
     /// Joins everybody, as fast as it goes.
@@ -145,7 +150,7 @@ impl Churn {
             tcp.set_nodelay(true)?;
             links.push(Link::open(tcp, WINDOW).await?);
         }
-        let shift = Arc::new(Shift {
+        let run = Arc::new(ChurnRun {
             churn: self.clone(),
             work,
             began: Instant::now(),
@@ -157,12 +162,12 @@ impl Churn {
         });
         let mut connections = JoinSet::new();
         for (first, (link, driver)) in (0_u64..).zip(links) {
-            let shift = Arc::clone(&shift);
+            let run = Arc::clone(&run);
             connections.spawn(async move {
-                let churn = &shift.churn;
+                let churn = &run.churn;
                 let methods = Methods { join: link.method(JOIN)?, leave: link.method(LEAVE)? };
                 let own = (first..churn.lanes).step_by(usize::try_from(churn.connections)?);
-                driver.drive(own.map(|lane| shift.lane(&link, &methods, lane)).collect()).await
+                driver.drive(own.map(|lane| run.lane(&link, &methods, lane)).collect()).await
             });
         }
         while let Some(ended) = connections.join_next().await {
@@ -170,17 +175,17 @@ impl Churn {
         }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(Churned {
-            joins: count(&shift.joins),
-            leaves: count(&shift.leaves),
-            seconds: shift.began.elapsed().as_secs_f64(),
-            join_ms: shift.join_latencies.summary(),
-            leave_ms: shift.leave_latencies.summary(),
-            late: count(&shift.late),
+            joins: count(&run.joins),
+            leaves: count(&run.leaves),
+            seconds: run.began.elapsed().as_secs_f64(),
+            join_ms: run.join_latencies.summary(),
+            leave_ms: run.leave_latencies.summary(),
+            late: count(&run.late),
         })
     }
 }
 
-impl Shift {
+impl ChurnRun {
     /// One call after the other.
     async fn lane(&self, link: &Link, methods: &Methods, lane: u64) -> Result<(), CliError> {
         let Churn { ref viewers, lanes, .. } = self.churn;
@@ -223,12 +228,12 @@ impl Shift {
         let node_id = node(viewer);
         let livestream_id = self.churn.livestream;
         let join = pb::JoinLivestreamRequest { livestream_id, node_id, lease_ttl: Some(LEASE), ..Default::default() };
-        if let Some(marks) = &self.churn.marks {
-            marks.sent(node_id);
+        if let Some(join_times) = &self.churn.join_times {
+            join_times.sent(node_id);
         }
         link.call(method, &join).await?;
-        if let Some(marks) = &self.churn.marks {
-            marks.replied(node_id);
+        if let Some(join_times) = &self.churn.join_times {
+            join_times.replied(node_id);
         }
         self.joins.fetch_add(1, Ordering::Relaxed);
         self.join_latencies.record(since(due));

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::audience::Interests;
+use super::interests::Interests;
+use super::livestream::BUDGET;
+use super::load::Load;
 use super::nats::Nats;
 use super::report::{self, Report};
-use super::stage::Load;
 use super::stamp::STAMP;
 use super::system::System;
-use super::venue::BUDGET;
 use super::viewer::Behaviour;
 use super::{descriptors, progress, table};
 use crate::cli::CliError;

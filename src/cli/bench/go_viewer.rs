@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::link::framed;
 use super::scan::Scanner;
-use super::viewer::{Hall, SUBSCRIBE, Seat};
+use super::viewer::{SUBSCRIBE, ViewerConfig, ViewerContext};
 use crate::cli::CliError;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -104,16 +104,16 @@ impl Estimate {
 
 /// One viewer on the connection; its stream is known by its place.
 struct Stream {
-    seat: Seat,
+    config: ViewerConfig,
     scanner: Scanner,
     unreturned: Unreturned,
     /// It is in.
-    seated: bool,
+    ready: bool,
 }
 
 /// One HTTP/2 connection, in one task.
 struct Connection<'h> {
-    hall: &'h Hall,
+    context: &'h ViewerContext,
     greets: bool,
     streams: Vec<Stream>,
     window: u32,
@@ -123,21 +123,26 @@ struct Connection<'h> {
     out: BytesMut,
 }
 
-/// Connects, subscribes for all seats, and reads until all streams have ended.
-pub(super) async fn view(hall: Hall, mut tcp: TcpStream, seats: Vec<Seat>, greets: bool) -> Result<(), CliError> {
+/// Connects, subscribes for all configs, and reads until all streams have ended.
+pub(super) async fn view(
+    context: ViewerContext,
+    mut tcp: TcpStream,
+    configs: Vec<ViewerConfig>,
+    greets: bool,
+) -> Result<(), CliError> {
     let mut out = BytesMut::from(PREFACE);
     frame(&mut out, SETTINGS, 0, 0, &[]);
-    let authority = hall.address.to_string();
-    let mut streams = Vec::with_capacity(seats.len());
-    for (place, seat) in seats.into_iter().enumerate() {
+    let authority = context.address.to_string();
+    let mut streams = Vec::with_capacity(configs.len());
+    for (place, config) in configs.into_iter().enumerate() {
         let id = u32::try_from(place)? * 2 + 1;
         frame(&mut out, HEADERS, END_HEADERS, id, &headers(&authority));
-        frame(&mut out, DATA, END_STREAM, id, &framed(&seat.subscribe)?);
-        let scanner = Scanner::new(hall.every, seat.number as u64);
-        streams.push(Stream { seat, scanner, unreturned: Unreturned::default(), seated: false });
+        frame(&mut out, DATA, END_STREAM, id, &framed(&config.subscribe)?);
+        let scanner = Scanner::new(context.every, config.number as u64);
+        streams.push(Stream { config, scanner, unreturned: Unreturned::default(), ready: false });
     }
     let mut connection = Connection {
-        hall: &hall,
+        context: &context,
         greets,
         streams,
         window: WINDOW,
@@ -173,10 +178,10 @@ impl Connection<'_> {
                 }
             }
             HEADERS if flags & END_STREAM == 0 => {
-                let (hall, greets) = (self.hall, self.greets);
+                let (context, greets) = (self.context, self.greets);
                 let stream = self.stream(id)?;
-                if stream.seat.stalled || !greets {
-                    stream.sit(hall);
+                if stream.config.stalled || !greets {
+                    stream.set_ready(context);
                 }
             }
             DATA => self.data(id, payload)?,
@@ -189,8 +194,8 @@ impl Connection<'_> {
             _ => false,
         };
         if ended {
-            let number = self.stream(id)?.seat.number;
-            self.hall.meter.cut(number);
+            let number = self.stream(id)?.config.number;
+            self.context.meter.cut(number);
         }
         Ok(ended)
     }
@@ -208,17 +213,17 @@ impl Connection<'_> {
             }
             frame(&mut self.out, PING, 0, 0, &[2, 4, 16, 16, 9, 14, 7, 7]);
         }
-        let (hall, window) = (self.hall, self.window);
+        let (context, window) = (self.context, self.window);
         let stream = self.stream(id)?;
-        if stream.seat.stalled {
+        if stream.config.stalled {
             return Ok(());
         }
         let back = stream.unreturned.take(bytes, window);
-        let found = stream.scanner.scan(payload, |delivery| hall.sample(delivery))?;
+        let found = stream.scanner.scan(payload, |delivery| context.sample(delivery))?;
         if found.others > 0 {
-            stream.sit(hall);
+            stream.set_ready(context);
         }
-        hall.meter.count(stream.seat.number, found.updates, found.gaps);
+        context.meter.count(stream.config.number, found.updates, found.gaps);
         if let Some(back) = back {
             window_update(&mut self.out, id, back);
         }
@@ -247,9 +252,9 @@ impl Connection<'_> {
 }
 
 impl Stream {
-    fn sit(&mut self, hall: &Hall) {
-        if !std::mem::replace(&mut self.seated, true) {
-            hall.is_in();
+    fn set_ready(&mut self, context: &ViewerContext) {
+        if !std::mem::replace(&mut self.ready, true) {
+            context.is_in();
         }
     }
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::audience::Pictures;
 use super::child::{Server, Usage, spent};
-use super::line::Line;
+use super::interests::Pictures;
+use super::livestream::{BROADCASTER, BUDGET, TestLivestream, node};
+use super::load::SETUP_TIMEOUT;
 use super::meter::Meter;
-use super::stage::SEATING;
+use super::publisher::PublisherConnection;
 use super::system::System;
 use super::table::{self, Column, mebibytes};
-use super::venue::{BROADCASTER, BUDGET, Venue, node};
-use super::viewer::{Behaviour, Hall, Protocol, Seat, subscription};
+use super::viewer::{Behaviour, Protocol, ViewerConfig, ViewerContext, subscription};
 use super::{descriptors, progress};
 use crate::cli::CliError;
 use crate::cli::terminal::output;
@@ -111,56 +111,61 @@ impl Idle {
     }
 
     async fn starling(&self) -> Result<Steps, CliError> {
-        let venue = Venue::open(None, BUDGET).await?;
-        let server = venue.server()?;
-        let mut line = Line::grpc(venue.client.clone(), venue.livestream, BROADCASTER).await?;
+        let livestream = TestLivestream::open(None, BUDGET).await?;
+        let server = livestream.server()?;
+        let mut publisher =
+            PublisherConnection::grpc(livestream.client.clone(), livestream.livestream, BROADCASTER).await?;
         let mut steps = Steps::begin(System::Starling, server).await;
-        let sessions = venue.join(0..self.viewers, |_| Interest::High).await?;
+        let sessions = livestream.join(0..self.viewers, |_| Interest::High).await?;
         steps.add("members", self.viewers, server).await;
-        let seats = self.seats(venue.livestream, &sessions);
-        self.subscribe(server, &mut line, seats, steps).await
+        let configs = self.configs(livestream.livestream, &sessions);
+        self.subscribe(server, &mut publisher, configs, steps).await
     }
 
     async fn tonic(&self) -> Result<Steps, CliError> {
         let server = System::Tonic.start()?;
         let livestream = Client::random_node();
         let client = Client::connect(&format!("http://{}", server.address)).await?;
-        let mut line = Line::grpc(client, livestream, BROADCASTER).await?;
+        let mut publisher = PublisherConnection::grpc(client, livestream, BROADCASTER).await?;
         let steps = Steps::begin(System::Tonic, &server).await;
         let sessions = vec![0; usize::try_from(self.viewers)?];
-        self.subscribe(&server, &mut line, self.seats(livestream, &sessions), steps).await
+        self.subscribe(&server, &mut publisher, self.configs(livestream, &sessions), steps).await
     }
 
     /// Brings in the connections, then the streams that come after.
     async fn subscribe(
         &self,
         server: &Server,
-        line: &mut Line,
-        seats: Vec<Vec<Seat>>,
+        publisher: &mut PublisherConnection,
+        configs: Vec<Vec<ViewerConfig>>,
         mut steps: Steps,
     ) -> Result<Steps, CliError> {
         let all = usize::try_from(self.viewers + self.streams)?;
         let meter = Arc::new(Meter::new((0..all).map(|_| false), 1));
         // Starling greets; and whoever comes late gets the newest keyframe.
         let greets = steps.system == System::Starling;
-        let hall =
-            Hall::new(server.address, Arc::clone(&meter), 1, Protocol::Grpc { greets, behaviour: Behaviour::Lean });
-        let in_time = |_| CliError(format!("not every viewer got in within {} s", SEATING.as_secs()));
-        let mut crowd = timeout(SEATING, hall.fill(seats)).await.map_err(in_time)??;
+        let context = ViewerContext::new(
+            server.address,
+            Arc::clone(&meter),
+            1,
+            Protocol::Grpc { greets, behaviour: Behaviour::Lean },
+        );
+        let in_time = |_| CliError(format!("not every viewer got in within {} s", SETUP_TIMEOUT.as_secs()));
+        let mut pool = timeout(SETUP_TIMEOUT, context.fill(configs)).await.map_err(in_time)??;
         if self.update {
-            line.send(0, meter.clock.now(), PAYLOAD, Pictures { keyframes: 1 }).await?;
-            updated(line, &meter, self.viewers).await?;
+            publisher.send(0, meter.clock.now(), PAYLOAD, Pictures { keyframes: 1 }).await?;
+            updated(publisher, &meter, self.viewers).await?;
         }
         steps.add("connections", self.viewers, server).await;
         if self.streams > 0 {
             let more = usize::try_from(self.streams)?;
-            timeout(SEATING, crowd.let_in(more)).await.map_err(in_time)??;
+            timeout(SETUP_TIMEOUT, pool.start_late(more)).await.map_err(in_time)??;
             if self.update && greets {
-                updated(line, &meter, self.viewers + self.streams).await?;
+                updated(publisher, &meter, self.viewers + self.streams).await?;
             }
             steps.add("streams", self.streams, server).await;
         }
-        crowd.check()?;
+        pool.check()?;
         if meter.cuts() > 0 {
             return Err(CliError(format!("{} streams were cut", meter.cuts())));
         }
@@ -168,13 +173,13 @@ impl Idle {
     }
 
     /// A connection for each viewer; those who come later are spread over all.
-    fn seats(&self, livestream: u64, sessions: &[u64]) -> Vec<Vec<Seat>> {
+    fn configs(&self, livestream: u64, sessions: &[u64]) -> Vec<Vec<ViewerConfig>> {
         let viewers = sessions.len();
         let mut connections = vec![Vec::new(); viewers];
         for (number, place) in (0..self.viewers + self.streams).enumerate() {
             let at = number % viewers;
             let subscribe = subscription(livestream, node(place % self.viewers), sessions[at]);
-            connections[at].push(Seat { number, stalled: false, later: number >= viewers, subscribe });
+            connections[at].push(ViewerConfig { number, stalled: false, late: number >= viewers, subscribe });
         }
         connections
     }
@@ -209,15 +214,15 @@ impl Steps {
 }
 
 /// Waits until the update has come so often.
-async fn updated(line: &mut Line, meter: &Meter, times: u64) -> Result<(), CliError> {
+async fn updated(publisher: &mut PublisherConnection, meter: &Meter, times: u64) -> Result<(), CliError> {
     let come = async {
         while meter.updates() < times {
             sleep(LOOK).await;
         }
     };
     tokio::select! {
-        come = timeout(SEATING, come) => come.map_err(|_| CliError("the update did not come to everybody".into())),
-        heard = line.listen() => heard,
+        come = timeout(SETUP_TIMEOUT, come) => come.map_err(|_| CliError("the update did not come to everybody".into())),
+        heard = publisher.listen() => heard,
     }
 }
 

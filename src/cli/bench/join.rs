@@ -7,10 +7,10 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::child::{spent, usage};
-use super::churn::{Churn, Churned, Lanes};
+use super::churn::{CallSpread, Churn, Churned};
+use super::livestream::{BUDGET, TestLivestream};
 use super::rate::Rate;
 use super::table::{self, Column, mebibytes};
-use super::venue::{BUDGET, Venue};
 use super::{descriptors, progress};
 use crate::cli::CliError;
 use crate::cli::terminal::output;
@@ -25,7 +25,7 @@ pub(super) struct Join {
     #[arg(long, value_name = "R", default_value = "burst")]
     rate: Rate,
     #[command(flatten)]
-    lanes: Lanes,
+    lanes: CallSpread,
     /// How long each run lasts, without the joins at its beginning.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     duration: Duration,
@@ -44,7 +44,7 @@ struct Report {
     /// Joins and leaves per second; null = a burst.
     rate: Rate,
     #[serde(flatten)]
-    lanes: Lanes,
+    lanes: CallSpread,
     /// Of each run, in seconds.
     duration: f64,
     runs: u32,
@@ -134,27 +134,30 @@ impl Join {
     }
 
     async fn once(&self) -> Result<Outcome, CliError> {
-        let venue = Venue::open(None, BUDGET).await?;
-        let churn = Churn::new(&venue, 0..self.viewers, self.lanes, None);
-        let empty = venue.usage();
-        let fill = Phase::of(&venue, churn.fill()).await?;
-        let full = venue.usage();
-        let churn = Phase::of(&venue, churn.turns(self.rate, self.duration)).await?;
+        let livestream = TestLivestream::open(None, BUDGET).await?;
+        let churn = Churn::new(&livestream, 0..self.viewers, self.lanes, None);
+        let empty = livestream.usage();
+        let fill = Phase::of(&livestream, churn.fill()).await?;
+        let full = livestream.usage();
+        let churn = Phase::of(&livestream, churn.turns(self.rate, self.duration)).await?;
         Ok(Outcome {
             fill,
             churn,
             rss_empty: empty.map(|usage| usage.resident),
             rss_full: full.map(|usage| usage.resident),
-            rss_peak: venue.usage().map(|usage| usage.peak),
+            rss_peak: livestream.usage().map(|usage| usage.peak),
         })
     }
 }
 
 impl Phase {
-    async fn of(venue: &Venue, work: impl Future<Output = Result<Churned, CliError>>) -> Result<Self, CliError> {
-        let (server, own, began) = (venue.usage(), usage("self"), Instant::now());
+    async fn of(
+        livestream: &TestLivestream,
+        work: impl Future<Output = Result<Churned, CliError>>,
+    ) -> Result<Self, CliError> {
+        let (server, own, began) = (livestream.usage(), usage("self"), Instant::now());
         let churned = work.await?;
-        let after = venue.usage();
+        let after = livestream.usage();
         let (server, own, seconds) = (spent(server, after), spent(own, usage("self")), began.elapsed().as_secs_f64());
         let operations = churned.operations();
         Ok(Self {

@@ -14,15 +14,15 @@ const SLOTS: u64 = 1_024;
 #[derive(Debug)]
 pub(super) struct Meter {
     pub(super) clock: Clock,
-    pub(super) gate: Gate,
-    tallies: Box<[Tally]>,
+    pub(super) window: BurstWindow,
+    counts: Box<[ViewerCounts]>,
     /// From when an update was due until it was read; of sampled deliveries.
     latencies: Latencies,
 }
 
 /// One viewer.
 #[derive(Debug)]
-struct Tally {
+struct ViewerCounts {
     updates: AtomicU64,
     gaps: AtomicU64,
     /// Its stream ended.
@@ -34,23 +34,27 @@ struct Tally {
 impl Meter {
     /// A viewer for each of `paces`; the gate opens batch by batch.
     pub(super) fn new(paces: impl Iterator<Item = bool>, batch: u64) -> Self {
-        let tally =
-            |paces| Tally { updates: AtomicU64::new(0), gaps: AtomicU64::new(0), cut: AtomicBool::new(false), paces };
-        let tallies: Box<[_]> = paces.map(tally).collect();
-        let waits_for = tallies.iter().filter(|tally| tally.paces).count() as u64;
-        Self { clock: Clock::start(), gate: Gate::new(waits_for, batch), tallies, latencies: Latencies::new() }
+        let count = |paces| ViewerCounts {
+            updates: AtomicU64::new(0),
+            gaps: AtomicU64::new(0),
+            cut: AtomicBool::new(false),
+            paces,
+        };
+        let counts: Box<[_]> = paces.map(count).collect();
+        let waits_for = counts.iter().filter(|count| count.paces).count() as u64;
+        Self { clock: Clock::start(), window: BurstWindow::new(waits_for, batch), counts, latencies: Latencies::new() }
     }
 
     /// Notes what a viewer got.
     pub(super) fn count(&self, viewer: usize, updates: u64, gaps: u64) {
-        let tally = &self.tallies[viewer];
+        let count = &self.counts[viewer];
         if gaps > 0 {
-            tally.gaps.fetch_add(gaps, Ordering::Relaxed);
+            count.gaps.fetch_add(gaps, Ordering::Relaxed);
         }
         if updates > 0 {
-            let before = tally.updates.fetch_add(updates, Ordering::Relaxed);
-            if tally.paces {
-                self.gate.passed(before, before + updates);
+            let before = count.updates.fetch_add(updates, Ordering::Relaxed);
+            if count.paces {
+                self.window.passed(before, before + updates);
             }
         }
     }
@@ -64,25 +68,25 @@ impl Meter {
 
     /// Notes that a viewer's stream ended.
     pub(super) fn cut(&self, viewer: usize) {
-        self.tallies[viewer].cut.store(true, Ordering::Relaxed);
+        self.counts[viewer].cut.store(true, Ordering::Relaxed);
     }
 
     /// Updates that a viewer got.
     pub(super) fn updates_of(&self, viewer: usize) -> u64 {
-        self.tallies[viewer].updates.load(Ordering::Relaxed)
+        self.counts[viewer].updates.load(Ordering::Relaxed)
     }
 
     pub(super) fn updates(&self) -> u64 {
-        (0..self.tallies.len()).map(|viewer| self.updates_of(viewer)).sum()
+        (0..self.counts.len()).map(|viewer| self.updates_of(viewer)).sum()
     }
 
     pub(super) fn gaps(&self) -> u64 {
-        self.tallies.iter().map(|tally| tally.gaps.load(Ordering::Relaxed)).sum()
+        self.counts.iter().map(|count| count.gaps.load(Ordering::Relaxed)).sum()
     }
 
     /// Viewers whose stream ended.
     pub(super) fn cuts(&self) -> usize {
-        self.tallies.iter().filter(|tally| tally.cut.load(Ordering::Relaxed)).count()
+        self.counts.iter().filter(|count| count.cut.load(Ordering::Relaxed)).count()
     }
 
     pub(super) fn latency(&self) -> Latency {
@@ -92,7 +96,7 @@ impl Meter {
 
 /// Tells how far every viewer has come, so that a burst outruns none of them by much.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct BurstWindow {
     waits_for: u64,
     batch: u64,
     /// Viewers that have had a batch, by its number modulo the slots.
@@ -102,7 +106,7 @@ pub(super) struct Gate {
     pub(super) moved: Notify,
 }
 
-impl Gate {
+impl BurstWindow {
     fn new(waits_for: u64, batch: u64) -> Self {
         let passed = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
         Self { waits_for, batch, passed, open: AtomicU64::new(0), moved: Notify::new() }
@@ -133,19 +137,19 @@ mod tests {
     fn the_gate_follows_the_slowest_viewer_that_it_waits_for() {
         let meter = Meter::new([true, true, false].into_iter(), 4);
         meter.count(0, 9, 0);
-        assert_eq!(meter.gate.had(), Some(0));
+        assert_eq!(meter.window.had(), Some(0));
         meter.count(1, 3, 1);
         meter.count(2, 100, 0);
-        assert_eq!(meter.gate.had(), Some(0));
+        assert_eq!(meter.window.had(), Some(0));
         meter.count(1, 1, 0);
-        assert_eq!(meter.gate.had(), Some(4));
+        assert_eq!(meter.window.had(), Some(4));
         meter.count(1, 5, 0);
-        assert_eq!(meter.gate.had(), Some(8));
+        assert_eq!(meter.window.had(), Some(8));
         assert_eq!((meter.updates(), meter.gaps()), (118, 1));
     }
 
     #[test]
     fn a_gate_without_viewers_holds_nobody_back() {
-        assert_eq!(Meter::new([false].into_iter(), 4).gate.had(), None);
+        assert_eq!(Meter::new([false].into_iter(), 4).window.had(), None);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::livestream::resolve;
 use super::stamp::STAMP;
-use super::venue::resolve;
 use crate::cli::CliError;
 
 /// What a client says first; it hears no headers, and no `+OK`.
@@ -44,10 +44,10 @@ pub(super) struct Heard {
 #[derive(Debug)]
 pub(super) struct Parser {
     /// What there is of a line that is not complete.
-    line: Vec<u8>,
+    publisher: Vec<u8>,
     /// Before the first byte of a payload.
     begins: bool,
-    /// Bytes of a payload, and of the end of its line, that are to come.
+    /// Bytes of a payload, and of the end of its publisher, that are to come.
     left: usize,
     every: u64,
     /// Messages until the next one that is handed out.
@@ -57,7 +57,7 @@ pub(super) struct Parser {
 impl Parser {
     /// Hands out one message of `every`; `phase` shifts which.
     pub(super) const fn new(every: u64, phase: u64) -> Self {
-        Self { line: Vec::new(), begins: false, left: 0, every, until: phase % every }
+        Self { publisher: Vec::new(), begins: false, left: 0, every, until: phase % every }
     }
 
     /// Takes the next bytes; `sample` gets beginnings of payloads. One whose stamp is cut gives way
@@ -81,31 +81,31 @@ impl Parser {
                 continue;
             }
             let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
-                self.line.extend_from_slice(rest);
-                if self.line.len() > LONGEST_LINE {
+                self.publisher.extend_from_slice(rest);
+                if self.publisher.len() > LONGEST_LINE {
                     return Err(CliError("a line without end is not NATS".into()));
                 }
                 break;
             };
             let (part, after) = rest.split_at(end + 1);
             rest = after;
-            if self.line.is_empty() {
+            if self.publisher.is_empty() {
                 self.told(part, &mut heard)?;
             } else {
-                let mut line = std::mem::take(&mut self.line);
-                line.extend_from_slice(part);
-                self.told(&line, &mut heard)?;
+                let mut publisher = std::mem::take(&mut self.publisher);
+                publisher.extend_from_slice(part);
+                self.told(&publisher, &mut heard)?;
             }
         }
         Ok(heard)
     }
 
-    fn told(&mut self, line: &[u8], heard: &mut Heard) -> Result<(), CliError> {
-        let line = line.trim_ascii_end();
-        let (word, _) = line.split_at(line.iter().position(|byte| *byte == b' ').unwrap_or(line.len()));
+    fn told(&mut self, publisher: &[u8], heard: &mut Heard) -> Result<(), CliError> {
+        let publisher = publisher.trim_ascii_end();
+        let (word, _) = publisher.split_at(publisher.iter().position(|byte| *byte == b' ').unwrap_or(publisher.len()));
         match word {
             b"MSG" => {
-                let size = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+                let size = publisher.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
                 let size: Option<usize> = std::str::from_utf8(size).ok().and_then(|size| size.parse().ok());
                 let size = size.ok_or_else(|| CliError("a NATS message without its size".into()))?;
                 self.left = size + 2;
@@ -114,7 +114,7 @@ impl Parser {
             b"PING" => heard.pings += 1,
             b"PONG" => heard.pongs += 1,
             b"INFO" | b"+OK" => {}
-            _ => return Err(CliError(format!("the NATS server says: {}", String::from_utf8_lossy(line)))),
+            _ => return Err(CliError(format!("the NATS server says: {}", String::from_utf8_lossy(publisher)))),
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::stage::{Load, Outcome};
+use super::load::{Load, Outcome};
 use super::system::System;
 use super::table::{self, Column, mebibytes, median};
 use super::viewer::Behaviour;

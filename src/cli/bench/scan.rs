@@ -27,7 +27,7 @@ enum State {
     /// Before the tag of a field.
     Tag,
     /// In the varint after it.
-    Length { shift: u32, value: usize },
+    Length { run: u32, value: usize },
     /// Before the first byte of a delivery of this length.
     Kind(usize),
     /// In a delivery that nobody looks at.
@@ -81,17 +81,17 @@ impl Scanner {
                     }
                     self.take(1)?;
                     rest = after;
-                    self.state = State::Length { shift: 0, value: 0 };
+                    self.state = State::Length { run: 0, value: 0 };
                 }
-                State::Length { shift, value } => {
+                State::Length { run, value } => {
                     self.take(1)?;
                     rest = after;
-                    let value = value | usize::from(byte & 0x7f) << shift;
+                    let value = value | usize::from(byte & 0x7f) << run;
                     if byte & 0x80 != 0 {
-                        if shift >= 28 {
+                        if run >= 28 {
                             return Err(Malformed("a length without end"));
                         }
-                        self.state = State::Length { shift: shift + 7, value };
+                        self.state = State::Length { run: run + 7, value };
                         continue;
                     }
                     self.take(value)?;

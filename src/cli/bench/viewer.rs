@@ -36,29 +36,29 @@ const AT_ONCE: usize = 64;
 
 /// One viewer: its number, and how it subscribes.
 #[derive(Clone, Debug)]
-pub(super) struct Seat {
+pub(super) struct ViewerConfig {
     pub(super) number: usize,
     /// It never reads after it subscribed.
     pub(super) stalled: bool,
     /// It waits until it is let in.
-    pub(super) later: bool,
+    pub(super) late: bool,
     pub(super) subscribe: pb::SubscribeUpdatesRequest,
 }
 
 /// What the viewers talk to, and how they count.
 #[derive(Clone, Debug)]
-pub(super) struct Hall {
+pub(super) struct ViewerContext {
     pub(super) address: SocketAddr,
     pub(super) meter: Arc<Meter>,
     /// Looks at one delivery of so many.
     pub(super) every: u64,
     protocol: Protocol,
     /// Opened for those who come later.
-    later: CancellationToken,
+    late: CancellationToken,
     /// A permit per viewer that is in.
-    seated: Arc<Semaphore>,
+    ready: Arc<Semaphore>,
     /// Permits to open a connection.
-    doors: Arc<Semaphore>,
+    connect_permits: Arc<Semaphore>,
 }
 
 /// What viewers speak.
@@ -88,43 +88,43 @@ pub(super) enum Behaviour {
 
 /// All viewers of a run, gone when dropped.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct ViewerPool {
     connections: JoinSet<Result<(), CliError>>,
-    seated: Arc<Semaphore>,
-    later: CancellationToken,
+    ready: Arc<Semaphore>,
+    late: CancellationToken,
 }
 
-impl Hall {
+impl ViewerContext {
     pub(super) fn new(address: SocketAddr, meter: Arc<Meter>, every: u64, protocol: Protocol) -> Self {
-        let (seated, doors) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(AT_ONCE)));
-        Self { address, meter, every, protocol, later: CancellationToken::new(), seated, doors }
+        let (ready, connect_permits) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(AT_ONCE)));
+        Self { address, meter, every, protocol, late: CancellationToken::new(), ready, connect_permits }
     }
 
-    /// Opens the connections, each with its seats, and waits until everybody is in who does not
+    /// Opens the connections, each with its configs, and waits until everybody is in who does not
     /// come later.
-    pub(super) async fn fill(self, connections: Vec<Vec<Seat>>) -> Result<Crowd, CliError> {
-        let first = connections.iter().flatten().filter(|seat| !seat.later).count();
-        let mut crowd =
-            Crowd { connections: JoinSet::new(), seated: Arc::clone(&self.seated), later: self.later.clone() };
-        for seats in connections {
-            let hall = self.clone();
-            crowd.connections.spawn(async move {
-                match hall.protocol {
-                    Protocol::Grpc { greets, behaviour: Behaviour::Lean } => hall.grpc(seats, greets).await,
+    pub(super) async fn fill(self, connections: Vec<Vec<ViewerConfig>>) -> Result<ViewerPool, CliError> {
+        let first = connections.iter().flatten().filter(|config| !config.late).count();
+        let mut pool =
+            ViewerPool { connections: JoinSet::new(), ready: Arc::clone(&self.ready), late: self.late.clone() };
+        for configs in connections {
+            let context = self.clone();
+            pool.connections.spawn(async move {
+                match context.protocol {
+                    Protocol::Grpc { greets, behaviour: Behaviour::Lean } => context.grpc(configs, greets).await,
                     Protocol::Grpc { greets, behaviour: Behaviour::GrpcGo } => {
-                        let tcp = hall.connect().await?;
-                        go_viewer::view(hall, tcp, seats, greets).await
+                        let tcp = context.connect().await?;
+                        go_viewer::view(context, tcp, configs, greets).await
                     }
-                    Protocol::Raw(_) | Protocol::Nats(_) => hall.tcp(seats).await,
+                    Protocol::Raw(_) | Protocol::Nats(_) => context.tcp(configs).await,
                 }
             });
         }
-        crowd.seated(first).await?;
-        Ok(crowd)
+        pool.ready(first).await?;
+        Ok(pool)
     }
 
     async fn connect(&self) -> Result<TcpStream, CliError> {
-        let _door = self.doors.acquire().await?;
+        let _permit = self.connect_permits.acquire().await?;
         let tcp = TcpStream::connect(self.address).await;
         let tcp = tcp.map_err(|error| CliError(format!("cannot connect to {}: {error}", self.address)))?;
         tcp.set_nodelay(true)?;
@@ -132,48 +132,48 @@ impl Hall {
     }
 
     /// One HTTP/2 connection and its viewers, in one task.
-    async fn grpc(self, seats: Vec<Seat>, greets: bool) -> Result<(), CliError> {
+    async fn grpc(self, configs: Vec<ViewerConfig>, greets: bool) -> Result<(), CliError> {
         let tcp = self.connect().await?;
-        let window = if seats.iter().all(|seat| seat.stalled) { STALLED_WINDOW } else { STREAM_WINDOW };
+        let window = if configs.iter().all(|config| config.stalled) { STALLED_WINDOW } else { STREAM_WINDOW };
         let (link, driver) = Link::open(tcp, window).await?;
         let subscribe = link.method(SUBSCRIBE)?;
-        let viewers = seats.into_iter().map(|seat| self.view(&link, &subscribe, seat, greets)).collect();
+        let viewers = configs.into_iter().map(|config| self.view(&link, &subscribe, config, greets)).collect();
         driver.drive(viewers).await
     }
 
-    async fn view(&self, link: &Link, subscribe: &Uri, seat: Seat, greets: bool) -> Result<(), CliError> {
-        if seat.later {
-            self.later.cancelled().await;
+    async fn view(&self, link: &Link, subscribe: &Uri, config: ViewerConfig, greets: bool) -> Result<(), CliError> {
+        if config.late {
+            self.late.cancelled().await;
         }
-        let mut body = link.stream(subscribe, &seat.subscribe).await?;
-        if seat.stalled {
-            self.seated.add_permits(1);
+        let mut body = link.stream(subscribe, &config.subscribe).await?;
+        if config.stalled {
+            self.ready.add_permits(1);
             // Nothing is released: the window closes, and only the end is heard.
             while let Some(Ok(_)) = body.data().await {}
-            self.meter.cut(seat.number);
+            self.meter.cut(config.number);
             return Ok(());
         }
         let mut waits = greets;
         if !waits {
-            self.seated.add_permits(1);
+            self.ready.add_permits(1);
         }
-        let mut scanner = Scanner::new(self.every, seat.number as u64);
+        let mut scanner = Scanner::new(self.every, config.number as u64);
         while let Some(Ok(data)) = body.data().await {
             body.flow_control().release_capacity(data.len())?;
             let found = scanner.scan(&data, |delivery| self.sample(delivery))?;
             if waits && found.others > 0 {
                 waits = false;
-                self.seated.add_permits(1);
+                self.ready.add_permits(1);
             }
-            self.meter.count(seat.number, found.updates, found.gaps);
+            self.meter.count(config.number, found.updates, found.gaps);
         }
-        self.meter.cut(seat.number);
+        self.meter.cut(config.number);
         Ok(())
     }
 
     /// One more viewer is in.
     pub(super) fn is_in(&self) {
-        self.seated.add_permits(1);
+        self.ready.add_permits(1);
     }
 
     pub(super) fn sample(&self, delivery: &[u8]) {
@@ -183,41 +183,41 @@ impl Hall {
     }
 
     /// Connections of the other baselines; each viewer has one.
-    async fn tcp(self, seats: Vec<Seat>) -> Result<(), CliError> {
-        let mut viewers: FuturesUnordered<_> = seats.into_iter().map(|seat| self.view_tcp(seat)).collect();
+    async fn tcp(self, configs: Vec<ViewerConfig>) -> Result<(), CliError> {
+        let mut viewers: FuturesUnordered<_> = configs.into_iter().map(|config| self.view_tcp(config)).collect();
         while let Some(viewed) = viewers.next().await {
             viewed?;
         }
         Ok(())
     }
 
-    async fn view_tcp(&self, seat: Seat) -> Result<(), CliError> {
+    async fn view_tcp(&self, config: ViewerConfig) -> Result<(), CliError> {
         let tcp = self.connect().await?;
         match &self.protocol {
-            Protocol::Raw(size) => self.view_raw(tcp, &seat, *size).await?,
-            Protocol::Nats(subject) => self.view_nats(tcp, &seat, subject).await?,
+            Protocol::Raw(size) => self.view_raw(tcp, &config, *size).await?,
+            Protocol::Nats(subject) => self.view_nats(tcp, &config, subject).await?,
             Protocol::Grpc { .. } => unreachable!("gRPC has streams"),
         }
-        self.meter.cut(seat.number);
+        self.meter.cut(config.number);
         Ok(())
     }
 
-    async fn view_raw(&self, mut tcp: TcpStream, seat: &Seat, size: usize) -> Result<(), CliError> {
+    async fn view_raw(&self, mut tcp: TcpStream, config: &ViewerConfig, size: usize) -> Result<(), CliError> {
         tcp.write_all(&[VIEWER]).await?;
-        self.seated.add_permits(1);
-        if seat.stalled {
+        self.ready.add_permits(1);
+        if config.stalled {
             std::future::pending::<()>().await;
         }
-        let mut frames = Frames { size, offset: 0, every: self.every, until: seat.number as u64 % self.every };
+        let mut frames = Frames { size, offset: 0, every: self.every, until: config.number as u64 % self.every };
         while let Some(updates) = read(&tcp, |bytes| frames.take(bytes, &self.meter)).await? {
-            self.meter.count(seat.number, updates, 0);
+            self.meter.count(config.number, updates, 0);
         }
         Ok(())
     }
 
-    async fn view_nats(&self, mut tcp: TcpStream, seat: &Seat, subject: &str) -> Result<(), CliError> {
+    async fn view_nats(&self, mut tcp: TcpStream, config: &ViewerConfig, subject: &str) -> Result<(), CliError> {
         tcp.write_all(format!("{CONNECT}SUB {subject} 1\r\n{PING}").as_bytes()).await?;
-        let mut parser = Parser::new(self.every, seat.number as u64);
+        let mut parser = Parser::new(self.every, config.number as u64);
         while let Some(heard) = read(&tcp, |bytes| parser.hear(bytes, |payload| self.meter.sample(payload))).await? {
             let heard = heard?;
             if heard.pings > 0 {
@@ -225,18 +225,18 @@ impl Hall {
             }
             if heard.pongs > 0 {
                 // The answer to ours: it has subscribed.
-                self.seated.add_permits(1);
-                if seat.stalled {
+                self.ready.add_permits(1);
+                if config.stalled {
                     std::future::pending::<()>().await;
                 }
             }
-            self.meter.count(seat.number, heard.messages, 0);
+            self.meter.count(config.number, heard.messages, 0);
         }
         Ok(())
     }
 }
 
-impl Crowd {
+impl ViewerPool {
     /// Fails when a viewer has failed.
     pub(super) fn check(&mut self) -> Result<(), CliError> {
         while let Some(ended) = self.connections.try_join_next() {
@@ -246,16 +246,16 @@ impl Crowd {
     }
 
     /// Lets those in who come later, and waits until they are.
-    pub(super) async fn let_in(&mut self, later: usize) -> Result<(), CliError> {
-        self.later.cancel();
-        self.seated(later).await
+    pub(super) async fn start_late(&mut self, late: usize) -> Result<(), CliError> {
+        self.late.cancel();
+        self.ready(late).await
     }
 
     /// Waits until so many more are in.
-    async fn seated(&mut self, viewers: usize) -> Result<(), CliError> {
+    async fn ready(&mut self, viewers: usize) -> Result<(), CliError> {
         let viewers = u32::try_from(viewers).map_err(|_| CliError("too many viewers".into()))?;
         tokio::select! {
-            permits = self.seated.acquire_many(viewers) => permits?.forget(),
+            permits = self.ready.acquire_many(viewers) => permits?.forget(),
             Some(ended) = self.connections.join_next() => {
                 ended??;
                 return Err(CliError("a connection ended before everybody was in".into()));

@@ -8,14 +8,14 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::child::{spent, usage};
-use super::churn::{Churn, Churned, Lanes};
+use super::churn::{CallSpread, Churn, Churned};
+use super::join_times::JoinTimes;
 use super::latencies::Latency;
-use super::marks::Marks;
+use super::livestream::{BUDGET, TestLivestream, node};
+use super::load::SETUP_TIMEOUT;
 use super::rate::Rate;
-use super::stage::SEATING;
 use super::table::{self, Column, mebibytes};
-use super::venue::{BUDGET, Venue, node};
-use super::watchers::{Tally, Watchers};
+use super::watchers::{DeltaCounts, Watchers};
 use super::{descriptors, progress};
 use crate::cli::CliError;
 use crate::cli::terminal::output;
@@ -40,7 +40,7 @@ pub(super) struct Watch {
     #[arg(long, value_name = "R", default_value = "1000")]
     churn: Rate,
     #[command(flatten)]
-    lanes: Lanes,
+    lanes: CallSpread,
     /// How long the churn of each run lasts, once without watches and once with them.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     duration: Duration,
@@ -60,7 +60,7 @@ struct Report {
     /// Joins and leaves per second; null = a burst.
     churn: Rate,
     #[serde(flatten)]
-    lanes: Lanes,
+    lanes: CallSpread,
     /// Of each churn, in seconds.
     duration: f64,
     runs: u32,
@@ -180,49 +180,49 @@ impl Watch {
     }
 
     async fn once(&self) -> Result<Outcome, CliError> {
-        let venue = Venue::open(None, BUDGET).await?;
+        let livestream = TestLivestream::open(None, BUDGET).await?;
         // First: so they are the relays at the top, and the others come below them.
-        let sessions = venue.join(0..self.watchers, |_| Interest::High).await?;
+        let sessions = livestream.join(0..self.watchers, |_| Interest::High).await?;
         let others = self.watchers..self.watchers + self.viewers;
-        let marks = Arc::new(Marks::new(node(others.start)..node(others.end)));
-        let silent = Churn::new(&venue, others.clone(), self.lanes, None);
+        let join_times = Arc::new(JoinTimes::new(node(others.start)..node(others.end)));
+        let silent = Churn::new(&livestream, others.clone(), self.lanes, None);
         silent.fill().await?;
-        let before = venue.usage();
+        let before = livestream.usage();
         let unwatched = silent.turns(self.churn, self.duration).await?;
-        let alone = spent(before, venue.usage());
+        let alone = spent(before, livestream.usage());
         // Everybody is in again.
         silent.fill().await?;
 
         let watches = (0..self.watchers).zip(sessions).map(|(watcher, session_id)| pb::WatchTargetsRequest {
-            livestream_id: venue.livestream,
+            livestream_id: livestream.livestream,
             of_node_id: node(watcher),
             session_id,
             node_id: node(watcher),
         });
-        let open = Watchers::open(venue.address, watches.collect(), Arc::clone(&marks));
-        let late = |_| CliError(format!("not every watch had its snapshot within {} s", SEATING.as_secs()));
-        let mut watchers = timeout(SEATING, open).await.map_err(late)??;
-        let tally = Arc::clone(&watchers.tally);
-        settled(&tally).await;
-        let (server, own, began, first) = (venue.usage(), usage("self"), Instant::now(), tally.deltas());
-        let marked = Churn::new(&venue, others, self.lanes, Some(Arc::clone(&marks)));
+        let open = Watchers::open(livestream.address, watches.collect(), Arc::clone(&join_times));
+        let late = |_| CliError(format!("not every watch had its snapshot within {} s", SETUP_TIMEOUT.as_secs()));
+        let mut watchers = timeout(SETUP_TIMEOUT, open).await.map_err(late)??;
+        let count = Arc::clone(&watchers.count);
+        settled(&count).await;
+        let (server, own, began, first) = (livestream.usage(), usage("self"), Instant::now(), count.deltas());
+        let marked = Churn::new(&livestream, others, self.lanes, Some(Arc::clone(&join_times)));
         let watched = marked.turns(self.churn, self.duration).await?;
-        settled(&tally).await;
-        let (after, seconds) = (venue.usage(), began.elapsed().as_secs_f64());
+        settled(&count).await;
+        let (after, seconds) = (livestream.usage(), began.elapsed().as_secs_f64());
         watchers.check()?;
         let (server, own) = (spent(server, after), spent(own, usage("self")));
-        let deltas = tally.deltas() - first;
+        let deltas = count.deltas() - first;
         let each = |spent: Option<f64>, of: u64| spent.map(|spent| spent * 1e6 / of.max(1) as f64);
         let (per_unwatched, per_watched) = (each(alone, unwatched.operations()), each(server, watched.operations()));
         let deltas_per_operation = deltas as f64 / watched.operations().max(1) as f64;
-        let (joins_seen, joins_seen_before_reply) = marks.seen();
+        let (joins_seen, joins_seen_before_reply) = join_times.seen();
         Ok(Outcome {
             unwatched,
             watched,
             deltas,
             deltas_per_second: deltas as f64 / watched.seconds,
             deltas_per_operation,
-            targets: tally.targets(),
+            targets: count.targets(),
             server_cpu_us_per_operation_unwatched: per_unwatched,
             server_cpu_us_per_operation: per_watched,
             server_cpu_us_per_delta: per_watched
@@ -232,19 +232,19 @@ impl Watch {
             generator_cores: own.map(|spent| spent / seconds),
             joins_seen,
             joins_seen_before_reply,
-            since_sent_ms: marks.since_sent.summary(),
-            since_reply_ms: marks.since_reply.summary(),
+            since_sent_ms: join_times.since_sent.summary(),
+            since_reply_ms: join_times.since_reply.summary(),
             rss: after.map(|usage| usage.resident),
         })
     }
 }
 
 /// Waits until no delta has come for a while.
-async fn settled(tally: &Tally) {
-    let (mut before, mut last) = (tally.deltas(), Instant::now());
+async fn settled(count: &DeltaCounts) {
+    let (mut before, mut last) = (count.deltas(), Instant::now());
     while last.elapsed() < QUIET {
         sleep(LOOK).await;
-        let now = tally.deltas();
+        let now = count.deltas();
         if now > before {
             (before, last) = (now, Instant::now());
         }

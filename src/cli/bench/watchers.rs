@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::join_times::JoinTimes;
 use super::link::{Link, Messages};
-use super::marks::Marks;
 use crate::cli::CliError;
 use crate::pb::livestream::v1 as pb;
 use pb::watch_targets_response::Event;
@@ -23,23 +23,23 @@ const AT_ONCE: usize = 64;
 #[derive(Debug)]
 pub(super) struct Watchers {
     connections: JoinSet<Result<(), CliError>>,
-    pub(super) tally: Arc<Tally>,
+    pub(super) count: Arc<DeltaCounts>,
 }
 
 /// What they count.
 #[derive(Debug)]
-pub(super) struct Tally {
-    marks: Arc<Marks>,
+pub(super) struct DeltaCounts {
+    join_times: Arc<JoinTimes>,
     deltas: AtomicU64,
     /// Targets that deltas added, updated or removed.
     targets: AtomicU64,
     /// A permit per watcher that has its snapshot.
     watching: Semaphore,
     /// Permits to open a connection.
-    doors: Semaphore,
+    connect_permits: Semaphore,
 }
 
-impl Tally {
+impl DeltaCounts {
     pub(super) fn deltas(&self) -> u64 {
         self.deltas.load(Ordering::Relaxed)
     }
@@ -49,9 +49,9 @@ impl Tally {
     }
 
     async fn watch(&self, address: SocketAddr, request: &pb::WatchTargetsRequest) -> Result<(), CliError> {
-        let door = self.doors.acquire().await?;
+        let permit = self.connect_permits.acquire().await?;
         let tcp = TcpStream::connect(address).await?;
-        drop(door);
+        drop(permit);
         tcp.set_nodelay(true)?;
         let (link, driver) = Link::open(tcp, WINDOW).await?;
         let method = link.method(WATCH)?;
@@ -65,7 +65,7 @@ impl Tally {
                         let targets = delta.added.len() + delta.updated.len() + delta.removed.len();
                         self.targets.fetch_add(targets as u64, Ordering::Relaxed);
                         for target in delta.added {
-                            self.marks.added(target.node_id);
+                            self.join_times.added(target.node_id);
                         }
                     }
                     Some(Event::Heartbeat(_) | Event::Goodbye(_)) | None => {}
@@ -82,24 +82,24 @@ impl Watchers {
     pub(super) async fn open(
         address: SocketAddr,
         requests: Vec<pb::WatchTargetsRequest>,
-        marks: Arc<Marks>,
+        join_times: Arc<JoinTimes>,
     ) -> Result<Self, CliError> {
-        let tally = Arc::new(Tally {
-            marks,
+        let count = Arc::new(DeltaCounts {
+            join_times,
             deltas: AtomicU64::new(0),
             targets: AtomicU64::new(0),
             watching: Semaphore::new(0),
-            doors: Semaphore::new(AT_ONCE),
+            connect_permits: Semaphore::new(AT_ONCE),
         });
         let all = u32::try_from(requests.len())?;
         let mut connections = JoinSet::new();
         for request in requests {
-            let tally = Arc::clone(&tally);
-            connections.spawn(async move { tally.watch(address, &request).await });
+            let count = Arc::clone(&count);
+            connections.spawn(async move { count.watch(address, &request).await });
         }
-        let mut watchers = Self { connections, tally };
+        let mut watchers = Self { connections, count };
         tokio::select! {
-            permits = watchers.tally.watching.acquire_many(all) => drop(permits?),
+            permits = watchers.count.watching.acquire_many(all) => drop(permits?),
             ended = watchers.connections.join_next() => {
                 ended.unwrap_or(Ok(Ok(())))??;
             }

@@ -22,7 +22,7 @@ const JOINS: usize = 64;
 pub(super) const LEASE: prost_types::Duration = prost_types::Duration { seconds: 300, nanos: 0 };
 
 /// The server, and the livestream on it.
-pub(super) struct Venue {
+pub(super) struct TestLivestream {
     /// `None` = it runs elsewhere.
     server: Option<Server>,
     pub(super) address: SocketAddr,
@@ -35,7 +35,7 @@ pub(super) const fn node(viewer: u64) -> u64 {
     BROADCASTER + 1 + viewer
 }
 
-impl Venue {
+impl TestLivestream {
     /// Puts a livestream on air whose viewers may get so many bytes per second.
     pub(super) async fn open(elsewhere: Option<&str>, budget: u64) -> Result<Self, CliError> {
         let (server, address, url) = match elsewhere {
@@ -103,11 +103,11 @@ impl Venue {
     }
 }
 
-/// The address in a URL such as `http://host:port`.
+/// The address in a URL such as `http://target:port`.
 pub(super) async fn resolve(url: &str, scheme: &str, port: u16) -> Result<SocketAddr, CliError> {
     let uri: http::Uri = url.parse()?;
-    let host = uri.host().filter(|_| uri.scheme_str().is_none_or(|given| given == scheme));
-    let host = host.ok_or_else(|| CliError(format!("{url} is not like {scheme}://host:port")))?;
-    let mut found = tokio::net::lookup_host((host, uri.port_u16().unwrap_or(port))).await?;
-    found.next().ok_or_else(|| CliError(format!("{host} has no address")))
+    let target = uri.host().filter(|_| uri.scheme_str().is_none_or(|given| given == scheme));
+    let target = target.ok_or_else(|| CliError(format!("{url} is not like {scheme}://target:port")))?;
+    let mut found = tokio::net::lookup_host((target, uri.port_u16().unwrap_or(port))).await?;
+    found.next().ok_or_else(|| CliError(format!("{target} has no address")))
 }

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::audience::{Interests, Pictures};
 use super::child::{Server, Usage, spent, usage};
+use super::interests::{Interests, Pictures};
 use super::latencies::Latency;
-use super::line::{Line, wire_size};
+use super::livestream::{BROADCASTER, TestLivestream, node};
 use super::meter::Meter;
 use super::nats::Nats;
+use super::publisher::{PublisherConnection, wire_size};
 use super::system::System;
-use super::venue::{BROADCASTER, Venue, node};
-use super::viewer::{Behaviour, Crowd, Hall, Protocol, Seat, subscription};
+use super::viewer::{Behaviour, Protocol, ViewerConfig, ViewerContext, ViewerPool, subscription};
 use crate::cli::CliError;
 use crate::client::Client;
 use crate::pb::swarm::v1::Interest;
 
 /// How long it may take until everybody is in.
-pub(super) const SEATING: Duration = Duration::from_secs(60);
+pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Without any delivery for so long nothing more will come, unless something is sent.
 const QUIET: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(5);
@@ -94,25 +94,25 @@ pub(super) struct Schedule {
 }
 
 /// A system with everybody in.
-struct Scene {
-    line: Line,
-    crowd: Crowd,
+struct RunningLoad {
+    publisher: PublisherConnection,
+    pool: ViewerPool,
     meter: Arc<Meter>,
-    host: Host,
+    target: LoadTarget,
 }
 
 /// Where the load goes.
-enum Host {
-    Venue(Box<Venue>),
+enum LoadTarget {
+    TestLivestream(Box<TestLivestream>),
     Baseline(Server),
     /// Not ours to start; its process, when it is on this machine.
     Elsewhere(Option<u32>),
 }
 
-impl Host {
+impl LoadTarget {
     fn usage(&self) -> Option<Usage> {
         match self {
-            Self::Venue(venue) => venue.usage(),
+            Self::TestLivestream(livestream) => livestream.usage(),
             Self::Baseline(server) => server.usage(),
             Self::Elsewhere(process) => usage(&(*process)?.to_string()),
         }
@@ -137,25 +137,25 @@ impl Load {
 
     /// Runs it once.
     pub(super) async fn run(&self, system: System) -> Result<Outcome, CliError> {
-        let mut scene = timeout(SEATING, self.set(system))
+        let mut running = timeout(SETUP_TIMEOUT, self.set(system))
             .await
-            .map_err(|_| CliError(format!("not every viewer got in within {} s", SEATING.as_secs())))??;
-        let used = || (scene.host.usage(), usage("self"));
+            .map_err(|_| CliError(format!("not every viewer got in within {} s", SETUP_TIMEOUT.as_secs())))??;
+        let used = || (running.target.usage(), usage("self"));
         let before = used();
         let began = Instant::now();
-        let meter = Arc::clone(&scene.meter);
+        let meter = Arc::clone(&running.meter);
         let (published, schedule) = match self.rate {
-            Some(rate) => self.paced(&mut scene.line, &meter, rate).await?,
-            None => self.burst(&mut scene.line, &meter).await?,
+            Some(rate) => self.paced(&mut running.publisher, &meter, rate).await?,
+            None => self.burst(&mut running.publisher, &meter).await?,
         };
         let expected = (self.stalled..self.viewers)
             .map(|viewer| self.interest(system, viewer))
             .fold(Expected::new(self.pictures(), published), Expected::and)
             .sum;
-        let ended = scene.settle(expected).await?;
-        let used = || (scene.host.usage(), usage("self"));
+        let ended = running.settle(expected).await?;
+        let used = || (running.target.usage(), usage("self"));
         let after = used();
-        scene.crowd.check()?;
+        running.pool.check()?;
         let seconds = (ended - began).as_secs_f64();
         let delivered = meter.updates();
         let server = spent(before.0, after.0);
@@ -177,12 +177,12 @@ impl Load {
             rss_peak: after.0.map(|usage| usage.peak),
             schedule,
         };
-        scene.close().await?;
+        running.close().await?;
         Ok(outcome)
     }
 
     /// Starts the server and brings everybody in.
-    async fn set(&self, system: System) -> Result<Scene, CliError> {
+    async fn set(&self, system: System) -> Result<RunningLoad, CliError> {
         let paces = (0..self.viewers).map(|viewer| {
             let all = matches!(self.interest(system, viewer), Interest::High | Interest::Critical);
             all && viewer >= self.stalled
@@ -191,66 +191,78 @@ impl Load {
         // A look costs about as much as counting some ten deliveries.
         let every = if self.rate.is_some() { 8 } else { 32 };
         let size = wire_size(self.size);
-        let hall = |address, protocol| Hall::new(address, Arc::clone(&meter), every, protocol);
+        let context = |address, protocol| ViewerContext::new(address, Arc::clone(&meter), every, protocol);
         let livestream = Client::random_node();
-        let (host, line, crowd) = match system {
+        let (target, publisher, pool) = match system {
             System::Starling => {
-                let venue = Venue::open(self.url.as_deref(), self.budget).await?;
-                let line = Line::grpc(venue.client.clone(), venue.livestream, BROADCASTER).await?;
-                let sessions = venue.join(0..self.viewers, |viewer| self.interests.of(viewer)).await?;
-                let seats = self.seats(venue.livestream, &sessions);
-                let crowd =
-                    hall(venue.address, Protocol::Grpc { greets: true, behaviour: self.behaviour }).fill(seats).await?;
-                (Host::Venue(Box::new(venue)), line, crowd)
+                let livestream = TestLivestream::open(self.url.as_deref(), self.budget).await?;
+                let publisher =
+                    PublisherConnection::grpc(livestream.client.clone(), livestream.livestream, BROADCASTER).await?;
+                let sessions = livestream.join(0..self.viewers, |viewer| self.interests.of(viewer)).await?;
+                let configs = self.configs(livestream.livestream, &sessions);
+                let pool = context(livestream.address, Protocol::Grpc { greets: true, behaviour: self.behaviour })
+                    .fill(configs)
+                    .await?;
+                (LoadTarget::TestLivestream(Box::new(livestream)), publisher, pool)
             }
             System::Tonic => {
                 let server = system.start()?;
                 let client = Client::connect(&format!("http://{}", server.address)).await?;
-                let line = Line::grpc(client, livestream, BROADCASTER).await?;
+                let publisher = PublisherConnection::grpc(client, livestream, BROADCASTER).await?;
                 let protocol = Protocol::Grpc { greets: false, behaviour: self.behaviour };
-                let crowd = hall(server.address, protocol).fill(self.seats(livestream, &[])).await?;
-                (Host::Baseline(server), line, crowd)
+                let pool = context(server.address, protocol).fill(self.configs(livestream, &[])).await?;
+                (LoadTarget::Baseline(server), publisher, pool)
             }
             System::Raw => {
                 let server = system.start()?;
-                let crowd = hall(server.address, Protocol::Raw(size)).fill(self.seats(livestream, &[])).await?;
+                let pool = context(server.address, Protocol::Raw(size)).fill(self.configs(livestream, &[])).await?;
                 // Last: then it has accepted all others.
-                let line = Line::raw(server.address, size).await?;
-                (Host::Baseline(server), line, crowd)
+                let publisher = PublisherConnection::raw(server.address, size).await?;
+                (LoadTarget::Baseline(server), publisher, pool)
             }
             System::Nats => {
                 let nats = self.nats.as_ref().ok_or_else(|| CliError("no NATS server is named".into()))?;
                 let address = nats.resolve().await?;
                 let subject: Arc<str> = format!("starling.bench.{livestream}").into();
                 let protocol = Protocol::Nats(Arc::clone(&subject));
-                let crowd = hall(address, protocol).fill(self.seats(livestream, &[])).await?;
-                let line = Line::nats(address, &subject).await?;
-                (Host::Elsewhere(nats.pid), line, crowd)
+                let pool = context(address, protocol).fill(self.configs(livestream, &[])).await?;
+                let publisher = PublisherConnection::nats(address, &subject).await?;
+                (LoadTarget::Elsewhere(nats.pid), publisher, pool)
             }
         };
-        Ok(Scene { line, crowd, meter, host })
+        Ok(RunningLoad { publisher, pool, meter, target })
     }
 
     /// Who sits where: viewer by viewer, over all connections in turn.
-    fn seats(&self, livestream: u64, sessions: &[u64]) -> Vec<Vec<Seat>> {
+    fn configs(&self, livestream: u64, sessions: &[u64]) -> Vec<Vec<ViewerConfig>> {
         let mut connections = vec![Vec::new(); usize::try_from(self.connections).unwrap_or(1)];
         let count = connections.len();
         for (number, viewer) in (0..self.viewers).enumerate() {
             let session = sessions.get(number).copied().unwrap_or_default();
             let subscribe = subscription(livestream, node(viewer), session);
-            connections[number % count].push(Seat { number, stalled: viewer < self.stalled, later: false, subscribe });
+            connections[number % count].push(ViewerConfig {
+                number,
+                stalled: viewer < self.stalled,
+                late: false,
+                subscribe,
+            });
         }
         connections
     }
 
-    async fn send(&self, line: &mut Line, number: u64, nanos: u64) -> Result<(), CliError> {
+    async fn send(&self, publisher: &mut PublisherConnection, number: u64, nanos: u64) -> Result<(), CliError> {
         let pictures = self.pictures();
         let (keyframe, _) = pictures.kind(number);
-        line.send(number, nanos, if keyframe { self.keyframe_size } else { self.size }, pictures).await
+        publisher.send(number, nanos, if keyframe { self.keyframe_size } else { self.size }, pictures).await
     }
 
     /// Sends every update when it is due, whatever became of those before.
-    async fn paced(&self, line: &mut Line, meter: &Meter, rate: u32) -> Result<(u64, Schedule), CliError> {
+    async fn paced(
+        &self,
+        publisher: &mut PublisherConnection,
+        meter: &Meter,
+        rate: u32,
+    ) -> Result<(u64, Schedule), CliError> {
         let (began, mut schedule, mut worst) = (Instant::now(), Schedule::default(), Duration::ZERO);
         let mut number = 0_u32;
         loop {
@@ -262,13 +274,13 @@ impl Load {
             tokio::select! {
                 biased;
                 () = sleep_until(due) => {}
-                heard = line.listen() => heard?,
+                heard = publisher.listen() => heard?,
             }
-            line.room().await?;
+            publisher.room().await?;
             let late = due.elapsed();
             worst = worst.max(late);
             schedule.late += u64::from(late > TOLERANCE);
-            self.send(line, number.into(), meter.clock.at(due)).await?;
+            self.send(publisher, number.into(), meter.clock.at(due)).await?;
             number += 1;
         }
         schedule.worst_ms = worst.as_secs_f64() * 1e3;
@@ -276,29 +288,29 @@ impl Load {
     }
 
     /// Sends updates as fast as the slowest viewer that gets all of them reads.
-    async fn burst(&self, line: &mut Line, meter: &Meter) -> Result<(u64, Schedule), CliError> {
+    async fn burst(&self, publisher: &mut PublisherConnection, meter: &Meter) -> Result<(u64, Schedule), CliError> {
         let (end, mut schedule) = (Instant::now() + self.duration, Schedule::default());
         let (mut number, mut seen, ahead) = (0, 0, self.ahead());
         while Instant::now() < end {
-            if meter.gate.had().is_some_and(|had| number >= had + ahead) {
+            if meter.window.had().is_some_and(|had| number >= had + ahead) {
                 tokio::select! {
-                    () = meter.gate.moved.notified() => {}
-                    heard = line.listen() => heard?,
+                    () = meter.window.moved.notified() => {}
+                    heard = publisher.listen() => heard?,
                     () = sleep(QUIET) => {
                         // Slow is not lost.
                         let before = std::mem::replace(&mut seen, meter.updates());
                         if seen == before {
                             schedule.gave_up += 1;
-                            line.room().await?;
-                            self.send(line, number, meter.clock.now()).await?;
+                            publisher.room().await?;
+                            self.send(publisher, number, meter.clock.now()).await?;
                             number += 1;
                         }
                     }
                 }
                 continue;
             }
-            line.room().await?;
-            self.send(line, number, meter.clock.now()).await?;
+            publisher.room().await?;
+            self.send(publisher, number, meter.clock.now()).await?;
             number += 1;
         }
         Ok((number, schedule))
@@ -330,10 +342,10 @@ impl Expected {
     }
 }
 
-impl Scene {
+impl RunningLoad {
     /// Waits until everything has come, or nothing more does; answers with when the last came.
     async fn settle(&mut self, expected: u64) -> Result<Instant, CliError> {
-        let (meter, line) = (&self.meter, &mut self.line);
+        let (meter, publisher) = (&self.meter, &mut self.publisher);
         let quiet = async {
             let (mut before, mut last) = (meter.updates(), Instant::now());
             while before < expected && last.elapsed() < QUIET {
@@ -347,7 +359,7 @@ impl Scene {
         };
         tokio::select! {
             last = quiet => Ok(last),
-            heard = line.listen() => {
+            heard = publisher.listen() => {
                 heard?;
                 Ok(Instant::now())
             }
@@ -355,10 +367,10 @@ impl Scene {
     }
 
     async fn close(self) -> Result<(), CliError> {
-        drop(self.crowd);
-        match self.host {
-            Host::Venue(venue) => venue.close().await,
-            Host::Baseline(_) | Host::Elsewhere(_) => Ok(()),
+        drop(self.pool);
+        match self.target {
+            LoadTarget::TestLivestream(livestream) => livestream.close().await,
+            LoadTarget::Baseline(_) | LoadTarget::Elsewhere(_) => Ok(()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::audience::Pictures;
+use super::interests::Pictures;
 use super::nats::{CONNECT, PONG, Parser};
 use super::plain;
 use super::raw::PUBLISHER;
@@ -23,7 +23,7 @@ const ENOUGH: usize = 16 * 1024;
 const FRAME: usize = 9 + 5;
 
 /// Where updates go.
-pub(super) enum Line {
+pub(super) enum PublisherConnection {
     /// Starling, or plain tonic.
     Grpc(Box<Publisher>),
     /// The raw baseline: messages of one size.
@@ -32,7 +32,7 @@ pub(super) enum Line {
     Nats { tcp: TcpStream, subject: String, waits: Vec<u8>, parser: Parser },
 }
 
-impl Line {
+impl PublisherConnection {
     pub(super) async fn grpc(client: Client, livestream: u64, node: u64) -> Result<Self, CliError> {
         let publication = PublishOptions {
             window: WINDOW,

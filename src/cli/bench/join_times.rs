@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::latencies::Latencies;
 use super::stamp::Clock;
 
-/// The marks of some nodes, and what came of them.
+/// The join_times of some nodes, and what came of them.
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(super) struct JoinTimes {
     clock: Clock,
     first: u64,
-    nodes: Box<[Mark]>,
+    nodes: Box<[JoinTime]>,
     /// From when a join was sent, and from when it was answered, until a delta showed it; 0 when the
     /// delta was there before the answer.
     pub(super) since_sent: Latencies,
@@ -22,18 +22,18 @@ pub(super) struct Marks {
 
 /// One node's last join, in nanoseconds of the clock; 0 = none that is to be shown.
 #[derive(Debug, Default)]
-struct Mark {
+struct JoinTime {
     sent: AtomicU64,
     replied: AtomicU64,
 }
 
-impl Marks {
-    /// Marks for nodes with these ids.
+impl JoinTimes {
+    /// JoinTimes for nodes with these ids.
     pub(super) fn new(nodes: Range<u64>) -> Self {
         Self {
             clock: Clock::start(),
             first: nodes.start,
-            nodes: nodes.map(|_| Mark::default()).collect(),
+            nodes: nodes.map(|_| JoinTime::default()).collect(),
             since_sent: Latencies::new(),
             since_reply: Latencies::new(),
             seen: AtomicU64::new(0),
@@ -41,34 +41,34 @@ impl Marks {
         }
     }
 
-    fn of(&self, node: u64) -> Option<&Mark> {
+    fn of(&self, node: u64) -> Option<&JoinTime> {
         self.nodes.get(usize::try_from(node.checked_sub(self.first)?).ok()?)
     }
 
     /// A node's join is sent.
     pub(super) fn sent(&self, node: u64) {
-        if let Some(mark) = self.of(node) {
-            mark.sent.store(self.clock.now(), Ordering::Release);
+        if let Some(time) = self.of(node) {
+            time.sent.store(self.clock.now(), Ordering::Release);
         }
     }
 
     /// It is answered.
     pub(super) fn replied(&self, node: u64) {
-        if let Some(mark) = self.of(node) {
-            mark.replied.store(self.clock.now(), Ordering::Release);
+        if let Some(time) = self.of(node) {
+            time.replied.store(self.clock.now(), Ordering::Release);
         }
     }
 
     /// A delta has added a node. Only the first one after its join counts: later ones tell that it was
     /// moved.
     pub(super) fn added(&self, node: u64) {
-        let Some(mark) = self.of(node) else { return };
+        let Some(time) = self.of(node) else { return };
         let now = self.clock.now();
-        let sent = mark.sent.swap(0, Ordering::AcqRel);
+        let sent = time.sent.swap(0, Ordering::AcqRel);
         if sent == 0 {
             return;
         }
-        let replied = mark.replied.load(Ordering::Acquire);
+        let replied = time.replied.load(Ordering::Acquire);
         let answered = replied >= sent;
         self.seen.fetch_add(1, Ordering::Relaxed);
         self.ahead.fetch_add(u64::from(!answered), Ordering::Relaxed);
@@ -88,19 +88,19 @@ mod tests {
 
     #[test]
     fn the_first_delta_after_a_join_counts() {
-        let marks = Marks::new(5..7);
-        marks.added(5);
-        marks.added(4);
-        marks.added(7);
-        assert_eq!(marks.seen(), (0, 0), "nobody has joined");
-        marks.sent(5);
-        marks.added(5);
-        marks.replied(5);
-        marks.added(5);
-        assert_eq!(marks.seen(), (1, 1), "ahead of the answer, and once");
-        marks.sent(6);
-        marks.replied(6);
-        marks.added(6);
-        assert_eq!(marks.seen(), (2, 1));
+        let join_times = JoinTimes::new(5..7);
+        join_times.added(5);
+        join_times.added(4);
+        join_times.added(7);
+        assert_eq!(join_times.seen(), (0, 0), "nobody has joined");
+        join_times.sent(5);
+        join_times.added(5);
+        join_times.replied(5);
+        join_times.added(5);
+        assert_eq!(join_times.seen(), (1, 1), "ahead of the answer, and once");
+        join_times.sent(6);
+        join_times.replied(6);
+        join_times.added(6);
+        assert_eq!(join_times.seen(), (2, 1));
     }
 }
