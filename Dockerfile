@@ -8,6 +8,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 COPY src src
+COPY crates crates
 # The clip of the demo is part of the binary.
 COPY tests/data tests/data
 # Not built, but the manifest names it, and cargo wants every target it names.

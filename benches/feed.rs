@@ -11,9 +11,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use starling::feed::{
     Cursor, Delivery, Draft, Encoded, Feed, Limits, Memory, Micros, Opening, Selection, Settings, Start, Timestamp,
 };
-use starling::swarm::event::{Gate, Grant};
-use starling::swarm::interest::{Channel, Interest, InterestChange, Interests};
-use starling::swarm::{NodeId, SessionId};
+use starling_core::event::{Gate, Grant};
+use starling_core::interest::{Channel, Interest, InterestChange, Interests};
+use starling_core::{NodeId, SessionId};
 
 const TERM: u64 = 1;
 const NOW: Micros = 1_000_000;

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use elara_diffusion::TreeTopology;
-use starling::swarm::command::{By, CreateLivestream, Join};
-use starling::swarm::hash::splitmix64;
-use starling::swarm::livestream::Config;
-use starling::swarm::roster::Key;
-use starling::swarm::topology::RelayTree;
-use starling::swarm::{Command, Epoch, NodeId, SessionId, Swarm, apply};
+use starling_core::command::{By, CreateLivestream, Join};
+use starling_core::hash::splitmix64;
+use starling_core::livestream::Config;
+use starling_core::roster::Key;
+use starling_core::topology::RelayTree;
+use starling_core::{Command, Epoch, NodeId, SessionId, Swarm, apply};
 
 const SIZES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 const FANOUT: u32 = 5;

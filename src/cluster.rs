@@ -7,15 +7,14 @@
 //! module changes.
 
 pub mod sweeper;
-pub mod wire;
 
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::entry::SessionEnd;
-use crate::swarm::id::{NodeId, PodId, SessionId, SwarmId};
-use crate::swarm::{Applied, Command, Rejection, Swarm};
+use starling_core::id::{NodeId, PodId, SessionId, SwarmId};
+use starling_core::{Applied, Command, Rejection, Swarm, wire};
 
 /// A single process is pod 0.
 const THIS_POD: PodId = 0;

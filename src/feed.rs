@@ -30,11 +30,11 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
 
-use crate::swarm::event::Gate;
-use crate::swarm::id::NodeId;
-use crate::swarm::interest::{Channel, ChannelSet, Interests};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use starling_core::event::Gate;
+use starling_core::id::NodeId;
+use starling_core::interest::{Channel, ChannelSet, Interests};
 
 use authors::Authors;
 use chunk_cache::ChunkCache;

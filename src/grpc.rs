@@ -37,7 +37,7 @@ use tonic::{Response, Status};
 
 use crate::service::{Service, ServiceError};
 use crate::shutdown::Shutdown;
-use crate::swarm::interest::Channel;
+use starling_core::interest::Channel;
 
 type Answer<T> = Result<Response<T>, Status>;
 

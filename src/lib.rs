@@ -1,11 +1,12 @@
 //! Starling keeps swarms: who takes part, who may change what, who forwards to
 //! whom, and which updates must reach whom.
 //!
+//! Below all of it is the core, [`starling_core`]: a deterministic state machine over plain data.
+//!
 //! The modules, from the inside out; each uses only those before it:
 //!
 //! - [`clock`]: the one place where time enters.
 //! - [`sync`]: locks and atomics of the update path, which a model checker can take over.
-//! - [`swarm`]: the core. A deterministic state machine over plain data.
 //! - [`feed`]: updates. A ring of encoded records per swarm, read by cursors.
 //! - [`store`]: all swarms, in shards: swarm, event log and watchers under one lock.
 //! - [`cluster`]: the command log, the only way to change a swarm; the sweeper.
@@ -17,8 +18,6 @@
 
 pub mod clock;
 mod sync;
-
-pub mod swarm;
 
 pub mod feed;
 pub mod store;

@@ -13,12 +13,12 @@ use crate::clock::Clock;
 use crate::cluster::CommandLog;
 use crate::feed::{Counts, Position};
 use crate::store::entry::Entry;
-use crate::swarm::command::{CreateGroup, CreateLivestream};
-use crate::swarm::hash::FixedHasher;
-use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
-use crate::swarm::member::{Member, MemberView};
-use crate::swarm::request::RequestId;
-use crate::swarm::{Applied, Command, Rejection, Swarm, group, livestream};
+use starling_core::command::{CreateGroup, CreateLivestream};
+use starling_core::hash::FixedHasher;
+use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::member::{Member, MemberView};
+use starling_core::request::RequestId;
+use starling_core::{Applied, Command, Rejection, Swarm, group, livestream};
 
 /// Limits and times that the use cases need.
 #[derive(Clone, Copy, Debug)]

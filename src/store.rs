@@ -21,11 +21,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::feed::Memory;
-use crate::swarm::id::{SessionId, SwarmId, SwarmKind};
-use crate::swarm::{Applied, Command, Rejection, Swarm};
 use census::Census;
 use entry::{Entry, SessionEnd};
 pub(crate) use shard::Shard;
+use starling_core::id::{SessionId, SwarmId, SwarmKind};
+use starling_core::{Applied, Command, Rejection, Swarm};
 use wake::Wakes;
 
 /// Sizes of the store.

@@ -10,12 +10,12 @@ use peak_alloc::PeakAlloc;
 use starling::clock::Clock;
 use starling::cluster::CommandLog;
 use starling::store::{Settings, Store};
-use starling::swarm::command::{CreateLivestream, Join};
-use starling::swarm::hash::splitmix64;
-use starling::swarm::livestream::Config;
-use starling::swarm::roster::Key;
-use starling::swarm::topology::RelayTree;
-use starling::swarm::{Command, Epoch, NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::command::{CreateLivestream, Join};
+use starling_core::hash::splitmix64;
+use starling_core::livestream::Config;
+use starling_core::roster::Key;
+use starling_core::topology::RelayTree;
+use starling_core::{Command, Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 
 #[global_allocator]
 static ALLOCATED: PeakAlloc = PeakAlloc;

@@ -11,12 +11,12 @@ use elara_diffusion::{
     PropagationPriority, PropagationScheduler, PropagationTopology, StateUpdate, SwarmConfig,
 };
 use stage::{BROADCASTER, Stage, by, node, seed_node};
-use starling::swarm::hash::splitmix64;
-use starling::swarm::interest::{Channel, ChannelSet, Interest, Interests};
-use starling::swarm::member::{Media, Role, ViewerMode};
-use starling::swarm::propagation::{Filter, Priority};
-use starling::swarm::topology::Topology;
-use starling::swarm::{Command, SessionId, livestream};
+use starling_core::hash::splitmix64;
+use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
+use starling_core::member::{Media, Role, ViewerMode};
+use starling_core::propagation::{Filter, Priority};
+use starling_core::topology::Topology;
+use starling_core::{Command, SessionId, livestream};
 
 /// Joins and leaves of numbers, always possible: who is in leaves, who is out joins.
 fn churn(numbers: u64, steps: u64) -> impl Iterator<Item = (bool, u64)> {

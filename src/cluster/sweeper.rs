@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::CommandLog;
-use crate::swarm::Command;
+use starling_core::Command;
 
 /// How long to sleep when nothing is due; a new deadline wakes the sweeper sooner.
 const IDLE: Duration = Duration::from_secs(3600);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Micros;
 use super::numbers::Numbers;
 use super::token_bucket::TokenBucket;
-use crate::swarm::id::{NodeId, SessionId};
+use starling_core::id::{NodeId, SessionId};
 
 /// Messages per second that one member may write to the CHAT of a livestream, and how
 /// many at once.

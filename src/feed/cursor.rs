@@ -20,9 +20,9 @@ use super::skips;
 use super::subscriber::{DeliveryClass, Selection, Subscriber};
 use super::token_bucket::TokenBucket;
 use super::{Feed, Limits, Micros, State};
-use crate::swarm::interest::{Channel, Interest};
-use crate::swarm::propagation::Filter;
 use lane_cursor::{LaneCursor, LaneState};
+use starling_core::interest::{Channel, Interest};
+use starling_core::propagation::Filter;
 
 pub use open::{Greeting, Opening, Resume, Start};
 

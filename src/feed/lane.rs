@@ -5,10 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use super::keyframe_requests::KeyframeRequests;
 use super::numbers::Numbers;
 use super::skips::Skips;
-use crate::swarm::event::{Gate, Grant};
-use crate::swarm::id::NodeId;
-use crate::swarm::interest::Channel;
-use crate::swarm::propagation::Filter;
+use starling_core::event::{Gate, Grant};
+use starling_core::id::NodeId;
+use starling_core::interest::Channel;
+use starling_core::propagation::Filter;
 
 /// (term, sequence): a place on one lane.
 pub type TermSeq = (u64, u64);

@@ -7,7 +7,7 @@
 //! and lie together: they are kept as ranges, at most [`RANGES`] of them. When there are
 //! more, the lowest is given up, and what lies up to its end is not known any more.
 
-use crate::swarm::id::SessionId;
+use starling_core::id::SessionId;
 
 /// The most ranges of numbers that were not accepted, for one source and channel.
 pub(super) const RANGES: usize = 64;
@@ -185,7 +185,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::swarm::hash::splitmix64;
+    use starling_core::hash::splitmix64;
 
     fn session(number: u64) -> SessionId {
         SessionId::new(number).unwrap()

@@ -9,10 +9,10 @@ use super::record::{Draft, Place, Position, Record, is_top};
 use super::ring::Ring;
 use super::wake_schedule::Appended;
 use super::{Feed, Micros, State};
-use crate::swarm::event::{Gate, Grant};
-use crate::swarm::id::{NodeId, SessionId};
-use crate::swarm::interest::{Channel, ChannelSet};
 use crate::sync::atomic::Ordering;
+use starling_core::event::{Gate, Grant};
+use starling_core::id::{NodeId, SessionId};
+use starling_core::interest::{Channel, ChannelSet};
 
 /// What became of an update that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

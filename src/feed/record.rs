@@ -15,9 +15,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Micros;
 use super::lane::{Tally, TermSeq};
-use crate::swarm::id::NodeId;
-use crate::swarm::interest::Channel;
-use crate::swarm::propagation::Filter;
+use starling_core::id::NodeId;
+use starling_core::interest::Channel;
+use starling_core::propagation::Filter;
 
 /// Flag and length in front of every gRPC message.
 const GRPC_PREFIX: usize = 5;

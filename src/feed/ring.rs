@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::Micros;
 use super::lane::{Lane, Lanes};
 use super::record::Record;
-use crate::swarm::interest::Channel;
+use starling_core::interest::Channel;
 
 /// The newest records of a swarm.
 #[derive(Debug)]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::lane::LaneId;
-use crate::swarm::id::NodeId;
-use crate::swarm::interest::{Channel, ChannelSet, Interest, Interests};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use starling_core::id::NodeId;
+use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
 
 /// The interest of a subscription in each channel, by the index of the channel.
 ///

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::subscriber::{Selection, Subscriber};
-use crate::swarm::id::NodeId;
-use crate::swarm::interest::{Channel, ChannelSet, Interest, Interests};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use starling_core::id::NodeId;
+use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
 
 /// The demand for one lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

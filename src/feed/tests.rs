@@ -4,9 +4,9 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::*;
-use crate::swarm::event::Grant;
-use crate::swarm::id::SessionId;
-use crate::swarm::interest::{Interest, InterestChange};
+use starling_core::event::Grant;
+use starling_core::id::SessionId;
+use starling_core::interest::{Interest, InterestChange};
 
 mod channels;
 mod loss;

@@ -26,9 +26,9 @@ use tokio::sync::Notify;
 use super::Micros;
 use super::record::{Kind, Record};
 use super::subscriber::{DeliveryClass, ParkedSubscriber, Subscriber};
-use crate::swarm::interest::Channel;
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
+use starling_core::interest::Channel;
 
 const KINDS: [Kind; 3] = [Kind::Keyframe, Kind::Top, Kind::Plain];
 

@@ -29,9 +29,9 @@ use crate::pb::livestream::v1::SubscribeUpdatesResponse;
 use crate::pb::swarm::v1 as shared;
 use crate::service::subscribe::Subscription;
 use crate::service::watch::{Over, Step};
-use crate::swarm::event::LeaveReason;
-use crate::swarm::id::NodeId;
 use shared::delivery::Item;
+use starling_core::event::LeaveReason;
+use starling_core::id::NodeId;
 
 /// The bell of updates, and that of the lifetime.
 pub(super) const NEWS: u32 = 0;

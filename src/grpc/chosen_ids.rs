@@ -8,8 +8,8 @@ use tonic::{Request, Status};
 use super::convert::Action;
 use super::fields::{InvalidField, Parsed, invalid};
 use super::{Edge, Settings};
-use crate::swarm::Command;
-use crate::swarm::id::{NodeId, SwarmKind};
+use starling_core::Command;
+use starling_core::id::{NodeId, SwarmKind};
 
 impl Settings {
     /// Refuses an id that is too large, by its field.

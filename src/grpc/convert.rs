@@ -13,13 +13,13 @@ use bytes::Bytes;
 use crate::feed;
 use crate::pb::swarm::v1 as pb;
 use crate::service::watch::{Removal, ResetReason, TargetDelta};
-use crate::swarm::Command;
-use crate::swarm::event::{EndReason, LeaveReason};
-use crate::swarm::id::{NodeId, SessionId, SwarmId};
-use crate::swarm::interest::{Channel, ChannelSet, Interest, Interests};
-use crate::swarm::propagation::{Filter, Priority};
-use crate::swarm::stats::Stats;
-use crate::swarm::topology::{Peer, Placement, Target, TargetList, Topology};
+use starling_core::Command;
+use starling_core::event::{EndReason, LeaveReason};
+use starling_core::id::{NodeId, SessionId, SwarmId};
+use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
+use starling_core::propagation::{Filter, Priority};
+use starling_core::stats::Stats;
+use starling_core::topology::{Peer, Placement, Target, TargetList, Topology};
 
 /// A parsed request that changes a swarm.
 #[derive(Debug)]

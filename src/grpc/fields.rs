@@ -10,12 +10,12 @@ use crate::pb::swarm::v1 as pb;
 use crate::service::subscribe::ResumePoint;
 use crate::service::watch::Selection;
 use crate::store::log::View;
-use crate::swarm::command::{By, MemberUpdate};
-use crate::swarm::event::EventKind;
-use crate::swarm::hash::FixedHasher;
-use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
-use crate::swarm::interest::{Channel, ChannelSet, Interest, InterestChange};
-use crate::swarm::request::RequestId;
+use starling_core::command::{By, MemberUpdate};
+use starling_core::event::EventKind;
+use starling_core::hash::FixedHasher;
+use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::interest::{Channel, ChannelSet, Interest, InterestChange};
+use starling_core::request::RequestId;
 
 /// The longest metadata of a swarm, in bytes.
 pub(super) const SWARM_METADATA: usize = 1_024;

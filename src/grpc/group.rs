@@ -16,8 +16,8 @@ use super::{Answer, Edge};
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_service_server::GroupService;
 use crate::store::log::View;
-use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
-use crate::swarm::{Applied, Group, Swarm};
+use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::{Applied, Group, Swarm};
 
 const KIND: SwarmKind = SwarmKind::Group;
 

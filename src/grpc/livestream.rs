@@ -16,8 +16,8 @@ use super::{Answer, Edge};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_service_server::LivestreamService;
 use crate::store::log::View;
-use crate::swarm::id::{NodeId, SessionId, SwarmId, SwarmKind};
-use crate::swarm::{Applied, Livestream, Rejection, Swarm};
+use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::{Applied, Livestream, Rejection, Swarm};
 
 const KIND: SwarmKind = SwarmKind::Livestream;
 

@@ -7,8 +7,8 @@
 use std::hash::Hash;
 
 use super::fields::{Parsed, invalid};
-use crate::swarm::hash::FixedHasher;
-use crate::swarm::id::{Epoch, SwarmId, SwarmKind};
+use starling_core::hash::FixedHasher;
+use starling_core::id::{Epoch, SwarmId, SwarmKind};
 
 /// A list that has pages.
 #[derive(Clone, Copy, Debug, Hash)]

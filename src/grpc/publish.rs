@@ -22,10 +22,10 @@ use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
 use crate::pb::livestream::v1::publish_updates_response::Event;
 use crate::pb::swarm::v1 as shared;
 use crate::service::publish::{PublishError, PublishHandle};
-use crate::swarm::Rejection;
-use crate::swarm::command::By;
-use crate::swarm::id::{SessionId, SwarmKind};
-use crate::swarm::interest::Channel;
+use starling_core::Rejection;
+use starling_core::command::By;
+use starling_core::id::{SessionId, SwarmKind};
+use starling_core::interest::Channel;
 
 /// The most updates that one acknowledgement covers.
 const UPDATES_PER_ACK: usize = 64;

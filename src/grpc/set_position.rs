@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::fields::{Parsed, invalid};
 use crate::pb::swarm::v1 as pb;
 use crate::service::watch::SetPosition;
-use crate::swarm::hash::FixedHasher;
-use crate::swarm::id::{Epoch, SwarmKind};
+use starling_core::hash::FixedHasher;
+use starling_core::id::{Epoch, SwarmKind};
 
 /// The partition of a shard.
 pub(super) fn partition(shard: usize) -> u32 {

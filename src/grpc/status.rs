@@ -16,10 +16,10 @@ use crate::feed::{AppendError, Rejected};
 use crate::pb::swarm::v1::{self as pb, ErrorReason as Reason};
 use crate::service::ServiceError;
 use crate::service::publish::PublishError;
-use crate::swarm::Rejection;
-use crate::swarm::event::{Gate, LeaveReason};
-use crate::swarm::id::SwarmKind;
-use crate::swarm::livestream::State;
+use starling_core::Rejection;
+use starling_core::event::{Gate, LeaveReason};
+use starling_core::id::SwarmKind;
+use starling_core::livestream::State;
 
 /// The domain of all our reasons.
 const DOMAIN: &str = "starling";

@@ -25,9 +25,9 @@ use crate::pb::swarm::v1 as pb;
 use crate::service::attachment::Attachment;
 use crate::service::watch::{Over, Step};
 use crate::shutdown::{Shutdown, StreamGuard};
-use crate::swarm::event::LeaveReason;
-use crate::swarm::id::{NodeId, SessionId, SwarmId};
-use crate::swarm::{Rejection, Swarm};
+use starling_core::event::LeaveReason;
+use starling_core::id::{NodeId, SessionId, SwarmId};
+use starling_core::{Rejection, Swarm};
 
 /// What a server-streaming method answers with.
 pub(super) type Messages<M> = BoxStream<'static, Result<M, Status>>;

@@ -13,8 +13,8 @@ use super::wake_set::WakeSet;
 use super::{Answer, Edge, fields, stream};
 use crate::pb::{group, livestream};
 use crate::service::subscribe;
-use crate::swarm::id::{SessionId, SwarmId, SwarmKind};
-use crate::swarm::{Rejection, Swarm};
+use starling_core::id::{SessionId, SwarmId, SwarmKind};
+use starling_core::{Rejection, Swarm};
 
 /// What a request asks for, parsed.
 pub(super) struct Subscribe {

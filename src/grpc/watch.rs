@@ -16,8 +16,8 @@ use crate::service::watch::{
     Watch,
 };
 use crate::store::log::View;
-use crate::swarm::id::{NodeId, SwarmId, SwarmKind};
-use crate::swarm::{Event, Swarm};
+use starling_core::id::{NodeId, SwarmId, SwarmKind};
+use starling_core::{Event, Swarm};
 
 pub(super) struct LivestreamTargets(pub(super) TargetWatch);
 pub(super) struct GroupTargets(pub(super) TargetWatch);

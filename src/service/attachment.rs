@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 use super::{Service, ServiceError};
 use crate::cluster::CommandLog;
 use crate::store::entry::SessionEnd;
-use crate::swarm::event::LeaveReason;
-use crate::swarm::id::{NodeId, SessionId, SwarmId};
+use starling_core::event::LeaveReason;
+use starling_core::id::{NodeId, SessionId, SwarmId};
 
 /// Binds a stream to a member while it lives.
 ///

@@ -10,11 +10,11 @@ use crate::clock;
 use crate::cluster::CommandLog;
 use crate::feed::{self, Accepted, Demand, Draft, Feed, Limits, Message, Micros, PublisherState, SkipReport};
 use crate::store::entry::Entry;
-use crate::swarm::command::By;
-use crate::swarm::event::Gate;
-use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
-use crate::swarm::interest::{Channel, ChannelSet};
-use crate::swarm::{Command, Rejection, Swarm};
+use starling_core::command::By;
+use starling_core::event::Gate;
+use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::interest::{Channel, ChannelSet};
+use starling_core::{Command, Rejection, Swarm};
 
 /// The lease of a session that publishing makes, in milliseconds.
 const LEASE_MS: u32 = 30_000;
@@ -82,7 +82,7 @@ impl Service {
         } else {
             let claim = Command::Claim { by, channels, session: Self::draw_session(), ttl_ms: LEASE_MS };
             let view =
-                |swarm: &Swarm, applied: &crate::swarm::Applied| (swarm.epoch(), applied.revision, applied.session);
+                |swarm: &Swarm, applied: &starling_core::Applied| (swarm.epoch(), applied.revision, applied.session);
             let (epoch, term, session) = self.log.submit(id, claim, view).await?;
             let session = session.ok_or(Rejection::NotAMember(node))?;
             (epoch, term, self.attach(id, node, session).await?)

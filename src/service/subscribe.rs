@@ -12,9 +12,9 @@ use crate::feed::{
     Cursor, Delivery, Encoded, Feed, Gap, Greeting, Limits, Opening, Position, Resume, Selection, Start,
 };
 use crate::store::entry::Entry;
-use crate::swarm::id::{Epoch, NodeId, SessionId, SwarmId};
-use crate::swarm::interest::{Channel, ChannelSet, Interests};
-use crate::swarm::{Rejection, Swarm};
+use starling_core::id::{Epoch, NodeId, SessionId, SwarmId};
+use starling_core::interest::{Channel, ChannelSet, Interests};
+use starling_core::{Rejection, Swarm};
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]

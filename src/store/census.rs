@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
-use crate::swarm::Swarm;
-use crate::swarm::id::{Epoch, SwarmId};
-use crate::swarm::summary::Summary;
+use starling_core::Swarm;
+use starling_core::id::{Epoch, SwarmId};
+use starling_core::summary::Summary;
 
 /// The most bytes that one log holds, of what it says of swarms that are gone.
 const BYTES: usize = 128 * 1024;

@@ -11,9 +11,9 @@ use super::census::Incarnation;
 use super::log::{EventLog, Origin};
 use super::wake::Wakes;
 use crate::feed::{self, Feed, Limits, Memory, Micros};
-use crate::swarm::event::{LeaveReason, Touched};
-use crate::swarm::id::{NodeId, SessionId, SwarmId};
-use crate::swarm::{Applied, Event, Swarm};
+use starling_core::event::{LeaveReason, Touched};
+use starling_core::id::{NodeId, SessionId, SwarmId};
+use starling_core::{Applied, Event, Swarm};
 
 /// What binds the streams of a session to it: they end when it does.
 #[derive(Debug, Default)]

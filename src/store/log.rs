@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::swarm::Event;
-use crate::swarm::id::NodeId;
+use starling_core::Event;
+use starling_core::id::NodeId;
 
 /// Where a change comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use super::entry::Entry;
 use super::log::Origin;
 use super::wake::Wakes;
 use crate::feed::Memory;
-use crate::swarm::id::{SwarmId, SwarmKind};
-use crate::swarm::{self, Applied, Command, Rejection, Swarm};
+use starling_core::id::{SwarmId, SwarmKind};
+use starling_core::{Applied, Command, Rejection, Swarm};
 
 /// The swarms of one shard, and when each needs attention.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Shard {
             None => &mut fresh,
         };
         let origin = Origin { at, actor: command.actor() };
-        let mut applied = swarm::apply(slot, command, at)?;
+        let mut applied = starling_core::apply(slot, command, at)?;
         let next = slot.as_deref().and_then(Swarm::next_expiry);
         let mut changes = Vec::new();
         if applied.created {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::feed::{Feed, ParkedSubscriber};
-use crate::swarm::roster::Roster;
-use crate::swarm::{Applied, Swarm};
+use starling_core::roster::Roster;
+use starling_core::{Applied, Swarm};
 
 /// Bells to ring and state to free after a shard is unlocked: done on drop.
 #[derive(Debug, Default)]

@@ -4,10 +4,10 @@ use elara_diffusion::{
     AuthorityProof, AuthoritySet, InterestDeclaration, InterestLevel, InterestMap, LivestreamAuthority,
     LivestreamInterest,
 };
-use starling::swarm::interest::{Channel, ChannelSet, Interest, InterestChange};
-use starling::swarm::member::ViewerMode;
-use starling::swarm::propagation::Filter;
-use starling::swarm::{Command, Event, Rejection, SessionId, SwarmId, SwarmKind};
+use starling_core::interest::{Channel, ChannelSet, Interest, InterestChange};
+use starling_core::member::ViewerMode;
+use starling_core::propagation::Filter;
+use starling_core::{Command, Event, Rejection, SessionId, SwarmId, SwarmKind};
 
 use crate::stage::{BROADCASTER, Stage, by, node, seed_node};
 

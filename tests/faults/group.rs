@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use elara_diffusion::{GroupSwarm, InterestDeclaration, InterestLevel, InterestMap};
-use starling::swarm::interest::{Channel, Interest, InterestChange};
-use starling::swarm::member::{Media, Role};
-use starling::swarm::{Command, Event, Rejection};
+use starling_core::interest::{Channel, Interest, InterestChange};
+use starling_core::member::{Media, Role};
+use starling_core::{Command, Event, Rejection};
 
 use crate::stage::{Stage, by, node, seed_node};
 

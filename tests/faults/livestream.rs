@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use elara_diffusion::{LivestreamSwarm, SwarmConfig, SwarmState};
-use starling::swarm::command::Join;
-use starling::swarm::interest::{Channel, ChannelSet};
-use starling::swarm::livestream::State;
-use starling::swarm::member::ViewerMode;
-use starling::swarm::topology::Topology;
-use starling::swarm::{Command, Event, Rejection, SessionId};
+use starling_core::command::Join;
+use starling_core::interest::{Channel, ChannelSet};
+use starling_core::livestream::State;
+use starling_core::member::ViewerMode;
+use starling_core::topology::Topology;
+use starling_core::{Command, Event, Rejection, SessionId};
 
 use crate::stage::{BROADCASTER, Stage, by, node, seed_node};
 

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use starling::swarm::command::{By, CreateGroup, CreateLivestream, Join};
-use starling::swarm::member::{MemberView, ViewerMode};
-use starling::swarm::topology::Placement;
-use starling::swarm::{
+use starling_core::command::{By, CreateGroup, CreateLivestream, Join};
+use starling_core::member::{MemberView, ViewerMode};
+use starling_core::topology::Placement;
+use starling_core::{
     Applied, Command, Epoch, Group, Livestream, NodeId, Rejection, SessionId, Swarm, apply, group, livestream,
 };
 

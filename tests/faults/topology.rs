@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use elara_diffusion::{MeshTopology, PropagationEdge, PropagationTopology, StarTopology, TreeTopology};
-use starling::swarm::command::Join;
-use starling::swarm::topology::{RelayTree, Topology};
-use starling::swarm::{Applied, Command, Event, livestream};
+use starling_core::command::Join;
+use starling_core::topology::{RelayTree, Topology};
+use starling_core::{Applied, Command, Event, livestream};
 
 use crate::stage::{BROADCASTER, Stage, by, node, seed_node};
 

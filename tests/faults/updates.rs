@@ -12,9 +12,9 @@ use starling::feed::{
     AppendError, Cursor, Delivery, Draft, Feed, Gap, GapReason, Limits, Memory, Micros, NextStep, Opening, Selection,
     Settings, Start, Timestamp, bucket_bound,
 };
-use starling::swarm::event::{Gate, Grant};
-use starling::swarm::id::SessionId;
-use starling::swarm::interest::{Channel, Interest, InterestChange, Interests};
+use starling_core::event::{Gate, Grant};
+use starling_core::id::SessionId;
+use starling_core::interest::{Channel, Interest, InterestChange, Interests};
 
 use crate::stage::{BROADCASTER, node, seed_node};
 

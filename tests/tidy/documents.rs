@@ -80,10 +80,10 @@ fn newest_version(changelog: &str) -> Option<Found> {
     })
 }
 
-/// The value of a key of the manifest's `[package]`.
-fn package_value(manifest: &str, key: &str) -> Option<String> {
-    let package = manifest.split("[package]").nth(1)?.split("\n[").next()?;
-    package.lines().find_map(|line| {
+/// The value of a key in a table of the manifest.
+fn manifest_value(manifest: &str, table: &str, key: &str) -> Option<String> {
+    let rows = manifest.split(&format!("[{table}]\n")).nth(1)?.split("\n[").next()?;
+    rows.lines().find_map(|line| {
         let (name, value) = line.split_once('=')?;
         (name.trim() == key).then(|| value.trim().trim_matches('"').to_owned())
     })
@@ -137,14 +137,15 @@ fn the_list_of_calls_has_every_rpc_and_no_other() {
 
 #[test]
 fn the_changelog_begins_with_the_version_of_the_manifest() {
-    let version = package_value(&read("Cargo.toml"), "version").expect("Cargo.toml: no version");
+    let version = manifest_value(&read("Cargo.toml"), "package", "version").expect("Cargo.toml: no version");
     let (newest, line) = newest_version(&read("CHANGELOG.md")).expect("CHANGELOG.md: no heading like \"## [1.2.3]\"");
     assert_eq!(newest, version, "CHANGELOG.md:{line}: make it and Cargo.toml's `version` agree");
 }
 
 #[test]
 fn the_readme_names_the_rust_version() {
-    let version = package_value(&read("Cargo.toml"), "rust-version").expect("Cargo.toml: no rust-version");
+    let version =
+        manifest_value(&read("Cargo.toml"), "workspace.package", "rust-version").expect("Cargo.toml: no rust-version");
     assert!(mentions(&read("README.md"), &version), "README.md:1: say that Rust {version} or newer is needed");
 }
 
@@ -186,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn values_are_those_of_the_package() {
+    fn values_are_those_of_the_table() {
         let manifest = "[dependencies.x]\nversion = \"9\"\n[package]\nrust-version = \"1.89\"\nversion = \"0.1.0\"\n[lib]\nname = \"y\"\n";
-        assert_eq!(package_value(manifest, "version").as_deref(), Some("0.1.0"));
-        assert_eq!(package_value(manifest, "rust-version").as_deref(), Some("1.89"));
-        assert_eq!(package_value(manifest, "name"), None);
+        assert_eq!(manifest_value(manifest, "package", "version").as_deref(), Some("0.1.0"));
+        assert_eq!(manifest_value(manifest, "package", "rust-version").as_deref(), Some("1.89"));
+        assert_eq!(manifest_value(manifest, "package", "name"), None);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Who may use whom. The compiler does not check it inside one crate; this does.
+//! Which module of the server may use which. Between crates the compiler checks it; inside one this does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assert_none;
 use crate::lexer::{self, Path};
-use crate::tree::{SourceFile, crate_files, read};
+use crate::tree::{SourceFile, read, server_files};
 
 /// What the files of one top-level module may name.
 struct Layer {
@@ -33,31 +33,29 @@ const LAYERS: &[Layer] = &[
            tonic tonic_types tower tracing"),
     layer("history",   "pb",
           "thiserror"),
-    layer("app",       "grpc service cluster store feed swarm clock config telemetry shutdown",
-          "bytes futures_util rand rustix thiserror tokio tokio_stream tokio_util tonic \
+    layer("app",       "grpc service cluster store feed clock config telemetry shutdown",
+          "starling_core bytes futures_util rand rustix thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
     layer("telemetry", "config",
           "parking_lot thiserror tokio::time tracing tracing_subscriber"),
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
-    layer("grpc",      "service store feed swarm clock sync pb shutdown",
-          "bytes futures_util http http_body humantime hyper hyper_util parking_lot prost prost_types \
+    layer("grpc",      "service store feed clock sync pb shutdown",
+          "starling_core bytes futures_util http http_body humantime hyper hyper_util parking_lot prost prost_types \
            rand socket2 thiserror tokio tokio_stream tokio_util tonic tonic_health tonic_prost tonic_reflection \
            tonic_types tonic_web tower tower_http tracing"),
     layer("pb",        "",
           "prost prost_types tonic tonic_prost"),
     layer("shutdown",  "",
           "tokio tokio_util tracing"),
-    layer("service",   "cluster store feed swarm clock",
-          "bytes futures_util parking_lot rand thiserror tokio tokio_util tracing"),
-    layer("cluster",   "store feed swarm clock",
-          "bytes parking_lot thiserror tokio tokio_util tracing"),
-    layer("store",     "feed swarm",
-          "bytes parking_lot thiserror tokio::sync"),
-    layer("feed",      "swarm sync clock",
-          "bytes parking_lot thiserror tokio::select tokio::spawn tokio::sync tokio::task tokio::time"),
-    layer("swarm",     "",
-          "thiserror"),
+    layer("service",   "cluster store feed clock",
+          "starling_core bytes futures_util parking_lot rand thiserror tokio tokio_util tracing"),
+    layer("cluster",   "store feed clock",
+          "starling_core bytes parking_lot thiserror tokio tokio_util tracing"),
+    layer("store",     "feed",
+          "starling_core bytes parking_lot thiserror tokio::sync"),
+    layer("feed",      "sync clock",
+          "starling_core bytes parking_lot thiserror tokio::select tokio::spawn tokio::sync tokio::task tokio::time"),
     layer("clock",     "",
           "tokio::time"),
     layer("sync",      "",
@@ -164,7 +162,7 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
 /// Which module uses which, in the whole tree.
 fn edges() -> BTreeMap<String, BTreeSet<String>> {
     let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in crate_files().0 {
+    for file in server_files() {
         let paths = lexer::paths(&file.tokens);
         let used = paths.iter().filter_map(|path| module_named(path, &file)).map(str::to_owned);
         edges.entry(file.layer().to_owned()).or_default().extend(used);
@@ -175,7 +173,7 @@ fn edges() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn every_module_names_only_what_its_layer_may() {
     let crates = dependencies(&read("Cargo.toml"));
-    let problems: Vec<String> = crate_files().0.iter().flat_map(|file| violations(file, &crates)).collect();
+    let problems: Vec<String> = server_files().iter().flat_map(|file| violations(file, &crates)).collect();
     assert_none(&problems);
 }
 
@@ -219,7 +217,7 @@ fn every_row_of_the_table_names_rows_below_it_only() {
 fn the_scan_finds_the_edges_that_are_known() {
     let edges = edges();
     for (from, to) in
-        [("service", "cluster"), ("cluster", "store"), ("store", "swarm"), ("grpc", "service"), ("grpc", "pb")]
+        [("service", "cluster"), ("cluster", "store"), ("store", "feed"), ("grpc", "service"), ("grpc", "pb")]
     {
         assert!(
             edges.get(from).is_some_and(|used| used.contains(to)),
@@ -227,7 +225,7 @@ fn the_scan_finds_the_edges_that_are_known() {
         );
     }
     let crates = dependencies(&read("Cargo.toml"));
-    for name in ["bytes", "tokio", "tonic_prost", "config", "tempfile"] {
+    for name in ["bytes", "starling_core", "tokio", "tonic_prost", "config", "tempfile"] {
         assert!(crates.contains(name), "{name} was not found among {crates:?}");
     }
 }
@@ -253,7 +251,7 @@ mod tests {
     fn a_higher_layer_is_refused_however_it_is_named() {
         for text in [
             "use crate::grpc;",
-            "use crate::{swarm::A, grpc::B};",
+            "use crate::{feed::A, grpc::B};",
             "use super::super::{grpc::A};",
             "fn f() -> crate::grpc::A {}",
             "mod x { mod y { use super::super::super::super::grpc; } }",
@@ -263,13 +261,13 @@ mod tests {
             assert_refused("store::shard", text, "a.rs:1: `store` may not use `grpc`");
         }
         assert_refused("store", "use crate::*;", "a.rs:1: `store` may not use `*`");
-        assert_refused("swarm", "\n\nuse crate::{\n feed::A};", "a.rs:4: `swarm` may not use `feed`");
+        assert_refused("clock", "\n\nuse crate::{\n feed::A};", "a.rs:4: `clock` may not use `feed`");
     }
 
     #[test]
     fn a_crate_is_refused_where_the_table_has_it_not() {
-        assert_refused("swarm", "use bytes::Bytes;", "a.rs:1: `swarm` may not name `bytes::Bytes`");
-        assert_refused("swarm", "#[derive(x)] struct A(bytes::Bytes);", "a.rs:1: `swarm` may not name");
+        assert_refused("clock", "use bytes::Bytes;", "a.rs:1: `clock` may not name `bytes::Bytes`");
+        assert_refused("clock", "#[derive(x)] struct A(bytes::Bytes);", "a.rs:1: `clock` may not name");
         assert_refused("store", "use tokio::{sync::Notify, time};", "a.rs:1: `store` may not name `tokio::time`");
         assert_refused("store", "use tokio;", "a.rs:1: `store` may not name `tokio`");
         assert_refused("app", "use config::Config;", "a.rs:1: `app` may not name `config::Config`");
@@ -279,10 +277,10 @@ mod tests {
     #[test]
     fn what_the_table_has_is_let_through() {
         for (module, text) in [
-            ("swarm::tree", "use std::fmt; use super::id; use crate::swarm::error; use super::super::swarm::id;"),
-            ("store", "use crate::{feed, swarm::A}; use tokio::sync::{Notify, watch}; swarm::bytes::x()"),
+            ("feed::ring", "use std::fmt; use super::id; use crate::feed::error; use super::super::feed::id;"),
+            ("store", "use crate::{feed, feed::A}; use tokio::sync::{Notify, watch}; feed::bytes::x()"),
             (
-                "swarm",
+                "clock",
                 "// use crate::grpc;\nconst A: &str = \"crate::grpc\"; #[cfg(test)] mod tests { use bytes::Bytes; }",
             ),
             ("app", "use crate::config; fn f() { config::load() }"),

@@ -13,11 +13,13 @@ const LINES_MAX: usize = 500;
 /// Names that say where a thing was put, and not what it is.
 const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "common", "misc", "types", "models"];
 
-/// A file of the crate, reached by `mod` from `src/lib.rs` or `src/main.rs`.
+/// A file of a crate of the workspace, reached by `mod` from `src/lib.rs` or `src/main.rs`.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
     /// From the repository's root, with slashes.
     pub(crate) path: String,
+    /// The directory of its crate below `crates/`; nothing for the server, the root package.
+    pub(crate) package: String,
     /// Its place in the tree of modules; nothing for the roots themselves.
     pub(crate) module: Vec<String>,
     /// Whether it belongs to the program, to which the library is another crate.
@@ -29,6 +31,7 @@ impl SourceFile {
     pub(crate) fn new(path: &str, module: &[String], text: &str) -> Self {
         Self {
             path: path.to_owned(),
+            package: package_of(path).to_owned(),
             module: module.to_vec(),
             program: false,
             tokens: lexer::tokens(&lexer::strip(text)),
@@ -43,6 +46,18 @@ impl SourceFile {
             None => "lib",
         }
     }
+}
+
+/// The directory below `crates/` that a path leads into; nothing outside of `crates/`.
+fn package_of(path: &str) -> &str {
+    path.strip_prefix("crates/").and_then(|rest| rest.split('/').next()).unwrap_or_default()
+}
+
+/// The directories of all packages, with a slash at their end; nothing for the root package.
+fn packages() -> Vec<String> {
+    let below: BTreeSet<String> =
+        files("crates", "/Cargo.toml").iter().map(|path| format!("crates/{}/", package_of(path))).collect();
+    std::iter::once(String::new()).chain(below).collect()
 }
 
 /// A file's text, by its path from the repository's root.
@@ -73,19 +88,36 @@ pub(crate) fn files(directory: &str, extension: &str) -> Vec<String> {
 /// All Rust written by hand.
 pub(crate) fn all_rust() -> Vec<String> {
     let mut all = vec!["build.rs".to_owned()];
-    for directory in ["src", "tests", "benches", "examples"] {
+    for directory in ["src", "tests", "benches", "examples", "crates"] {
         all.extend(files(directory, ".rs"));
     }
     all
 }
 
-/// The crate, and what is wrong with its `mod` lines.
+/// The sources of all packages, and what is wrong with their `mod` lines.
 pub(crate) fn crate_files() -> (Vec<SourceFile>, Vec<String>) {
-    let mut found: Vec<SourceFile> = Vec::new();
+    let mut found = Vec::new();
     let mut problems = Vec::new();
-    let existing: BTreeSet<String> = files("src", ".rs").into_iter().collect();
-    let mut to_read =
-        vec![("src/lib.rs".to_owned(), Vec::new(), false, false), ("src/main.rs".to_owned(), Vec::new(), true, false)];
+    for package in packages() {
+        walk(&package, &mut found, &mut problems);
+    }
+    (found, problems)
+}
+
+/// The sources of the server, the root package, alone.
+pub(crate) fn server_files() -> Vec<SourceFile> {
+    let (mut files, _) = crate_files();
+    files.retain(|file| file.package.is_empty());
+    files
+}
+
+fn walk(package: &str, found: &mut Vec<SourceFile>, problems: &mut Vec<String>) {
+    let existing: BTreeSet<String> = files(&format!("{package}src"), ".rs").into_iter().collect();
+    let mut to_read: Vec<_> = [("src/lib.rs", false), ("src/main.rs", true)]
+        .into_iter()
+        .map(|(root, program)| (format!("{package}{root}"), Vec::new(), program, false))
+        .filter(|(root, ..)| existing.contains(root))
+        .collect();
     while let Some((path, module, program, test)) = to_read.pop() {
         let mut file = SourceFile { program, ..SourceFile::new(&path, &module, &read(&path)) };
         if test {
@@ -93,7 +125,7 @@ pub(crate) fn crate_files() -> (Vec<SourceFile>, Vec<String>) {
         }
         for declaration in lexer::declarations(&file.tokens) {
             let below: Vec<String> = module.iter().chain(&declaration.path).cloned().collect();
-            let expected = format!("src/{}.rs", below.join("/"));
+            let expected = format!("{package}src/{}.rs", below.join("/"));
             if existing.contains(&expected) {
                 to_read.push((expected, below, program, declaration.test));
             } else {
@@ -102,14 +134,13 @@ pub(crate) fn crate_files() -> (Vec<SourceFile>, Vec<String>) {
         }
         found.push(file);
     }
-    (found, problems)
 }
 
 #[test]
 fn every_file_is_reached_by_mod_and_stands_beside_its_directory() {
     let (reached, mut problems) = crate_files();
     let reached: BTreeSet<&str> = reached.iter().map(|file| file.path.as_str()).collect();
-    for path in files("src", ".rs") {
+    for path in packages().iter().flat_map(|package| files(&format!("{package}src"), ".rs")) {
         if path.ends_with("/mod.rs") {
             problems.push(format!("{path}:1: rename it to the name of its directory, one level up"));
         } else if !reached.contains(path.as_str()) {
@@ -149,4 +180,5 @@ fn the_walk_sees_the_tree() {
     assert!(reached.len() > 20, "only {} files reached from the roots", reached.len());
     assert!(reached.iter().any(|file| file.module.len() > 1), "no file below the first level");
     assert!(all_rust().contains(&"tests/tidy/tree.rs".to_owned()));
+    assert!(reached.iter().any(|file| file.package == "core"), "no file of crates/core");
 }

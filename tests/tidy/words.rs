@@ -10,14 +10,14 @@ enum Place {
     Everywhere,
     /// `tests/`, `benches/`, `examples/`, and what `src/` has under `#[cfg(test)]`.
     Tests,
-    /// The layers of [`CLOCKLESS`], their tests excepted.
+    /// The layers of [`CLOCKLESS`], their tests excepted. That the core has no clock holds its own clippy.toml.
     Clockless,
     /// The core, its tests excepted.
     Core,
 }
 
 /// Layers that are told the time.
-const CLOCKLESS: &[&str] = &["swarm", "feed", "store"];
+const CLOCKLESS: &[&str] = &["feed", "store"];
 
 /// Tokens, where they have no place, and what to do instead.
 #[rustfmt::skip]
@@ -31,13 +31,8 @@ const BANS: &[(&str, Place, &str)] = &[
     ("sleep_until (",     Place::Tests,      "wait for the event itself, or pause tokio's clock and advance it"),
     ("SystemTime :: now", Place::Clockless,  "take the time as an argument"),
     ("Instant :: now",    Place::Clockless,  "take the time as an argument"),
-    ("SystemTime",        Place::Core,       "the core knows u64 milliseconds, handed in as `at`"),
-    ("Instant",           Place::Core,       "the core knows u64 milliseconds, handed in as `at`"),
     ("async",             Place::Core,       "the core waits for nothing: return what is to be done"),
     ("await",             Place::Core,       "the core waits for nothing: return what is to be done"),
-    ("Arc",               Place::Core,       "commands and swarms are plain data: share them further out"),
-    ("Mutex",             Place::Core,       "commands and swarms are plain data: lock them further out"),
-    ("mpsc",              Place::Core,       "return the changes: the caller sends them"),
 ];
 
 /// A file that may say a banned word: path, tokens as in [`BANS`], reason. One that is no longer
@@ -47,11 +42,19 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("examples/resuming_subscriber.rs", "sleep (", "the wait before it comes back is what it shows"),
 ];
 
+/// Whether a path leads into the `src/` of a package.
+fn in_sources(path: &str) -> bool {
+    match path.strip_prefix("crates/") {
+        Some(rest) => rest.split('/').nth(1) == Some("src"),
+        None => path.starts_with("src/"),
+    }
+}
+
 /// What a file says that has no place in it, as (line, tokens, what to do instead).
 fn banned(file: &SourceFile) -> Vec<(usize, &'static str, &'static str)> {
-    let in_src = file.path.starts_with("src/");
-    let outside = !in_src && file.path != "build.rs";
-    let layer = if in_src { file.layer() } else { "" };
+    let in_src = in_sources(&file.path);
+    let outside = !in_src && !file.path.ends_with("build.rs");
+    let layer = if in_src && file.package.is_empty() { file.layer() } else { "" };
     let mut found = Vec::new();
     for (at, token) in file.tokens.iter().enumerate() {
         for &(words, place, instead) in BANS {
@@ -59,7 +62,7 @@ fn banned(file: &SourceFile) -> Vec<(usize, &'static str, &'static str)> {
                 Place::Everywhere => true,
                 Place::Tests => outside || token.test,
                 Place::Clockless => !token.test && CLOCKLESS.contains(&layer),
-                Place::Core => !token.test && layer == "swarm",
+                Place::Core => !token.test && in_src && file.package == "core",
             };
             let said = match words.split_once("fn ").and_then(|(_, name)| name.strip_suffix('*')) {
                 Some(prefix) => {
@@ -82,7 +85,7 @@ fn spelled(words: &str) -> String {
 
 fn all_files() -> Vec<SourceFile> {
     let (mut all, _) = crate_files();
-    let elsewhere = all_rust().into_iter().filter(|path| !path.starts_with("src/"));
+    let elsewhere = all_rust().into_iter().filter(|path| !in_sources(path));
     all.extend(elsewhere.map(|path| SourceFile::new(&path, &[], &read(&path))));
     all
 }
@@ -132,9 +135,10 @@ mod tests {
     #[test]
     fn every_ban_finds_its_words() {
         let core = "todo!(); unimplemented!{} dbg! (x); #[ignore = \"\"] SystemTime::now(); std::time::Instant::now; \
-                    async fn f() { x.await } Arc<Mutex<mpsc::A>>";
+                    async fn f() { x.await }";
         let tests = "fn test_this() { thread::sleep(x); tokio::time::sleep_until(y).await; }";
-        let mut found = said("src/swarm.rs", "swarm", core);
+        let mut found = said("crates/core/src/lib.rs", "", core);
+        found.extend(said("src/feed.rs", "feed", core));
         found.extend(said("tests/it/join.rs", "", tests));
         for (words, ..) in BANS {
             assert!(found.contains(words), "{words} was not found among {found:?}");
@@ -147,7 +151,7 @@ mod tests {
         assert_eq!(said("tests/it/join.rs", "", "Instant::now(); x.await"), [""; 0]);
         assert_eq!(said("src/feed/ring.rs", "feed", "Instant::now(); f(Instant)"), ["Instant :: now"]);
         assert_eq!(
-            said("src/swarm.rs", "swarm", "#[cfg(test)] mod tests { fn a() { Instant::now(); sleep(x) } }"),
+            said("crates/core/src/lib.rs", "", "#[cfg(test)] mod tests { async fn a() { sleep(x) } }"),
             ["sleep ("]
         );
         assert_eq!(said("tests/it/join.rs", "", "// sleep(x)\n\"todo!()\"; fn tests() {} my_sleep()"), [""; 0]);

@@ -18,8 +18,8 @@ use crate::feed::lane::{Lane, LaneId, Tally, TermSeq, has_runs};
 use crate::feed::record::Record;
 use crate::feed::skips::Counted;
 use crate::feed::token_bucket::TokenBucket;
-use crate::swarm::interest::{Channel, Interest};
-use crate::swarm::propagation::Filter;
+use starling_core::interest::{Channel, Interest};
+use starling_core::propagation::Filter;
 
 /// Whether records of a lane come.
 #[derive(Debug, PartialEq, Eq)]

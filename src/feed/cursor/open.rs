@@ -10,9 +10,9 @@ use crate::feed::record::Position;
 use crate::feed::ring::Ring;
 use crate::feed::subscriber::Selection;
 use crate::feed::{Feed, Micros, State};
-use crate::swarm::id::NodeId;
-use crate::swarm::interest::{Channel, Interest, Interests};
-use crate::swarm::propagation::Filter;
+use starling_core::id::NodeId;
+use starling_core::interest::{Channel, Interest, Interests};
+use starling_core::propagation::Filter;
 
 /// Where a subscription begins when it does not resume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use super::{channels, duration, end_reason, interests, timestamp};
 use crate::pb::group::v1 as pb;
 use crate::pb::swarm::v1::{self as shared};
 use crate::store::log::View;
-use crate::swarm::Group;
-use crate::swarm::event::{Event, EventKind};
-use crate::swarm::group::Config;
-use crate::swarm::id::{NodeId, SwarmId};
-use crate::swarm::member::{MemberView, Role};
-use crate::swarm::summary::Summary;
+use starling_core::Group;
+use starling_core::event::{Event, EventKind};
+use starling_core::group::Config;
+use starling_core::id::{NodeId, SwarmId};
+use starling_core::member::{MemberView, Role};
+use starling_core::summary::Summary;
 
 impl From<&Config> for pb::GroupConfig {
     fn from(config: &Config) -> Self {

@@ -5,10 +5,10 @@ use super::livestream_requests::report_reason;
 use crate::grpc::fields::{self, InvalidField, Parsed, by, interests, invalid, lease, opaque, swarm_id};
 use crate::pb::group::v1 as pb;
 use crate::service::{New, Service};
-use crate::swarm::Command;
-use crate::swarm::command::{Join, SwarmUpdate};
-use crate::swarm::group::Config;
-use crate::swarm::id::{NodeId, SwarmKind};
+use starling_core::Command;
+use starling_core::command::{Join, SwarmUpdate};
+use starling_core::group::Config;
+use starling_core::id::{NodeId, SwarmKind};
 
 const KIND: SwarmKind = SwarmKind::Group;
 

@@ -7,12 +7,12 @@ use super::{channels, duration, end_reason, interests, timestamp};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::{self as shared};
 use crate::store::log::View;
-use crate::swarm::Livestream;
-use crate::swarm::event::{Event, EventKind};
-use crate::swarm::id::SwarmId;
-use crate::swarm::livestream::{Config, State};
-use crate::swarm::member::{MemberView, Role, ViewerMode};
-use crate::swarm::summary::{Detail, Summary};
+use starling_core::Livestream;
+use starling_core::event::{Event, EventKind};
+use starling_core::id::SwarmId;
+use starling_core::livestream::{Config, State};
+use starling_core::member::{MemberView, Role, ViewerMode};
+use starling_core::summary::{Detail, Summary};
 
 impl From<State> for pb::LivestreamState {
     fn from(state: State) -> Self {

@@ -8,11 +8,11 @@ use crate::grpc::fields::{self, InvalidField, Parsed, by, interests, invalid, le
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::PeerReportReason;
 use crate::service::{New, Service};
-use crate::swarm::Command;
-use crate::swarm::command::{Join, SwarmUpdate};
-use crate::swarm::id::{NodeId, SwarmKind};
-use crate::swarm::livestream::Config;
-use crate::swarm::member::ViewerMode;
+use starling_core::Command;
+use starling_core::command::{Join, SwarmUpdate};
+use starling_core::id::{NodeId, SwarmKind};
+use starling_core::livestream::Config;
+use starling_core::member::ViewerMode;
 
 const KIND: SwarmKind = SwarmKind::Livestream;
 

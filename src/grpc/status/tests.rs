@@ -6,7 +6,7 @@ use prost_types::FileDescriptorSet;
 use tonic_types::StatusExt;
 
 use super::*;
-use crate::swarm::id::{Epoch, NodeId, SessionId};
+use starling_core::id::{Epoch, NodeId, SessionId};
 
 /// What the comment of a reason says: the code that it comes with, the keys of its metadata, whether a retry may help.
 #[derive(Debug, PartialEq)]

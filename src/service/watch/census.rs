@@ -8,9 +8,9 @@ use super::{ResetReason, Step, Watch};
 use crate::service::Service;
 use crate::store::census::{Census, CensusEvent};
 use crate::store::{Shard, Store};
-use crate::swarm::Swarm;
-use crate::swarm::id::{Epoch, SwarmId, SwarmKind};
-use crate::swarm::summary::Summary;
+use starling_core::Swarm;
+use starling_core::id::{Epoch, SwarmId, SwarmKind};
+use starling_core::summary::Summary;
 
 /// Swarms or events read under one lock.
 const AT_ONCE: usize = 256;

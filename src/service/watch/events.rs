@@ -9,10 +9,10 @@ use crate::service::{Service, ServiceError};
 use crate::store::Store;
 use crate::store::entry::Entry;
 use crate::store::log::{EventLog, Revision, Since};
-use crate::swarm::event::EventKind;
-use crate::swarm::id::{Epoch, SwarmId};
-use crate::swarm::member::MemberView;
-use crate::swarm::{Event, Rejection, Swarm};
+use starling_core::event::EventKind;
+use starling_core::id::{Epoch, SwarmId};
+use starling_core::member::MemberView;
+use starling_core::{Event, Rejection, Swarm};
 
 /// Revisions read under one lock.
 const REVISIONS_AT_ONCE: usize = 64;

@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use super::{Over, Step, Watch};
 use crate::service::{Service, ServiceError};
 use crate::store::Store;
-use crate::swarm::id::{Epoch, NodeId, SwarmId};
-use crate::swarm::topology::{Peer, Placement, Target, TargetList, Topology};
-use crate::swarm::{Rejection, Swarm};
+use starling_core::id::{Epoch, NodeId, SwarmId};
+use starling_core::topology::{Peer, Placement, Target, TargetList, Topology};
+use starling_core::{Rejection, Swarm};
 
 /// Why a target is no target any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,154 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::hash::splitmix64;
+
+const SOURCE: Option<NodeId> = NodeId::new(7);
+const OTHER: Option<NodeId> = NodeId::new(8);
+
+fn wish(source: Option<NodeId>, level: Interest, ttl_ms: Option<u32>) -> InterestChange {
+    InterestChange { channel: Channel::Visual, source, level, ttl_ms }
+}
+
+#[test]
+fn the_narrowest_override_wins() {
+    let mut interests = Interests::participant();
+    interests.set(wish(None, Interest::Low, Some(1_000)), 0);
+    interests.set(wish(SOURCE, Interest::Critical, None), 0);
+    assert_eq!(interests.level(SOURCE, Channel::Visual), Interest::Critical);
+    assert_eq!(interests.level(OTHER, Channel::Visual), Interest::Low);
+    assert_eq!(interests.level(None, Channel::Visual), Interest::Low);
+    assert_eq!(interests.level(SOURCE, Channel::Audio), Interest::High);
+}
+
+#[test]
+fn an_interest_with_a_ttl_falls_back_to_the_standing_level() {
+    let mut interests = Interests::active_viewer();
+    assert!(interests.set(wish(None, Interest::None, Some(500)), 1_000));
+    assert_eq!(interests.next_expiry(), Some(1_500));
+    assert!(!interests.expire(1_499));
+    assert_eq!(interests.levels()[0], Interest::None);
+    assert!(interests.expire(1_500));
+    assert_eq!(interests, Interests::active_viewer());
+    assert_eq!(interests.next_expiry(), None);
+}
+
+#[test]
+fn the_earliest_of_several_ttls_is_due_first() {
+    let mut interests = Interests::participant();
+    interests.set(wish(SOURCE, Interest::Low, Some(900)), 0);
+    interests.set(wish(OTHER, Interest::Low, Some(300)), 0);
+    assert_eq!(interests.next_expiry(), Some(300));
+    assert!(interests.expire(300));
+    assert_eq!(interests.next_expiry(), Some(900));
+}
+
+#[test]
+fn a_standing_level_takes_the_place_of_a_temporary_one() {
+    let mut interests = Interests::active_viewer();
+    interests.set(wish(None, Interest::None, Some(500)), 0);
+    assert!(interests.set(wish(None, Interest::Medium, None), 10));
+    assert_eq!(interests.overrides(), []);
+    assert_eq!(interests.levels()[0], Interest::Medium);
+}
+
+#[test]
+fn a_wish_for_a_source_outlives_a_temporary_wish_for_all() {
+    let mut interests = Interests::participant();
+    interests.set(wish(None, Interest::Low, Some(500)), 0);
+    interests.set(wish(SOURCE, Interest::Low, None), 0);
+    interests.set(wish(OTHER, Interest::High, None), 0);
+    assert_eq!(interests.level(OTHER, Channel::Visual), Interest::High, "not drowned by the wish for all");
+    interests.expire(500);
+    assert_eq!(interests.level(SOURCE, Channel::Visual), Interest::Low, "asked for without a time");
+}
+
+#[test]
+fn an_override_that_says_nothing_new_is_not_kept() {
+    let mut interests = Interests::participant();
+    assert!(!interests.set(wish(SOURCE, Interest::High, None), 0));
+    assert!(interests.set(wish(SOURCE, Interest::Low, None), 0));
+    assert!(interests.set(wish(SOURCE, Interest::High, None), 0));
+    assert_eq!(interests, Interests::participant());
+}
+
+#[test]
+fn wishes_that_cancel_out_change_nothing() {
+    let mut interests = Interests::active_viewer();
+    let there_and_back = [wish(None, Interest::Low, None), wish(None, Interest::High, None)];
+    assert!(!interests.set_all(&there_and_back, 0));
+    assert!(interests.set_all(&there_and_back[..1], 0));
+}
+
+#[test]
+fn what_is_said_about_a_source_goes_with_it() {
+    let mut interests = Interests::participant();
+    interests.set(wish(SOURCE, Interest::Low, None), 0);
+    interests.set(wish(OTHER, Interest::Low, Some(5)), 0);
+    assert!(interests.forget(NodeId::new(7).unwrap()));
+    assert!(!interests.forget(NodeId::new(7).unwrap()));
+    assert_eq!(interests.level(SOURCE, Channel::Visual), Interest::High);
+    assert_eq!(interests.level(OTHER, Channel::Visual), Interest::Low);
+}
+
+#[test]
+fn a_full_list_takes_changes_of_what_it_holds_and_nothing_new() {
+    let mut interests = Interests::participant();
+    let sources = (1..=u64::from(MAX_OVERRIDES)).map(NodeId::new);
+    let all: Vec<InterestChange> = sources.map(|source| wish(source, Interest::Low, None)).collect();
+    assert!(interests.has_room_for(&all));
+    interests.set_all(&all, 0);
+    assert_eq!(interests.overrides().len(), MAX_OVERRIDES as usize);
+
+    let known = wish(NodeId::new(1), Interest::Critical, Some(9));
+    assert!(interests.has_room_for(&[known]));
+    assert!(interests.set(known, 0));
+    let new = wish(NodeId::new(1 + u64::from(MAX_OVERRIDES)), Interest::Critical, None);
+    assert!(!interests.has_room_for(&[new]));
+    assert!(!interests.set(new, 0));
+    assert!(interests.has_room_for(&[wish(None, Interest::Low, None)]), "a standing level needs no room");
+    assert_eq!(interests.overrides().len(), MAX_OVERRIDES as usize);
+}
+
+/// The newest wish for a (source, channel) holds until its time is over; then the
+/// newest for all sources; then the standing one.
+#[test]
+fn any_history_of_wishes_reads_as_the_rule_says() {
+    let mut interests = Interests::participant();
+    let mut standing = [Interest::High; 5];
+    let mut overrides: BTreeMap<(Option<NodeId>, Channel), (Interest, Option<u64>)> = BTreeMap::new();
+    let mut now = 0;
+    for step in 0..20_000_u64 {
+        let bits = splitmix64(step);
+        let pick = |shift: u32, n: u64| usize::try_from((bits >> shift) % n).unwrap();
+        now += bits % 50;
+        interests.expire(now);
+        overrides.retain(|_, (_, until)| until.is_none_or(|until| until > now));
+
+        let channel = Channel::ALL[pick(8, 5)];
+        let source = [None, SOURCE, OTHER][pick(16, 3)];
+        let level = Interest::ALL[pick(24, 5)];
+        let ttl_ms = [None, Some(1), Some(20), Some(300), Some(900)][pick(32, 5)];
+        interests.set(InterestChange { channel, source, level, ttl_ms }, now);
+        let until = ttl_ms.map(|ttl| now + u64::from(ttl));
+        overrides.remove(&(source, channel));
+        match (source, until) {
+            (None, None) => standing[channel.index()] = level,
+            (Some(_), None) if standing[channel.index()] == level && !overrides.contains_key(&(None, channel)) => {}
+            _ => {
+                overrides.insert((source, channel), (level, until));
+            }
+        }
+
+        for channel in Channel::ALL {
+            let own = |source: Option<NodeId>| overrides.get(&(source, channel)).map(|(level, _)| *level);
+            let all = own(None).unwrap_or_else(|| standing[channel.index()]);
+            assert_eq!(interests.level(None, channel), all);
+            for source in [SOURCE, OTHER] {
+                let one = own(source).unwrap_or(all);
+                assert_eq!(interests.level(source, channel), one, "step {step}");
+            }
+        }
+        assert_eq!(interests.next_expiry(), overrides.values().filter_map(|(_, until)| *until).min());
+    }
+}

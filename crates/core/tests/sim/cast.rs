@@ -1,0 +1,264 @@
+//! Who acts and how: nodes, sessions, requests and their repetition, wishes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use starling_core::command::{By, Join, MemberUpdate, SwarmUpdate};
+use starling_core::event::LeaveReason;
+use starling_core::interest::{Channel, ChannelSet, Interest, InterestChange};
+use starling_core::request::RequestId;
+use starling_core::{Applied, Command, NodeId, SessionId};
+
+use crate::world::{Expect, World, actor};
+
+/// A core remembers requests for five minutes; a minute is left to lagging clocks.
+const REMEMBERED_MS: u64 = 4 * 60 * 1_000;
+/// A core remembers more than this many.
+const REMEMBERED: usize = 100;
+/// Nodes from here on never join.
+const STRANGERS: u64 = 1 << 40;
+
+/// A request that may be repeated.
+#[derive(Clone, Debug)]
+struct Told {
+    command: Command,
+    at: u64,
+    revision: u64,
+}
+
+/// The players of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Cast {
+    sessions: u64,
+    requests: u64,
+    told: VecDeque<Told>,
+    /// Joins with a request id, and the session that each made.
+    joins: BTreeMap<NodeId, Told>,
+}
+
+/// The node with this number.
+pub(crate) fn node(number: u64) -> NodeId {
+    NodeId::new(number).expect("nodes are numbered from 1")
+}
+
+impl Cast {
+    /// A session that never was.
+    pub(crate) fn session(&mut self) -> SessionId {
+        self.sessions += 1;
+        SessionId::new(self.sessions).expect("counted from 1")
+    }
+
+    /// Someone who is in; nobody when nobody is.
+    pub(crate) fn member(&self, world: &mut World) -> Option<NodeId> {
+        let members = &world.model.as_ref()?.members;
+        let (first, last) = (members.first_key_value()?.0.get(), members.last_key_value()?.0.get());
+        let from = node(world.rng.within(first, last));
+        members.range(from..).next().map(|(node, _)| *node)
+    }
+
+    /// Mostly someone who is in, sometimes someone who was or might be, or a stranger.
+    pub(crate) fn anyone(&self, world: &mut World) -> NodeId {
+        let insider = if world.rng.chance(85) { self.member(world) } else { None };
+        insider.unwrap_or_else(|| {
+            let from = if world.rng.chance(50) { STRANGERS } else { 0 };
+            node(from + world.rng.within(1, 40))
+        })
+    }
+
+    /// The node as an actor: with its session or without, now and then with a stale
+    /// one; sometimes with a name for the request.
+    pub(crate) fn by(&mut self, world: &mut World, node: NodeId) -> By {
+        let current = world.model.as_ref().and_then(|model| model.session(node));
+        let session = match world.rng.below(100) {
+            0..50 => None,
+            50..96 => current,
+            _ => SessionId::new(world.rng.within(1, self.sessions.max(1))),
+        };
+        By { node, session, request: self.request(world, 15) }
+    }
+
+    fn request(&mut self, world: &mut World, percent: u64) -> Option<RequestId> {
+        if !world.rng.chance(percent) {
+            return None;
+        }
+        self.requests += 1;
+        Some(RequestId { name: format!("request {}", self.requests).into(), fingerprint: world.rng.bits() })
+    }
+
+    /// A Join that leaves mode and relaying to the caller.
+    pub(crate) fn join(&mut self, world: &mut World, node: NodeId) -> Join {
+        Join {
+            node,
+            session: self.session(),
+            request: self.request(world, 30),
+            ttl_ms: world.rng.number(1_000, 300_000),
+            mode: None,
+            can_relay: None,
+            endpoint: bytes(world, 50),
+            metadata: bytes(world, 30),
+            interests: if world.rng.chance(20) { self.wishes(world) } else { Vec::new() },
+            listens: None,
+        }
+    }
+
+    /// Some interests, for sources in general and for one, for a time and for good.
+    pub(crate) fn wishes(&self, world: &mut World) -> Vec<InterestChange> {
+        (0..world.rng.within(1, 3))
+            .map(|_| InterestChange {
+                channel: world.rng.pick(&Channel::ALL),
+                source: if world.rng.chance(40) { Some(self.anyone(world)) } else { None },
+                level: world.rng.pick(&Interest::ALL),
+                ttl_ms: if world.rng.chance(40) { Some(world.rng.number(1, 60_000)) } else { None },
+            })
+            .collect()
+    }
+
+    /// Some channels, not none.
+    pub(crate) fn channels(&self, world: &mut World) -> ChannelSet {
+        let first = world.rng.pick(&Channel::ALL);
+        Channel::ALL.into_iter().filter(|channel| *channel == first || world.rng.chance(30)).collect()
+    }
+
+    /// What keeps sessions alive: streams that open and close, heartbeats, pods that
+    /// vanish.
+    pub(crate) fn liveness(&mut self, world: &mut World) {
+        let node = self.anyone(world);
+        let current = world.model.as_ref().and_then(|model| model.session(node));
+        let stale = SessionId::new(world.rng.within(1, self.sessions.max(1)));
+        let Some(session) = current.filter(|_| world.rng.chance(95)).or(stale) else { return };
+        let pod = world.rng.number(0, 2);
+        let command = match world.rng.below(100) {
+            0..65 => Command::Attach(node, session, pod),
+            65..85 => Command::Detach(node, session, pod),
+            85..99 => Command::Touch(node, session),
+            _ => Command::PodGone(pod),
+        };
+        self.submit(world, command);
+    }
+
+    /// Submits a command, and remembers it if it may be repeated. True when it was
+    /// accepted.
+    pub(crate) fn submit(&mut self, world: &mut World, command: Command) -> bool {
+        let result = world.submit(command.clone(), Expect::Verdict);
+        if let Ok(applied) = &result {
+            self.remember(world, command, applied);
+        }
+        result.is_ok()
+    }
+
+    fn remember(&mut self, world: &World, command: Command, applied: &Applied) {
+        if applied.created || applied.removed {
+            self.told.clear();
+            self.joins.clear();
+        }
+        let told = Told { command, at: world.now, revision: applied.revision };
+        if let Command::Join(join) = &told.command {
+            let replaced = applied.ended.iter().all(|(_, reason)| *reason == LeaveReason::Replaced);
+            assert!(replaced, "a join ends no session but that of its node");
+            self.joins.remove(&join.node);
+            if join.request.is_some() {
+                self.joins.insert(join.node, told);
+            }
+            return;
+        }
+        let is_kept = !matches!(told.command, Command::Claim { .. } | Command::ReportPeer(..));
+        if is_kept && actor(&told.command).is_some_and(|by| by.request.is_some()) {
+            self.told.push_back(told);
+            if self.told.len() > REMEMBERED {
+                self.told.pop_front();
+            }
+        }
+    }
+
+    /// Submits something again, or another request under a name that is taken.
+    pub(crate) fn repeat(&mut self, world: &mut World) {
+        if world.slot.is_none() {
+            return;
+        }
+        if world.rng.chance(40) {
+            return self.repeat_join(world);
+        }
+        let fresh: Vec<&Told> = self.told.iter().filter(|told| told.at + REMEMBERED_MS >= world.now).collect();
+        if fresh.is_empty() {
+            return;
+        }
+        let told = fresh[world.rng.index(fresh.len())].clone();
+        let mut command = told.command;
+        // An End of what has ended is fine under any name.
+        if world.rng.chance(25) && !matches!(command, Command::End(_)) {
+            reuse(&mut command);
+            world.submit(command, Expect::Reused).expect_err("its name is taken");
+        } else {
+            world.submit(command, Expect::Repeat { revision: told.revision }).expect("a repeat is accepted");
+        }
+    }
+
+    fn repeat_join(&mut self, world: &mut World) {
+        let Some(member) = self.member(world) else { return };
+        let current = world.model.as_ref().and_then(|model| model.session(member));
+        let Some(told) = self.joins.get(&member).cloned() else { return };
+        let Command::Join(mut join) = told.command else { unreachable!("joins are kept here") };
+        if current != Some(join.session) {
+            return;
+        }
+        join.session = self.session();
+        if world.rng.chance(25) {
+            join.request.iter_mut().for_each(|request| request.fingerprint ^= 1);
+            world.submit(Command::Join(join), Expect::Reused).expect_err("its name is taken");
+        } else {
+            let repeat = world.submit(Command::Join(join), Expect::Repeat { revision: told.revision });
+            assert_eq!(
+                repeat.expect("a repeat is accepted").session,
+                current,
+                "a repeat finds the session of the original"
+            );
+        }
+    }
+}
+
+/// Makes a command another request under the same name.
+fn reuse(command: &mut Command) {
+    let (Command::Leave(by)
+    | Command::SetInterest(by, _)
+    | Command::UpdateMember(by, _)
+    | Command::UpdateSwarm(by, _)
+    | Command::Remove(by, _)
+    | Command::Start(by)
+    | Command::Pause(by)
+    | Command::Resume(by)
+    | Command::AddModerator(by, _)
+    | Command::RemoveModerator(by, _)
+    | Command::Mute(by, _)
+    | Command::Unmute(by, _)
+    | Command::Transfer(by, _)
+    | Command::SetMedia { by, .. }
+    | Command::StartShare(by)
+    | Command::StopShare(by)) = command
+    else {
+        panic!("{command:?} is not remembered")
+    };
+    by.request.iter_mut().for_each(|request| request.fingerprint ^= 1);
+}
+
+/// A few bytes, or nothing said.
+pub(crate) fn bytes(world: &mut World, percent: u64) -> Option<Box<[u8]>> {
+    world.rng.chance(percent).then(|| (0..world.rng.below(4)).map(|_| world.rng.pick(&[0, 1, 2])).collect())
+}
+
+/// What a member may say of itself.
+pub(crate) fn member_update(world: &mut World) -> MemberUpdate {
+    let can_relay = world.rng.pick(&[None, None, None, Some(true), Some(false)]);
+    MemberUpdate { metadata: bytes(world, 60), endpoint: bytes(world, 40), can_relay }
+}
+
+/// What may be changed of a swarm for so many.
+pub(crate) fn swarm_update(world: &mut World, capacity: u32) -> SwarmUpdate {
+    SwarmUpdate {
+        metadata: bytes(world, 60),
+        subscriber_bytes_per_second: world.rng.pick(&[None, None, Some(1_000), Some(500_000)]),
+        keyframe_interval_ms: world.rng.pick(&[None, None, Some(100), Some(2_000)]),
+        max_lag_ms: world.rng.pick(&[None, None, Some(100), Some(2_000)]),
+        // More or fewer than there are; whoever is in stays.
+        capacity: world.rng.pick(&[None, None, Some(capacity), Some(capacity.saturating_sub(1).max(1))]),
+        broadcaster_timeout_ms: None,
+    }
+}

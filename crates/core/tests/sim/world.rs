@@ -1,0 +1,375 @@
+//! One swarm under test: submits commands, and after each one looks at everything.
+//!
+//! Cheap looks (revision, events folded into the model, grants, sessions, touched
+//! lists, the members concerned) follow every command. The looks that cost O(n)
+//! (`Swarm::check`, the whole roster against the model, all target lists, the whole
+//! tree) follow every command while the swarm weighs at most [`LIGHT`], and every
+//! (weight / [`SPARSE`])th command beyond; between them, the lists of the nodes
+//! nearest to the action and of a few at random stand for all, and every eighth
+//! refusal for the others (a refused command leaves the digest as it was). A
+//! livestream weighs its viewers, a group the square of its participants (its lists
+//! are that long).
+
+use std::collections::BTreeSet;
+
+use starling_core::command::{By, CreateGroup, CreateLivestream};
+use starling_core::event::Touched;
+use starling_core::{Applied, Command, Event, NodeId, Rejection, Swarm, apply};
+
+use crate::coverage::Coverage;
+use crate::invariants::{Lists, all_lists, check_forwarding, lists_of};
+use crate::leases::Leases;
+use crate::model::Model;
+use crate::oracle::Oracle;
+use crate::replay::{Log, Slot, digest, through};
+use crate::rng::Rng;
+
+/// Up to this weight a swarm is looked at as a whole after every command.
+const LIGHT: usize = 128;
+/// Beyond, once in this part of its weight.
+const SPARSE: usize = 64;
+
+/// What a command is to come to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expect {
+    /// What the oracle says.
+    Verdict,
+    /// The answer of the original: its revision, and no event.
+    Repeat {
+        /// The original's.
+        revision: u64,
+    },
+    /// Refused: the request's name was used for another request.
+    Reused,
+}
+
+/// How the swarm was made.
+#[derive(Debug)]
+enum Made {
+    Livestream(CreateLivestream),
+    Group(CreateGroup),
+}
+
+/// One swarm, its model and its history.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// Randomness of the run.
+    pub(crate) rng: Rng,
+    /// The time, in milliseconds.
+    pub(crate) now: u64,
+    /// Where the swarm lives.
+    pub(crate) slot: Slot,
+    /// What its events say.
+    pub(crate) model: Option<Model>,
+    /// What the run came across.
+    pub(crate) coverage: Coverage,
+    name: String,
+    made: Option<Made>,
+    leases: Leases,
+    log: Log,
+    /// All lists and the digest after the last command, when they were looked at.
+    lists: Option<Lists>,
+    digest: Option<u64>,
+}
+
+impl World {
+    /// An empty slot. `name` and `seed` tell a failure's place.
+    pub(crate) fn new(name: &str, seed: u64) -> Self {
+        Self {
+            rng: Rng::new(seed),
+            now: 1_700_000_000_000,
+            slot: None,
+            model: None,
+            coverage: Coverage::default(),
+            name: format!("{name}, SEED={seed}"),
+            made: None,
+            leases: Leases::default(),
+            log: Log::default(),
+            lists: None,
+            digest: None,
+        }
+    }
+
+    /// Submits a command at the present, now and then with a clock that lags.
+    pub(crate) fn submit(&mut self, command: Command, expect: Expect) -> Result<Applied, Rejection> {
+        let at = if self.rng.chance(2) { self.now - self.rng.below(5_000) } else { self.now };
+        let verdict = self.oracle().judge(&command);
+        let refused = matches!(expect, Expect::Reused) || (matches!(expect, Expect::Verdict) && verdict.is_err());
+        let digest_before = match self.digest.take() {
+            None if refused && self.log.len().is_multiple_of(8) => digest(&self.slot),
+            known => known,
+        };
+        let before = self.before(&command);
+        let due_before = self.slot.as_deref().and_then(Swarm::next_expiry);
+        let result = apply(&mut self.slot, through(command.clone()), at);
+        self.log.push(command.clone(), at, (&result).into());
+        self.coverage.see(&command, &result);
+        match (&result, expect) {
+            (Err(rejection), Expect::Verdict) => {
+                assert_eq!(verdict, Err(rejection.clone()), "the core refuses what the contract refuses");
+            }
+            (Err(rejection), Expect::Reused) => assert_eq!(*rejection, Rejection::RequestReused),
+            (Err(rejection), Expect::Repeat { .. }) => panic!("a repeat was refused: {rejection}"),
+            (Ok(_), Expect::Reused) => panic!("a request's name was taken twice"),
+            (Ok(applied), Expect::Repeat { revision }) => {
+                assert_eq!((applied.revision, applied.events.len()), (revision, 0));
+                assert!(applied.ended.is_empty() && applied.grants.is_empty());
+                // The answer is that of the original, not of the present.
+                let swarm = self.slot.as_deref().expect("a repeat finds its swarm");
+                assert_eq!(swarm.revision(), self.model.as_ref().expect("as before").revision);
+            }
+            (Ok(applied), Expect::Verdict) => {
+                assert_eq!(verdict, Ok(()), "the core accepts what the contract accepts");
+                self.take(&command, applied);
+            }
+        }
+        if refused {
+            let same = digest_before.is_none_or(|before| digest(&self.slot) == Some(before));
+            assert!(same, "a refused command changes nothing");
+            assert_eq!(self.slot.as_deref().and_then(Swarm::next_expiry), due_before);
+        }
+        self.look(&result, before);
+        result
+    }
+
+    /// Submits Expire until nothing is due.
+    pub(crate) fn expire(&mut self) {
+        for round in 0.. {
+            assert!(round < 20, "what is due gets done");
+            self.submit(Command::Expire, Expect::Verdict).expect("an Expire is never refused");
+            // A lagging clock may have kept the swarm's time behind ours.
+            let Some(swarm) = self.slot.as_deref() else { return };
+            if swarm.next_expiry().is_none_or(|next| next > now_of(swarm)) {
+                self.leases.assert_none_is_due(now_of(swarm));
+                let mut overrides = swarm.roster().iter().flat_map(|(_, member)| member.interests.overrides());
+                assert!(overrides.all(|o| o.expires_at.is_none_or(|at| at > now_of(swarm))));
+                return;
+            }
+        }
+    }
+
+    /// Moves the time to what is due next, and does it.
+    pub(crate) fn jump(&mut self) {
+        if let Some(next) = self.slot.as_deref().and_then(Swarm::next_expiry) {
+            self.now = self.now.max(next);
+            self.expire();
+        }
+    }
+
+    /// True when something is due.
+    pub(crate) fn is_due(&self) -> bool {
+        self.slot.as_deref().and_then(Swarm::next_expiry).is_some_and(|next| next <= self.now)
+    }
+
+    /// Number of commands so far.
+    pub(crate) fn steps(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Keeps a clone of the swarm for the replay.
+    pub(crate) fn fork(&mut self) {
+        self.log.fork(&self.slot);
+    }
+
+    /// Replays the run on replicas.
+    pub(crate) fn check_replay(&mut self) {
+        std::mem::take(&mut self.log).check(&self.slot);
+    }
+
+    fn oracle(&self) -> Oracle<'_> {
+        match (&self.made, &self.model) {
+            (Some(Made::Livestream(made)), Some(model)) => Oracle::Livestream(made, model),
+            (Some(Made::Group(made)), Some(model)) => Oracle::Group(made, model),
+            _ => Oracle::Nothing,
+        }
+    }
+
+    /// Takes an accepted command into the model.
+    fn take(&mut self, command: &Command, applied: &Applied) {
+        if applied.created {
+            assert_eq!(applied.revision, 1);
+            self.leases = Leases::default();
+            (self.made, self.model) = match command {
+                Command::CreateLivestream(create) => {
+                    (Some(Made::Livestream(create.clone())), Some(Model::of_livestream(create)))
+                }
+                Command::CreateGroup(create) => (Some(Made::Group(create.clone())), Some(Model::of_group(create))),
+                _ => panic!("only Create makes a swarm"),
+            };
+        }
+        if let (Some(Made::Livestream(made)), Command::Leave(_) | Command::Remove(..)) = (&self.made, command) {
+            assert_few_placements(applied, made.config.tree_fanout as usize);
+        }
+        let after = self.slot.as_deref();
+        assert_eq!(applied.removed, self.model.is_some() && after.is_none(), "what is to be forgotten is gone");
+        let Some(model) = &mut self.model else { return assert!(applied.events.is_empty()) };
+        let concerned = model.fold(applied, after);
+        let now = after.map_or(self.now, now_of);
+        self.leases.take(command, applied, now);
+        if let Some(swarm) = after {
+            concerned.iter().for_each(|node| model.compare_member(swarm, *node));
+        }
+        if let Command::Join(join) = command {
+            let session = model.session(join.node);
+            assert_eq!((applied.session, session), (Some(join.session), session.or(applied.session)));
+        }
+        if applied.removed {
+            assert!(model.ended.is_some() && model.members.is_empty(), "only what is over and empty is forgotten");
+            (self.made, self.model) = (None, None);
+        }
+    }
+
+    fn look(&mut self, result: &Result<Applied, Rejection>, before: Before) {
+        let (Some(swarm), Some(model)) = (self.slot.as_deref(), &self.model) else {
+            assert!(self.slot.is_none() && self.model.is_none());
+            return;
+        };
+        model.compare_swarm(swarm);
+        self.coverage.peak = self.coverage.peak.max(swarm.roster().len() as u64);
+        let weight = match swarm {
+            Swarm::Livestream(_) => swarm.roster().len(),
+            Swarm::Group(_) => swarm.roster().len() * swarm.roster().len(),
+        };
+        let whole = weight <= LIGHT || self.log.len().is_multiple_of(weight / SPARSE);
+        let after = if whole {
+            swarm.check();
+            model.compare(swarm);
+            self.leases.compare(swarm);
+            let lists = all_lists(swarm);
+            check_forwarding(swarm, &lists, model.seats.array());
+            self.digest = Some(swarm.digest());
+            lists
+        } else {
+            lists_of(swarm, before.nodes.iter().copied())
+        };
+        match result {
+            Ok(applied) if applied.created => {}
+            Ok(applied) => assert_touched(&before, &after, &applied.touched),
+            Err(_) => assert_touched(&before, &after, &Touched::default()),
+        }
+        self.lists = whole.then_some(after);
+    }
+
+    /// The lists before a command: all, if they are known; else of those near to the
+    /// action, of the root and of a few others.
+    fn before(&mut self, command: &Command) -> Before {
+        let mut nodes: BTreeSet<_> = nodes_of(command).into_iter().map(Some).collect();
+        if let Some(lists) = self.lists.take() {
+            nodes.extend(lists.keys());
+            return Before { nodes, lists };
+        }
+        let Some(swarm) = self.slot.as_deref() else { return Before::default() };
+        nodes.insert(None);
+        for node in nodes_of(command) {
+            let list = swarm.targets(Some(node));
+            nodes.extend(list.into_iter().flat_map(|list| list.targets).take(8).map(|target| Some(target.node)));
+            let mut above = Some(node);
+            for _parent_and_grandparent in 0..2 {
+                let key = above.and_then(|node| swarm.roster().key(node));
+                above = key.and_then(|key| swarm.view(key)?.placement?.parent);
+                nodes.insert(above);
+            }
+        }
+        for _ in 0..6 {
+            let from = self.rng.index(1 + swarm.roster().len());
+            nodes.extend(swarm.roster().iter_from(from).next().map(|(_, member)| Some(member.node)));
+        }
+        let lists = lists_of(swarm, nodes.iter().copied());
+        Before { nodes, lists }
+    }
+}
+
+/// Lists before a command, and the nodes whose lists are to be compared: those that
+/// have one, and those that the command names.
+#[derive(Debug, Default)]
+struct Before {
+    nodes: BTreeSet<Option<NodeId>>,
+    lists: Lists,
+}
+
+/// Tells the place of a failure.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}: step {}: {:?}", self.name, self.log.len(), self.log.last());
+        }
+    }
+}
+
+/// One departure changes the parents of at most 2f + 5 others and the backups of at
+/// most 3f + 2; `tree` holds each bound by itself.
+fn assert_few_placements(applied: &Applied, fanout: usize) {
+    let moved = applied.events.iter().filter(|event| matches!(event, Event::PlacementChanged { .. })).count();
+    assert!(moved <= 5 * fanout + 7, "{moved} placements changed by one departure");
+}
+
+/// Whoever's list or place differs is touched.
+fn assert_touched(before: &Before, after: &Lists, touched: &Touched) {
+    if touched.all {
+        return;
+    }
+    let nodes: BTreeSet<NodeId> = touched.nodes.iter().copied().collect();
+    for node in &before.nodes {
+        let is_told = node.map_or(touched.root, |node| nodes.contains(&node));
+        let same = before.lists.get(node) == after.get(node);
+        assert!(same || is_told, "{node:?} has another list and is not touched");
+    }
+}
+
+/// The time of the last command that was accepted.
+pub(crate) fn now_of(swarm: &Swarm) -> u64 {
+    match swarm {
+        Swarm::Livestream(livestream) => livestream.now(),
+        Swarm::Group(group) => group.now(),
+    }
+}
+
+fn nodes_of(command: &Command) -> Vec<NodeId> {
+    let by = |by: &By| by.node;
+    match command {
+        Command::Join(join) => vec![join.node],
+        Command::Touch(node, _) | Command::Attach(node, ..) | Command::Detach(node, ..) => vec![*node],
+        Command::Remove(actor, node)
+        | Command::ReportPeer(actor, node)
+        | Command::AddModerator(actor, node)
+        | Command::RemoveModerator(actor, node)
+        | Command::Mute(actor, node)
+        | Command::Unmute(actor, node)
+        | Command::Transfer(actor, node) => vec![by(actor), *node],
+        _ => actor(command).map(by).into_iter().collect(),
+    }
+}
+
+/// Who acts, if somebody does.
+pub(crate) fn actor(command: &Command) -> Option<&By> {
+    match command {
+        Command::Leave(by)
+        | Command::SetInterest(by, _)
+        | Command::UpdateMember(by, _)
+        | Command::UpdateSwarm(by, _)
+        | Command::End(by)
+        | Command::Remove(by, _)
+        | Command::ReportPeer(by, _)
+        | Command::Claim { by, .. }
+        | Command::Acquire { by, .. }
+        | Command::Start(by)
+        | Command::Pause(by)
+        | Command::Resume(by)
+        | Command::AddModerator(by, _)
+        | Command::RemoveModerator(by, _)
+        | Command::Mute(by, _)
+        | Command::Unmute(by, _)
+        | Command::Transfer(by, _)
+        | Command::SetMedia { by, .. }
+        | Command::StartShare(by)
+        | Command::StopShare(by) => Some(by),
+        Command::CreateLivestream(_)
+        | Command::CreateGroup(_)
+        | Command::Join(_)
+        | Command::Touch(..)
+        | Command::Attach(..)
+        | Command::Detach(..)
+        | Command::PodGone(_)
+        | Command::Expire => None,
+    }
+}
