@@ -32,6 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // By its name a message finds its descriptor.
     config.enable_type_names();
     tonic_prost_build::configure()
+        // Clients are `crates/client`'s, with types of their own.
+        .build_client(false)
         .bytes(".")
         .codec_path("crate::pb::codec::Codec")
         .compile_fds_with_config(descriptors, config)?;

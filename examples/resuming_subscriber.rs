@@ -1,14 +1,13 @@
 //! A viewer that survives cuts, with nothing but the generated code: join, subscribe, note
-//! positions, and after a cut resume there, with jitter. `starling::client` does the same. To try
+//! positions, and after a cut resume there, with jitter. `starling_client` does the same. To try
 //! it: `cargo run --example resuming_subscriber -- http://127.0.0.1:50051 42`
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use prost::Message;
-use starling::pb::livestream::v1::{self as pb, livestream_service_client::LivestreamServiceClient as Client};
-use starling::pb::swarm::v1::{
-    Delivery, Gap, GoodbyeReason as Reason, SubscriptionPosition, UpdateChannel, UpdatePosition, delivery::Item,
+use starling_client::pb::livestream::v1::{self as pb, livestream_service_client::LivestreamServiceClient as Client};
+use starling_client::pb::swarm::v1::{
+    Gap, GoodbyeReason as Reason, SubscriptionPosition, UpdateChannel, UpdatePosition, delivery::Item,
 };
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -72,7 +71,6 @@ impl Viewer {
         let mut stream = client.subscribe_updates(wish).await?.into_inner();
         while let Some(message) = stream.message().await? {
             for delivery in message.deliveries {
-                let delivery = Delivery::decode(delivery).map_err(|error| Status::data_loss(error.to_string()))?;
                 let reached = match delivery.item {
                     Some(Item::Subscribed(now)) => {
                         if self.epoch != now.epoch {

@@ -13,8 +13,8 @@
 //! - [`service`]: use cases, without transport or wire format.
 //! - [`grpc`]: the edge, over the generated code in [`pb`].
 //! - [`config`], [`telemetry`], [`shutdown`], [`app`]: the process.
-//! - [`history`]: proves from outside that no update was lost in silence.
-//! - [`client`], [`cli`]: the other side of the wire, and the command line.
+//! - [`cli`]: the command line; its client is [`starling_client`], and [`starling_verify`] proves from
+//!   outside that no update was lost without a gap.
 
 pub mod clock;
 mod sync;
@@ -34,9 +34,5 @@ pub mod config;
 pub mod telemetry;
 
 pub mod app;
-
-pub mod history;
-
-pub mod client;
 
 pub mod cli;

@@ -41,27 +41,22 @@ pub mod group {
 }
 
 /// What is said on a publish stream is the same in both services.
-macro_rules! same_event {
-    ($($Event:ident)*) => {
-        impl From<livestream::v1::publish_updates_response::Event> for group::v1::publish_updates_response::Event {
-            fn from(event: livestream::v1::publish_updates_response::Event) -> Self {
-                match event {
-                    $(livestream::v1::publish_updates_response::Event::$Event(said) => Self::$Event(said),)*
-                }
-            }
+impl From<livestream::v1::publish_updates_response::Event> for group::v1::publish_updates_response::Event {
+    fn from(event: livestream::v1::publish_updates_response::Event) -> Self {
+        use livestream::v1::publish_updates_response::Event as Said;
+        match event {
+            Said::Opened(said) => Self::Opened(said),
+            Said::Ack(said) => Self::Ack(said),
+            Said::Rejected(said) => Self::Rejected(said),
+            Said::Revoked(said) => Self::Revoked(said),
+            Said::KeyframeRequest(said) => Self::KeyframeRequest(said),
+            Said::Demand(said) => Self::Demand(said),
+            Said::Heartbeat(said) => Self::Heartbeat(said),
+            Said::Goodbye(said) => Self::Goodbye(said),
+            Said::Skips(said) => Self::Skips(said),
         }
-
-        impl From<group::v1::publish_updates_response::Event> for livestream::v1::publish_updates_response::Event {
-            fn from(event: group::v1::publish_updates_response::Event) -> Self {
-                match event {
-                    $(group::v1::publish_updates_response::Event::$Event(said) => Self::$Event(said),)*
-                }
-            }
-        }
-    };
+    }
 }
-
-same_event!(Opened Ack Rejected Revoked KeyframeRequest Demand Heartbeat Goodbye Skips);
 
 /// The compiled schema, as a serialised `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("descriptors");

@@ -10,9 +10,9 @@ use super::message::Message;
 use super::selector::Selector;
 use super::terminal::remark;
 use super::{CliError, Server, told};
-use crate::client::{Client, Join, Retry, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef};
-use crate::pb::swarm::v1::{Gap, StartFrom, Update, UpdateChannel, UpdateDraft, delivery::Item};
-use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::pb::swarm::v1::{Gap, StartFrom, Update, UpdateChannel, UpdateDraft, delivery::Item};
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::{Client, Join, Retry, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Chat {

@@ -21,10 +21,10 @@ use self::verdict::Verdict;
 use self::viewer::{Part, Seen};
 use super::annexb::{AccessUnit, AccessUnits};
 use super::{CliError, told};
-use crate::client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef};
-use crate::history::PublisherLog;
-use crate::pb::livestream::v1 as pb;
-use crate::pb::swarm::v1 as shared;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1 as shared;
+use starling_client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef};
+use starling_verify::PublisherLog;
 
 /// The clip: 132 pictures, 25 a second, a keyframe every 50. See `tests/data/README.md`.
 const CLIP: &[u8] = include_bytes!("../../tests/data/bigbuckbunny-360p25.h264");

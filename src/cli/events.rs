@@ -10,9 +10,9 @@ use super::format::Format;
 use super::interrupt::Interrupt;
 use super::selector::OptionalSelector;
 use super::{CliError, Server};
-use crate::client::{Client, Retry, SwarmRef, Watch};
-use crate::pb::swarm::v1::{EventPosition, MemberView};
-use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::pb::swarm::v1::{EventPosition, MemberView};
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::{Client, Retry, SwarmRef, Watch};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Events {

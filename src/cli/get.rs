@@ -3,8 +3,8 @@
 use super::format::Format;
 use super::selector::Selector;
 use super::{CliError, Server, told};
-use crate::client::SwarmRef;
-use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::SwarmRef;
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Get {

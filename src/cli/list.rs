@@ -3,7 +3,7 @@
 use super::format::Format;
 use super::selector::OptionalSelector;
 use super::{CliError, Server, roster};
-use crate::client::SwarmRef;
+use starling_client::SwarmRef;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {

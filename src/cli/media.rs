@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use self::track::Track;
 use super::CliError;
-use crate::pb::swarm::v1::UpdateChannel;
+use starling_client::pb::swarm::v1::UpdateChannel;
 
 /// One update to be.
 #[derive(Clone, Debug)]

@@ -190,8 +190,8 @@ mod tests {
     use prost_types::{Duration, Timestamp};
 
     use super::*;
-    use crate::pb::livestream::v1::{self as livestream, livestream_event::Change};
-    use crate::pb::swarm::v1::{self as shared, LeaveReason};
+    use starling_client::pb::livestream::v1::{self as livestream, livestream_event::Change};
+    use starling_client::pb::swarm::v1::{self as shared, LeaveReason};
 
     fn message<M: prost::Message + prost::Name>(message: &M) -> Message {
         Message::new(message).expect("it is of the schema")
@@ -201,7 +201,7 @@ mod tests {
         let left = shared::MemberLeft { node_id: 2, session_id: 1 << 60, reason: LeaveReason::Timeout.into() };
         let event = livestream::LivestreamEvent { change: Some(Change::ViewerLeft(left)) };
         let events = livestream::LivestreamEventBatch {
-            events: vec![prost::Message::encode_to_vec(&event).into()],
+            events: vec![event],
             event_time: Some(Timestamp { seconds: 1, nanos: 0 }),
             actor_node_id: 3,
         };

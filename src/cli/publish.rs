@@ -23,8 +23,8 @@ use super::selector::Selector;
 use super::settings::Settings;
 use super::terminal::remark;
 use super::{CliError, Server};
-use crate::client::{Client, PublishEvent, PublishOptions, Publisher};
-use crate::pb::swarm::v1::{GoodbyeReason, UpdateChannel, UpdateDraft};
+use starling_client::pb::swarm::v1::{GoodbyeReason, UpdateChannel, UpdateDraft};
+use starling_client::{Client, PublishEvent, PublishOptions, Publisher};
 
 /// What was published last may still wait for its viewers, whom an interest of LOW gives 200 ms: whether they skip it
 /// shows then.
@@ -183,7 +183,7 @@ impl Publish {
         let session_id = match &waited {
             Some(waited) => waited.session_id(),
             // A broadcaster gets its session with the stream.
-            None if matches!(claim.swarm, crate::client::SwarmRef::Livestream(_)) => 0,
+            None if matches!(claim.swarm, starling_client::SwarmRef::Livestream(_)) => 0,
             None => client.join(claim.join()).await.map_err(|status| super::told(&status))?,
         };
         let publication = PublishOptions {

@@ -1,9 +1,9 @@
 //! Who is in a swarm, and which swarms there are, over all pages.
 
 use super::{CliError, told};
-use crate::client::Client;
-use crate::pb::swarm::v1::MemberView;
-use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::Client;
+use starling_client::pb::swarm::v1::MemberView;
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// As many as the server gives at a time.
 const PAGE: i32 = 1_000;

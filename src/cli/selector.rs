@@ -1,6 +1,6 @@
 //! Which swarm a command is about.
 
-use crate::client::SwarmRef;
+use starling_client::SwarmRef;
 
 /// One swarm.
 #[derive(Clone, Copy, Debug, clap::Args)]

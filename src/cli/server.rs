@@ -1,7 +1,7 @@
 //! Where the server is.
 
 use super::CliError;
-use crate::client::Client;
+use starling_client::Client;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Server {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::CliError;
-use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// What is not given has the server's default.
 #[derive(Clone, Debug, Default, clap::Args)]

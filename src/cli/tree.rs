@@ -9,9 +9,9 @@ use super::format::{Format, print_json, print_text};
 use super::message::Message;
 use super::selector::Selector;
 use super::{CliError, Server, roster, told};
-use crate::client::{Client, SwarmRef};
-use crate::pb::swarm::v1::Placement;
-use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::pb::swarm::v1::Placement;
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::{Client, SwarmRef};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Tree {

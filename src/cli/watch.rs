@@ -21,11 +21,11 @@ use super::message::Message;
 use super::selector::Selector;
 use super::terminal::remark;
 use super::{CliError, Server, told};
-use crate::client::{
+use starling_client::pb::swarm::v1::{self as shared, delivery::Item};
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::{
     Client, Join, Retry, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef, Watch as Following,
 };
-use crate::pb::swarm::v1::{self as shared, delivery::Item};
-use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// How often the counters on a terminal are refreshed.
 const REFRESH: Duration = Duration::from_millis(250);

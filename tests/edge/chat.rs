@@ -1,12 +1,12 @@
 //! The CHAT of a livestream: one order for all, many authors.
 
 use bytes::Bytes;
-use starling::client::{Client, SwarmRef};
-use starling::pb::livestream::v1::publish_updates_response::Event;
-use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
-use starling::pb::swarm::v1::{
+use starling_client::pb::livestream::v1::publish_updates_response::Event;
+use starling_client::pb::livestream::v1::{self as pb, publish_updates_request::Message};
+use starling_client::pb::swarm::v1::{
     GoodbyeReason, GrantedChannel, PublishReceipt, RejectReason, UpdateChannel, UpdateDraft, UpdatePosition,
 };
+use starling_client::{Client, SwarmRef};
 use tokio::time::Instant;
 use tonic::Code::{FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
 use tonic::Status;

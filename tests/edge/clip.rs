@@ -80,7 +80,7 @@ async fn a_viewer_that_waits_gets_the_clip_byte_for_byte() {
         assert!(std::fs::read(file).unwrap() == std::fs::read(&clip).unwrap(), "the files are the same");
     }
     let ended = livestream(&server.client().await, 7).await;
-    assert_eq!(ended.state(), starling::pb::livestream::v1::LivestreamState::Ended);
+    assert_eq!(ended.state(), starling_client::pb::livestream::v1::LivestreamState::Ended);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,8 +130,8 @@ async fn a_viewer_that_joins_in_the_second_group_of_pictures_gets_what_decodes_f
 }
 
 /// Waits until there is such a livestream.
-pub(crate) async fn exists(client: &starling::client::Client, livestream_id: u64) {
-    use starling::pb::livestream::v1::{WatchLivestreamsRequest, watch_livestreams_response::Event};
+pub(crate) async fn exists(client: &starling_client::Client, livestream_id: u64) {
+    use starling_client::pb::livestream::v1::{WatchLivestreamsRequest, watch_livestreams_response::Event};
     let census = client.clone().livestreams.watch_livestreams(WatchLivestreamsRequest::default()).await;
     let mut census = crate::world::answered(census);
     loop {
@@ -188,7 +188,7 @@ async fn a_second_publisher_takes_over_only_when_told() {
     let outcome = second.output().await;
     assert!(outcome.status.success(), "{}", text(&outcome.stderr));
     let found = livestream(&client, 7).await;
-    assert_eq!(found.state(), starling::pb::livestream::v1::LivestreamState::Active, "it was there before");
+    assert_eq!(found.state(), starling_client::pb::livestream::v1::LivestreamState::Active, "it was there before");
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn a_publisher_that_is_told_to_keep_leaves_the_livestream_on_air() {
     let published = run(publish).await;
     assert!(published.status.success(), "{}", text(&published.stderr));
     let found = livestream(&server.client().await, 7).await;
-    assert_eq!(found.state(), starling::pb::livestream::v1::LivestreamState::Active);
+    assert_eq!(found.state(), starling_client::pb::livestream::v1::LivestreamState::Active);
 }
 
 #[tokio::test]

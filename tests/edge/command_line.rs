@@ -95,7 +95,7 @@ async fn a_healthcheck_exits_with_zero_only_when_the_server_serves() {
     // While a stream is open the drain goes on.
     let client = server.client().await;
     go_live(&client, 7).await;
-    let watch = starling::pb::livestream::v1::WatchLivestreamRequest { livestream_id: 7, ..Default::default() };
+    let watch = starling_client::pb::livestream::v1::WatchLivestreamRequest { livestream_id: 7, ..Default::default() };
     let mut open = crate::world::answered(client.clone().livestreams.watch_livestream(watch).await);
     open.message().await.unwrap();
     server.drain();

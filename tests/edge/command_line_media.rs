@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
-use starling::pb::livestream::v1 as livestream;
-use starling::pb::swarm::v1::{UpdateChannel, UpdateDraft};
+use starling_client::pb::livestream::v1 as livestream;
+use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
 use tempfile::TempDir;
 
 use crate::clip::exists;
@@ -354,14 +354,14 @@ async fn a_group_is_published_in_and_watched() {
     // A participant is not replaced in silence.
     let create = ["create", "--server", &url, "--group", "10", "--node", "5"];
     assert!(run(starling(&create)).await.status.success());
-    let join = starling::pb::group::v1::JoinGroupRequest { group_id: 10, node_id: 5, ..Default::default() };
+    let join = starling_client::pb::group::v1::JoinGroupRequest { group_id: 10, node_id: 5, ..Default::default() };
     answered(server.client().await.groups.join_group(join).await);
     let publish = ["publish", "--server", &url, "--group", "10", "--node", "5", &clip];
     let said = refused(starling(&publish)).await;
     assert!(said.contains("node 5 has a session in group 10"), "{said}");
     let publish = [&publish[..], &["--take-over"]].concat();
     assert!(told(Running::spawn(starling(&publish))).await.contains("published 10 access units"));
-    let get = starling::pb::group::v1::GetGroupRequest { group_id: 10 };
+    let get = starling_client::pb::group::v1::GetGroupRequest { group_id: 10 };
     let group = answered(server.client().await.groups.get_group(get).await).group.unwrap();
-    assert_eq!((group.state(), group.participant_count), (starling::pb::group::v1::GroupState::Active, 0));
+    assert_eq!((group.state(), group.participant_count), (starling_client::pb::group::v1::GroupState::Active, 0));
 }

@@ -4,8 +4,8 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use starling::client::Client;
-use starling::pb::livestream::v1 as livestream;
+use starling_client::Client;
+use starling_client::pb::livestream::v1 as livestream;
 
 use crate::harness::{Server, soon};
 use crate::process::{Running, Talking, run, starling, text};
@@ -68,7 +68,7 @@ async fn a_swarm_of_each_kind_is_created_shown_and_ended() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("NotFound"), "{}", text(&refused.stderr));
     // The owner ends it when it is in.
-    let group = starling::pb::group::v1::JoinGroupRequest {
+    let group = starling_client::pb::group::v1::JoinGroupRequest {
         group_id: id.parse().unwrap(),
         node_id: made["group"]["ownerNodeId"].as_str().unwrap().parse().unwrap(),
         ..Default::default()
@@ -251,7 +251,7 @@ async fn the_mesh_of_a_group_is_drawn() {
     printed(&server, &["create", "--group", "7", "--node", "1"]).await;
     let mut client = server.client().await;
     for node_id in [1, 2] {
-        let join = starling::pb::group::v1::JoinGroupRequest { group_id: 7, node_id, ..Default::default() };
+        let join = starling_client::pb::group::v1::JoinGroupRequest { group_id: 7, node_id, ..Default::default() };
         answered(client.groups.join_group(join).await);
     }
     let drawn = "group 7: active, mesh, 2 participants, each a target of all others\n1 (owner)\n2\n";

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use starling::client::Client;
-use starling::pb::group::v1 as pb;
-use starling::pb::livestream::v1 as livestream;
+use starling_client::Client;
+use starling_client::pb::group::v1 as pb;
+use starling_client::pb::livestream::v1 as livestream;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tonic::Code::{FailedPrecondition, ResourceExhausted};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use prost::Message as _;
 use prost_types::FileDescriptorProto;
-use starling::client::Client;
-use starling::pb::livestream::v1 as pb;
+use starling_client::Client;
+use starling_client::pb::livestream::v1 as pb;
 use tonic::Code::{NotFound, Unavailable, Unimplemented};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -158,7 +158,7 @@ async fn a_draining_server_is_not_serving_and_takes_nothing_new_but_farewells() 
     assert_eq!(retry_delay(&refused), Some(Duration::from_secs(1)));
     let subscribe = pb::SubscribeUpdatesRequest { livestream_id: 7, node_id: 2, ..Default::default() };
     assert_eq!(fault(livestreams.subscribe_updates(subscribe).await), Fault::new(Unavailable, "DRAINING"));
-    let get = starling::pb::group::v1::GetGroupRequest { group_id: 7 };
+    let get = starling_client::pb::group::v1::GetGroupRequest { group_id: 7 };
     assert_eq!(fault(client.clone().groups.get_group(get).await), Fault::new(Unavailable, "DRAINING"));
     // Also on a connection that comes now.
     let late = server.client().await;

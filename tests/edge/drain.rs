@@ -4,11 +4,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message as _;
-use starling::client::Client;
-use starling::pb::livestream::v1::publish_updates_response::Event;
-use starling::pb::livestream::v1::{self as pb, livestream_service_client::LivestreamServiceClient};
-use starling::pb::swarm::v1::{Delivery, Goodbye, GoodbyeReason, UpdateDraft, delivery::Item};
+use starling_client::Client;
+use starling_client::pb::livestream::v1::publish_updates_response::Event;
+use starling_client::pb::livestream::v1::{self as pb, livestream_service_client::LivestreamServiceClient};
+use starling_client::pb::swarm::v1::{Goodbye, GoodbyeReason, UpdateDraft, delivery::Item};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -75,11 +74,9 @@ async fn open_streams(client: &Client, first: u64, farewells: &mut JoinSet<Farew
         let request = pb::SubscribeUpdatesRequest { livestream_id: 7, node_id, session_id, ..Default::default() };
         let mut updates = answered(livestreams.subscribe_updates(request).await);
         soon(updates.message()).await.unwrap().expect("subscribed");
-        farewells.spawn(last_words(updates, |message| {
-            match Delivery::decode(message.deliveries.last()?.clone()).unwrap().item {
-                Some(Item::Goodbye(goodbye)) => Some(goodbye),
-                _ => None,
-            }
+        farewells.spawn(last_words(updates, |message| match message.deliveries.last()?.item.clone() {
+            Some(Item::Goodbye(goodbye)) => Some(goodbye),
+            _ => None,
         }));
     }
 }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use prost_types::Duration;
-use starling::client::Client;
-use starling::pb::group::v1 as pb;
-use starling::pb::swarm::v1::{ChannelInterest, Interest, PeerReportReason, UpdateChannel};
+use starling_client::Client;
+use starling_client::pb::group::v1 as pb;
+use starling_client::pb::swarm::v1::{ChannelInterest, Interest, PeerReportReason, UpdateChannel};
 use tonic::Code::{AlreadyExists, FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
 
 use crate::harness::{Fault, Server, fault, metadata};
@@ -401,7 +401,7 @@ async fn of_two_faults_the_first_in_the_order_of_checks_is_told() {
 #[tokio::test]
 async fn livestreams_and_groups_of_one_number_are_strangers() {
     let World { untouched: _server, client, .. } = every_state().await;
-    let get = starling::pb::livestream::v1::GetLivestreamRequest { livestream_id: CALL };
+    let get = starling_client::pb::livestream::v1::GetLivestreamRequest { livestream_id: CALL };
     let found = fault(client.clone().livestreams.get_livestream(get).await);
     assert_eq!(found, Fault::new(NotFound, "LIVESTREAM_NOT_FOUND"));
 }

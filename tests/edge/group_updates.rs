@@ -2,14 +2,12 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use prost::Message as _;
-use starling::client::{Client, SwarmRef};
-use starling::pb::group::v1::{self as pb, publish_updates_request::Message};
-use starling::pb::livestream::v1::publish_updates_response::Event;
-use starling::pb::swarm::v1::{
+use starling_client::pb::group::v1::{self as pb, publish_updates_request::Message};
+use starling_client::pb::livestream::v1::publish_updates_response::Event;
+use starling_client::pb::swarm::v1::{
     Delivery, PublishOpened, PublishReceipt, RejectReason, UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item,
 };
+use starling_client::{Client, SwarmRef};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code::{FailedPrecondition, NotFound};
@@ -101,7 +99,7 @@ impl Speaker {
 /// An open subscription.
 struct Listener {
     messages: Streaming<pb::SubscribeUpdatesResponse>,
-    ready: VecDeque<Bytes>,
+    ready: VecDeque<Delivery>,
 }
 
 impl Listener {
@@ -120,8 +118,8 @@ impl Listener {
             let message = soon(self.messages.message()).await.unwrap().expect("the stream goes on");
             self.ready.extend(message.deliveries);
         }
-        let bytes = self.ready.pop_front().expect("there is one");
-        Delivery::decode(bytes).expect("a delivery is well-formed").item.expect("a delivery delivers something")
+        let delivery = self.ready.pop_front().expect("there is one");
+        delivery.item.expect("a delivery delivers something")
     }
 
     /// Sources and sequences of the next updates, sorted; filters are passed over.

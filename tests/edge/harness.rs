@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use starling::app::App;
-use starling::client::Client;
 use starling::clock::Clock;
 use starling::config::Config;
 use starling::shutdown::Shutdown;
+use starling_client::Client;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::{Code, Status};

@@ -1,8 +1,8 @@
 //! How large an id may be that a client chooses.
 
-use starling::client::Client;
-use starling::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel};
-use starling::pb::{group::v1 as group, livestream::v1 as pb};
+use starling_client::Client;
+use starling_client::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel};
+use starling_client::pb::{group::v1 as group, livestream::v1 as pb};
 
 use crate::harness::{Fault, Server, fault};
 use crate::world::{answered, go_live, join_group, join_livestream, make_group};

@@ -1,7 +1,7 @@
 //! What changes of a swarm and its members without a rejoin, and what does not.
 
-use starling::pb::swarm::v1::{self as shared, UpdateDraft, delivery::Item};
-use starling::pb::{group::v1 as group, livestream::v1 as pb};
+use starling_client::pb::swarm::v1::{self as shared, UpdateDraft, delivery::Item};
+use starling_client::pb::{group::v1 as group, livestream::v1 as pb};
 use tonic::Code::{AlreadyExists, FailedPrecondition, ResourceExhausted};
 
 use crate::harness::{Fault, Server, fault, soon};

@@ -1,7 +1,7 @@
 //! Those who only listen to a group: recorders, moderation.
 
-use starling::pb::group::v1 as pb;
-use starling::pb::swarm::v1::{EndReason, MemberView, UpdateChannel, UpdateDraft};
+use starling_client::pb::group::v1 as pb;
+use starling_client::pb::swarm::v1::{EndReason, MemberView, UpdateChannel, UpdateDraft};
 use tonic::Code::{FailedPrecondition, ResourceExhausted};
 
 use crate::harness::{Fault, Server, fault, soon};
@@ -101,7 +101,7 @@ async fn a_listener_inherits_no_group_and_keeps_none_alive() {
     loop {
         let message = soon(watch.message()).await.unwrap().expect("the end is told");
         let Some(pb::watch_group_response::Event::Batch(batch)) = message.event else { continue };
-        let event: pb::GroupEvent = prost::Message::decode(batch.events[0].clone()).unwrap();
+        let event = batch.events[0].clone();
         if let Some(pb::group_event::Change::StateChanged(changed)) = event.change {
             assert_eq!(changed.end_reason(), EndReason::Empty);
             break;

@@ -1,8 +1,8 @@
 //! Every method of LivestreamService, with requests that are right but for what a test gets wrong.
 
-use starling::client::Client;
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{ChannelInterest, Interest, PeerReportReason, UpdateChannel};
+use starling_client::Client;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::{ChannelInterest, Interest, PeerReportReason, UpdateChannel};
 
 use crate::refusals::{Call, calls};
 

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use prost_types::Duration;
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::ChannelInterest;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::ChannelInterest;
 
 use crate::harness::{Fault, Server, fault};
 use crate::livestream_calls::{join, looks, looks_at_members, of_members, on_target, reporting, wish};

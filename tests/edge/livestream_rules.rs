@@ -1,7 +1,7 @@
 //! LivestreamService, rules: who may do what in which state, and which fault is told first.
 
-use starling::client::Client;
-use starling::pb::livestream::v1 as pb;
+use starling_client::Client;
+use starling_client::pb::livestream::v1 as pb;
 use tonic::Code::{AlreadyExists, FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
 
 use crate::harness::{Fault, Server, fault, metadata, soon};

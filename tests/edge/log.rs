@@ -12,9 +12,9 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
 use serde_json::Value;
-use starling::client::Client;
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::PeerReportReason;
+use starling_client::Client;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::PeerReportReason;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use starling::client::Client;
-use starling::pb::{group::v1 as group, livestream::v1 as pb};
+use starling_client::Client;
+use starling_client::pb::{group::v1 as group, livestream::v1 as pb};
 
 use crate::harness::{Fault, Server, fault};
 use crate::world::{answered, end, join_group, join_livestream, make_group, make_livestream};

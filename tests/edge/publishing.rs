@@ -1,10 +1,10 @@
 //! PublishUpdates: claims, acknowledgements, rejections, and every way to lose the right.
 
 use bytes::Bytes;
-use starling::client::{Client, SwarmRef};
-use starling::pb::livestream::v1::publish_updates_response::Event;
-use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
-use starling::pb::swarm::v1::{GoodbyeReason, GrantedChannel, RejectReason, UpdateChannel, UpdateDraft};
+use starling_client::pb::livestream::v1::publish_updates_response::Event;
+use starling_client::pb::livestream::v1::{self as pb, publish_updates_request::Message};
+use starling_client::pb::swarm::v1::{GoodbyeReason, GrantedChannel, RejectReason, UpdateChannel, UpdateDraft};
+use starling_client::{Client, SwarmRef};
 use tonic::Code::{FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
 
 use crate::harness::{Fault, Server};

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use starling::client::{
+use starling_client::pb::group::v1 as group;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::{RejectReason, UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item};
+use starling_client::{
     Client, Error, PublishEvent, PublishOptions, Publisher, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef,
 };
-use starling::pb::group::v1 as group;
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{RejectReason, UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item};
 use tokio::task::{JoinSet, yield_now};
 use tonic::Code::{FailedPrecondition, PermissionDenied};
 

@@ -1,7 +1,7 @@
 //! Reading one, reading some, and how much of a member is shown.
 
-use starling::pb::swarm::v1::{self as shared, MemberView};
-use starling::pb::{group::v1 as group, livestream::v1 as pb};
+use starling_client::pb::swarm::v1::{self as shared, MemberView};
+use starling_client::pb::{group::v1 as group, livestream::v1 as pb};
 use tonic::Code::{FailedPrecondition, InvalidArgument, NotFound};
 
 use crate::harness::{Fault, Server, fault, soon};
@@ -190,7 +190,7 @@ async fn addresses_are_shown_in_the_full_view_of_events_only() {
     for (view, stream) in &mut watches {
         let message = soon(stream.message()).await.unwrap().unwrap();
         let Some(pb::watch_livestream_response::Event::Batch(events)) = message.event else { panic!("{message:?}") };
-        let event: pb::LivestreamEvent = prost::Message::decode(events.events[0].clone()).unwrap();
+        let event = events.events[0].clone();
         let Some(pb::livestream_event::Change::ViewerJoined(joined)) = event.change else { panic!("{event:?}") };
         let viewer = joined.viewer.unwrap();
         let full = *view == MemberView::Full;

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use futures_util::future::BoxFuture;
-use starling::client::Client;
+use starling_client::Client;
 use tonic::Status;
 
 use crate::harness::{Fault, Server, soon};

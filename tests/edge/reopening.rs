@@ -7,10 +7,10 @@ mod stage;
 
 use std::time::Duration;
 
-use starling::client::{PublishOptions, Publisher};
-use starling::pb::livestream::v1 as livestream;
-use starling::pb::livestream::v1::publish_updates_response::Event;
-use starling::pb::swarm::v1::{GapReason, GoodbyeReason, UpdateDraft};
+use starling_client::pb::livestream::v1 as livestream;
+use starling_client::pb::livestream::v1::publish_updates_response::Event;
+use starling_client::pb::swarm::v1::{GapReason, GoodbyeReason, UpdateDraft};
+use starling_client::{PublishOptions, Publisher};
 
 use crate::harness::{Server, retry_delay, soon};
 use crate::updates::{self, delta, keyframe, publish_one};

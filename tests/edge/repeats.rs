@@ -1,8 +1,8 @@
 //! A request may be repeated by its request_id when its answer was lost.
 
-use starling::client::Client;
-use starling::pb::group::v1 as group;
-use starling::pb::livestream::v1 as pb;
+use starling_client::Client;
+use starling_client::pb::group::v1 as group;
+use starling_client::pb::livestream::v1 as pb;
 use tonic::Code::{FailedPrecondition, InvalidArgument};
 
 use crate::harness::{Fault, Server, fault};

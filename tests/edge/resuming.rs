@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use starling::client::{
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::{self as shared, GoodbyeReason, UpdateChannel, delivery::Item};
+use starling_client::{
     Client, Error, Join, PublishEvent, PublishOptions, Publisher, Retry, SubscribeOptions, Subscriber,
     SubscriptionEvent, SwarmRef, Watch,
 };
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{self as shared, GoodbyeReason, UpdateChannel, delivery::Item};
 use tonic::{Code, Status};
 
 use crate::harness::{Server, soon};

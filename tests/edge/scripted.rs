@@ -12,8 +12,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use prost::Message as _;
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1 as shared;
+use starling::pb::livestream::v1::SubscribeUpdatesResponse as EncodedDeliveries;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1 as shared;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -73,8 +74,7 @@ impl Service {
     async fn subscribe(
         self,
         request: pb::SubscribeUpdatesRequest,
-    ) -> Result<Response<tokio_stream::Iter<std::vec::IntoIter<Result<pb::SubscribeUpdatesResponse, Status>>>>, Status>
-    {
+    ) -> Result<Response<tokio_stream::Iter<std::vec::IntoIter<Result<EncodedDeliveries, Status>>>>, Status> {
         self.asked.send(request).await.unwrap();
         let next = self.scripts.lock().unwrap().pop_front();
         let (items, end) = next.ok_or_else(|| Status::not_found("the script is at its end"))?;
@@ -83,7 +83,7 @@ impl Service {
             .map(|item| {
                 let known = item.encode_to_vec();
                 let delivery = if known.is_empty() { UNKNOWN.to_vec() } else { known };
-                Ok(pb::SubscribeUpdatesResponse { deliveries: vec![delivery.into()] })
+                Ok(EncodedDeliveries { deliveries: vec![delivery.into()] })
             })
             .collect();
         messages.extend(end.err().map(Err));

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use starling::client::Client;
-use starling::pb::{group::v1 as group, livestream::v1 as pb};
+use starling_client::Client;
+use starling_client::pb::{group::v1 as group, livestream::v1 as pb};
 use tonic::Code::ResourceExhausted;
 
 use crate::harness::{Fault, Server, fault};
@@ -77,7 +77,7 @@ async fn a_large_request_is_refused_by_every_kind_of_method() {
 async fn a_request_that_publishes_may_be_larger() {
     let (_server, client) = swarms().await;
     let Client { mut livestreams, mut groups, .. } = client.clone();
-    let draft = |bytes| starling::pb::swarm::v1::UpdateDraft {
+    let draft = |bytes| starling_client::pb::swarm::v1::UpdateDraft {
         payload: Bytes::from(vec![0; bytes]),
         ..crate::updates::keyframe(1)
     };

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost::Message as _;
 use prost_types::Timestamp;
-use starling::pb::livestream::v1::{self as pb, livestream_service_client::LivestreamServiceClient};
-use starling::pb::swarm::v1::{
+use starling_client::pb::livestream::v1::{self as pb, livestream_service_client::LivestreamServiceClient};
+use starling_client::pb::swarm::v1::{
     ChannelInterest, Delivery, GapReason, GoodbyeReason, Interest, SourceChannel, StartFrom, TermSequence,
     UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item,
 };
@@ -221,8 +221,8 @@ async fn a_subscriber_that_does_not_read_loses_only_what_the_ring_evicted_and_is
     let (mut next, mut gaps) = (1, 0);
     while next <= UPDATES {
         let message = soon(stalled.message()).await.unwrap().expect("the stream goes on");
-        for bytes in message.deliveries {
-            match Delivery::decode(bytes).unwrap().item.unwrap() {
+        for delivery in message.deliveries {
+            match delivery.item.unwrap() {
                 Item::Update(update) => {
                     assert_eq!(update.position.unwrap().sequence, next, "nothing is lost without a gap");
                     next += 1;

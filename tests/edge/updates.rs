@@ -4,14 +4,18 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use prost::Message as _;
-use starling::client::{Client, SwarmRef};
-use starling::pb::group::v1 as group;
-use starling::pb::livestream::v1::publish_updates_response::Event;
-use starling::pb::livestream::v1::{self as pb, publish_updates_request::Message};
-use starling::pb::swarm::v1::{self as shared, delivery::Item};
+use starling::pb::livestream::v1::SubscribeUpdatesResponse as EncodedDeliveries;
+use starling_client::pb::group::v1 as group;
+use starling_client::pb::livestream::v1::publish_updates_response::Event;
+use starling_client::pb::livestream::v1::{self as pb, publish_updates_request::Message};
+use starling_client::pb::swarm::v1::{self as shared, delivery::Item};
+use starling_client::{Client, SwarmRef};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstCodec;
 
 use crate::harness::{Fault, soon};
 
@@ -214,10 +218,10 @@ impl Publisher {
     }
 }
 
-/// An open subscription to VISUAL.
+/// An open subscription to VISUAL. It keeps each delivery as the server encoded it.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
-    messages: Streaming<pb::SubscribeUpdatesResponse>,
+    messages: Streaming<EncodedDeliveries>,
     ready: VecDeque<Bytes>,
     pub(crate) subscribed: shared::Subscribed,
 }
@@ -230,7 +234,11 @@ impl Subscriber {
     }
 
     pub(crate) async fn open_with(client: &Client, request: pb::SubscribeUpdatesRequest) -> Self {
-        let messages = soon(client.clone().livestreams.subscribe_updates(request)).await;
+        let mut stub = Grpc::new(client.channel.clone());
+        stub.ready().await.expect("it is connected");
+        let path = PathAndQuery::from_static("/starling.livestream.v1.LivestreamService/SubscribeUpdates");
+        let codec = ProstCodec::<_, EncodedDeliveries>::default();
+        let messages = soon(stub.server_streaming(Request::new(request), path, codec)).await;
         let mut subscriber = Self {
             messages: messages.expect("it opens").into_inner(),
             ready: VecDeque::new(),

@@ -1,12 +1,12 @@
 //! Updates of a livestream: single ones, resumed subscriptions, wishes, statistics.
 
-use starling::client::{Client, SwarmRef};
-use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::publish_updates_response::Event;
-use starling::pb::swarm::v1::{
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1::publish_updates_response::Event;
+use starling_client::pb::swarm::v1::{
     ChannelDemand, ChannelInterest, GapReason, Interest, PublishReceipt, SubscriptionPosition, TermSequence,
     UpdateChannel, UpdateDraft, UpdatePosition, delivery::Item,
 };
+use starling_client::{Client, SwarmRef};
 use tonic::Code::{FailedPrecondition, PermissionDenied, ResourceExhausted};
 use tonic::Status;
 

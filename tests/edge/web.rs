@@ -1,7 +1,7 @@
 //! gRPC-Web: what a browser sends and reads, by hand over HTTP/1.1.
 
-use starling::pb::livestream::v1::{self as pb, watch_livestream_response::Event as Told};
-use starling::pb::swarm::v1::GoodbyeReason;
+use starling_client::pb::livestream::v1::{self as pb, watch_livestream_response::Event as Told};
+use starling_client::pb::swarm::v1::GoodbyeReason;
 
 use crate::exchange::Exchange;
 use crate::harness::Server;

@@ -1,7 +1,7 @@
 //! Swarms for tests to act on, and a picture of everything that can be seen of them.
 
-use starling::client::Client;
-use starling::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::Client;
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 use tonic::{Request, Response, Status};
 
 use crate::harness::Server;

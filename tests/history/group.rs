@@ -1,9 +1,9 @@
 //! A group: everybody speaks, one shares the screen, and they come and go.
 
-use starling::client::{Client, SwarmRef};
-use starling::history::PublisherLog;
-use starling::pb::group::v1 as pb;
-use starling::pb::swarm::v1::UpdateChannel;
+use starling_client::pb::group::v1 as pb;
+use starling_client::pb::swarm::v1::UpdateChannel;
+use starling_client::{Client, SwarmRef};
+use starling_verify::PublisherLog;
 
 use crate::voice::{Voice, draft};
 use crate::{Clock, LISTENERS, LONG_LEASE, Rng, SWARM};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use starling::client::{Client, SwarmRef};
-use starling::history::PublisherLog;
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{UpdateChannel, UpdateDraft};
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
+use starling_client::{Client, SwarmRef};
+use starling_verify::PublisherLog;
 use tokio::time::interval;
 
 use crate::voice::{Voice, draft};

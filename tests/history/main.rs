@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling::app::App;
-use starling::client::{Client, SwarmRef};
 use starling::config::{Config, Overrides};
-use starling::history::{History, PublisherLog, Summary, check};
 use starling::shutdown::Shutdown;
+use starling_client::{Client, SwarmRef};
+use starling_verify::{History, PublisherLog, Summary, check};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;

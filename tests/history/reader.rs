@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use prost::Message as _;
-use starling::client::{Client, Join, Progress, SwarmRef};
-use starling::history::History;
-use starling::pb::group::v1 as group;
-use starling::pb::group::v1::group_service_client::GroupServiceClient;
-use starling::pb::livestream::v1 as livestream;
-use starling::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
-use starling::pb::swarm::v1::{
+use starling_client::pb::group::v1 as group;
+use starling_client::pb::group::v1::group_service_client::GroupServiceClient;
+use starling_client::pb::livestream::v1 as livestream;
+use starling_client::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
+use starling_client::pb::swarm::v1::{
     ChannelInterest, Delivery, GoodbyeReason, LastPositions, SubscriptionPosition, delivery::Item,
 };
+use starling_client::{Client, Join, Progress, SwarmRef};
+use starling_verify::History;
 use tokio::time::interval;
 use tonic::Status;
 use tonic::transport::Endpoint;
@@ -79,8 +78,7 @@ impl Reader {
             let mut farewell = None;
             loop {
                 let Some(Ok(deliveries)) = updates.next().await else { break };
-                for bytes in deliveries {
-                    let delivery = Delivery::decode(bytes).unwrap();
+                for delivery in deliveries {
                     if let Some(Item::Goodbye(goodbye)) = &delivery.item {
                         farewell = Some(goodbye.reason());
                     }
@@ -174,7 +172,7 @@ impl Reader {
         &self,
         session_id: u64,
         resume_from: Option<SubscriptionPosition>,
-    ) -> Result<BoxStream<'static, Result<Vec<Bytes>, Status>>, Status> {
+    ) -> Result<BoxStream<'static, Result<Vec<Delivery>, Status>>, Status> {
         // HTTP/2's own small windows: who does not read is soon not written to.
         let narrow = Endpoint::from_shared(self.url.clone()).unwrap().initial_stream_window_size(65_535);
         let (connection, node_id) = (narrow.connect().await.unwrap(), self.node);

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use starling::client::{Client, Error, PublishEvent, PublishOptions, Publisher, SwarmRef};
-use starling::history::PublisherLog;
-use starling::pb::swarm::v1::{GoodbyeReason, UpdateChannel, UpdateDraft};
+use starling_client::pb::swarm::v1::{GoodbyeReason, UpdateChannel, UpdateDraft};
+use starling_client::{Client, Error, PublishEvent, PublishOptions, Publisher, SwarmRef};
+use starling_verify::PublisherLog;
 
 use crate::Rng;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use starling::client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef};
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{GoodbyeReason, UpdateChannel, delivery::Item};
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::{GoodbyeReason, UpdateChannel, delivery::Item};
+use starling_client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef};
 use tonic::Code;
 
 use crate::frames::{Reading, WIDE, Wire};

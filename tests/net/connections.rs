@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use starling::client::Client;
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::GoodbyeReason;
+use starling_client::Client;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::GoodbyeReason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -39,7 +39,7 @@ async fn a_server_without_descriptors_backs_off_and_serves_again_when_there_are_
     let (address, warning) = (address.unwrap(), warning.unwrap());
     let url = format!("http://{address}");
     assert_eq!(warning["enough_for"], 0, "{warning}");
-    let client = starling::client::Client::connect(&url).await.unwrap();
+    let client = starling_client::Client::connect(&url).await.unwrap();
 
     let began = Instant::now();
     let mut crowd = Vec::new();
@@ -54,7 +54,7 @@ async fn a_server_without_descriptors_backs_off_and_serves_again_when_there_are_
         complaints += u32::from(line.contains(COMPLAINT));
     }
     // Whoever is in is served all the while.
-    let list = starling::pb::livestream::v1::ListLivestreamsRequest::default();
+    let list = starling_client::pb::livestream::v1::ListLivestreamsRequest::default();
     client.clone().livestreams.list_livestreams(list).await.unwrap();
     drop(crowd);
     soon(async { while !is_served(&url).await {} }).await;

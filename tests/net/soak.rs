@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use starling::pb::swarm::v1::GapReason;
+use starling_client::pb::swarm::v1::GapReason;
 use tokio::time::{Instant, interval};
 
 use crate::harness::Server;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use h2::Reason;
-use starling::client::Client;
 use starling::config::Config;
-use starling::pb::livestream::v1 as pb;
+use starling_client::Client;
+use starling_client::pb::livestream::v1 as pb;
 
 use crate::frames::{WIDE, Wire};
 use crate::harness::{Server, soon};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use prost::Message as _;
-use starling::history::History;
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{Delivery, GoodbyeReason, delivery::Item};
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::{Delivery, GoodbyeReason, delivery::Item};
+use starling_verify::History;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 

@@ -24,15 +24,10 @@ const fn layer(module: &'static str, modules: &'static str, crates: &'static str
 const LAYERS: &[Layer] = &[
     layer("main",      "app cli",
           "clap mimalloc tokio"),
-    layer("cli",       "app client config history pb shutdown telemetry",
-          "adts_reader bytes clap clap_complete futures_util h2 hdrhistogram http humantime indicatif ogg prost \
+    layer("cli",       "app config pb shutdown telemetry",
+          "starling_client starling_verify adts_reader bytes clap clap_complete futures_util h2 hdrhistogram http humantime indicatif ogg prost \
            prost_reflect prost_types rand rustix serde serde_json thiserror tokio tokio_stream tokio_util tonic tonic_health \
            tonic_prost tonic_types tracing"),
-    layer("client",    "pb",
-          "bytes futures_util http prost prost_types rand thiserror tokio tokio_stream tokio_util \
-           tonic tonic_types tower tracing"),
-    layer("history",   "pb",
-          "thiserror"),
     layer("app",       "grpc service cluster store feed clock config telemetry shutdown",
           "starling_core bytes futures_util rand rustix thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),

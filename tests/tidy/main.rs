@@ -4,6 +4,7 @@
 //! The table of layers is in `layers.rs`, and the bans with their exceptions are in `words.rs`.
 //! Those two are meant to be edited; the rest reads the sources.
 
+mod dependencies;
 mod documents;
 mod layers;
 mod lexer;

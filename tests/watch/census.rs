@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use starling::client::Client;
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{PartitionPosition, ResetReason, SetPosition};
-use starling::pb::{group::v1 as group, livestream::v1::LivestreamState as State};
+use starling_client::Client;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::{PartitionPosition, ResetReason, SetPosition};
+use starling_client::pb::{group::v1 as group, livestream::v1::LivestreamState as State};
 use tonic::Streaming;
 
 use crate::fold::CensusFold;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1 as pb;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

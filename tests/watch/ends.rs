@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::livestream_event::Change as Event;
-use starling::pb::swarm::v1 as shared;
-use starling::pb::swarm::v1::GoodbyeReason;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1::livestream_event::Change as Event;
+use starling_client::pb::swarm::v1 as shared;
+use starling_client::pb::swarm::v1::GoodbyeReason;
 use tonic::{Code, Status, Streaming};
 
 use crate::fold::{CensusFold, RosterFold, TargetFold};

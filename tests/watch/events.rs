@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::livestream_event::Change as Event;
-use starling::pb::livestream::v1::watch_livestream_response::Event as Told;
-use starling::pb::swarm::v1::{EndReason, Interest, LeaveReason, ResetReason, Topology, UpdateChannel};
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1::livestream_event::Change as Event;
+use starling_client::pb::livestream::v1::watch_livestream_response::Event as Told;
+use starling_client::pb::swarm::v1::{EndReason, Interest, LeaveReason, ResetReason, Topology, UpdateChannel};
 use tonic::Streaming;
 
 use crate::fold::RosterFold;

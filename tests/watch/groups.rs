@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use prost::Message;
-use starling::pb::group::v1 as pb;
-use starling::pb::group::v1::group_event::Change as Event;
-use starling::pb::group::v1::group_service_client::GroupServiceClient;
-use starling::pb::group::v1::watch_group_response::Event as Told;
-use starling::pb::group::v1::watch_targets_response::Event as TargetEvent;
-use starling::pb::swarm::v1::{
+use starling_client::pb::group::v1 as pb;
+use starling_client::pb::group::v1::group_event::Change as Event;
+use starling_client::pb::group::v1::group_service_client::GroupServiceClient;
+use starling_client::pb::group::v1::watch_group_response::Event as Told;
+use starling_client::pb::group::v1::watch_targets_response::Event as TargetEvent;
+use starling_client::pb::swarm::v1::{
     ChannelInterest, EventPosition, GoodbyeReason, Interest, LeaveReason, MemberView, ResetReason, Topology,
     UpdateChannel,
 };
@@ -141,7 +140,7 @@ impl Call {
 }
 
 fn events(message: &pb::WatchGroupResponse) -> Vec<Event> {
-    let decode = |bytes: &bytes::Bytes| pb::GroupEvent::decode(bytes.clone()).unwrap().change.unwrap();
+    let decode = |event: &pb::GroupEvent| event.change.clone().unwrap();
     match &message.event {
         Some(Told::Batch(events)) => events.events.iter().map(decode).collect(),
         _ => Vec::new(),

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use starling::clock::Clock;
-use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::livestream_event::Change as Event;
-use starling::pb::swarm::v1::{GoodbyeReason, LeaveReason};
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1::livestream_event::Change as Event;
+use starling_client::pb::swarm::v1::{GoodbyeReason, LeaveReason};
 use tokio::time::Instant;
 use tonic::{Code, Streaming};
 

@@ -1,6 +1,6 @@
 //! When a change was made, and by whom: what the messages of a watch say beside their events.
 
-use starling::pb::{group::v1 as group, livestream::v1 as pb};
+use starling_client::pb::{group::v1 as group, livestream::v1 as pb};
 use tonic::Streaming;
 
 use crate::harness::Server;

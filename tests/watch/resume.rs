@@ -1,8 +1,8 @@
 //! WatchLivestream: resume yields contiguous events or a reset, and says why.
 
-use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::watch_livestream_response::Event as Told;
-use starling::pb::swarm::v1::ResetReason;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1::watch_livestream_response::Event as Told;
+use starling_client::pb::swarm::v1::ResetReason;
 
 use crate::fold::RosterFold;
 use crate::harness::Server;

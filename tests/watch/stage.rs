@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use prost::Message;
-use starling::client::Client;
-use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
-use starling::pb::swarm::v1 as shared;
+use starling_client::Client;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
+use starling_client::pb::swarm::v1 as shared;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
@@ -81,7 +80,7 @@ pub(crate) async fn end<M: std::fmt::Debug>(stream: &mut Streaming<M>) -> Result
 
 /// The events of a message.
 pub(crate) fn events(message: &pb::WatchLivestreamResponse) -> Vec<pb::livestream_event::Change> {
-    let decode = |bytes: &bytes::Bytes| pb::LivestreamEvent::decode(bytes.clone()).unwrap().change.expect("an event");
+    let decode = |event: &pb::LivestreamEvent| event.change.clone().expect("an event");
     match &message.event {
         Some(pb::watch_livestream_response::Event::Batch(events)) => events.events.iter().map(decode).collect(),
         _ => Vec::new(),

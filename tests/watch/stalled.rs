@@ -1,6 +1,6 @@
 //! A client that stops reading never delays another, and misses nothing itself.
 
-use starling::pb::swarm::v1::ResetReason;
+use starling_client::pb::swarm::v1::ResetReason;
 
 use crate::fold::{RosterFold, TargetFold};
 use crate::harness::Server;

@@ -1,7 +1,7 @@
 //! WatchTargets of a livestream.
 
-use starling::pb::livestream::v1 as pb;
-use starling::pb::swarm::v1::{Interest, TargetRemovalReason, Topology, UpdateChannel};
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::{Interest, TargetRemovalReason, Topology, UpdateChannel};
 use tonic::Streaming;
 
 use crate::fold::{TargetFold, Targets};

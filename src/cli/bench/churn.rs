@@ -19,7 +19,7 @@ use super::link::Link;
 use super::livestream::{LEASE, TestLivestream, node};
 use super::rate::Rate;
 use crate::cli::CliError;
-use crate::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1 as pb;
 
 const JOIN: &str = "/starling.livestream.v1.LivestreamService/JoinLivestream";
 const LEAVE: &str = "/starling.livestream.v1.LivestreamService/LeaveLivestream";

@@ -19,9 +19,9 @@ use super::viewer::{Behaviour, Protocol, ViewerConfig, ViewerContext, subscripti
 use super::{descriptors, progress};
 use crate::cli::CliError;
 use crate::cli::terminal::output;
-use crate::client::Client;
+use starling_client::Client;
 
-use crate::pb::swarm::v1::Interest;
+use starling_client::pb::swarm::v1::Interest;
 
 /// Of the one update, in bytes.
 const PAYLOAD: usize = 1_200;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::pb::swarm::v1::Interest;
+use starling_client::pb::swarm::v1::Interest;
 
 /// Interests and their weights: `high`, `mix`, or such as `high=5,low=2`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::child::{Server, Usage};
 use super::system::System;
 use crate::cli::{CliError, told};
-use crate::client::Client;
-use crate::pb::livestream::v1 as pb;
-use crate::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel};
+use starling_client::Client;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel};
 
 /// The broadcaster; viewers come after it.
 pub(super) const BROADCASTER: u64 = 1;

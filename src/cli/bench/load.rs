@@ -15,8 +15,8 @@ use super::publisher::{PublisherConnection, wire_size};
 use super::system::System;
 use super::viewer::{Behaviour, Protocol, ViewerConfig, ViewerContext, ViewerPool, subscription};
 use crate::cli::CliError;
-use crate::client::Client;
-use crate::pb::swarm::v1::Interest;
+use starling_client::Client;
+use starling_client::pb::swarm::v1::Interest;
 
 /// How long it may take until everybody is in.
 pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(60);

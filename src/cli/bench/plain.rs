@@ -137,7 +137,9 @@ fn position(sequence: u64) -> shared::UpdatePosition {
 }
 
 /// What the viewers get: the same bytes as from Starling.
-pub(super) fn response(draft: shared::UpdateDraft, sequence: u64) -> pb::SubscribeUpdatesResponse {
+pub(super) fn response(draft: impl Message, sequence: u64) -> pb::SubscribeUpdatesResponse {
+    // The generator's drafts are the client's type.
+    let draft = shared::UpdateDraft::decode(draft.encode_to_vec().as_slice()).expect("one schema");
     let update = shared::Update {
         position: Some(position(sequence)),
         payload: draft.payload,

@@ -12,8 +12,8 @@ use super::plain;
 use super::raw::PUBLISHER;
 use super::stamp;
 use crate::cli::CliError;
-use crate::client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef};
-use crate::pb::swarm::v1::{UpdateChannel, UpdateDraft};
+use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
+use starling_client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef};
 
 /// Updates that may wait for their acknowledgement.
 const WINDOW: usize = 1_024;

@@ -22,8 +22,8 @@ use super::raw::VIEWER;
 use super::scan::Scanner;
 use super::stamp::STAMP;
 use crate::cli::CliError;
-use crate::pb::livestream::v1 as pb;
-use crate::pb::swarm::v1::{Delivery, UpdateChannel, delivery::Item};
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::{Delivery, UpdateChannel, delivery::Item};
 
 /// The method that viewers call, at Starling and at plain tonic.
 pub(super) const SUBSCRIBE: &str = "/starling.livestream.v1.LivestreamService/SubscribeUpdates";

@@ -19,8 +19,8 @@ use super::watchers::{DeltaCounts, Watchers};
 use super::{descriptors, progress};
 use crate::cli::CliError;
 use crate::cli::terminal::output;
-use crate::pb::livestream::v1 as pb;
-use crate::pb::swarm::v1::Interest;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::Interest;
 
 /// Without any delta for so long nothing more will come.
 const QUIET: Duration = Duration::from_millis(200);

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use super::join_times::JoinTimes;
 use super::link::{Link, Messages};
 use crate::cli::CliError;
-use crate::pb::livestream::v1 as pb;
 use pb::watch_targets_response::Event;
+use starling_client::pb::livestream::v1 as pb;
 
 const WATCH: &str = "/starling.livestream.v1.LivestreamService/WatchTargets";
 const WINDOW: u32 = 1 << 20;

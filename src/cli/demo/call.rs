@@ -1,15 +1,13 @@
 //! The group call of the demo: five participants who talk, toggle, chat and share.
 
-use prost::Message as _;
-
 use super::note;
 use super::progress::soon;
 use super::verdict::{Verdict, judge_histories};
 use crate::cli::{CliError, told};
-use crate::client::{Client, PublishOptions, Publisher, SwarmRef};
-use crate::history::{History, PublisherLog};
-use crate::pb::group::v1 as pb;
-use crate::pb::swarm::v1::{Delivery, RejectReason, UpdateChannel, UpdateDraft, delivery::Item};
+use starling_client::pb::group::v1 as pb;
+use starling_client::pb::swarm::v1::{RejectReason, UpdateChannel, UpdateDraft, delivery::Item};
+use starling_client::{Client, PublishOptions, Publisher, SwarmRef};
+use starling_verify::{History, PublisherLog};
 
 pub(super) const GROUP: u64 = 1;
 const PARTICIPANTS: u64 = 5;
@@ -120,8 +118,7 @@ impl Participant {
         let mut words = 0;
         while words < PARTICIPANTS - 1 {
             let message = soon("updates of the call", self.updates.message()).await?.map_err(|status| told(&status))?;
-            for bytes in message.ok_or_else(|| CliError("the call ended too early".into()))?.deliveries {
-                let delivery = Delivery::decode(bytes)?;
+            for delivery in message.ok_or_else(|| CliError("the call ended too early".into()))?.deliveries {
                 self.history.record(&delivery);
                 match delivery.item {
                     Some(Item::Update(update)) => {

@@ -14,12 +14,12 @@ use super::progress::soon;
 use super::verdict::Verdict;
 use crate::app::App;
 use crate::cli::{CliError, told};
-use crate::client::{Client, Publisher};
 use crate::config::{Config, Overrides};
-use crate::pb::group::v1 as group;
-use crate::pb::livestream::v1 as pb;
-use crate::pb::swarm::v1::{Target, TargetList};
 use crate::shutdown::Shutdown;
+use starling_client::pb::group::v1 as group;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::swarm::v1::{Target, TargetList};
+use starling_client::{Client, Publisher};
 
 /// Latencies above this are counted as this, in milliseconds.
 const SLOWEST: usize = 2_000;

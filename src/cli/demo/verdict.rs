@@ -7,8 +7,8 @@ use super::viewer::{Loss, Part, Seen};
 use crate::cli::CliError;
 use crate::cli::annexb::AccessUnit;
 use crate::cli::terminal::output;
-use crate::history::{History, PublisherLog, check};
-use crate::pb::swarm::v1::GapReason;
+use starling_client::pb::swarm::v1::GapReason;
+use starling_verify::{History, PublisherLog, check};
 
 /// What was checked, in order, and how it came out.
 #[derive(Default)]

@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use prost::Message as _;
 use tokio::sync::Semaphore;
 use tonic::transport::Endpoint;
 
 use super::LIVESTREAM;
 use super::stage::Meters;
 use crate::cli::{CliError, told};
-use crate::client::Client;
-use crate::history::History;
-use crate::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
-use crate::pb::livestream::v1::{self as pb, watch_targets_response::Event};
-use crate::pb::swarm::v1::{self as shared, Delivery, TargetDelta, TargetList, delivery::Item};
+use starling_client::Client;
+use starling_client::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
+use starling_client::pb::livestream::v1::{self as pb, watch_targets_response::Event};
+use starling_client::pb::swarm::v1::{self as shared, TargetDelta, TargetList, delivery::Item};
+use starling_verify::History;
 
 /// The first viewer's node.
 const FIRST: u64 = 1_000;
@@ -179,8 +178,7 @@ impl Seen {
         let mut clock = meters.pictures.subscribe();
         let (mut stalls, mut complete) = (self.part == Part::Stalled, self.part != Part::Complete);
         while let Some(message) = updates.message().await.map_err(|status| told(&status))? {
-            for bytes in message.deliveries {
-                let delivery = Delivery::decode(bytes)?;
+            for delivery in message.deliveries {
                 self.history.record(&delivery);
                 match delivery.item {
                     Some(Item::Subscribed(_)) if self.part != Part::Late => joined.add_permits(1),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::pb::swarm::v1::{EventPosition, PartitionPosition, SetInSync, SetOpened, SetPosition};
-use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::pb::swarm::v1::{EventPosition, PartitionPosition, SetInSync, SetOpened, SetPosition};
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// The position of a watch of one swarm. Within a roster there is none: whoever is cut off there begins anew.
 #[derive(Debug, Default)]
@@ -138,7 +138,7 @@ impl SetFold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::swarm::v1::PartitionReset;
+    use starling_client::pb::swarm::v1::PartitionReset;
 
     #[test]
     fn a_roster_has_no_position_until_it_is_complete() {

@@ -10,7 +10,7 @@ use super::Unit;
 use crate::cli::CliError;
 use crate::cli::annexb::AccessUnits;
 use crate::cli::audio::{AudioFrames, Input};
-use crate::pb::swarm::v1::UpdateChannel;
+use starling_client::pb::swarm::v1::UpdateChannel;
 
 /// Largest access unit that is read: no server can be configured to take a larger payload.
 const LARGEST: usize = 16 << 20;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::CliError;
 use crate::cli::media::{Media, Unit};
-use crate::pb::swarm::v1::UpdateChannel;
+use starling_client::pb::swarm::v1::UpdateChannel;
 
 /// The default of the server, and its largest.
 const LEAST: u64 = 500_000;

@@ -3,8 +3,8 @@
 use crate::cli::settings::Settings;
 use crate::cli::terminal::remark;
 use crate::cli::{CliError, told};
-use crate::client::{Client, Error, Join, Retry, SwarmRef};
-use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::{Client, Error, Join, Retry, SwarmRef};
 
 /// A swarm to publish in, and the node that does.
 #[derive(Clone, Debug)]

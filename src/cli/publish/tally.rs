@@ -6,8 +6,8 @@ use std::time::Duration;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use crate::client::Publisher;
-use crate::pb::swarm::v1::{GapReason, Skips, UpdateChannel};
+use starling_client::Publisher;
+use starling_client::pb::swarm::v1::{GapReason, Skips, UpdateChannel};
 
 /// Totals, for the end.
 #[derive(Debug, Default)]
@@ -124,7 +124,7 @@ fn per_second(units: u64, seconds: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::swarm::v1::ChannelSkips;
+    use starling_client::pb::swarm::v1::ChannelSkips;
 
     fn report(channel: UpdateChannel, reason: GapReason, subscribers: u64, updates: u64) -> ChannelSkips {
         ChannelSkips { channel: channel.into(), reason: reason.into(), subscribers, updates, track: 0 }

@@ -7,9 +7,9 @@ use tokio::time::timeout;
 use super::claim::Claim;
 use crate::cli::terminal::remark;
 use crate::cli::{CliError, told};
-use crate::client::{Client, Error, PublishEvent, Publisher, Retry, SwarmRef, Watch};
-use crate::pb::swarm::v1::{Goodbye, GoodbyeReason, UpdateChannel};
-use crate::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::pb::swarm::v1::{Goodbye, GoodbyeReason, UpdateChannel};
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::{Client, Error, PublishEvent, Publisher, Retry, SwarmRef, Watch};
 
 /// How long those who have joined may take to subscribe. Some never do: they are served by their peers.
 const SUBSCRIBING: Duration = Duration::from_secs(2);

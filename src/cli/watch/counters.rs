@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use indicatif::HumanBytes;
 
-use crate::pb::swarm::v1::{Gap, Update, UpdateChannel};
+use starling_client::pb::swarm::v1::{Gap, Update, UpdateChannel};
 
 /// Counts updates, bytes, losses and latencies.
 #[derive(Debug)]
@@ -179,7 +179,7 @@ fn name(channel: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::swarm::v1::{TermSequence, UpdatePosition};
+    use starling_client::pb::swarm::v1::{TermSequence, UpdatePosition};
 
     fn after(millis: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000 + millis)

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::client::{Client, Retry, Watch};
-use crate::pb::livestream::v1::{WatchTargetsRequest, WatchTargetsResponse, watch_targets_response::Event};
-use crate::pb::swarm::v1::Placement;
+use starling_client::pb::livestream::v1::{WatchTargetsRequest, WatchTargetsResponse, watch_targets_response::Event};
+use starling_client::pb::swarm::v1::Placement;
+use starling_client::{Client, Retry, Watch};
 
 /// Follows a viewer's place, as far as the server tells it: whoever cannot follow it watches
 /// all the same.

@@ -8,8 +8,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 
 use crate::cli::CliError;
 use crate::cli::audio::{OpusFile, is_adts};
-use crate::client::Client;
-use crate::pb::swarm::v1::{UpdateChannel, UpdatePosition};
+use starling_client::Client;
+use starling_client::pb::swarm::v1::{UpdateChannel, UpdatePosition};
 
 /// One channel of one source, written where somebody asked for it. The file is created when something comes: a viewer
 /// that gets nothing spoils no file of an earlier one.

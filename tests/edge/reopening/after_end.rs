@@ -1,8 +1,10 @@
 //! Resumes that find their swarm ended.
 
 use prost::Message as _;
-use starling::client::{Error, SubscribeOptions, Subscriber, SubscriptionEvent};
-use starling::pb::swarm::v1::{Gap, GapReason, LastPositions, SubscriptionPosition, UpdatePosition, delivery::Item};
+use starling_client::pb::swarm::v1::{
+    Gap, GapReason, LastPositions, SubscriptionPosition, UpdatePosition, delivery::Item,
+};
+use starling_client::{Error, SubscribeOptions, Subscriber, SubscriptionEvent};
 use tonic::Code::FailedPrecondition;
 
 use super::stage::{Came, KINDS, SOURCE, Stage, point, term_of_first};

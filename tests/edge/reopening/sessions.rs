@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use starling::client::{Client, Join, PublishOptions, Publisher, SwarmRef};
-use starling::pb::group::v1 as group;
-use starling::pb::livestream::v1 as livestream;
-use starling::pb::swarm::v1::{UpdateChannel, UpdateDraft};
+use starling_client::pb::group::v1 as group;
+use starling_client::pb::livestream::v1 as livestream;
+use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
+use starling_client::{Client, Join, PublishOptions, Publisher, SwarmRef};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::stage::{Came, KINDS, SOURCE, Stage, VIEWER, came, settled, term};

@@ -1,11 +1,11 @@
 //! A source and a viewer, in either kind of swarm.
 
-use starling::client::{
-    Client, Error, PublishEvent, PublishOptions, Publisher, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef,
-};
-use starling::pb::group::v1 as group;
-use starling::pb::swarm::v1::{
+use starling_client::pb::group::v1 as group;
+use starling_client::pb::swarm::v1::{
     Gap, GapReason, SubscriptionPosition, TermSequence, UpdateChannel, UpdateDraft, delivery::Item,
+};
+use starling_client::{
+    Client, Error, PublishEvent, PublishOptions, Publisher, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef,
 };
 
 use crate::harness::{Server, soon};

@@ -1,6 +1,6 @@
 //! How large the headers of a call may be, and whom it concerns when they are larger.
 
-use starling::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1 as pb;
 use tonic::Code;
 
 use super::raw::{Connection, Head};

@@ -7,7 +7,7 @@ use h2::client::{self, SendRequest};
 use h2::{PingPong, Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use prost::Message;
-use starling::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1 as pb;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tonic::Status;

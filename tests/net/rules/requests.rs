@@ -4,7 +4,7 @@ use bytes::Bytes;
 use h2::Reason;
 use http::Method;
 use prost::Message;
-use starling::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1 as pb;
 use tonic::Code;
 
 use super::raw::{Answer, Connection, Head};

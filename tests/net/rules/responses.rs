@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use h2::{Ping, Reason};
 use prost::Message;
-use starling::pb::livestream::v1::{self as pb, livestream_event::Change};
-use starling::pb::swarm::v1::LeaveReason;
+use starling_client::pb::livestream::v1::{self as pb, livestream_event::Change};
+use starling_client::pb::swarm::v1::LeaveReason;
 use tonic::Code;
 
 use super::raw::{Connection, Head};
@@ -43,7 +43,7 @@ async fn an_immediate_error_is_trailers_only() {
 #[tokio::test]
 async fn messages_are_percent_encoded() {
     let (_server, connection) = live().await;
-    let update = starling::pb::swarm::v1::UpdateDraft { channel: 99, ..Default::default() };
+    let update = starling_client::pb::swarm::v1::UpdateDraft { channel: 99, ..Default::default() };
     let publish =
         pb::PublishUpdateRequest { livestream_id: SHOW, node_id: 1, update: Some(update), ..Default::default() };
     let mut answers = vec![connection.unary(Head::call("PublishUpdate"), &publish).await];
@@ -129,7 +129,7 @@ async fn deadlines_end_every_kind_of_call() {
         message: Some(pb::publish_updates_request::Message::Open(pb::PublishOpen {
             livestream_id: SHOW,
             node_id: 1,
-            channels: vec![starling::pb::swarm::v1::UpdateChannel::Visual.into()],
+            channels: vec![starling_client::pb::swarm::v1::UpdateChannel::Visual.into()],
             ..Default::default()
         })),
     });
@@ -185,7 +185,7 @@ async fn a_deadline_lets_the_session_go() {
             let message = events.message().await.unwrap().expect("it goes on");
             let Some(pb::watch_livestream_response::Event::Batch(events)) = message.event else { continue };
             for event in events.events {
-                if let Some(Change::ViewerLeft(left)) = pb::LivestreamEvent::decode(event).unwrap().change {
+                if let Some(Change::ViewerLeft(left)) = event.change {
                     return assert_eq!(left.reason(), LeaveReason::Timeout);
                 }
             }

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use prost::Message;
-use starling::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1 as pb;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 

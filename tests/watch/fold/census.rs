@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use starling::pb::swarm::v1 as shared;
-use starling::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::pb::swarm::v1 as shared;
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// A swarm of either kind, as the watch of its set shows it.
 #[derive(Clone, Debug, PartialEq)]

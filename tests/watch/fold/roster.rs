@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use starling::pb::livestream::v1 as pb;
-use starling::pb::livestream::v1::livestream_event::Change;
-use starling::pb::livestream::v1::watch_livestream_response::Event;
-use starling::pb::swarm::v1 as shared;
+use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1::livestream_event::Change;
+use starling_client::pb::livestream::v1::watch_livestream_response::Event;
+use starling_client::pb::swarm::v1 as shared;
 
 use crate::stage::events;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use starling::pb::swarm::v1 as shared;
-use starling::pb::{group::v1 as group, livestream::v1 as livestream};
+use starling_client::pb::swarm::v1 as shared;
+use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// A target list, whatever the order of its targets.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,8 +2,8 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::*;
-use crate::pb::livestream::v1::SubscribeUpdatesResponse;
-use crate::pb::swarm::v1::{Delivery, FeedHeartbeat, Gap, Update, delivery::Item};
+use starling_client::pb::livestream::v1::SubscribeUpdatesResponse;
+use starling_client::pb::swarm::v1::{Delivery, FeedHeartbeat, Gap, Update, delivery::Item};
 
 fn update(number: u8, size: usize) -> Item {
     Item::Update(Update { payload: vec![number; size].into(), keyframe: number == 0, ..Default::default() })
@@ -13,7 +13,7 @@ fn update(number: u8, size: usize) -> Item {
 fn stream(messages: Vec<Vec<Item>>) -> Vec<u8> {
     let mut stream = Vec::new();
     for items in messages {
-        let encoded = |item| Bytes::from(Delivery { item: Some(item) }.encode_to_vec());
+        let encoded = |item| Delivery { item: Some(item) };
         let message = SubscribeUpdatesResponse { deliveries: items.into_iter().map(encoded).collect() }.encode_to_vec();
         stream.push(0);
         stream.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());

@@ -1,8 +1,8 @@
 //! A publisher's log counts as the server does.
 
 use super::stage::{EPOCH, SOURCE, Source, Told, update, video};
-use crate::history::{History, PublisherLog, Violation, check};
-use crate::pb::swarm::v1::{self as pb, UpdateChannel};
+use crate::{History, PublisherLog, Violation, check};
+use starling_client::pb::swarm::v1::{self as pb, UpdateChannel};
 
 #[test]
 fn acknowledgements_may_cover_many() {

@@ -1,14 +1,9 @@
-//! The other side of the wire: a small client that survives cuts.
-//!
-//! [`Client`] is a connection with the generated services. On top of it, what a
-//! program that stays needs: [`Subscriber`] and [`Publisher`] open their stream
-//! again after each cut, with jitter, and neither lose nor repeat anything that the
-//! server still has; [`Watch`] does the same for streams that begin with the
-//! current state anyway.
+#![doc = include_str!("../README.md")]
 
 mod backoff;
 mod error;
 mod link;
+pub mod pb;
 mod progress;
 mod publisher;
 mod subscriber;
@@ -44,7 +39,7 @@ const WINDOW: u32 = 4 << 20;
 /// that are.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// A connection to a server, and its services.
+/// A connection to a server, and its services. Cheap to clone; clones share the connection.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// LivestreamService.
@@ -111,7 +106,11 @@ impl Client {
         rand::random_range(1..1 << 53)
     }
 
-    /// Connects to `url`, such as `http://127.0.0.1:50051`.
+    /// Connects to `url`, such as `http://127.0.0.1:50051`, within 5 s.
+    ///
+    /// # Errors
+    ///
+    /// When `url` is malformed, or nobody answers there in time.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         let failed = |error: tonic::transport::Error| ConnectError::new(url, &error);
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(failed)?;
@@ -134,6 +133,10 @@ impl Client {
     }
 
     /// Another connection to the same URL; behind a balancer perhaps another server.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect`].
     pub async fn again(&self) -> Result<Self, ConnectError> {
         Self::connect(&self.url).await
     }
@@ -144,6 +147,10 @@ impl Client {
     ///
     /// The server may have done what a lost answer told of: `call` must be harmless to repeat,
     /// which a `request_id` makes it.
+    ///
+    /// # Errors
+    ///
+    /// The server's refusal, or [`Error::GaveUp`] after [`Retry::patience`].
     pub async fn until_answered<T, F>(&self, retry: Retry, call: impl Fn(Self) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<Response<T>, Status>>,
@@ -170,6 +177,10 @@ impl Client {
     }
 
     /// Joins, and answers with the new session.
+    ///
+    /// # Errors
+    ///
+    /// The server's status; `JoinLivestream` and `JoinGroup` in the schema list them.
     pub async fn join(&mut self, join: Join) -> Result<u64, Status> {
         match join {
             Join::Livestream(join) => Ok(self.livestreams.join_livestream(join).await?.into_inner().session_id),
@@ -178,6 +189,10 @@ impl Client {
     }
 
     /// Touches a session, so that its lease runs anew.
+    ///
+    /// # Errors
+    ///
+    /// When the node has left, or when `session_id` is not its session any more.
     pub async fn renew_lease(&mut self, swarm: SwarmRef, node_id: u64, session_id: u64) -> Result<(), Status> {
         match swarm {
             SwarmRef::Livestream(livestream_id) => {
@@ -194,6 +209,7 @@ impl Client {
     /// Ends a session.
     ///
     /// # Errors
+    ///
     /// When the node has left, or when `session_id` is given and is not its session any more.
     pub async fn leave(&mut self, swarm: SwarmRef, node_id: u64, session_id: u64) -> Result<(), Status> {
         match swarm {

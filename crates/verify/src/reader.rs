@@ -6,7 +6,7 @@ use super::published::Terms;
 use super::stretch::{Notice, Sieve};
 use super::subscriber::Got;
 use super::violation::{Cause, Violation};
-use crate::pb::swarm::v1::GapReason;
+use starling_client::pb::swarm::v1::GapReason;
 
 /// Where a subscriber stands on a lane, and what it was told since the last update
 /// that came.

@@ -39,9 +39,6 @@ pub enum Error {
     /// The stream ended without a goodbye.
     #[error("the stream broke off")]
     Closed,
-    /// What came is not what the schema says.
-    #[error("the server sent what cannot be read: {0}")]
-    Malformed(#[from] prost::DecodeError),
     /// The stream could not be opened again in time.
     #[error("no stream again within {}; the last try: {last}", seconds(.patience))]
     GaveUp {
@@ -91,7 +88,7 @@ impl Error {
                 | GoodbyeReason::TokenExpired
                 | GoodbyeReason::Left => RetryDecision::Final,
             },
-            Self::Ended { .. } | Self::StaleTerm | Self::Malformed(_) | Self::GaveUp { .. } => RetryDecision::Final,
+            Self::Ended { .. } | Self::StaleTerm | Self::GaveUp { .. } => RetryDecision::Final,
         }
     }
 }

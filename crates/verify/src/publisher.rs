@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::lane::{Lane, Point};
 use super::print::Print;
 use super::violation::Violation;
-use crate::pb::swarm::v1::{ChannelAck, PublishOpened, PublishRejected, UpdateChannel, UpdateDraft};
+use starling_client::pb::swarm::v1::{ChannelAck, PublishOpened, PublishRejected, UpdateChannel, UpdateDraft};
 
 /// The log of one publisher: which update stands at which position.
 ///

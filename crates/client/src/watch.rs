@@ -24,6 +24,10 @@ impl<M: Send> Watch<M> {
     /// Opens the stream by `open`, once: cuts are survived from here on, a refusal is not.
     /// `open` is given the connection and the session of the time. `join` is how to join again
     /// when the lease has expired; `None` = that is an error.
+    ///
+    /// # Errors
+    ///
+    /// The server's refusal as [`Error::Status`], or the failure of the connection.
     pub async fn open<O, F>(
         client: Client,
         session_id: u64,
@@ -48,8 +52,13 @@ impl<M: Send> Watch<M> {
         self.link.session_id()
     }
 
-    /// The next message, goodbyes included; `None` when the server ended the stream with OK. An
-    /// error is final. Safe to drop and call again.
+    /// The next message, goodbyes included; `None` when the server ended the stream with OK.
+    ///
+    /// Safe to drop and call again.
+    ///
+    /// # Errors
+    ///
+    /// Final: the server refused, or it could not be reached in time.
     pub async fn next(&mut self) -> Result<Option<M>, Error> {
         loop {
             let why = match self.link.state() {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::lane::{Lane, Point};
-use crate::pb::swarm::v1::GapReason;
+use starling_client::pb::swarm::v1::GapReason;
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

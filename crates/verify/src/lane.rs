@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::pb::swarm::v1::{self as pb, UpdateChannel};
+use starling_client::pb::swarm::v1::{self as pb, UpdateChannel};
 
 /// One order of updates: what one source publishes on one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

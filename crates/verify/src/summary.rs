@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::publisher::PublisherLog;
 use super::subscriber::History;
-use crate::pb::swarm::v1::GapReason;
+use starling_client::pb::swarm::v1::GapReason;
 
 /// What came to subscribers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

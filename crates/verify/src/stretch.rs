@@ -3,7 +3,7 @@
 use super::filter::Filter;
 use super::lane::Point;
 use super::print::Print;
-use crate::pb::swarm::v1::{self as pb, GapReason};
+use starling_client::pb::swarm::v1::{self as pb, GapReason};
 
 /// A gap as announced, and what turned out to lie inside.
 #[derive(Clone, Debug)]

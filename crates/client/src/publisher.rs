@@ -93,6 +93,10 @@ pub struct Publisher {
 
 impl Publisher {
     /// Claims the channels, once: cuts are survived from here on, a refusal is not.
+    ///
+    /// # Errors
+    ///
+    /// The server's refusal as [`Error::Status`], or the failure of the connection.
     pub async fn open(client: Client, mut publication: PublishOptions) -> Result<Self, Error> {
         publication.window = publication.window.max(1);
         let stream = publish(client.clone(), publication.clone(), publication.session_id).await?;
@@ -144,6 +148,10 @@ impl Publisher {
     /// Sends an update, during a cut as soon as it is over, and answers with its number. One
     /// without a number gets the next one of its channel; numbers of the caller's own must
     /// rise. Only [`Self::next`] makes room again.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] with the draft when [`PublishOptions::window`] updates are not acknowledged.
     pub fn send(&mut self, draft: UpdateDraft) -> Result<u64, Full> {
         let draft = self.window.push(draft)?;
         if let State::Open(stream) = self.link.state() {
@@ -154,11 +162,14 @@ impl Publisher {
         Ok(draft.publisher_sequence)
     }
 
-    /// What comes next; `None` when the swarm has ended. An error is final: every channel was
-    /// lost ([`Error::StaleTerm`]), the node left, was removed or joined elsewhere, the server
-    /// refused, or it could not be reached in time.
+    /// What comes next; `None` when the swarm has ended.
     ///
     /// Safe to drop and call again.
+    ///
+    /// # Errors
+    ///
+    /// Final: every channel was lost ([`Error::StaleTerm`]), the node left, was removed or joined
+    /// elsewhere, the server refused, or it could not be reached in time.
     pub async fn next(&mut self) -> Result<Option<PublishEvent>, Error> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -196,6 +207,10 @@ impl Publisher {
 
     /// Waits until everything is answered, and ends the stream. Answers with what was told
     /// meanwhile: the last [`PublishEvent::Skips`] come as the stream ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::next`]; [`Error::Closed`] when the swarm ends before everything is answered.
     pub async fn close(mut self) -> Result<Vec<PublishEvent>, Error> {
         let mut told = Vec::new();
         while self.unacknowledged() > 0 {

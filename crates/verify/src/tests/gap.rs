@@ -2,8 +2,8 @@
 
 use super::stage::{EPOCH, SOURCE, Source, Told, video};
 use super::{LANE, point};
-use crate::history::{Cause, Violation};
-use crate::pb::swarm::v1::{self as pb, GapReason, Interest, UpdateChannel};
+use crate::{Cause, Violation};
+use starling_client::pb::swarm::v1::{self as pb, GapReason, Interest, UpdateChannel};
 
 #[test]
 fn a_hole_that_is_announced_passes() {

@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
-use prost::Message as _;
 use tonic::Status;
 
 use super::error::end_of_swarm;
@@ -71,7 +69,7 @@ pub enum SubscriptionEvent {
     },
 }
 
-type Deliveries = BoxStream<'static, Result<Vec<Bytes>, Status>>;
+type Deliveries = BoxStream<'static, Result<Vec<Delivery>, Status>>;
 
 /// A subscription that is resumed after each cut.
 #[derive(Debug)]
@@ -79,12 +77,16 @@ pub struct Subscriber {
     subscription: SubscribeOptions,
     progress: Progress,
     link: Link<Deliveries>,
-    /// Encoded deliveries that came and were not handed out.
-    ready: VecDeque<Bytes>,
+    /// What came and was not handed out.
+    ready: VecDeque<Delivery>,
 }
 
 impl Subscriber {
     /// Subscribes, once: cuts are survived from here on, a refusal is not.
+    ///
+    /// # Errors
+    ///
+    /// The server's refusal as [`Error::Status`], or the failure of the connection.
     pub async fn open(client: Client, subscription: SubscribeOptions) -> Result<Self, Error> {
         let progress = subscription.resume_from.clone().map(Progress::from).unwrap_or_default();
         let stream =
@@ -103,21 +105,24 @@ impl Subscriber {
         &self.progress
     }
 
-    /// What comes next; `None` when the swarm has ended and everything was told. An error is
-    /// final: the node left, was removed or joined elsewhere, the server refused to resume, or
-    /// it could not be reached in time. [`Error::Ended`] says that the swarm ended during a
-    /// cut and its last updates are missing.
+    /// What comes next; `None` when the swarm has ended and everything was told.
     ///
     /// Safe to drop and call again.
+    ///
+    /// # Errors
+    ///
+    /// Final: the node left, was removed or joined elsewhere, the server refused to resume, or
+    /// it could not be reached in time. [`Error::Ended`] says that the swarm ended during a
+    /// cut and its last updates are missing.
     pub async fn next(&mut self) -> Result<Option<SubscriptionEvent>, Error> {
         loop {
             while let Some(delivery) = self.ready.pop_front() {
-                match Delivery::decode(delivery).map(|delivery| delivery.item) {
-                    Ok(Some(Item::Goodbye(goodbye))) => {
+                match delivery.item {
+                    Some(Item::Goodbye(goodbye)) => {
                         self.ready.clear();
                         return self.recover(goodbye.into());
                     }
-                    Ok(Some(item)) => {
+                    Some(item) => {
                         if !matches!(item, Item::Subscribed(_)) {
                             self.link.alive();
                         }
@@ -125,8 +130,7 @@ impl Subscriber {
                         return Ok(Some(SubscriptionEvent::Item(item)));
                     }
                     // Of a newer server.
-                    Ok(None) => {}
-                    Err(error) => return self.recover(error.into()),
+                    None => {}
                 }
             }
             let why = match self.link.state() {

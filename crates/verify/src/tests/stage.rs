@@ -1,8 +1,8 @@
 //! A publisher and what a subscriber gets of it, without a server.
 
-use crate::history::{History, PublisherLog, Violation, check};
-use crate::pb::swarm::v1::{self as pb, Delivery, GapReason, Interest, UpdateChannel};
+use crate::{History, PublisherLog, Violation, check};
 use pb::delivery::Item;
+use starling_client::pb::swarm::v1::{self as pb, Delivery, GapReason, Interest, UpdateChannel};
 
 pub(super) const EPOCH: u64 = 77;
 pub(super) const SOURCE: u64 = 1;

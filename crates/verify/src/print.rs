@@ -1,7 +1,7 @@
 //! What is kept of an update in place of its payload.
 
 use super::violation::Difference;
-use crate::pb::swarm::v1::{Update, UpdateDraft};
+use starling_client::pb::swarm::v1::{Update, UpdateDraft};
 
 /// The fingerprint of one update: 16 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::lane::Lane;
 use super::print::Print;
-use crate::pb::swarm::v1::{self as pb, Interest};
+use starling_client::pb::swarm::v1::{self as pb, Interest};
 
 /// The declared filter of one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

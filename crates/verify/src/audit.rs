@@ -10,7 +10,7 @@ use super::reader::{Named, Reader};
 use super::stretch::Notice;
 use super::subscriber::{Event, History};
 use super::violation::Violation;
-use crate::pb::swarm::v1::{Subscribed, SubscriptionPosition};
+use starling_client::pb::swarm::v1::{Subscribed, SubscriptionPosition};
 
 /// Walks through one history. O(events + published).
 pub(super) fn audit(history: &History, published: &Published<'_>, violations: &mut Vec<Violation>) {

@@ -6,9 +6,9 @@ mod publisher;
 mod stage;
 
 use super::*;
-use crate::pb::swarm::v1::{self as pb, GapReason, Interest, UpdateChannel};
 use pb::delivery::Item;
 use stage::{EPOCH, SOURCE, Source, Told, video};
+use starling_client::pb::swarm::v1::{self as pb, GapReason, Interest, UpdateChannel};
 
 fn point(sequence: u64) -> Point {
     Point { term: 3, sequence }

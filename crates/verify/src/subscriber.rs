@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::lane::{Lane, Point};
 use super::print::Print;
 use super::summary::Totals;
-use crate::pb::swarm::v1::{self as pb, Delivery, GoodbyeReason};
 use pb::delivery::Item;
+use starling_client::pb::swarm::v1::{self as pb, Delivery, GoodbyeReason};
 
 /// All that came to one subscriber, in order, over any number of connections: 48
 /// bytes per update.

@@ -1,8 +1,8 @@
 //! Chat of a livestream: many authors, one order.
 
 use super::stage::{EPOCH, Told, filter, told, update};
-use crate::history::{Lane, PublisherLog, Summary, Violation, check};
-use crate::pb::swarm::v1::{self as pb, GapReason, Interest, UpdateChannel};
+use crate::{Lane, PublisherLog, Summary, Violation, check};
+use starling_client::pb::swarm::v1::{self as pb, GapReason, Interest, UpdateChannel};
 
 /// Three authors, and the messages of the swarm in order. Author 4 hears nothing back.
 struct Room {
