@@ -2,7 +2,6 @@
 
 pub mod annexb;
 mod audio;
-mod bench;
 mod chat;
 mod completions;
 mod create;
@@ -72,8 +71,6 @@ enum Command {
     Create(Box<create::Create>),
     /// End a livestream or a group for good.
     End(end::End),
-    /// Measure a server: fan-out, beside plain tonic, raw TCP and NATS; idle viewers, joins, watches.
-    Bench(bench::Bench),
     /// Ask a server whether it serves; exits with 0 if so.
     Healthcheck(healthcheck::Healthcheck),
     /// Print the completions of a shell: `starling completions bash > /etc/bash_completion.d/starling`.
@@ -142,8 +139,6 @@ impl Cli {
             Command::Tree(tree) => tree.run().await,
             Command::Create(create) => create.run().await,
             Command::End(end) => end.run().await,
-            // Its future is large, and nobody measures how it begins.
-            Command::Bench(bench) => Box::pin(bench.run()).await,
             Command::Healthcheck(healthcheck) => healthcheck.run().await,
             Command::Completions(completions) => completions.run(),
         };

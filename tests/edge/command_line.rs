@@ -179,7 +179,6 @@ async fn nothing_is_said_to_a_reader_that_is_gone() {
     let silent = (Some(0), String::new());
     for arguments in [
         &["--help"][..],
-        &["bench", "fanout", "--help"],
         &["--version"],
         &["serve", "--print-config"],
         &["completions", "bash"],

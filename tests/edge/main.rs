@@ -8,7 +8,6 @@ mod scripted;
 mod updates;
 mod world;
 
-mod bench;
 mod chat;
 mod clip;
 mod command_line;

@@ -25,11 +25,11 @@ const LAYERS: &[Layer] = &[
     layer("main",      "app cli",
           "clap mimalloc tokio"),
     layer("cli",       "app config pb shutdown telemetry",
-          "starling_client starling_verify adts_reader bytes clap clap_complete futures_util h2 hdrhistogram http humantime indicatif ogg prost \
-           prost_reflect prost_types rand rustix serde serde_json thiserror tokio tokio_stream tokio_util tonic tonic_health \
-           tonic_prost tonic_types tracing"),
+          "starling_client starling_verify adts_reader bytes clap clap_complete futures_util humantime indicatif ogg prost \
+           prost_reflect prost_types serde_json tokio tonic tonic_health \
+           tracing"),
     layer("app",       "grpc service cluster store feed clock config telemetry shutdown",
-          "starling_core bytes futures_util rand rustix thiserror tokio tokio_stream tokio_util tonic \
+          "starling_core bytes futures_util rand rlimit thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
     layer("telemetry", "config",
           "parking_lot thiserror tokio::time tracing tracing_subscriber"),

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod address;
 mod backoff;
 mod error;
 mod link;
@@ -23,6 +24,7 @@ use crate::pb::group::v1::{self as group};
 use crate::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
 use crate::pb::livestream::v1::{self as livestream};
 
+pub use address::{AddressError, parse_address};
 pub use backoff::{Backoff, Retry};
 pub use error::Error;
 pub use progress::Progress;
