@@ -3,7 +3,7 @@
 //!
 //! Elsewhere: E44 (a README about types that do not exist) is a matter of documents:
 //! `tests/tidy/documents.rs` holds the README against the schema (every RPC, and no
-//! other), `tests/edge/readme.rs` its table of the configuration against the code.
+//! other), `tests/it/edge/readme.rs` its table of the configuration against the code.
 //! E4, an endless loop of the seed, is not called. E2 and E9 are about time: the
 //! benchmarks measure it, here the number of changes stands for it.
 

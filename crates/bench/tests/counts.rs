@@ -1,9 +1,10 @@
 //! That it counts right, with loads too small to measure anything.
 
 use serde_json::Value;
+use starling_testkit::{program, text};
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
 /// The server that is measured. `cargo test` of the workspace has built it; that of this package alone has not.
@@ -17,13 +18,9 @@ static STARLING: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 async fn run(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_starling-bench"));
-    command.args(arguments).env("STARLING_BIN", &*STARLING);
+    let mut command = program(env!("CARGO_BIN_EXE_starling-bench"));
+    command.args(arguments).env("STARLING_BIN", &*STARLING).stderr(Stdio::piped());
     tokio::task::spawn_blocking(move || command.output().expect("it starts")).await.expect("it ends")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// What a bench says, as JSON.

@@ -17,7 +17,6 @@ mod livestream;
 mod model;
 mod oracle;
 mod replay;
-mod rng;
 mod seats;
 mod tree;
 mod world;

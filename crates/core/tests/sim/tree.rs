@@ -10,7 +10,7 @@ use starling_core::topology::RelayTree;
 use starling_core::topology::relay_tree::{Parent, Place};
 
 use crate::invariants::optimal_depth;
-use crate::rng::Rng;
+use starling_testkit::Rng;
 
 /// Every node's place and, as a set, its children; the root's under `None`.
 #[derive(Clone, Debug, Default)]

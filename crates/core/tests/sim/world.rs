@@ -22,7 +22,7 @@ use crate::leases::Leases;
 use crate::model::Model;
 use crate::oracle::Oracle;
 use crate::replay::{Log, Slot, digest, through};
-use crate::rng::Rng;
+use starling_testkit::Rng;
 
 /// Up to this weight a swarm is looked at as a whole after every command.
 const LIGHT: usize = 128;

@@ -1,0 +1,407 @@
+//! GroupService: every fault, in its order.
+
+use bytes::Bytes;
+use prost_types::Duration;
+use starling_client::Client;
+use starling_client::pb::group::v1 as pb;
+use starling_client::pb::swarm::v1::{ChannelInterest, Interest, PeerReportReason, UpdateChannel};
+use tonic::Code::{AlreadyExists, FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
+
+use crate::edge::refusals::{Call, Untouched, calls};
+use crate::edge::world::{answered, join_group, make_group};
+use crate::harness::{Fault, Server, fault, metadata};
+
+const CALL: u64 = 7;
+const FULL: u64 = 8;
+const ENDED: u64 = 9;
+
+const OWNER: u64 = 1;
+const SHARING: u64 = 2;
+const MEMBER: u64 = 3;
+const STRANGER: u64 = 99;
+
+struct World {
+    untouched: Untouched,
+    client: Client,
+    /// A session that MEMBER had before its current one.
+    stale: u64,
+}
+
+async fn every_state() -> World {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let mut groups = client.groups.clone();
+    for (group_id, max) in [(CALL, 16), (FULL, 2), (ENDED, 16)] {
+        make_group(&client, group_id, max).await;
+        join_group(&client, group_id, OWNER).await;
+        join_group(&client, group_id, SHARING).await;
+    }
+    let stale = join_group(&client, CALL, MEMBER).await;
+    join_group(&client, CALL, MEMBER).await;
+    answered(groups.start_screen_share(share(SHARING)).await);
+    let end = pb::EndGroupRequest { group_id: ENDED, node_id: OWNER, ..Default::default() };
+    answered(groups.end_group(end).await);
+    World { untouched: Untouched::from(server).await, client, stale }
+}
+
+fn share(node_id: u64) -> pb::StartScreenShareRequest {
+    pb::StartScreenShareRequest { group_id: CALL, node_id, ..Default::default() }
+}
+
+fn wish(source_node_id: u64) -> ChannelInterest {
+    ChannelInterest {
+        channel: UpdateChannel::Visual.into(),
+        interest: Interest::Low.into(),
+        source_node_id,
+        ..Default::default()
+    }
+}
+
+fn zeros(length: usize) -> Bytes {
+    Bytes::from(vec![0; length])
+}
+
+const fn seconds(seconds: i64) -> Option<Duration> {
+    Some(Duration { seconds, nanos: 0 })
+}
+
+fn looks(client: &Client, group_id: u64) -> Vec<Call> {
+    calls! { client, Groups;
+        get_group GetGroupRequest { group_id: group_id }
+        get_stats GetStatsRequest { group_id: group_id }
+        watch_group WatchGroupRequest { group_id: group_id }
+    }
+}
+
+fn looks_at_members(client: &Client, group_id: u64) -> Vec<Call> {
+    calls! { client, Groups;
+        list_participants ListParticipantsRequest { group_id: group_id }
+    }
+}
+
+fn join(client: &Client, group_id: u64, node_id: u64) -> Vec<Call> {
+    calls! { client, Groups;
+        join_group JoinGroupRequest { group_id: group_id, node_id: node_id }
+    }
+}
+
+fn targets(client: &Client, group_id: u64, node_id: u64) -> Vec<Call> {
+    calls! { client, Groups;
+        get_targets GetTargetsRequest { group_id: group_id, of_node_id: node_id }
+        watch_targets WatchTargetsRequest { group_id: group_id, of_node_id: node_id, node_id: node_id }
+    }
+}
+
+fn of_owner(client: &Client, group_id: u64, node_id: u64, session_id: u64) -> Vec<Call> {
+    calls! { client, Groups;
+        update_group UpdateGroupRequest {
+            group_id: group_id, node_id: node_id, session_id: session_id, metadata: Some(zeros(1))
+        }
+        end_group EndGroupRequest { group_id: group_id, node_id: node_id, session_id: session_id }
+    }
+}
+
+fn removing(client: &Client, group_id: u64, node_id: u64, session_id: u64, participant_node_id: u64) -> Vec<Call> {
+    calls! { client, Groups;
+        remove_participant RemoveParticipantRequest {
+            group_id: group_id, node_id: node_id, session_id: session_id, participant_node_id: participant_node_id
+        }
+    }
+}
+
+fn reporting(client: &Client, group_id: u64, node_id: u64, session_id: u64, peer_node_id: u64) -> Vec<Call> {
+    calls! { client, Groups;
+        report_peer ReportPeerRequest {
+            group_id: group_id, node_id: node_id, session_id: session_id, peer_node_id: peer_node_id,
+            reason: PeerReportReason::Unreachable.into()
+        }
+    }
+}
+
+fn on_target(client: &Client, group_id: u64, node_id: u64, session_id: u64, target: u64) -> Vec<Call> {
+    let mut calls = removing(client, group_id, node_id, session_id, target);
+    calls.extend(reporting(client, group_id, node_id, session_id, target));
+    calls
+}
+
+fn of_members(client: &Client, group_id: u64, node_id: u64, session_id: u64) -> Vec<Call> {
+    let mut calls = calls! { client, Groups;
+        leave_group LeaveGroupRequest { group_id: group_id, node_id: node_id, session_id: session_id }
+        renew_lease RenewLeaseRequest { group_id: group_id, node_id: node_id, session_id: session_id }
+        update_participant UpdateParticipantRequest {
+            group_id: group_id, node_id: node_id, session_id: session_id, metadata: Some(zeros(1))
+        }
+        set_media SetMediaRequest { group_id: group_id, node_id: node_id, session_id: session_id }
+        start_screen_share StartScreenShareRequest {
+            group_id: group_id, node_id: node_id, session_id: session_id
+        }
+        stop_screen_share StopScreenShareRequest {
+            group_id: group_id, node_id: node_id, session_id: session_id
+        }
+        set_interest SetInterestRequest {
+            group_id: group_id, node_id: node_id, session_id: session_id, interests: vec![wish(0)]
+        }
+    };
+    calls.extend(of_owner(client, group_id, node_id, session_id));
+    calls.extend(on_target(client, group_id, node_id, session_id, SHARING));
+    calls
+}
+
+#[tokio::test]
+async fn an_id_of_zero_is_refused_by_the_name_of_its_field() {
+    let World { untouched, client, .. } = every_state().await;
+    let expected = Fault::field("group_id");
+    untouched.refuses_all(looks(&client, 0), &expected).await;
+    untouched.refuses_all(looks_at_members(&client, 0), &expected).await;
+    untouched.refuses_all(join(&client, 0, MEMBER), &expected).await;
+    untouched.refuses_all(targets(&client, 0, MEMBER), &expected).await;
+    untouched.refuses_all(of_members(&client, 0, MEMBER, 0), &expected).await;
+
+    let expected = Fault::field("node_id");
+    untouched.refuses_all(join(&client, CALL, 0), &expected).await;
+    untouched.refuses_all(targets(&client, CALL, 0), &Fault::field("of_node_id")).await;
+    untouched.refuses_all(of_members(&client, CALL, 0, 0), &expected).await;
+    let watch = calls! { client, Groups;
+        watch_group WatchGroupRequest { group_id: CALL, session_id: 5 }
+    };
+    untouched.refuses_all(watch, &expected).await;
+    untouched.refuses_all(removing(&client, CALL, OWNER, 0, 0), &Fault::field("participant_node_id")).await;
+    untouched.refuses_all(reporting(&client, CALL, OWNER, 0, 0), &Fault::field("peer_node_id")).await;
+}
+
+#[tokio::test]
+async fn a_field_out_of_range_is_refused_by_its_name() {
+    let World { untouched, client, .. } = every_state().await;
+    let create = |config: pb::GroupConfig| {
+        calls! { client, Groups; create_group CreateGroupRequest { group_id: 20, config: Some(config) } }
+    };
+    macro_rules! refuse {
+        ($($field:ident: $($value:expr),*;)*) => {$($(
+            let calls = create(pb::GroupConfig { $field: $value, ..Default::default() });
+            untouched.refuses_all(calls, &Fault::field(concat!("config.", stringify!($field)))).await;
+        )*)*};
+    }
+    refuse! {
+        max_participants: Some(0), Some(257), Some(u32::MAX);
+        subscriber_bytes_per_second: Some(999), Some(1_000_000_001);
+        keyframe_interval: seconds(0), seconds(61), seconds(-1);
+        max_lag: seconds(0), seconds(601);
+    }
+
+    let calls = calls! { client, Groups;
+        create_group CreateGroupRequest { group_id: 20, metadata: zeros(1_025) }
+        create_group CreateGroupRequest { group_id: 20, request_id: "x".repeat(65) }
+        update_group UpdateGroupRequest { group_id: CALL, node_id: OWNER, metadata: Some(zeros(1_025)) }
+        join_group JoinGroupRequest { group_id: CALL, node_id: 4, endpoint: Some(zeros(257)) }
+        join_group JoinGroupRequest { group_id: CALL, node_id: 4, metadata: Some(zeros(257)) }
+        join_group JoinGroupRequest { group_id: CALL, node_id: 4, lease_ttl: seconds(301) }
+        join_group JoinGroupRequest { group_id: CALL, node_id: 4, request_id: " ".to_owned() }
+        join_group JoinGroupRequest {
+            group_id: CALL, node_id: 4, interests: vec![ChannelInterest { channel: 6, ..wish(1) }]
+        }
+        update_participant UpdateParticipantRequest { group_id: CALL, node_id: MEMBER, metadata: Some(zeros(257)) }
+        set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER }
+        set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER, interests: vec![wish(0); 1_281] }
+        set_interest SetInterestRequest {
+            group_id: CALL, node_id: MEMBER, interests: vec![ChannelInterest { interest: -1, ..wish(1) }]
+        }
+        report_peer ReportPeerRequest { group_id: CALL, node_id: OWNER, peer_node_id: MEMBER }
+        report_peer ReportPeerRequest { group_id: CALL, node_id: OWNER, peer_node_id: MEMBER, reason: 4 }
+        watch_group WatchGroupRequest { group_id: CALL, kinds: vec![0] }
+        watch_group WatchGroupRequest { group_id: CALL, kinds: vec![1, 8] }
+        list_groups ListGroupsRequest { page_size: -1 }
+        list_groups ListGroupsRequest { page_token: "?".to_owned() }
+        list_participants ListParticipantsRequest { group_id: CALL, page_size: -1 }
+        list_participants ListParticipantsRequest { group_id: CALL, page_token: "?".to_owned() }
+    };
+    let fields = [
+        "metadata",
+        "request_id",
+        "metadata",
+        "endpoint",
+        "metadata",
+        "lease_ttl",
+        "request_id",
+        "interests[0].channel",
+        "metadata",
+        "interests",
+        "interests",
+        "interests[0].interest",
+        "reason",
+        "reason",
+        "kinds[0]",
+        "kinds[1]",
+        "page_size",
+        "page_token",
+        "page_size",
+        "page_token",
+    ];
+    untouched.refuses_each(calls, &fields.map(Fault::field)).await;
+}
+
+#[tokio::test]
+async fn a_group_that_is_not_there_is_not_found() {
+    let World { untouched, client, .. } = every_state().await;
+    let expected = Fault::new(NotFound, "GROUP_NOT_FOUND");
+    untouched.refuses_all(looks(&client, 99), &expected).await;
+    untouched.refuses_all(looks_at_members(&client, 99), &expected).await;
+    untouched.refuses_all(join(&client, 99, MEMBER), &expected).await;
+    untouched.refuses_all(targets(&client, u64::MAX, MEMBER), &expected).await;
+    untouched.refuses_all(of_members(&client, u64::MAX, MEMBER, 0), &expected).await;
+}
+
+#[tokio::test]
+async fn an_ended_group_refuses_everything_but_a_look_and_another_end() {
+    let World { untouched, client, .. } = every_state().await;
+    let expected = Fault::new(FailedPrecondition, "ENDED");
+    untouched.refuses_all(looks_at_members(&client, ENDED), &expected).await;
+    untouched.refuses_all(join(&client, ENDED, MEMBER), &expected).await;
+    untouched.refuses_all(targets(&client, ENDED, MEMBER), &expected).await;
+    untouched.refuses_all(of_members(&client, ENDED, MEMBER, 0), &expected).await;
+    let end = pb::EndGroupRequest { group_id: ENDED, node_id: OWNER, ..Default::default() };
+    answered(client.clone().groups.end_group(end).await);
+}
+
+#[tokio::test]
+async fn a_stranger_may_join_and_nothing_else() {
+    let World { untouched, client, .. } = every_state().await;
+    let expected = Fault::new(FailedPrecondition, "NOT_A_MEMBER");
+    untouched.refuses_all(of_members(&client, CALL, STRANGER, 0), &expected).await;
+    untouched.refuses_all(targets(&client, CALL, STRANGER), &expected).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_current_is_refused_whatever_it_asks() {
+    let World { untouched, client, stale } = every_state().await;
+    let expected = Fault::new(FailedPrecondition, "SESSION_REPLACED");
+    for session_id in [stale, 12_345] {
+        untouched.refuses_all(of_members(&client, CALL, MEMBER, session_id), &expected).await;
+        let watches = calls! { client, Groups;
+            watch_targets WatchTargetsRequest { group_id: CALL, of_node_id: MEMBER, session_id: session_id, node_id: MEMBER }
+            watch_group WatchGroupRequest { group_id: CALL, node_id: MEMBER, session_id: session_id }
+        };
+        untouched.refuses_all(watches, &expected).await;
+    }
+}
+
+#[tokio::test]
+async fn only_the_owner_ends_changes_and_removes() {
+    let World { untouched, client, .. } = every_state().await;
+    let expected = Fault::new(PermissionDenied, "NOT_OWNER");
+    for node_id in [SHARING, MEMBER] {
+        untouched.refuses_all(of_owner(&client, CALL, node_id, 0), &expected).await;
+        let remove = calls! { client, Groups;
+            remove_participant RemoveParticipantRequest {
+                group_id: CALL, node_id: node_id, participant_node_id: OWNER
+            }
+        };
+        untouched.refuses_all(remove, &expected).await;
+    }
+}
+
+#[tokio::test]
+async fn an_action_on_somebody_who_is_not_in_finds_nobody() {
+    let World { untouched, client, .. } = every_state().await;
+    let expected = Fault::new(NotFound, "MEMBER_NOT_FOUND");
+    untouched.refuses_all(on_target(&client, CALL, OWNER, 0, STRANGER), &expected).await;
+    // Before authority.
+    untouched.refuses_all(on_target(&client, CALL, MEMBER, 0, STRANGER), &expected).await;
+}
+
+#[tokio::test]
+async fn a_held_screen_share_is_refused_to_others_and_names_its_holder() {
+    let World { untouched, client, .. } = every_state().await;
+    for node_id in [OWNER, MEMBER] {
+        let call = calls! { client, Groups;
+            start_screen_share StartScreenShareRequest { group_id: CALL, node_id: node_id }
+        };
+        untouched.refuses_all(call, &Fault::new(FailedPrecondition, "SCREEN_SHARE_HELD")).await;
+        let refused = client.clone().groups.start_screen_share(share(node_id)).await.unwrap_err();
+        assert_eq!(metadata(&refused, "holderNodeId"), Some(SHARING.to_string()));
+    }
+    // The holder may repeat it.
+    let before = crate::edge::world::group(&client, CALL).await;
+    let again = answered(client.clone().groups.start_screen_share(share(SHARING)).await);
+    assert_eq!((again.revision, again.group), (before.revision, Some(before)));
+}
+
+#[tokio::test]
+async fn a_full_group_takes_nobody_new_and_keeps_those_who_are_in() {
+    let World { untouched, client, .. } = every_state().await;
+    untouched.refuses_all(join(&client, FULL, STRANGER), &Fault::new(ResourceExhausted, "SWARM_FULL")).await;
+    join_group(&client, FULL, OWNER).await;
+    assert_eq!(crate::edge::world::group(&client, FULL).await.participant_count, 2);
+}
+
+#[tokio::test]
+async fn a_group_that_lives_is_made_again_only_as_it_is() {
+    let World { untouched, client, .. } = every_state().await;
+    let config = |max| Some(pb::GroupConfig { max_participants: Some(max), ..Default::default() });
+    let creates = calls! { client, Groups;
+        create_group CreateGroupRequest { group_id: FULL, owner_node_id: OWNER, config: config(3) }
+        create_group CreateGroupRequest { group_id: FULL, owner_node_id: MEMBER, config: config(2) }
+        create_group CreateGroupRequest { group_id: FULL, config: config(2) }
+    };
+    untouched.refuses_all(creates, &Fault::new(AlreadyExists, "SWARM_EXISTS")).await;
+    let same = pb::CreateGroupRequest { group_id: FULL, owner_node_id: OWNER, config: config(2), ..Default::default() };
+    let found = answered(client.clone().groups.create_group(same).await);
+    assert!(!found.created);
+    assert_eq!(found.group, Some(crate::edge::world::group(&client, FULL).await));
+}
+
+#[tokio::test]
+async fn a_member_holds_every_interest_there_can_be_and_no_more() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    make_group(&client, CALL, 16).await;
+    join_group(&client, CALL, MEMBER).await;
+    let set = |interests| pb::SetInterestRequest { group_id: CALL, node_id: MEMBER, interests, ..Default::default() };
+    let every = (100..100 + 1_280).map(wish).collect();
+    answered(client.clone().groups.set_interest(set(every)).await);
+    let untouched = Untouched::from(server).await;
+    let call = calls! { client, Groups;
+        set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER, interests: vec![wish(50)] }
+        join_group JoinGroupRequest { group_id: CALL, node_id: MEMBER, interests: vec![wish(50)] }
+    };
+    untouched.refuses_all(call, &Fault::new(ResourceExhausted, "QUOTA")).await;
+    // One that is there may change.
+    let change = ChannelInterest { interest: Interest::Critical.into(), ..wish(100) };
+    answered(client.clone().groups.set_interest(set(vec![change])).await);
+}
+
+#[tokio::test]
+async fn of_two_faults_the_first_in_the_order_of_checks_is_told() {
+    let World { untouched, client, stale } = every_state().await;
+    let calls = calls! { client, Groups;
+        // Fields, then the group.
+        remove_participant RemoveParticipantRequest { group_id: 99, node_id: OWNER }
+        // The group's end, then membership.
+        remove_participant RemoveParticipantRequest { group_id: ENDED, node_id: STRANGER, participant_node_id: STRANGER }
+        // The actor's membership, then the target's.
+        remove_participant RemoveParticipantRequest { group_id: CALL, node_id: STRANGER, participant_node_id: STRANGER }
+        remove_participant RemoveParticipantRequest {
+            group_id: CALL, node_id: MEMBER, session_id: stale, participant_node_id: STRANGER
+        }
+        // The target, then authority.
+        remove_participant RemoveParticipantRequest { group_id: CALL, node_id: MEMBER, participant_node_id: STRANGER }
+        // The end, then capacity.
+        join_group JoinGroupRequest { group_id: ENDED, node_id: STRANGER }
+    };
+    let expected = [
+        Fault::field("participant_node_id"),
+        Fault::new(FailedPrecondition, "ENDED"),
+        Fault::new(FailedPrecondition, "NOT_A_MEMBER"),
+        Fault::new(FailedPrecondition, "SESSION_REPLACED"),
+        Fault::new(NotFound, "MEMBER_NOT_FOUND"),
+        Fault::new(FailedPrecondition, "ENDED"),
+    ];
+    untouched.refuses_each(calls, &expected).await;
+}
+
+#[tokio::test]
+async fn livestreams_and_groups_of_one_number_are_strangers() {
+    let World { untouched: _server, client, .. } = every_state().await;
+    let get = starling_client::pb::livestream::v1::GetLivestreamRequest { livestream_id: CALL };
+    let found = fault(client.clone().livestreams.get_livestream(get).await);
+    assert_eq!(found, Fault::new(NotFound, "LIVESTREAM_NOT_FOUND"));
+}

@@ -1,0 +1,20 @@
+//! The network as it is: slow, dead, or full of clients that do not read; and what our own
+//! connections, watchdog and response body make of it.
+//!
+//! [`toxic`] is a network that can be made bad, [`frames`] a client that sees every frame,
+//! [`stage`] a livestream with readers that come back, each judged by the history checker.
+//!
+//! SOAK_SECONDS=n lets [`soak`] run longer, SEED=n with other faults.
+
+mod frames;
+mod stage;
+mod toxic;
+
+mod bodies;
+mod connections;
+mod descriptors;
+mod drain;
+mod rules;
+mod soak;
+mod stalled;
+mod web;

@@ -1,0 +1,199 @@
+//! A client of HTTP/2 that sends what it is told to, in frames of its choice.
+
+use std::net::SocketAddr;
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::client::{self, SendRequest};
+use h2::{PingPong, Reason, RecvStream, SendStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use prost::Message;
+use starling_client::pb::livestream::v1 as pb;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tonic::Status;
+
+use crate::harness::{Fault, soon};
+use crate::net::frames::framed;
+
+const LIVESTREAMS: &str = "/starling.livestream.v1.LivestreamService/";
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    send: SendRequest<Bytes>,
+    pub(super) pings: PingPong,
+    _driver: JoinSet<()>,
+}
+
+/// The head of a request, like one of a gRPC library's unless it is changed.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) method: Method,
+    path: String,
+    headers: HeaderMap,
+}
+
+impl Head {
+    /// A call of the livestreams.
+    pub(super) fn call(method: &str) -> Self {
+        Self::path(&format!("{LIVESTREAMS}{method}"))
+    }
+
+    pub(super) fn path(path: &str) -> Self {
+        let headers = [("content-type", "application/grpc"), ("te", "trailers")];
+        let headers = headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        Self { method: Method::POST, path: path.to_owned(), headers: headers.into_iter().collect() }
+    }
+
+    /// With one more header.
+    pub(super) fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.append(name, HeaderValue::from_bytes(value.as_ref()).unwrap());
+        self
+    }
+
+    /// With another value in place of the usual one.
+    pub(super) fn but(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    pub(super) fn without(mut self, name: &str) -> Self {
+        self.headers.remove(name);
+        self
+    }
+}
+
+impl Connection {
+    pub(super) async fn open(server: SocketAddr) -> Self {
+        let socket = TcpStream::connect(server).await.unwrap();
+        let (send, mut connection) = soon(client::handshake(socket)).await.unwrap();
+        let pings = connection.ping_pong().unwrap();
+        let mut driver = JoinSet::new();
+        driver.spawn(async move { drop(connection.await) });
+        Self { send, pings, _driver: driver }
+    }
+
+    /// Sends the head of a request, and the end with it if `end`.
+    pub(super) async fn begin(&self, head: Head, end: bool) -> Exchange {
+        let Head { method, path, headers } = head;
+        let mut request = Request::builder().method(method).uri(format!("http://localhost{path}")).body(()).unwrap();
+        *request.headers_mut() = headers;
+        let mut ready = soon(self.send.clone().ready()).await.unwrap();
+        let (response, body) = ready.send_request(request, end).unwrap();
+        Exchange { body, response }
+    }
+
+    /// Sends one message, and waits for all of the answer.
+    pub(super) async fn unary(&self, head: Head, request: &impl Message) -> Answer {
+        let mut exchange = self.begin(head, false).await;
+        exchange.send(framed(request), true);
+        exchange.answer().await
+    }
+
+    /// Whether the livestream is there.
+    pub(super) async fn exists(&self, livestream_id: u64) -> bool {
+        let found = self.unary(Head::call("GetLivestream"), &pb::GetLivestreamRequest { livestream_id }).await;
+        match found.status() {
+            "0" => true,
+            "5" => false,
+            other => panic!("status {other}"),
+        }
+    }
+}
+
+/// A request that was begun.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    body: SendStream<Bytes>,
+    response: client::ResponseFuture,
+}
+
+impl Exchange {
+    pub(super) fn send(&mut self, data: impl Into<Bytes>, end: bool) {
+        self.body.send_data(data.into(), end).unwrap();
+    }
+
+    pub(super) fn reset(&mut self, reason: Reason) {
+        self.body.send_reset(reason);
+    }
+
+    /// Waits until the server resets the stream.
+    pub(super) async fn is_reset(&mut self) -> Reason {
+        soon(std::future::poll_fn(|cx| self.body.poll_reset(cx))).await.unwrap()
+    }
+
+    /// Waits for the head of the answer.
+    pub(super) async fn answering(&mut self) -> Incoming {
+        let response = soon(&mut self.response).await.unwrap();
+        let (head, body) = response.into_parts();
+        Incoming { status: head.status, headers: head.headers, body, rest: BytesMut::new() }
+    }
+
+    /// Waits for all of the answer.
+    pub(super) async fn answer(&mut self) -> Answer {
+        self.answering().await.whole().await
+    }
+}
+
+/// An answer whose head came.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    body: RecvStream,
+    rest: BytesMut,
+}
+
+impl Incoming {
+    /// The next message; `None` at the end.
+    pub(super) async fn message(&mut self) -> Option<Bytes> {
+        loop {
+            if let (StatusCode::OK, Some(length)) = (self.status, self.rest.get(1..5)) {
+                let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+                if self.rest.len() >= 5 + length {
+                    self.rest.advance(5);
+                    return Some(self.rest.split_to(length).freeze());
+                }
+            }
+            let data = soon(self.body.data()).await?.unwrap();
+            drop(self.body.flow_control().release_capacity(data.len()));
+            self.rest.extend_from_slice(&data);
+        }
+    }
+
+    pub(super) async fn whole(mut self) -> Answer {
+        let mut messages = Vec::new();
+        while let Some(message) = self.message().await {
+            messages.push(message);
+        }
+        // An error of HTTP has a text.
+        assert!(self.rest.is_empty() || self.status != StatusCode::OK, "half a message");
+        let trailers = soon(self.body.trailers()).await.unwrap();
+        Answer { http: self.status, headers: self.headers, messages, trailers }
+    }
+}
+
+/// All of an answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) http: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) messages: Vec<Bytes>,
+    /// `None` when it was trailers only.
+    pub(super) trailers: Option<HeaderMap>,
+}
+
+impl Answer {
+    /// What has the status.
+    pub(super) fn last(&self) -> &HeaderMap {
+        self.trailers.as_ref().unwrap_or(&self.headers)
+    }
+
+    pub(super) fn status(&self) -> &str {
+        self.last().get("grpc-status").map_or("none", |status| status.to_str().unwrap())
+    }
+
+    pub(super) fn fault(&self) -> Fault {
+        Fault::of(&Status::from_header_map(self.last()).expect("there is a status"))
+    }
+}

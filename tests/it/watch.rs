@@ -1,0 +1,22 @@
+//! Watches over real gRPC: every rule of how state is streamed, how a watch
+//! resumes and how it ends, from the other side of the wire.
+//!
+//! [`stage`] sets a server and its swarms up, [`fold`] is what a client does with
+//! the messages of a watch, and checks each of them on the way.
+
+mod fold;
+mod stage;
+
+mod census;
+mod churn;
+mod crowd;
+mod ends;
+mod events;
+mod groups;
+mod incarnations;
+mod leases;
+mod origins;
+mod resume;
+mod roster;
+mod stalled;
+mod targets;
