@@ -7,6 +7,7 @@ mod completions;
 mod create;
 mod demo;
 mod end;
+mod error;
 mod events;
 mod format;
 mod get;
@@ -26,12 +27,11 @@ mod terminal;
 mod tree;
 mod watch;
 
-use std::fmt;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::server::Server;
+use self::error::CliError;
 use self::terminal::remark;
 use crate::config::{Config, environment};
 
@@ -75,27 +75,6 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Print the completions of a shell: `starling completions bash > /etc/bash_completion.d/starling`.
     Completions(completions::Completions),
-}
-
-/// What went wrong, in words for a terminal.
-#[derive(Debug)]
-struct CliError(String);
-
-impl<E: std::error::Error> From<E> for CliError {
-    fn from(error: E) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl fmt::Display for CliError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What a status says, without its metadata.
-fn told(status: &tonic::Status) -> CliError {
-    CliError(format!("the server says {:?}: {}", status.code(), status.message()))
 }
 
 impl Cli {

@@ -2,7 +2,7 @@
 //!
 //! Each layer overrides the one before, key by key: the compiled-in `config/default.toml`, a TOML or YAML file, the
 //! environment (`STARLING__SECTION__KEY`), flags. `default.toml` is also the documentation of every key. What is wrong
-//! with a configuration is reported all at once, one [`Fault`] for each faulty key.
+//! with a configuration is reported all at once, one [`ConfigFault`] for each faulty key.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use fault::{ConfigError, Fault};
+pub use fault::{ConfigError, ConfigFault};
 pub use reference::Reference;
 
 /// Everything that can be set. Its sections are handed to the parts that they concern.

@@ -5,26 +5,18 @@
 //! encoders make and decoders take it, without the container.
 
 mod adts;
+mod frame;
 mod opus;
 
 use std::io;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use self::adts::AdtsFrames;
+pub(super) use self::frame::AudioFrame;
+use self::frame::invalid;
 pub(super) use self::opus::OpusFile;
 use self::opus::OpusPackets;
-
-/// A frame of sound.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AudioFrame {
-    pub(super) data: Bytes,
-    /// How long it sounds: so many samples,
-    pub(super) samples: u32,
-    /// at so many a second.
-    pub(super) rate: u32,
-}
 
 /// A stream whose format is told by its first bytes.
 pub(super) type Input = Box<dyn AsyncRead + Send + Unpin>;
@@ -82,10 +74,6 @@ impl AudioFrames {
 /// in the header would have to be its own.
 pub(super) fn is_adts(payload: &[u8]) -> bool {
     adts::frame(payload).is_ok_and(|frame| frame.is_some_and(|(length, ..)| length == payload.len()))
-}
-
-fn invalid(problem: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, problem.into())
 }
 
 #[cfg(test)]

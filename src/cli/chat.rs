@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
+use super::error::{CliError, told};
 use super::format::{Format, print_json, print_text};
 use super::interrupt::Interrupt;
 use super::message::Message;
 use super::selector::Selector;
+use super::server::Server;
 use super::terminal::remark;
-use super::{CliError, Server, told};
 use starling_client::pb::swarm::v1::{Gap, StartFrom, Update, UpdateChannel, UpdateDraft, delivery::Item};
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 use starling_client::{Client, Join, Retry, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef};

@@ -3,8 +3,9 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 
+use super::Cli;
+use super::error::CliError;
 use super::format::print_text;
-use super::{Cli, CliError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Completions {

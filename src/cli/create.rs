@@ -1,10 +1,11 @@
 //! `starling create`: a new swarm.
 
+use super::error::{CliError, told};
 use super::format::Format;
 use super::selector::Selector;
+use super::server::Server;
 use super::settings::Settings;
 use super::terminal::remark;
-use super::{CliError, Server, told};
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 use starling_client::{Client, SwarmRef};
 

@@ -1,9 +1,12 @@
 //! `starling demo`: a livestream of real video to many viewers, and a group call, over real
 //! connections to a server in this process; closed with a table of what was checked.
 
+mod acknowledgements;
 mod call;
+mod ids;
+mod meters;
 mod progress;
-mod stage;
+mod server;
 mod verdict;
 mod viewer;
 
@@ -15,15 +18,18 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::acknowledgements::note;
+use self::ids::{BROADCASTER, LIVESTREAM};
+use self::meters::Meters;
 use self::progress::{Progress, soon, while_counting};
-use self::stage::{Meters, Stage};
+use self::server::DemoServer;
 use self::verdict::Verdict;
 use self::viewer::{Part, Seen};
 use super::annexb::{AccessUnit, AccessUnits};
-use super::{CliError, told};
+use super::error::{CliError, told};
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::swarm::v1 as shared;
-use starling_client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef};
+use starling_client::{Client, PublishOptions, Publisher, SwarmRef};
 use starling_verify::PublisherLog;
 
 /// The clip: 132 pictures, 25 a second, a keyframe every 50. See `tests/data/README.md`.
@@ -31,8 +37,6 @@ const CLIP: &[u8] = include_bytes!("../../tests/data/bigbuckbunny-360p25.h264");
 /// How often it is played.
 const TIMES: usize = 2;
 const PICTURE: Duration = Duration::from_millis(40);
-const LIVESTREAM: u64 = 1;
-const BROADCASTER: u64 = 1;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
@@ -46,25 +50,25 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let stage = Stage::open().await?;
+        let server = DemoServer::start().await?;
         let mut verdict = Verdict::default();
-        let show = self.livestream(&stage, &mut verdict);
-        let (show, call) = tokio::join!(show, call::hold(&stage.url));
-        show?;
+        let livestream = self.livestream(&server, &mut verdict);
+        let (livestream, call) = tokio::join!(livestream, call::hold(&server.url));
+        livestream?;
         call?.judge(&mut verdict);
-        let leaks = stage.close().await?;
+        let leaks = server.stop().await?;
         verdict.check("nobody leaked: no member, no stream is left", leaks.is_empty(), leaks.join(", "));
         verdict.print()
     }
 
-    async fn livestream(&self, stage: &Stage, verdict: &mut Verdict) -> Result<(), CliError> {
+    async fn livestream(&self, server: &DemoServer, verdict: &mut Verdict) -> Result<(), CliError> {
         let mut units = Vec::new();
         let mut clip = AccessUnits::new(CLIP);
         while let Some(unit) = clip.next().await? {
             units.push(unit);
         }
         let units: Vec<_> = std::iter::repeat_n(units, TIMES).flatten().collect();
-        let mut client = Client::connect(&stage.url).await?;
+        let mut client = Client::connect(&server.url).await?;
         let create =
             pb::CreateLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
         client.livestreams.create_livestream(create).await.map_err(|status| told(&status))?;
@@ -80,7 +84,7 @@ impl Demo {
         let mut audience = JoinSet::new();
         let joined = Arc::new(tokio::sync::Semaphore::new(0));
         for part in Part::cast(self.viewers) {
-            let (url, meters) = (stage.url.clone(), Arc::clone(&stage.meters));
+            let (url, meters) = (server.url.clone(), Arc::clone(&server.meters));
             audience.spawn(viewer::watch(url, part, meters, Arc::clone(&joined), units.len() as u64));
             if part.1 == Part::Victim {
                 // First in the tree, hence a relay.
@@ -89,19 +93,19 @@ impl Demo {
         }
         // The late joiner comes later.
         let all = u32::try_from(self.viewers - 1).unwrap_or(u32::MAX);
-        let viewers = || stage.meters.viewers.load(Ordering::Relaxed);
+        let viewers = || server.meters.viewers.load(Ordering::Relaxed);
         let there = while_counting(viewers, joined.acquire_many(all)).await;
         let stopped =
             || CliError(format!("only {} of {} viewers got in, and no more did", viewers(), self.viewers - 1));
         drop(there.ok_or_else(stopped)??);
 
-        let log = self.play(publisher, &units, &stage.meters, &mut progress).await?;
+        let log = self.play(publisher, &units, &server.meters, &mut progress).await?;
         progress.stage("all is published; the last deliveries and the checks");
-        let seen = self.settle(&mut client, &mut audience, &stage.meters, verdict).await?;
+        let seen = self.settle(&mut client, &mut audience, &server.meters, verdict).await?;
         progress.finish();
         self.write(&seen).await?;
         verdict::judge(verdict, &units, &log, &seen);
-        verdict.figures(&stage.meters, units.len());
+        verdict.figures(&server.meters, units.len());
         Ok(())
     }
 
@@ -161,7 +165,7 @@ impl Demo {
         let all = while_counting(|| meters.deliveries(), settled).await.unwrap_or(false);
         let count = *complete.borrow();
         verdict.check("every viewer that stayed has come to the last picture", all, format!("{count} of {expected}"));
-        stage::judge_tree(client, LIVESTREAM, meters, verdict).await?;
+        server::judge_tree(client, LIVESTREAM, meters, verdict).await?;
         let end = pb::EndLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
         client.livestreams.end_livestream(end).await.map_err(|status| told(&status))?;
         let mut seen = Vec::new();
@@ -179,28 +183,5 @@ impl Demo {
             tokio::fs::write(directory.join(format!("{}-{}.h264", one.part.name(), one.node)), &one.written).await?;
         }
         Ok(())
-    }
-}
-
-/// Notes what a publisher hears; answers why an update was refused, if one was.
-fn note(log: &mut PublisherLog, event: Option<PublishEvent>) -> Result<Option<shared::RejectReason>, CliError> {
-    match event {
-        Some(PublishEvent::Accepted(ack)) => log.acked(&ack),
-        Some(PublishEvent::Rejected(rejected)) => {
-            log.rejected(&rejected);
-            return Ok(Some(rejected.reason()));
-        }
-        Some(PublishEvent::Cut(why)) => return Err(why.into()),
-        Some(_) => {}
-        None => return Err(CliError("the swarm ended too early".into())),
-    }
-    Ok(None)
-}
-
-impl Meters {
-    fn line(&self) -> String {
-        let (p50, p99) = (self.quantile(0.5), self.quantile(0.99));
-        let (viewers, deliveries) = (self.viewers.load(Ordering::Relaxed), self.rate());
-        format!("{viewers} viewers, {deliveries}/s, p50 {p50} ms, p99 {p99} ms")
     }
 }

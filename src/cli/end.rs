@@ -1,8 +1,9 @@
 //! `starling end`: ends a swarm for good.
 
+use super::error::{CliError, told};
 use super::format::Format;
 use super::selector::Selector;
-use super::{CliError, Server, told};
+use super::server::Server;
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 use starling_client::{Client, SwarmRef};
 

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::position::{SetFold, SwarmFold};
+use super::error::CliError;
 use super::format::Format;
 use super::interrupt::Interrupt;
 use super::selector::OptionalSelector;
-use super::{CliError, Server};
+use super::server::Server;
 use starling_client::pb::swarm::v1::{EventPosition, MemberView};
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 use starling_client::{Client, Retry, SwarmRef, Watch};

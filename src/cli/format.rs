@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::CliError;
+use super::error::CliError;
 use super::message::Message;
 use super::terminal::output;
 

@@ -4,8 +4,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::error::{CliError, told};
 use super::format::{Format, print_json};
-use super::{CliError, Server, told};
+use super::server::Server;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Healthcheck {

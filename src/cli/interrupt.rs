@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::process::ExitCode;
 
-use super::CliError;
+use super::error::CliError;
 use crate::shutdown::{Shutdown, Signal};
 
 /// Waits for the first signal that asks the process to end; a second one exits at once.

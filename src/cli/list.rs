@@ -1,8 +1,10 @@
 //! `starling list`: the swarms of a server, or the members of one.
 
+use super::error::CliError;
 use super::format::Format;
+use super::roster;
 use super::selector::OptionalSelector;
-use super::{CliError, Server, roster};
+use super::server::Server;
 use starling_client::SwarmRef;
 
 #[derive(Debug, clap::Args)]

@@ -1,25 +1,13 @@
 //! What is published: video, and sound beside it, each in its time.
 
 mod track;
+mod unit;
 
 use std::path::Path;
-use std::time::Duration;
-
-use bytes::Bytes;
 
 use self::track::Track;
-use super::CliError;
-use starling_client::pb::swarm::v1::UpdateChannel;
-
-/// One update to be.
-#[derive(Clone, Debug)]
-pub(super) struct Unit {
-    pub(super) channel: UpdateChannel,
-    pub(super) data: Bytes,
-    pub(super) keyframe: bool,
-    /// When it is due, on the clock of all tracks; nothing when the video has no pace.
-    pub(super) at: Duration,
-}
+pub(super) use self::unit::Unit;
+use super::error::CliError;
 
 /// The tracks of one or two inputs, played once, some times or for ever.
 pub(super) struct Media {
@@ -148,6 +136,7 @@ impl Media {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use starling_client::pb::swarm::v1::UpdateChannel;
 
     /// Two pictures: an IDR slice and another one, each at the top left corner.
     const PICTURES: &[u8] = &[0, 0, 1, 0x65, 0x80, 0, 0, 1, 0x41, 0x80];

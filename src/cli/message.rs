@@ -8,7 +8,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, SerializeOptions, Value,
 };
 
-use super::CliError;
+use super::error::CliError;
 use crate::pb;
 
 static POOL: LazyLock<DescriptorPool> =

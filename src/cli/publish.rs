@@ -15,14 +15,15 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use self::budget::{Budget, Measure};
 use self::claim::Claim;
 use self::tally::{Accepted, Tally};
+use super::error::CliError;
 use super::format::{Format, print_json};
 use super::interrupt::Interrupt;
 use super::media::{Media, Unit};
 use super::message::Message;
 use super::selector::Selector;
+use super::server::Server;
 use super::settings::Settings;
 use super::terminal::remark;
-use super::{CliError, Server};
 use starling_client::pb::swarm::v1::{GoodbyeReason, UpdateChannel, UpdateDraft};
 use starling_client::{Client, PublishEvent, PublishOptions, Publisher};
 
@@ -184,7 +185,7 @@ impl Publish {
             Some(waited) => waited.session_id(),
             // A broadcaster gets its session with the stream.
             None if matches!(claim.swarm, starling_client::SwarmRef::Livestream(_)) => 0,
-            None => client.join(claim.join()).await.map_err(|status| super::told(&status))?,
+            None => client.join(claim.join()).await.map_err(|status| super::error::told(&status))?,
         };
         let publication = PublishOptions {
             session_id,

@@ -1,6 +1,6 @@
 //! Who is in a swarm, and which swarms there are, over all pages.
 
-use super::{CliError, told};
+use super::error::{CliError, told};
 use starling_client::Client;
 use starling_client::pb::swarm::v1::MemberView;
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-use super::CliError;
+use super::error::CliError;
 use super::format::print_text;
 use crate::app::App;
 use crate::config::{Config, ConfigError, LogConfig, LogFormat, Overrides, environment};

@@ -1,6 +1,6 @@
 //! Where the server is.
 
-use super::CliError;
+use super::error::CliError;
 use starling_client::{Client, parse_address};
 
 #[derive(Debug, clap::Args)]

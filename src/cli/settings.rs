@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::CliError;
+use super::error::CliError;
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 
 /// What is not given has the server's default.

@@ -1,8 +1,9 @@
 //! `starling stats`: the figures of a swarm.
 
+use super::error::{CliError, told};
 use super::format::Format;
 use super::selector::Selector;
-use super::{CliError, Server, told};
+use super::server::Server;
 use starling_client::SwarmRef;
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 

@@ -5,10 +5,12 @@ mod drawing;
 use serde_json::json;
 
 use self::drawing::{Drawing, Node};
+use super::error::{CliError, told};
 use super::format::{Format, print_json, print_text};
 use super::message::Message;
+use super::roster;
 use super::selector::Selector;
-use super::{CliError, Server, roster, told};
+use super::server::Server;
 use starling_client::pb::swarm::v1::Placement;
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 use starling_client::{Client, SwarmRef};

@@ -15,12 +15,13 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use self::counters::Counters;
 use self::place::Place;
 use self::recording::{Recording, Stop};
+use super::error::{CliError, told};
 use super::format::{Format, print_json};
 use super::interrupt::Interrupt;
 use super::message::Message;
 use super::selector::Selector;
+use super::server::Server;
 use super::terminal::remark;
-use super::{CliError, Server, told};
 use starling_client::pb::swarm::v1::{self as shared, delivery::Item};
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 use starling_client::{

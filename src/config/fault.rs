@@ -8,14 +8,14 @@ use super::LogFormat;
 /// A configuration that was refused, with everything that is wrong with it. Displays one fault per line.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub struct ConfigError {
-    faults: Vec<Fault>,
+    faults: Vec<ConfigFault>,
     log_format: LogFormat,
 }
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{key}: {problem}")]
-pub struct Fault {
+pub struct ConfigFault {
     /// The path of the key, such as `server.listen`; or the variable or file that is faulty as a whole.
     pub key: String,
     /// What is wrong with it, and where the value came from.
@@ -25,7 +25,7 @@ pub struct Fault {
 /// Collects faults.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    faults: Vec<Fault>,
+    faults: Vec<ConfigFault>,
     /// Where the value of a key came from; a key that is not here has its default.
     origins: HashMap<String, String>,
 }
@@ -35,7 +35,7 @@ pub(super) struct Faults {
 impl ConfigError {
     /// The faults, in the order in which they are displayed.
     #[must_use]
-    pub fn faults(&self) -> &[Fault] {
+    pub fn faults(&self) -> &[ConfigFault] {
         &self.faults
     }
 
@@ -71,7 +71,7 @@ impl Faults {
             Some(origin) => format!("{problem} (from {origin})"),
             None => problem.to_string(),
         };
-        self.faults.push(Fault { key: key.to_owned(), problem });
+        self.faults.push(ConfigFault { key: key.to_owned(), problem });
     }
 
     pub(super) fn concern(&self, key: &str) -> bool {

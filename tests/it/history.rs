@@ -19,7 +19,7 @@ use starling::config::{Config, Overrides};
 use starling::shutdown::Shutdown;
 use starling_client::{Client, SwarmRef};
 use starling_testkit::Rng;
-use starling_verify::{History, PublisherLog, Summary, check};
+use starling_verify::{History, PublisherLog, Report, check};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -71,7 +71,7 @@ async fn judge(swarm: SwarmRef) {
     assert!(published > seeds * 100 && delivered > published);
 }
 
-fn verdict(seed: u64, logs: &[PublisherLog], histories: &[History]) -> Summary {
+fn verdict(seed: u64, logs: &[PublisherLog], histories: &[History]) -> Report {
     check(logs, histories).unwrap_or_else(|violations| {
         let told: Vec<_> = violations.iter().take(5).map(ToString::to_string).collect();
         panic!("seed {seed}: {} violations:\n{}", violations.len(), told.join("\n"))

@@ -16,6 +16,7 @@ use super::publisher::PublisherConnection;
 use super::system::System;
 use super::table::{self, Column, mebibytes};
 use super::viewer::{Behaviour, Protocol, ViewerConfig, ViewerContext, subscription};
+use super::viewer_pool::ViewerPool;
 use super::{descriptors, progress};
 use crate::error::BenchError;
 use crate::terminal::output;
@@ -151,7 +152,7 @@ impl Idle {
             Protocol::Grpc { greets, behaviour: Behaviour::Lean },
         );
         let in_time = |_| BenchError(format!("not every viewer got in within {} s", SETUP_TIMEOUT.as_secs()));
-        let mut pool = timeout(SETUP_TIMEOUT, context.fill(configs)).await.map_err(in_time)??;
+        let mut pool = timeout(SETUP_TIMEOUT, ViewerPool::open(context, configs)).await.map_err(in_time)??;
         if self.update {
             publisher.send(0, meter.clock.now(), PAYLOAD, Pictures { keyframes: 1 }).await?;
             updated(publisher, &meter, self.viewers).await?;

@@ -13,7 +13,8 @@ use super::meter::Meter;
 use super::nats::Nats;
 use super::publisher::{PublisherConnection, wire_size};
 use super::system::System;
-use super::viewer::{Behaviour, Protocol, ViewerConfig, ViewerContext, ViewerPool, subscription};
+use super::viewer::{Behaviour, Protocol, ViewerConfig, ViewerContext, subscription};
+use super::viewer_pool::ViewerPool;
 use crate::error::BenchError;
 use starling_client::Client;
 use starling_client::pb::swarm::v1::Interest;
@@ -200,9 +201,8 @@ impl Load {
                     PublisherConnection::grpc(livestream.client.clone(), livestream.livestream, BROADCASTER).await?;
                 let sessions = livestream.join(0..self.viewers, |viewer| self.interests.of(viewer)).await?;
                 let configs = self.configs(livestream.livestream, &sessions);
-                let pool = context(livestream.address, Protocol::Grpc { greets: true, behaviour: self.behaviour })
-                    .fill(configs)
-                    .await?;
+                let protocol = Protocol::Grpc { greets: true, behaviour: self.behaviour };
+                let pool = ViewerPool::open(context(livestream.address, protocol), configs).await?;
                 (LoadTarget::TestLivestream(Box::new(livestream)), publisher, pool)
             }
             System::Tonic => {
@@ -210,12 +210,14 @@ impl Load {
                 let client = Client::connect(&format!("http://{}", server.address)).await?;
                 let publisher = PublisherConnection::grpc(client, livestream, BROADCASTER).await?;
                 let protocol = Protocol::Grpc { greets: false, behaviour: self.behaviour };
-                let pool = context(server.address, protocol).fill(self.configs(livestream, &[])).await?;
+                let pool = ViewerPool::open(context(server.address, protocol), self.configs(livestream, &[])).await?;
                 (LoadTarget::Baseline(server), publisher, pool)
             }
             System::Raw => {
                 let server = system.start()?;
-                let pool = context(server.address, Protocol::Raw(size)).fill(self.configs(livestream, &[])).await?;
+                let pool =
+                    ViewerPool::open(context(server.address, Protocol::Raw(size)), self.configs(livestream, &[]))
+                        .await?;
                 // Last: then it has accepted all others.
                 let publisher = PublisherConnection::raw(server.address, size).await?;
                 (LoadTarget::Baseline(server), publisher, pool)
@@ -225,7 +227,7 @@ impl Load {
                 let address = nats.resolve().await?;
                 let subject: Arc<str> = format!("starling.bench.{livestream}").into();
                 let protocol = Protocol::Nats(Arc::clone(&subject));
-                let pool = context(address, protocol).fill(self.configs(livestream, &[])).await?;
+                let pool = ViewerPool::open(context(address, protocol), self.configs(livestream, &[])).await?;
                 let publisher = PublisherConnection::nats(address, &subject).await?;
                 (LoadTarget::Elsewhere(nats.pid), publisher, pool)
             }

@@ -29,6 +29,7 @@ mod system;
 mod table;
 mod terminal;
 mod viewer;
+mod viewer_pool;
 mod watch;
 mod watchers;
 

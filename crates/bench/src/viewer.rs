@@ -11,10 +11,8 @@ use prost::Message;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::go_viewer;
 use super::link::Link;
 use super::meter::Meter;
 use super::nats::{CONNECT, PING, PONG, Parser};
@@ -52,11 +50,11 @@ pub(crate) struct ViewerContext {
     pub(crate) meter: Arc<Meter>,
     /// Looks at one delivery of so many.
     pub(crate) every: u64,
-    protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// Opened for those who come later.
-    late: CancellationToken,
+    pub(crate) late: CancellationToken,
     /// A permit per viewer that is in.
-    ready: Arc<Semaphore>,
+    pub(crate) ready: Arc<Semaphore>,
     /// Permits to open a connection.
     connect_permits: Arc<Semaphore>,
 }
@@ -86,44 +84,13 @@ pub(crate) enum Behaviour {
     GrpcGo,
 }
 
-/// All viewers of a run, gone when dropped.
-#[derive(Debug)]
-pub(crate) struct ViewerPool {
-    connections: JoinSet<Result<(), BenchError>>,
-    ready: Arc<Semaphore>,
-    late: CancellationToken,
-}
-
 impl ViewerContext {
     pub(crate) fn new(address: SocketAddr, meter: Arc<Meter>, every: u64, protocol: Protocol) -> Self {
         let (ready, connect_permits) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(AT_ONCE)));
         Self { address, meter, every, protocol, late: CancellationToken::new(), ready, connect_permits }
     }
 
-    /// Opens the connections, each with its configs, and waits until everybody is in who does not
-    /// come later.
-    pub(crate) async fn fill(self, connections: Vec<Vec<ViewerConfig>>) -> Result<ViewerPool, BenchError> {
-        let first = connections.iter().flatten().filter(|config| !config.late).count();
-        let mut pool =
-            ViewerPool { connections: JoinSet::new(), ready: Arc::clone(&self.ready), late: self.late.clone() };
-        for configs in connections {
-            let context = self.clone();
-            pool.connections.spawn(async move {
-                match context.protocol {
-                    Protocol::Grpc { greets, behaviour: Behaviour::Lean } => context.grpc(configs, greets).await,
-                    Protocol::Grpc { greets, behaviour: Behaviour::GrpcGo } => {
-                        let tcp = context.connect().await?;
-                        go_viewer::view(context, tcp, configs, greets).await
-                    }
-                    Protocol::Raw(_) | Protocol::Nats(_) => context.tcp(configs).await,
-                }
-            });
-        }
-        pool.ready(first).await?;
-        Ok(pool)
-    }
-
-    async fn connect(&self) -> Result<TcpStream, BenchError> {
+    pub(crate) async fn connect(&self) -> Result<TcpStream, BenchError> {
         let _permit = self.connect_permits.acquire().await?;
         let tcp = TcpStream::connect(self.address).await;
         let tcp = tcp.map_err(|error| BenchError(format!("cannot connect to {}: {error}", self.address)))?;
@@ -132,7 +99,7 @@ impl ViewerContext {
     }
 
     /// One HTTP/2 connection and its viewers, in one task.
-    async fn grpc(self, configs: Vec<ViewerConfig>, greets: bool) -> Result<(), BenchError> {
+    pub(crate) async fn grpc(self, configs: Vec<ViewerConfig>, greets: bool) -> Result<(), BenchError> {
         let tcp = self.connect().await?;
         let window = if configs.iter().all(|config| config.stalled) { STALLED_WINDOW } else { STREAM_WINDOW };
         let (link, driver) = Link::open(tcp, window).await?;
@@ -183,7 +150,7 @@ impl ViewerContext {
     }
 
     /// Connections of the other baselines; each viewer has one.
-    async fn tcp(self, configs: Vec<ViewerConfig>) -> Result<(), BenchError> {
+    pub(crate) async fn tcp(self, configs: Vec<ViewerConfig>) -> Result<(), BenchError> {
         let mut viewers: FuturesUnordered<_> = configs.into_iter().map(|config| self.view_tcp(config)).collect();
         while let Some(viewed) = viewers.next().await {
             viewed?;
@@ -231,35 +198,6 @@ impl ViewerContext {
                 }
             }
             self.meter.count(config.number, heard.messages, 0);
-        }
-        Ok(())
-    }
-}
-
-impl ViewerPool {
-    /// Fails when a viewer has failed.
-    pub(crate) fn check(&mut self) -> Result<(), BenchError> {
-        while let Some(ended) = self.connections.try_join_next() {
-            ended??;
-        }
-        Ok(())
-    }
-
-    /// Lets those in who come later, and waits until they are.
-    pub(crate) async fn start_late(&mut self, late: usize) -> Result<(), BenchError> {
-        self.late.cancel();
-        self.ready(late).await
-    }
-
-    /// Waits until so many more are in.
-    async fn ready(&mut self, viewers: usize) -> Result<(), BenchError> {
-        let viewers = u32::try_from(viewers).map_err(|_| BenchError("too many viewers".into()))?;
-        tokio::select! {
-            permits = self.ready.acquire_many(viewers) => permits?.forget(),
-            Some(ended) = self.connections.join_next() => {
-                ended??;
-                return Err(BenchError("a connection ended before everybody was in".into()));
-            }
         }
         Ok(())
     }

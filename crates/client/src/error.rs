@@ -6,7 +6,7 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::ConnectError;
+use super::connect_error::ConnectError;
 use crate::pb::swarm::v1::{Goodbye, GoodbyeReason, LastPositions, UpdatePosition};
 
 /// Why a stream was cut, or is over for good.

@@ -5,9 +5,11 @@ use std::fmt;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::error::RetryDecision;
+use super::backoff::Retry;
+use super::client::Client;
+use super::error::{Error, RetryDecision};
+use super::swarm_ref::Join;
 use super::tries::Tries;
-use super::{Client, Error, Join, Retry};
 
 /// A stream of type `S` that is there, or on its way.
 pub(super) struct Link<S> {

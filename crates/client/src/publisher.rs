@@ -8,9 +8,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use super::backoff::Retry;
+use super::client::Client;
+use super::error::Error;
 use super::link::{Link, State};
+use super::swarm_ref::{Join, SwarmRef};
 use super::window::{Full, Window};
-use super::{Client, Error, Join, Retry, SwarmRef};
 use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
 use crate::pb::livestream::v1::publish_updates_response::Event;

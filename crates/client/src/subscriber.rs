@@ -5,9 +5,12 @@ use std::collections::VecDeque;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use tonic::Status;
 
-use super::error::end_of_swarm;
+use super::backoff::Retry;
+use super::client::Client;
+use super::error::{Error, end_of_swarm};
 use super::link::{Link, State};
-use super::{Client, Error, Join, Progress, Retry, SwarmRef};
+use super::progress::Progress;
+use super::swarm_ref::{Join, SwarmRef};
 use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
 use crate::pb::swarm::v1::{Delivery, LastPositions, StartFrom, SubscriptionPosition, UpdateChannel, delivery::Item};

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Backoff, Error, Retry};
+use super::backoff::{Backoff, Retry};
+use super::error::Error;
 
 /// What no server may ask for: clocks have an end.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);

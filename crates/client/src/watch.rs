@@ -7,8 +7,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tonic::{Status, Streaming};
 
+use super::backoff::Retry;
+use super::client::Client;
+use super::error::Error;
 use super::link::{Link, State};
-use super::{Client, Error, Join, Retry};
+use super::swarm_ref::Join;
 
 /// Opens the stream for a session.
 type Open<M> = Arc<dyn Fn(Client, u64) -> BoxFuture<'static, Result<Streaming<M>, Error>> + Send + Sync>;

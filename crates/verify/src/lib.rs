@@ -33,17 +33,19 @@ mod print;
 mod published;
 mod publisher;
 mod reader;
+mod report;
 mod stretch;
 mod subscriber;
-mod summary;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod violation;
 
 pub use lane::{Lane, Point};
 pub use publisher::PublisherLog;
+pub use report::Report;
 pub use subscriber::History;
-pub use summary::{Summary, Totals};
+pub use totals::Totals;
 pub use violation::{Cause, Difference, Violation};
 
 use chat::Chat;
@@ -61,7 +63,7 @@ pub const MAX_VIOLATIONS: usize = 1_000;
 ///
 /// O(published + delivered) per subscriber, apart from updates that lie in several
 /// gaps at once.
-pub fn check(logs: &[PublisherLog], histories: &[History]) -> Result<Summary, Vec<Violation>> {
+pub fn check(logs: &[PublisherLog], histories: &[History]) -> Result<Report, Vec<Violation>> {
     let mut violations: Vec<Violation> =
         logs.iter().flat_map(PublisherLog::faults).take(MAX_VIOLATIONS).cloned().collect();
     let chat = Chat::gather(logs, histories, &mut violations);
@@ -72,5 +74,5 @@ pub fn check(logs: &[PublisherLog], histories: &[History]) -> Result<Summary, Ve
         }
     }
     violations.truncate(MAX_VIOLATIONS);
-    if violations.is_empty() { Ok(Summary::of(logs, histories)) } else { Err(violations) }
+    if violations.is_empty() { Ok(Report::of(logs, histories)) } else { Err(violations) }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::lane::{Lane, Point};
 use super::print::Print;
-use super::summary::Totals;
+use super::totals::Totals;
 use pb::delivery::Item;
 use starling_client::pb::swarm::v1::{self as pb, Delivery, GoodbyeReason};
 

@@ -6,7 +6,7 @@ use adts_reader::{AdtsHeader, AdtsHeaderError};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{AudioFrame, invalid};
+use super::frame::{AudioFrame, invalid};
 
 /// Samples in a block of AAC.
 const BLOCK: u32 = 1_024;

@@ -8,7 +8,7 @@ use ogg::reading::async_api::PacketReader;
 use ogg::{PacketWriteEndInfo, PacketWriter};
 use tokio::io::AsyncRead;
 
-use super::{AudioFrame, invalid};
+use super::frame::{AudioFrame, invalid};
 
 /// Opus always counts 48 000 samples a second.
 const RATE: u32 = 48_000;

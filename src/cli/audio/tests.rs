@@ -3,6 +3,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::ReadBuf;
 
+use bytes::Bytes;
+
 use super::*;
 
 /// A frame of AAC-LC, stereo, at 48 000 Hz, of so many bytes.

@@ -1,15 +1,15 @@
 //! The group call of the demo: five participants who talk, toggle, chat and share.
 
-use super::note;
+use super::acknowledgements::note;
+use super::ids::GROUP;
 use super::progress::soon;
 use super::verdict::{Verdict, judge_histories};
-use crate::cli::{CliError, told};
+use crate::cli::error::{CliError, told};
 use starling_client::pb::group::v1 as pb;
 use starling_client::pb::swarm::v1::{RejectReason, UpdateChannel, UpdateDraft, delivery::Item};
 use starling_client::{Client, PublishOptions, Publisher, SwarmRef};
 use starling_verify::{History, PublisherLog};
 
-pub(super) const GROUP: u64 = 1;
 const PARTICIPANTS: u64 = 5;
 /// Updates of each participant on each of its channels.
 const UPDATES: u64 = 20;

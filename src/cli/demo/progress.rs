@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant, timeout};
 
-use crate::cli::CliError;
+use crate::cli::error::CliError;
 use crate::cli::terminal::remark;
 
 /// How long what must come may take to come.

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use super::stage::Meters;
+use super::meters::Meters;
 use super::viewer::{Loss, Part, Seen};
-use crate::cli::CliError;
 use crate::cli::annexb::AccessUnit;
+use crate::cli::error::CliError;
 use crate::cli::terminal::output;
 use starling_client::pb::swarm::v1::GapReason;
 use starling_verify::{History, PublisherLog, check};

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 use tonic::transport::Endpoint;
 
-use super::LIVESTREAM;
-use super::stage::Meters;
-use crate::cli::{CliError, told};
+use super::ids::LIVESTREAM;
+use super::meters::Meters;
+use crate::cli::error::{CliError, told};
 use starling_client::Client;
 use starling_client::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
 use starling_client::pb::livestream::v1::{self as pb, watch_targets_response::Event};

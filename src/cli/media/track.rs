@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::fs::File;
 
-use super::Unit;
-use crate::cli::CliError;
+use super::unit::Unit;
 use crate::cli::annexb::AccessUnits;
 use crate::cli::audio::{AudioFrames, Input};
+use crate::cli::error::CliError;
 use starling_client::pb::swarm::v1::UpdateChannel;
 
 /// Largest access unit that is read: no server can be configured to take a larger payload.

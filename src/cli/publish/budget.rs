@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::CliError;
+use crate::cli::error::CliError;
 use crate::cli::media::{Media, Unit};
 use starling_client::pb::swarm::v1::UpdateChannel;
 

@@ -1,8 +1,8 @@
 //! The right to publish: a swarm of one's own, or one that is there and whose publisher one is.
 
+use crate::cli::error::{CliError, told};
 use crate::cli::settings::Settings;
 use crate::cli::terminal::remark;
-use crate::cli::{CliError, told};
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 use starling_client::{Client, Error, Join, Retry, SwarmRef};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::claim::Claim;
+use crate::cli::error::{CliError, told};
 use crate::cli::terminal::remark;
-use crate::cli::{CliError, told};
 use starling_client::pb::swarm::v1::{Goodbye, GoodbyeReason, UpdateChannel};
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 use starling_client::{Client, Error, PublishEvent, Publisher, Retry, SwarmRef, Watch};

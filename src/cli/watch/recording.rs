@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 
-use crate::cli::CliError;
 use crate::cli::audio::{OpusFile, is_adts};
+use crate::cli::error::CliError;
 use starling_client::Client;
 use starling_client::pb::swarm::v1::{UpdateChannel, UpdatePosition};
 

@@ -11,7 +11,7 @@ use starling_client::{
     Client, Error, Join, PublishEvent, PublishOptions, Publisher, Retry, SubscribeOptions, Subscriber,
     SubscriptionEvent, SwarmRef,
 };
-use starling_verify::{History, PublisherLog, Summary, check};
+use starling_verify::{History, PublisherLog, Report, check};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -298,7 +298,7 @@ pub(crate) fn deliveries(message: &pb::SubscribeUpdatesResponse) -> impl Iterato
 
 /// What the checker says.
 #[track_caller]
-pub(crate) fn judged(log: PublisherLog, histories: &[History]) -> Summary {
+pub(crate) fn judged(log: PublisherLog, histories: &[History]) -> Report {
     check(&[log], histories).unwrap_or_else(|violations| {
         let told: Vec<_> = violations.iter().take(5).map(ToString::to_string).collect();
         panic!("{} violations:\n{}", violations.len(), told.join("\n"))

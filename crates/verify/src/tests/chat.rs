@@ -1,7 +1,7 @@
 //! Chat of a livestream: many authors, one order.
 
 use super::stage::{EPOCH, Told, filter, told, update};
-use crate::{Lane, PublisherLog, Summary, Violation, check};
+use crate::{Lane, PublisherLog, Report, Violation, check};
 use starling_client::pb::swarm::v1::{self as pb, GapReason, Interest, UpdateChannel};
 
 /// Three authors, and the messages of the swarm in order. Author 4 hears nothing back.
@@ -56,7 +56,7 @@ impl Room {
         pb::UpdatePosition { source_node_id: 0, channel: UpdateChannel::Chat.into(), term: 0, sequence, track: 0 }
     }
 
-    fn check(&self, histories: impl IntoIterator<Item = Told>) -> Result<Summary, Vec<Violation>> {
+    fn check(&self, histories: impl IntoIterator<Item = Told>) -> Result<Report, Vec<Violation>> {
         let histories: Vec<_> = histories.into_iter().map(|told| told.0).collect();
         check(&self.logs, &histories)
     }

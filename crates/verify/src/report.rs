@@ -4,50 +4,11 @@ use std::fmt;
 
 use super::publisher::PublisherLog;
 use super::subscriber::History;
-use starling_client::pb::swarm::v1::GapReason;
-
-/// What came to subscribers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Updates.
-    pub updates: u64,
-    /// Bytes of payload.
-    pub bytes: u64,
-    /// Subscriptions, resumes included.
-    pub subscriptions: u64,
-    /// By number of the reason.
-    gaps: [u64; 8],
-}
-
-impl Totals {
-    /// Gaps announced for one reason.
-    pub fn gaps(&self, reason: GapReason) -> u64 {
-        self.gaps[reason as usize]
-    }
-
-    /// Gaps announced.
-    pub fn all_gaps(&self) -> u64 {
-        self.gaps.iter().sum()
-    }
-
-    pub(super) const fn count_gap(&mut self, reason: GapReason) {
-        self.gaps[reason as usize] += 1;
-    }
-
-    fn add(mut self, other: &Self) -> Self {
-        self.updates += other.updates;
-        self.bytes += other.bytes;
-        self.subscriptions += other.subscriptions;
-        for (sum, gaps) in self.gaps.iter_mut().zip(other.gaps) {
-            *sum += gaps;
-        }
-        self
-    }
-}
+use super::totals::Totals;
 
 /// What a check has proved right.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct Report {
     /// Publishers.
     pub publishers: usize,
     /// Subscribers.
@@ -58,7 +19,7 @@ pub struct Summary {
     pub delivered: Totals,
 }
 
-impl Summary {
+impl Report {
     pub(super) fn of(logs: &[PublisherLog], histories: &[History]) -> Self {
         Self {
             publishers: logs.len(),
@@ -69,7 +30,7 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Totals { updates, bytes, subscriptions, .. } = &self.delivered;
         write!(

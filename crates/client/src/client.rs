@@ -1,0 +1,162 @@
+//! A connection, and the calls that every program makes.
+
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
+
+use crate::backoff::Retry;
+use crate::connect_error::ConnectError;
+use crate::error::{Error, RetryDecision};
+use crate::pb::group::v1::group_service_client::GroupServiceClient;
+use crate::pb::group::v1::{self as group};
+use crate::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
+use crate::pb::livestream::v1::{self as livestream};
+use crate::swarm_ref::{Join, SwarmRef};
+use crate::tries::Tries;
+
+/// Larger than any message of the server.
+const MAX_MESSAGE: usize = 16 << 20;
+/// Room for a few keyframes under way on each stream.
+const WINDOW: u32 = 4 << 20;
+/// As much as there is: streams that are not read must not use up the room of those
+/// that are.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// A connection to a server, and its services. Cheap to clone; clones share the connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// LivestreamService.
+    pub livestreams: LivestreamServiceClient<Channel>,
+    /// GroupService.
+    pub groups: GroupServiceClient<Channel>,
+    /// For other services: health.
+    pub channel: Channel,
+    url: String,
+}
+
+impl Client {
+    /// A node id that hardly anybody else has: 1 to 2^53 - 1.
+    pub fn random_node() -> u64 {
+        rand::random_range(1..1 << 53)
+    }
+
+    /// Connects to `url`, such as `http://127.0.0.1:50051`, within 5 s.
+    ///
+    /// # Errors
+    ///
+    /// When `url` is malformed, or nobody answers there in time.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        let failed = |error: tonic::transport::Error| ConnectError::new(url, &error);
+        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(failed)?;
+        let channel = endpoint
+            .connect_timeout(Duration::from_secs(5))
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .connect()
+            .await
+            .map_err(failed)?;
+        Ok(Self {
+            livestreams: LivestreamServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
+            groups: GroupServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
+            channel,
+            url: url.to_owned(),
+        })
+    }
+
+    /// Another connection to the same URL; behind a balancer perhaps another server.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect`].
+    pub async fn again(&self) -> Result<Self, ConnectError> {
+        Self::connect(&self.url).await
+    }
+
+    /// Makes a call until the server answers it: when the connection breaks, or the server asks
+    /// to come back, again after a wait, on a connection of its own if need be. A refusal is
+    /// final, like a server that cannot be reached in time.
+    ///
+    /// The server may have done what a lost answer told of: `call` must be harmless to repeat,
+    /// which a `request_id` makes it.
+    ///
+    /// # Errors
+    ///
+    /// The server's refusal, or [`Error::GaveUp`] after [`Retry::patience`].
+    pub async fn until_answered<T, F>(&self, retry: Retry, call: impl Fn(Self) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut tries = Tries::new(retry);
+        let (mut client, mut anew) = (self.clone(), false);
+        loop {
+            let answer = async {
+                if anew {
+                    client = client.again().await?;
+                }
+                Ok::<T, Error>(call(client.clone()).await?.into_inner())
+            };
+            let why = match answer.await {
+                Ok(answer) => return Ok(answer),
+                Err(why) => why,
+            };
+            let RetryDecision::Retry { asked, reconnect } = why.verdict() else { return Err(why) };
+            anew = reconnect;
+            let (again_at, why) = tries.next(asked, why)?;
+            tracing::debug!(%why, "a call is made again");
+            tokio::time::sleep_until(again_at).await;
+        }
+    }
+
+    /// Joins, and answers with the new session.
+    ///
+    /// # Errors
+    ///
+    /// The server's status; `JoinLivestream` and `JoinGroup` in the schema list them.
+    pub async fn join(&mut self, join: Join) -> Result<u64, Status> {
+        match join {
+            Join::Livestream(join) => Ok(self.livestreams.join_livestream(join).await?.into_inner().session_id),
+            Join::Group(join) => Ok(self.groups.join_group(join).await?.into_inner().session_id),
+        }
+    }
+
+    /// Touches a session, so that its lease runs anew.
+    ///
+    /// # Errors
+    ///
+    /// When the node has left, or when `session_id` is not its session any more.
+    pub async fn renew_lease(&mut self, swarm: SwarmRef, node_id: u64, session_id: u64) -> Result<(), Status> {
+        match swarm {
+            SwarmRef::Livestream(livestream_id) => {
+                let request = livestream::RenewLeaseRequest { livestream_id, node_id, session_id };
+                self.livestreams.renew_lease(request).await.map(drop)
+            }
+            SwarmRef::Group(group_id) => {
+                let request = group::RenewLeaseRequest { group_id, node_id, session_id };
+                self.groups.renew_lease(request).await.map(drop)
+            }
+        }
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    ///
+    /// When the node has left, or when `session_id` is given and is not its session any more.
+    pub async fn leave(&mut self, swarm: SwarmRef, node_id: u64, session_id: u64) -> Result<(), Status> {
+        match swarm {
+            SwarmRef::Livestream(livestream_id) => {
+                let request =
+                    livestream::LeaveLivestreamRequest { livestream_id, node_id, session_id, ..Default::default() };
+                self.livestreams.leave_livestream(request).await.map(drop)
+            }
+            SwarmRef::Group(group_id) => {
+                let request = group::LeaveGroupRequest { group_id, node_id, session_id, ..Default::default() };
+                self.groups.leave_group(request).await.map(drop)
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Why a command failed.
+
+use std::fmt;
+
+/// What went wrong, in words for a terminal.
+#[derive(Debug)]
+pub(super) struct CliError(pub(super) String);
+
+impl<E: std::error::Error> From<E> for CliError {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a status says, without its metadata.
+pub(super) fn told(status: &tonic::Status) -> CliError {
+    CliError(format!("the server says {:?}: {}", status.code(), status.message()))
+}
