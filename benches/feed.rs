@@ -70,7 +70,7 @@ fn read(viewer: &mut Cursor) -> Vec<Encoded> {
     viewer.read(NOW).into_iter().filter_map(Delivery::into_update).collect()
 }
 
-/// DESIGN: flat within 2x from 1 to 10 000.
+/// Flat within 2x from 1 to 10 000 (`docs/design.md`, section 10).
 fn publish_beside_parked(c: &mut Criterion) {
     let mut group = c.benchmark_group("publish 256 B beside parked subscribers");
     for parked in [0, 1, 10, 100, 1_000, 10_000] {

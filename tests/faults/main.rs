@@ -1,4 +1,4 @@
-//! The faults of `elara-diffusion` 0.2.0, E1 to E44 of our survey: the seed wrong
+//! The faults of `elara-diffusion` 0.2.0, each with a number from E1 to E44: the seed wrong
 //! where that is cheap to show, and ours right.
 //!
 //! Elsewhere: E44 (a README about types that do not exist) is a matter of documents:

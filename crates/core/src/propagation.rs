@@ -1,7 +1,7 @@
 //! What an interest is worth: priority, delay budget, quality and filter.
 //!
-//! One table for the target lists and for the fan-out (DESIGN: "What is sent to
-//! whom"). The values of priority, delay and quality are those of
+//! One table for the target lists and for the fan-out (`docs/design.md`, section 5,
+//! "What is sent to whom"). The values of priority, delay and quality are those of
 //! `elara-diffusion` 0.2.0; the filter is what its documentation promised.
 
 use super::interest::{Channel, Interest};
