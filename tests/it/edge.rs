@@ -7,6 +7,7 @@ mod world;
 mod chat;
 mod clip;
 mod command_line;
+mod command_line_document;
 mod command_line_media;
 mod command_line_verbs;
 mod configuration;
