@@ -26,7 +26,7 @@ fn services(proto: &str) -> Vec<(String, Vec<Found>)> {
 }
 
 /// The lines of a Markdown text that are not in a fenced block, with their numbers.
-fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     (1..).zip(text.lines()).filter(move |(_, line)| {
         let fence = line.trim_start().starts_with("```");
@@ -36,7 +36,7 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// The level of a heading; 0 for other lines.
-fn heading_level(line: &str) -> usize {
+pub(crate) fn heading_level(line: &str) -> usize {
     let hashes = line.bytes().take_while(|&byte| byte == b'#').count();
     if line[hashes..].starts_with(' ') { hashes } else { 0 }
 }

@@ -8,6 +8,7 @@ mod dependencies;
 mod documents;
 mod layers;
 mod lexer;
+mod links;
 mod tree;
 mod words;
 
