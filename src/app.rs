@@ -17,6 +17,7 @@ use crate::grpc::{self, Edge, server};
 use crate::service::{self, Service};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
+use crate::transport;
 
 /// A server that has its address and does not serve yet.
 #[derive(Debug)]
@@ -144,16 +145,18 @@ const fn edge_settings(config: &Config) -> grpc::Settings {
 
 const fn http_settings(config: &Config) -> server::Http {
     server::Http {
-        max_connections: config.server.max_connections,
-        max_age: config.server.max_connection_age,
-        max_age_grace: config.server.max_connection_age_grace,
-        goodbye_spread: config.drain.spread,
-        stall_timeout: config.streams.stall_timeout,
-        max_concurrent_streams: config.server.max_concurrent_streams,
-        keepalive_interval: config.server.http2_keepalive_interval,
-        keepalive_timeout: config.server.http2_keepalive_timeout,
-        max_local_error_reset_streams: config.server.max_local_error_reset_streams,
-        max_header_list_bytes: config.server.max_header_list_bytes,
+        transport: transport::Settings {
+            max_connections: config.server.max_connections,
+            max_age: config.server.max_connection_age,
+            max_age_grace: config.server.max_connection_age_grace,
+            goodbye_spread: config.drain.spread,
+            stall_timeout: config.streams.stall_timeout,
+            max_concurrent_streams: config.server.max_concurrent_streams,
+            keepalive_interval: config.server.http2_keepalive_interval,
+            keepalive_timeout: config.server.http2_keepalive_timeout,
+            max_local_error_reset_streams: config.server.max_local_error_reset_streams,
+            max_header_list_bytes: config.server.max_header_list_bytes,
+        },
         reflection: config.server.reflection,
         grpc_web: config.server.grpc_web,
     }

@@ -11,6 +11,7 @@
 //! - [`store`]: all swarms, in shards: swarm, event log and watchers under one lock.
 //! - [`cluster`]: the command log, the only way to change a swarm; the sweeper.
 //! - [`service`]: use cases, without transport or wire format.
+//! - [`transport`]: connections of HTTP/2; knows no swarm and no protobuf.
 //! - [`grpc`]: the edge, over the generated code in [`pb`].
 //! - [`config`], [`telemetry`], [`shutdown`], [`app`]: the process.
 //! - [`cli`]: the command line; its client is [`starling_client`], and [`starling_verify`] proves from
@@ -27,6 +28,7 @@ pub mod service;
 
 pub mod pb;
 pub mod shutdown;
+pub mod transport;
 
 pub mod grpc;
 

@@ -5,30 +5,30 @@
 //! all who read in step. It is framed here and not by tonic, whose encoder copies
 //! each message for each subscriber.
 
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::stream::{BoxStream, StreamExt};
-use http::{HeaderMap, Response};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::stream::{BoxStream, Stream, StreamExt};
+use http::HeaderMap;
 use http_body::{Body, Frame};
-use parking_lot::Mutex;
 use prost::Message;
 use tonic::{Code, Status};
 
 use super::convert;
-use super::stall::StreamProgress;
+use super::message_count::PREFIX;
 use super::status::End;
 use super::stream::{LifetimeEvent, StreamLifetime};
-use super::wake_set::WakeSet;
 use crate::clock::Clock;
 use crate::feed::{Delivery, Greeting, frame};
 use crate::pb::livestream::v1::SubscribeUpdatesResponse;
 use crate::pb::swarm::v1 as shared;
 use crate::service::subscribe::Subscription;
 use crate::service::watch::{Over, Step};
+use crate::transport::{StreamProgress, WakeSet};
 use shared::delivery::Item;
 use starling_core::event::LeaveReason;
 use starling_core::id::NodeId;
@@ -219,18 +219,35 @@ fn put_item(items: &mut BytesMut, item: Item) {
     one.encode(items).expect("it grows as needed");
 }
 
-/// Takes a body past the generated code, which answers with a stream of messages.
-#[derive(Clone)]
-pub(super) struct Handover(Arc<Mutex<Option<Updates>>>);
+/// The messages of a body, taken out of their frames: for gRPC-Web, which frames them its own way.
+pub(super) struct Deliveries<R> {
+    updates: Updates,
+    message: PhantomData<fn() -> R>,
+}
 
-impl Handover {
-    pub(super) fn new(updates: Updates) -> Self {
-        Self(Arc::new(Mutex::new(Some(updates))))
+impl<R> Deliveries<R> {
+    pub(super) const fn new(updates: Updates) -> Self {
+        Self { updates, message: PhantomData }
     }
+}
 
-    /// The body that an answer brings along.
-    pub(super) fn take<B>(answer: &mut Response<B>) -> Option<Updates> {
-        let handover = answer.extensions_mut().remove::<Self>()?;
-        handover.0.lock().take()
+impl<R: Message + Default> Stream for Deliveries<R> {
+    type Item = Result<R, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(frame) = std::task::ready!(Pin::new(&mut self.updates).poll_frame(cx)).transpose()? else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(match frame.into_data() {
+            // Each frame of data is one message: a flag, its length, and its content.
+            Ok(mut data) => {
+                data.advance(PREFIX);
+                Some(R::decode(data).map_err(|error| Status::internal(error.to_string())))
+            }
+            Err(frame) => {
+                let status = frame.trailers_ref().and_then(Status::from_header_map);
+                status.filter(|status| status.code() != Code::Ok).map(Err)
+            }
+        })
     }
 }

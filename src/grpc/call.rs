@@ -3,8 +3,8 @@
 //! ends with its connection.
 //!
 //! It stands behind gRPC-Web and CORS, so that what is said here reaches browsers too.
-//! The body of updates passes it by (see [`front`](super::fast_path)) and keeps the deadline
-//! itself.
+//! The body of updates passes it by (see [`Handover`](crate::transport::Handover)) and keeps the
+//! deadline itself.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -23,10 +23,10 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::connection::ConnectionShared;
-use super::request_body::Counted;
+use super::message_count::Counted;
 use super::status;
 use super::timeout::{self, Deadline};
+use crate::transport::ConnectionShared;
 
 /// What is asked of all calls.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use super::publish::{self, PublishStream};
 use super::set_position;
 use super::status::{refused, unpublished, wrong_kind};
 use super::stream::{self, Messages};
-use super::subscribe::{self, NoMessages};
+use super::subscribe;
 use super::watch::{LivestreamCensus, LivestreamEvents, LivestreamTargets};
 use super::{Answer, Edge};
 use crate::pb::livestream::v1 as pb;
@@ -444,7 +444,7 @@ impl LivestreamService for Edge {
         Ok(Response::new(publish::run(publishing, |event| pb::PublishUpdatesResponse { event: Some(event) })))
     }
 
-    type SubscribeUpdatesStream = NoMessages<pb::SubscribeUpdatesResponse>;
+    type SubscribeUpdatesStream = Messages<pb::SubscribeUpdatesResponse>;
 
     async fn subscribe_updates(
         &self,

@@ -1,10 +1,7 @@
-//! What stands around each generated service: the size of requests, the drain, and
-//! the bodies that are not tonic's.
+//! What stands around each generated service: the size of requests, and the drain.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_util::future::{self, Either, Ready};
 use http::{Request, Response};
@@ -12,8 +9,6 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
-use super::body::Handover;
-use super::fast_path::SkipsGrpcWeb;
 use super::status::draining;
 use crate::shutdown::Shutdown;
 
@@ -41,11 +36,10 @@ impl<S: NamedService> NamedService for MethodLimits<S> {
 impl<S> Service<Request<Body>> for MethodLimits<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Unpin,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<WithOwnBody<S::Future>, Ready<Answer>>;
+    type Future = Either<S::Future, Ready<Answer>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Generated services are always ready.
@@ -59,30 +53,6 @@ where
             return Either::Right(future::ready(Ok(draining().into_http())));
         }
         let service = if method.starts_with("PublishUpdate") { &mut self.publishing } else { &mut self.other };
-        let native = request.extensions().get::<SkipsGrpcWeb>().is_some();
-        Either::Left(WithOwnBody { answer: service.call(request), native })
-    }
-}
-
-/// An answer whose body is our own where there is one.
-#[derive(Debug)]
-pub(super) struct WithOwnBody<F> {
-    answer: F,
-    /// Our own body is put in place further out.
-    native: bool,
-}
-
-impl<F: Future<Output = Answer> + Unpin> Future for WithOwnBody<F> {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let Ok(mut response) = ready!(Pin::new(&mut self.answer).poll(cx));
-        if self.native {
-            return Poll::Ready(Ok(response));
-        }
-        Poll::Ready(Ok(match Handover::take(&mut response) {
-            Some(updates) => response.map(|_| Body::new(updates)),
-            None => response,
-        }))
+        Either::Left(service.call(request))
     }
 }

@@ -17,15 +17,16 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
 use tracing::Span;
 
+use super::Edge;
 use super::call::CallLayer;
 use super::method_limits::MethodLimits;
-use super::stall::StallDetector;
-use super::{Edge, listener};
+use super::protocol::Grpc;
 use crate::pb;
 use crate::pb::group::v1::group_service_server::{self, GroupServiceServer};
 use crate::pb::livestream::v1::livestream_service_server::{self, LivestreamServiceServer};
 use crate::pb::swarm::v1::server_service_server::{self, ServerServiceServer};
 use crate::shutdown::Shutdown;
+use crate::transport;
 
 /// What the health service reports on: the server as a whole, and every service.
 pub const SERVICES: [&str; 4] = [
@@ -43,30 +44,11 @@ const DESCRIPTORS: [&[u8]; 4] = [
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
-/// Settings of HTTP/2 and its connections.
+/// What is served, and over what.
 #[derive(Clone, Copy, Debug)]
 pub struct Http {
-    /// Connections that may be open.
-    pub max_connections: usize,
-    /// How long a connection may live, +- 10 %; zero = for ever.
-    pub max_age: Duration,
-    /// How long it may stay after it was told to go.
-    pub max_age_grace: Duration,
-    /// Over how long its streams are told goodbye then, at the most.
-    pub goodbye_spread: Duration,
-    /// How long a reader may make no progress.
-    pub stall_timeout: Duration,
-    /// Streams that one connection may have open.
-    pub max_concurrent_streams: u32,
-    /// How often a silent connection is pinged.
-    pub keepalive_interval: Duration,
-    /// How long to wait for the answer.
-    pub keepalive_timeout: Duration,
-    /// Streams that we may reset for a client's errors before we close its
-    /// connection (RUSTSEC-2024-0003; tonic's default is no limit).
-    pub max_local_error_reset_streams: usize,
-    /// The largest list of headers, in bytes.
-    pub max_header_list_bytes: u32,
+    /// HTTP/2 and its connections.
+    pub transport: transport::Settings,
     /// Serve reflection.
     pub reflection: bool,
     /// Serve gRPC-Web.
@@ -80,9 +62,9 @@ pub async fn serve<H: Health>(edge: Edge, http: Http, health: HealthServer<H>, l
         .layer(trace)
         .layer(option_layer(http.grpc_web.then(cors)))
         .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)))
-        .layer(CallLayer::new(http.max_header_list_bytes, &DESCRIPTORS))
+        .layer(CallLayer::new(http.transport.max_header_list_bytes, &DESCRIPTORS))
         .service(routes(Routes::new(health), edge, http.reflection));
-    listener::serve(service, http, StallDetector::new(http.stall_timeout), listener, stop).await;
+    transport::serve::<Grpc, _, _>(service, http.transport, listener, stop).await;
 }
 
 fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {

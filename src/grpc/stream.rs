@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use tonic::{Request, Status};
 
 use super::Edge;
-use super::connection::ConnectionShared;
 use super::convert;
 use super::status::{End, draining, refused};
 use super::timeout::Deadline;
@@ -25,6 +24,7 @@ use crate::pb::swarm::v1 as pb;
 use crate::service::attachment::Attachment;
 use crate::service::watch::{Over, Step};
 use crate::shutdown::{Shutdown, StreamGuard};
+use crate::transport::ConnectionShared;
 use starling_core::event::LeaveReason;
 use starling_core::id::{NodeId, SessionId, SwarmId};
 use starling_core::{Rejection, Swarm};

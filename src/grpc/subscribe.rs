@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use tonic::{Request, Response, Status};
+use futures_util::StreamExt;
+use prost::Message;
+use tonic::{Request, Response};
 
-use super::body::{Handover, NEWS, Updates};
-use super::stall::StreamProgress;
+use super::body::{Deliveries, NEWS, Updates};
 use super::status::refused;
+use super::stream::Messages;
 use super::timeout::Deadline;
-use super::wake_set::WakeSet;
 use super::{Answer, Edge, fields, stream};
 use crate::pb::{group, livestream};
 use crate::service::subscribe;
+use crate::transport::{AcceptsHandover, Handover, StreamProgress, WakeSet};
 use starling_core::id::{SessionId, SwarmId, SwarmKind};
 use starling_core::{Rejection, Swarm};
 
@@ -77,16 +79,15 @@ impl TryFrom<group::v1::SubscribeUpdatesRequest> for Subscribe {
     }
 }
 
-/// The stream that the generated code sees: nothing, for the body that goes with it is put
-/// in its place further out ([`Handover`]).
-pub(super) type NoMessages<R> = futures_util::stream::Empty<Result<R, Status>>;
-
-/// Opens a subscription.
-pub(super) async fn open<A, R>(edge: &Edge, asked: Request<A>) -> Answer<NoMessages<R>>
+/// Opens a subscription. Where the request admits it, the body is handed over, and the generated
+/// code sees a stream of nothing, whose box takes no memory.
+pub(super) async fn open<A, R>(edge: &Edge, asked: Request<A>) -> Answer<Messages<R>>
 where
+    R: Message + Default + 'static,
     Subscribe: TryFrom<A, Error = fields::InvalidField>,
 {
     let (progress, connection) = (asked.extensions().get::<Arc<StreamProgress>>().cloned(), stream::connection(&asked));
+    let handover = asked.extensions().get::<AcceptsHandover>().is_some();
     let deadline = asked.extensions().get::<Deadline>().copied();
     let Subscribe { id, request } = asked.into_inner().try_into()?;
     let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
@@ -104,9 +105,12 @@ where
                 lifetime => lifetime?,
             }
         };
-        let mut response = Response::new(futures_util::stream::empty());
         let lifetime = lifetime.over_connection(connection).until(deadline);
         let updates = Updates::new(subscription, greeting, lifetime, wakes, progress);
+        if !handover {
+            return Ok(Response::new(Deliveries::new(updates).boxed()));
+        }
+        let mut response = Response::new(futures_util::stream::empty().boxed());
         response.extensions_mut().insert(Handover::new(updates));
         return Ok(response);
     }

@@ -28,17 +28,18 @@ const LAYERS: &[Layer] = &[
           "starling_client starling_verify adts_reader bytes clap clap_complete futures_util humantime indicatif ogg prost \
            prost_reflect prost_types serde_json tokio tonic tonic_health \
            tracing"),
-    layer("app",       "grpc service cluster store feed clock config telemetry shutdown",
+    layer("app",       "grpc transport service cluster store feed clock config telemetry shutdown",
           "starling_core bytes futures_util rand rlimit thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
     layer("telemetry", "config",
           "parking_lot thiserror tokio::time tracing tracing_subscriber"),
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
-    layer("grpc",      "service store feed clock sync pb shutdown",
-          "starling_core bytes futures_util http http_body humantime hyper hyper_util parking_lot prost prost_types \
-           rand socket2 thiserror tokio tokio_stream tokio_util tonic tonic_health tonic_prost tonic_reflection \
-           tonic_types tonic_web tower tower_http tracing"),
+    layer("grpc",      "transport service store feed clock pb shutdown",
+          "starling_core bytes futures_util http http_body prost prost_types rand tokio tokio_stream tonic \
+           tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
+    layer("transport", "shutdown sync",
+          "bytes futures_util http http_body hyper hyper_util parking_lot rand socket2 tokio tower tracing"),
     layer("pb",        "",
           "prost prost_types tonic tonic_prost"),
     layer("shutdown",  "",

@@ -22,9 +22,9 @@ use tower::BoxError;
 
 use super::connection::{CloseRequest, Connection, ConnectionShared, GracefulShutdown, StreamExecutor};
 use super::fast_path::FastPath;
-use super::request_body::Complete;
-use super::server::Http;
+use super::request_body::CompleteBody;
 use super::stall::{SWEEP, StallDetector};
+use super::{Protocol, Settings};
 use crate::shutdown::Shutdown;
 
 /// How long to wait after an accept failed: without descriptors the next would
@@ -72,18 +72,18 @@ struct OpenConnection {
 }
 
 impl OpenConnection {
-    fn new(shared: &Arc<ConnectionShared>, http: &Http) -> Self {
+    fn new(shared: &Arc<ConnectionShared>, settings: &Settings) -> Self {
         let now = Instant::now();
         // +- 10 %, as for streams, which have an age of their own.
-        let age = (!http.max_age.is_zero()).then(|| http.max_age.mul_f64(rand::random_range(0.9..1.1)));
+        let age = (!settings.max_age.is_zero()).then(|| settings.max_age.mul_f64(rand::random_range(0.9..1.1)));
         let leaves_at = age.and_then(|age| now.checked_add(age));
-        let grace = http.max_age_grace;
+        let grace = settings.max_age_grace;
         Self {
             shared: Arc::downgrade(shared),
             first_bytes_by: now.checked_add(HANDSHAKE),
             next: leaves_at.map(|at| (at, CloseRequest::Graceful)),
             grace,
-            spread: http.goodbye_spread.min(grace / 4),
+            spread: settings.goodbye_spread.min(grace / 4),
         }
     }
 
@@ -117,14 +117,16 @@ impl OpenConnection {
 
 /// Serves what comes to `listener` until `stop`, then until all connections are gone.
 /// Dropping it cuts them.
-pub(super) async fn serve<S, B>(service: S, http: Http, stalls: StallDetector, listener: TcpListener, stop: Shutdown)
+pub(crate) async fn serve<P, S, B>(service: S, settings: Settings, listener: TcpListener, stop: Shutdown)
 where
-    S: tower::Service<Request<Complete>, Response = Response<B>> + Clone + Send + 'static,
+    P: Protocol,
+    S: tower::Service<Request<CompleteBody<P>>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    let stalls = StallDetector::new(settings.stall_timeout);
     let mut connections = JoinSet::new();
     let mut open_connections = Vec::<OpenConnection>::new();
     let mut refused = 0_u64;
@@ -158,13 +160,13 @@ where
                 open_connections.retain_mut(|open| open.look(now));
             }
             accepted = accept => match accepted {
-                Ok(_) if connections.len() >= http.max_connections => refused += 1,
+                Ok(_) if connections.len() >= settings.max_connections => refused += 1,
                 Ok((socket, _)) => {
                     prepare(&socket);
                     let shared = ConnectionShared::new();
-                    open_connections.push(OpenConnection::new(&shared, &http));
-                    let service = FastPath::new(service.clone(), stalls.clone(), Arc::clone(&shared));
-                    connections.spawn(connection(builder(&http, &shared), service, socket, shared));
+                    open_connections.push(OpenConnection::new(&shared, &settings));
+                    let service = FastPath::<_, P>::new(service.clone(), stalls.clone(), Arc::clone(&shared));
+                    connections.spawn(connection(builder(&settings, &shared), service, socket, shared));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -175,21 +177,21 @@ where
     }
 }
 
-fn builder(http: &Http, shared: &Arc<ConnectionShared>) -> Builder<StreamExecutor> {
+fn builder(settings: &Settings, shared: &Arc<ConnectionShared>) -> Builder<StreamExecutor> {
     let mut builder = Builder::new(StreamExecutor(Arc::clone(shared)));
     // Without a timer HTTP/1 would wait for ever for the headers of a request.
     builder.http1().timer(TokioTimer::new());
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(http.max_concurrent_streams)
-        .max_local_error_reset_streams(http.max_local_error_reset_streams)
+        .max_concurrent_streams(settings.max_concurrent_streams)
+        .max_local_error_reset_streams(settings.max_local_error_reset_streams)
         // Clients that cancel many streams at once are not attackers.
-        .max_pending_accept_reset_streams(http.max_local_error_reset_streams)
-        .max_header_list_size(http.max_header_list_bytes.max(HEADER_LIST))
+        .max_pending_accept_reset_streams(settings.max_local_error_reset_streams)
+        .max_header_list_size(settings.max_header_list_bytes.max(HEADER_LIST))
         .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(http.keepalive_interval)
-        .keep_alive_timeout(http.keepalive_timeout)
+        .keep_alive_interval(settings.keepalive_interval)
+        .keep_alive_timeout(settings.keepalive_timeout)
         .auto_date_header(false);
     builder
 }
@@ -209,14 +211,15 @@ fn prepare(socket: &TcpStream) {
 }
 
 /// One connection, from the first byte to the last.
-fn connection<S, B>(
+fn connection<P, S, B>(
     builder: Builder<StreamExecutor>,
-    service: FastPath<S>,
+    service: FastPath<S, P>,
     socket: TcpStream,
     shared: Arc<ConnectionShared>,
 ) -> impl Future<Output = ()>
 where
-    S: tower::Service<Request<Complete>, Response = Response<B>> + Clone + Send + 'static,
+    P: Protocol,
+    S: tower::Service<Request<CompleteBody<P>>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes> + Send + 'static,

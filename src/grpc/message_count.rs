@@ -1,70 +1,21 @@
-//! The body of a request, held against what its method may be sent.
+//! The body of a request, held against the number of messages that its method takes.
 //!
-//! tonic takes a request whose stream was reset for one that has ended, and reads past
-//! the messages that follow the first one of a unary call. Both calls would be carried
-//! out. [`Complete`] stands at the connection and tells a reset from an end; [`Counted`]
-//! stands behind gRPC-Web, where the body is length-prefixed messages, and counts them.
+//! tonic reads past the messages that follow the first one of a unary call, and would carry the
+//! call out. [`Counted`] stands behind gRPC-Web, where the body is length-prefixed messages, and
+//! counts them.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Version;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tonic::Status;
 use tower::BoxError;
 
 use super::status;
 
 /// Flag and length in front of every message.
-const PREFIX: usize = 5;
-
-/// The body of a request as it comes from the connection.
-#[derive(Debug)]
-pub(super) struct Complete {
-    body: Incoming,
-    /// With HTTP/1 a body that is cut short is an error by itself.
-    http2: bool,
-}
-
-impl Complete {
-    pub(super) fn new(body: Incoming, version: Version) -> Self {
-        Self { body, http2: version == Version::HTTP_2 }
-    }
-}
-
-impl Body for Complete {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(Ok(frame)) => Some(Ok(frame)),
-            // The stream was reset: the client does not want the call any more. Not CANCELLED,
-            // which tonic takes for the end of the messages.
-            Some(Err(_)) if self.http2 => Some(Err(cut(status::reset()))),
-            None if self.http2 && !self.body.is_end_stream() => Some(Err(cut(status::reset()))),
-            Some(Err(error)) => Some(Err(cut(error))),
-            None => None,
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// Says that a request has no end.
-fn cut(error: impl Into<BoxError>) -> BoxError {
-    let error = error.into();
-    tracing::info!(%error, "a request was cut");
-    error
-}
+pub(super) const PREFIX: usize = 5;
 
 /// The body of a request to a method that takes one message.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 /// How often stalled streams are looked for: who is cut has made no progress for the
 /// timeout and up to this much more.
-pub(super) const SWEEP: Duration = Duration::from_millis(500);
+pub(crate) const SWEEP: Duration = Duration::from_millis(500);
 
 /// What is handed out at once at most, in bytes.
 const PORTION: usize = 32 * 1024;
@@ -35,7 +35,7 @@ const FRAME: usize = 16 * 1024;
 
 /// Watches the streams of one server.
 #[derive(Clone, Debug)]
-pub(super) struct StallDetector {
+pub(crate) struct StallDetector {
     shared: Arc<Shared>,
 }
 
@@ -51,7 +51,7 @@ struct Shared {
 
 /// Who reads the body of one answer.
 #[derive(Debug, Default)]
-pub(super) struct StreamProgress {
+pub(crate) struct StreamProgress {
     /// The sweep before data was handed out that has not found room yet; 0 = there is
     /// none.
     offered: AtomicU64,
@@ -66,24 +66,36 @@ pub(super) struct StreamProgress {
 
 impl StreamProgress {
     /// Names what is to be woken when the progress is cut off, if nothing is yet.
-    pub(super) fn set_stream_waker(&self, stream_waker: &Waker) {
+    pub(crate) fn set_stream_waker(&self, stream_waker: &Waker) {
         self.stream_waker.get_or_init(|| stream_waker.clone());
     }
 
     /// Names what is to be woken for the body alone.
-    pub(super) fn set_body_waker(&self, body_waker: &Waker) {
+    pub(crate) fn set_body_waker(&self, body_waker: &Waker) {
         self.set_stream_waker(body_waker);
         self.body_waker.get_or_init(|| body_waker.clone());
     }
 
     /// True when the future of the stream is to be dropped.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.is_cut.load(Ordering::Acquire)
     }
 
     /// True when the body was asked, and has nothing.
-    pub(super) fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         self.waits.load(Ordering::Relaxed)
+    }
+
+    /// True when its stream is polled by the task of its connection.
+    #[cfg(test)]
+    pub(super) fn is_inline(&self) -> bool {
+        self.body_waker.get().is_some()
+    }
+
+    /// True when its stream has a task of its own, and this is its waker.
+    #[cfg(test)]
+    pub(super) fn is_of(&self, task: &Waker) -> bool {
+        !self.is_inline() && self.stream_waker.get().is_some_and(|waker| waker.will_wake(task))
     }
 
     fn cut(&self) {
@@ -96,26 +108,26 @@ impl StreamProgress {
 
 impl StallDetector {
     /// One that cuts streams off after `timeout` without progress.
-    pub(super) fn new(timeout: Duration) -> Self {
+    pub(crate) fn new(timeout: Duration) -> Self {
         let timeout = u64::try_from(timeout.as_millis().div_ceil(SWEEP.as_millis())).unwrap_or(u64::MAX);
         let (sweeps, streams, cut) = (AtomicU64::new(1), Mutex::default(), AtomicU64::new(0));
         Self { shared: Arc::new(Shared { timeout, sweeps, streams, cut }) }
     }
 
     /// The progress of one more stream.
-    pub(super) fn stream(&self) -> Arc<StreamProgress> {
+    pub(crate) fn stream(&self) -> Arc<StreamProgress> {
         let progress = Arc::<StreamProgress>::default();
         self.shared.streams.lock().push(Arc::downgrade(&progress));
         progress
     }
 
     /// Watches who reads `body`.
-    pub(super) fn watch<B>(&self, body: B, progress: Arc<StreamProgress>) -> WatchedBody<B> {
+    pub(crate) fn watch<B>(&self, body: B, progress: Arc<StreamProgress>) -> WatchedBody<B> {
         WatchedBody { body, rest: Bytes::new(), progress, shared: Arc::clone(&self.shared) }
     }
 
     /// Cuts off all who have made no progress for too long. O(streams).
-    pub(super) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let now = self.shared.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
         let mut slow = 0;
         self.shared.streams.lock().retain(|progress| {
@@ -137,7 +149,7 @@ impl StallDetector {
 
 /// A body whose progress is watched.
 #[derive(Debug)]
-pub(super) struct WatchedBody<B> {
+pub(crate) struct WatchedBody<B> {
     body: B,
     /// What is to be handed out next.
     rest: Bytes,

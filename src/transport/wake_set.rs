@@ -24,7 +24,7 @@ const BUSY: u64 = 1 << 63;
 
 /// Wakes its task, and remembers for which of several things; one cache line.
 #[derive(Debug)]
-pub(super) struct WakeSet {
+pub(crate) struct WakeSet {
     /// The flags that are set, and [`BUSY`].
     state: AtomicU64,
     task: Mutex<Option<Waker>>,
@@ -32,21 +32,21 @@ pub(super) struct WakeSet {
 
 impl WakeSet {
     /// The number of flags.
-    pub(super) const FLAGS: u32 = 63;
+    pub(crate) const FLAGS: u32 = 63;
 
     /// All flags are set at first, so that everything is polled once.
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { state: AtomicU64::new(!BUSY), task: Mutex::new(None) })
     }
 
     /// Takes the flags that were set since the last call, a bit each. The task is not woken
     /// before it [parks](Self::park).
-    pub(super) fn take(&self) -> u64 {
+    pub(crate) fn take(&self) -> u64 {
         self.state.swap(BUSY, Ordering::AcqRel) & !BUSY
     }
 
     /// Has `task` woken from now on. Ready when a flag was set meanwhile.
-    pub(super) fn park(&self, task: &Waker) -> Poll<()> {
+    pub(crate) fn park(&self, task: &Waker) -> Poll<()> {
         {
             let mut noted = self.task.lock();
             if !noted.as_ref().is_some_and(|noted| noted.will_wake(task)) {
@@ -60,7 +60,7 @@ impl WakeSet {
     }
 
     /// Sets a flag, from 0, and wakes the task if it is parked.
-    pub(super) fn set(&self, flag: u32) {
+    pub(crate) fn set(&self, flag: u32) {
         if self.state.fetch_or(1 << flag, Ordering::AcqRel) == 0
             && let Some(task) = &*self.task.lock()
         {
@@ -70,14 +70,14 @@ impl WakeSet {
 
     /// Clears one flag. Only its one setter may call it, from the task itself: anybody else's
     /// wake-up would be lost.
-    pub(super) fn clear(&self, flag: u32) {
+    pub(crate) fn clear(&self, flag: u32) {
         if self.state.load(Ordering::Relaxed) & (1 << flag) != 0 {
             self.state.fetch_and(!(1 << flag), Ordering::AcqRel);
         }
     }
 
     /// A waker that sets a flag. That of flag 0 allocates nothing.
-    pub(super) fn waker(self: &Arc<Self>, flag: u32) -> Waker {
+    pub(crate) fn waker(self: &Arc<Self>, flag: u32) -> Waker {
         let wakes = Arc::clone(self);
         if flag == 0 { wakes.into() } else { Arc::new(FlagWaker { wakes, flag }).into() }
     }

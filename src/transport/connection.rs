@@ -13,7 +13,8 @@
 //!             └─ else:   a task of its own
 //! ```
 //!
-//! This relies on hyper to execute a stream right after the call for it, in the same poll.
+//! This relies on hyper to execute a stream right after the call for it, in the same poll, which
+//! hyper does not promise: the tests in `hyper_order` fail when that changes.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,7 +46,7 @@ const POLLS_PER_WAKE: u32 = 4;
 
 /// How a connection is asked to end; each includes those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CloseRequest {
+pub(crate) enum CloseRequest {
     None,
     /// Take no new streams, and end with the last one.
     Graceful,
@@ -71,7 +72,7 @@ impl CloseRequest {
 
 /// What is shared by the parts of one connection.
 #[derive(Debug)]
-pub(super) struct ConnectionShared {
+pub(crate) struct ConnectionShared {
     wakes: Arc<WakeSet>,
     /// [`CloseRequest::rank`].
     request: AtomicU8,
@@ -87,7 +88,7 @@ pub(super) struct ConnectionShared {
 }
 
 impl ConnectionShared {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             wakes: WakeSet::new(),
             request: AtomicU8::new(CloseRequest::None.rank()),
@@ -100,12 +101,12 @@ impl ConnectionShared {
     }
 
     /// Announces the stream that hyper is about to execute.
-    pub(super) fn expect_stream(&self, progress: Arc<StreamProgress>, inline: bool) {
+    pub(crate) fn expect_stream(&self, progress: Arc<StreamProgress>, inline: bool) {
         *self.expected.lock() = Some((progress, inline));
     }
 
     /// Asks the connection to end.
-    pub(super) fn request(&self, request: CloseRequest) {
+    pub(crate) fn request(&self, request: CloseRequest) {
         if let CloseRequest::SayGoodbye(spread) = request {
             self.spread.store(u32::try_from(spread.as_millis()).unwrap_or(u32::MAX), Ordering::Release);
         }
@@ -115,23 +116,23 @@ impl ConnectionShared {
         }
     }
 
-    pub(super) fn is_requested(&self, request: CloseRequest) -> bool {
+    pub(crate) fn is_requested(&self, request: CloseRequest) -> bool {
         self.request.load(Ordering::Acquire) >= request.rank()
     }
 
     /// Resolves with the next request.
-    pub(super) fn requests(&self) -> Notified<'_> {
+    pub(crate) fn requests(&self) -> Notified<'_> {
         self.requested.notified()
     }
 
     /// The time that its streams have to say goodbye; `None` = they stay.
-    pub(super) fn goodbye_spread(&self) -> Option<Duration> {
+    pub(crate) fn goodbye_spread(&self) -> Option<Duration> {
         let spread = || Duration::from_millis(self.spread.load(Ordering::Acquire).into());
         self.is_requested(CloseRequest::SayGoodbye(Duration::ZERO)).then(spread)
     }
 
     /// Resolves when what is still open is to end with a status.
-    pub(super) async fn streams_must_end(&self) {
+    pub(crate) async fn streams_must_end(&self) {
         loop {
             let requests = self.requests();
             tokio::pin!(requests);
@@ -144,17 +145,17 @@ impl ConnectionShared {
     }
 
     /// Ends the connection when it is woken.
-    pub(super) fn end(self: &Arc<Self>) -> Waker {
+    pub(crate) fn end(self: &Arc<Self>) -> Waker {
         Arc::new(End(Arc::clone(self))).into()
     }
 
     /// Counts bytes that came.
-    pub(super) fn count_received(&self, bytes: usize) {
+    pub(crate) fn count_received(&self, bytes: usize) {
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The bytes that came.
-    pub(super) fn received(&self) -> usize {
+    pub(crate) fn received(&self) -> usize {
         self.received.load(Ordering::Relaxed)
     }
 }
@@ -169,7 +170,7 @@ impl Wake for End {
 
 /// Runs the streams of one connection for hyper.
 #[derive(Clone, Debug)]
-pub(super) struct StreamExecutor(pub(super) Arc<ConnectionShared>);
+pub(crate) struct StreamExecutor(pub(super) Arc<ConnectionShared>);
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
@@ -270,7 +271,7 @@ impl InlineSlot {
 
 /// A connection with those of its streams that are polled inline.
 #[derive(Debug)]
-pub(super) struct Connection<C> {
+pub(crate) struct Connection<C> {
     connection: Pin<Box<C>>,
     waker: Waker,
     /// That of `shared`, so that an update does not touch `shared`.
@@ -281,12 +282,12 @@ pub(super) struct Connection<C> {
 }
 
 /// A connection that can be told to take no new streams.
-pub(super) trait GracefulShutdown {
+pub(crate) trait GracefulShutdown {
     fn shut_down_gracefully(self: Pin<&mut Self>);
 }
 
 impl<C> Connection<C> {
-    pub(super) fn new(connection: C, shared: Arc<ConnectionShared>) -> Self {
+    pub(crate) fn new(connection: C, shared: Arc<ConnectionShared>) -> Self {
         let wakes = Arc::clone(&shared.wakes);
         let waker = wakes.waker(HTTP);
         Self { connection: Box::pin(connection), waker, wakes, shared, closing: false, slots: Vec::new() }
@@ -368,7 +369,7 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::grpc::stall::StallDetector;
+    use crate::transport::stall::StallDetector;
 
     /// A connection that does this.
     struct FakeConnection(BoxFuture<'static, ()>);

@@ -1,0 +1,88 @@
+//! Connections of HTTP: accepted, served, watched, and told to go.
+//!
+//! This module knows no swarm and no protobuf. It is generic over the service that answers
+//! requests and over the bodies that it answers with; what it must know of the protocol that is
+//! spoken it asks a [`Protocol`].
+//!
+//! ```text
+//!   listener ── accepts ──► connection ── hyper ──► fast_path ──► the service and its layers
+//!      │                     │    ▲                    │
+//!      │ CloseRequest        │    └── wake_set         └─ a body that was handed over goes
+//!      └────────────────────►┘ polls some streams         to hyper past all layers
+//!      │ sweeps               inline
+//!      └──► stall: cuts off who does not read
+//! ```
+
+mod connection;
+mod fast_path;
+#[cfg(test)]
+mod hyper_order;
+mod listener;
+mod request_body;
+mod stall;
+mod wake_set;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use tower::BoxError;
+
+pub(crate) use connection::ConnectionShared;
+pub(crate) use fast_path::{AcceptsHandover, Handover};
+pub(crate) use listener::serve;
+pub(crate) use stall::StreamProgress;
+pub(crate) use wake_set::WakeSet;
+
+/// Settings of HTTP/2 and its connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Connections that may be open.
+    pub max_connections: usize,
+    /// How long a connection may live, +- 10 %; zero = for ever.
+    pub max_age: Duration,
+    /// How long it may stay after it was told to go.
+    pub max_age_grace: Duration,
+    /// Over how long its streams are told goodbye then, at the most.
+    pub goodbye_spread: Duration,
+    /// How long a reader may make no progress.
+    pub stall_timeout: Duration,
+    /// Streams that one connection may have open.
+    pub max_concurrent_streams: u32,
+    /// How often a silent connection is pinged.
+    pub keepalive_interval: Duration,
+    /// How long to wait for the answer.
+    pub keepalive_timeout: Duration,
+    /// Streams that we may reset for a client's errors before we close its
+    /// connection (RUSTSEC-2024-0003; tonic's default is no limit).
+    pub max_local_error_reset_streams: usize,
+    /// The largest list of headers, in bytes.
+    pub max_header_list_bytes: u32,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// It is answered at once with plain text, without the service.
+    Answer(StatusCode, &'static str),
+    /// The service answers.
+    Serve {
+        /// With HTTP/2: its stream is polled by the task of its connection. For streams that do
+        /// no more than to copy bytes.
+        inline: bool,
+        /// The service may [hand over](Handover) the body of its answer.
+        handover: bool,
+    },
+}
+
+/// The protocol that is spoken over the transport.
+pub(crate) trait Protocol: Send + Sync + 'static {
+    /// A body that the service hands over past its layers.
+    type Body: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static;
+
+    /// What becomes of a request, by its head.
+    fn plan<B>(request: &Request<B>) -> Plan;
+
+    /// What the service finds in place of the rest of a request whose stream was reset.
+    fn reset() -> BoxError;
+}
