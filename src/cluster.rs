@@ -13,8 +13,9 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::entry::SessionEnd;
+use crate::store::snapshot::{Outcome, Show};
 use starling_core::id::{NodeId, PodId, SessionId, SwarmId};
-use starling_core::{Applied, Command, Rejection, Swarm, wire};
+use starling_core::{Command, Rejection, wire};
 
 /// A single process is pod 0.
 const THIS_POD: PodId = 0;
@@ -42,17 +43,12 @@ impl CommandLog {
         &self.clock
     }
 
-    /// Submits a command. `view` sees the swarm as the command left it, before any
-    /// other command; it runs while the shard is locked and must be short.
+    /// Submits a command. The outcome shows the swarm as the command left it, before any other
+    /// command, and is the caller's: nothing of the store is borrowed.
     #[expect(clippy::unused_async, reason = "a replicated log answers later, and callers must be ready for it")]
-    pub async fn submit<R>(
-        &self,
-        id: SwarmId,
-        command: Command,
-        view: impl FnOnce(&Swarm, &Applied) -> R + Send,
-    ) -> Result<R, Rejection> {
+    pub async fn submit(&self, id: SwarmId, command: Command, show: Show) -> Result<Outcome, Rejection> {
         let (id, at, command) = logged(id, self.clock.now(), command);
-        self.store.apply(id, command, at, view)
+        self.store.apply(id, command, at, show)
     }
 
     /// Tells the swarm that a session has one more stream on this pod.

@@ -4,6 +4,7 @@
 //! its answer converted back; errors become statuses in [`status`] alone. Streams
 //! are driven by [`stream`].
 
+mod action;
 mod body;
 mod call;
 mod chosen_ids;

@@ -5,20 +5,25 @@
 //! [`watch::CensusWatch`], [`publish::PublishHandle`], [`subscribe::Subscription`].
 
 pub mod attachment;
+pub mod mutation;
 pub mod publish;
 pub mod subscribe;
 pub mod watch;
+
+use std::ops::Bound;
 
 use crate::clock::Clock;
 use crate::cluster::CommandLog;
 use crate::feed::{Counts, Position};
 use crate::store::entry::Entry;
+use crate::store::snapshot::{Outcome, Show, StatsSnapshot, SwarmSnapshot};
+use mutation::Mutation;
 use starling_core::command::{CreateGroup, CreateLivestream};
 use starling_core::hash::FixedHasher;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::member::{Member, MemberView};
 use starling_core::request::RequestId;
-use starling_core::{Applied, Command, Rejection, Swarm, group, livestream};
+use starling_core::{Command, Rejection, Swarm, group, livestream};
 
 /// Limits and times that the use cases need.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +86,19 @@ pub struct MemberPage {
     pub revision: u64,
 }
 
+/// A page of the nodes that are kept from the CHAT of a livestream.
+#[derive(Debug)]
+pub struct MutedPage {
+    /// In their order.
+    pub nodes: Vec<NodeId>,
+    /// The node that the next page begins with, if there is one.
+    pub next: Option<NodeId>,
+    /// The incarnation of the livestream.
+    pub epoch: Epoch,
+    /// The revision that they are seen at.
+    pub revision: u64,
+}
+
 /// Everything that the service can do. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -123,12 +141,11 @@ impl Service {
     }
 
     /// Makes a livestream; its broadcaster is the acting node.
-    pub async fn create_livestream<R>(
+    pub async fn create_livestream(
         &self,
         new: New<livestream::Config>,
         broadcaster: NodeId,
-        view: impl Fn(SwarmId, &Swarm, &Applied) -> R + Send + Sync,
-    ) -> Result<R, ServiceError> {
+    ) -> Result<Outcome, ServiceError> {
         let command = |new: &New<livestream::Config>| {
             Command::CreateLivestream(CreateLivestream {
                 epoch: Epoch::drawn(rand::random()),
@@ -138,16 +155,11 @@ impl Service {
                 retention_ms: self.settings.retention_ms,
             })
         };
-        self.create(SwarmKind::Livestream, &new, command, view).await
+        self.create(SwarmKind::Livestream, &new, command).await
     }
 
     /// Makes a group.
-    pub async fn create_group<R>(
-        &self,
-        new: New<group::Config>,
-        owner: Option<NodeId>,
-        view: impl Fn(SwarmId, &Swarm, &Applied) -> R + Send + Sync,
-    ) -> Result<R, ServiceError> {
+    pub async fn create_group(&self, new: New<group::Config>, owner: Option<NodeId>) -> Result<Outcome, ServiceError> {
         let command = |new: &New<group::Config>| {
             Command::CreateGroup(CreateGroup {
                 epoch: Epoch::drawn(rand::random()),
@@ -158,16 +170,15 @@ impl Service {
                 empty_ms: self.settings.empty_group_ms,
             })
         };
-        self.create(SwarmKind::Group, &new, command, view).await
+        self.create(SwarmKind::Group, &new, command).await
     }
 
-    async fn create<C: Sync, R>(
+    async fn create<C: Sync>(
         &self,
         kind: SwarmKind,
         new: &New<C>,
         command: impl Fn(&New<C>) -> Command + Send + Sync,
-        view: impl Fn(SwarmId, &Swarm, &Applied) -> R + Send + Sync,
-    ) -> Result<R, ServiceError> {
+    ) -> Result<Outcome, ServiceError> {
         let max = self.settings.max_swarms;
         let given = new.number.and_then(|number| SwarmId::new(kind, number));
         for _ in 0..DRAWS {
@@ -183,7 +194,7 @@ impl Service {
             if known && given.is_none() && new.request.is_none() {
                 continue;
             }
-            return match self.log.submit(id, command(new), |swarm, applied| view(id, swarm, applied)).await {
+            return match self.log.submit(id, command(new), Show::SWARM).await {
                 Err(Rejection::Exists) if given.is_none() => Err(Rejection::RequestReused.into()),
                 outcome => Ok(outcome?),
             };
@@ -191,33 +202,36 @@ impl Service {
         Err(ServiceError::TooManySwarms { max })
     }
 
-    /// Submits a command; `view` sees the swarm as the command left it.
-    pub async fn submit<R>(
+    /// Submits a change of a swarm, and shows the swarm as the change left it.
+    pub async fn submit(
         &self,
         id: SwarmId,
-        command: Command,
-        view: impl FnOnce(&Swarm, &Applied) -> R + Send,
-    ) -> Result<R, ServiceError> {
-        Ok(self.log.submit(id, command, view).await?)
+        mutation: impl Into<Mutation> + Send,
+        show: Show,
+    ) -> Result<Outcome, ServiceError> {
+        let command = mutation.into().into_command(draw_session);
+        Ok(self.log.submit(id, command, show).await?)
     }
 
-    /// Looks at a swarm.
-    pub fn read<R>(&self, id: SwarmId, look: impl FnOnce(&Swarm) -> R) -> Result<R, ServiceError> {
+    /// Looks at a swarm while its shard is locked: for copies of plain data.
+    fn read<R>(&self, id: SwarmId, look: impl FnOnce(&Swarm) -> R) -> Result<R, ServiceError> {
         self.log.store().read(id, |entry| look(entry.swarm())).ok_or_else(|| Rejection::NoSuchSwarm.into())
     }
 
-    /// Up to `limit` swarms of a kind in a fixed order, after `after`, each seen
-    /// through `look`; and where the next page begins, if there may be one.
-    pub fn list<R>(
-        &self,
-        kind: SwarmKind,
-        after: Option<SwarmId>,
-        limit: usize,
-        look: impl Fn(SwarmId, &Swarm) -> Option<R>,
-    ) -> (Vec<R>, Option<SwarmId>) {
-        let mut found = Vec::new();
-        let last = self.log.store().list(kind, after, limit, |id, swarm| found.extend(look(id, swarm)));
-        (found, last)
+    /// A swarm as it is now.
+    pub fn swarm(&self, id: SwarmId) -> Result<SwarmSnapshot, ServiceError> {
+        self.read(id, |swarm| SwarmSnapshot::new(id, swarm))
+    }
+
+    /// True when a swarm has ended and is only kept for a while.
+    pub fn is_over(&self, id: SwarmId) -> Result<bool, ServiceError> {
+        self.read(id, Swarm::is_over)
+    }
+
+    /// Up to `limit` swarms of a kind in a fixed order, after `after`; and where the next page
+    /// begins, if there may be one.
+    pub fn list(&self, kind: SwarmKind, after: Option<SwarmId>, limit: usize) -> (Vec<SwarmSnapshot>, Option<SwarmId>) {
+        self.log.store().list(kind, after, limit)
     }
 
     /// Up to `limit` members in slab order, from slot `from` on.
@@ -259,10 +273,27 @@ impl Service {
         })?
     }
 
-    /// What the swarm's feed counts.
-    pub fn delivery(&self, id: SwarmId) -> Result<Counts, ServiceError> {
-        let feed = self.log.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
-        Ok(feed.counts())
+    /// Up to `limit` nodes that are kept from the CHAT of a livestream, from `from` on; `None` = from
+    /// the first one. O(limit).
+    pub fn list_muted(&self, id: SwarmId, from: Option<NodeId>, limit: usize) -> Result<MutedPage, ServiceError> {
+        self.read(id, |swarm| {
+            let Swarm::Livestream(livestream) = swarm else { return Err(Rejection::WrongKind.into()) };
+            if swarm.is_over() {
+                return Err(Rejection::Ended.into());
+            }
+            let start = from.map_or(Bound::Unbounded, Bound::Included);
+            let mut rest = livestream.muted().range((start, Bound::Unbounded)).copied();
+            let nodes = rest.by_ref().take(limit).collect();
+            Ok(MutedPage { nodes, next: rest.next(), epoch: swarm.epoch(), revision: swarm.revision() })
+        })?
+    }
+
+    /// What a swarm and its feed count.
+    pub fn stats(&self, id: SwarmId) -> Result<(StatsSnapshot, Counts), ServiceError> {
+        let now = self.clock().now();
+        let look = |entry: &Entry| (StatsSnapshot::new(entry.swarm(), now), entry.feed());
+        let (stats, feed) = self.log.store().read(id, look).ok_or(Rejection::NoSuchSwarm)?;
+        Ok((stats, feed.counts()))
     }
 
     /// Renews the lease of a session that has no stream, when less than half of it
@@ -284,13 +315,13 @@ impl Service {
             ))
         })??;
         if due {
-            self.submit(id, Command::Touch(node, session), |_, _| ()).await?;
+            self.submit(id, Command::Touch(node, session), Show::NOTHING).await?;
         }
         Ok((ttl_ms, epoch, revision))
     }
+}
 
-    /// A session id to be.
-    pub fn draw_session() -> SessionId {
-        SessionId::drawn(rand::random())
-    }
+/// A session id to be.
+fn draw_session() -> SessionId {
+    SessionId::drawn(rand::random())
 }

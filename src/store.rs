@@ -12,6 +12,7 @@ pub mod census;
 pub mod entry;
 pub mod log;
 mod shard;
+pub mod snapshot;
 pub mod wake;
 
 use std::sync::Arc;
@@ -24,9 +25,14 @@ use crate::feed::Memory;
 use census::Census;
 use entry::{Entry, SessionEnd};
 pub(crate) use shard::Shard;
+use snapshot::{Outcome, Show, SwarmSnapshot};
 use starling_core::id::{SessionId, SwarmId, SwarmKind};
-use starling_core::{Applied, Command, Rejection, Swarm};
+use starling_core::{Command, Rejection};
 use wake::Wakes;
+
+/// Swarms that a list copies under one lock. A page does not promise to be of one moment: who is
+/// there throughout is in it once.
+const LISTED_AT_ONCE: usize = 64;
 
 /// Sizes of the store.
 #[derive(Clone, Copy, Debug)]
@@ -69,20 +75,14 @@ impl Store {
         }
     }
 
-    /// Applies a command and lets `view` look at the swarm as the command left it,
-    /// in one step. For the command log alone.
-    pub(crate) fn apply<R>(
-        &self,
-        id: SwarmId,
-        command: Command,
-        at: u64,
-        view: impl FnOnce(&Swarm, &Applied) -> R,
-    ) -> Result<R, Rejection> {
+    /// Applies a command, and copies what is to be shown of the swarm as the command left it, in one
+    /// step. For the command log alone.
+    pub(crate) fn apply(&self, id: SwarmId, command: Command, at: u64, show: Show) -> Result<Outcome, Rejection> {
         self.locked(id, |shard, wakes| {
             let applied = shard.apply(id, command, at, wakes)?;
-            let seen = shard.entry(id).map(|entry| view(entry.swarm(), &applied));
+            let outcome = shard.entry(id).map(|entry| Outcome::new(id, entry.swarm(), &applied, show));
             wakes.retire(applied);
-            seen.ok_or(Rejection::NoSuchSwarm)
+            outcome.ok_or(Rejection::NoSuchSwarm)
         })
     }
 
@@ -116,7 +116,7 @@ impl Store {
     }
 
     /// Looks at a swarm. `look` must be short: the shard is locked.
-    pub fn read<R>(&self, id: SwarmId, look: impl FnOnce(&Entry) -> R) -> Option<R> {
+    pub(crate) fn read<R>(&self, id: SwarmId, look: impl FnOnce(&Entry) -> R) -> Option<R> {
         self.shard(id).lock().entry(id).map(look)
     }
 
@@ -125,29 +125,38 @@ impl Store {
         self.shard(id).lock().entry_mut(id).map(change)
     }
 
-    /// Shows swarms of one kind to `look`, in the order (shard, id), after `after`,
-    /// at most `limit`; the last one's id when there were as many. Each shard is
-    /// locked once.
+    /// Swarms of one kind in the order (shard, id), after `after`, at most `limit`; the last one's id
+    /// when there were as many. No lock is held for more than [`LISTED_AT_ONCE`] of them.
     pub fn list(
         &self,
         kind: SwarmKind,
-        after: Option<SwarmId>,
+        mut after: Option<SwarmId>,
         limit: usize,
-        mut look: impl FnMut(SwarmId, &Swarm),
-    ) -> Option<SwarmId> {
-        let mut left = limit;
+    ) -> (Vec<SwarmSnapshot>, Option<SwarmId>) {
+        let mut found: Vec<SwarmSnapshot> = Vec::new();
         let first = after.map_or(0, |id| id.shard(self.shards.len()));
-        for number in first..self.shards.len() {
-            let after = after.filter(|_| number == first);
-            for (id, swarm) in self.shards[number].lock().swarms(kind, after).take(left) {
-                look(id, swarm);
-                left -= 1;
-                if left == 0 {
-                    return Some(id);
+        for shard in &self.shards[first..] {
+            loop {
+                let (before, most) = (found.len(), LISTED_AT_ONCE.min(limit - found.len()));
+                // Before the lock: nothing grows under it.
+                found.reserve(most);
+                {
+                    let shard = shard.lock();
+                    let swarms = shard.swarms(kind, after).take(most);
+                    found.extend(swarms.map(|(id, swarm)| SwarmSnapshot::new(id, swarm)));
                 }
+                let last = found.last().map(|swarm| swarm.id);
+                if found.len() == limit {
+                    return (found, last);
+                }
+                if found.len() - before < most {
+                    break;
+                }
+                after = last;
             }
+            after = None;
         }
-        None
+        (found, None)
     }
 
     /// Looks at the census of a shard, and at the swarms it counts.
@@ -230,3 +239,6 @@ impl Store {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,7 +92,7 @@ where
         if header_list_bytes(&request) > self.layer.max_header_list_bytes {
             return Answer::failed(&status::headers_too_large(self.layer.max_header_list_bytes));
         }
-        let deadline = match timeout::deadline(request.headers()) {
+        let deadline = match timeout::deadline(request.headers(), Instant::now()) {
             Ok(deadline) => deadline,
             Err(timeout::Malformed) => return Answer::failed(&status::malformed_timeout()),
         };

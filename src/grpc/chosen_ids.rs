@@ -1,13 +1,11 @@
 //! Ids that clients choose, and others are shown.
 //!
-//! Every id that a client can bring in is in one of the commands here. An id in any other
+//! Every id that a client can bring in is in one of the changes here. An id in any other
 //! place names what is there already, or nothing.
 
-use tonic::{Request, Status};
-
-use super::convert::Action;
-use super::fields::{InvalidField, Parsed, invalid};
-use super::{Edge, Settings};
+use super::Settings;
+use super::fields::{Parsed, invalid};
+use crate::service::mutation::Mutation;
 use starling_core::Command;
 use starling_core::id::{NodeId, SwarmKind};
 
@@ -32,33 +30,21 @@ impl Settings {
         nodes.iter().try_for_each(|(field, node)| self.allows(field, node.map_or(0, NodeId::get)))
     }
 
-    /// Refuses an action that brings in an id that is too large.
-    fn allows_ids(&self, action: &Action) -> Parsed<()> {
-        let interests = match &action.command {
-            Command::Join(join) => {
-                self.allows("node_id", join.node.get())?;
-                &join.interests[..]
+    /// Refuses a change that brings in an id that is too large.
+    pub(super) fn allows_ids(&self, mutation: &Mutation) -> Parsed<()> {
+        let interests = match mutation {
+            Mutation::Join(session) => {
+                self.allows("node_id", session.node.get())?;
+                &session.interests[..]
             }
-            Command::SetInterest(_, interests) => &interests[..],
-            Command::AddModerator(_, node) | Command::Mute(_, node) => {
+            Mutation::Command(Command::SetInterest(_, interests)) => &interests[..],
+            Mutation::Command(Command::AddModerator(_, node) | Command::Mute(_, node)) => {
                 return self.allows("viewer_node_id", node.get());
             }
-            _ => return Ok(()),
+            Mutation::Command(_) => return Ok(()),
         };
         interests.iter().enumerate().try_for_each(|(at, interest)| {
             self.allows(&format!("interests[{at}].source_node_id"), interest.source.map_or(0, NodeId::get))
         })
-    }
-}
-
-impl Edge {
-    /// Parses a request that changes a swarm.
-    pub(super) fn action<R>(&self, request: Request<R>) -> Result<Action, Status>
-    where
-        Action: TryFrom<R, Error = InvalidField>,
-    {
-        let action = request.into_inner().try_into()?;
-        self.settings.allows_ids(&action)?;
-        Ok(action)
     }
 }

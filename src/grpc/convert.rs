@@ -1,5 +1,5 @@
-//! Domain to wire, what both services share. Requests are parsed in [`livestream`]
-//! and [`group`], field by field with [`super::fields`].
+//! Domain to wire, what both services share. Requests are parsed in [`livestream_requests`]
+//! and [`group_requests`], field by field with [`super::fields`].
 
 pub(super) mod group;
 pub(super) mod group_requests;
@@ -13,20 +13,12 @@ use bytes::Bytes;
 use crate::feed;
 use crate::pb::swarm::v1 as pb;
 use crate::service::watch::{Removal, ResetReason, TargetDelta};
-use starling_core::Command;
+use crate::store::snapshot::StatsSnapshot;
 use starling_core::event::{EndReason, LeaveReason};
-use starling_core::id::{NodeId, SessionId, SwarmId};
+use starling_core::id::{NodeId, SessionId};
 use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
 use starling_core::propagation::{Filter, Priority};
-use starling_core::stats::Stats;
 use starling_core::topology::{Peer, Placement, Target, TargetList, Topology};
-
-/// A parsed request that changes a swarm.
-#[derive(Debug)]
-pub(super) struct Action {
-    pub(super) id: SwarmId,
-    pub(super) command: Command,
-}
 
 /// Milliseconds since the Unix epoch.
 pub(super) fn timestamp(ms: u64) -> prost_types::Timestamp {
@@ -315,8 +307,8 @@ fn delivery(counts: &feed::Counts) -> pb::DeliveryStats {
     }
 }
 
-/// A swarm's statistics at `now`.
-pub(super) fn stats(stats: &Stats, members: usize, tree_depth: u32, now: u64, counts: &feed::Counts) -> pb::SwarmStats {
+/// What a swarm and its feed have counted.
+pub(super) fn stats(stats: &StatsSnapshot, counts: &feed::Counts) -> pb::SwarmStats {
     let leaves = LeaveReason::ALL.into_iter().zip(stats.leaves).filter(|(_, count)| *count > 0);
     let mut interests = Vec::new();
     for (channel, counts) in Channel::ALL.into_iter().zip(stats.interests) {
@@ -330,13 +322,13 @@ pub(super) fn stats(stats: &Stats, members: usize, tree_depth: u32, now: u64, co
         leaves: leaves
             .map(|(reason, count)| pb::LeaveCount { reason: pb::LeaveReason::from(reason).into(), count })
             .collect(),
-        members: members as u64,
+        members: stats.members as u64,
         peak_members: stats.peak,
-        unique_members: stats.unique.count(),
+        unique_members: stats.unique.get(),
         unique_members_estimated: stats.unique.is_estimate(),
         interests,
-        active_time: Some(duration(stats.active_time(now))),
-        tree_depth,
+        active_time: Some(duration(stats.active_ms)),
+        tree_depth: stats.depth,
         reparentings: stats.reparentings,
         peer_reports: stats.peer_reports,
         delivery: Some(delivery(counts)),

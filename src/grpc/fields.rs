@@ -10,7 +10,7 @@ use crate::pb::swarm::v1 as pb;
 use crate::service::subscribe::ResumePoint;
 use crate::service::watch::Selection;
 use crate::store::log::View;
-use starling_core::command::{By, MemberUpdate};
+use starling_core::command::{By, MemberUpdate, SwarmUpdate};
 use starling_core::event::EventKind;
 use starling_core::hash::FixedHasher;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
@@ -198,6 +198,19 @@ pub(super) fn interests(kind: SwarmKind, wishes: &[pb::ChannelInterest]) -> Pars
         })
     };
     wishes.iter().enumerate().map(parse).collect()
+}
+
+/// Interests of a SetInterest, which must name one.
+pub(super) fn some_interests(kind: SwarmKind, wishes: &[pb::ChannelInterest]) -> Parsed<Vec<InterestChange>> {
+    if wishes.is_empty() {
+        return invalid("interests", "must not be empty");
+    }
+    interests(kind, wishes)
+}
+
+/// An update of a swarm, which must change something.
+pub(super) fn some_update(update: SwarmUpdate) -> Parsed<SwarmUpdate> {
+    if update == SwarmUpdate::default() { invalid("metadata", "or config must say something") } else { Ok(update) }
 }
 
 /// How many items a page may have: 0 stands for 100, more than `max` for `max`.

@@ -1,10 +1,10 @@
 //! GroupService.
 
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Streaming};
 
 use super::convert::group_requests::NewGroup;
-use super::convert::{self, Action, group as wire};
-use super::fields::{self, InvalidField};
+use super::convert::{self, group as wire};
+use super::fields;
 use super::page_token::{self, List, PageToken};
 use super::publish::{self, PublishStream};
 use super::set_position;
@@ -15,78 +15,23 @@ use super::watch::{GroupCensus, GroupEvents, GroupTargets};
 use super::{Answer, Edge};
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_service_server::GroupService;
-use crate::store::log::View;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
-use starling_core::{Applied, Group, Swarm};
 
 const KIND: SwarmKind = SwarmKind::Group;
-
-/// How many of those who are in a Join shows: all of the largest group.
-const SHOWN: usize = 256;
-
-impl Edge {
-    /// Carries a request out that answers with the group.
-    async fn on_group<R>(&self, request: Request<R>) -> Result<(Option<pb::Group>, u64, u64), Status>
-    where
-        Action: TryFrom<R, Error = InvalidField>,
-    {
-        let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| {
-            (group_of(swarm, |g| wire::group(id, g)), swarm.epoch().get(), applied.revision)
-        };
-        self.service.submit(id, command, view).await.map_err(refused(KIND))
-    }
-
-    /// Carries a request out that answers with the acting participant.
-    async fn on_participant<R>(
-        &self,
-        request: Request<R>,
-        node: u64,
-    ) -> Result<(Option<pb::Participant>, u64, u64), Status>
-    where
-        Action: TryFrom<R, Error = InvalidField>,
-    {
-        let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| {
-            (participant_of(swarm, NodeId::new(node)), swarm.epoch().get(), applied.revision)
-        };
-        self.service.submit(id, command, view).await.map_err(refused(KIND))
-    }
-
-    fn group<R>(&self, id: SwarmId, look: impl FnOnce(&Group) -> R) -> Result<R, Status> {
-        let found = self.service.read(id, |swarm| group_of(swarm, look)).map_err(refused(KIND))?;
-        found.ok_or_else(|| wrong_kind(KIND))
-    }
-}
-
-/// The swarm as a group; ids of groups name nothing else.
-fn group_of<R>(swarm: &Swarm, look: impl FnOnce(&Group) -> R) -> Option<R> {
-    match swarm {
-        Swarm::Group(group) => Some(look(group)),
-        Swarm::Livestream(_) => None,
-    }
-}
-
-/// The participant of a node, as it sees itself.
-fn participant_of(swarm: &Swarm, node: Option<NodeId>) -> Option<pb::Participant> {
-    swarm.listed(node?).as_ref().map(wire::own_participant)
-}
 
 #[tonic::async_trait]
 impl GroupService for Edge {
     async fn create_group(&self, request: Request<pb::CreateGroupRequest>) -> Answer<pb::CreateGroupResponse> {
         let NewGroup { new, owner } = request.into_inner().try_into()?;
         self.settings.allows_new(KIND, new.number, &[("node_id", new.node), ("owner_node_id", owner)])?;
-        let view = |id: SwarmId, swarm: &Swarm, applied: &Applied| {
-            (group_of(swarm, |group| wire::group(id, group)), applied.created)
-        };
-        let (group, created) = self.service.create_group(new, owner, view).await.map_err(refused(KIND))?;
+        let outcome = self.service.create_group(new, owner).await.map_err(refused(KIND))?;
+        let (created, group) = (outcome.created, outcome.swarm.and_then(wire::group));
         Ok(Response::new(pb::CreateGroupResponse { group, created }))
     }
 
     async fn get_group(&self, request: Request<pb::GetGroupRequest>) -> Answer<pb::GetGroupResponse> {
         let id = fields::swarm_id(KIND, request.into_inner().group_id)?;
-        let group = self.group(id, |group| wire::group(id, group))?;
+        let group = wire::group(self.service.swarm(id).map_err(refused(KIND))?).ok_or_else(|| wrong_kind(KIND))?;
         Ok(Response::new(pb::GetGroupResponse { group: Some(group) }))
     }
 
@@ -97,54 +42,34 @@ impl GroupService for Edge {
         let list = List::Swarms(KIND);
         let token = PageToken::parse(&page_token)?;
         token.map_or(Ok(()), |token| token.is_of(list))?;
-        let look = |id: SwarmId, swarm: &Swarm| {
-            let found = group_of(swarm, |found| wire::group(id, found))?;
-            (states.is_empty() || states.contains(&found.state)).then_some(found)
-        };
+        let wanted = |found: &pb::Group| states.is_empty() || states.contains(&found.state);
         if let Some(numbers) = fields::named("group_ids", &group_ids, page_size, &page_token)? {
             let ids = numbers.iter().filter_map(|number| SwarmId::new(KIND, *number));
-            let groups = ids.filter_map(|id| self.service.read(id, |swarm| look(id, swarm)).ok().flatten());
-            let groups = groups.collect();
+            let found = ids.filter_map(|id| wire::group(self.service.swarm(id).ok()?));
+            let groups = found.filter(wanted).collect();
             return Ok(Response::new(pb::ListGroupsResponse { groups, next_page_token: String::new() }));
         }
         let after = token.and_then(|token| SwarmId::new(KIND, token.start()));
-        let (groups, next) = self.service.list(KIND, after, limit, look);
+        let (found, next) = self.service.list(KIND, after, limit);
+        let groups = found.into_iter().filter_map(wire::group).filter(wanted).collect();
         let next_page_token = page_token::next_page(list, next.map(SwarmId::get));
         Ok(Response::new(pb::ListGroupsResponse { groups, next_page_token }))
     }
 
     async fn update_group(&self, request: Request<pb::UpdateGroupRequest>) -> Answer<pb::UpdateGroupResponse> {
-        let (group, epoch, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::UpdateGroupResponse { group, revision, epoch }))
+        self.act(request).await
     }
 
     async fn end_group(&self, request: Request<pb::EndGroupRequest>) -> Answer<pb::EndGroupResponse> {
-        let (group, epoch, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::EndGroupResponse { group, revision, epoch }))
+        self.act(request).await
     }
 
     async fn leave_group(&self, request: Request<pb::LeaveGroupRequest>) -> Answer<pb::LeaveGroupResponse> {
-        let (group, epoch, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::LeaveGroupResponse { group, revision, epoch }))
+        self.act(request).await
     }
 
     async fn join_group(&self, request: Request<pb::JoinGroupRequest>) -> Answer<pb::JoinGroupResponse> {
-        let node = NodeId::new(request.get_ref().node_id);
-        let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| {
-            let ttl_ms = node.and_then(|node| swarm.roster().find(node)).map(|member| member.lease.ttl_ms);
-            pb::JoinGroupResponse {
-                session_id: applied.session.map_or(0, SessionId::get),
-                lease_ttl: ttl_ms.map(convert::duration),
-                epoch: swarm.epoch().get(),
-                revision: applied.revision,
-                participant: participant_of(swarm, node),
-                targets: swarm.targets(node).map(Into::into),
-                group: group_of(swarm, |g| wire::group(id, g)),
-                participants: swarm.page(0, SHOWN).0.iter().map(|m| wire::participant(m, View::Basic)).collect(),
-            }
-        };
-        Ok(Response::new(self.service.submit(id, command, view).await.map_err(refused(KIND))?))
+        self.act(request).await
     }
 
     async fn renew_lease(&self, request: Request<pb::RenewLeaseRequest>) -> Answer<pb::RenewLeaseResponse> {
@@ -202,45 +127,36 @@ impl GroupService for Edge {
         &self,
         request: Request<pb::UpdateParticipantRequest>,
     ) -> Answer<pb::UpdateParticipantResponse> {
-        let node = request.get_ref().node_id;
-        let (participant, epoch, revision) = self.on_participant(request, node).await?;
-        Ok(Response::new(pb::UpdateParticipantResponse { participant, revision, epoch }))
+        self.act(request).await
     }
 
     async fn set_media(&self, request: Request<pb::SetMediaRequest>) -> Answer<pb::SetMediaResponse> {
-        let node = request.get_ref().node_id;
-        let (participant, epoch, revision) = self.on_participant(request, node).await?;
-        Ok(Response::new(pb::SetMediaResponse { participant, revision, epoch }))
+        self.act(request).await
     }
 
     async fn set_interest(&self, request: Request<pb::SetInterestRequest>) -> Answer<pb::SetInterestResponse> {
-        let node = request.get_ref().node_id;
-        let (participant, epoch, revision) = self.on_participant(request, node).await?;
-        Ok(Response::new(pb::SetInterestResponse { participant, revision, epoch }))
+        self.act(request).await
     }
 
     async fn start_screen_share(
         &self,
         request: Request<pb::StartScreenShareRequest>,
     ) -> Answer<pb::StartScreenShareResponse> {
-        let (group, epoch, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::StartScreenShareResponse { group, revision, epoch }))
+        self.act(request).await
     }
 
     async fn stop_screen_share(
         &self,
         request: Request<pb::StopScreenShareRequest>,
     ) -> Answer<pb::StopScreenShareResponse> {
-        let (group, epoch, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::StopScreenShareResponse { group, revision, epoch }))
+        self.act(request).await
     }
 
     async fn remove_participant(
         &self,
         request: Request<pb::RemoveParticipantRequest>,
     ) -> Answer<pb::RemoveParticipantResponse> {
-        let (group, epoch, revision) = self.on_group(request).await?;
-        Ok(Response::new(pb::RemoveParticipantResponse { group, revision, epoch }))
+        self.act(request).await
     }
 
     async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {
@@ -252,15 +168,7 @@ impl GroupService for Edge {
     }
 
     async fn report_peer(&self, request: Request<pb::ReportPeerRequest>) -> Answer<pb::ReportPeerResponse> {
-        let (node, target, reason) = {
-            let request = request.get_ref();
-            (request.node_id, request.peer_node_id, request.reason())
-        };
-        let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| (swarm.epoch().get(), applied.revision);
-        let (epoch, revision) = self.service.submit(id, command, view).await.map_err(refused(KIND))?;
-        tracing::info!(%id, node, target, reason = reason.as_str_name(), "a peer was reported");
-        Ok(Response::new(pb::ReportPeerResponse { epoch, revision }))
+        self.act(request).await
     }
 
     async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
@@ -289,13 +197,12 @@ impl GroupService for Edge {
 
     async fn get_stats(&self, request: Request<pb::GetStatsRequest>) -> Answer<pb::GetStatsResponse> {
         let id = fields::swarm_id(KIND, request.into_inner().group_id)?;
-        let delivery = self.service.delivery(id).map_err(refused(KIND))?;
-        let (epoch, revision, stats) = self.group(id, |group| {
-            let now = group.ended().map_or_else(|| self.service.clock().now().max(group.now()), |(at, _)| at);
-            let stats = convert::stats(group.stats(), group.roster().len(), 0, now, &delivery);
-            (group.epoch().get(), group.revision(), stats)
-        })?;
-        Ok(Response::new(pb::GetStatsResponse { epoch, revision, stats: Some(stats) }))
+        let (stats, delivery) = self.service.stats(id).map_err(refused(KIND))?;
+        Ok(Response::new(pb::GetStatsResponse {
+            epoch: stats.epoch.get(),
+            revision: stats.revision,
+            stats: Some(convert::stats(&stats, &delivery)),
+        }))
     }
 
     type WatchGroupsStream = Messages<pb::WatchGroupsResponse>;
@@ -334,7 +241,7 @@ impl GroupService for Edge {
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
         let lifetime = self.watch_lifetime(id, node, session_id).await?.over_connection(connection);
-        Ok(Response::new(stream::run(GroupEvents { view, id, watch }, lifetime)))
+        Ok(Response::new(stream::run(GroupEvents { view, watch }, lifetime)))
     }
 
     type PublishUpdatesStream = Messages<pb::PublishUpdatesResponse>;

@@ -1,10 +1,10 @@
 //! LivestreamService.
 
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Streaming};
 
 use super::convert::livestream_requests::NewLivestream;
-use super::convert::{self, Action, livestream as wire};
-use super::fields::{self, InvalidField};
+use super::convert::{self, livestream as wire};
+use super::fields;
 use super::page_token::{self, List, PageToken};
 use super::publish::{self, PublishStream};
 use super::set_position;
@@ -15,82 +15,10 @@ use super::watch::{LivestreamCensus, LivestreamEvents, LivestreamTargets};
 use super::{Answer, Edge};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_service_server::LivestreamService;
-use crate::store::log::View;
+use crate::service::MutedPage;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
-use starling_core::{Applied, Livestream, Rejection, Swarm};
 
 const KIND: SwarmKind = SwarmKind::Livestream;
-
-impl Edge {
-    /// Carries a request out that answers with the livestream.
-    async fn on_livestream<R>(&self, request: Request<R>) -> Result<(Option<pb::Livestream>, u64, u64), Status>
-    where
-        Action: TryFrom<R, Error = InvalidField>,
-    {
-        let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| {
-            (livestream_of(swarm, |l| wire::livestream(id, l)), swarm.epoch().get(), applied.revision)
-        };
-        self.service.submit(id, command, view).await.map_err(refused(KIND))
-    }
-
-    /// Carries a request out that answers with the acting viewer.
-    async fn on_viewer<R>(&self, request: Request<R>, node: u64) -> Result<(Option<pb::Viewer>, u64, u64), Status>
-    where
-        Action: TryFrom<R, Error = InvalidField>,
-    {
-        let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| {
-            (viewer_of(swarm, NodeId::new(node)), swarm.epoch().get(), applied.revision)
-        };
-        self.service.submit(id, command, view).await.map_err(refused(KIND))
-    }
-
-    /// Carries a request about a viewer out that answers with it and with the livestream.
-    async fn about_viewer<R>(&self, request: Request<R>, viewer: u64) -> Result<AboutViewer, Status>
-    where
-        Action: TryFrom<R, Error = InvalidField>,
-    {
-        let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| {
-            let found = NodeId::new(viewer).and_then(|node| swarm.listed(node));
-            AboutViewer {
-                livestream: livestream_of(swarm, |l| wire::livestream(id, l)),
-                viewer: found.map(|found| wire::viewer(&found, View::Basic)),
-                epoch: swarm.epoch().get(),
-                revision: applied.revision,
-            }
-        };
-        self.service.submit(id, command, view).await.map_err(refused(KIND))
-    }
-
-    fn livestream<R>(&self, id: SwarmId, look: impl FnOnce(&Livestream) -> R) -> Result<R, Status> {
-        let found = self.service.read(id, |swarm| livestream_of(swarm, look)).map_err(refused(KIND))?;
-        found.ok_or_else(|| wrong_kind(KIND))
-    }
-}
-
-/// What a call about a viewer answers with.
-struct AboutViewer {
-    livestream: Option<pb::Livestream>,
-    /// `None` when it has left.
-    viewer: Option<pb::Viewer>,
-    epoch: u64,
-    revision: u64,
-}
-
-/// The swarm as a livestream; ids of livestreams name nothing else.
-fn livestream_of<R>(swarm: &Swarm, look: impl FnOnce(&Livestream) -> R) -> Option<R> {
-    match swarm {
-        Swarm::Livestream(livestream) => Some(look(livestream)),
-        Swarm::Group(_) => None,
-    }
-}
-
-/// The viewer of a node, as it sees itself; `None` for the broadcaster.
-fn viewer_of(swarm: &Swarm, node: Option<NodeId>) -> Option<pb::Viewer> {
-    swarm.listed(node?).as_ref().map(wire::own_viewer)
-}
 
 #[tonic::async_trait]
 impl LivestreamService for Edge {
@@ -104,17 +32,15 @@ impl LivestreamService for Edge {
             new.number,
             &[("node_id", new.node), ("broadcaster_node_id", Some(broadcaster))],
         )?;
-        let view = |id: SwarmId, swarm: &Swarm, applied: &Applied| {
-            (livestream_of(swarm, |livestream| wire::livestream(id, livestream)), applied.created)
-        };
-        let (livestream, created) =
-            self.service.create_livestream(new, broadcaster, view).await.map_err(refused(KIND))?;
+        let outcome = self.service.create_livestream(new, broadcaster).await.map_err(refused(KIND))?;
+        let (created, livestream) = (outcome.created, outcome.swarm.and_then(wire::livestream));
         Ok(Response::new(pb::CreateLivestreamResponse { livestream, created }))
     }
 
     async fn get_livestream(&self, request: Request<pb::GetLivestreamRequest>) -> Answer<pb::GetLivestreamResponse> {
         let id = fields::swarm_id(KIND, request.into_inner().livestream_id)?;
-        let livestream = self.livestream(id, |livestream| wire::livestream(id, livestream))?;
+        let livestream =
+            wire::livestream(self.service.swarm(id).map_err(refused(KIND))?).ok_or_else(|| wrong_kind(KIND))?;
         Ok(Response::new(pb::GetLivestreamResponse { livestream: Some(livestream) }))
     }
 
@@ -128,18 +54,16 @@ impl LivestreamService for Edge {
         let list = List::Swarms(KIND);
         let token = PageToken::parse(&page_token)?;
         token.map_or(Ok(()), |token| token.is_of(list))?;
-        let look = |id: SwarmId, swarm: &Swarm| {
-            let found = livestream_of(swarm, |found| wire::livestream(id, found))?;
-            (states.is_empty() || states.contains(&found.state)).then_some(found)
-        };
+        let wanted = |found: &pb::Livestream| states.is_empty() || states.contains(&found.state);
         if let Some(numbers) = fields::named("livestream_ids", &livestream_ids, page_size, &page_token)? {
             let ids = numbers.iter().filter_map(|number| SwarmId::new(KIND, *number));
-            let livestreams = ids.filter_map(|id| self.service.read(id, |swarm| look(id, swarm)).ok().flatten());
-            let livestreams = livestreams.collect();
+            let found = ids.filter_map(|id| wire::livestream(self.service.swarm(id).ok()?));
+            let livestreams = found.filter(wanted).collect();
             return Ok(Response::new(pb::ListLivestreamsResponse { livestreams, next_page_token: String::new() }));
         }
         let after = token.and_then(|token| SwarmId::new(KIND, token.start()));
-        let (livestreams, next) = self.service.list(KIND, after, limit, look);
+        let (found, next) = self.service.list(KIND, after, limit);
+        let livestreams = found.into_iter().filter_map(wire::livestream).filter(wanted).collect();
         let next_page_token = page_token::next_page(list, next.map(SwarmId::get));
         Ok(Response::new(pb::ListLivestreamsResponse { livestreams, next_page_token }))
     }
@@ -148,63 +72,43 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::UpdateLivestreamRequest>,
     ) -> Answer<pb::UpdateLivestreamResponse> {
-        let (livestream, epoch, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::UpdateLivestreamResponse { livestream, revision, epoch }))
+        self.act(request).await
     }
 
     async fn start_livestream(
         &self,
         request: Request<pb::StartLivestreamRequest>,
     ) -> Answer<pb::StartLivestreamResponse> {
-        let (livestream, epoch, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::StartLivestreamResponse { livestream, revision, epoch }))
+        self.act(request).await
     }
 
     async fn pause_livestream(
         &self,
         request: Request<pb::PauseLivestreamRequest>,
     ) -> Answer<pb::PauseLivestreamResponse> {
-        let (livestream, epoch, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::PauseLivestreamResponse { livestream, revision, epoch }))
+        self.act(request).await
     }
 
     async fn resume_livestream(
         &self,
         request: Request<pb::ResumeLivestreamRequest>,
     ) -> Answer<pb::ResumeLivestreamResponse> {
-        let (livestream, epoch, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::ResumeLivestreamResponse { livestream, revision, epoch }))
+        self.act(request).await
     }
 
     async fn end_livestream(&self, request: Request<pb::EndLivestreamRequest>) -> Answer<pb::EndLivestreamResponse> {
-        let (livestream, epoch, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::EndLivestreamResponse { livestream, revision, epoch }))
+        self.act(request).await
     }
 
     async fn join_livestream(&self, request: Request<pb::JoinLivestreamRequest>) -> Answer<pb::JoinLivestreamResponse> {
-        let node = NodeId::new(request.get_ref().node_id);
-        let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| {
-            let ttl_ms = node.and_then(|node| swarm.roster().find(node)).map(|member| member.lease.ttl_ms);
-            pb::JoinLivestreamResponse {
-                session_id: applied.session.map_or(0, SessionId::get),
-                lease_ttl: ttl_ms.map(convert::duration),
-                epoch: swarm.epoch().get(),
-                revision: applied.revision,
-                viewer: viewer_of(swarm, node),
-                targets: swarm.targets(node).map(Into::into),
-                livestream: livestream_of(swarm, |l| wire::livestream(id, l)),
-            }
-        };
-        Ok(Response::new(self.service.submit(id, command, view).await.map_err(refused(KIND))?))
+        self.act(request).await
     }
 
     async fn leave_livestream(
         &self,
         request: Request<pb::LeaveLivestreamRequest>,
     ) -> Answer<pb::LeaveLivestreamResponse> {
-        let (livestream, epoch, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::LeaveLivestreamResponse { livestream, revision, epoch }))
+        self.act(request).await
     }
 
     async fn renew_lease(&self, request: Request<pb::RenewLeaseRequest>) -> Answer<pb::RenewLeaseResponse> {
@@ -256,42 +160,30 @@ impl LivestreamService for Edge {
     }
 
     async fn set_interest(&self, request: Request<pb::SetInterestRequest>) -> Answer<pb::SetInterestResponse> {
-        let node = request.get_ref().node_id;
-        let (viewer, epoch, revision) = self.on_viewer(request, node).await?;
-        Ok(Response::new(pb::SetInterestResponse { viewer, revision, epoch }))
+        self.act(request).await
     }
 
     async fn update_viewer(&self, request: Request<pb::UpdateViewerRequest>) -> Answer<pb::UpdateViewerResponse> {
-        let node = request.get_ref().node_id;
-        let (viewer, epoch, revision) = self.on_viewer(request, node).await?;
-        Ok(Response::new(pb::UpdateViewerResponse { viewer, revision, epoch }))
+        self.act(request).await
     }
 
     async fn add_moderator(&self, request: Request<pb::AddModeratorRequest>) -> Answer<pb::AddModeratorResponse> {
-        let viewer = request.get_ref().viewer_node_id;
-        let AboutViewer { livestream, viewer, epoch, revision } = self.about_viewer(request, viewer).await?;
-        Ok(Response::new(pb::AddModeratorResponse { livestream, revision, epoch, viewer }))
+        self.act(request).await
     }
 
     async fn remove_moderator(
         &self,
         request: Request<pb::RemoveModeratorRequest>,
     ) -> Answer<pb::RemoveModeratorResponse> {
-        let viewer = request.get_ref().viewer_node_id;
-        let AboutViewer { livestream, viewer, epoch, revision } = self.about_viewer(request, viewer).await?;
-        Ok(Response::new(pb::RemoveModeratorResponse { livestream, revision, epoch, viewer }))
+        self.act(request).await
     }
 
     async fn mute_viewer(&self, request: Request<pb::MuteViewerRequest>) -> Answer<pb::MuteViewerResponse> {
-        let viewer = request.get_ref().viewer_node_id;
-        let AboutViewer { livestream, viewer, epoch, revision } = self.about_viewer(request, viewer).await?;
-        Ok(Response::new(pb::MuteViewerResponse { livestream, revision, epoch, viewer }))
+        self.act(request).await
     }
 
     async fn unmute_viewer(&self, request: Request<pb::UnmuteViewerRequest>) -> Answer<pb::UnmuteViewerResponse> {
-        let viewer = request.get_ref().viewer_node_id;
-        let AboutViewer { livestream, viewer, epoch, revision } = self.about_viewer(request, viewer).await?;
-        Ok(Response::new(pb::UnmuteViewerResponse { livestream, revision, epoch, viewer }))
+        self.act(request).await
     }
 
     async fn list_muted_nodes(
@@ -302,36 +194,28 @@ impl LivestreamService for Edge {
         let id = fields::swarm_id(KIND, livestream_id)?;
         let limit = fields::page_size(page_size, self.settings.list_page)?;
         let token = PageToken::parse(&page_token)?;
-        let from = token.map_or(0, PageToken::start);
-        let (mut nodes, epoch, revision) = self.livestream(id, |livestream| {
-            if livestream.ended().is_some() {
-                return Err(refused(KIND)(Rejection::Ended.into()));
-            }
-            let muted = livestream.muted().iter().map(|node| node.get()).filter(|node| *node >= from);
-            Ok((muted.take(limit + 1).collect::<Vec<_>>(), livestream.epoch(), livestream.revision()))
-        })??;
+        let from = token.and_then(|token| NodeId::new(token.start()));
+        let MutedPage { nodes, next, epoch, revision } =
+            self.service.list_muted(id, from, limit).map_err(refused(KIND))?;
         let list = List::Muted(id, epoch);
         token.map_or(Ok(()), |token| token.is_of(list))?;
-        let next = if nodes.len() > limit { nodes.pop() } else { None };
         Ok(Response::new(pb::ListMutedNodesResponse {
-            node_ids: nodes,
-            next_page_token: page_token::next_page(list, next),
+            node_ids: nodes.into_iter().map(NodeId::get).collect(),
+            next_page_token: page_token::next_page(list, next.map(NodeId::get)),
             epoch: epoch.get(),
             revision,
         }))
     }
 
     async fn remove_viewer(&self, request: Request<pb::RemoveViewerRequest>) -> Answer<pb::RemoveViewerResponse> {
-        let (livestream, epoch, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::RemoveViewerResponse { livestream, revision, epoch }))
+        self.act(request).await
     }
 
     async fn transfer_broadcast(
         &self,
         request: Request<pb::TransferBroadcastRequest>,
     ) -> Answer<pb::TransferBroadcastResponse> {
-        let (livestream, epoch, revision) = self.on_livestream(request).await?;
-        Ok(Response::new(pb::TransferBroadcastResponse { livestream, revision, epoch }))
+        self.act(request).await
     }
 
     async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {
@@ -343,15 +227,7 @@ impl LivestreamService for Edge {
     }
 
     async fn report_peer(&self, request: Request<pb::ReportPeerRequest>) -> Answer<pb::ReportPeerResponse> {
-        let (node, target, reason) = {
-            let request = request.get_ref();
-            (request.node_id, request.peer_node_id, request.reason())
-        };
-        let Action { id, command } = self.action(request)?;
-        let view = |swarm: &Swarm, applied: &Applied| (swarm.epoch().get(), applied.revision);
-        let (epoch, revision) = self.service.submit(id, command, view).await.map_err(refused(KIND))?;
-        tracing::info!(%id, node, target, reason = reason.as_str_name(), "a peer was reported");
-        Ok(Response::new(pb::ReportPeerResponse { epoch, revision }))
+        self.act(request).await
     }
 
     async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
@@ -378,15 +254,12 @@ impl LivestreamService for Edge {
 
     async fn get_stats(&self, request: Request<pb::GetStatsRequest>) -> Answer<pb::GetStatsResponse> {
         let id = fields::swarm_id(KIND, request.into_inner().livestream_id)?;
-        let delivery = self.service.delivery(id).map_err(refused(KIND))?;
-        let answer = self.livestream(id, |livestream| {
-            let now = livestream.ended().map_or_else(|| self.service.clock().now().max(livestream.now()), |(at, _)| at);
-            let stats =
-                convert::stats(livestream.stats(), livestream.roster().len(), livestream.depth(), now, &delivery);
-            (livestream.epoch().get(), livestream.revision(), stats)
-        });
-        let (epoch, revision, stats) = answer?;
-        Ok(Response::new(pb::GetStatsResponse { epoch, revision, stats: Some(stats) }))
+        let (stats, delivery) = self.service.stats(id).map_err(refused(KIND))?;
+        Ok(Response::new(pb::GetStatsResponse {
+            epoch: stats.epoch.get(),
+            revision: stats.revision,
+            stats: Some(convert::stats(&stats, &delivery)),
+        }))
     }
 
     type WatchLivestreamsStream = Messages<pb::WatchLivestreamsResponse>;
@@ -431,7 +304,7 @@ impl LivestreamService for Edge {
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
         let lifetime = self.watch_lifetime(id, node, session_id).await?.over_connection(connection);
-        Ok(Response::new(stream::run(LivestreamEvents { view, id, watch }, lifetime)))
+        Ok(Response::new(stream::run(LivestreamEvents { view, watch }, lifetime)))
     }
 
     type PublishUpdatesStream = Messages<pb::PublishUpdatesResponse>;

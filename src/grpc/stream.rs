@@ -25,9 +25,9 @@ use crate::service::attachment::Attachment;
 use crate::service::watch::{Over, Step};
 use crate::shutdown::{Shutdown, StreamGuard};
 use crate::transport::ConnectionShared;
+use starling_core::Rejection;
 use starling_core::event::LeaveReason;
 use starling_core::id::{NodeId, SessionId, SwarmId};
-use starling_core::{Rejection, Swarm};
 
 /// What a server-streaming method answers with.
 pub(super) type Messages<M> = BoxStream<'static, Result<M, Status>>;
@@ -123,7 +123,7 @@ impl Edge {
         node: Option<NodeId>,
         session: u64,
     ) -> Result<StreamLifetime, Status> {
-        let over = self.service.read(id, Swarm::is_over).map_err(refused(id.kind))?;
+        let over = self.service.is_over(id).map_err(refused(id.kind))?;
         match node {
             Some(node) if !over => self.member(id, node, session).await,
             _ => self.lifetime_of(None),

@@ -1,7 +1,6 @@
 //! What SubscribeUpdates asks for, in both services.
 
 use std::sync::Arc;
-use std::task::Waker;
 
 use futures_util::StreamExt;
 use prost::Message;
@@ -15,8 +14,8 @@ use super::{Answer, Edge, fields, stream};
 use crate::pb::{group, livestream};
 use crate::service::subscribe;
 use crate::transport::{AcceptsHandover, Handover, StreamProgress, WakeSet};
+use starling_core::Rejection;
 use starling_core::id::{SessionId, SwarmId, SwarmKind};
-use starling_core::{Rejection, Swarm};
 
 /// What a request asks for, parsed.
 pub(super) struct Subscribe {
@@ -45,7 +44,6 @@ impl TryFrom<livestream::v1::SubscribeUpdatesRequest> for Subscribe {
                 sources: Vec::new(),
                 start: fields::start(start_from)?,
                 resume: fields::resume(resume_from)?,
-                waker: Waker::noop().clone(),
             },
         })
     }
@@ -73,7 +71,6 @@ impl TryFrom<group::v1::SubscribeUpdatesRequest> for Subscribe {
                 sources: fields::sources(&source_node_ids)?,
                 start: fields::start(start_from)?,
                 resume: fields::resume(resume_from)?,
-                waker: Waker::noop().clone(),
             },
         })
     }
@@ -95,13 +92,13 @@ where
     // after the end.
     for last in [false, true] {
         let wakes = WakeSet::new();
-        let request = subscribe::Request { waker: wakes.waker(NEWS), ..request.clone() };
-        let (subscription, greeting) = edge.service.subscribe(id, request).map_err(refused(id.kind))?;
+        let (subscription, greeting) =
+            edge.service.subscribe(id, request.clone(), wakes.waker(NEWS)).map_err(refused(id.kind))?;
         let lifetime = if subscription.is_after_end() {
             edge.observer()?
         } else {
             match edge.member(id, node, session).await {
-                Err(_) if !last && edge.service.read(id, Swarm::is_over).unwrap_or(false) => continue,
+                Err(_) if !last && edge.service.is_over(id).unwrap_or(false) => continue,
                 lifetime => lifetime?,
             }
         };

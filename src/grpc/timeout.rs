@@ -19,12 +19,12 @@ pub(super) struct Deadline(pub(super) Instant);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// The deadline of a call that has just come; `None` = it waits for ever.
+/// The deadline of a call that came at `now`; `None` = it waits for ever.
 ///
 /// # Errors
 ///
 /// When the header is not at most eight digits and one of `H M S m u n`, or is there twice.
-pub(super) fn deadline(headers: &HeaderMap) -> Result<Option<Deadline>, Malformed> {
+pub(super) fn deadline(headers: &HeaderMap, now: Instant) -> Result<Option<Deadline>, Malformed> {
     let mut values = headers.get_all(NAME).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -32,7 +32,7 @@ pub(super) fn deadline(headers: &HeaderMap) -> Result<Option<Deadline>, Malforme
     }
     let timeout = parse(value.as_bytes()).ok_or(Malformed)?;
     // A time that no clock will reach is for ever.
-    Ok(Instant::now().checked_add(timeout).map(Deadline))
+    Ok(now.checked_add(timeout).map(Deadline))
 }
 
 fn parse(text: &[u8]) -> Option<Duration> {
@@ -83,11 +83,11 @@ mod tests {
 
     #[test]
     fn one_is_enough() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(deadline(&headers), Ok(None));
+        let (mut headers, now) = (HeaderMap::new(), Instant::now());
+        assert_eq!(deadline(&headers, now), Ok(None));
         headers.append(NAME, "1S".parse().unwrap());
-        assert!(deadline(&headers).unwrap().is_some());
+        assert!(deadline(&headers, now).unwrap().is_some());
         headers.append(NAME, "1S".parse().unwrap());
-        assert_eq!(deadline(&headers), Err(Malformed));
+        assert_eq!(deadline(&headers, now), Err(Malformed));
     }
 }

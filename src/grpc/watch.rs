@@ -16,19 +16,17 @@ use crate::service::watch::{
     Watch,
 };
 use crate::store::log::View;
-use starling_core::id::{NodeId, SwarmId, SwarmKind};
-use starling_core::{Event, Swarm};
+use starling_core::Event;
+use starling_core::id::{NodeId, SwarmKind};
 
 pub(super) struct LivestreamTargets(pub(super) TargetWatch);
 pub(super) struct GroupTargets(pub(super) TargetWatch);
 pub(super) struct LivestreamEvents {
     pub(super) view: View,
-    pub(super) id: SwarmId,
     pub(super) watch: EventWatch,
 }
 pub(super) struct GroupEvents {
     pub(super) view: View,
-    pub(super) id: SwarmId,
     pub(super) watch: EventWatch,
 }
 pub(super) struct LivestreamCensus(pub(super) CensusWatch);
@@ -91,7 +89,7 @@ macro_rules! event_source {
     (
         $source:ty, $pb:ident, $Response:ident, $module:ident,
         reset: $Reset:ident { $swarm:ident }, roster: $members:ident($member:path), events: $Events:ident,
-        view: $kind:path => $view:path, encode: $encode:path
+        view: $view:path, encode: $encode:path
     ) => {
         impl $source {
             fn message(&self, revision: u64, event: $pb::$module::Event) -> $pb::$Response {
@@ -108,20 +106,14 @@ macro_rules! event_source {
 
             fn step(&mut self) -> Step<Vec<Self::Message>> {
                 use $pb::$module::Event as Told;
-                let id = self.id;
-                let view = |swarm: &Swarm| match swarm {
-                    $kind(swarm) => Some($view(id, swarm)),
-                    // Ids of one kind name nothing of the other.
-                    _ => None,
-                };
-                let item = match self.watch.step(view) {
+                let item = match self.watch.step() {
                     Step::Idle(revision) => return Step::Idle(revision),
                     Step::Over(over) => return Step::Over(over),
                     Step::Item(item) => item,
                 };
                 let (revision, told) = match item {
                     EventItem::Reset { reason, revision, swarm } => {
-                        (revision, Told::Reset($pb::$Reset { reason: reset(reason), $swarm: swarm }))
+                        (revision, Told::Reset($pb::$Reset { reason: reset(reason), $swarm: $view(*swarm) }))
                     }
                     EventItem::Roster { revision, members } => {
                         let $members = members.iter().map(|member| $member(member, self.view)).collect();
@@ -158,12 +150,12 @@ macro_rules! event_source {
 event_source!(
     LivestreamEvents, livestream, WatchLivestreamResponse, watch_livestream_response,
     reset: LivestreamReset { livestream }, roster: viewers(livestream_wire::viewer), events: LivestreamEventBatch,
-    view: Swarm::Livestream => livestream_wire::livestream, encode: livestream_wire::event
+    view: livestream_wire::livestream, encode: livestream_wire::event
 );
 event_source!(
     GroupEvents, group, WatchGroupResponse, watch_group_response,
     reset: GroupReset { group }, roster: participants(group_wire::participant), events: GroupEventBatch,
-    view: Swarm::Group => group_wire::group, encode: group_wire::event
+    view: group_wire::group, encode: group_wire::event
 );
 
 macro_rules! census_source {

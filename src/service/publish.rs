@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::attachment::Attachment;
-use super::{Service, ServiceError, is_due, member};
+use super::{Service, ServiceError, draw_session, is_due, member};
 use crate::clock;
 use crate::cluster::CommandLog;
 use crate::feed::{self, Accepted, Demand, Draft, Feed, Limits, Message, Micros, PublisherState, SkipReport};
 use crate::store::entry::Entry;
+use crate::store::snapshot::{Outcome, Show};
 use starling_core::command::By;
 use starling_core::event::Gate;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
@@ -80,10 +81,8 @@ impl Service {
             };
             (epoch, 0, attachment)
         } else {
-            let claim = Command::Claim { by, channels, session: Self::draw_session(), ttl_ms: LEASE_MS };
-            let view =
-                |swarm: &Swarm, applied: &starling_core::Applied| (swarm.epoch(), applied.revision, applied.session);
-            let (epoch, term, session) = self.log.submit(id, claim, view).await?;
+            let claim = Command::Claim { by, channels, session: draw_session(), ttl_ms: LEASE_MS };
+            let Outcome { epoch, revision: term, session, .. } = self.submit(id, claim, Show::NOTHING).await?;
             let session = session.ok_or(Rejection::NotAMember(node))?;
             (epoch, term, self.attach(id, node, session).await?)
         };
@@ -128,7 +127,7 @@ impl Service {
         let (accepted, due) = self.publish_once(id, by, term, draft).await?;
         if let Some(session) = due {
             // It may have ended by now; the update was accepted all the same.
-            drop(self.submit(id, Command::Touch(by.node, session), |_, _| ()).await);
+            drop(self.submit(id, Command::Touch(by.node, session), Show::NOTHING).await);
         }
         Ok(accepted)
     }
@@ -160,9 +159,9 @@ impl Service {
                     Gate::Open => {}
                     closed => return Err(feed::AppendError::Closed(closed).uncounted().into()),
                 }
-                let session = Self::draw_session();
+                let session = draw_session();
                 let acquire = Command::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS };
-                self.submit(id, acquire, |_, _| ()).await?;
+                self.submit(id, acquire, Show::NOTHING).await?;
             }
             // A fenced update gets no right that it does not have.
             let current = term.or(held).or_else(|| feed.term(by.node, channel));

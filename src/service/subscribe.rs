@@ -31,9 +31,6 @@ pub struct Request {
     pub start: Start,
     /// Where an earlier subscription stopped.
     pub resume: Option<ResumePoint>,
-    /// Is woken when there is something to read after [`Subscription::park`], and when
-    /// the subscriber wants something else.
-    pub waker: Waker,
 }
 
 /// Where an earlier subscription stopped.
@@ -88,17 +85,23 @@ impl Request {
 }
 
 impl Service {
-    /// Subscribes a member.
+    /// Subscribes a member. `waker` is woken when there is something to read after
+    /// [`Subscription::park`], and when the subscriber wants something else.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Ended`] when the swarm has ended and the node was no member then, names
     /// no session, or does not resume.
-    pub fn subscribe(&self, id: SwarmId, request: Request) -> Result<(Subscription, Greeting), ServiceError> {
+    pub fn subscribe(
+        &self,
+        id: SwarmId,
+        request: Request,
+        waker: Waker,
+    ) -> Result<(Subscription, Greeting), ServiceError> {
         let found = self.log.store().read(id, |entry| {
             let interests = reader(entry, &request)?;
             let selection = request.selection();
-            let Request { start, resume, waker, .. } = request;
+            let Request { start, resume, .. } = request;
             let swarm = entry.swarm();
             let expected = match swarm {
                 Swarm::Livestream(livestream) => vec![livestream.broadcaster()],

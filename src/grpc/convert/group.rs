@@ -7,8 +7,8 @@ use super::{channels, duration, end_reason, interests, timestamp};
 use crate::pb::group::v1 as pb;
 use crate::pb::swarm::v1::{self as shared};
 use crate::store::log::View;
-use starling_core::Group;
-use starling_core::event::{Event, EventKind};
+use crate::store::snapshot::{SwarmDetail, SwarmSnapshot};
+use starling_core::event::{EndReason, Event, EventKind};
 use starling_core::group::Config;
 use starling_core::id::{NodeId, SwarmId};
 use starling_core::member::{MemberView, Role};
@@ -26,37 +26,36 @@ impl From<&Config> for pb::GroupConfig {
     }
 }
 
-const fn state(group: &Group) -> pb::GroupState {
-    if group.ended().is_some() { pb::GroupState::Ended } else { pb::GroupState::Active }
+const fn state(ended: Option<(u64, EndReason)>) -> pb::GroupState {
+    if ended.is_some() { pb::GroupState::Ended } else { pb::GroupState::Active }
 }
 
-pub(in crate::grpc) fn group(id: SwarmId, group: &Group) -> pb::Group {
-    let (end_time, end_reason) = match group.ended() {
-        Some((at, reason)) => (Some(timestamp(at)), shared::EndReason::from(reason)),
-        None => (None, shared::EndReason::Unspecified),
-    };
-    pb::Group {
+/// `None` for a livestream; ids of groups name nothing else.
+pub(in crate::grpc) fn group(swarm: SwarmSnapshot) -> Option<pb::Group> {
+    let SwarmSnapshot { id, epoch, revision, metadata, created_at, ended, detail } = swarm;
+    let SwarmDetail::Group(detail) = detail else { return None };
+    Some(pb::Group {
         group_id: id.get(),
-        epoch: group.epoch().get(),
-        revision: group.revision(),
-        state: state(group).into(),
-        owner_node_id: group.owner().map_or(0, NodeId::get),
-        config: Some(group.config().into()),
-        metadata: Bytes::copy_from_slice(group.metadata()),
-        participant_count: group.participant_count(),
-        listener_count: group.listener_count(),
-        screen_share_node_id: group.sharing().map_or(0, NodeId::get),
-        create_time: Some(timestamp(group.created_at())),
-        end_time,
-        end_reason: end_reason.into(),
-    }
+        epoch: epoch.get(),
+        revision,
+        state: state(ended).into(),
+        owner_node_id: detail.owner.map_or(0, NodeId::get),
+        config: Some((&detail.config).into()),
+        metadata: metadata.into(),
+        participant_count: detail.participants,
+        listener_count: detail.listeners,
+        screen_share_node_id: detail.sharing.map_or(0, NodeId::get),
+        create_time: Some(timestamp(created_at)),
+        end_time: ended.map(|(at, _)| timestamp(at)),
+        end_reason: end_reason(ended),
+    })
 }
 
 pub(in crate::grpc) fn summary(id: SwarmId, summary: &Summary, created: bool) -> pb::GroupSummary {
     pb::GroupSummary {
         group_id: id.get(),
         epoch: summary.epoch.get(),
-        state: state_of(summary).into(),
+        state: state(summary.ended).into(),
         metadata: Bytes::copy_from_slice(&summary.metadata),
         created,
         end_reason: end_reason(summary.ended),
@@ -72,12 +71,8 @@ pub(in crate::grpc) fn removed(id: SwarmId, summary: &Summary) -> pb::GroupRemov
         epoch: summary.epoch.get(),
         end_reason: end_reason(summary.ended),
         end_time: summary.ended.map(|(at, _)| timestamp(at)),
-        state: state_of(summary).into(),
+        state: state(summary.ended).into(),
     }
-}
-
-fn state_of(summary: &Summary) -> pb::GroupState {
-    if summary.ended.is_some() { pb::GroupState::Ended } else { pb::GroupState::Active }
 }
 
 /// A participant as a member sees itself.

@@ -1,16 +1,25 @@
-//! Requests of GroupService, parsed; see [`super::livestream_requests`].
+//! Requests of GroupService, parsed; see [`Action`].
 
-use super::Action;
-use super::livestream_requests::report_reason;
+use bytes::Bytes;
+
+use super::livestream_requests::{log_report, report_reason};
+use super::{duration, group as wire};
+use crate::grpc::action::{Action, ParsedAction, actions};
 use crate::grpc::fields::{self, InvalidField, Parsed, by, interests, invalid, lease, opaque, swarm_id};
 use crate::pb::group::v1 as pb;
-use crate::service::{New, Service};
+use crate::service::New;
+use crate::service::mutation::{Mutation, NewSession};
+use crate::store::log::View;
+use crate::store::snapshot::{Outcome, Show};
 use starling_core::Command;
-use starling_core::command::{Join, SwarmUpdate};
+use starling_core::command::SwarmUpdate;
 use starling_core::group::Config;
-use starling_core::id::{NodeId, SwarmKind};
+use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 
 const KIND: SwarmKind = SwarmKind::Group;
+
+/// How many of those who are in a Join shows: all of the largest group.
+const SHOWN: usize = 256;
 
 /// A group to be, and who owns it.
 #[derive(Debug)]
@@ -64,31 +73,22 @@ fn config(config: Option<&pb::GroupConfig>) -> Parsed<Config> {
     })
 }
 
-impl TryFrom<pb::JoinGroupRequest> for Action {
-    type Error = InvalidField;
+impl Action for pb::JoinGroupRequest {
+    type Response = pb::JoinGroupResponse;
 
-    fn try_from(request: pb::JoinGroupRequest) -> Parsed<Self> {
-        let pb::JoinGroupRequest {
-            group_id,
-            node_id,
-            endpoint,
-            metadata,
-            interests: wishes,
-            lease_ttl,
-            request_id,
-            mode,
-        } = &request;
+    fn parse(&self) -> Parsed<ParsedAction> {
+        let Self { group_id, node_id, endpoint, metadata, interests: wishes, lease_ttl, request_id, mode } = self;
         let id = swarm_id(KIND, *group_id)?;
-        let join = Join {
-            node: fields::node("node_id", *node_id)?,
-            session: Service::draw_session(),
+        let node = fields::node("node_id", *node_id)?;
+        let session = NewSession {
+            node,
             mode: None,
             can_relay: None,
             endpoint: endpoint.as_ref().map(|bytes| opaque("endpoint", bytes, fields::MEMBER_BYTES)).transpose()?,
             metadata: metadata.as_ref().map(|bytes| opaque("metadata", bytes, fields::MEMBER_BYTES)).transpose()?,
             interests: interests(KIND, wishes)?,
             ttl_ms: lease(lease_ttl.as_ref())?,
-            request: fields::request(request_id, &request)?,
+            request: fields::request(request_id, self)?,
             listens: match pb::ParticipantMode::try_from(*mode) {
                 Ok(pb::ParticipantMode::Unspecified) => None,
                 Ok(pb::ParticipantMode::Active) => Some(false),
@@ -96,67 +96,21 @@ impl TryFrom<pb::JoinGroupRequest> for Action {
                 Err(_) => return invalid("mode", format!("{mode} is no mode")),
             },
         };
-        Ok(Self { id, command: Command::Join(join) })
+        let show = Show { swarm: true, member: Some(node), joined: true, members: SHOWN };
+        Ok(ParsedAction::new(id, Mutation::Join(session), show))
     }
-}
 
-impl TryFrom<pb::EndGroupRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::EndGroupRequest) -> Parsed<Self> {
-        let pb::EndGroupRequest { group_id, node_id, session_id, request_id } = &request;
-        let id = swarm_id(KIND, *group_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        Ok(Self { id, command: Command::End(by) })
-    }
-}
-
-impl TryFrom<pb::LeaveGroupRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::LeaveGroupRequest) -> Parsed<Self> {
-        let pb::LeaveGroupRequest { group_id, node_id, session_id, request_id } = &request;
-        let id = swarm_id(KIND, *group_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        Ok(Self { id, command: Command::Leave(by) })
-    }
-}
-
-impl TryFrom<pb::StartScreenShareRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::StartScreenShareRequest) -> Parsed<Self> {
-        let pb::StartScreenShareRequest { group_id, node_id, session_id, request_id } = &request;
-        let id = swarm_id(KIND, *group_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        Ok(Self { id, command: Command::StartShare(by) })
-    }
-}
-
-impl TryFrom<pb::StopScreenShareRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::StopScreenShareRequest) -> Parsed<Self> {
-        let pb::StopScreenShareRequest { group_id, node_id, session_id, request_id } = &request;
-        let id = swarm_id(KIND, *group_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        Ok(Self { id, command: Command::StopShare(by) })
-    }
-}
-
-impl TryFrom<pb::UpdateGroupRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::UpdateGroupRequest) -> Parsed<Self> {
-        let pb::UpdateGroupRequest { group_id, node_id, session_id, metadata, request_id, config } = &request;
-        let id = swarm_id(KIND, *group_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        let metadata = metadata.as_ref().map(|bytes| opaque("metadata", bytes, fields::SWARM_METADATA)).transpose()?;
-        let update = SwarmUpdate { metadata, ..config_update(config.as_ref())? };
-        if update == SwarmUpdate::default() {
-            return invalid("metadata", "or config must say something");
+    fn respond(mut outcome: Outcome) -> pb::JoinGroupResponse {
+        pb::JoinGroupResponse {
+            session_id: outcome.session.map_or(0, SessionId::get),
+            lease_ttl: outcome.ttl_ms.map(duration),
+            epoch: outcome.epoch.get(),
+            revision: outcome.revision,
+            participant: own_participant(&mut outcome),
+            group: group(&mut outcome),
+            participants: outcome.members.iter().map(|member| wire::participant(member, View::Basic)).collect(),
+            targets: outcome.targets.map(Into::into),
         }
-        Ok(Self { id, command: Command::UpdateSwarm(by, update) })
     }
 }
 
@@ -174,65 +128,60 @@ fn config_update(config: Option<&pb::GroupConfig>) -> Parsed<SwarmUpdate> {
     })
 }
 
-impl TryFrom<pb::UpdateParticipantRequest> for Action {
-    type Error = InvalidField;
+impl Action for pb::ReportPeerRequest {
+    type Response = pb::ReportPeerResponse;
 
-    fn try_from(request: pb::UpdateParticipantRequest) -> Parsed<Self> {
-        let pb::UpdateParticipantRequest { group_id, node_id, session_id, metadata, request_id, endpoint } = &request;
+    fn parse(&self) -> Parsed<ParsedAction> {
+        let Self { group_id, node_id, session_id, peer_node_id, reason } = self;
         let id = swarm_id(KIND, *group_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        let update = fields::member_update(metadata.as_ref(), endpoint.as_ref(), None)?;
-        Ok(Self { id, command: Command::UpdateMember(by, update) })
-    }
-}
-
-impl TryFrom<pb::SetInterestRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::SetInterestRequest) -> Parsed<Self> {
-        let pb::SetInterestRequest { group_id, node_id, session_id, interests: wishes, request_id } = &request;
-        let id = swarm_id(KIND, *group_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        if wishes.is_empty() {
-            return invalid("interests", "must not be empty");
-        }
-        let wishes = interests(KIND, wishes)?;
-        Ok(Self { id, command: Command::SetInterest(by, wishes) })
-    }
-}
-
-impl TryFrom<pb::SetMediaRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::SetMediaRequest) -> Parsed<Self> {
-        let pb::SetMediaRequest { group_id, node_id, session_id, audio_enabled, video_enabled, request_id } = &request;
-        let id = swarm_id(KIND, *group_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        Ok(Self { id, command: Command::SetMedia { by, audio: *audio_enabled, video: *video_enabled } })
-    }
-}
-
-impl TryFrom<pb::RemoveParticipantRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::RemoveParticipantRequest) -> Parsed<Self> {
-        let pb::RemoveParticipantRequest { group_id, node_id, session_id, participant_node_id, request_id } = &request;
-        let id = swarm_id(KIND, *group_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = fields::node("participant_node_id", *participant_node_id)?;
-        Ok(Self { id, command: Command::Remove(by, target) })
-    }
-}
-
-impl TryFrom<pb::ReportPeerRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::ReportPeerRequest) -> Parsed<Self> {
-        let pb::ReportPeerRequest { group_id, node_id, session_id, peer_node_id, reason } = &request;
-        let id = swarm_id(KIND, *group_id)?;
-        let by = by(*node_id, *session_id, "", &request)?;
+        let by = by(*node_id, *session_id, "", self)?;
         let target = fields::node("peer_node_id", *peer_node_id)?;
         report_reason(*reason)?;
-        Ok(Self { id, command: Command::ReportPeer(by, target) })
+        Ok(ParsedAction::new(id, Command::ReportPeer(by, target), Show::NOTHING))
     }
+
+    fn respond(outcome: Outcome) -> pb::ReportPeerResponse {
+        pb::ReportPeerResponse { epoch: outcome.epoch.get(), revision: outcome.revision }
+    }
+
+    fn log(&self, id: SwarmId) {
+        log_report(id, self.node_id, self.peer_node_id, self.reason());
+    }
+}
+
+actions! {
+    pb, KIND, group_id, |by|;
+    EndGroupRequest {} => EndGroupResponse { group: group },
+    show: Show::SWARM, command: Command::End(by);
+    LeaveGroupRequest {} => LeaveGroupResponse { group: group },
+    show: Show::SWARM, command: Command::Leave(by);
+    StartScreenShareRequest {} => StartScreenShareResponse { group: group },
+    show: Show::SWARM, command: Command::StartShare(by);
+    StopScreenShareRequest {} => StopScreenShareResponse { group: group },
+    show: Show::SWARM, command: Command::StopShare(by);
+    UpdateGroupRequest { metadata, config } => UpdateGroupResponse { group: group },
+    show: Show::SWARM, command: Command::UpdateSwarm(by, update(metadata.as_ref(), config.as_ref())?);
+    UpdateParticipantRequest { metadata, endpoint } => UpdateParticipantResponse { participant: own_participant },
+    show: Show::member(by.node),
+    command: Command::UpdateMember(by, fields::member_update(metadata.as_ref(), endpoint.as_ref(), None)?);
+    SetInterestRequest { interests } => SetInterestResponse { participant: own_participant },
+    show: Show::member(by.node), command: Command::SetInterest(by, fields::some_interests(KIND, interests)?);
+    SetMediaRequest { audio_enabled, video_enabled } => SetMediaResponse { participant: own_participant },
+    show: Show::member(by.node), command: Command::SetMedia { by, audio: *audio_enabled, video: *video_enabled };
+    RemoveParticipantRequest { participant_node_id } => RemoveParticipantResponse { group: group },
+    show: Show::SWARM, command: Command::Remove(by, fields::node("participant_node_id", *participant_node_id)?);
+}
+
+fn group(outcome: &mut Outcome) -> Option<pb::Group> {
+    outcome.swarm.take().and_then(wire::group)
+}
+
+/// The acting participant, as it sees itself.
+fn own_participant(outcome: &mut Outcome) -> Option<pb::Participant> {
+    outcome.member.as_ref().map(wire::own_participant)
+}
+
+fn update(metadata: Option<&Bytes>, config: Option<&pb::GroupConfig>) -> Parsed<SwarmUpdate> {
+    let metadata = metadata.map(|bytes| opaque("metadata", bytes, fields::SWARM_METADATA)).transpose()?;
+    fields::some_update(SwarmUpdate { metadata, ..config_update(config)? })
 }

@@ -7,7 +7,7 @@ use super::{channels, duration, end_reason, interests, timestamp};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::{self as shared};
 use crate::store::log::View;
-use starling_core::Livestream;
+use crate::store::snapshot::{SwarmDetail, SwarmSnapshot};
 use starling_core::event::{Event, EventKind};
 use starling_core::id::SwarmId;
 use starling_core::livestream::{Config, State};
@@ -48,29 +48,28 @@ impl From<&Config> for pb::LivestreamConfig {
     }
 }
 
-pub(in crate::grpc) fn livestream(id: SwarmId, livestream: &Livestream) -> pb::Livestream {
-    let (end_time, end_reason) = match livestream.ended() {
-        Some((at, reason)) => (Some(timestamp(at)), shared::EndReason::from(reason)),
-        None => (None, shared::EndReason::Unspecified),
-    };
-    pb::Livestream {
+/// `None` for a group; ids of livestreams name nothing else.
+pub(in crate::grpc) fn livestream(swarm: SwarmSnapshot) -> Option<pb::Livestream> {
+    let SwarmSnapshot { id, epoch, revision, metadata, created_at, ended, detail } = swarm;
+    let SwarmDetail::Livestream(detail) = detail else { return None };
+    Some(pb::Livestream {
         livestream_id: id.get(),
-        epoch: livestream.epoch().get(),
-        revision: livestream.revision(),
-        state: pb::LivestreamState::from(livestream.state()).into(),
-        broadcaster_node_id: livestream.broadcaster().get(),
-        broadcaster_present: livestream.broadcaster_session().is_some(),
-        config: Some(livestream.config().into()),
-        metadata: Bytes::copy_from_slice(livestream.metadata()),
-        viewer_count: livestream.viewer_count() as u64,
-        topology: shared::Topology::from(livestream.topology()).into(),
-        moderator_node_ids: livestream.moderators().iter().map(|node| node.get()).collect(),
-        muted_count: u32::try_from(livestream.muted().len()).unwrap_or(u32::MAX),
-        create_time: Some(timestamp(livestream.created_at())),
-        start_time: livestream.started_at().map(timestamp),
-        end_time,
-        end_reason: end_reason.into(),
-    }
+        epoch: epoch.get(),
+        revision,
+        state: pb::LivestreamState::from(detail.state).into(),
+        broadcaster_node_id: detail.broadcaster.get(),
+        broadcaster_present: detail.broadcaster_present,
+        config: Some((&detail.config).into()),
+        metadata: metadata.into(),
+        viewer_count: detail.viewers as u64,
+        topology: shared::Topology::from(detail.topology).into(),
+        moderator_node_ids: detail.moderators.iter().map(|node| node.get()).collect(),
+        muted_count: u32::try_from(detail.muted).unwrap_or(u32::MAX),
+        create_time: Some(timestamp(created_at)),
+        start_time: detail.started_at.map(timestamp),
+        end_time: ended.map(|(at, _)| timestamp(at)),
+        end_reason: end_reason(ended),
+    })
 }
 
 pub(in crate::grpc) fn summary(id: SwarmId, summary: &Summary, created: bool) -> pb::LivestreamSummary {

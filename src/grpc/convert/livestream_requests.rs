@@ -1,16 +1,19 @@
-//! Requests of LivestreamService, parsed.
-//!
-//! Each request is taken apart in full, so that a new field cannot be forgotten;
-//! ids come first, then who acts, then the rest; the first fault is told.
+//! Requests of LivestreamService, parsed; see [`Action`].
 
-use super::Action;
+use bytes::Bytes;
+
+use super::{duration, livestream as wire};
+use crate::grpc::action::{Action, ParsedAction, actions};
 use crate::grpc::fields::{self, InvalidField, Parsed, by, interests, invalid, lease, opaque, swarm_id};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::PeerReportReason;
-use crate::service::{New, Service};
+use crate::service::New;
+use crate::service::mutation::{Mutation, NewSession};
+use crate::store::log::View;
+use crate::store::snapshot::{Outcome, Show};
 use starling_core::Command;
-use starling_core::command::{Join, SwarmUpdate};
-use starling_core::id::{NodeId, SwarmKind};
+use starling_core::command::SwarmUpdate;
+use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::livestream::Config;
 use starling_core::member::ViewerMode;
 
@@ -117,11 +120,11 @@ fn config_update(config: Option<&pb::LivestreamConfig>) -> Parsed<SwarmUpdate> {
     })
 }
 
-impl TryFrom<pb::JoinLivestreamRequest> for Action {
-    type Error = InvalidField;
+impl Action for pb::JoinLivestreamRequest {
+    type Response = pb::JoinLivestreamResponse;
 
-    fn try_from(request: pb::JoinLivestreamRequest) -> Parsed<Self> {
-        let pb::JoinLivestreamRequest {
+    fn parse(&self) -> Parsed<ParsedAction> {
+        let Self {
             livestream_id,
             node_id,
             mode,
@@ -131,26 +134,38 @@ impl TryFrom<pb::JoinLivestreamRequest> for Action {
             interests: wishes,
             lease_ttl,
             request_id,
-        } = &request;
+        } = self;
         let id = swarm_id(KIND, *livestream_id)?;
         let node = fields::node("node_id", *node_id)?;
         let mode = self::mode(*mode)?;
         if *can_relay == Some(true) && mode == Some(ViewerMode::Lurker) {
             return invalid("can_relay", "must not be true for a LURKER");
         }
-        let join = Join {
+        let session = NewSession {
             node,
-            session: Service::draw_session(),
             mode,
             can_relay: *can_relay,
             endpoint: endpoint.as_ref().map(|bytes| opaque("endpoint", bytes, fields::MEMBER_BYTES)).transpose()?,
             metadata: metadata.as_ref().map(|bytes| opaque("metadata", bytes, fields::MEMBER_BYTES)).transpose()?,
             interests: interests(KIND, wishes)?,
             ttl_ms: lease(lease_ttl.as_ref())?,
-            request: fields::request(request_id, &request)?,
+            request: fields::request(request_id, self)?,
             listens: None,
         };
-        Ok(Self { id, command: Command::Join(join) })
+        let show = Show { swarm: true, member: Some(node), joined: true, members: 0 };
+        Ok(ParsedAction::new(id, Mutation::Join(session), show))
+    }
+
+    fn respond(mut outcome: Outcome) -> pb::JoinLivestreamResponse {
+        pb::JoinLivestreamResponse {
+            session_id: outcome.session.map_or(0, SessionId::get),
+            lease_ttl: outcome.ttl_ms.map(duration),
+            epoch: outcome.epoch.get(),
+            revision: outcome.revision,
+            viewer: own_viewer(&mut outcome),
+            livestream: livestream(&mut outcome),
+            targets: outcome.targets.map(Into::into),
+        }
     }
 }
 
@@ -163,192 +178,92 @@ fn mode(number: i32) -> Parsed<Option<ViewerMode>> {
     })
 }
 
-impl TryFrom<pb::StartLivestreamRequest> for Action {
-    type Error = InvalidField;
+impl Action for pb::ReportPeerRequest {
+    type Response = pb::ReportPeerResponse;
 
-    fn try_from(request: pb::StartLivestreamRequest) -> Parsed<Self> {
-        let pb::StartLivestreamRequest { livestream_id, node_id, session_id, request_id } = &request;
+    fn parse(&self) -> Parsed<ParsedAction> {
+        let Self { livestream_id, node_id, session_id, peer_node_id, reason } = self;
         let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        Ok(Self { id, command: Command::Start(by) })
-    }
-}
-
-impl TryFrom<pb::PauseLivestreamRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::PauseLivestreamRequest) -> Parsed<Self> {
-        let pb::PauseLivestreamRequest { livestream_id, node_id, session_id, request_id } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        Ok(Self { id, command: Command::Pause(by) })
-    }
-}
-
-impl TryFrom<pb::ResumeLivestreamRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::ResumeLivestreamRequest) -> Parsed<Self> {
-        let pb::ResumeLivestreamRequest { livestream_id, node_id, session_id, request_id } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        Ok(Self { id, command: Command::Resume(by) })
-    }
-}
-
-impl TryFrom<pb::EndLivestreamRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::EndLivestreamRequest) -> Parsed<Self> {
-        let pb::EndLivestreamRequest { livestream_id, node_id, session_id, request_id } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        Ok(Self { id, command: Command::End(by) })
-    }
-}
-
-impl TryFrom<pb::LeaveLivestreamRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::LeaveLivestreamRequest) -> Parsed<Self> {
-        let pb::LeaveLivestreamRequest { livestream_id, node_id, session_id, request_id } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        Ok(Self { id, command: Command::Leave(by) })
-    }
-}
-
-impl TryFrom<pb::UpdateLivestreamRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::UpdateLivestreamRequest) -> Parsed<Self> {
-        let pb::UpdateLivestreamRequest { livestream_id, node_id, session_id, metadata, request_id, config } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        let metadata = metadata.as_ref().map(|bytes| opaque("metadata", bytes, fields::SWARM_METADATA)).transpose()?;
-        let update = SwarmUpdate { metadata, ..config_update(config.as_ref())? };
-        if update == SwarmUpdate::default() {
-            return invalid("metadata", "or config must say something");
-        }
-        Ok(Self { id, command: Command::UpdateSwarm(by, update) })
-    }
-}
-
-impl TryFrom<pb::UpdateViewerRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::UpdateViewerRequest) -> Parsed<Self> {
-        let pb::UpdateViewerRequest { livestream_id, node_id, session_id, metadata, request_id, endpoint, can_relay } =
-            &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        let update = fields::member_update(metadata.as_ref(), endpoint.as_ref(), *can_relay)?;
-        Ok(Self { id, command: Command::UpdateMember(by, update) })
-    }
-}
-
-impl TryFrom<pb::SetInterestRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::SetInterestRequest) -> Parsed<Self> {
-        let pb::SetInterestRequest { livestream_id, node_id, session_id, interests: wishes, request_id } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        if wishes.is_empty() {
-            return invalid("interests", "must not be empty");
-        }
-        let wishes = interests(KIND, wishes)?;
-        Ok(Self { id, command: Command::SetInterest(by, wishes) })
-    }
-}
-
-impl TryFrom<pb::AddModeratorRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::AddModeratorRequest) -> Parsed<Self> {
-        let pb::AddModeratorRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = viewer(*viewer_node_id)?;
-        Ok(Self { id, command: Command::AddModerator(by, target) })
-    }
-}
-
-impl TryFrom<pb::RemoveModeratorRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::RemoveModeratorRequest) -> Parsed<Self> {
-        let pb::RemoveModeratorRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = viewer(*viewer_node_id)?;
-        Ok(Self { id, command: Command::RemoveModerator(by, target) })
-    }
-}
-
-impl TryFrom<pb::MuteViewerRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::MuteViewerRequest) -> Parsed<Self> {
-        let pb::MuteViewerRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = viewer(*viewer_node_id)?;
-        Ok(Self { id, command: Command::Mute(by, target) })
-    }
-}
-
-impl TryFrom<pb::UnmuteViewerRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::UnmuteViewerRequest) -> Parsed<Self> {
-        let pb::UnmuteViewerRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = viewer(*viewer_node_id)?;
-        Ok(Self { id, command: Command::Unmute(by, target) })
-    }
-}
-
-impl TryFrom<pb::RemoveViewerRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::RemoveViewerRequest) -> Parsed<Self> {
-        let pb::RemoveViewerRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = viewer(*viewer_node_id)?;
-        Ok(Self { id, command: Command::Remove(by, target) })
-    }
-}
-
-impl TryFrom<pb::TransferBroadcastRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::TransferBroadcastRequest) -> Parsed<Self> {
-        let pb::TransferBroadcastRequest { livestream_id, node_id, session_id, viewer_node_id, request_id } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, request_id, &request)?;
-        let target = viewer(*viewer_node_id)?;
-        Ok(Self { id, command: Command::Transfer(by, target) })
-    }
-}
-
-impl TryFrom<pb::ReportPeerRequest> for Action {
-    type Error = InvalidField;
-
-    fn try_from(request: pb::ReportPeerRequest) -> Parsed<Self> {
-        let pb::ReportPeerRequest { livestream_id, node_id, session_id, peer_node_id, reason } = &request;
-        let id = swarm_id(KIND, *livestream_id)?;
-        let by = by(*node_id, *session_id, "", &request)?;
+        let by = by(*node_id, *session_id, "", self)?;
         let target = fields::node("peer_node_id", *peer_node_id)?;
         report_reason(*reason)?;
-        Ok(Self { id, command: Command::ReportPeer(by, target) })
+        Ok(ParsedAction::new(id, Command::ReportPeer(by, target), Show::NOTHING))
+    }
+
+    fn respond(outcome: Outcome) -> pb::ReportPeerResponse {
+        pb::ReportPeerResponse { epoch: outcome.epoch.get(), revision: outcome.revision }
+    }
+
+    fn log(&self, id: SwarmId) {
+        log_report(id, self.node_id, self.peer_node_id, self.reason());
     }
 }
 
-fn viewer(number: u64) -> Parsed<NodeId> {
+actions! {
+    pb, KIND, livestream_id, |by|;
+    StartLivestreamRequest {} => StartLivestreamResponse { livestream: livestream },
+    show: Show::SWARM, command: Command::Start(by);
+    PauseLivestreamRequest {} => PauseLivestreamResponse { livestream: livestream },
+    show: Show::SWARM, command: Command::Pause(by);
+    ResumeLivestreamRequest {} => ResumeLivestreamResponse { livestream: livestream },
+    show: Show::SWARM, command: Command::Resume(by);
+    EndLivestreamRequest {} => EndLivestreamResponse { livestream: livestream },
+    show: Show::SWARM, command: Command::End(by);
+    LeaveLivestreamRequest {} => LeaveLivestreamResponse { livestream: livestream },
+    show: Show::SWARM, command: Command::Leave(by);
+    UpdateLivestreamRequest { metadata, config } => UpdateLivestreamResponse { livestream: livestream },
+    show: Show::SWARM, command: Command::UpdateSwarm(by, update(metadata.as_ref(), config.as_ref())?);
+    UpdateViewerRequest { metadata, endpoint, can_relay } => UpdateViewerResponse { viewer: own_viewer },
+    show: Show::member(by.node),
+    command: Command::UpdateMember(by, fields::member_update(metadata.as_ref(), endpoint.as_ref(), *can_relay)?);
+    SetInterestRequest { interests } => SetInterestResponse { viewer: own_viewer },
+    show: Show::member(by.node), command: Command::SetInterest(by, fields::some_interests(KIND, interests)?);
+    AddModeratorRequest { viewer_node_id } => AddModeratorResponse { livestream: livestream, viewer: viewer },
+    show: about(*viewer_node_id)?, command: Command::AddModerator(by, target(*viewer_node_id)?);
+    RemoveModeratorRequest { viewer_node_id } => RemoveModeratorResponse { livestream: livestream, viewer: viewer },
+    show: about(*viewer_node_id)?, command: Command::RemoveModerator(by, target(*viewer_node_id)?);
+    MuteViewerRequest { viewer_node_id } => MuteViewerResponse { livestream: livestream, viewer: viewer },
+    show: about(*viewer_node_id)?, command: Command::Mute(by, target(*viewer_node_id)?);
+    UnmuteViewerRequest { viewer_node_id } => UnmuteViewerResponse { livestream: livestream, viewer: viewer },
+    show: about(*viewer_node_id)?, command: Command::Unmute(by, target(*viewer_node_id)?);
+    RemoveViewerRequest { viewer_node_id } => RemoveViewerResponse { livestream: livestream },
+    show: Show::SWARM, command: Command::Remove(by, target(*viewer_node_id)?);
+    TransferBroadcastRequest { viewer_node_id } => TransferBroadcastResponse { livestream: livestream },
+    show: Show::SWARM, command: Command::Transfer(by, target(*viewer_node_id)?);
+}
+
+/// The viewer that a request is about.
+fn target(number: u64) -> Parsed<NodeId> {
     fields::node("viewer_node_id", number)
+}
+
+/// The livestream, and the viewer that a request is about.
+fn about(number: u64) -> Parsed<Show> {
+    Ok(Show { member: Some(target(number)?), ..Show::SWARM })
+}
+
+fn livestream(outcome: &mut Outcome) -> Option<pb::Livestream> {
+    outcome.swarm.take().and_then(wire::livestream)
+}
+
+/// The acting viewer, as it sees itself; `None` for the broadcaster.
+fn own_viewer(outcome: &mut Outcome) -> Option<pb::Viewer> {
+    outcome.member.as_ref().map(wire::own_viewer)
+}
+
+/// The viewer that a request is about, as others see it; `None` when it has left.
+fn viewer(outcome: &mut Outcome) -> Option<pb::Viewer> {
+    outcome.member.as_ref().map(|member| wire::viewer(member, View::Basic))
+}
+
+fn update(metadata: Option<&Bytes>, config: Option<&pb::LivestreamConfig>) -> Parsed<SwarmUpdate> {
+    let metadata = metadata.map(|bytes| opaque("metadata", bytes, fields::SWARM_METADATA)).transpose()?;
+    fields::some_update(SwarmUpdate { metadata, ..config_update(config)? })
+}
+
+/// Logs that a peer was reported.
+pub(super) fn log_report(id: SwarmId, node: u64, target: u64, reason: PeerReportReason) {
+    tracing::info!(%id, node, target, reason = reason.as_str_name(), "a peer was reported");
 }
 
 /// Reasons are logged, not kept.

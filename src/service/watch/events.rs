@@ -9,6 +9,7 @@ use crate::service::{Service, ServiceError};
 use crate::store::Store;
 use crate::store::entry::Entry;
 use crate::store::log::{EventLog, Revision, Since};
+use crate::store::snapshot::SwarmSnapshot;
 use starling_core::event::EventKind;
 use starling_core::id::{Epoch, SwarmId};
 use starling_core::member::MemberView;
@@ -54,7 +55,7 @@ impl FromIterator<EventKind> for Selection {
 
 /// What a watcher of events gets.
 #[derive(Debug)]
-pub enum EventItem<View> {
+pub enum EventItem {
     /// Forget everything; the roster follows.
     Reset {
         /// Why.
@@ -62,7 +63,7 @@ pub enum EventItem<View> {
         /// The swarm as of this revision.
         revision: u64,
         /// How it looks.
-        swarm: View,
+        swarm: Box<SwarmSnapshot>,
     },
     /// Some of the members, as of this revision.
     Roster {
@@ -162,15 +163,15 @@ impl EventWatch {
         self.cursor
     }
 
-    /// Brings what is new; `view` makes of the swarm what a reset shows.
-    pub fn step<View>(&mut self, view: impl Fn(&Swarm) -> View) -> Step<EventItem<View>> {
+    /// Brings what is new.
+    pub fn step(&mut self) -> Step<EventItem> {
         loop {
             if let Some(item) = self.next_pending() {
                 return Step::Item(item);
             }
             let store = Arc::clone(&self.store);
             // Nothing but the watch is changed under the lock.
-            let step = match store.read(self.id, |entry| self.look(entry, &view)) {
+            let step = match store.read(self.id, |entry| self.look(entry)) {
                 Some(step) => step,
                 None => self.look_back(),
             };
@@ -181,7 +182,7 @@ impl EventWatch {
     }
 
     /// Looks once; `None` when that brought pending revisions or another phase.
-    fn look<View>(&mut self, entry: &Entry, view: &impl Fn(&Swarm) -> View) -> Option<Step<EventItem<View>>> {
+    fn look(&mut self, entry: &Entry) -> Option<Step<EventItem>> {
         let swarm = entry.swarm();
         if swarm.epoch() != self.epoch {
             return self.look_back();
@@ -189,12 +190,13 @@ impl EventWatch {
         if let Phase::Reset(reason) = self.phase {
             self.cursor = entry.log().head();
             self.phase = Phase::Roster { next: 0, reason };
-            return Some(Step::Item(EventItem::Reset { reason, revision: self.cursor, swarm: view(swarm) }));
+            let swarm = Box::new(SwarmSnapshot::new(self.id, swarm));
+            return Some(Step::Item(EventItem::Reset { reason, revision: self.cursor, swarm }));
         }
         match entry.log().since(self.cursor, REVISIONS_AT_ONCE) {
             Since::Lapped => self.phase = Phase::Reset(ResetReason::Lapped),
             Since::Unknown => self.phase = Phase::Reset(ResetReason::UnknownPosition),
-            Since::Events(revisions) if revisions.is_empty() => return Some(self.up_to_date(swarm)),
+            Since::Events(revisions) if revisions.is_empty() => return self.up_to_date(swarm),
             Since::Events(mut revisions) => {
                 revisions.reverse();
                 self.pending = revisions;
@@ -204,7 +206,7 @@ impl EventWatch {
     }
 
     /// The swarm is gone: tells how it ended, to who has come that far.
-    fn look_back<View>(&mut self) -> Option<Step<EventItem<View>>> {
+    fn look_back(&mut self) -> Option<Step<EventItem>> {
         let log = self.final_log.get().filter(|_| matches!(self.phase, Phase::Live));
         match log.map(|log| log.since(self.cursor, REVISIONS_AT_ONCE)) {
             Some(Since::Events(mut revisions)) if !revisions.is_empty() => {
@@ -216,18 +218,18 @@ impl EventWatch {
         }
     }
 
-    /// All events are told: goes on with the roster, or waits.
-    fn up_to_date<View>(&mut self, swarm: &Swarm) -> Step<EventItem<View>> {
+    /// All events are told: goes on with the roster, or waits. `None` when nobody is listed in the
+    /// part of the roster that was looked at: the lock is given up before the next part.
+    fn up_to_date(&mut self, swarm: &Swarm) -> Option<Step<EventItem>> {
         let revision = self.cursor;
-        match self.phase {
+        Some(match self.phase {
             Phase::Roster { next, reason } => {
                 let (members, next) = swarm.page(next, self.page);
                 self.phase = next.map_or(Phase::Told, |next| Phase::Roster { next, reason });
                 if members.is_empty() {
-                    self.up_to_date(swarm)
-                } else {
-                    Step::Item(EventItem::Roster { revision, members })
+                    return None;
                 }
+                Step::Item(EventItem::Roster { revision, members })
             }
             Phase::Told => {
                 self.phase = Phase::Live;
@@ -235,10 +237,10 @@ impl EventWatch {
             }
             Phase::Live if swarm.is_over() => Step::Over(Over::SwarmEnded),
             Phase::Live | Phase::Reset(_) => Step::Idle(revision),
-        }
+        })
     }
 
-    fn next_pending<View>(&mut self) -> Option<EventItem<View>> {
+    fn next_pending(&mut self) -> Option<EventItem> {
         while let Some(revision) = self.pending.pop() {
             self.cursor = revision.number;
             if let Phase::Roster { reason, .. } = self.phase

@@ -1,0 +1,281 @@
+//! Plain data about swarms: taken while a shard is locked, and used after.
+//!
+//! Everything here is owned by whoever asked, so that the lock is held for the copies alone, and a
+//! log that answers later, on another task, can answer the same. A [`Show`] says what of a swarm is
+//! copied: what is not asked for costs nothing.
+
+use starling_core::event::{EndReason, LeaveReason};
+use starling_core::group::{self, Group};
+use starling_core::id::{Epoch, NodeId, SessionId, SwarmId};
+use starling_core::livestream::{self, Livestream};
+use starling_core::member::MemberView;
+use starling_core::stats::{Stats, Unique};
+use starling_core::topology::{TargetList, Topology};
+use starling_core::{Applied, Swarm};
+
+/// What is to be shown of a swarm as a command left it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Show {
+    /// The swarm.
+    pub swarm: bool,
+    /// This member, if it is listed.
+    pub member: Option<NodeId>,
+    /// What that member must know after it joined: the length of its lease, and its targets. O(targets): at
+    /// most the threshold of the star (1 000), the fan-out of the tree (64), or a group (256).
+    pub joined: bool,
+    /// Up to so many of those who are listed.
+    pub members: usize,
+}
+
+impl Show {
+    /// No more than what every outcome has.
+    pub const NOTHING: Self = Self { swarm: false, member: None, joined: false, members: 0 };
+    /// The swarm.
+    pub const SWARM: Self = Self { swarm: true, ..Self::NOTHING };
+
+    /// A member.
+    pub const fn member(node: NodeId) -> Self {
+        Self { member: Some(node), ..Self::NOTHING }
+    }
+}
+
+/// What a command did, and what was to be shown of the swarm, at one revision.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Which swarm.
+    pub id: SwarmId,
+    /// Its incarnation.
+    pub epoch: Epoch,
+    /// The revision of the change; see [`Applied::revision`].
+    pub revision: u64,
+    /// True when a new swarm was made.
+    pub created: bool,
+    /// The acting node's session, after Join and Claim.
+    pub session: Option<SessionId>,
+    /// The swarm; see [`Show::swarm`].
+    pub swarm: Option<SwarmSnapshot>,
+    /// The member, if it is listed; see [`Show::member`].
+    pub member: Option<MemberView>,
+    /// The lease of the member, in milliseconds; see [`Show::joined`].
+    pub ttl_ms: Option<u32>,
+    /// Whom the member forwards to; see [`Show::joined`].
+    pub targets: Option<TargetList>,
+    /// The first of those who are listed; see [`Show::members`].
+    pub members: Vec<MemberView>,
+}
+
+impl Outcome {
+    /// O(what is shown).
+    pub(super) fn new(id: SwarmId, swarm: &Swarm, applied: &Applied, show: Show) -> Self {
+        let joined = show.member.filter(|_| show.joined);
+        Self {
+            id,
+            epoch: swarm.epoch(),
+            revision: applied.revision,
+            created: applied.created,
+            session: applied.session,
+            swarm: show.swarm.then(|| SwarmSnapshot::new(id, swarm)),
+            member: show.member.and_then(|node| swarm.listed(node)),
+            ttl_ms: joined.and_then(|node| swarm.roster().find(node)).map(|member| member.lease.ttl_ms),
+            targets: joined.and_then(|node| swarm.targets(Some(node))),
+            members: if show.members == 0 { Vec::new() } else { swarm.page(0, show.members).0 },
+        }
+    }
+}
+
+/// A swarm at one revision.
+#[derive(Clone, Debug)]
+pub struct SwarmSnapshot {
+    /// Which one.
+    pub id: SwarmId,
+    /// Its incarnation.
+    pub epoch: Epoch,
+    /// The revision.
+    pub revision: u64,
+    /// Opaque; at most 1 KiB.
+    pub metadata: Box<[u8]>,
+    /// When it was made, in milliseconds since the Unix epoch.
+    pub created_at: u64,
+    /// When and why it ended, if it has.
+    pub ended: Option<(u64, EndReason)>,
+    /// What only one kind of swarm has.
+    pub detail: SwarmDetail,
+}
+
+/// What only one kind of swarm has.
+#[derive(Clone, Debug)]
+pub enum SwarmDetail {
+    /// Of a livestream.
+    Livestream(LivestreamDetail),
+    /// Of a group.
+    Group(GroupDetail),
+}
+
+/// What only a livestream has.
+#[derive(Clone, Debug)]
+pub struct LivestreamDetail {
+    /// Where it is in its life.
+    pub state: livestream::State,
+    /// Who has authority.
+    pub broadcaster: NodeId,
+    /// Whether the broadcaster has a session.
+    pub broadcaster_present: bool,
+    /// How it behaves.
+    pub config: livestream::Config,
+    /// How many nodes watch, lurkers included.
+    pub viewers: usize,
+    /// The shape: star or tree.
+    pub topology: Topology,
+    /// Nodes that may moderate, without the broadcaster; at most 1 000.
+    pub moderators: Box<[NodeId]>,
+    /// How many nodes are kept from CHAT.
+    pub muted: usize,
+    /// When it first went on air, in milliseconds since the Unix epoch.
+    pub started_at: Option<u64>,
+}
+
+/// What only a group has.
+#[derive(Clone, Debug)]
+pub struct GroupDetail {
+    /// Who alone may end it and remove others.
+    pub owner: Option<NodeId>,
+    /// How it behaves.
+    pub config: group::Config,
+    /// How many take part, without those who only listen.
+    pub participants: u32,
+    /// How many only listen.
+    pub listeners: u32,
+    /// Who shares its screen.
+    pub sharing: Option<NodeId>,
+}
+
+impl SwarmSnapshot {
+    /// O(moderators).
+    pub(crate) fn new(id: SwarmId, swarm: &Swarm) -> Self {
+        let summary = swarm.summary();
+        Self {
+            id,
+            epoch: summary.epoch,
+            revision: summary.revision,
+            metadata: summary.metadata,
+            created_at: summary.created_at,
+            ended: summary.ended,
+            detail: match swarm {
+                Swarm::Livestream(livestream) => SwarmDetail::Livestream(LivestreamDetail::new(livestream)),
+                Swarm::Group(group) => SwarmDetail::Group(GroupDetail::new(group)),
+            },
+        }
+    }
+}
+
+impl LivestreamDetail {
+    fn new(livestream: &Livestream) -> Self {
+        Self {
+            state: livestream.state(),
+            broadcaster: livestream.broadcaster(),
+            broadcaster_present: livestream.broadcaster_session().is_some(),
+            config: livestream.config().clone(),
+            viewers: livestream.viewer_count(),
+            topology: livestream.topology(),
+            moderators: livestream.moderators().iter().copied().collect(),
+            muted: livestream.muted().len(),
+            started_at: livestream.started_at(),
+        }
+    }
+}
+
+impl GroupDetail {
+    fn new(group: &Group) -> Self {
+        Self {
+            owner: group.owner(),
+            config: group.config().clone(),
+            participants: group.participant_count(),
+            listeners: group.listener_count(),
+            sharing: group.sharing(),
+        }
+    }
+}
+
+/// What a swarm has counted, at one revision.
+#[derive(Clone, Debug)]
+pub struct StatsSnapshot {
+    /// Its incarnation.
+    pub epoch: Epoch,
+    /// The revision.
+    pub revision: u64,
+    /// Sessions begun.
+    pub joins: u64,
+    /// Sessions ended, by reason, in the order of [`LeaveReason::ALL`].
+    pub leaves: [u64; LeaveReason::ALL.len()],
+    /// Members now.
+    pub members: usize,
+    /// The most members at one time.
+    pub peak: u64,
+    /// Nodes that were ever in.
+    pub unique: UniqueCount,
+    /// Members by channel and interest.
+    pub interests: [[u64; 5]; 5],
+    /// Time in ACTIVE, in milliseconds.
+    pub active_ms: u64,
+    /// Livestreams: hops to the farthest viewer that peers serve.
+    pub depth: u32,
+    /// How often a node got another parent.
+    pub reparentings: u64,
+    /// How often a node said that a peer does not answer.
+    pub peer_reports: u64,
+}
+
+/// How many nodes were ever in a swarm.
+#[derive(Clone, Debug)]
+pub enum UniqueCount {
+    /// So many.
+    Exact(u64),
+    /// As many as the registers say: 4 KiB, evaluated outside of any lock.
+    Estimate(Unique),
+}
+
+impl UniqueCount {
+    /// The number. O(registers) for an estimate.
+    pub fn get(&self) -> u64 {
+        match self {
+            Self::Exact(count) => *count,
+            Self::Estimate(registers) => registers.count(),
+        }
+    }
+
+    /// True when the number is not exact.
+    pub const fn is_estimate(&self) -> bool {
+        matches!(self, Self::Estimate(_))
+    }
+}
+
+impl StatsSnapshot {
+    /// At `now`, in milliseconds since the Unix epoch; of a swarm that has ended, at its end.
+    pub(crate) fn new(swarm: &Swarm, now: u64) -> Self {
+        let (stats, ended, last, depth): (&Stats, _, _, _) = match swarm {
+            Swarm::Livestream(livestream) => {
+                (livestream.stats(), livestream.ended(), livestream.now(), livestream.depth())
+            }
+            Swarm::Group(group) => (group.stats(), group.ended(), group.now(), 0),
+        };
+        // The time of the swarm may be ahead of this process's clock.
+        let now = ended.map_or_else(|| now.max(last), |(at, _)| at);
+        Self {
+            epoch: swarm.epoch(),
+            revision: swarm.revision(),
+            joins: stats.joins,
+            leaves: stats.leaves,
+            members: swarm.roster().len(),
+            peak: stats.peak,
+            unique: match &stats.unique {
+                Unique::Exact(nodes) => UniqueCount::Exact(nodes.len() as u64),
+                estimate @ Unique::Estimate(_) => UniqueCount::Estimate(estimate.clone()),
+            },
+            interests: stats.interests,
+            active_ms: stats.active_time(now),
+            depth,
+            reparentings: stats.reparentings,
+            peer_reports: stats.peer_reports,
+        }
+    }
+}

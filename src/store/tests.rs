@@ -1,0 +1,64 @@
+//! Reads that take a shard's lock more than once.
+
+use std::collections::BTreeSet;
+
+use starling_core::command::CreateGroup;
+use starling_core::group::Config;
+use starling_core::id::Epoch;
+
+use super::*;
+
+/// A store of two shards with groups of these numbers.
+fn with_groups(numbers: std::ops::RangeInclusive<u64>) -> Store {
+    let settings = Settings { shards: 2, event_log_revisions: 16, ring_bytes: 1 << 16, feed_memory_bytes: 1 << 20 };
+    let store = Store::new(settings);
+    for number in numbers {
+        let create = CreateGroup {
+            epoch: Epoch::drawn(number),
+            owner: None,
+            config: Config::default(),
+            metadata: Box::default(),
+            retention_ms: 0,
+            empty_ms: 1_000,
+        };
+        let outcome = store.apply(id(number), Command::CreateGroup(create), 1, Show::SWARM).unwrap();
+        assert!(outcome.created);
+        assert_eq!(outcome.swarm.unwrap().id, id(number));
+    }
+    store
+}
+
+fn id(number: u64) -> SwarmId {
+    SwarmId::new(SwarmKind::Group, number).unwrap()
+}
+
+#[test]
+fn a_list_shows_each_swarm_once_whatever_the_page() {
+    let all = 3 * LISTED_AT_ONCE as u64 + 1;
+    let store = with_groups(1..=all);
+    for limit in [1, LISTED_AT_ONCE - 1, LISTED_AT_ONCE, LISTED_AT_ONCE + 1, 2 * LISTED_AT_ONCE, 1_000] {
+        let (mut after, mut seen) = (None, BTreeSet::new());
+        loop {
+            let (page, next) = store.list(SwarmKind::Group, after, limit);
+            assert!(page.len() <= limit);
+            assert_eq!(next, page.last().map(|swarm| swarm.id).filter(|_| page.len() == limit));
+            for swarm in page {
+                assert!(seen.insert(swarm.id), "{} comes twice", swarm.id);
+            }
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, (1..=all).map(id).collect());
+    }
+    assert_eq!(store.list(SwarmKind::Livestream, None, 10).0.len(), 0);
+}
+
+#[test]
+fn an_outcome_shows_no_more_than_was_asked_for() {
+    let store = with_groups(1..=1);
+    let outcome = store.apply(id(1), Command::Expire, 2, Show::NOTHING).unwrap();
+    assert!(outcome.swarm.is_none() && outcome.member.is_none() && outcome.targets.is_none());
+    assert!(outcome.members.is_empty() && outcome.ttl_ms.is_none() && !outcome.created);
+}
