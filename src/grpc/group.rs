@@ -11,7 +11,7 @@ use super::set_position;
 use super::status::{refused, unpublished, wrong_kind};
 use super::stream::{self, Messages};
 use super::subscribe;
-use super::watch::{GroupCensus, GroupEvents, GroupTargets};
+use super::watch::{EventSource, Group, SetSource, TargetSource};
 use super::{Answer, Edge};
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_service_server::GroupService;
@@ -211,7 +211,7 @@ impl GroupService for Edge {
         let connection = stream::connection(&request);
         let resume = set_position::parse(KIND, self.service.set(), request.into_inner().resume_from)?;
         let watch = self.service.watch_census(KIND, resume.as_ref());
-        Ok(Response::new(stream::run(GroupCensus(watch), self.observer()?.over_connection(connection))))
+        Ok(Response::new(stream::run(SetSource::<Group>::new(watch), self.observer()?.over_connection(connection))))
     }
 
     type WatchTargetsStream = Messages<pb::WatchTargetsResponse>;
@@ -226,7 +226,7 @@ impl GroupService for Edge {
         // Without a session it follows whom it watches.
         let tied = if session_id == 0 { Some(of) } else { node };
         let lifetime = self.lifetime(id, tied, session_id).await?.over_connection(connection);
-        Ok(Response::new(stream::run(GroupTargets(watch), lifetime)))
+        Ok(Response::new(stream::run(TargetSource::<Group>::new(watch), lifetime)))
     }
 
     type WatchGroupStream = Messages<pb::WatchGroupResponse>;
@@ -241,7 +241,7 @@ impl GroupService for Edge {
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
         let lifetime = self.watch_lifetime(id, node, session_id).await?.over_connection(connection);
-        Ok(Response::new(stream::run(GroupEvents { view, watch }, lifetime)))
+        Ok(Response::new(stream::run(EventSource::<Group>::new(watch, view), lifetime)))
     }
 
     type PublishUpdatesStream = Messages<pb::PublishUpdatesResponse>;

@@ -11,7 +11,7 @@ use super::set_position;
 use super::status::{refused, unpublished, wrong_kind};
 use super::stream::{self, Messages};
 use super::subscribe;
-use super::watch::{LivestreamCensus, LivestreamEvents, LivestreamTargets};
+use super::watch::{EventSource, Livestream, SetSource, TargetSource};
 use super::{Answer, Edge};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_service_server::LivestreamService;
@@ -271,7 +271,10 @@ impl LivestreamService for Edge {
         let connection = stream::connection(&request);
         let resume = set_position::parse(KIND, self.service.set(), request.into_inner().resume_from)?;
         let watch = self.service.watch_census(KIND, resume.as_ref());
-        Ok(Response::new(stream::run(LivestreamCensus(watch), self.observer()?.over_connection(connection))))
+        Ok(Response::new(stream::run(
+            SetSource::<Livestream>::new(watch),
+            self.observer()?.over_connection(connection),
+        )))
     }
 
     type WatchTargetsStream = Messages<pb::WatchTargetsResponse>;
@@ -285,7 +288,7 @@ impl LivestreamService for Edge {
         // Without a session it follows whom it watches.
         let tied = if session_id == 0 { of } else { node };
         let lifetime = self.lifetime(id, tied, session_id).await?.over_connection(connection);
-        Ok(Response::new(stream::run(LivestreamTargets(watch), lifetime)))
+        Ok(Response::new(stream::run(TargetSource::<Livestream>::new(watch), lifetime)))
     }
 
     type WatchLivestreamStream = Messages<pb::WatchLivestreamResponse>;
@@ -304,7 +307,7 @@ impl LivestreamService for Edge {
         let resume = resume_from.map(|position| (position.epoch, position.revision));
         let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
         let lifetime = self.watch_lifetime(id, node, session_id).await?.over_connection(connection);
-        Ok(Response::new(stream::run(LivestreamEvents { view, watch }, lifetime)))
+        Ok(Response::new(stream::run(EventSource::<Livestream>::new(watch, view), lifetime)))
     }
 
     type PublishUpdatesStream = Messages<pb::PublishUpdatesResponse>;

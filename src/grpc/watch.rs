@@ -1,36 +1,46 @@
 //! Watches as streams: what the service sees, in the words of each service.
 
+mod kind;
+
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prost_types::Timestamp;
 use tokio::sync::Notify;
 
-use super::convert::{group as group_wire, livestream as livestream_wire, timestamp};
+use super::convert::timestamp;
 use super::set_position;
 use super::stream::Source;
 use crate::pb::swarm::v1 as shared;
-use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 use crate::service::watch::{
     CensusItem, CensusWatch, Change, EventItem, EventWatch, ResetReason, SetChange, Step, TargetItem, TargetWatch,
     Watch,
 };
 use crate::store::log::View;
+use kind::{EventMessage, Kind, SetMessage, TargetMessage};
+pub(super) use kind::{Group, Livestream};
 use starling_core::Event;
 use starling_core::id::{NodeId, SwarmKind};
 
-pub(super) struct LivestreamTargets(pub(super) TargetWatch);
-pub(super) struct GroupTargets(pub(super) TargetWatch);
-pub(super) struct LivestreamEvents {
-    pub(super) view: View,
-    pub(super) watch: EventWatch,
+/// The targets of a node.
+pub(super) struct TargetSource<K> {
+    watch: TargetWatch,
+    kind: PhantomData<fn() -> K>,
 }
-pub(super) struct GroupEvents {
-    pub(super) view: View,
-    pub(super) watch: EventWatch,
+
+/// The events of a swarm.
+pub(super) struct EventSource<K> {
+    watch: EventWatch,
+    view: View,
+    kind: PhantomData<fn() -> K>,
 }
-pub(super) struct LivestreamCensus(pub(super) CensusWatch);
-pub(super) struct GroupCensus(pub(super) CensusWatch);
+
+/// The set of all swarms of a kind.
+pub(super) struct SetSource<K> {
+    watch: CensusWatch,
+    kind: PhantomData<fn() -> K>,
+}
 
 fn heartbeat(now: Timestamp) -> shared::WatchHeartbeat {
     shared::WatchHeartbeat { server_time: Some(now) }
@@ -40,178 +50,153 @@ fn reset(reason: ResetReason) -> i32 {
     shared::ResetReason::from(reason).into()
 }
 
-macro_rules! target_source {
-    ($source:ty, $pb:ident) => {
-        impl $source {
-            fn message(&self, revision: u64, event: $pb::watch_targets_response::Event) -> $pb::WatchTargetsResponse {
-                $pb::WatchTargetsResponse { epoch: self.0.epoch().get(), revision, event: Some(event) }
-            }
-        }
+impl<K: Kind> TargetSource<K> {
+    pub(super) const fn new(watch: TargetWatch) -> Self {
+        Self { watch, kind: PhantomData }
+    }
 
-        impl Source for $source {
-            type Message = $pb::WatchTargetsResponse;
-
-            fn changed(&self) -> Arc<Notify> {
-                self.0.changed()
-            }
-
-            fn step(&mut self) -> Step<Vec<Self::Message>> {
-                use $pb::watch_targets_response::Event;
-                match self.0.step() {
-                    Step::Idle(revision) => Step::Idle(revision),
-                    Step::Over(over) => Step::Over(over),
-                    Step::Item(TargetItem { revision, change }) => {
-                        let event = match change {
-                            Change::Snapshot(list) => Event::Snapshot(list.into()),
-                            Change::Delta(delta) => Event::Delta(delta.into()),
-                        };
-                        Step::Item(vec![self.message(revision, event)])
-                    }
-                }
-            }
-
-            fn heartbeat(&self, revision: u64, now: Timestamp) -> Self::Message {
-                use $pb::watch_targets_response::Event;
-                self.message(revision, Event::Heartbeat(heartbeat(now)))
-            }
-
-            fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
-                self.message(self.0.revision(), $pb::watch_targets_response::Event::Goodbye(goodbye))
-            }
-        }
-    };
+    fn message(&self, revision: u64, message: TargetMessage) -> K::Targets {
+        K::targets(self.watch.epoch().get(), revision, message)
+    }
 }
 
-target_source!(LivestreamTargets, livestream);
-target_source!(GroupTargets, group);
+impl<K: Kind> Source for TargetSource<K> {
+    type Message = K::Targets;
 
-macro_rules! event_source {
-    (
-        $source:ty, $pb:ident, $Response:ident, $module:ident,
-        reset: $Reset:ident { $swarm:ident }, roster: $members:ident($member:path), events: $Events:ident,
-        view: $view:path, encode: $encode:path
-    ) => {
-        impl $source {
-            fn message(&self, revision: u64, event: $pb::$module::Event) -> $pb::$Response {
-                $pb::$Response { epoch: self.watch.epoch().get(), revision, event: Some(event) }
+    fn changed(&self) -> Arc<Notify> {
+        self.watch.changed()
+    }
+
+    fn step(&mut self) -> Step<Vec<K::Targets>> {
+        match self.watch.step() {
+            Step::Idle(revision) => Step::Idle(revision),
+            Step::Over(over) => Step::Over(over),
+            Step::Item(TargetItem { revision, change }) => {
+                let message = match change {
+                    Change::Snapshot(list) => TargetMessage::Snapshot(list.into()),
+                    Change::Delta(delta) => TargetMessage::Delta(delta.into()),
+                };
+                Step::Item(vec![self.message(revision, message)])
             }
         }
+    }
 
-        impl Source for $source {
-            type Message = $pb::$Response;
+    fn heartbeat(&self, revision: u64, now: Timestamp) -> K::Targets {
+        self.message(revision, TargetMessage::Heartbeat(heartbeat(now)))
+    }
 
-            fn changed(&self) -> Arc<Notify> {
-                self.watch.changed()
-            }
-
-            fn step(&mut self) -> Step<Vec<Self::Message>> {
-                use $pb::$module::Event as Told;
-                let item = match self.watch.step() {
-                    Step::Idle(revision) => return Step::Idle(revision),
-                    Step::Over(over) => return Step::Over(over),
-                    Step::Item(item) => item,
-                };
-                let (revision, told) = match item {
-                    EventItem::Reset { reason, revision, swarm } => {
-                        (revision, Told::Reset($pb::$Reset { reason: reset(reason), $swarm: $view(*swarm) }))
-                    }
-                    EventItem::Roster { revision, members } => {
-                        let $members = members.iter().map(|member| $member(member, self.view)).collect();
-                        (revision, Told::Roster($pb::RosterPage { $members }))
-                    }
-                    EventItem::Complete { revision } => {
-                        (revision, Told::SnapshotComplete(shared::SnapshotComplete { revision }))
-                    }
-                    EventItem::Events { revision, wanted } => {
-                        let number = revision.number;
-                        let encoded = revision.encoded(self.view, |event: &Event| $encode(event, number, self.view));
-                        let events = $pb::$Events {
-                            events: wanted.into_iter().map(|index| encoded[index].clone()).collect(),
-                            event_time: Some(timestamp(revision.origin.at)),
-                            actor_node_id: revision.origin.actor.map_or(0, NodeId::get),
-                        };
-                        (number, Told::Batch(events))
-                    }
-                };
-                Step::Item(vec![self.message(revision, told)])
-            }
-
-            fn heartbeat(&self, revision: u64, now: Timestamp) -> Self::Message {
-                self.message(revision, $pb::$module::Event::Heartbeat(heartbeat(now)))
-            }
-
-            fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
-                self.message(self.watch.revision(), $pb::$module::Event::Goodbye(goodbye))
-            }
-        }
-    };
+    fn goodbye(&self, goodbye: shared::Goodbye) -> K::Targets {
+        self.message(self.watch.revision(), TargetMessage::Goodbye(goodbye))
+    }
 }
 
-event_source!(
-    LivestreamEvents, livestream, WatchLivestreamResponse, watch_livestream_response,
-    reset: LivestreamReset { livestream }, roster: viewers(livestream_wire::viewer), events: LivestreamEventBatch,
-    view: livestream_wire::livestream, encode: livestream_wire::event
-);
-event_source!(
-    GroupEvents, group, WatchGroupResponse, watch_group_response,
-    reset: GroupReset { group }, roster: participants(group_wire::participant), events: GroupEventBatch,
-    view: group_wire::group, encode: group_wire::event
-);
+impl<K: Kind> EventSource<K> {
+    pub(super) const fn new(watch: EventWatch, view: View) -> Self {
+        Self { watch, view, kind: PhantomData }
+    }
 
-macro_rules! census_source {
-    (
-        $source:ty, $pb:ident, $Response:ident, $module:ident, $kind:path,
-        swarm: $Swarm:ident($summary:path), removed: $removed:path
-    ) => {
-        impl $source {
-            fn message(&self, partition: u32, position: Bytes, event: $pb::$module::Event) -> $pb::$Response {
-                $pb::$Response { epoch: self.0.epoch().get(), partition, position, event: Some(event) }
+    fn message(&self, revision: u64, message: EventMessage) -> K::Events {
+        K::events(self.watch.epoch().get(), revision, message)
+    }
+}
+
+impl<K: Kind> Source for EventSource<K> {
+    type Message = K::Events;
+
+    fn changed(&self) -> Arc<Notify> {
+        self.watch.changed()
+    }
+
+    fn step(&mut self) -> Step<Vec<K::Events>> {
+        let item = match self.watch.step() {
+            Step::Idle(revision) => return Step::Idle(revision),
+            Step::Over(over) => return Step::Over(over),
+            Step::Item(item) => item,
+        };
+        let (revision, message) = match item {
+            EventItem::Reset { reason, revision, swarm } => {
+                (revision, EventMessage::Reset { reason: reset(reason), swarm })
             }
-
-            fn about_all(&self, event: $pb::$module::Event) -> $pb::$Response {
-                self.message(0, Bytes::new(), event)
+            EventItem::Roster { revision, members } => (revision, EventMessage::Roster(members, self.view)),
+            EventItem::Complete { revision } => {
+                (revision, EventMessage::Complete(shared::SnapshotComplete { revision }))
             }
-        }
-
-        impl Source for $source {
-            type Message = $pb::$Response;
-
-            fn changed(&self) -> Arc<Notify> {
-                self.0.changed()
-            }
-
-            fn step(&mut self) -> Step<Vec<Self::Message>> {
-                use $pb::$module::Event as Told;
-                let items = match self.0.step() {
-                    Step::Idle(revision) => return Step::Idle(revision),
-                    Step::Over(over) => return Step::Over(over),
-                    Step::Item(items) => items,
+            EventItem::Events { revision, wanted } => {
+                let number = revision.number;
+                let encoded = revision.encoded(self.view, |event: &Event| K::event(event, number, self.view));
+                let message = EventMessage::Batch {
+                    events: wanted.into_iter().map(|index| encoded[index].clone()).collect(),
+                    event_time: timestamp(revision.origin.at),
+                    actor_node_id: revision.origin.actor.map_or(0, NodeId::get),
                 };
-                let message = |item: CensusItem| match item {
-                    CensusItem::Opened { shards, resets } => self.about_all(Told::Opened(opened(shards, resets))),
-                    CensusItem::InSync(revisions) => self.about_all(Told::InSync(in_sync($kind, revisions))),
-                    CensusItem::About { shard, revision, change } => {
-                        let told = match change {
-                            SetChange::Reset(reason) => Told::Reset(shared::Reset { reason: reset(reason) }),
-                            SetChange::Swarm { id, summary, created } => Told::$Swarm($summary(id, &summary, created)),
-                            SetChange::Removed { id, summary } => Told::Removed($removed(id, &summary)),
-                        };
-                        let token = revision.map(|revision| set_position::token($kind, shard, revision));
-                        self.message(set_position::partition(shard), token.unwrap_or_default(), told)
-                    }
-                };
-                Step::Item(items.into_iter().map(message).collect())
+                (number, message)
             }
+        };
+        Step::Item(vec![self.message(revision, message)])
+    }
 
-            fn heartbeat(&self, _revision: u64, now: Timestamp) -> Self::Message {
-                self.about_all($pb::$module::Event::Heartbeat(heartbeat(now)))
-            }
+    fn heartbeat(&self, revision: u64, now: Timestamp) -> K::Events {
+        self.message(revision, EventMessage::Heartbeat(heartbeat(now)))
+    }
 
-            fn goodbye(&self, goodbye: shared::Goodbye) -> Self::Message {
-                self.about_all($pb::$module::Event::Goodbye(goodbye))
-            }
-        }
-    };
+    fn goodbye(&self, goodbye: shared::Goodbye) -> K::Events {
+        self.message(self.watch.revision(), EventMessage::Goodbye(goodbye))
+    }
+}
+
+impl<K: Kind> SetSource<K> {
+    pub(super) const fn new(watch: CensusWatch) -> Self {
+        Self { watch, kind: PhantomData }
+    }
+
+    fn message(&self, partition: u32, position: Bytes, message: SetMessage) -> K::Set {
+        K::set(self.watch.epoch().get(), partition, position, message)
+    }
+
+    /// A message about all partitions.
+    fn about_all(&self, message: SetMessage) -> K::Set {
+        self.message(0, Bytes::new(), message)
+    }
+
+    fn about(&self, shard: usize, revision: Option<u64>, change: SetChange) -> K::Set {
+        let message = match change {
+            SetChange::Reset(reason) => SetMessage::Reset(shared::Reset { reason: reset(reason) }),
+            SetChange::Swarm { id, summary, created } => SetMessage::Swarm { id, summary, created },
+            SetChange::Removed { id, summary } => SetMessage::Removed { id, summary },
+        };
+        let token = revision.map(|revision| set_position::token(K::KIND, shard, revision));
+        self.message(set_position::partition(shard), token.unwrap_or_default(), message)
+    }
+}
+
+impl<K: Kind> Source for SetSource<K> {
+    type Message = K::Set;
+
+    fn changed(&self) -> Arc<Notify> {
+        self.watch.changed()
+    }
+
+    fn step(&mut self) -> Step<Vec<K::Set>> {
+        let items = match self.watch.step() {
+            Step::Idle(revision) => return Step::Idle(revision),
+            Step::Over(over) => return Step::Over(over),
+            Step::Item(items) => items,
+        };
+        let message = |item: CensusItem| match item {
+            CensusItem::Opened { shards, resets } => self.about_all(SetMessage::Opened(opened(shards, resets))),
+            CensusItem::InSync(revisions) => self.about_all(SetMessage::InSync(in_sync(K::KIND, revisions))),
+            CensusItem::About { shard, revision, change } => self.about(shard, revision, change),
+        };
+        Step::Item(items.into_iter().map(message).collect())
+    }
+
+    fn heartbeat(&self, _revision: u64, now: Timestamp) -> K::Set {
+        self.about_all(SetMessage::Heartbeat(heartbeat(now)))
+    }
+
+    fn goodbye(&self, goodbye: shared::Goodbye) -> K::Set {
+        self.about_all(SetMessage::Goodbye(goodbye))
+    }
 }
 
 fn opened(shards: usize, resets: Vec<(usize, ResetReason)>) -> shared::SetOpened {
@@ -229,12 +214,3 @@ fn in_sync(kind: SwarmKind, revisions: Vec<u64>) -> shared::SetInSync {
     });
     shared::SetInSync { positions: positions.collect() }
 }
-
-census_source!(
-    LivestreamCensus, livestream, WatchLivestreamsResponse, watch_livestreams_response, SwarmKind::Livestream,
-    swarm: Livestream(livestream_wire::summary), removed: livestream_wire::removed
-);
-census_source!(
-    GroupCensus, group, WatchGroupsResponse, watch_groups_response, SwarmKind::Group,
-    swarm: Group(group_wire::summary), removed: group_wire::removed
-);
