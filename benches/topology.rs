@@ -14,9 +14,8 @@ use elara_diffusion::TreeTopology;
 use starling_core::command::{By, CreateLivestream, Join};
 use starling_core::hash::splitmix64;
 use starling_core::livestream::Config;
-use starling_core::roster::Key;
 use starling_core::topology::RelayTree;
-use starling_core::{Command, Epoch, NodeId, SessionId, Swarm, apply};
+use starling_core::{Command, Epoch, MemberKey, NodeId, SessionId, SharedCommand, Swarm, apply};
 
 const SIZES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 const FANOUT: u32 = 5;
@@ -29,7 +28,7 @@ const fn relays(number: usize) -> bool {
 fn tree(size: usize) -> RelayTree {
     let mut tree = RelayTree::new(FANOUT);
     for number in 0..size {
-        tree.insert(Key::from_index(number), relays(number));
+        tree.insert(MemberKey::from_index(number), relays(number));
     }
     tree
 }
@@ -44,7 +43,7 @@ fn relay_tree(c: &mut Criterion) {
             b.iter(|| {
                 draw += 1;
                 let number = (splitmix64(draw) % size as u64) as usize;
-                let key = Key::from_index(number);
+                let key = MemberKey::from_index(number);
                 let mut moved = 0;
                 let before = tree.before_remove(key);
                 tree.remove(key);
@@ -65,7 +64,7 @@ fn relay_tree(c: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
             b.iter(|| {
                 draw += 1;
-                black_box(tree.children(Key::from_index((splitmix64(draw) % size as u64) as usize)).len())
+                black_box(tree.children(MemberKey::from_index((splitmix64(draw) % size as u64) as usize)).len())
             });
         });
     }
@@ -74,7 +73,7 @@ fn relay_tree(c: &mut Criterion) {
 
 fn join(number: usize) -> Command {
     let node = NodeId::new(number as u64 + 2).unwrap();
-    Command::Join(Join {
+    SharedCommand::Join(Join {
         node,
         session: SessionId::drawn(splitmix64(number as u64)),
         request: None,
@@ -86,11 +85,12 @@ fn join(number: usize) -> Command {
         interests: Vec::new(),
         listens: None,
     })
+    .into()
 }
 
 fn leave(number: usize) -> Command {
     let node = NodeId::new(number as u64 + 2).unwrap();
-    Command::Leave(By { node, session: None, request: None })
+    SharedCommand::Leave(By { node, session: None, request: None }).into()
 }
 
 fn livestream(size: usize) -> Option<Box<Swarm>> {

@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::entry::SessionEnd;
 use crate::store::snapshot::{Outcome, Show};
 use starling_core::id::{NodeId, PodId, SessionId, SwarmId};
-use starling_core::{Command, Rejection, wire};
+use starling_core::{Command, Rejection, SharedCommand, wire};
 
 /// A single process is pod 0.
 const THIS_POD: PodId = 0;
@@ -54,14 +54,14 @@ impl CommandLog {
     /// Tells the swarm that a session has one more stream on this pod.
     #[expect(clippy::unused_async, reason = "a replicated log answers later, and callers must be ready for it")]
     pub async fn attach(&self, id: SwarmId, node: NodeId, session: SessionId) -> Result<Arc<SessionEnd>, Rejection> {
-        let (id, at, attach) = logged(id, self.clock.now(), Command::Attach(node, session, THIS_POD));
+        let (id, at, attach) = logged(id, self.clock.now(), SharedCommand::Attach(node, session, THIS_POD).into());
         self.store.attach(id, session, attach, at)
     }
 
     /// Tells the swarm that a session has one stream less on this pod. Does not
     /// wait for the log: it is called where streams are dropped.
     pub fn detach(&self, id: SwarmId, node: NodeId, session: SessionId) {
-        let (id, at, detach) = logged(id, self.clock.now(), Command::Detach(node, session, THIS_POD));
+        let (id, at, detach) = logged(id, self.clock.now(), SharedCommand::Detach(node, session, THIS_POD).into());
         self.store.detach(id, session, detach, at);
     }
 }

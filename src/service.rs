@@ -23,7 +23,7 @@ use starling_core::hash::FixedHasher;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::member::{Member, MemberView};
 use starling_core::request::RequestId;
-use starling_core::{Command, Rejection, Swarm, group, livestream};
+use starling_core::{Command, Rejection, Rules, SharedCommand, Swarm, group, livestream};
 
 /// Limits and times that the use cases need.
 #[derive(Clone, Copy, Debug)]
@@ -264,9 +264,9 @@ impl Service {
             if swarm.is_over() {
                 return Err(Rejection::Ended.into());
             }
-            let missing = || match swarm {
-                Swarm::Livestream(livestream) if livestream.broadcaster() == node => Rejection::TargetIsBroadcaster,
-                Swarm::Livestream(_) | Swarm::Group(_) => Rejection::NoSuchMember(node),
+            let missing = || match swarm.broadcaster() {
+                Some(broadcaster) if broadcaster == node => Rejection::TargetIsBroadcaster,
+                Some(_) | None => Rejection::NoSuchMember(node),
             };
             let member = swarm.listed(node).ok_or_else(missing)?;
             Ok((member, swarm.epoch(), swarm.revision()))
@@ -277,7 +277,7 @@ impl Service {
     /// the first one. O(limit).
     pub fn list_muted(&self, id: SwarmId, from: Option<NodeId>, limit: usize) -> Result<MutedPage, ServiceError> {
         self.read(id, |swarm| {
-            let Swarm::Livestream(livestream) = swarm else { return Err(Rejection::WrongKind.into()) };
+            let Rules::Livestream(livestream) = swarm.rules() else { return Err(Rejection::NoSuchSwarm.into()) };
             if swarm.is_over() {
                 return Err(Rejection::Ended.into());
             }
@@ -315,7 +315,7 @@ impl Service {
             ))
         })??;
         if due {
-            self.submit(id, Command::Touch(node, session), Show::NOTHING).await?;
+            self.submit(id, SharedCommand::Touch(node, session), Show::NOTHING).await?;
         }
         Ok((ttl_ms, epoch, revision))
     }

@@ -14,9 +14,8 @@ use starling::store::{Settings, Store};
 use starling_core::command::{CreateLivestream, Join};
 use starling_core::hash::splitmix64;
 use starling_core::livestream::Config;
-use starling_core::roster::Key;
 use starling_core::topology::RelayTree;
-use starling_core::{Command, Epoch, NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::{Command, Epoch, MemberKey, NodeId, SessionId, SharedCommand, SwarmId, SwarmKind};
 
 #[global_allocator]
 static ALLOCATED: PeakAlloc = PeakAlloc;
@@ -34,7 +33,7 @@ fn topology() -> usize {
     let build = || {
         let mut tree = RelayTree::new(5);
         for number in 0..VIEWERS {
-            tree.insert(Key::from_index(number), !number.is_multiple_of(10));
+            tree.insert(MemberKey::from_index(number), !number.is_multiple_of(10));
         }
         tree
     };
@@ -75,7 +74,7 @@ fn store() -> usize {
                 interests: Vec::new(),
                 listens: None,
             };
-            submit(&door, id, Command::Join(join));
+            submit(&door, id, SharedCommand::Join(join).into());
         }
         store
     };

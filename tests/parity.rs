@@ -16,7 +16,7 @@ use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
 use starling_core::member::{Media, Role, ViewerMode};
 use starling_core::propagation::{Filter, Priority};
 use starling_core::topology::Topology;
-use starling_core::{Command, SessionId, livestream};
+use starling_core::{GroupCommand, LivestreamCommand, SessionId, SharedCommand, livestream};
 
 /// Joins and leaves of numbers, always possible: who is in leaves, who is out joins.
 fn churn(numbers: u64, steps: u64) -> impl Iterator<Item = (bool, u64)> {
@@ -58,7 +58,7 @@ fn a_star_has_the_seeds_targets_and_count_after_any_churn() {
         let targets: BTreeSet<u64> = seed.get_targets().iter().map(|node| node.0).collect();
         assert_eq!(stage.targets(None), targets);
         assert_eq!(stage.as_livestream().viewer_count(), seed.viewer_count());
-        assert_eq!(stage.as_livestream().stats().peak, u64::from(seed.stats.peak_viewers));
+        assert_eq!(stage.swarm().stats().peak, u64::from(seed.stats.peak_viewers));
     }
 }
 
@@ -93,11 +93,11 @@ fn the_broadcaster_has_the_seeds_authority_and_chat_is_open() {
     let mut seed = seed();
     seed.authority.add_moderator(seed_node(3));
     let mut stage = Stage::audience(3);
-    stage.go(Command::AddModerator(by(BROADCASTER), node(3)));
+    stage.go(LivestreamCommand::AddModerator(by(BROADCASTER), node(3)));
     let media: ChannelSet = [Channel::Visual, Channel::Audio].into_iter().collect();
     for number in 1..5 {
         let session = SessionId::new(100).expect("not 0");
-        let claim = Command::Claim { by: by(number), channels: media, session, ttl_ms: 30_000 };
+        let claim = SharedCommand::Claim { by: by(number), channels: media, session, ttl_ms: 30_000 };
         let may = stage.submit(claim).is_ok();
         assert_eq!(may, seed.can_broadcast(seed_node(number)));
         assert_eq!(may, seed.authority.can_mutate_audio(seed_node(number)));
@@ -132,7 +132,7 @@ fn a_group_has_the_seeds_roster_and_mesh_after_any_churn() {
         if joins {
             let taken = seed.add_participant(seed_node(number), Default::default());
             let join = stage.plain_join(number);
-            assert_eq!(stage.submit(Command::Join(join)).is_ok(), taken);
+            assert_eq!(stage.submit(SharedCommand::Join(join)).is_ok(), taken);
             if taken {
                 mesh.add_node(seed_node(number));
             }
@@ -164,21 +164,21 @@ fn media_and_the_one_screen_share_are_the_seeds() {
         match (bits >> 16) % 4 {
             0 => {
                 seed.toggle_audio(seed_node(number), on);
-                stage.go(Command::SetMedia { by: by(number), audio: Some(on), video: None });
+                stage.go(GroupCommand::SetMedia { by: by(number), audio: Some(on), video: None });
             }
             1 => {
                 seed.toggle_video(seed_node(number), on);
-                stage.go(Command::SetMedia { by: by(number), audio: None, video: Some(on) });
+                stage.go(GroupCommand::SetMedia { by: by(number), audio: None, video: Some(on) });
             }
             // The seed refuses the holder too; ours says it holds it already (E28).
             2 if !stage.view(number).sharing => {
                 let taken = seed.start_screen_share(seed_node(number));
-                assert_eq!(stage.submit(Command::StartShare(by(number))).is_ok(), taken);
+                assert_eq!(stage.submit(GroupCommand::StartShare(by(number))).is_ok(), taken);
             }
             2 => {}
             _ => {
                 seed.stop_screen_share(seed_node(number));
-                stage.go(Command::StopShare(by(number)));
+                stage.go(GroupCommand::StopShare(by(number)));
             }
         }
         for participant in seed.participants() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::CommandLog;
 use crate::store::snapshot::Show;
-use starling_core::Command;
+use starling_core::SharedCommand;
 
 /// How long to sleep when nothing is due; a new deadline wakes the sweeper sooner.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -14,7 +14,7 @@ pub async fn run(log: CommandLog) {
     let (store, clock) = (log.store(), log.clock());
     loop {
         for id in store.due(clock.now()) {
-            if let Err(gone) = log.submit(id, Command::Expire, Show::NOTHING).await {
+            if let Err(gone) = log.submit(id, SharedCommand::Expire.into(), Show::NOTHING).await {
                 tracing::trace!(%id, %gone, "nothing is left to expire");
             }
             // Many may fall due together; who serves gets a turn after each.

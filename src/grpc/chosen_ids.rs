@@ -6,8 +6,8 @@
 use super::Settings;
 use super::fields::{Parsed, invalid};
 use crate::service::mutation::Mutation;
-use starling_core::Command;
 use starling_core::id::{NodeId, SwarmKind};
+use starling_core::{Command, GroupCommand, LivestreamCommand, SharedCommand};
 
 impl Settings {
     /// Refuses an id that is too large, by its field.
@@ -37,11 +37,42 @@ impl Settings {
                 self.allows("node_id", session.node.get())?;
                 &session.interests[..]
             }
-            Mutation::Command(Command::SetInterest(_, interests)) => &interests[..],
-            Mutation::Command(Command::AddModerator(_, node) | Command::Mute(_, node)) => {
-                return self.allows("viewer_node_id", node.get());
-            }
-            Mutation::Command(_) => return Ok(()),
+            Mutation::Command(Command::Shared(SharedCommand::SetInterest(_, interests))) => &interests[..],
+            Mutation::Command(Command::Livestream(
+                LivestreamCommand::AddModerator(_, node) | LivestreamCommand::Mute(_, node),
+            )) => return self.allows("viewer_node_id", node.get()),
+            Mutation::Command(
+                Command::CreateLivestream(_)
+                | Command::CreateGroup(_)
+                | Command::Shared(
+                    // A Join is a mutation of its own.
+                    SharedCommand::Join(_)
+                    | SharedCommand::Leave(_)
+                    | SharedCommand::Touch(..)
+                    | SharedCommand::Attach(..)
+                    | SharedCommand::Detach(..)
+                    | SharedCommand::PodGone(_)
+                    | SharedCommand::Expire
+                    | SharedCommand::UpdateMember(..)
+                    | SharedCommand::UpdateSwarm(..)
+                    | SharedCommand::End(_)
+                    | SharedCommand::Remove(..)
+                    | SharedCommand::ReportPeer(..)
+                    | SharedCommand::Claim { .. }
+                    | SharedCommand::Acquire { .. },
+                )
+                | Command::Livestream(
+                    LivestreamCommand::Start(_)
+                    | LivestreamCommand::Pause(_)
+                    | LivestreamCommand::Resume(_)
+                    | LivestreamCommand::RemoveModerator(..)
+                    | LivestreamCommand::Unmute(..)
+                    | LivestreamCommand::Transfer(..),
+                )
+                | Command::Group(
+                    GroupCommand::SetMedia { .. } | GroupCommand::StartShare(_) | GroupCommand::StopShare(_),
+                ),
+            ) => return Ok(()),
         };
         interests.iter().enumerate().try_for_each(|(at, interest)| {
             self.allows(&format!("interests[{at}].source_node_id"), interest.source.map_or(0, NodeId::get))

@@ -13,9 +13,11 @@ use bytes::Bytes;
 use crate::feed;
 use crate::pb::swarm::v1 as pb;
 use crate::service::watch::{Removal, ResetReason, TargetDelta};
+use crate::store::log::View;
 use crate::store::snapshot::StatsSnapshot;
+use starling_core::Event;
 use starling_core::event::{EndReason, LeaveReason};
-use starling_core::id::{NodeId, SessionId};
+use starling_core::id::{NodeId, SessionId, SwarmKind};
 use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
 use starling_core::propagation::{Filter, Priority};
 use starling_core::topology::{Peer, Placement, Target, TargetList, Topology};
@@ -24,6 +26,31 @@ use starling_core::topology::{Peer, Placement, Target, TargetList, Topology};
 pub(super) fn timestamp(ms: u64) -> prost_types::Timestamp {
     let seconds = i64::try_from(ms / 1_000).unwrap_or(i64::MAX);
     prost_types::Timestamp { seconds, nanos: i32::try_from(ms % 1_000).unwrap_or(0) * 1_000_000 }
+}
+
+/// An event of a swarm of a kind, encoded. `revision` is the term of a grant.
+pub(super) fn event(kind: SwarmKind, event: &Event, revision: u64, view: View) -> Bytes {
+    match (event, kind) {
+        (Event::Shared(event), SwarmKind::Livestream) => {
+            livestream::encoded(livestream::shared_event(event, revision, view))
+        }
+        (Event::Shared(event), SwarmKind::Group) => group::encoded(group::shared_event(event, revision, view)),
+        (Event::Livestream(event), _) => livestream::encoded(livestream::livestream_event(event, view)),
+        (Event::Group(event), _) => group::encoded(group::group_event(event)),
+    }
+}
+
+fn member_left(node: NodeId, session: SessionId, reason: LeaveReason) -> pb::MemberLeft {
+    let reason = pb::LeaveReason::from(reason).into();
+    pb::MemberLeft { node_id: node.get(), session_id: session.get(), reason }
+}
+
+fn authority_granted(node: NodeId, on: ChannelSet, term: u64) -> pb::AuthorityGranted {
+    pb::AuthorityGranted { node_id: node.get(), channels: channels(on), term, track: 0 }
+}
+
+fn interest_changed(node: NodeId, wanted: &Interests) -> pb::InterestChanged {
+    pb::InterestChanged { node_id: node.get(), interests: interests(wanted) }
 }
 
 /// Why a swarm ended; UNSPECIFIED = it has not.

@@ -129,13 +129,12 @@ fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
         Rejection::Quota { what, max } => {
             is(ResourceExhausted, Reason::Quota, &[("what", (*what).to_owned()), ("max", max.to_string())])
         }
-        Rejection::WrongKind => wrong_kind(kind),
     }
 }
 
 /// A swarm of the other kind was found: a fault of ours, for ids of one kind name nothing else.
 pub(super) fn wrong_kind(kind: SwarmKind) -> Status {
-    let message = Rejection::WrongKind.to_string();
+    let message = "the command does not apply to this kind of swarm";
     tracing::error!(wanted = ?kind, error = message, "failed");
     status(Code::Internal, Reason::WrongKind, message, &[])
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost_types::Timestamp;
 use tokio::sync::Notify;
 
-use super::convert::timestamp;
+use super::convert::{self, timestamp};
 use super::set_position;
 use super::stream::Source;
 use crate::pb::swarm::v1 as shared;
@@ -123,7 +123,8 @@ impl<K: Kind> Source for EventSource<K> {
             }
             EventItem::Events { revision, wanted } => {
                 let number = revision.number;
-                let encoded = revision.encoded(self.view, |event: &Event| K::event(event, number, self.view));
+                let encoded =
+                    revision.encoded(self.view, |event: &Event| convert::event(K::KIND, event, number, self.view));
                 let message = EventMessage::Batch {
                     events: wanted.into_iter().map(|index| encoded[index].clone()).collect(),
                     event_time: timestamp(revision.origin.at),

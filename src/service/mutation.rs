@@ -1,11 +1,11 @@
 //! What changes a swarm, as a client asks for it: without what the service draws.
 
-use starling_core::Command;
 use starling_core::command::Join;
 use starling_core::id::{NodeId, SessionId};
 use starling_core::interest::InterestChange;
 use starling_core::member::ViewerMode;
 use starling_core::request::RequestId;
+use starling_core::{Command, GroupCommand, LivestreamCommand, SharedCommand};
 
 /// A change of a swarm that is to be submitted.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Mutation {
                 metadata,
                 interests,
                 listens,
-            }) => Command::Join(Join {
+            }) => Command::Shared(SharedCommand::Join(Join {
                 node,
                 session: draw(),
                 request,
@@ -65,13 +65,25 @@ impl Mutation {
                 metadata,
                 interests,
                 listens,
-            }),
+            })),
         }
     }
 }
 
-impl From<Command> for Mutation {
-    fn from(command: Command) -> Self {
-        Self::Command(command)
+impl From<SharedCommand> for Mutation {
+    fn from(command: SharedCommand) -> Self {
+        Self::Command(command.into())
+    }
+}
+
+impl From<LivestreamCommand> for Mutation {
+    fn from(command: LivestreamCommand) -> Self {
+        Self::Command(command.into())
+    }
+}
+
+impl From<GroupCommand> for Mutation {
+    fn from(command: GroupCommand) -> Self {
+        Self::Command(command.into())
     }
 }

@@ -15,7 +15,7 @@ use starling_core::command::By;
 use starling_core::event::Gate;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::interest::{Channel, ChannelSet};
-use starling_core::{Command, Rejection, Swarm};
+use starling_core::{Rejection, Rules, SharedCommand, Swarm};
 
 /// The lease of a session that publishing makes, in milliseconds.
 const LEASE_MS: u32 = 30_000;
@@ -81,7 +81,7 @@ impl Service {
             };
             (epoch, 0, attachment)
         } else {
-            let claim = Command::Claim { by, channels, session: draw_session(), ttl_ms: LEASE_MS };
+            let claim = SharedCommand::Claim { by, channels, session: draw_session(), ttl_ms: LEASE_MS };
             let Outcome { epoch, revision: term, session, .. } = self.submit(id, claim, Show::NOTHING).await?;
             let session = session.ok_or(Rejection::NotAMember(node))?;
             (epoch, term, self.attach(id, node, session).await?)
@@ -108,10 +108,7 @@ impl Service {
 
     /// True for a broadcaster without a session: its first publish stream makes one.
     fn needs_session(&self, id: SwarmId, node: NodeId) -> Result<bool, ServiceError> {
-        self.read(id, |swarm| match swarm {
-            Swarm::Livestream(livestream) => livestream.broadcaster() == node && swarm.roster().key(node).is_none(),
-            Swarm::Group(_) => false,
-        })
+        self.read(id, |swarm| swarm.broadcaster() == Some(node) && swarm.roster().key(node).is_none())
     }
 
     /// Publishes one update under the node's current term, which it gets if there is
@@ -127,7 +124,7 @@ impl Service {
         let (accepted, due) = self.publish_once(id, by, term, draft).await?;
         if let Some(session) = due {
             // It may have ended by now; the update was accepted all the same.
-            drop(self.submit(id, Command::Touch(by.node, session), Show::NOTHING).await);
+            drop(self.submit(id, SharedCommand::Touch(by.node, session), Show::NOTHING).await);
         }
         Ok(accepted)
     }
@@ -150,7 +147,7 @@ impl Service {
             let (held, now) = (feed.term(by.node, channel), self.clock().now());
             let look = |swarm: &Swarm| {
                 let due = authority(swarm, by.node, by.session, now)?;
-                Ok::<_, Rejection>((gate(swarm, by.node, channel), due))
+                Ok::<_, Rejection>((swarm.gate(by.node, channel), due))
             };
             let (gate, due) = self.read(id, look)??;
             if held.is_none() && term.is_none() {
@@ -160,7 +157,7 @@ impl Service {
                     closed => return Err(feed::AppendError::Closed(closed).uncounted().into()),
                 }
                 let session = draw_session();
-                let acquire = Command::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS };
+                let acquire = SharedCommand::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS };
                 self.submit(id, acquire, Show::NOTHING).await?;
             }
             // A fenced update gets no right that it does not have.
@@ -184,11 +181,12 @@ impl Service {
         let look = |entry: &Entry| {
             let swarm = entry.swarm();
             member(swarm, by.node, by.session)?;
-            let source = match (swarm, source) {
-                (Swarm::Livestream(livestream), _) => livestream.broadcaster(),
-                (Swarm::Group(_), Some(source)) if swarm.roster().key(source).is_some() => source,
-                (Swarm::Group(_), Some(source)) => return Err(Rejection::NoSuchMember(source)),
-                (Swarm::Group(_), None) => return Err(Rejection::WrongKind),
+            let source = match (swarm.broadcaster(), source) {
+                (Some(broadcaster), _) => broadcaster,
+                (None, Some(source)) if swarm.roster().key(source).is_some() => source,
+                (None, Some(source)) => return Err(Rejection::NoSuchMember(source)),
+                // There is no livestream of this id.
+                (None, None) => return Err(Rejection::NoSuchSwarm),
             };
             Ok((entry.feed(), source))
         };
@@ -208,10 +206,7 @@ fn authority(
     if swarm.is_over() {
         return Err(Rejection::Ended);
     }
-    let broadcaster = match swarm {
-        Swarm::Livestream(livestream) => Some(livestream.broadcaster()),
-        Swarm::Group(_) => None,
-    };
+    let broadcaster = swarm.broadcaster();
     if broadcaster == Some(node) && swarm.roster().key(node).is_none() {
         // The broadcaster needs no session.
         return Ok(None);
@@ -220,14 +215,6 @@ fn authority(
     match broadcaster {
         Some(broadcaster) if broadcaster != node => Err(Rejection::NotBroadcaster { node }),
         _ => Ok(is_due(member, now).then_some(member.session)),
-    }
-}
-
-/// Whether a channel of one who may publish takes updates.
-fn gate(swarm: &Swarm, node: NodeId, channel: Channel) -> Result<Gate, Rejection> {
-    match swarm {
-        Swarm::Livestream(livestream) => Ok(livestream.gate(channel)),
-        Swarm::Group(group) => group.gate(node, channel),
     }
 }
 
@@ -249,7 +236,7 @@ fn chat(
                 return Err(Rejection::Ended.into());
             }
             let member = member(swarm, author, session)?;
-            let muted = matches!(swarm, Swarm::Livestream(livestream) if livestream.muted().contains(&author));
+            let muted = matches!(swarm.rules(), Rules::Livestream(livestream) if livestream.muted().contains(&author));
             let message = Message { author, session: member.session, muted, draft: draft.clone() };
             let accepted = feed.chat(message, clock::uptime(), last)?;
             Ok((accepted, is_due(member, log.clock().now()).then_some(member.session)))

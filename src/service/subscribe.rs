@@ -12,9 +12,9 @@ use crate::feed::{
     Cursor, Delivery, Encoded, Feed, Gap, Greeting, Limits, Opening, Position, Resume, Selection, Start,
 };
 use crate::store::entry::Entry;
+use starling_core::Rejection;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId};
 use starling_core::interest::{Channel, ChannelSet, Interests};
-use starling_core::{Rejection, Swarm};
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]
@@ -103,10 +103,7 @@ impl Service {
             let selection = request.selection();
             let Request { start, resume, .. } = request;
             let swarm = entry.swarm();
-            let expected = match swarm {
-                Swarm::Livestream(livestream) => vec![livestream.broadcaster()],
-                Swarm::Group(_) => Vec::new(),
-            };
+            let expected = swarm.broadcaster().into_iter().collect();
             let epoch = swarm.epoch();
             let opening = Opening {
                 selection,

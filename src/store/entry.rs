@@ -13,7 +13,7 @@ use super::wake::Wakes;
 use crate::feed::{self, Feed, Limits, Memory, Micros};
 use starling_core::event::{LeaveReason, Touched};
 use starling_core::id::{NodeId, SessionId, SwarmId};
-use starling_core::{Applied, Event, Swarm};
+use starling_core::{Applied, Rules, Swarm};
 
 /// What binds the streams of a session to it: they end when it does.
 #[derive(Debug, Default)]
@@ -161,17 +161,17 @@ impl Entry {
         for (session, reason) in applied.ended.drain(..) {
             end_session(self.sessions.remove(&session), reason, wakes);
         }
-        let mut left = Vec::new();
-        for event in &applied.events {
-            if let Event::Left { node, reason, .. } | Event::BroadcasterLost { node, reason, .. } = event
-                && *reason != LeaveReason::Replaced
-            {
-                end_session(self.followers.remove(node), *reason, wakes);
-                left.push(*node);
+        for (node, reason) in &applied.left {
+            end_session(self.followers.remove(node), *reason, wakes);
+        }
+        self.feed.members_left(&applied.left.iter().map(|(node, _)| *node).collect::<Vec<_>>());
+        for (node, interests) in &applied.interests {
+            let parked = self.feed.set_interests(*node, interests);
+            if !parked.is_empty() {
+                wakes.push(self.feed.producers());
+                wakes.wake(parked);
             }
         }
-        self.feed.members_left(&left);
-        let gone = self.take_wishes(&applied.events, wakes);
         let over = applied.over || applied.removed;
         if over {
             let all = self.sessions.drain().map(|(_, ends)| ends).chain(self.followers.drain().map(|(_, ends)| ends));
@@ -180,11 +180,11 @@ impl Entry {
             wakes.wake_all(Arc::clone(&self.feed));
         }
         // The grants come last: whoever finds its own gone then knows why.
-        self.feed.enforce(&applied.grants, &gone, over);
+        self.feed.enforce(&applied.grants, &applied.former_sources, over);
         if !applied.grants.is_empty() {
             wakes.push(self.feed.producers());
         }
-        if applied.events.iter().any(|e| matches!(e, Event::LivestreamUpdated { .. } | Event::GroupUpdated { .. })) {
+        if applied.updated {
             self.feed.set_limits(limits(self.swarm()));
             wakes.push(self.feed.producers());
             wakes.wake_all(Arc::clone(&self.feed));
@@ -196,34 +196,6 @@ impl Entry {
         }
     }
 
-    /// Tells the feed who wants something else now. Returns the sources that publish
-    /// no more.
-    fn take_wishes(&self, events: &[Event], wakes: &mut Wakes) -> Vec<NodeId> {
-        let mut gone = Vec::new();
-        let in_group = matches!(self.swarm.as_deref(), Some(Swarm::Group(_)));
-        for event in events {
-            let wish = match event {
-                Event::InterestChanged { node, interests, .. } => Some((*node, interests)),
-                Event::Joined { member, .. } => Some((member.node, &member.interests)),
-                Event::Left { node, reason, .. } if in_group && *reason != LeaveReason::Replaced => {
-                    gone.push(*node);
-                    None
-                }
-                Event::Transferred { from, viewer, .. } => {
-                    gone.push(*from);
-                    viewer.as_ref().map(|(_, viewer)| (viewer.node, &viewer.interests))
-                }
-                _ => None,
-            };
-            let parked = wish.map_or_else(Vec::new, |(node, interests)| self.feed.set_interests(node, interests));
-            if !parked.is_empty() {
-                wakes.push(self.feed.producers());
-                wakes.wake(parked);
-            }
-        }
-        gone
-    }
-
     fn wake_target_watchers(&self, touched: &Touched, wakes: &mut Wakes) {
         if self.targets.is_empty() {
             return;
@@ -232,45 +204,28 @@ impl Entry {
             self.targets.values().for_each(|watched| wakes.push(Arc::clone(&watched.changed)));
             return;
         }
-        let broadcaster = match self.swarm.as_deref() {
-            Some(Swarm::Livestream(livestream)) => Some(livestream.broadcaster()),
-            Some(Swarm::Group(_)) | None => None,
-        };
+        let broadcaster = self.swarm.as_deref().and_then(Swarm::broadcaster);
         let roots = [None, broadcaster].into_iter().filter(|_| touched.root);
         for node in roots.chain(touched.nodes.iter().copied().map(Some)) {
             wakes.extend(self.targets.get(&node).map(|watched| Arc::clone(&watched.changed)));
         }
     }
-
-    /// True when `events` say something about the swarm as one of many.
-    pub(super) fn concerns_census(events: &[Event]) -> bool {
-        events.iter().any(|event| {
-            matches!(
-                event,
-                Event::StateChanged { .. }
-                    | Event::GroupEnded { .. }
-                    | Event::LivestreamUpdated { .. }
-                    | Event::GroupUpdated { .. }
-                    | Event::Transferred { .. }
-            )
-        })
-    }
 }
 
 /// What a swarm's feed is to be like.
 fn feed_settings(swarm: &Swarm, ring_bytes: usize) -> feed::Settings {
-    feed::Settings { ring_bytes, shared_chat: matches!(swarm, Swarm::Livestream(_)), limits: limits(swarm) }
+    feed::Settings { ring_bytes, shared_chat: swarm.broadcaster().is_some(), limits: limits(swarm) }
 }
 
 /// What of it the configuration of the swarm says, and may say otherwise later.
 fn limits(swarm: &Swarm) -> Limits {
     const OLDEST: Micros = 10_000_000;
-    let (keyframes_ms, lag_ms, bandwidth) = match swarm {
-        Swarm::Livestream(livestream) => {
+    let (keyframes_ms, lag_ms, bandwidth) = match swarm.rules() {
+        Rules::Livestream(livestream) => {
             let config = livestream.config();
             (config.keyframe_interval_ms, config.max_lag_ms, config.subscriber_bytes_per_second)
         }
-        Swarm::Group(group) => {
+        Rules::Group(group) => {
             let config = group.config();
             (config.keyframe_interval_ms, config.max_lag_ms, config.subscriber_bytes_per_second)
         }

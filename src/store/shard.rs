@@ -43,18 +43,18 @@ impl Shard {
             None => &mut fresh,
         };
         let origin = Origin { at, actor: command.actor() };
-        let mut applied = starling_core::apply(slot, command, at)?;
+        let (mut applied, former) = starling_core::apply(slot, command, at)?;
         let next = slot.as_deref().and_then(Swarm::next_expiry);
         let mut changes = Vec::new();
         if applied.created {
             let replaced = self.install(id, fresh);
-            changes.extend(replaced.map(|old| removed(old, applied.gone.as_deref())));
+            changes.extend(replaced.map(|old| removed(old, former.as_deref())));
         }
         let Some(entry) = self.entries.get_mut(&id) else { return Ok(applied) };
         let incarnation = entry.incarnation();
         if applied.created {
             changes.push(CensusEvent::Created(incarnation));
-        } else if Entry::concerns_census(&applied.events) {
+        } else if applied.summary_changed {
             changes.push(CensusEvent::Changed(incarnation));
         }
         entry.apply_effects(&mut applied, origin, wakes);
@@ -66,7 +66,7 @@ impl Shard {
             entry.due = next;
         }
         if applied.removed {
-            changes.push(removed(entry.incarnation(), applied.gone.as_deref()));
+            changes.push(removed(entry.incarnation(), former.as_deref()));
             // Watchers hold the `Notify`; they find the swarm gone.
             wakes.push(entry.changed());
             if let Some(entry) = self.entries.remove(&id) {
@@ -75,6 +75,7 @@ impl Shard {
         }
         let census = &mut self.census[id.kind as usize];
         changes.into_iter().for_each(|change| census.append(change));
+        wakes.forget(former);
         Ok(applied)
     }
 

@@ -9,9 +9,9 @@ use starling_core::group::{self, Group};
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId};
 use starling_core::livestream::{self, Livestream};
 use starling_core::member::MemberView;
-use starling_core::stats::{Stats, Unique};
+use starling_core::stats::Unique;
 use starling_core::topology::{TargetList, Topology};
-use starling_core::{Applied, Swarm};
+use starling_core::{Applied, Rules, Swarm};
 
 /// What is to be shown of a swarm as a command left it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,20 +160,23 @@ impl SwarmSnapshot {
             metadata: summary.metadata,
             created_at: summary.created_at,
             ended: summary.ended,
-            detail: match swarm {
-                Swarm::Livestream(livestream) => SwarmDetail::Livestream(LivestreamDetail::new(livestream)),
-                Swarm::Group(group) => SwarmDetail::Group(GroupDetail::new(group)),
+            detail: match swarm.rules() {
+                Rules::Livestream(livestream) => {
+                    let present = swarm.broadcaster_session().is_some();
+                    SwarmDetail::Livestream(LivestreamDetail::new(livestream, present))
+                }
+                Rules::Group(group) => SwarmDetail::Group(GroupDetail::new(group)),
             },
         }
     }
 }
 
 impl LivestreamDetail {
-    fn new(livestream: &Livestream) -> Self {
+    fn new(livestream: &Livestream, broadcaster_present: bool) -> Self {
         Self {
             state: livestream.state(),
             broadcaster: livestream.broadcaster(),
-            broadcaster_present: livestream.broadcaster_session().is_some(),
+            broadcaster_present,
             config: livestream.config().clone(),
             viewers: livestream.viewer_count(),
             topology: livestream.topology(),
@@ -252,14 +255,13 @@ impl UniqueCount {
 impl StatsSnapshot {
     /// At `now`, in milliseconds since the Unix epoch; of a swarm that has ended, at its end.
     pub(crate) fn new(swarm: &Swarm, now: u64) -> Self {
-        let (stats, ended, last, depth): (&Stats, _, _, _) = match swarm {
-            Swarm::Livestream(livestream) => {
-                (livestream.stats(), livestream.ended(), livestream.now(), livestream.depth())
-            }
-            Swarm::Group(group) => (group.stats(), group.ended(), group.now(), 0),
+        let stats = swarm.stats();
+        let depth = match swarm.rules() {
+            Rules::Livestream(livestream) => livestream.depth(),
+            Rules::Group(_) => 0,
         };
         // The time of the swarm may be ahead of this process's clock.
-        let now = ended.map_or_else(|| now.max(last), |(at, _)| at);
+        let now = swarm.ended().map_or_else(|| now.max(swarm.now()), |(at, _)| at);
         Self {
             epoch: swarm.epoch(),
             revision: swarm.revision(),

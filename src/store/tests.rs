@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use starling_core::SharedCommand;
 use starling_core::command::CreateGroup;
 use starling_core::group::Config;
 use starling_core::id::Epoch;
@@ -58,7 +59,7 @@ fn a_list_shows_each_swarm_once_whatever_the_page() {
 #[test]
 fn an_outcome_shows_no_more_than_was_asked_for() {
     let store = with_groups(1..=1);
-    let outcome = store.apply(id(1), Command::Expire, 2, Show::NOTHING).unwrap();
+    let outcome = store.apply(id(1), Command::Shared(SharedCommand::Expire), 2, Show::NOTHING).unwrap();
     assert!(outcome.swarm.is_none() && outcome.member.is_none() && outcome.targets.is_none());
     assert!(outcome.members.is_empty() && outcome.ttl_ms.is_none() && !outcome.created);
 }

@@ -17,7 +17,7 @@ pub struct Wakes {
     #[expect(clippy::vec_box, reason = "a roster is handed over as it comes, boxed")]
     retired: Vec<Box<Roster>>,
     #[expect(clippy::vec_box, reason = "a swarm is handed over as it comes, boxed")]
-    gone: Vec<Box<Swarm>>,
+    former: Vec<Box<Swarm>>,
 }
 
 impl Wakes {
@@ -44,7 +44,11 @@ impl Wakes {
     /// Keeps what a command left behind until it can be freed without hurry.
     pub(super) fn retire(&mut self, applied: Applied) {
         self.retired.extend(applied.retired);
-        self.gone.extend(applied.gone);
+    }
+
+    /// Keeps a swarm that is there no more until it can be freed without hurry.
+    pub(super) fn forget(&mut self, former: Option<Box<Swarm>>) {
+        self.former.extend(former);
     }
 }
 

@@ -7,7 +7,9 @@ use elara_diffusion::{
 use starling_core::interest::{Channel, ChannelSet, Interest, InterestChange};
 use starling_core::member::ViewerMode;
 use starling_core::propagation::Filter;
-use starling_core::{Command, Event, Rejection, SessionId, SwarmId, SwarmKind};
+use starling_core::{
+    Command, Event, LivestreamCommand, Rejection, SessionId, SharedCommand, SharedEvent, SwarmId, SwarmKind,
+};
 
 use crate::stage::{BROADCASTER, Stage, by, node, seed_node};
 
@@ -18,7 +20,7 @@ fn wish(channel: Channel, level: Interest, ttl_ms: Option<u32>) -> InterestChang
 fn claim(number: u64) -> Command {
     let session = SessionId::new(1 << 40).expect("not 0");
     let channels: ChannelSet = [Channel::Visual].into_iter().collect();
-    Command::Claim { by: by(number), channels, session, ttl_ms: 30_000 }
+    SharedCommand::Claim { by: by(number), channels, session, ttl_ms: 30_000 }.into()
 }
 
 #[test]
@@ -30,14 +32,14 @@ fn e32_an_interest_lasts_as_long_as_its_ttl() {
     assert_eq!(seed.get_interest(seed_node(2), 100), InterestLevel::High, "and kept for ever");
 
     let mut stage = Stage::audience(1);
-    stage.go(Command::SetInterest(by(2), vec![wish(Channel::Visual, Interest::Critical, Some(10_000))]));
+    stage.go(SharedCommand::SetInterest(by(2), vec![wish(Channel::Visual, Interest::Critical, Some(10_000))]));
     stage.now += 9_999;
-    stage.go(Command::Expire);
+    stage.go(SharedCommand::Expire);
     assert_eq!(stage.view(2).interests.level(None, Channel::Visual), Interest::Critical);
     stage.now += 1;
     assert_eq!(stage.swarm().next_expiry(), Some(stage.now));
-    let expired = stage.go(Command::Expire);
-    assert!(matches!(expired.events[..], [Event::InterestChanged { .. }]));
+    let expired = stage.go(SharedCommand::Expire);
+    assert!(matches!(expired.events[..], [Event::Shared(SharedEvent::InterestChanged { .. })]));
     assert_eq!(stage.view(2).interests.level(None, Channel::Visual), Interest::High);
 }
 
@@ -63,21 +65,21 @@ fn e34_no_interest_takes_no_room() {
     assert!(format!("{seed:?}").len() > 10_000, "a thousand entries that say nothing");
 
     let mut stage = Stage::audience(1);
-    stage.go(Command::SetInterest(by(2), vec![wish(Channel::Visual, Interest::None, Some(1))]));
+    stage.go(SharedCommand::SetInterest(by(2), vec![wish(Channel::Visual, Interest::None, Some(1))]));
     stage.now += 1;
-    stage.go(Command::Expire);
+    stage.go(SharedCommand::Expire);
     assert!(stage.view(2).interests.overrides().is_empty());
-    stage.go(Command::SetInterest(by(2), vec![wish(Channel::Chat, Interest::None, None)]));
+    stage.go(SharedCommand::SetInterest(by(2), vec![wish(Channel::Chat, Interest::None, None)]));
     assert!(stage.view(2).interests.overrides().is_empty());
 }
 
 #[test]
 fn e35_the_interests_of_who_leaves_go_with_it() {
     let mut stage = Stage::audience(2);
-    stage.go(Command::SetInterest(by(2), vec![wish(Channel::Visual, Interest::Critical, Some(60_000))]));
+    stage.go(SharedCommand::SetInterest(by(2), vec![wish(Channel::Visual, Interest::Critical, Some(60_000))]));
     stage.leave(2);
     stage.leave(3);
-    assert_eq!(stage.as_livestream().stats().interests, [[0; 5]; 5]);
+    assert_eq!(stage.swarm().stats().interests, [[0; 5]; 5]);
     let due = stage.as_livestream().config().broadcaster_timeout_ms;
     assert_eq!(stage.swarm().next_expiry(), Some(stage.now + due), "only the broadcaster is waited for");
 }
@@ -124,7 +126,7 @@ fn e42_exclusive_authority_can_be_handed_over() {
 
     let mut stage = Stage::audience(3);
     stage.go(claim(BROADCASTER));
-    let handed = stage.go(Command::Transfer(by(BROADCASTER), node(3)));
+    let handed = stage.go(LivestreamCommand::Transfer(by(BROADCASTER), node(3)));
     assert!(handed.grants.iter().all(|grant| grant.source == node(BROADCASTER) && grant.term == 0));
     assert!(stage.swarm().grants().is_empty(), "nothing of the old authority is left");
     assert_eq!(stage.submit(claim(BROADCASTER)).unwrap_err(), Rejection::NotBroadcaster { node: node(BROADCASTER) });
@@ -139,17 +141,23 @@ fn e43_moderators_mute_and_are_named_and_dismissed_by_the_broadcaster_alone() {
     assert!(seed.can_chat(seed_node(2)) && seed.is_moderator(seed_node(66)), "who asked; and nobody can be muted");
 
     let mut stage = Stage::audience(3);
-    let by_viewer = stage.submit(Command::AddModerator(by(2), node(2))).unwrap_err();
+    let by_viewer = stage.submit(LivestreamCommand::AddModerator(by(2), node(2))).unwrap_err();
     assert_eq!(by_viewer, Rejection::NotBroadcaster { node: node(2) });
-    assert_eq!(stage.submit(Command::Mute(by(2), node(3))).unwrap_err(), Rejection::NotModerator { node: node(2) });
-    stage.go(Command::AddModerator(by(BROADCASTER), node(2)));
-    stage.go(Command::Mute(by(2), node(3)));
+    assert_eq!(
+        stage.submit(LivestreamCommand::Mute(by(2), node(3))).unwrap_err(),
+        Rejection::NotModerator { node: node(2) }
+    );
+    stage.go(LivestreamCommand::AddModerator(by(BROADCASTER), node(2)));
+    stage.go(LivestreamCommand::Mute(by(2), node(3)));
     assert!(stage.view(3).muted);
     stage.leave(3);
     stage.join(3);
     assert!(stage.view(3).muted, "leaving does not help");
-    stage.go(Command::RemoveModerator(by(BROADCASTER), node(2)));
-    assert_eq!(stage.submit(Command::Unmute(by(2), node(3))).unwrap_err(), Rejection::NotModerator { node: node(2) });
-    stage.go(Command::Unmute(by(BROADCASTER), node(3)));
+    stage.go(LivestreamCommand::RemoveModerator(by(BROADCASTER), node(2)));
+    assert_eq!(
+        stage.submit(LivestreamCommand::Unmute(by(2), node(3))).unwrap_err(),
+        Rejection::NotModerator { node: node(2) }
+    );
+    stage.go(LivestreamCommand::Unmute(by(BROADCASTER), node(3)));
     assert!(!stage.view(3).muted);
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use elara_diffusion::{GroupSwarm, InterestDeclaration, InterestLevel, InterestMap};
 use starling_core::interest::{Channel, Interest, InterestChange};
 use starling_core::member::{Media, Role};
-use starling_core::{Command, Event, Rejection};
+use starling_core::{Command, Event, GroupCommand, GroupEvent, Rejection, SharedCommand};
 
 use crate::stage::{Stage, by, node, seed_node};
 
 fn media(number: u64, audio: Option<bool>, video: Option<bool>) -> Command {
-    Command::SetMedia { by: by(number), audio, video }
+    GroupCommand::SetMedia { by: by(number), audio, video }.into()
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn e26_who_joins_again_keeps_its_media_and_its_screen_share() {
     let mut stage = Stage::group(16);
     stage.join_all(1..4);
     stage.go(media(1, Some(false), None));
-    stage.go(Command::StartShare(by(1)));
+    stage.go(GroupCommand::StartShare(by(1)));
     stage.join(1);
     let view = stage.view(1);
     assert_eq!((view.role, view.sharing), (Role::Participant(Media { audio: false, video: true }), true));
@@ -45,7 +45,7 @@ fn e27_a_full_group_takes_its_members_back() {
     stage.join_all(1..3);
     stage.join(1);
     let third = stage.plain_join(3);
-    assert_eq!(stage.submit(Command::Join(third)).unwrap_err(), Rejection::Full { max: 2 });
+    assert_eq!(stage.submit(SharedCommand::Join(third)).unwrap_err(), Rejection::Full { max: 2 });
 }
 
 #[test]
@@ -57,13 +57,13 @@ fn e28_the_holder_may_start_its_share_again_and_others_are_told_who_holds_it() {
 
     let mut stage = Stage::group(16);
     stage.join_all(1..3);
-    stage.go(Command::StartShare(by(1)));
-    assert_eq!(stage.go(Command::StartShare(by(1))).events, []);
-    let refused = stage.submit(Command::StartShare(by(2))).unwrap_err();
+    stage.go(GroupCommand::StartShare(by(1)));
+    assert_eq!(stage.go(GroupCommand::StartShare(by(1))).events, []);
+    let refused = stage.submit(GroupCommand::StartShare(by(2))).unwrap_err();
     assert_eq!(refused, Rejection::ScreenShareHeld { holder: node(1) });
     let left = stage.leave(1);
-    assert!(left.events.contains(&Event::ShareStopped { node: node(1) }), "who leaves frees it");
-    stage.go(Command::StartShare(by(2)));
+    assert!(left.events.contains(&Event::Group(GroupEvent::ShareStopped { node: node(1) })), "who leaves frees it");
+    stage.go(GroupCommand::StartShare(by(2)));
 }
 
 #[test]
@@ -72,7 +72,10 @@ fn e29_switching_media_is_told_and_strangers_are_refused() {
     stage.join(1);
     assert_eq!(stage.submit(media(9, Some(false), None)).unwrap_err(), Rejection::NotAMember(node(9)));
     let switched = stage.go(media(1, None, Some(false)));
-    assert!(matches!(switched.events[..], [Event::MediaChanged { media: Media { audio: true, video: false }, .. }]));
+    assert!(matches!(
+        switched.events[..],
+        [Event::Group(GroupEvent::MediaChanged { media: Media { audio: true, video: false }, .. })]
+    ));
     assert_eq!(stage.go(media(1, None, Some(false))).events, [], "as it was");
 }
 
@@ -87,7 +90,7 @@ fn e30_an_interest_names_a_source_and_a_channel() {
     stage.join_all([2, 3, 1_000]);
     let wish =
         InterestChange { channel: Channel::Visual, source: Some(node(1_000)), level: Interest::Low, ttl_ms: None };
-    stage.go(Command::SetInterest(by(2), vec![wish]));
+    stage.go(SharedCommand::SetInterest(by(2), vec![wish]));
     let interests = stage.view(2).interests;
     assert_eq!(interests.level(Some(node(1_000)), Channel::Visual), Interest::Low);
     assert_eq!(interests.level(Some(node(1_000)), Channel::Audio), Interest::High);
@@ -103,12 +106,12 @@ fn e31_a_group_has_a_life_and_counts_it() {
     stage.join_all(1..4);
     stage.now += 1_000;
     stage.leave(3);
-    let stats = stage.as_group().stats();
+    let stats = stage.swarm().stats();
     assert_eq!((stats.joins, stats.peak, stats.leaves), (3, 3, [1, 0, 0, 0, 0]));
-    assert_eq!(stage.submit(Command::End(by(2))).unwrap_err(), Rejection::NotOwner { node: node(2) });
-    let ended = stage.go(Command::End(by(1)));
-    assert!(ended.over && matches!(ended.events[..], [Event::GroupEnded { .. }]));
-    assert_eq!(stage.as_group().stats().active_time(stage.now), 1_000);
+    assert_eq!(stage.submit(SharedCommand::End(by(2))).unwrap_err(), Rejection::NotOwner { node: node(2) });
+    let ended = stage.go(SharedCommand::End(by(1)));
+    assert!(ended.over && matches!(ended.events[..], [Event::Group(GroupEvent::Ended { .. })]));
+    assert_eq!(stage.swarm().stats().active_time(stage.now), 1_000);
     let late = stage.plain_join(4);
-    assert_eq!(stage.submit(Command::Join(late)).unwrap_err(), Rejection::Ended);
+    assert_eq!(stage.submit(SharedCommand::Join(late)).unwrap_err(), Rejection::Ended);
 }

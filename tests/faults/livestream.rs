@@ -8,7 +8,7 @@ use starling_core::interest::{Channel, ChannelSet};
 use starling_core::livestream::State;
 use starling_core::member::ViewerMode;
 use starling_core::topology::Topology;
-use starling_core::{Command, Event, Rejection, SessionId};
+use starling_core::{Command, Event, LivestreamCommand, LivestreamEvent, Rejection, SessionId, SharedCommand};
 
 use crate::stage::{BROADCASTER, Stage, by, node, seed_node};
 
@@ -19,7 +19,7 @@ fn seed() -> LivestreamSwarm {
 fn claim(number: u64) -> Command {
     let session = SessionId::new(1 << 40).expect("not 0");
     let channels: ChannelSet = [Channel::Visual, Channel::Audio].into_iter().collect();
-    Command::Claim { by: by(number), channels, session, ttl_ms: 30_000 }
+    SharedCommand::Claim { by: by(number), channels, session, ttl_ms: 30_000 }.into()
 }
 
 #[test]
@@ -56,7 +56,10 @@ fn e17_a_switch_is_told_in_one_event_of_one_revision() {
     let before = stage.swarm().revision();
     let applied = stage.join(52);
     assert_eq!(applied.revision, before + 1);
-    let switches = applied.events.iter().filter(|event| matches!(event, Event::TopologySwitched { .. }));
+    let switches = applied
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Livestream(LivestreamEvent::TopologySwitched { .. })));
     assert_eq!(switches.count(), 1);
     assert!(applied.touched.all, "every watcher sends what is new to it");
     assert_eq!((stage.targets(None).len(), stage.as_livestream().depth()), (5, 3));
@@ -73,12 +76,12 @@ fn e18_the_broadcaster_is_no_viewer_and_nobody_joins_what_has_ended() {
 
     let mut stage = Stage::audience(3);
     let as_viewer = Join { mode: Some(ViewerMode::Active), ..stage.plain_join(BROADCASTER) };
-    assert_eq!(stage.submit(Command::Join(as_viewer)).unwrap_err(), Rejection::BroadcasterCannotView);
+    assert_eq!(stage.submit(SharedCommand::Join(as_viewer)).unwrap_err(), Rejection::BroadcasterCannotView);
     stage.join(BROADCASTER);
     assert_eq!((stage.targets(None), stage.as_livestream().viewer_count()), (BTreeSet::from([2, 3, 4]), 3));
-    stage.go(Command::End(by(BROADCASTER)));
+    stage.go(SharedCommand::End(by(BROADCASTER)));
     let late = stage.plain_join(9);
-    assert_eq!(stage.submit(Command::Join(late)).unwrap_err(), Rejection::Ended);
+    assert_eq!(stage.submit(SharedCommand::Join(late)).unwrap_err(), Rejection::Ended);
 }
 
 #[test]
@@ -92,16 +95,25 @@ fn e19_a_livestream_goes_through_its_states_in_order() {
 
     let mut stage = Stage::audience(0);
     let refused = |stage: &mut Stage, command| stage.submit(command).unwrap_err();
-    assert_eq!(refused(&mut stage, Command::Resume(by(1))), Rejection::WrongState(State::Initializing));
-    assert_eq!(refused(&mut stage, Command::Pause(by(1))), Rejection::WrongState(State::Initializing));
-    stage.go(Command::Start(by(1)));
-    assert_eq!(stage.go(Command::Start(by(1))).events, [], "a repeat is fine and changes nothing");
-    stage.go(Command::Pause(by(1)));
-    assert_eq!(refused(&mut stage, Command::Start(by(1))), Rejection::WrongState(State::Paused));
-    stage.go(Command::Resume(by(1)));
-    stage.go(Command::End(by(1)));
-    assert_eq!(refused(&mut stage, Command::Start(by(1))), Rejection::Ended);
-    assert_eq!(refused(&mut stage, Command::Resume(by(1))), Rejection::Ended);
+    assert_eq!(
+        refused(&mut stage, Command::Livestream(LivestreamCommand::Resume(by(1)))),
+        Rejection::WrongState(State::Initializing)
+    );
+    assert_eq!(
+        refused(&mut stage, Command::Livestream(LivestreamCommand::Pause(by(1)))),
+        Rejection::WrongState(State::Initializing)
+    );
+    stage.go(LivestreamCommand::Start(by(1)));
+    assert_eq!(stage.go(LivestreamCommand::Start(by(1))).events, [], "a repeat is fine and changes nothing");
+    stage.go(LivestreamCommand::Pause(by(1)));
+    assert_eq!(
+        refused(&mut stage, Command::Livestream(LivestreamCommand::Start(by(1)))),
+        Rejection::WrongState(State::Paused)
+    );
+    stage.go(LivestreamCommand::Resume(by(1)));
+    stage.go(SharedCommand::End(by(1)));
+    assert_eq!(refused(&mut stage, Command::Livestream(LivestreamCommand::Start(by(1)))), Rejection::Ended);
+    assert_eq!(refused(&mut stage, Command::Livestream(LivestreamCommand::Resume(by(1)))), Rejection::Ended);
 }
 
 #[test]
@@ -116,10 +128,10 @@ fn e20_only_the_broadcaster_publishes_and_only_on_air() {
     stage.go(claim(BROADCASTER));
     let grants = stage.swarm().grants();
     assert!(grants.iter().all(|grant| grant.source == node(BROADCASTER) && grant.term > 0 && !grant.is_open()));
-    let started = stage.go(Command::Start(by(1)));
+    let started = stage.go(LivestreamCommand::Start(by(1)));
     assert!(started.grants.iter().all(|grant| grant.is_open()));
     assert_eq!(started.grants.len(), 2);
-    stage.go(Command::End(by(1)));
+    stage.go(SharedCommand::End(by(1)));
     assert!(stage.swarm().grants().is_empty());
 }
 
@@ -133,11 +145,11 @@ fn e22_what_is_counted_is_counted() {
     assert_eq!((seed.stats.updates_sent, seed.stats.bytes_sent, seed.stats.total_viewers), (0, 0, 0));
 
     let mut stage = Stage::audience(10);
-    stage.go(Command::Start(by(1)));
+    stage.go(LivestreamCommand::Start(by(1)));
     stage.now += 5_000;
     stage.leave(2);
     stage.join(3);
-    let stats = stage.as_livestream().stats();
+    let stats = stage.swarm().stats();
     assert_eq!((stats.joins, stats.peak, stats.unique.count()), (11, 10, 10));
     assert_eq!(stats.leaves, [1, 1, 0, 0, 0], "one left, one was replaced");
     assert_eq!(stats.active_time(stage.now), 5_000);

@@ -8,7 +8,8 @@ use starling_core::command::{By, CreateGroup, CreateLivestream, Join};
 use starling_core::member::{MemberView, ViewerMode};
 use starling_core::topology::Placement;
 use starling_core::{
-    Applied, Command, Epoch, Group, Livestream, NodeId, Rejection, SessionId, Swarm, apply, group, livestream,
+    Applied, Command, Epoch, Group, Livestream, NodeId, Rejection, Rules, SessionId, SharedCommand, Swarm, apply,
+    group, livestream,
 };
 
 /// Who broadcasts.
@@ -75,35 +76,24 @@ impl Stage {
         stage
     }
 
-    pub(crate) fn submit(&mut self, command: Command) -> Result<Applied, Rejection> {
-        apply(&mut self.slot, command, self.now)
+    pub(crate) fn submit(&mut self, command: impl Into<Command>) -> Result<Applied, Rejection> {
+        apply(&mut self.slot, command.into(), self.now).map(|(applied, _)| applied)
     }
 
     /// Submits what is to be accepted.
-    pub(crate) fn go(&mut self, command: Command) -> Applied {
+    pub(crate) fn go(&mut self, command: impl Into<Command>) -> Applied {
         self.submit(command).expect("a command that is accepted")
     }
 
     /// A Join in which the node says nothing of itself.
     pub(crate) fn plain_join(&mut self, number: u64) -> Join {
         self.sessions += 1;
-        Join {
-            node: node(number),
-            session: SessionId::new(self.sessions).expect("counted from 1"),
-            request: None,
-            ttl_ms: 300_000,
-            mode: None,
-            can_relay: None,
-            endpoint: None,
-            metadata: None,
-            interests: Vec::new(),
-            listens: None,
-        }
+        Join::bare(node(number), SessionId::new(self.sessions).expect("counted from 1"), 300_000)
     }
 
     pub(crate) fn join(&mut self, number: u64) -> Applied {
         let join = self.plain_join(number);
-        self.go(Command::Join(join))
+        self.go(SharedCommand::Join(join))
     }
 
     pub(crate) fn join_all(&mut self, numbers: impl IntoIterator<Item = u64>) {
@@ -114,11 +104,11 @@ impl Stage {
 
     pub(crate) fn join_as(&mut self, number: u64, mode: ViewerMode) -> Applied {
         let join = Join { mode: Some(mode), ..self.plain_join(number) };
-        self.go(Command::Join(join))
+        self.go(SharedCommand::Join(join))
     }
 
     pub(crate) fn leave(&mut self, number: u64) -> Applied {
-        self.go(Command::Leave(by(number)))
+        self.go(SharedCommand::Leave(by(number)))
     }
 
     pub(crate) fn leave_all(&mut self, numbers: impl IntoIterator<Item = u64>) {
@@ -132,12 +122,12 @@ impl Stage {
     }
 
     pub(crate) fn as_livestream(&self) -> &Livestream {
-        let Swarm::Livestream(livestream) = self.swarm() else { panic!("it is a group") };
+        let Rules::Livestream(livestream) = self.swarm().rules() else { panic!("it is a group") };
         livestream
     }
 
     pub(crate) fn as_group(&self) -> &Group {
-        let Swarm::Group(group) = self.swarm() else { panic!("it is a livestream") };
+        let Rules::Group(group) = self.swarm().rules() else { panic!("it is a livestream") };
         group
     }
 

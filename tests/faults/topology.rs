@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use elara_diffusion::{MeshTopology, PropagationEdge, PropagationTopology, StarTopology, TreeTopology};
 use starling_core::command::Join;
 use starling_core::topology::{RelayTree, Topology};
-use starling_core::{Applied, Command, Event, livestream};
+use starling_core::{Applied, Event, LivestreamCommand, LivestreamEvent, SharedCommand, livestream};
 
 use crate::stage::{BROADCASTER, Stage, by, node, seed_node};
 
@@ -24,7 +24,7 @@ fn seed_tree(fanout: usize, numbers: impl IntoIterator<Item = u64>) -> TreeTopol
 fn moved(applied: &Applied) -> BTreeSet<u64> {
     let mut moved = BTreeSet::new();
     for event in &applied.events {
-        if let Event::PlacementChanged { node, .. } = event {
+        if let Event::Livestream(LivestreamEvent::PlacementChanged { node, .. }) = event {
             moved.insert(node.get());
         }
     }
@@ -126,7 +126,7 @@ fn e08_nobody_is_orphaned_when_the_root_goes() {
     assert!(seed.topology.upstream(child).is_empty(), "the children of who has no parent are left alone");
 
     let mut stage = Stage::audience(60);
-    stage.go(Command::Transfer(by(BROADCASTER), node(7)));
+    stage.go(LivestreamCommand::Transfer(by(BROADCASTER), node(7)));
     assert_eq!(stage.swarm().targets(None).expect("a livestream has a root").topology, Topology::Tree);
     for number in stage.members().into_iter().filter(|number| *number != 7) {
         assert!(stage.placement(number).parent.is_some());
@@ -172,7 +172,7 @@ fn e12_what_a_node_says_of_itself_counts() {
 
     let mut stage = Stage::audience(60);
     let only_watches = Join { can_relay: Some(false), ..stage.plain_join(100) };
-    stage.go(Command::Join(only_watches));
+    stage.go(SharedCommand::Join(only_watches));
     stage.join_all(101..400);
     assert!(stage.targets(Some(100)).is_empty());
 }

@@ -4,23 +4,12 @@
 //! (beside it) the time. The same commands in the same order make the same swarm
 //! on every pod.
 
-use super::group;
+use super::config::{GroupConfig, LivestreamConfig};
 use super::id::{Epoch, NodeId, PodId, SessionId};
 use super::interest::{ChannelSet, InterestChange};
-use super::livestream;
-use super::member::ViewerMode;
+pub use super::request::By;
 use super::request::RequestId;
-
-/// Who acts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct By {
-    /// The acting node.
-    pub node: NodeId,
-    /// Its session, when it says so; must be its current one then.
-    pub session: Option<SessionId>,
-    /// The client's name for the request, if it may repeat it.
-    pub request: Option<RequestId>,
-}
+use super::role::ViewerMode;
 
 /// Make a livestream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +19,7 @@ pub struct CreateLivestream {
     /// Who has authority.
     pub broadcaster: NodeId,
     /// Complete and valid.
-    pub config: livestream::Config,
+    pub config: LivestreamConfig,
     /// Opaque; at most 1 KiB.
     pub metadata: Box<[u8]>,
     /// How long an ended livestream is kept, in milliseconds.
@@ -45,7 +34,7 @@ pub struct CreateGroup {
     /// Who owns it; `None` = the first participant.
     pub owner: Option<NodeId>,
     /// Complete and valid.
-    pub config: group::Config,
+    pub config: GroupConfig,
     /// Opaque; at most 1 KiB.
     pub metadata: Box<[u8]>,
     /// How long an ended group is kept, in milliseconds.
@@ -78,6 +67,24 @@ pub struct Join {
     pub interests: Vec<InterestChange>,
     /// Groups: whether it only listens; `None` = as before, else it does not.
     pub listens: Option<bool>,
+}
+
+impl Join {
+    /// A Join in which the node says nothing of itself.
+    pub const fn bare(node: NodeId, session: SessionId, ttl_ms: u32) -> Self {
+        Self {
+            node,
+            session,
+            request: None,
+            ttl_ms,
+            mode: None,
+            can_relay: None,
+            endpoint: None,
+            metadata: None,
+            interests: Vec::new(),
+            listens: None,
+        }
+    }
 }
 
 /// What changes of a member; `None` = it stays.
@@ -115,6 +122,17 @@ pub enum Command {
     CreateLivestream(CreateLivestream),
     /// Make a group, or find the one that lives under this id.
     CreateGroup(CreateGroup),
+    /// What both kinds know.
+    Shared(SharedCommand),
+    /// What livestreams alone know.
+    Livestream(LivestreamCommand),
+    /// What groups alone know.
+    Group(GroupCommand),
+}
+
+/// What can happen to swarms of both kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SharedCommand {
     /// Begin a session.
     Join(Join),
     /// End the acting node's session.
@@ -163,23 +181,33 @@ pub enum Command {
         /// The lease of that session, in milliseconds.
         ttl_ms: u32,
     },
-    /// Livestreams: begin.
+}
+
+/// What can happen to livestreams alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LivestreamCommand {
+    /// Begin.
     Start(By),
-    /// Livestreams: hold.
+    /// Hold.
     Pause(By),
-    /// Livestreams: go on.
+    /// Go on.
     Resume(By),
-    /// Livestreams: let a node moderate.
+    /// Let a node moderate.
     AddModerator(By, NodeId),
-    /// Livestreams: no longer let a node moderate.
+    /// No longer let a node moderate.
     RemoveModerator(By, NodeId),
-    /// Livestreams: keep a node from CHAT.
+    /// Keep a node from CHAT.
     Mute(By, NodeId),
-    /// Livestreams: let a node back to CHAT.
+    /// Let a node back to CHAT.
     Unmute(By, NodeId),
-    /// Livestreams: hand authority to an active viewer.
+    /// Hand authority to an active viewer.
     Transfer(By, NodeId),
-    /// Groups: switch microphone and camera; `None` = as it is.
+}
+
+/// What can happen to groups alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum GroupCommand {
+    /// Switch microphone and camera; `None` = as it is.
     SetMedia {
         /// Who.
         by: By,
@@ -188,21 +216,58 @@ pub enum Command {
         /// The camera.
         video: Option<bool>,
     },
-    /// Groups: take the screen share.
+    /// Take the screen share.
     StartShare(By),
-    /// Groups: release the screen share.
+    /// Release the screen share.
     StopShare(By),
+}
+
+impl From<SharedCommand> for Command {
+    fn from(command: SharedCommand) -> Self {
+        Self::Shared(command)
+    }
+}
+
+impl From<LivestreamCommand> for Command {
+    fn from(command: LivestreamCommand) -> Self {
+        Self::Livestream(command)
+    }
+}
+
+impl From<GroupCommand> for Command {
+    fn from(command: GroupCommand) -> Self {
+        Self::Group(command)
+    }
 }
 
 impl Command {
     /// The node that acts; `None` when nobody does, as when a time has come.
-    pub const fn actor(&self) -> Option<NodeId> {
+    pub fn actor(&self) -> Option<NodeId> {
         match self {
             Self::CreateLivestream(create) => Some(create.broadcaster),
             Self::CreateGroup(create) => create.owner,
-            Self::Join(join) => Some(join.node),
-            Self::Touch(node, _) | Self::Attach(node, ..) | Self::Detach(node, ..) => Some(*node),
-            Self::PodGone(_) | Self::Expire => None,
+            Self::Shared(SharedCommand::Join(join)) => Some(join.node),
+            Self::Shared(
+                SharedCommand::Touch(node, _) | SharedCommand::Attach(node, ..) | SharedCommand::Detach(node, ..),
+            ) => Some(*node),
+            Self::Shared(_) | Self::Livestream(_) | Self::Group(_) => self.by().map(|by| by.node),
+        }
+    }
+
+    /// Who acts, of the commands that name the actor's session and the request.
+    pub const fn by(&self) -> Option<&By> {
+        match self {
+            Self::CreateLivestream(_) | Self::CreateGroup(_) => None,
+            Self::Shared(command) => command.by(),
+            Self::Livestream(command) => Some(command.by()),
+            Self::Group(command) => Some(command.by()),
+        }
+    }
+}
+
+impl SharedCommand {
+    const fn by(&self) -> Option<&By> {
+        match self {
             Self::Leave(by)
             | Self::SetInterest(by, _)
             | Self::UpdateMember(by, _)
@@ -211,18 +276,33 @@ impl Command {
             | Self::Remove(by, _)
             | Self::ReportPeer(by, _)
             | Self::Claim { by, .. }
-            | Self::Acquire { by, .. }
-            | Self::Start(by)
+            | Self::Acquire { by, .. } => Some(by),
+            Self::Join(_) | Self::Touch(..) | Self::Attach(..) | Self::Detach(..) | Self::PodGone(_) | Self::Expire => {
+                None
+            }
+        }
+    }
+}
+
+impl LivestreamCommand {
+    const fn by(&self) -> &By {
+        match self {
+            Self::Start(by)
             | Self::Pause(by)
             | Self::Resume(by)
             | Self::AddModerator(by, _)
             | Self::RemoveModerator(by, _)
             | Self::Mute(by, _)
             | Self::Unmute(by, _)
-            | Self::Transfer(by, _)
-            | Self::SetMedia { by, .. }
-            | Self::StartShare(by)
-            | Self::StopShare(by) => Some(by.node),
+            | Self::Transfer(by, _) => by,
+        }
+    }
+}
+
+impl GroupCommand {
+    const fn by(&self) -> &By {
+        match self {
+            Self::SetMedia { by, .. } | Self::StartShare(by) | Self::StopShare(by) => by,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Why a command was refused. A refused command changes nothing.
 
 use super::id::{NodeId, SessionId};
-use super::livestream::State;
+use super::state::State;
 
 /// Why a command was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// No swarm lives under this id.
+    /// No swarm lives under this id, or one of the other kind than the command is for:
+    /// ids of one kind name nothing of the other.
     #[error("there is no such swarm")]
     NoSuchSwarm,
     /// The id lives with another configuration.
@@ -91,7 +92,4 @@ pub enum Rejection {
         /// How much of it is allowed.
         max: u32,
     },
-    /// The command belongs to the other kind of swarm.
-    #[error("the command does not apply to this kind of swarm")]
-    WrongKind,
 }

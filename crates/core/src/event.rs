@@ -1,59 +1,40 @@
 //! What a command did: the visible changes, and what else must know of it.
 
-use super::id::{NodeId, SessionId};
+use super::config::{GroupConfig, LivestreamConfig};
+use super::id::{MemberKey, NodeId, SessionId};
 use super::interest::{Channel, ChannelSet, Interests};
-use super::livestream::State;
-use super::member::{Media, MemberView};
-use super::roster::{Key, Roster};
+use super::member::MemberView;
+use super::role::Media;
+use super::roster::Roster;
+use super::state::State;
+pub use super::state::{EndReason, LeaveReason};
 use super::topology::{Placement, Topology};
-use super::{Swarm, group, livestream};
-
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum LeaveReason {
-    /// The node left.
-    Left,
-    /// The node joined again.
-    Replaced,
-    /// Somebody with authority removed it.
-    Removed,
-    /// It had no stream and no heartbeat for its lease.
-    Timeout,
-    /// The swarm ended.
-    Ended,
-}
-
-impl LeaveReason {
-    /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Left, Self::Replaced, Self::Removed, Self::Timeout, Self::Ended];
-}
-
-/// Why a swarm ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EndReason {
-    /// Somebody with authority ended it.
-    Requested,
-    /// The broadcaster was away for too long.
-    BroadcasterTimeout,
-    /// The group was empty for too long.
-    Empty,
-}
 
 /// A visible change. All changes of one command share one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A session began. The broadcaster's is [`Event::BroadcasterJoined`].
+    /// Of swarms of both kinds.
+    Shared(SharedEvent),
+    /// Of livestreams alone.
+    Livestream(LivestreamEvent),
+    /// Of groups alone.
+    Group(GroupEvent),
+}
+
+/// A visible change of a swarm of either kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SharedEvent {
+    /// A session began. The broadcaster's is [`LivestreamEvent::BroadcasterJoined`].
     Joined {
         /// Its slot in the roster.
-        key: Key,
+        key: MemberKey,
         /// The member.
         member: Box<MemberView>,
     },
     /// A session ended.
     Left {
         /// Its slot in the roster.
-        key: Key,
+        key: MemberKey,
         /// Who.
         node: NodeId,
         /// Which join of it.
@@ -61,7 +42,35 @@ pub enum Event {
         /// Why.
         reason: LeaveReason,
     },
-    /// The livestream's state changed.
+    /// A member wants something else.
+    InterestChanged {
+        /// Its slot in the roster.
+        key: MemberKey,
+        /// Who.
+        node: NodeId,
+        /// All its interests.
+        interests: Interests,
+    },
+    /// A member says something else of itself.
+    MemberUpdated {
+        /// Its slot in the roster.
+        key: MemberKey,
+        /// The member now.
+        member: Box<MemberView>,
+    },
+    /// A node may publish under a new term, the revision of this event.
+    AuthorityGranted {
+        /// Who.
+        node: NodeId,
+        /// On what.
+        channels: ChannelSet,
+    },
+}
+
+/// A visible change of a livestream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LivestreamEvent {
+    /// The state changed.
     StateChanged {
         /// The new state.
         state: State,
@@ -69,24 +78,12 @@ pub enum Event {
         /// event tells of each.
         reason: Option<EndReason>,
     },
-    /// The group ended, and every session in it.
-    GroupEnded {
-        /// Why.
-        reason: EndReason,
-    },
-    /// The livestream's metadata or configuration changed.
-    LivestreamUpdated {
+    /// The metadata or configuration changed.
+    Updated {
         /// The metadata now.
         metadata: Box<[u8]>,
         /// The configuration now.
-        config: Box<livestream::Config>,
-    },
-    /// The group's metadata or configuration changed.
-    GroupUpdated {
-        /// The metadata now.
-        metadata: Box<[u8]>,
-        /// The configuration now.
-        config: Box<group::Config>,
+        config: Box<LivestreamConfig>,
     },
     /// The broadcaster has a session.
     BroadcasterJoined {
@@ -111,9 +108,9 @@ pub enum Event {
         /// The new one, no viewer any more.
         to: NodeId,
         /// Slot of the new one.
-        to_key: Key,
+        to_key: MemberKey,
         /// The old one as a viewer, and its slot, when it has a session.
-        viewer: Option<(Key, Box<MemberView>)>,
+        viewer: Option<(MemberKey, Box<MemberView>)>,
     },
     /// A node became or ceased to be a moderator.
     ModeratorChanged {
@@ -134,39 +131,33 @@ pub enum Event {
         /// The new shape.
         topology: Topology,
     },
-    /// A node may publish under a new term, the revision of this event.
-    AuthorityGranted {
-        /// Who.
-        node: NodeId,
-        /// On what.
-        channels: ChannelSet,
-    },
-    /// A member wants something else.
-    InterestChanged {
-        /// Its slot in the roster.
-        key: Key,
-        /// Who.
-        node: NodeId,
-        /// All its interests.
-        interests: Interests,
-    },
     /// A member stands elsewhere.
     PlacementChanged {
         /// Its slot in the roster.
-        key: Key,
+        key: MemberKey,
         /// Who.
         node: NodeId,
         /// Where.
         placement: Placement,
     },
-    /// A member says something else of itself.
-    MemberUpdated {
-        /// Its slot in the roster.
-        key: Key,
-        /// The member now.
-        member: Box<MemberView>,
+}
+
+/// A visible change of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupEvent {
+    /// It ended, and every session in it.
+    Ended {
+        /// Why.
+        reason: EndReason,
     },
-    /// A group has another owner.
+    /// The metadata or configuration changed.
+    Updated {
+        /// The metadata now.
+        metadata: Box<[u8]>,
+        /// The configuration now.
+        config: Box<GroupConfig>,
+    },
+    /// It has another owner.
     OwnerChanged {
         /// The new one; `None` when nobody is in.
         owner: Option<NodeId>,
@@ -174,7 +165,7 @@ pub enum Event {
     /// A participant switched its microphone or camera.
     MediaChanged {
         /// Its slot in the roster.
-        key: Key,
+        key: MemberKey,
         /// Who.
         node: NodeId,
         /// What it sends now.
@@ -190,6 +181,24 @@ pub enum Event {
         /// Who did.
         node: NodeId,
     },
+}
+
+impl From<SharedEvent> for Event {
+    fn from(event: SharedEvent) -> Self {
+        Self::Shared(event)
+    }
+}
+
+impl From<LivestreamEvent> for Event {
+    fn from(event: LivestreamEvent) -> Self {
+        Self::Livestream(event)
+    }
+}
+
+impl From<GroupEvent> for Event {
+    fn from(event: GroupEvent) -> Self {
+        Self::Group(event)
+    }
 }
 
 /// The right to publish on one (source, channel), as the feed must enforce it.
@@ -251,9 +260,20 @@ pub struct Applied {
     /// Grants that changed. Whoever enforces them must do so before the command
     /// is answered.
     pub grants: Vec<Grant>,
-    /// Sessions that ended, and why. Those that ended because the swarm did
-    /// ([`Self::over`]) are the members in [`Self::retired`], listed here or not.
+    /// Sessions that ended, and why, without those that ended because the swarm did
+    /// ([`Self::over`]): these are the members in [`Self::retired`].
     pub ended: Vec<(SessionId, LeaveReason)>,
+    /// Members that left and did not join again, and why; as above.
+    pub left: Vec<(NodeId, LeaveReason)>,
+    /// Members whose interests changed or are new, with all that they are now, in order.
+    pub interests: Vec<(NodeId, Interests)>,
+    /// Nodes that are no source of updates any more.
+    pub former_sources: Vec<NodeId>,
+    /// True when the metadata or the configuration changed.
+    pub updated: bool,
+    /// True when the swarm has another [`Summary`](super::summary::Summary), apart from its
+    /// revision.
+    pub summary_changed: bool,
     /// The acting node's session, after Join and Claim.
     pub session: Option<SessionId>,
     /// True when a new swarm was made.
@@ -262,8 +282,6 @@ pub struct Applied {
     pub over: bool,
     /// True when the swarm is to be forgotten.
     pub removed: bool,
-    /// The swarm that was to be forgotten, or that the new one replaced.
-    pub gone: Option<Box<Swarm>>,
     /// What a large swarm left behind, to be dropped outside any lock.
     pub retired: Option<Box<Roster>>,
 }
@@ -299,49 +317,56 @@ pub enum EventKind {
 impl Event {
     /// What it is about.
     pub const fn kind(&self) -> EventKind {
-        match self {
-            Self::Joined { .. } | Self::Left { .. } | Self::MemberUpdated { .. } => EventKind::Membership,
-            Self::StateChanged { .. }
-            | Self::GroupEnded { .. }
-            | Self::LivestreamUpdated { .. }
-            | Self::GroupUpdated { .. } => EventKind::Lifecycle,
-            Self::BroadcasterJoined { .. } | Self::BroadcasterLost { .. } | Self::Transferred { .. } => {
-                EventKind::Broadcaster
-            }
-            Self::ModeratorChanged { .. } | Self::MuteChanged { .. } => EventKind::Moderation,
-            Self::TopologySwitched { .. } => EventKind::Topology,
-            Self::AuthorityGranted { .. } => EventKind::Authority,
-            Self::InterestChanged { .. } => EventKind::Interest,
-            Self::PlacementChanged { .. } => EventKind::Placement,
-            Self::OwnerChanged { .. } => EventKind::Ownership,
-            Self::MediaChanged { .. } => EventKind::Media,
-            Self::ShareStarted { .. } | Self::ShareStopped { .. } => EventKind::Share,
-        }
+        self.subject().0
     }
 
     /// The slot of the one member that it is about, if there is one.
-    pub const fn member(&self) -> Option<Key> {
+    pub const fn member(&self) -> Option<MemberKey> {
+        self.subject().1
+    }
+
+    const fn subject(&self) -> (EventKind, Option<MemberKey>) {
         match self {
-            Self::Joined { key, .. }
-            | Self::Left { key, .. }
-            | Self::MemberUpdated { key, .. }
-            | Self::InterestChanged { key, .. }
-            | Self::PlacementChanged { key, .. }
-            | Self::MediaChanged { key, .. } => Some(*key),
-            Self::StateChanged { .. }
-            | Self::GroupEnded { .. }
-            | Self::LivestreamUpdated { .. }
-            | Self::GroupUpdated { .. }
-            | Self::BroadcasterJoined { .. }
-            | Self::BroadcasterLost { .. }
-            | Self::Transferred { .. }
-            | Self::ModeratorChanged { .. }
-            | Self::MuteChanged { .. }
-            | Self::TopologySwitched { .. }
-            | Self::AuthorityGranted { .. }
-            | Self::OwnerChanged { .. }
-            | Self::ShareStarted { .. }
-            | Self::ShareStopped { .. } => None,
+            Self::Shared(event) => event.subject(),
+            Self::Livestream(event) => event.subject(),
+            Self::Group(event) => event.subject(),
+        }
+    }
+}
+
+impl SharedEvent {
+    const fn subject(&self) -> (EventKind, Option<MemberKey>) {
+        match self {
+            Self::Joined { key, .. } | Self::Left { key, .. } | Self::MemberUpdated { key, .. } => {
+                (EventKind::Membership, Some(*key))
+            }
+            Self::InterestChanged { key, .. } => (EventKind::Interest, Some(*key)),
+            Self::AuthorityGranted { .. } => (EventKind::Authority, None),
+        }
+    }
+}
+
+impl LivestreamEvent {
+    const fn subject(&self) -> (EventKind, Option<MemberKey>) {
+        match self {
+            Self::StateChanged { .. } | Self::Updated { .. } => (EventKind::Lifecycle, None),
+            Self::BroadcasterJoined { .. } | Self::BroadcasterLost { .. } | Self::Transferred { .. } => {
+                (EventKind::Broadcaster, None)
+            }
+            Self::ModeratorChanged { .. } | Self::MuteChanged { .. } => (EventKind::Moderation, None),
+            Self::TopologySwitched { .. } => (EventKind::Topology, None),
+            Self::PlacementChanged { key, .. } => (EventKind::Placement, Some(*key)),
+        }
+    }
+}
+
+impl GroupEvent {
+    const fn subject(&self) -> (EventKind, Option<MemberKey>) {
+        match self {
+            Self::Ended { .. } | Self::Updated { .. } => (EventKind::Lifecycle, None),
+            Self::OwnerChanged { .. } => (EventKind::Ownership, None),
+            Self::MediaChanged { key, .. } => (EventKind::Media, Some(*key)),
+            Self::ShareStarted { .. } | Self::ShareStopped { .. } => (EventKind::Share, None),
         }
     }
 }

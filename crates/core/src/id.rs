@@ -1,4 +1,4 @@
-//! Names of swarms, nodes and sessions.
+//! Names of swarms, nodes, sessions and members.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -67,6 +67,22 @@ id! {
 
 /// One process of the service. A single process is pod 0.
 pub type PodId = u32;
+
+/// A member's slot in the roster; reused after it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberKey(u32);
+
+impl MemberKey {
+    /// The slot's number.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The key of a slot.
+    pub fn from_index(index: usize) -> Self {
+        Self(u32::try_from(index).expect("a roster has fewer than 2^32 slots"))
+    }
+}
 
 /// The two kinds of swarms. Their ids are independent: livestream 7 and group 7
 /// may live side by side.

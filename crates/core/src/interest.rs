@@ -82,7 +82,7 @@ impl Interest {
     pub const ALL: [Self; 5] = [Self::None, Self::Low, Self::Medium, Self::High, Self::Critical];
 }
 
-/// One wish in a Join or SetInterest.
+/// One level to set, in a Join or SetInterest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InterestChange {
     /// The channel that it is about.

@@ -1,10 +1,7 @@
 //! One broadcaster with authority, and viewers who watch.
 //!
-//! Invariants ([`Livestream::check`]): the tree holds exactly the viewers, as
-//! relays those that can forward; the shape follows the thresholds; the
-//! broadcaster is no viewer; when the livestream has ended nobody is in; the
-//! statistics add up. Revisions go up by one with each command that changes
-//! anything visible.
+//! Invariants (`check`): the tree holds exactly the viewers, as relays those
+//! that can forward; the shape follows the thresholds; the broadcaster is no viewer.
 
 mod lifecycle;
 mod membership;
@@ -12,98 +9,34 @@ mod moderation;
 mod placement;
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use super::command::{By, Command, CreateLivestream};
+use super::base::{Base, Transaction};
+use super::command::{By, CreateLivestream, Join, LivestreamCommand, SwarmUpdate};
+use super::config::Configured;
+pub use super::config::LivestreamConfig as Config;
 use super::error::Rejection;
-use super::event::{Applied, EndReason, Event, Gate, Grant};
-use super::id::{Epoch, NodeId, SessionId};
-use super::interest::Channel;
-use super::last_members::LastMembers;
-use super::member::{Lease, Member, MemberView, Role};
-use super::request::{Method, Requests};
-use super::roster::{Key, Roster};
-use super::stats::Stats;
-use super::topology::relay_tree::Place;
-use super::topology::{RelayTree, Topology};
+use super::event::{Applied, Event, Gate, Grant, LivestreamEvent, SharedEvent};
+use super::id::{MemberKey, NodeId, SessionId};
+use super::interest::{Channel, ChannelSet};
+use super::member::MemberView;
+use super::request::Method;
+use super::role::{Role, ViewerMode};
+use super::rules::{RuleSet, act};
+pub use super::state::State;
+use super::state::{EndReason, LeaveReason};
+use super::topology::relay_tree::Parent;
+use super::topology::{RelayTree, TargetList, Topology};
 
 /// The most mutes of a livestream.
 pub const MAX_MUTES: u32 = 10_000;
 /// The most moderators of a livestream.
 pub const MAX_MODERATORS: u32 = 1_000;
 
-/// How a livestream behaves. Shape and fan-out are fixed when it is made.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Config {
-    /// A tree above this many viewers; 1..1 000.
-    pub star_to_tree_threshold: u32,
-    /// How many nodes one node feeds in the tree; 2..64.
-    pub tree_fanout: u32,
-    /// What one subscriber is sent at most, in bytes per second.
-    pub subscriber_bytes_per_second: u64,
-    /// How often a keyframe is wanted, in milliseconds.
-    pub keyframe_interval_ms: u32,
-    /// Capacity.
-    pub max_viewers: u32,
-    /// How far a subscriber may fall behind, in milliseconds.
-    pub max_lag_ms: u32,
-    /// How long the broadcaster may be away, in milliseconds; 0 = for ever.
-    pub broadcaster_timeout_ms: u64,
-}
-
-/// The defaults of `elara-diffusion`, and ours where it has none.
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            star_to_tree_threshold: 50,
-            tree_fanout: 5,
-            subscriber_bytes_per_second: 500_000,
-            keyframe_interval_ms: 2_000,
-            max_viewers: 1_000_000,
-            max_lag_ms: 2_000,
-            broadcaster_timeout_ms: 5 * 60 * 1_000,
-        }
-    }
-}
-
-/// The life of a livestream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Made, not started.
-    Initializing,
-    /// On air.
-    Active,
-    /// Held.
-    Paused,
-    /// Over.
-    Ended,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Initializing => "INITIALIZING",
-            Self::Active => "ACTIVE",
-            Self::Paused => "PAUSED",
-            Self::Ended => "ENDED",
-        })
-    }
-}
-
-/// A livestream.
+/// What only livestreams have.
 #[derive(Clone, Debug, Hash)]
 pub struct Livestream {
-    epoch: Epoch,
-    revision: u64,
-    /// The time of the last command: time never runs backwards here.
-    now: u64,
     state: State,
-    config: Config,
-    /// The configuration that it was made with, once it has another one: what a repeated
-    /// Create names.
-    made_with: Option<Box<Config>>,
-    metadata: Box<[u8]>,
-    retention_ms: u64,
+    config: Configured<Config>,
     /// Who had authority at first: what a repeated Create names.
     named_broadcaster: NodeId,
     broadcaster: NodeId,
@@ -111,199 +44,75 @@ pub struct Livestream {
     absent_since: Option<u64>,
     /// Current term per channel; 0 = none.
     terms: [u64; 5],
-    roster: Roster,
     tree: RelayTree,
     topology: Topology,
     moderators: BTreeSet<NodeId>,
     muted: BTreeSet<NodeId>,
-    requests: Requests,
-    stats: Stats,
-    created_at: u64,
     started_at: Option<u64>,
-    ended: Option<(u64, EndReason)>,
-    last_members: LastMembers,
-}
-
-/// A command at work: what it did so far.
-#[derive(Debug, Default)]
-struct Change {
-    applied: Applied,
-    /// Viewers whose placement changed, perhaps more than once, and their place
-    /// before; `None` when it is another one for certain.
-    moved: Vec<(Key, Option<Place>)>,
-}
-
-impl Change {
-    fn event(&mut self, event: Event) {
-        self.applied.events.push(event);
-    }
 }
 
 impl Livestream {
-    pub(super) fn create(command: CreateLivestream, now: u64) -> (Self, Applied) {
+    pub(super) fn create(command: CreateLivestream, now: u64) -> (Base, Self, Event) {
         let CreateLivestream { epoch, broadcaster, config, metadata, retention_ms } = command;
         let livestream = Self {
-            epoch,
-            revision: 1,
-            now,
             state: State::Initializing,
             tree: RelayTree::new(config.tree_fanout),
-            config,
-            made_with: None,
-            metadata,
-            retention_ms,
+            config: Configured::new(config),
             named_broadcaster: broadcaster,
             broadcaster,
             absent_since: Some(now),
             terms: [0; 5],
-            roster: Roster::default(),
             topology: Topology::Star,
             moderators: BTreeSet::new(),
             muted: BTreeSet::new(),
-            requests: Requests::default(),
-            stats: Stats::default(),
-            created_at: now,
             started_at: None,
-            ended: None,
-            last_members: LastMembers::default(),
         };
-        let created = Event::StateChanged { state: State::Initializing, reason: None };
-        let applied = Applied { revision: 1, events: vec![created], created: true, ..Applied::default() };
-        (livestream, applied)
+        let created = LivestreamEvent::StateChanged { state: State::Initializing, reason: None };
+        (Base::new(epoch, metadata, retention_ms, now), livestream, created.into())
     }
 
     /// True when creating with `command` would make the same livestream.
     pub(super) fn is_made_by(&self, command: &CreateLivestream) -> bool {
-        *self.made_with.as_deref().unwrap_or(&self.config) == command.config
-            && self.named_broadcaster == command.broadcaster
+        *self.config.first() == command.config && self.named_broadcaster == command.broadcaster
     }
 
-    /// Carries a command out, or refuses it and changes nothing, not even the time.
-    pub(super) fn apply(&mut self, command: Command, at: u64) -> Result<Applied, Rejection> {
-        let before = self.now;
-        self.now = before.max(at);
-        let result = self.dispatch(command);
-        if result.is_err() {
-            self.now = before;
-        }
-        result
-    }
-
-    fn dispatch(&mut self, command: Command) -> Result<Applied, Rejection> {
+    /// Carries out a command that only livestreams know.
+    pub(super) fn apply(&mut self, base: &mut Base, command: LivestreamCommand) -> Result<Applied, Rejection> {
         match command {
-            Command::CreateLivestream(_) | Command::CreateGroup(_) => Err(Rejection::Exists),
-            Command::Join(join) => self.join(join),
-            Command::Leave(by) => self.acting(by, Method::Leave, Self::leave),
-            Command::Touch(node, session) => self.liveness(node, session, Lease::touch),
-            Command::Attach(node, session, pod) => self.liveness(node, session, |lease, _| lease.attach(pod)),
-            Command::Detach(node, session, pod) => self.liveness(node, session, |lease, now| lease.detach(pod, now)),
-            Command::PodGone(pod) => Ok(self.pod_gone(pod)),
-            Command::Expire => Ok(self.expire()),
-            Command::SetInterest(by, changes) => {
-                self.acting(by, Method::SetInterest, |l, by, c| l.set_interest(by, &changes, c))
+            LivestreamCommand::Start(by) => {
+                act(base, self, by, Method::Start, |l, tx, by| l.go(tx, by, State::Active, State::Initializing))
             }
-            Command::UpdateMember(by, update) => {
-                self.acting(by, Method::UpdateMember, |l, by, c| l.update_member(by, update, c))
+            LivestreamCommand::Pause(by) => {
+                act(base, self, by, Method::Pause, |l, tx, by| l.go(tx, by, State::Paused, State::Active))
             }
-            Command::UpdateSwarm(by, update) => {
-                self.acting(by, Method::UpdateSwarm, |l, by, c| l.update(by, update, c))
+            LivestreamCommand::Resume(by) => {
+                act(base, self, by, Method::Resume, |l, tx, by| l.go(tx, by, State::Active, State::Paused))
             }
-            Command::End(by) => self.end(by),
-            Command::Remove(by, node) => self.acting(by, Method::Remove, |l, by, c| l.remove(by, node, c)),
-            Command::ReportPeer(by, node) => self.report_peer(&by, node),
-            Command::Claim { by, channels, session, ttl_ms } => self.claim(&by, channels, session, ttl_ms),
-            Command::Acquire { by, channels, session, ttl_ms } => {
-                let free = channels.iter().filter(|channel| self.terms[channel.index()] == 0).collect();
-                self.claim(&by, free, session, ttl_ms)
+            LivestreamCommand::AddModerator(by, node) => {
+                act(base, self, by, Method::AddModerator, |l, tx, by| l.set_moderator(tx, by, node, true))
             }
-            Command::Start(by) => {
-                self.acting(by, Method::Start, |l, by, c| l.go(by, State::Active, &[State::Initializing], c))
+            LivestreamCommand::RemoveModerator(by, node) => {
+                act(base, self, by, Method::RemoveModerator, |l, tx, by| l.set_moderator(tx, by, node, false))
             }
-            Command::Pause(by) => {
-                self.acting(by, Method::Pause, |l, by, c| l.go(by, State::Paused, &[State::Active], c))
+            LivestreamCommand::Mute(by, node) => {
+                act(base, self, by, Method::Mute, |l, tx, by| l.set_mute(tx, by, node, true))
             }
-            Command::Resume(by) => {
-                self.acting(by, Method::Resume, |l, by, c| l.go(by, State::Active, &[State::Paused], c))
+            LivestreamCommand::Unmute(by, node) => {
+                act(base, self, by, Method::Unmute, |l, tx, by| l.set_mute(tx, by, node, false))
             }
-            Command::AddModerator(by, node) => {
-                self.acting(by, Method::AddModerator, |l, by, c| l.set_moderator(by, node, true, c))
+            LivestreamCommand::Transfer(by, node) => {
+                act(base, self, by, Method::Transfer, |l, tx, by| l.transfer(tx, by, node))
             }
-            Command::RemoveModerator(by, node) => {
-                self.acting(by, Method::RemoveModerator, |l, by, c| l.set_moderator(by, node, false, c))
-            }
-            Command::Mute(by, node) => self.acting(by, Method::Mute, |l, by, c| l.set_mute(by, node, true, c)),
-            Command::Unmute(by, node) => self.acting(by, Method::Unmute, |l, by, c| l.set_mute(by, node, false, c)),
-            Command::Transfer(by, node) => self.acting(by, Method::Transfer, |l, by, c| l.transfer(by, node, c)),
-            Command::SetMedia { .. } | Command::StartShare(_) | Command::StopShare(_) => Err(Rejection::WrongKind),
         }
-    }
-
-    /// Runs an action of a member or of the broadcaster: repeated requests, the
-    /// end of the livestream and the actor's membership come first, in this order.
-    fn acting(
-        &mut self,
-        by: By,
-        method: Method,
-        act: impl FnOnce(&mut Self, &By, &mut Change) -> Result<(), Rejection>,
-    ) -> Result<Applied, Rejection> {
-        if let Some(revision) = self.requests.recall(&by, method, self.now)? {
-            return Ok(Applied { revision, ..Applied::default() });
-        }
-        self.not_ended()?;
-        self.admit(&by)?;
-        let mut change = Change::default();
-        act(self, &by, &mut change)?;
-        let applied = self.commit(change);
-        if let Some(request) = by.request {
-            self.requests.remember(by.node, method, request, applied.revision, self.now);
-        }
-        Ok(applied)
-    }
-
-    fn unchanged(&self) -> Applied {
-        Applied { revision: self.revision, ..Applied::default() }
-    }
-
-    fn not_ended(&self) -> Result<(), Rejection> {
-        if self.state == State::Ended { Err(Rejection::Ended) } else { Ok(()) }
-    }
-
-    /// The actor is a member, or the broadcaster (with or without a session);
-    /// a session that it names is its current one.
-    fn admit(&self, by: &By) -> Result<(), Rejection> {
-        self.roster.admit(by, Some(self.broadcaster))
-    }
-
-    fn as_broadcaster(&self, by: &By) -> Result<(), Rejection> {
-        if by.node == self.broadcaster { Ok(()) } else { Err(Rejection::NotBroadcaster { node: by.node }) }
     }
 
     fn as_moderator(&self, by: &By) -> Result<(), Rejection> {
         if self.is_moderator(by.node) { Ok(()) } else { Err(Rejection::NotModerator { node: by.node }) }
     }
 
-    /// Ends a command: switches the shape if its time has come, tells where the
-    /// moved viewers stand now, and numbers the change.
-    fn commit(&mut self, mut change: Change) -> Applied {
-        self.settle(&mut change);
-        let mut applied = change.applied;
-        if !applied.events.is_empty() {
-            self.revision += 1;
-        }
-        applied.revision = self.revision;
-        applied
-    }
-
-    /// When something falls due next, in milliseconds since the Unix epoch.
-    pub fn next_expiry(&self) -> Option<u64> {
-        if let Some((at, _)) = self.ended {
-            return Some(at + self.retention_ms);
-        }
-        let timeout = (self.config.broadcaster_timeout_ms > 0)
-            .then_some(self.absent_since)
-            .flatten()
-            .map(|since| since + self.config.broadcaster_timeout_ms);
-        [self.roster.next_expiry(), timeout].into_iter().flatten().min()
+    /// The slot of a viewer that an action is about.
+    fn viewer(&self, base: &Base, node: NodeId) -> Result<MemberKey, Rejection> {
+        if node == self.broadcaster { Err(Rejection::TargetIsBroadcaster) } else { base.target(node) }
     }
 
     /// Whether a channel takes updates.
@@ -315,24 +124,19 @@ impl Livestream {
         }
     }
 
-    fn grant(&self, channel: Channel) -> Grant {
+    fn grant(&self, base: &Base, channel: Channel) -> Grant {
         let (term, gate) = (self.terms[channel.index()], self.gate(channel));
-        Grant { source: self.broadcaster, channel, term, session: self.broadcaster_session(), gate }
+        Grant { source: self.broadcaster, channel, term, session: self.broadcaster_session(base), gate }
     }
 
-    /// The rights to publish that are in force.
-    pub fn grants(&self) -> impl Iterator<Item = Grant> {
-        Channel::ALL.map(|channel| self.grant(channel)).into_iter().filter(|grant| grant.term != 0)
+    /// Ends all terms.
+    fn revoke(&mut self, tx: &mut Transaction<'_>) {
+        self.terms = [0; 5];
+        tx.applied.grants.extend(Channel::ALL.map(|channel| self.grant(tx.base, channel)));
     }
 
-    /// The incarnation.
-    pub const fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
-    /// Number of the last visible change.
-    pub const fn revision(&self) -> u64 {
-        self.revision
+    fn broadcaster_session(&self, base: &Base) -> Option<SessionId> {
+        base.roster.find(self.broadcaster).map(|member| member.session)
     }
 
     /// Where it is in its life.
@@ -342,22 +146,12 @@ impl Livestream {
 
     /// How it behaves.
     pub const fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// Opaque to us.
-    pub const fn metadata(&self) -> &[u8] {
-        &self.metadata
+        self.config.current()
     }
 
     /// Who has authority.
     pub const fn broadcaster(&self) -> NodeId {
         self.broadcaster
-    }
-
-    /// The broadcaster's session, if it has one.
-    pub fn broadcaster_session(&self) -> Option<SessionId> {
-        self.roster.find(self.broadcaster).map(|member| member.session)
     }
 
     /// How many nodes watch, lurkers included.
@@ -368,21 +162,6 @@ impl Livestream {
     /// The shape: star or tree.
     pub const fn topology(&self) -> Topology {
         self.topology
-    }
-
-    /// All sessions, the broadcaster's included.
-    pub const fn roster(&self) -> &Roster {
-        &self.roster
-    }
-
-    /// What the livestream counts.
-    pub const fn stats(&self) -> &Stats {
-        &self.stats
-    }
-
-    /// The time of the last command, in milliseconds since the Unix epoch.
-    pub const fn now(&self) -> u64 {
-        self.now
     }
 
     /// Hops to the farthest viewer that peers serve.
@@ -408,48 +187,162 @@ impl Livestream {
         node == self.broadcaster || self.moderators.contains(&node)
     }
 
-    /// When it was made, in milliseconds since the Unix epoch.
-    pub const fn created_at(&self) -> u64 {
-        self.created_at
-    }
-
-    /// When it first went on air.
+    /// When it first went on air, in milliseconds since the Unix epoch.
     pub const fn started_at(&self) -> Option<u64> {
         self.started_at
     }
+}
 
-    /// When and why it ended.
-    pub const fn ended(&self) -> Option<(u64, EndReason)> {
-        self.ended
+impl RuleSet for Livestream {
+    fn authority(&self) -> Option<NodeId> {
+        Some(self.broadcaster)
     }
 
-    /// Who was in when it ended.
-    pub const fn last_members(&self) -> &LastMembers {
-        &self.last_members
+    fn absent_source(&self) -> Option<NodeId> {
+        Some(self.broadcaster)
     }
 
-    /// A member as others see it.
-    pub fn view(&self, key: Key) -> Option<MemberView> {
-        self.roster.get(key).map(|member| self.view_of(key, member))
+    fn leads(&self, by: &By) -> Result<(), Rejection> {
+        if by.node == self.broadcaster { Ok(()) } else { Err(Rejection::NotBroadcaster { node: by.node }) }
     }
 
-    fn view_of(&self, key: Key, member: &Member) -> MemberView {
-        MemberView {
-            placement: self.placement(key),
-            moderator: self.is_moderator(member.node),
-            muted: self.muted.contains(&member.node),
-            ..member.view()
+    fn join(&mut self, tx: &mut Transaction<'_>, join: Join) -> Result<(), Rejection> {
+        let broadcasts = join.node == self.broadcaster;
+        if broadcasts && join.mode.is_some() {
+            return Err(Rejection::BroadcasterCannotView);
+        }
+        tx.base.has_room_for(&join.interests, join.node)?;
+        let max = self.config().max_viewers;
+        if !broadcasts && self.viewer_count() >= max as usize && tx.base.roster.key(join.node).is_none() {
+            return Err(Rejection::Full { max });
+        }
+        self.begin_session(tx, join);
+        Ok(())
+    }
+
+    fn dismiss(&mut self, tx: &mut Transaction<'_>, key: MemberKey, reason: LeaveReason) {
+        self.end_session(tx, key, reason);
+        if tx.base.roster.at(key).is_viewer() {
+            self.leave_tree(tx, key);
+        }
+        let member = tx.remove(key, reason);
+        let (node, session) = (member.node, member.session);
+        if node == self.broadcaster {
+            self.absent_since = Some(tx.base.now);
+            tx.applied.touched.root = true;
+            self.touch_served(tx, Parent::Root);
+            tx.event(LivestreamEvent::BroadcasterLost { node, session, reason });
+        } else {
+            tx.event(SharedEvent::Left { key, node, session, reason });
         }
     }
 
-    /// Panics when an invariant of the module does not hold. O(n).
-    pub fn check(&self) {
-        self.roster.check();
+    fn removable(&self, base: &Base, by: &By, node: NodeId) -> Result<MemberKey, Rejection> {
+        let key = self.viewer(base, node)?;
+        self.as_moderator(by)?;
+        Ok(key)
+    }
+
+    fn updated_role(&self, role: Role, can_relay: Option<bool>) -> Result<Role, Rejection> {
+        match role {
+            Role::Viewer { mode: ViewerMode::Lurker, .. } if can_relay == Some(true) => {
+                Err(Rejection::LurkerCannotRelay)
+            }
+            Role::Viewer { mode, can_relay: before } => {
+                Ok(Role::Viewer { mode, can_relay: can_relay.unwrap_or(before) })
+            }
+            // What it says of itself as a viewer it says once it is one.
+            Role::Broadcaster { .. } | Role::Participant(_) | Role::Listener => Err(Rejection::BroadcasterCannotView),
+        }
+    }
+
+    fn member_updated(&mut self, tx: &mut Transaction<'_>, key: MemberKey, before: Role, endpoint_changed: bool) {
+        if tx.base.roster.at(key).role != before {
+            self.leave_tree(tx, key);
+            self.enter_tree(tx, key);
+            // Where it stands now is told with the member.
+            tx.moved.retain(|(moved, _)| *moved != key);
+        }
+        if endpoint_changed {
+            self.touch_around(tx, key);
+            self.touch_served(tx, Parent::Relay(key));
+        }
+    }
+
+    fn interests_changed(&self, tx: &mut Transaction<'_>, key: MemberKey) {
+        if tx.base.roster.at(key).is_viewer() {
+            self.touch_around(tx, key);
+        }
+    }
+
+    fn reconfigure(&mut self, update: &SwarmUpdate) -> bool {
+        let now = self.config();
+        self.config.replace(Config {
+            subscriber_bytes_per_second: update.subscriber_bytes_per_second.unwrap_or(now.subscriber_bytes_per_second),
+            keyframe_interval_ms: update.keyframe_interval_ms.unwrap_or(now.keyframe_interval_ms),
+            max_viewers: update.capacity.unwrap_or(now.max_viewers),
+            max_lag_ms: update.max_lag_ms.unwrap_or(now.max_lag_ms),
+            broadcaster_timeout_ms: update.broadcaster_timeout_ms.unwrap_or(now.broadcaster_timeout_ms),
+            ..now.clone()
+        })
+    }
+
+    fn updated(&self, metadata: Box<[u8]>) -> Event {
+        LivestreamEvent::Updated { metadata, config: Box::new(self.config().clone()) }.into()
+    }
+
+    fn unclaimed(&self, _: &Base, _: NodeId, channels: ChannelSet) -> ChannelSet {
+        channels.iter().filter(|channel| self.terms[channel.index()] == 0).collect()
+    }
+
+    fn claim(&mut self, tx: &mut Transaction<'_>, by: &By, channels: ChannelSet, join: Join) -> Result<(), Rejection> {
+        tx.base.admit(by, self.authority())?;
+        self.leads(by)?;
+        self.grant_anew(tx, channels, join);
+        Ok(())
+    }
+
+    fn finish(&mut self, tx: &mut Transaction<'_>, reason: EndReason) {
+        self.revoke(tx);
+        self.set_state(tx, State::Ended, Some(reason));
+        self.absent_since.get_or_insert(tx.base.now);
+        self.tree = RelayTree::new(self.config().tree_fanout);
+        self.topology = Topology::Star;
+    }
+
+    fn ends_at(&self) -> Option<(u64, EndReason)> {
+        let timeout = self.config().broadcaster_timeout_ms;
+        let since = self.absent_since.filter(|_| timeout > 0)?;
+        Some((since + timeout, EndReason::BroadcasterTimeout))
+    }
+
+    fn settle(&mut self, tx: &mut Transaction<'_>) {
+        self.tell_moves(tx);
+    }
+
+    fn view(&self, base: &Base, key: MemberKey) -> Option<MemberView> {
+        let member = base.roster.get(key)?;
+        Some(MemberView {
+            placement: self.placement(base, key),
+            moderator: self.is_moderator(member.node),
+            muted: self.muted.contains(&member.node),
+            ..member.view()
+        })
+    }
+
+    fn targets(&self, base: &Base, node: Option<NodeId>) -> Option<TargetList> {
+        self.target_list(base, node)
+    }
+
+    fn grants(&self, base: &Base) -> Vec<Grant> {
+        Channel::ALL.map(|channel| self.grant(base, channel)).into_iter().filter(|grant| grant.term != 0).collect()
+    }
+
+    fn check(&self, base: &Base) {
         self.tree.check();
-        let viewers = self.roster.iter().filter(|(_, member)| member.is_viewer()).count();
+        let viewers = base.roster.iter().filter(|(_, member)| member.is_viewer()).count();
         assert_eq!(viewers, self.tree.len(), "the tree holds exactly the viewers");
-        let mut interests = [[0; 5]; 5];
-        for (key, member) in self.roster.iter() {
+        for (key, member) in base.roster.iter() {
             match member.role {
                 Role::Broadcaster { .. } => {
                     assert_eq!(member.node, self.broadcaster);
@@ -462,24 +355,16 @@ impl Livestream {
                 }
                 Role::Participant(_) | Role::Listener => panic!("a livestream has no participants"),
             }
-            member
-                .levels()
-                .into_iter()
-                .enumerate()
-                .for_each(|(channel, level)| interests[channel][level as usize] += 1);
         }
-        assert_eq!(interests, self.stats.interests, "members by interest add up");
-        let left: u64 = self.stats.leaves.iter().sum();
-        assert_eq!(self.stats.joins - left, self.roster.len() as u64, "each join has at most one leave");
-        assert_eq!(self.absent_since.is_none(), self.broadcaster_session().is_some() && self.state != State::Ended);
-        let threshold = self.config.star_to_tree_threshold as usize;
+        let present = self.broadcaster_session(base).is_some();
+        assert_eq!(self.absent_since.is_none(), present && self.state != State::Ended);
+        let threshold = self.config().star_to_tree_threshold as usize;
         match self.topology {
             Topology::Star => assert!(viewers <= threshold, "a star has at most the threshold of viewers"),
             Topology::Tree => assert!(5 * viewers > 4 * threshold, "a small tree becomes a star"),
             Topology::Mesh => panic!("a livestream is no mesh"),
         }
-        assert_eq!(self.state == State::Ended, self.ended.is_some());
-        assert!(self.state != State::Ended || self.roster.is_empty(), "an ended livestream is empty");
-        assert!(self.broadcaster_session().is_some() || self.terms == [0; 5], "terms end with the session");
+        assert_eq!(self.state == State::Ended, base.ended.is_some());
+        assert!(present || self.terms == [0; 5], "terms end with the session");
     }
 }

@@ -4,47 +4,8 @@ use super::command::Join;
 use super::id::{NodeId, PodId, SessionId};
 use super::interest::{Interest, Interests};
 use super::request::RequestId;
+pub use super::role::{Media, Role, ViewerMode};
 use super::topology::Placement;
-
-/// What a member is in its swarm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// The one node with authority over a livestream. Not a viewer.
-    Broadcaster {
-        /// Whether it would forward as a viewer, should it become one.
-        can_relay: bool,
-    },
-    /// A node that watches a livestream.
-    Viewer {
-        /// How it watches.
-        mode: ViewerMode,
-        /// Whether it forwards. Never for a lurker.
-        can_relay: bool,
-    },
-    /// A peer in a group.
-    Participant(Media),
-    /// A node that subscribes to a group and sends nothing.
-    Listener,
-}
-
-/// How a viewer watches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ViewerMode {
-    /// It plays the stream.
-    #[default]
-    Active,
-    /// It keeps an eye on it.
-    Lurker,
-}
-
-/// What a participant sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Media {
-    /// Its microphone is on.
-    pub audio: bool,
-    /// Its camera is on.
-    pub video: bool,
-}
 
 /// Liveness of a session: attached while it has a stream somewhere, else living
 /// on borrowed time.
@@ -160,7 +121,7 @@ pub struct MemberView {
 
 impl Member {
     /// The first session of a node.
-    pub(super) fn new(join: Join, role: Role, defaults: Interests, now: u64, revision: u64) -> Self {
+    pub(super) fn new(join: Join, role: Role, now: u64, revision: u64) -> Self {
         let mut member = Self {
             node: join.node,
             session: join.session,
@@ -168,18 +129,24 @@ impl Member {
             place: revision,
             role,
             lease: Lease::new(join.ttl_ms, now),
-            interests: defaults,
+            interests: role.default_interests(),
             endpoint: Box::default(),
             metadata: Box::default(),
             join_request: None,
             terms: None,
         };
-        member.renew(join, now, revision);
+        member.renew(join, role, now, revision);
         member
     }
 
-    /// Begins another session; what the request does not name stays.
-    pub(super) fn renew(&mut self, join: Join, now: u64, revision: u64) {
+    /// Begins another session; what the request does not name stays. Another role brings
+    /// its default interests, where they are not those of the one before.
+    pub(super) fn renew(&mut self, join: Join, role: Role, now: u64, revision: u64) {
+        let defaults = role.default_interests();
+        if defaults != self.role.default_interests() {
+            self.interests = defaults;
+        }
+        self.role = role;
         self.session = join.session;
         self.joined_at = now;
         self.lease = Lease::new(join.ttl_ms, now);
@@ -190,8 +157,8 @@ impl Member {
         if let Some(metadata) = join.metadata {
             self.metadata = metadata;
         }
-        for wish in join.interests {
-            self.interests.set(wish, now);
+        for change in join.interests {
+            self.interests.set(change, now);
         }
     }
 

@@ -1,10 +1,9 @@
-//! Memory of requests, so that a client may repeat one whose answer it missed.
+//! Who asks, and the memory of requests: a client may repeat one whose answer it missed.
 
 use std::collections::VecDeque;
 
-use super::command::By;
 use super::error::Rejection;
-use super::id::NodeId;
+use super::id::{NodeId, SessionId};
 
 /// How many requests a swarm remembers.
 const CAPACITY: usize = 256;
@@ -18,6 +17,17 @@ pub struct RequestId {
     pub name: Box<str>,
     /// A digest of what was asked, without what the server adds.
     pub fingerprint: u64,
+}
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct By {
+    /// The acting node.
+    pub node: NodeId,
+    /// Its session, when it says so; must be its current one then.
+    pub session: Option<SessionId>,
+    /// The client's name for the request, if it may repeat it.
+    pub request: Option<RequestId>,
 }
 
 /// Which operation a request was.

@@ -10,28 +10,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 
-use super::command::{By, Join};
-use super::error::Rejection;
-use super::event::Applied;
-use super::id::{NodeId, PodId, SessionId};
-use super::interest::{Interests, MAX_OVERRIDES};
-use super::member::{Lease, Member};
-
-/// A member's slot in the roster; reused after it left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(u32);
-
-impl Key {
-    /// The slot's number.
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    /// The key of a slot.
-    pub fn from_index(index: usize) -> Self {
-        Self(u32::try_from(index).expect("a roster has fewer than 2^32 slots"))
-    }
-}
+use super::id::{MemberKey, NodeId};
+use super::member::Member;
 
 /// The most slots that one page looks at.
 const PAGE_SLOTS: usize = 16_384;
@@ -49,9 +29,9 @@ pub(super) enum Timer {
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     slots: Vec<Option<Member>>,
-    free: Vec<Key>,
-    index: HashMap<NodeId, Key>,
-    timers: BTreeSet<(u64, Key, Timer)>,
+    free: Vec<MemberKey>,
+    index: HashMap<NodeId, MemberKey>,
+    timers: BTreeSet<(u64, MemberKey, Timer)>,
 }
 
 impl Roster {
@@ -66,12 +46,12 @@ impl Roster {
     }
 
     /// The slot of `node`.
-    pub fn key(&self, node: NodeId) -> Option<Key> {
+    pub fn key(&self, node: NodeId) -> Option<MemberKey> {
         self.index.get(&node).copied()
     }
 
     /// The member in a slot, if it is taken.
-    pub fn get(&self, key: Key) -> Option<&Member> {
+    pub fn get(&self, key: MemberKey) -> Option<&Member> {
         self.slots.get(key.index())?.as_ref()
     }
 
@@ -81,23 +61,23 @@ impl Roster {
     }
 
     /// The member in a slot that is known to be taken.
-    pub(super) fn at(&self, key: Key) -> &Member {
+    pub(super) fn at(&self, key: MemberKey) -> &Member {
         self.get(key).expect("the key comes from the index, the tree or the timetable")
     }
 
     /// Members in slab order, from slot `from` on.
-    pub fn iter_from(&self, from: usize) -> impl Iterator<Item = (Key, &Member)> {
+    pub fn iter_from(&self, from: usize) -> impl Iterator<Item = (MemberKey, &Member)> {
         self.slots
             .iter()
             .enumerate()
             .skip(from)
-            .filter_map(|(index, member)| Some((Key::from_index(index), member.as_ref()?)))
+            .filter_map(|(index, member)| Some((MemberKey::from_index(index), member.as_ref()?)))
     }
 
     /// Up to `limit` members that `wanted` admits, from slot `from` on, and the slot
     /// where the next page begins, if anybody may be there. Looks at no more than
     /// [`PAGE_SLOTS`] slots: after many left, a page may be short.
-    pub fn page(&self, from: usize, limit: usize, wanted: impl Fn(&Member) -> bool) -> (Vec<Key>, Option<usize>) {
+    pub fn page(&self, from: usize, limit: usize, wanted: impl Fn(&Member) -> bool) -> (Vec<MemberKey>, Option<usize>) {
         let mut keys = Vec::new();
         let end = self.slots.len().min(from.saturating_add(PAGE_SLOTS));
         for index in from..end {
@@ -105,23 +85,28 @@ impl Roster {
                 if keys.len() == limit {
                     return (keys, Some(index));
                 }
-                keys.push(Key::from_index(index));
+                keys.push(MemberKey::from_index(index));
             }
         }
         (keys, (end < self.slots.len()).then_some(end))
     }
 
     /// Members in slab order.
-    pub fn iter(&self) -> impl Iterator<Item = (Key, &Member)> {
+    pub fn iter(&self) -> impl Iterator<Item = (MemberKey, &Member)> {
         self.iter_from(0)
     }
 
+    /// The slots that are taken, in slab order.
+    pub(super) fn keys(&self) -> Vec<MemberKey> {
+        self.iter().map(|(key, _)| key).collect()
+    }
+
     /// Adds a member whose node is not in yet.
-    pub(super) fn insert(&mut self, member: Member) -> Key {
+    pub(super) fn insert(&mut self, member: Member) -> MemberKey {
         debug_assert!(!self.index.contains_key(&member.node));
         let key = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            Key::from_index(self.slots.len() - 1)
+            MemberKey::from_index(self.slots.len() - 1)
         });
         self.index.insert(member.node, key);
         self.schedule(key, &member);
@@ -130,7 +115,7 @@ impl Roster {
     }
 
     /// Takes a member out.
-    pub(super) fn remove(&mut self, key: Key) -> Member {
+    pub(super) fn remove(&mut self, key: MemberKey) -> Member {
         let member = self.slots[key.index()].take().expect("only taken slots are emptied");
         self.index.remove(&member.node);
         self.unschedule(key, &member);
@@ -142,7 +127,7 @@ impl Roster {
     }
 
     /// Changes a member in place and keeps the timetable right.
-    pub(super) fn update<R>(&mut self, key: Key, change: impl FnOnce(&mut Member) -> R) -> R {
+    pub(super) fn update<R>(&mut self, key: MemberKey, change: impl FnOnce(&mut Member) -> R) -> R {
         let mut member = self.slots[key.index()].take().expect("only taken slots are changed");
         let before = (member.lease.deadline(), member.interests.next_expiry());
         let result = change(&mut member);
@@ -164,76 +149,13 @@ impl Roster {
     }
 
     /// What is due at `now`, earliest first; at most `limit` of it.
-    pub(super) fn due(&self, now: u64, limit: usize) -> Vec<(Key, Timer)> {
+    pub(super) fn due(&self, now: u64, limit: usize) -> Vec<(MemberKey, Timer)> {
         self.timers
             .iter()
             .take_while(|(at, _, _)| *at <= now)
             .take(limit)
             .map(|(_, key, timer)| (*key, *timer))
             .collect()
-    }
-
-    /// The actor is a member, or `regent` (the one who may act without a session);
-    /// a session that it names is its current one.
-    pub(super) fn admit(&self, by: &By, regent: Option<NodeId>) -> Result<(), Rejection> {
-        match (self.find(by.node), by.session) {
-            (Some(member), Some(given)) if member.session != given => {
-                Err(Rejection::SessionReplaced { node: by.node, given })
-            }
-            (Some(_), _) => Ok(()),
-            (None, None) if Some(by.node) == regent => Ok(()),
-            // A session that it names is over, and no other one has begun.
-            (None, _) => Err(Rejection::NotAMember(by.node)),
-        }
-    }
-
-    /// The answer to a Join that repeats the request that made the current session.
-    pub(super) fn repeated_join(&self, join: &Join) -> Result<Option<Applied>, Rejection> {
-        let Some(member) = self.find(join.node) else { return Ok(None) };
-        match (member.join_request.as_deref(), &join.request) {
-            (Some((made_by, revision)), Some(request)) if made_by.name == request.name => {
-                if made_by.fingerprint == request.fingerprint {
-                    Ok(Some(Applied { revision: *revision, session: Some(member.session), ..Applied::default() }))
-                } else {
-                    Err(Rejection::RequestReused)
-                }
-            }
-            _ => Ok(None),
-        }
-    }
-
-    pub(super) fn has_room_for_interests(&self, join: &Join) -> Result<(), Rejection> {
-        let none = Interests::default();
-        let interests = self.find(join.node).map_or(&none, |member| &member.interests);
-        if !interests.has_room_for(&join.interests) {
-            return Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES });
-        }
-        Ok(())
-    }
-
-    /// Changes the lease of a current session.
-    pub(super) fn renew(
-        &mut self,
-        node: NodeId,
-        session: SessionId,
-        now: u64,
-        change: impl FnOnce(&mut Lease, u64),
-    ) -> Result<(), Rejection> {
-        let key = self.key(node).ok_or(Rejection::NotAMember(node))?;
-        if self.at(key).session != session {
-            return Err(Rejection::SessionReplaced { node, given: session });
-        }
-        self.update(key, |member| change(&mut member.lease, now));
-        Ok(())
-    }
-
-    /// Detaches every session from a pod. O(members).
-    pub(super) fn pod_gone(&mut self, pod: PodId, now: u64) {
-        let keys: Vec<Key> =
-            self.iter().filter(|(_, member)| member.lease.is_attached_to(pod)).map(|(key, _)| key).collect();
-        for key in keys {
-            self.update(key, |member| member.lease.detach(pod, now));
-        }
     }
 
     /// Panics when an invariant of the module does not hold. O(n).
@@ -252,12 +174,12 @@ impl Roster {
         assert_eq!(deadlines, self.timers, "the timetable holds exactly the members' deadlines");
     }
 
-    fn schedule(&mut self, key: Key, member: &Member) {
+    fn schedule(&mut self, key: MemberKey, member: &Member) {
         self.timers.extend(member.lease.deadline().map(|at| (at, key, Timer::Lease)));
         self.timers.extend(member.interests.next_expiry().map(|at| (at, key, Timer::Interest)));
     }
 
-    fn unschedule(&mut self, key: Key, member: &Member) {
+    fn unschedule(&mut self, key: MemberKey, member: &Member) {
         if let Some(at) = member.lease.deadline() {
             self.timers.remove(&(at, key, Timer::Lease));
         }
@@ -267,7 +189,7 @@ impl Roster {
     }
 }
 
-/// The index is left out: it is derived, and its order is nobody's business.
+/// The index is left out: it is derived, and its order differs from process to process.
 impl Hash for Roster {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.slots.hash(state);

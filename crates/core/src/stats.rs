@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::event::LeaveReason;
 use super::hash::splitmix64;
 use super::id::NodeId;
 use super::interest::Interest;
+use super::state::LeaveReason;
 
 /// Counters of a swarm's core.
 #[derive(Clone, Debug, Default, Hash)]

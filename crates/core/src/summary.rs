@@ -1,8 +1,7 @@
 //! A swarm as one of a set.
 
-use super::event::EndReason;
 use super::id::{Epoch, NodeId};
-use super::{Swarm, livestream};
+use super::state::{EndReason, State};
 
 /// What is shown of a swarm among others, and remembered of it for a while when it is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +26,7 @@ pub enum Detail {
     /// Of a livestream.
     Livestream {
         /// Its state.
-        state: livestream::State,
+        state: State,
         /// Its broadcaster.
         broadcaster: NodeId,
     },
@@ -39,29 +38,5 @@ impl Summary {
     /// How many bytes it holds, roughly.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.metadata.len()
-    }
-}
-
-impl Swarm {
-    /// The swarm as one of a set.
-    pub fn summary(&self) -> Summary {
-        match self {
-            Self::Livestream(livestream) => Summary {
-                epoch: livestream.epoch(),
-                revision: livestream.revision(),
-                metadata: livestream.metadata().into(),
-                created_at: livestream.created_at(),
-                ended: livestream.ended(),
-                detail: Detail::Livestream { state: livestream.state(), broadcaster: livestream.broadcaster() },
-            },
-            Self::Group(group) => Summary {
-                epoch: group.epoch(),
-                revision: group.revision(),
-                metadata: group.metadata().into(),
-                created_at: group.created_at(),
-                ended: group.ended(),
-                detail: Detail::Group,
-            },
-        }
     }
 }

@@ -22,15 +22,21 @@
 
 use std::str;
 
-use crate::command::{By, Command, CreateGroup, CreateLivestream, Join, MemberUpdate, SwarmUpdate};
+use crate::command::{
+    By, Command, CreateGroup, CreateLivestream, GroupCommand, Join, LivestreamCommand, MemberUpdate, SharedCommand,
+    SwarmUpdate,
+};
+use crate::config::{GroupConfig, LivestreamConfig};
 use crate::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use crate::interest::{Channel, ChannelSet, Interest, InterestChange};
-use crate::member::ViewerMode;
 use crate::request::RequestId;
-use crate::{group, livestream};
+use crate::role::ViewerMode;
 
+mod error;
 #[cfg(test)]
 mod tests;
+
+pub use error::{Fault, WireError};
 
 /// The version that [`encode`] writes.
 pub const VERSION: u8 = 1;
@@ -66,67 +72,6 @@ pub fn decode(bytes: &[u8]) -> Result<(SwarmId, u64, Command), WireError> {
     Ok((id, at, command))
 }
 
-/// Why bytes are no command.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("byte {offset}, {what}: {fault}")]
-pub struct WireError {
-    /// Where the faulty value begins; where the bytes end, when they end early.
-    pub offset: usize,
-    /// The field that was read, such as `Join.ttl_ms`.
-    pub what: &'static str,
-    /// What is wrong with it.
-    pub fault: Fault,
-}
-
-/// What is wrong with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// A version that this build does not read.
-    #[error("version {found} is unknown")]
-    Version {
-        /// The version.
-        found: u8,
-    },
-    /// The bytes end within the value.
-    #[error("the bytes end too early")]
-    Truncated,
-    /// Bytes follow the command.
-    #[error("bytes left over: {count}")]
-    Trailing {
-        /// How many.
-        count: usize,
-    },
-    /// No variant has this tag.
-    #[error("tag {found} is unknown")]
-    Tag {
-        /// The tag.
-        found: u8,
-    },
-    /// An id is 0, which names nothing.
-    #[error("an id is 0")]
-    ZeroId,
-    /// An integer that its type cannot hold.
-    #[error("a number above {max}")]
-    OutOfRange {
-        /// The largest that it can.
-        max: u64,
-    },
-    /// An integer in more bytes than it needs.
-    #[error("a number in more bytes than it needs")]
-    Overlong,
-    /// A length that the bytes cannot honour.
-    #[error("a length of {claimed} with {left} bytes left")]
-    Length {
-        /// The length.
-        claimed: u64,
-        /// How many bytes follow it.
-        left: usize,
-    },
-    /// A string that is not UTF-8.
-    #[error("a string that is not UTF-8")]
-    Utf8,
-}
-
 /// A value with exactly one form in bytes.
 trait Wire: Sized {
     fn put(&self, out: &mut Vec<u8>);
@@ -151,10 +96,18 @@ macro_rules! wire_struct {
     };
 }
 
-/// An enum is the tag of its variant, then the fields, in the order given here.
+/// An enum: the tag of a variant, then what the variant holds.
+trait Tagged: Sized {
+    /// The value whose tag has been read; `None` when no variant has the tag.
+    fn take_tagged(tag: u8, reader: &mut Reader<'_>) -> Result<Option<Self>, WireError>;
+}
+
+/// An enum is the tag of its variant, then the fields, in the order given here. A variant
+/// without a tag is an enum whose tags are told apart from the others.
 macro_rules! wire_enum {
     ($name:ty {
-        $($tag:literal => $variant:ident $(($($item:ident),*))? $({ $($field:ident),* })?),* $(,)?
+        $($tag:literal => $variant:ident $(($($item:ident),*))? $({ $($field:ident),* })?),*
+        $(; $(_ => $nested:ident),*)? $(,)?
     }) => {
         impl Wire for $name {
             fn put(&self, out: &mut Vec<u8>) {
@@ -164,18 +117,32 @@ macro_rules! wire_enum {
                         $($($item.put(out);)*)?
                         $($($field.put(out);)*)?
                     })*
+                    $($(Self::$nested(nested) => nested.put(out),)*)?
                 }
             }
 
             fn take(reader: &mut Reader<'_>) -> Result<Self, WireError> {
                 let start = reader.offset;
-                Ok(match reader.byte()? {
+                let found = reader.byte()?;
+                Self::take_tagged(found, reader)?.ok_or_else(|| reader.fault(start, Fault::Tag { found }))
+            }
+        }
+
+        impl Tagged for $name {
+            #[allow(unused_variables, reason = "an enum without fields reads nothing more")]
+            fn take_tagged(tag: u8, reader: &mut Reader<'_>) -> Result<Option<Self>, WireError> {
+                Ok(Some(match tag {
                     $($tag => Self::$variant
                         $(($(reader.field(concat!(stringify!($variant), ".", stringify!($item)))?),*))?
                         $({ $($field: reader.field(concat!(stringify!($variant), ".", stringify!($field)))?),* })?,
                     )*
-                    found => return Err(reader.fault(start, Fault::Tag { found })),
-                })
+                    _ => {
+                        $($(if let Some(nested) = Tagged::take_tagged(tag, reader)? {
+                            return Ok(Some(Self::$nested(nested)));
+                        })*)?
+                        return Ok(None);
+                    }
+                }))
             }
         }
     };
@@ -186,7 +153,13 @@ macro_rules! wire_enum {
 
 wire_enum!(Command {
     1 => CreateLivestream(create),
-    2 => CreateGroup(create),
+    2 => CreateGroup(create);
+    _ => Shared,
+    _ => Livestream,
+    _ => Group,
+});
+
+wire_enum!(SharedCommand {
     3 => Join(join),
     4 => Leave(by),
     5 => Touch(node, session),
@@ -201,6 +174,10 @@ wire_enum!(Command {
     14 => Remove(by, node),
     15 => ReportPeer(by, node),
     16 => Claim { by, channels, session, ttl_ms },
+    28 => Acquire { by, channels, session, ttl_ms },
+});
+
+wire_enum!(LivestreamCommand {
     17 => Start(by),
     18 => Pause(by),
     19 => Resume(by),
@@ -209,10 +186,12 @@ wire_enum!(Command {
     22 => Mute(by, node),
     23 => Unmute(by, node),
     24 => Transfer(by, node),
+});
+
+wire_enum!(GroupCommand {
     25 => SetMedia { by, audio, video },
     26 => StartShare(by),
     27 => StopShare(by),
-    28 => Acquire { by, channels, session, ttl_ms },
 });
 
 wire_struct!(By: node, session, request);
@@ -230,7 +209,7 @@ wire_struct!(SwarmUpdate:
     broadcaster_timeout_ms,
 );
 wire_struct!(InterestChange: channel, source, level, ttl_ms);
-wire_struct!(livestream::Config:
+wire_struct!(LivestreamConfig:
     star_to_tree_threshold,
     tree_fanout,
     subscriber_bytes_per_second,
@@ -239,7 +218,7 @@ wire_struct!(livestream::Config:
     max_lag_ms,
     broadcaster_timeout_ms,
 );
-wire_struct!(group::Config:
+wire_struct!(GroupConfig:
     max_participants,
     subscriber_bytes_per_second,
     keyframe_interval_ms,

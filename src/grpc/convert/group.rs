@@ -3,16 +3,18 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{channels, duration, end_reason, interests, timestamp};
+use super::{authority_granted, duration, end_reason, interest_changed, interests, member_left, timestamp};
 use crate::pb::group::v1 as pb;
+use crate::pb::group::v1::group_event::Change as On;
 use crate::pb::swarm::v1::{self as shared};
 use crate::store::log::View;
 use crate::store::snapshot::{SwarmDetail, SwarmSnapshot};
-use starling_core::event::{EndReason, Event, EventKind};
+use starling_core::event::{EndReason, EventKind};
 use starling_core::group::Config;
 use starling_core::id::{NodeId, SwarmId};
 use starling_core::member::{MemberView, Role};
 use starling_core::summary::Summary;
+use starling_core::{GroupEvent, SharedEvent};
 
 impl From<&Config> for pb::GroupConfig {
     fn from(config: &Config) -> Self {
@@ -110,59 +112,54 @@ pub(in crate::grpc) fn participant(member: &MemberView, view: View) -> pb::Parti
     }
 }
 
-/// An event, encoded. `revision` is the term of a grant.
-pub(in crate::grpc) fn event(event: &Event, revision: u64, view: View) -> Bytes {
-    use pb::group_event::Change as On;
-    let event = match event {
-        Event::Joined { key: _, member } => {
+/// An event of a swarm of either kind.
+pub(super) fn shared_event(event: &SharedEvent, revision: u64, view: View) -> On {
+    match event {
+        SharedEvent::Joined { key: _, member } => {
             On::ParticipantJoined(pb::ParticipantJoined { participant: Some(participant(member, view)) })
         }
-        Event::Left { key: _, node, session, reason } => On::ParticipantLeft(shared::MemberLeft {
-            node_id: node.get(),
-            session_id: session.get(),
-            reason: shared::LeaveReason::from(*reason).into(),
-        }),
-        Event::GroupEnded { reason } => On::StateChanged(pb::StateChanged {
+        SharedEvent::Left { key: _, node, session, reason } => {
+            On::ParticipantLeft(member_left(*node, *session, *reason))
+        }
+        SharedEvent::AuthorityGranted { node, channels } => {
+            On::AuthorityGranted(authority_granted(*node, *channels, revision))
+        }
+        SharedEvent::InterestChanged { key: _, node, interests } => {
+            On::InterestChanged(interest_changed(*node, interests))
+        }
+        SharedEvent::MemberUpdated { key: _, member } => {
+            On::ParticipantUpdated(pb::ParticipantUpdated { participant: Some(participant(member, view)) })
+        }
+    }
+}
+
+/// An event that only groups know.
+pub(super) fn group_event(event: &GroupEvent) -> On {
+    match event {
+        GroupEvent::Ended { reason } => On::StateChanged(pb::StateChanged {
             state: pb::GroupState::Ended.into(),
             end_reason: shared::EndReason::from(*reason).into(),
         }),
-        Event::GroupUpdated { metadata, config } => On::GroupUpdated(pb::GroupUpdated {
+        GroupEvent::Updated { metadata, config } => On::GroupUpdated(pb::GroupUpdated {
             metadata: Bytes::copy_from_slice(metadata),
             config: Some(config.as_ref().into()),
         }),
-        Event::OwnerChanged { owner } => {
+        GroupEvent::OwnerChanged { owner } => {
             On::OwnerChanged(pb::OwnerChanged { owner_node_id: owner.map_or(0, NodeId::get) })
         }
-        Event::MediaChanged { key: _, node, media } => On::MediaChanged(pb::MediaChanged {
+        GroupEvent::MediaChanged { key: _, node, media } => On::MediaChanged(pb::MediaChanged {
             node_id: node.get(),
             audio_enabled: media.audio,
             video_enabled: media.video,
         }),
-        Event::ShareStarted { node } => On::ScreenShareStarted(pb::ScreenShareStarted { node_id: node.get() }),
-        Event::ShareStopped { node } => On::ScreenShareStopped(pb::ScreenShareStopped { node_id: node.get() }),
-        Event::AuthorityGranted { node, channels: on } => On::AuthorityGranted(shared::AuthorityGranted {
-            node_id: node.get(),
-            channels: channels(*on),
-            term: revision,
-            track: 0,
-        }),
-        Event::InterestChanged { key: _, node, interests: wanted } => {
-            On::InterestChanged(shared::InterestChanged { node_id: node.get(), interests: interests(wanted) })
-        }
-        Event::MemberUpdated { key: _, member } => {
-            On::ParticipantUpdated(pb::ParticipantUpdated { participant: Some(participant(member, view)) })
-        }
-        Event::StateChanged { .. }
-        | Event::LivestreamUpdated { .. }
-        | Event::BroadcasterJoined { .. }
-        | Event::BroadcasterLost { .. }
-        | Event::Transferred { .. }
-        | Event::ModeratorChanged { .. }
-        | Event::MuteChanged { .. }
-        | Event::TopologySwitched { .. }
-        | Event::PlacementChanged { .. } => unreachable!("this happens in livestreams only"),
-    };
-    pb::GroupEvent { change: Some(event) }.encode_to_vec().into()
+        GroupEvent::ShareStarted { node } => On::ScreenShareStarted(pb::ScreenShareStarted { node_id: node.get() }),
+        GroupEvent::ShareStopped { node } => On::ScreenShareStopped(pb::ScreenShareStopped { node_id: node.get() }),
+    }
+}
+
+/// The bytes of an event.
+pub(super) fn encoded(change: On) -> Bytes {
+    pb::GroupEvent { change: Some(change) }.encode_to_vec().into()
 }
 
 /// The kind of events that a number stands for; `None` for an unknown one.

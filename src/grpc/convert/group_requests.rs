@@ -11,10 +11,10 @@ use crate::service::New;
 use crate::service::mutation::{Mutation, NewSession};
 use crate::store::log::View;
 use crate::store::snapshot::{Outcome, Show};
-use starling_core::Command;
 use starling_core::command::SwarmUpdate;
 use starling_core::group::Config;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::{GroupCommand, SharedCommand};
 
 const KIND: SwarmKind = SwarmKind::Group;
 
@@ -77,7 +77,7 @@ impl Action for pb::JoinGroupRequest {
     type Response = pb::JoinGroupResponse;
 
     fn parse(&self) -> Parsed<ParsedAction> {
-        let Self { group_id, node_id, endpoint, metadata, interests: wishes, lease_ttl, request_id, mode } = self;
+        let Self { group_id, node_id, endpoint, metadata, interests: changes, lease_ttl, request_id, mode } = self;
         let id = swarm_id(KIND, *group_id)?;
         let node = fields::node("node_id", *node_id)?;
         let session = NewSession {
@@ -86,7 +86,7 @@ impl Action for pb::JoinGroupRequest {
             can_relay: None,
             endpoint: endpoint.as_ref().map(|bytes| opaque("endpoint", bytes, fields::MEMBER_BYTES)).transpose()?,
             metadata: metadata.as_ref().map(|bytes| opaque("metadata", bytes, fields::MEMBER_BYTES)).transpose()?,
-            interests: interests(KIND, wishes)?,
+            interests: interests(KIND, changes)?,
             ttl_ms: lease(lease_ttl.as_ref())?,
             request: fields::request(request_id, self)?,
             listens: match pb::ParticipantMode::try_from(*mode) {
@@ -137,7 +137,7 @@ impl Action for pb::ReportPeerRequest {
         let by = by(*node_id, *session_id, "", self)?;
         let target = fields::node("peer_node_id", *peer_node_id)?;
         report_reason(*reason)?;
-        Ok(ParsedAction::new(id, Command::ReportPeer(by, target), Show::NOTHING))
+        Ok(ParsedAction::new(id, SharedCommand::ReportPeer(by, target), Show::NOTHING))
     }
 
     fn respond(outcome: Outcome) -> pb::ReportPeerResponse {
@@ -152,24 +152,24 @@ impl Action for pb::ReportPeerRequest {
 actions! {
     pb, KIND, group_id, |by|;
     EndGroupRequest {} => EndGroupResponse { group: group },
-    show: Show::SWARM, command: Command::End(by);
+    show: Show::SWARM, command: SharedCommand::End(by);
     LeaveGroupRequest {} => LeaveGroupResponse { group: group },
-    show: Show::SWARM, command: Command::Leave(by);
+    show: Show::SWARM, command: SharedCommand::Leave(by);
     StartScreenShareRequest {} => StartScreenShareResponse { group: group },
-    show: Show::SWARM, command: Command::StartShare(by);
+    show: Show::SWARM, command: GroupCommand::StartShare(by);
     StopScreenShareRequest {} => StopScreenShareResponse { group: group },
-    show: Show::SWARM, command: Command::StopShare(by);
+    show: Show::SWARM, command: GroupCommand::StopShare(by);
     UpdateGroupRequest { metadata, config } => UpdateGroupResponse { group: group },
-    show: Show::SWARM, command: Command::UpdateSwarm(by, update(metadata.as_ref(), config.as_ref())?);
+    show: Show::SWARM, command: SharedCommand::UpdateSwarm(by, update(metadata.as_ref(), config.as_ref())?);
     UpdateParticipantRequest { metadata, endpoint } => UpdateParticipantResponse { participant: own_participant },
     show: Show::member(by.node),
-    command: Command::UpdateMember(by, fields::member_update(metadata.as_ref(), endpoint.as_ref(), None)?);
+    command: SharedCommand::UpdateMember(by, fields::member_update(metadata.as_ref(), endpoint.as_ref(), None)?);
     SetInterestRequest { interests } => SetInterestResponse { participant: own_participant },
-    show: Show::member(by.node), command: Command::SetInterest(by, fields::some_interests(KIND, interests)?);
+    show: Show::member(by.node), command: SharedCommand::SetInterest(by, fields::some_interests(KIND, interests)?);
     SetMediaRequest { audio_enabled, video_enabled } => SetMediaResponse { participant: own_participant },
-    show: Show::member(by.node), command: Command::SetMedia { by, audio: *audio_enabled, video: *video_enabled };
+    show: Show::member(by.node), command: GroupCommand::SetMedia { by, audio: *audio_enabled, video: *video_enabled };
     RemoveParticipantRequest { participant_node_id } => RemoveParticipantResponse { group: group },
-    show: Show::SWARM, command: Command::Remove(by, fields::node("participant_node_id", *participant_node_id)?);
+    show: Show::SWARM, command: SharedCommand::Remove(by, fields::node("participant_node_id", *participant_node_id)?);
 }
 
 fn group(outcome: &mut Outcome) -> Option<pb::Group> {

@@ -3,16 +3,18 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{channels, duration, end_reason, interests, timestamp};
+use super::{authority_granted, duration, end_reason, interest_changed, interests, member_left, timestamp};
 use crate::pb::livestream::v1 as pb;
+use crate::pb::livestream::v1::livestream_event::Change as On;
 use crate::pb::swarm::v1::{self as shared};
 use crate::store::log::View;
 use crate::store::snapshot::{SwarmDetail, SwarmSnapshot};
-use starling_core::event::{Event, EventKind};
+use starling_core::event::EventKind;
 use starling_core::id::SwarmId;
 use starling_core::livestream::{Config, State};
 use starling_core::member::{MemberView, Role, ViewerMode};
 use starling_core::summary::{Detail, Summary};
+use starling_core::{LivestreamEvent, SharedEvent};
 
 impl From<State> for pb::LivestreamState {
     fn from(state: State) -> Self {
@@ -140,67 +142,69 @@ pub(in crate::grpc) fn viewer(member: &MemberView, view: View) -> pb::Viewer {
     }
 }
 
-/// An event, encoded. `revision` is the term of a grant.
-pub(in crate::grpc) fn event(event: &Event, revision: u64, view: View) -> Bytes {
-    use pb::livestream_event::Change as On;
-    let event = match event {
-        Event::Joined { key: _, member } => On::ViewerJoined(pb::ViewerJoined { viewer: Some(viewer(member, view)) }),
-        Event::Left { key: _, node, session, reason } => On::ViewerLeft(shared::MemberLeft {
-            node_id: node.get(),
-            session_id: session.get(),
-            reason: shared::LeaveReason::from(*reason).into(),
-        }),
-        Event::StateChanged { state, reason } => On::StateChanged(pb::StateChanged {
+/// An event of a swarm of either kind.
+pub(super) fn shared_event(event: &SharedEvent, revision: u64, view: View) -> On {
+    match event {
+        SharedEvent::Joined { key: _, member } => {
+            On::ViewerJoined(pb::ViewerJoined { viewer: Some(viewer(member, view)) })
+        }
+        SharedEvent::Left { key: _, node, session, reason } => On::ViewerLeft(member_left(*node, *session, *reason)),
+        SharedEvent::AuthorityGranted { node, channels } => {
+            On::AuthorityGranted(authority_granted(*node, *channels, revision))
+        }
+        SharedEvent::InterestChanged { key: _, node, interests } => {
+            On::InterestChanged(interest_changed(*node, interests))
+        }
+        SharedEvent::MemberUpdated { key: _, member } => {
+            On::ViewerUpdated(pb::ViewerUpdated { viewer: Some(viewer(member, view)) })
+        }
+    }
+}
+
+/// An event that only livestreams know.
+pub(super) fn livestream_event(event: &LivestreamEvent, view: View) -> On {
+    match event {
+        LivestreamEvent::StateChanged { state, reason } => On::StateChanged(pb::StateChanged {
             state: pb::LivestreamState::from(*state).into(),
             end_reason: reason.map_or(shared::EndReason::Unspecified, Into::into).into(),
         }),
-        Event::LivestreamUpdated { metadata, config } => On::LivestreamUpdated(pb::LivestreamUpdated {
+        LivestreamEvent::Updated { metadata, config } => On::LivestreamUpdated(pb::LivestreamUpdated {
             metadata: Bytes::copy_from_slice(metadata),
             config: Some(config.as_ref().into()),
         }),
-        Event::BroadcasterJoined { node, session } => {
+        LivestreamEvent::BroadcasterJoined { node, session } => {
             On::BroadcasterJoined(pb::BroadcasterJoined { node_id: node.get(), session_id: session.get() })
         }
-        Event::BroadcasterLost { node, session, reason } => On::BroadcasterLost(pb::BroadcasterLost {
+        LivestreamEvent::BroadcasterLost { node, session, reason } => On::BroadcasterLost(pb::BroadcasterLost {
             node_id: node.get(),
             session_id: session.get(),
             reason: shared::LeaveReason::from(*reason).into(),
         }),
-        Event::Transferred { from, to, to_key: _, viewer: old } => On::BroadcastTransferred(pb::BroadcastTransferred {
-            from_node_id: from.get(),
-            to_node_id: to.get(),
-            viewer: old.as_ref().map(|(_, old)| viewer(old, view)),
-        }),
-        Event::ModeratorChanged { node, moderator } => {
+        LivestreamEvent::Transferred { from, to, to_key: _, viewer: old } => {
+            On::BroadcastTransferred(pb::BroadcastTransferred {
+                from_node_id: from.get(),
+                to_node_id: to.get(),
+                viewer: old.as_ref().map(|(_, old)| viewer(old, view)),
+            })
+        }
+        LivestreamEvent::ModeratorChanged { node, moderator } => {
             On::ModeratorChanged(pb::ModeratorChanged { node_id: node.get(), moderator: *moderator })
         }
-        Event::MuteChanged { node, muted } => On::MuteChanged(pb::MuteChanged { node_id: node.get(), muted: *muted }),
-        Event::TopologySwitched { topology } => {
+        LivestreamEvent::MuteChanged { node, muted } => {
+            On::MuteChanged(pb::MuteChanged { node_id: node.get(), muted: *muted })
+        }
+        LivestreamEvent::TopologySwitched { topology } => {
             On::TopologySwitched(pb::TopologySwitched { topology: shared::Topology::from(*topology).into() })
         }
-        Event::AuthorityGranted { node, channels: on } => On::AuthorityGranted(shared::AuthorityGranted {
-            node_id: node.get(),
-            channels: channels(*on),
-            term: revision,
-            track: 0,
-        }),
-        Event::InterestChanged { key: _, node, interests: wanted } => {
-            On::InterestChanged(shared::InterestChanged { node_id: node.get(), interests: interests(wanted) })
-        }
-        Event::PlacementChanged { key: _, node, placement } => {
+        LivestreamEvent::PlacementChanged { key: _, node, placement } => {
             On::PlacementChanged(pb::PlacementChanged { node_id: node.get(), placement: Some((*placement).into()) })
         }
-        Event::MemberUpdated { key: _, member } => {
-            On::ViewerUpdated(pb::ViewerUpdated { viewer: Some(viewer(member, view)) })
-        }
-        Event::GroupEnded { .. }
-        | Event::GroupUpdated { .. }
-        | Event::OwnerChanged { .. }
-        | Event::MediaChanged { .. }
-        | Event::ShareStarted { .. }
-        | Event::ShareStopped { .. } => unreachable!("this happens in groups only"),
-    };
-    pb::LivestreamEvent { change: Some(event) }.encode_to_vec().into()
+    }
+}
+
+/// The bytes of an event.
+pub(super) fn encoded(change: On) -> Bytes {
+    pb::LivestreamEvent { change: Some(change) }.encode_to_vec().into()
 }
 
 /// The kind of events that a number stands for; `None` for an unknown one.

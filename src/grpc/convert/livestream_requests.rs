@@ -11,11 +11,11 @@ use crate::service::New;
 use crate::service::mutation::{Mutation, NewSession};
 use crate::store::log::View;
 use crate::store::snapshot::{Outcome, Show};
-use starling_core::Command;
 use starling_core::command::SwarmUpdate;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::livestream::Config;
 use starling_core::member::ViewerMode;
+use starling_core::{LivestreamCommand, SharedCommand};
 
 const KIND: SwarmKind = SwarmKind::Livestream;
 
@@ -131,7 +131,7 @@ impl Action for pb::JoinLivestreamRequest {
             can_relay,
             endpoint,
             metadata,
-            interests: wishes,
+            interests: changes,
             lease_ttl,
             request_id,
         } = self;
@@ -147,7 +147,7 @@ impl Action for pb::JoinLivestreamRequest {
             can_relay: *can_relay,
             endpoint: endpoint.as_ref().map(|bytes| opaque("endpoint", bytes, fields::MEMBER_BYTES)).transpose()?,
             metadata: metadata.as_ref().map(|bytes| opaque("metadata", bytes, fields::MEMBER_BYTES)).transpose()?,
-            interests: interests(KIND, wishes)?,
+            interests: interests(KIND, changes)?,
             ttl_ms: lease(lease_ttl.as_ref())?,
             request: fields::request(request_id, self)?,
             listens: None,
@@ -187,7 +187,7 @@ impl Action for pb::ReportPeerRequest {
         let by = by(*node_id, *session_id, "", self)?;
         let target = fields::node("peer_node_id", *peer_node_id)?;
         report_reason(*reason)?;
-        Ok(ParsedAction::new(id, Command::ReportPeer(by, target), Show::NOTHING))
+        Ok(ParsedAction::new(id, SharedCommand::ReportPeer(by, target), Show::NOTHING))
     }
 
     fn respond(outcome: Outcome) -> pb::ReportPeerResponse {
@@ -202,34 +202,34 @@ impl Action for pb::ReportPeerRequest {
 actions! {
     pb, KIND, livestream_id, |by|;
     StartLivestreamRequest {} => StartLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: Command::Start(by);
+    show: Show::SWARM, command: LivestreamCommand::Start(by);
     PauseLivestreamRequest {} => PauseLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: Command::Pause(by);
+    show: Show::SWARM, command: LivestreamCommand::Pause(by);
     ResumeLivestreamRequest {} => ResumeLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: Command::Resume(by);
+    show: Show::SWARM, command: LivestreamCommand::Resume(by);
     EndLivestreamRequest {} => EndLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: Command::End(by);
+    show: Show::SWARM, command: SharedCommand::End(by);
     LeaveLivestreamRequest {} => LeaveLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: Command::Leave(by);
+    show: Show::SWARM, command: SharedCommand::Leave(by);
     UpdateLivestreamRequest { metadata, config } => UpdateLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: Command::UpdateSwarm(by, update(metadata.as_ref(), config.as_ref())?);
+    show: Show::SWARM, command: SharedCommand::UpdateSwarm(by, update(metadata.as_ref(), config.as_ref())?);
     UpdateViewerRequest { metadata, endpoint, can_relay } => UpdateViewerResponse { viewer: own_viewer },
     show: Show::member(by.node),
-    command: Command::UpdateMember(by, fields::member_update(metadata.as_ref(), endpoint.as_ref(), *can_relay)?);
+    command: SharedCommand::UpdateMember(by, fields::member_update(metadata.as_ref(), endpoint.as_ref(), *can_relay)?);
     SetInterestRequest { interests } => SetInterestResponse { viewer: own_viewer },
-    show: Show::member(by.node), command: Command::SetInterest(by, fields::some_interests(KIND, interests)?);
+    show: Show::member(by.node), command: SharedCommand::SetInterest(by, fields::some_interests(KIND, interests)?);
     AddModeratorRequest { viewer_node_id } => AddModeratorResponse { livestream: livestream, viewer: viewer },
-    show: about(*viewer_node_id)?, command: Command::AddModerator(by, target(*viewer_node_id)?);
+    show: about(*viewer_node_id)?, command: LivestreamCommand::AddModerator(by, target(*viewer_node_id)?);
     RemoveModeratorRequest { viewer_node_id } => RemoveModeratorResponse { livestream: livestream, viewer: viewer },
-    show: about(*viewer_node_id)?, command: Command::RemoveModerator(by, target(*viewer_node_id)?);
+    show: about(*viewer_node_id)?, command: LivestreamCommand::RemoveModerator(by, target(*viewer_node_id)?);
     MuteViewerRequest { viewer_node_id } => MuteViewerResponse { livestream: livestream, viewer: viewer },
-    show: about(*viewer_node_id)?, command: Command::Mute(by, target(*viewer_node_id)?);
+    show: about(*viewer_node_id)?, command: LivestreamCommand::Mute(by, target(*viewer_node_id)?);
     UnmuteViewerRequest { viewer_node_id } => UnmuteViewerResponse { livestream: livestream, viewer: viewer },
-    show: about(*viewer_node_id)?, command: Command::Unmute(by, target(*viewer_node_id)?);
+    show: about(*viewer_node_id)?, command: LivestreamCommand::Unmute(by, target(*viewer_node_id)?);
     RemoveViewerRequest { viewer_node_id } => RemoveViewerResponse { livestream: livestream },
-    show: Show::SWARM, command: Command::Remove(by, target(*viewer_node_id)?);
+    show: Show::SWARM, command: SharedCommand::Remove(by, target(*viewer_node_id)?);
     TransferBroadcastRequest { viewer_node_id } => TransferBroadcastResponse { livestream: livestream },
-    show: Show::SWARM, command: Command::Transfer(by, target(*viewer_node_id)?);
+    show: Show::SWARM, command: LivestreamCommand::Transfer(by, target(*viewer_node_id)?);
 }
 
 /// The viewer that a request is about.

@@ -65,12 +65,12 @@ fn everything() -> Vec<Status> {
             Rejection::ChannelDisabled,
             Rejection::Full { max: 1 },
             Rejection::Quota { what: "mutes", max: 1 },
-            Rejection::WrongKind,
         ]
     };
     let mut all = Vec::new();
     for kind in kinds {
         all.extend(rejections().into_iter().map(|rejection| refused(kind)(rejection.into())));
+        all.push(wrong_kind(kind));
         all.push(refused(kind)(ServiceError::TooManySwarms { max: 1 }));
         all.push(refused(kind)(ServiceError::Ended { epoch: Epoch::new(1).unwrap(), last: Vec::new() }));
     }

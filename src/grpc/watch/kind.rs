@@ -8,7 +8,6 @@ use crate::pb::swarm::v1 as shared;
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
 use crate::store::log::View;
 use crate::store::snapshot::SwarmSnapshot;
-use starling_core::Event;
 use starling_core::id::{SwarmId, SwarmKind};
 use starling_core::member::MemberView;
 use starling_core::summary::Summary;
@@ -66,9 +65,6 @@ pub(in crate::grpc) trait Kind: 'static {
 
     fn events(epoch: u64, revision: u64, message: EventMessage) -> Self::Events;
 
-    /// An event, encoded.
-    fn event(event: &Event, revision: u64, view: View) -> Bytes;
-
     fn set(epoch: u64, partition: u32, position: Bytes, message: SetMessage) -> Self::Set;
 }
 
@@ -113,10 +109,6 @@ impl Kind for Livestream {
             EventMessage::Goodbye(goodbye) => Event::Goodbye(goodbye),
         };
         livestream::WatchLivestreamResponse { epoch, revision, event: Some(event) }
-    }
-
-    fn event(event: &Event, revision: u64, view: View) -> Bytes {
-        livestream_wire::event(event, revision, view)
     }
 
     fn set(epoch: u64, partition: u32, position: Bytes, message: SetMessage) -> Self::Set {
@@ -171,10 +163,6 @@ impl Kind for Group {
             EventMessage::Goodbye(goodbye) => Event::Goodbye(goodbye),
         };
         group::WatchGroupResponse { epoch, revision, event: Some(event) }
-    }
-
-    fn event(event: &Event, revision: u64, view: View) -> Bytes {
-        group_wire::event(event, revision, view)
     }
 
     fn set(epoch: u64, partition: u32, position: Bytes, message: SetMessage) -> Self::Set {

@@ -13,7 +13,7 @@ use crate::store::snapshot::SwarmSnapshot;
 use starling_core::event::EventKind;
 use starling_core::id::{Epoch, SwarmId};
 use starling_core::member::MemberView;
-use starling_core::{Event, Rejection, Swarm};
+use starling_core::{Event, LivestreamEvent, Rejection, Swarm};
 
 /// Revisions read under one lock.
 const REVISIONS_AT_ONCE: usize = 64;
@@ -244,7 +244,10 @@ impl EventWatch {
         while let Some(revision) = self.pending.pop() {
             self.cursor = revision.number;
             if let Phase::Roster { reason, .. } = self.phase
-                && revision.events.iter().any(|event| matches!(event, Event::Transferred { .. }))
+                && revision
+                    .events
+                    .iter()
+                    .any(|event| matches!(event, Event::Livestream(LivestreamEvent::Transferred { .. })))
             {
                 // Two members changed roles, on whichever side of the scan: begin anew.
                 self.pending.clear();

@@ -113,7 +113,8 @@ impl Service {
             let targets = match (swarm.targets(node), node) {
                 (Some(targets), _) => targets,
                 (None, Some(node)) => return Err(Rejection::NotAMember(node)),
-                (None, None) => return Err(Rejection::WrongKind),
+                // There is no livestream of this id.
+                (None, None) => return Err(Rejection::NoSuchSwarm),
             };
             Ok((swarm.epoch(), swarm.revision(), targets))
         })?;

@@ -1,97 +1,88 @@
 //! Microphone, camera, screen: what a participant sends, and its right to.
 
 use super::Group;
+use crate::base::{Base, Transaction};
 use crate::command::By;
 use crate::error::Rejection;
-use crate::event::{Applied, Event, Gate, Grant};
-use crate::id::NodeId;
+use crate::event::{Gate, Grant, GroupEvent, SharedEvent};
+use crate::id::{MemberKey, NodeId};
 use crate::interest::{Channel, ChannelSet};
-use crate::member::{Media, Member, Role};
-use crate::roster::Key;
+use crate::member::Member;
+use crate::role::{Media, Role};
 
 impl Group {
     pub(super) fn set_media(
         &mut self,
+        tx: &mut Transaction<'_>,
         by: &By,
         audio: Option<bool>,
         video: Option<bool>,
-        out: &mut Applied,
     ) -> Result<(), Rejection> {
-        let key = self.member(by)?;
-        let before = media(self.roster.at(key)).ok_or(Rejection::OnlyListens(by.node))?;
+        let key = tx.base.member(by)?;
+        let before = media(tx.base.roster.at(key))?;
         let after = Media { audio: audio.unwrap_or(before.audio), video: video.unwrap_or(before.video) };
         if before != after {
-            self.roster.update(key, |member| member.role = Role::Participant(after));
-            out.events.push(Event::MediaChanged { key, node: by.node, media: after });
-            out.grants.extend(self.grants_of(key));
+            tx.base.roster.update(key, |member| member.role = Role::Participant(after));
+            tx.event(GroupEvent::MediaChanged { key, node: by.node, media: after });
+            self.tell_grants(tx, key);
         }
         Ok(())
     }
 
-    pub(super) fn start_share(&mut self, by: &By, out: &mut Applied) -> Result<(), Rejection> {
-        let key = self.member(by)?;
-        self.takes_part(key)?;
+    pub(super) fn start_share(&mut self, tx: &mut Transaction<'_>, by: &By) -> Result<(), Rejection> {
+        let key = tx.base.member(by)?;
+        media(tx.base.roster.at(key))?;
         match self.sharing {
             Some(holder) if holder != by.node => Err(Rejection::ScreenShareHeld { holder }),
             Some(_) => Ok(()),
             None => {
                 self.sharing = Some(by.node);
-                out.events.push(Event::ShareStarted { node: by.node });
-                out.grants.extend(self.grants_of(key));
+                tx.event(GroupEvent::ShareStarted { node: by.node });
+                self.tell_grants(tx, key);
                 Ok(())
             }
         }
     }
 
     /// Stopping what one does not hold is a repeat, and changes nothing.
-    pub(super) fn stop_share(&mut self, by: &By, out: &mut Applied) -> Result<(), Rejection> {
-        let key = self.member(by)?;
+    pub(super) fn stop_share(&mut self, tx: &mut Transaction<'_>, by: &By) -> Result<(), Rejection> {
+        let key = tx.base.member(by)?;
         if self.sharing == Some(by.node) {
-            self.sharing = None;
-            out.events.push(Event::ShareStopped { node: by.node });
-            out.grants.extend(self.grants_of(key));
+            self.end_share(tx);
+            self.tell_grants(tx, key);
         }
         Ok(())
     }
 
+    pub(super) fn end_share(&mut self, tx: &mut Transaction<'_>) {
+        if let Some(node) = self.sharing.take() {
+            tx.event(GroupEvent::ShareStopped { node });
+        }
+    }
+
     /// Grants a participant a new term on its own channels; SCREEN only while it
     /// holds the share.
-    pub(super) fn claim(&mut self, by: &By, channels: ChannelSet) -> Result<Applied, Rejection> {
-        self.not_ended()?;
-        self.roster.admit(by, None)?;
-        let key = self.member(by)?;
-        self.takes_part(key)?;
+    pub(super) fn grant_anew(
+        &self,
+        tx: &mut Transaction<'_>,
+        key: MemberKey,
+        channels: ChannelSet,
+    ) -> Result<(), Rejection> {
+        let member = tx.base.roster.at(key);
+        let node = member.node;
+        media(member)?;
         if channels.contains(Channel::Screen) {
-            self.shares(by.node)?;
+            self.shares(node)?;
         }
-        let term = self.revision + 1;
-        let session = self.roster.update(key, |member| {
+        let term = tx.base.revision + 1;
+        tx.base.roster.update(key, |member| {
             let terms = member.terms.get_or_insert_default();
             channels.iter().for_each(|channel| terms[channel.index()] = term);
-            member.session
         });
-        let mut out = Applied { session: Some(session), ..Applied::default() };
-        out.grants.extend(self.grants_of(key).filter(|grant| channels.contains(grant.channel)));
-        out.events.push(Event::AuthorityGranted { node: by.node, channels });
-        Ok(self.commit(out))
-    }
-
-    /// The same where the participant holds no term yet.
-    pub(super) fn acquire(&mut self, by: &By, channels: ChannelSet) -> Result<Applied, Rejection> {
-        let held = self.roster.find(by.node).and_then(|member| member.terms.as_deref().copied()).unwrap_or_default();
-        let free: ChannelSet = channels.iter().filter(|channel| held[channel.index()] == 0).collect();
-        if !free.is_empty() {
-            return self.claim(by, free);
-        }
-        self.not_ended()?;
-        let key = self.member(by)?;
-        Ok(Applied { session: Some(self.roster.at(key).session), revision: self.revision, ..Applied::default() })
-    }
-
-    /// Listeners send nothing.
-    fn takes_part(&self, key: Key) -> Result<(), Rejection> {
-        let member = self.roster.at(key);
-        if member.is_listener() { Err(Rejection::OnlyListens(member.node)) } else { Ok(()) }
+        let grants = self.grants_of(tx.base.roster.at(key)).filter(|grant| channels.contains(grant.channel));
+        tx.applied.grants.extend(grants);
+        tx.event(SharedEvent::AuthorityGranted { node, channels });
+        Ok(())
     }
 
     fn shares(&self, node: NodeId) -> Result<(), Rejection> {
@@ -103,51 +94,46 @@ impl Group {
     }
 
     /// Whether a channel of a participant takes updates; with SCREEN, why not.
-    pub fn gate(&self, node: NodeId, channel: Channel) -> Result<Gate, Rejection> {
-        let member = self.roster.find(node).ok_or(Rejection::NotAMember(node))?;
-        if member.is_listener() {
-            return Err(Rejection::OnlyListens(node));
-        }
+    pub(crate) fn gate(&self, base: &Base, node: NodeId, channel: Channel) -> Result<Gate, Rejection> {
+        let member = base.roster.find(node).ok_or(Rejection::NotAMember(node))?;
+        let media = media(member)?;
         if channel == Channel::Screen {
             self.shares(node)?;
         }
-        Ok(self.gate_of(member, channel))
+        Ok(self.gate_of(node, media, channel))
     }
 
-    fn gate_of(&self, member: &Member, channel: Channel) -> Gate {
-        let Some(media) = media(member) else { return Gate::Off };
+    fn gate_of(&self, node: NodeId, media: Media, channel: Channel) -> Gate {
         let enabled = match channel {
             Channel::Visual => media.video,
             Channel::Audio => media.audio,
-            Channel::Screen => self.sharing == Some(member.node),
+            Channel::Screen => self.sharing == Some(node),
             Channel::Chat | Channel::Data => true,
         };
         if enabled { Gate::Open } else { Gate::Off }
     }
 
-    fn grants_of(&self, key: Key) -> impl Iterator<Item = Grant> {
-        let member = self.roster.at(key);
+    /// The rights of a member; a listener has none.
+    pub(super) fn grants_of(&self, member: &Member) -> impl Iterator<Item = Grant> {
+        let Member { node: source, session, .. } = *member;
         let terms = member.terms.as_deref().copied().unwrap_or_default();
+        let media = media(member).ok();
         Channel::ALL.into_iter().filter_map(move |channel| {
-            let (source, term, gate) = (member.node, terms[channel.index()], self.gate_of(member, channel));
-            (term != 0).then_some(Grant { source, channel, term, session: Some(member.session), gate })
+            let term = terms[channel.index()];
+            let gate = self.gate_of(source, media?, channel);
+            (term != 0).then_some(Grant { source, channel, term, session: Some(session), gate })
         })
     }
 
-    /// The rights to publish that are in force.
-    pub fn grants(&self) -> impl Iterator<Item = Grant> {
-        self.keys().into_iter().flat_map(|key| self.grants_of(key).collect::<Vec<_>>())
-    }
-
-    /// What a participant sends; `None` when it is none.
-    pub fn media(&self, node: NodeId) -> Option<Media> {
-        self.roster.find(node).and_then(media)
+    fn tell_grants(&self, tx: &mut Transaction<'_>, key: MemberKey) {
+        tx.applied.grants.extend(self.grants_of(tx.base.roster.at(key)));
     }
 }
 
-const fn media(member: &Member) -> Option<Media> {
+/// What a participant sends. A listener sends nothing.
+const fn media(member: &Member) -> Result<Media, Rejection> {
     match member.role {
-        Role::Participant(media) => Some(media),
-        Role::Listener | Role::Broadcaster { .. } | Role::Viewer { .. } => None,
+        Role::Participant(media) => Ok(media),
+        Role::Listener | Role::Broadcaster { .. } | Role::Viewer { .. } => Err(Rejection::OnlyListens(member.node)),
     }
 }

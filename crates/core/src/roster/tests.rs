@@ -1,33 +1,16 @@
 use super::*;
-use crate::interest::{Channel, Interest, InterestChange};
-use crate::member::{Role, ViewerMode};
+use crate::command::Join;
+use crate::id::SessionId;
+use crate::role::{Role, ViewerMode};
 
 fn node(number: u64) -> NodeId {
     NodeId::new(number).unwrap()
 }
 
-fn session(number: u64) -> SessionId {
-    SessionId::new(number).unwrap()
-}
-
-fn join(number: u64, ttl_ms: u32) -> Join {
-    Join {
-        node: node(number),
-        session: session(number),
-        request: None,
-        ttl_ms,
-        mode: None,
-        can_relay: None,
-        endpoint: None,
-        metadata: None,
-        interests: Vec::new(),
-        listens: None,
-    }
-}
-
 fn member(number: u64, ttl_ms: u32) -> Member {
     let role = Role::Viewer { mode: ViewerMode::Active, can_relay: true };
-    Member::new(join(number, ttl_ms), role, Interests::active_viewer(), 0, 1)
+    let session = SessionId::new(number).unwrap();
+    Member::new(Join::bare(node(number), session, ttl_ms), role, 0, 1)
 }
 
 fn nodes(roster: &Roster, from: usize) -> Vec<u64> {
@@ -37,7 +20,7 @@ fn nodes(roster: &Roster, from: usize) -> Vec<u64> {
 #[test]
 fn members_lie_in_the_order_of_their_slots_and_slots_are_used_again() {
     let mut roster = Roster::default();
-    let keys: Vec<Key> = (1..=4).map(|number| roster.insert(member(number, 1_000))).collect();
+    let keys: Vec<MemberKey> = (1..=4).map(|number| roster.insert(member(number, 1_000))).collect();
     roster.remove(keys[1]);
     roster.remove(keys[2]);
     assert_eq!(nodes(&roster, 0), [1, 4]);
@@ -49,8 +32,8 @@ fn members_lie_in_the_order_of_their_slots_and_slots_are_used_again() {
 #[test]
 fn who_stays_throughout_a_scan_is_seen_once_whoever_comes_and_goes() {
     let mut roster = Roster::default();
-    let keys: Vec<Key> = (1..=6).map(|number| roster.insert(member(number, 1_000))).collect();
-    let first: Vec<(Key, u64)> = roster.iter().take(3).map(|(key, member)| (key, member.node.get())).collect();
+    let keys: Vec<MemberKey> = (1..=6).map(|number| roster.insert(member(number, 1_000))).collect();
+    let first: Vec<(MemberKey, u64)> = roster.iter().take(3).map(|(key, member)| (key, member.node.get())).collect();
     roster.remove(keys[0]);
     roster.remove(keys[4]);
     roster.insert(member(7, 1_000));
@@ -66,12 +49,12 @@ fn who_stays_throughout_a_scan_is_seen_once_whoever_comes_and_goes() {
 #[test]
 fn an_empty_roster_keeps_nothing() {
     let mut roster = Roster::default();
-    let keys: Vec<Key> = (1..=100).map(|number| roster.insert(member(number, 1_000))).collect();
+    let keys: Vec<MemberKey> = (1..=100).map(|number| roster.insert(member(number, 1_000))).collect();
     keys.into_iter().for_each(|key| {
         roster.remove(key);
     });
     assert_eq!((roster.len(), roster.next_expiry(), roster.slots.capacity()), (0, None, 0));
-    assert_eq!(roster.insert(member(1, 1_000)), Key::from_index(0));
+    assert_eq!(roster.insert(member(1, 1_000)), MemberKey::from_index(0));
 }
 
 #[test]
@@ -87,48 +70,6 @@ fn what_is_due_comes_earliest_first_and_no_more_than_asked_for() {
 }
 
 #[test]
-fn the_timetable_follows_leases_and_interests() {
-    let mut roster = Roster::default();
-    let key = roster.insert(member(1, 1_000));
-    roster.renew(node(1), session(1), 0, |lease, _| lease.attach(3)).unwrap();
-    assert_eq!(roster.next_expiry(), None, "attached for as long as it likes");
-    let brief = InterestChange { channel: Channel::Chat, source: None, level: Interest::None, ttl_ms: Some(50) };
-    roster.update(key, |member| member.interests.set(brief, 100));
-    assert_eq!(roster.next_expiry(), Some(150));
-    roster.pod_gone(3, 120);
-    assert_eq!(roster.due(2_000, 10), [(key, Timer::Interest), (key, Timer::Lease)]);
-    roster.renew(node(1), session(1), 900, Lease::touch).unwrap();
-    assert_eq!(roster.due(1_899, 10), [(key, Timer::Interest)]);
-    roster.check();
-}
-
-#[test]
-fn only_the_current_session_renews_its_lease() {
-    let mut roster = Roster::default();
-    roster.insert(member(1, 1_000));
-    let stale = roster.renew(node(1), session(9), 500, Lease::touch);
-    assert_eq!(stale, Err(Rejection::SessionReplaced { node: node(1), given: session(9) }));
-    assert_eq!(roster.renew(node(2), session(9), 500, Lease::touch), Err(Rejection::NotAMember(node(2))));
-    assert_eq!(roster.next_expiry(), Some(1_000));
-}
-
-#[test]
-fn an_actor_is_a_member_or_the_regent_and_names_its_own_session() {
-    let mut roster = Roster::default();
-    roster.insert(member(1, 1_000));
-    let admit = |number, given: Option<u64>, regent: Option<u64>| {
-        let by = By { node: node(number), session: given.map(session), request: None };
-        roster.admit(&by, regent.map(node))
-    };
-    assert_eq!(admit(1, None, None), Ok(()));
-    assert_eq!(admit(1, Some(1), None), Ok(()));
-    assert_eq!(admit(1, Some(2), None), Err(Rejection::SessionReplaced { node: node(1), given: session(2) }));
-    assert_eq!(admit(2, None, Some(2)), Ok(()));
-    assert_eq!(admit(2, Some(1), Some(2)), Err(Rejection::NotAMember(node(2))), "its session is over");
-    assert_eq!(admit(2, None, None), Err(Rejection::NotAMember(node(2))));
-}
-
-#[test]
 fn the_index_is_no_part_of_the_digest() {
     let digest = |roster: &Roster| crate::hash::FixedHasher::digest(roster);
     let mut one = Roster::default();
@@ -138,6 +79,6 @@ fn the_index_is_no_part_of_the_digest() {
         other.insert(member(number, 1_000));
     }
     assert_eq!(digest(&one), digest(&other), "each index has a seed of its own");
-    other.update(Key::from_index(0), |member| member.lease.touch(1));
+    other.update(MemberKey::from_index(0), |member| member.lease.touch(1));
     assert_ne!(digest(&one), digest(&other));
 }

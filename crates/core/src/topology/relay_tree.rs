@@ -16,7 +16,7 @@
 //! layout follow: one parent each, no cycle, nobody over the fan-out, every
 //! attached node reaches the root through relays.
 
-use crate::roster::Key;
+use crate::id::MemberKey;
 
 const NOWHERE: u32 = u32::MAX;
 
@@ -26,7 +26,7 @@ pub enum Parent {
     /// The broadcaster.
     Root,
     /// A relay.
-    Relay(Key),
+    Relay(MemberKey),
 }
 
 /// Where a node stands in the tree.
@@ -45,7 +45,7 @@ pub struct Place {
 /// Memory: 8 bytes per key.
 #[derive(Clone, Debug, Hash)]
 pub struct RelayTree {
-    slots: Vec<Key>,
+    slots: Vec<MemberKey>,
     /// Slot of each key, indexed by key.
     position: Vec<u32>,
     relays: usize,
@@ -75,22 +75,22 @@ impl RelayTree {
     }
 
     /// True when `key` is in the tree.
-    pub fn contains(&self, key: Key) -> bool {
+    pub fn contains(&self, key: MemberKey) -> bool {
         self.slot(key).is_some()
     }
 
     /// True when `key` is in the tree and forwards.
-    pub fn is_relay(&self, key: Key) -> bool {
+    pub fn is_relay(&self, key: MemberKey) -> bool {
         self.slot(key).is_some_and(|slot| slot < self.relays)
     }
 
     /// All nodes, relays first.
-    pub fn keys(&self) -> &[Key] {
+    pub fn keys(&self) -> &[MemberKey] {
         &self.slots
     }
 
     /// Adds a node that is not in the tree. O(1).
-    pub fn insert(&mut self, key: Key, can_relay: bool) {
+    pub fn insert(&mut self, key: MemberKey, can_relay: bool) {
         debug_assert!(!self.contains(key), "{key:?} is in the tree already");
         if self.position.len() <= key.index() {
             self.position.resize(key.index() + 1, NOWHERE);
@@ -107,7 +107,7 @@ impl RelayTree {
     }
 
     /// Removes a node; false when it was not there. O(1).
-    pub fn remove(&mut self, key: Key) -> bool {
+    pub fn remove(&mut self, key: MemberKey) -> bool {
         let Some(slot) = self.slot(key) else { return false };
         self.position[key.index()] = NOWHERE;
         let hole = if slot < self.relays {
@@ -132,12 +132,12 @@ impl RelayTree {
     }
 
     /// The nodes that the broadcaster feeds.
-    pub fn root_children(&self) -> &[Key] {
+    pub fn root_children(&self) -> &[MemberKey] {
         &self.slots[..self.fanout.min(self.slots.len())]
     }
 
     /// The nodes that `key` feeds; none for leaf-only nodes.
-    pub fn children(&self, key: Key) -> &[Key] {
+    pub fn children(&self, key: MemberKey) -> &[MemberKey] {
         match self.slot(key) {
             Some(slot) if slot < self.relays => &self.slots[self.child_slots(slot)],
             _ => &[],
@@ -145,7 +145,7 @@ impl RelayTree {
     }
 
     /// The nodes that turn to `key` when their parent fails. O(1).
-    pub fn backed_by(&self, key: Key) -> &[Key] {
+    pub fn backed_by(&self, key: MemberKey) -> &[MemberKey] {
         match self.slot(key) {
             Some(slot) if slot < self.relays && self.relays > 1 => {
                 let previous = slot.checked_sub(1).unwrap_or(self.relays - 1);
@@ -156,12 +156,12 @@ impl RelayTree {
     }
 
     /// The nodes that turn to the broadcaster when their parent fails. O(1).
-    pub fn backed_by_root(&self) -> &[Key] {
+    pub fn backed_by_root(&self) -> &[MemberKey] {
         if self.relays == 1 { &self.slots[self.child_slots(0)] } else { &[] }
     }
 
     /// Where `key` stands; `None` when it is not in the tree.
-    pub fn place(&self, key: Key) -> Option<Place> {
+    pub fn place(&self, key: MemberKey) -> Option<Place> {
         self.slot(key).map(|slot| self.place_of_slot(slot))
     }
 
@@ -174,7 +174,7 @@ impl RelayTree {
 
     /// What a join of a relay or a leaf-only node may change for others; to be
     /// taken before it. O(1).
-    pub fn before_insert(&self, key: Key, can_relay: bool) -> Before {
+    pub fn before_insert(&self, key: MemberKey, can_relay: bool) -> Before {
         let last = self.slots.len();
         let after = self.relays + usize::from(can_relay);
         let mut before = Before { subject: Some(key), ..Before::default() };
@@ -187,7 +187,7 @@ impl RelayTree {
     }
 
     /// The same for the leave of `key`; nothing when it is not in the tree.
-    pub fn before_remove(&self, key: Key) -> Before {
+    pub fn before_remove(&self, key: MemberKey) -> Before {
         let mut before = Before { subject: Some(key), ..Before::default() };
         let Some(slot) = self.slot(key) else { return before };
         let after = self.relays - usize::from(slot < self.relays);
@@ -203,7 +203,7 @@ impl RelayTree {
     /// Calls `see` once with each node whose place is another than `before`, with
     /// the old place and the new one; the node that joined or left is not among
     /// them. O(1) for whoever did not move, O(f) for what is told.
-    pub fn moved_since(&self, before: &Before, mut see: impl FnMut(Key, Place, Place)) {
+    pub fn moved_since(&self, before: &Before, mut see: impl FnMut(MemberKey, Place, Place)) {
         let movers = &before.movers[..before.mover_count];
         for &(key, old) in movers {
             // Who left has no place any more, and who joined had none.
@@ -275,7 +275,7 @@ impl RelayTree {
         }
     }
 
-    fn slot(&self, key: Key) -> Option<usize> {
+    fn slot(&self, key: MemberKey) -> Option<usize> {
         match self.position.get(key.index()) {
             None | Some(&NOWHERE) => None,
             Some(&slot) => Some(slot as usize),
@@ -329,9 +329,9 @@ impl RelayTree {
 #[derive(Clone, Copy, Debug)]
 pub struct Before {
     /// Who joins or leaves.
-    subject: Option<Key>,
+    subject: Option<MemberKey>,
     /// Nodes that may get another slot.
-    movers: [(Key, Place); 3],
+    movers: [(MemberKey, Place); 3],
     mover_count: usize,
     /// Slots whose children may get another parent or backup, and their place.
     blocks: [(usize, Place); 10],
@@ -343,7 +343,7 @@ impl Default for Before {
         let nowhere = Place { parent: None, backup: None, depth: 0 };
         Self {
             subject: None,
-            movers: [(Key::from_index(0), nowhere); 3],
+            movers: [(MemberKey::from_index(0), nowhere); 3],
             mover_count: 0,
             blocks: [(0, nowhere); 10],
             block_count: 0,
@@ -352,7 +352,7 @@ impl Default for Before {
 }
 
 impl Before {
-    fn mover(&mut self, key: Key, place: Place) {
+    fn mover(&mut self, key: MemberKey, place: Place) {
         if self.movers[..self.mover_count].iter().all(|(known, _)| *known != key) {
             self.movers[self.mover_count] = (key, place);
             self.mover_count += 1;

@@ -48,9 +48,9 @@ fn the_bytes_of_version_1_do_not_change() {
 #[test]
 fn the_header_of_version_1_does_not_change() {
     let id = SwarmId::new(SwarmKind::Group, u64::MAX).unwrap();
-    let bytes = encode(id, 1_800_000_000_000, &Command::Expire);
+    let bytes = encode(id, 1_800_000_000_000, &SharedCommand::Expire.into());
     assert_eq!(to_hex(&bytes), "0102ffffffffffffffffff0180a0f1c2b13409");
-    assert_eq!(decode(&bytes), Ok((id, 1_800_000_000_000, Command::Expire)));
+    assert_eq!(decode(&bytes), Ok((id, 1_800_000_000_000, SharedCommand::Expire.into())));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn tags_are_numbered_without_a_hole() {
 fn a_typical_join_takes_64_bytes_at_most() {
     let mut draw = Draw::new(2);
     for _ in 0..1_000 {
-        let join = Command::Join(Join {
+        let join = SharedCommand::Join(Join {
             node: NodeId::drawn(draw.next()),
             session: SessionId::drawn(draw.next()),
             request: None,
@@ -73,7 +73,8 @@ fn a_typical_join_takes_64_bytes_at_most() {
             metadata: None,
             interests: Vec::new(),
             listens: None,
-        });
+        })
+        .into();
         let id = SwarmId::drawn(SwarmKind::Livestream, draw.next());
         let bytes = encode(id, 1_800_000_000_000, &join);
         assert!(bytes.len() <= 64, "{} bytes", bytes.len());

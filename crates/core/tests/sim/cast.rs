@@ -6,9 +6,9 @@ use starling_core::command::{By, Join, MemberUpdate, SwarmUpdate};
 use starling_core::event::LeaveReason;
 use starling_core::interest::{Channel, ChannelSet, Interest, InterestChange};
 use starling_core::request::RequestId;
-use starling_core::{Applied, Command, NodeId, SessionId};
+use starling_core::{Applied, Command, GroupCommand, LivestreamCommand, NodeId, SessionId, SharedCommand};
 
-use crate::world::{Expect, World, actor};
+use crate::world::{Expect, World};
 
 /// A core remembers requests for five minutes; a minute is left to lagging clocks.
 const REMEMBERED_MS: u64 = 4 * 60 * 1_000;
@@ -126,18 +126,19 @@ impl Cast {
         let stale = SessionId::new(world.rng.within(1, self.sessions.max(1)));
         let Some(session) = current.filter(|_| world.rng.chance(95)).or(stale) else { return };
         let pod = world.rng.number(0, 2);
-        let command = match world.rng.below(100) {
-            0..65 => Command::Attach(node, session, pod),
-            65..85 => Command::Detach(node, session, pod),
-            85..99 => Command::Touch(node, session),
-            _ => Command::PodGone(pod),
+        let command: Command = match world.rng.below(100) {
+            0..65 => SharedCommand::Attach(node, session, pod).into(),
+            65..85 => SharedCommand::Detach(node, session, pod).into(),
+            85..99 => SharedCommand::Touch(node, session).into(),
+            _ => SharedCommand::PodGone(pod).into(),
         };
         self.submit(world, command);
     }
 
     /// Submits a command, and remembers it if it may be repeated. True when it was
     /// accepted.
-    pub(crate) fn submit(&mut self, world: &mut World, command: Command) -> bool {
+    pub(crate) fn submit(&mut self, world: &mut World, command: impl Into<Command>) -> bool {
+        let command = command.into();
         let result = world.submit(command.clone(), Expect::Verdict);
         if let Ok(applied) = &result {
             self.remember(world, command, applied);
@@ -151,7 +152,7 @@ impl Cast {
             self.joins.clear();
         }
         let told = Told { command, at: world.now, revision: applied.revision };
-        if let Command::Join(join) = &told.command {
+        if let Command::Shared(SharedCommand::Join(join)) = &told.command {
             let replaced = applied.ended.iter().all(|(_, reason)| *reason == LeaveReason::Replaced);
             assert!(replaced, "a join ends no session but that of its node");
             self.joins.remove(&join.node);
@@ -160,8 +161,11 @@ impl Cast {
             }
             return;
         }
-        let is_kept = !matches!(told.command, Command::Claim { .. } | Command::ReportPeer(..));
-        if is_kept && actor(&told.command).is_some_and(|by| by.request.is_some()) {
+        let is_kept = !matches!(
+            told.command,
+            Command::Shared(SharedCommand::Claim { .. }) | Command::Shared(SharedCommand::ReportPeer(..))
+        );
+        if is_kept && told.command.by().is_some_and(|by| by.request.is_some()) {
             self.told.push_back(told);
             if self.told.len() > REMEMBERED {
                 self.told.pop_front();
@@ -184,7 +188,7 @@ impl Cast {
         let told = fresh[world.rng.index(fresh.len())].clone();
         let mut command = told.command;
         // An End of what has ended is fine under any name.
-        if world.rng.chance(25) && !matches!(command, Command::End(_)) {
+        if world.rng.chance(25) && !matches!(command, Command::Shared(SharedCommand::End(_))) {
             reuse(&mut command);
             world.submit(command, Expect::Reused).expect_err("its name is taken");
         } else {
@@ -196,16 +200,16 @@ impl Cast {
         let Some(member) = self.member(world) else { return };
         let current = world.model.as_ref().and_then(|model| model.session(member));
         let Some(told) = self.joins.get(&member).cloned() else { return };
-        let Command::Join(mut join) = told.command else { unreachable!("joins are kept here") };
+        let Command::Shared(SharedCommand::Join(mut join)) = told.command else { unreachable!("joins are kept here") };
         if current != Some(join.session) {
             return;
         }
         join.session = self.session();
         if world.rng.chance(25) {
             join.request.iter_mut().for_each(|request| request.fingerprint ^= 1);
-            world.submit(Command::Join(join), Expect::Reused).expect_err("its name is taken");
+            world.submit(SharedCommand::Join(join), Expect::Reused).expect_err("its name is taken");
         } else {
-            let repeat = world.submit(Command::Join(join), Expect::Repeat { revision: told.revision });
+            let repeat = world.submit(SharedCommand::Join(join), Expect::Repeat { revision: told.revision });
             assert_eq!(
                 repeat.expect("a repeat is accepted").session,
                 current,
@@ -217,22 +221,22 @@ impl Cast {
 
 /// Makes a command another request under the same name.
 fn reuse(command: &mut Command) {
-    let (Command::Leave(by)
-    | Command::SetInterest(by, _)
-    | Command::UpdateMember(by, _)
-    | Command::UpdateSwarm(by, _)
-    | Command::Remove(by, _)
-    | Command::Start(by)
-    | Command::Pause(by)
-    | Command::Resume(by)
-    | Command::AddModerator(by, _)
-    | Command::RemoveModerator(by, _)
-    | Command::Mute(by, _)
-    | Command::Unmute(by, _)
-    | Command::Transfer(by, _)
-    | Command::SetMedia { by, .. }
-    | Command::StartShare(by)
-    | Command::StopShare(by)) = command
+    let (Command::Shared(SharedCommand::Leave(by))
+    | Command::Shared(SharedCommand::SetInterest(by, _))
+    | Command::Shared(SharedCommand::UpdateMember(by, _))
+    | Command::Shared(SharedCommand::UpdateSwarm(by, _))
+    | Command::Shared(SharedCommand::Remove(by, _))
+    | Command::Livestream(LivestreamCommand::Start(by))
+    | Command::Livestream(LivestreamCommand::Pause(by))
+    | Command::Livestream(LivestreamCommand::Resume(by))
+    | Command::Livestream(LivestreamCommand::AddModerator(by, _))
+    | Command::Livestream(LivestreamCommand::RemoveModerator(by, _))
+    | Command::Livestream(LivestreamCommand::Mute(by, _))
+    | Command::Livestream(LivestreamCommand::Unmute(by, _))
+    | Command::Livestream(LivestreamCommand::Transfer(by, _))
+    | Command::Group(GroupCommand::SetMedia { by, .. })
+    | Command::Group(GroupCommand::StartShare(by))
+    | Command::Group(GroupCommand::StopShare(by))) = command
     else {
         panic!("{command:?} is not remembered")
     };

@@ -54,20 +54,29 @@ impl Coverage {
 }
 
 fn count(seen: &mut BTreeMap<String, u64>, thing: &impl std::fmt::Debug) {
-    // The name is the start of the Debug form; the rest is not worth printing.
-    let mut name = Name(String::new());
-    // An error only says that the name is complete.
-    let _complete = std::fmt::write(&mut name, format_args!("{thing:?}"));
-    *seen.entry(name.0).or_default() += 1;
+    // The names are at the start of the Debug form; the rest is not worth printing.
+    let mut names = Names(String::new());
+    // An error only says that the names are complete.
+    let _complete = std::fmt::write(&mut names, format_args!("{thing:?}"));
+    let mut count = |name: String| *seen.entry(name).or_default() += 1;
+    match names.0.split('(').collect::<Vec<_>>()[..] {
+        ["Shared", name, ..] => count(name.to_owned()),
+        [kind @ ("Livestream" | "Group"), name, ..] => {
+            count(name.to_owned());
+            count(format!("{kind}{name}"));
+        }
+        [name, ..] => count(name.to_owned()),
+        [] => {}
+    }
 }
 
-/// Takes letters until something else comes, and then no more.
-struct Name(String);
+/// Takes letters and opening brackets until something else comes, and then no more.
+struct Names(String);
 
-impl std::fmt::Write for Name {
+impl std::fmt::Write for Names {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let letters = text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
-        self.0.push_str(&text[..letters]);
-        if letters == text.len() { Ok(()) } else { Err(std::fmt::Error) }
+        let names = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '(').unwrap_or(text.len());
+        self.0.push_str(&text[..names]);
+        if names == text.len() { Ok(()) } else { Err(std::fmt::Error) }
     }
 }

@@ -3,7 +3,7 @@
 
 use starling_core::command::{CreateGroup, Join};
 use starling_core::group::Config;
-use starling_core::{Command, Epoch, NodeId};
+use starling_core::{Command, Epoch, GroupCommand, LivestreamCommand, NodeId, SharedCommand};
 
 use crate::cast::{Cast, bytes, member_update, node, swarm_update};
 use crate::world::{Expect, World};
@@ -92,9 +92,9 @@ impl Call {
         let newcomer = node(world.rng.within(1, pool));
         let join = self.join(world, newcomer);
         let session = join.session;
-        if self.cast.submit(world, Command::Join(join)) && world.rng.chance(70) {
+        if self.cast.submit(world, SharedCommand::Join(join)) && world.rng.chance(70) {
             let pod = world.rng.number(0, 2);
-            world.submit(Command::Attach(newcomer, session, pod), Expect::Verdict).expect("it just joined");
+            world.submit(SharedCommand::Attach(newcomer, session, pod), Expect::Verdict).expect("it just joined");
         }
     }
 
@@ -107,13 +107,13 @@ impl Call {
     fn rejoin(&mut self, world: &mut World) {
         let again = self.cast.anyone(world);
         let join = self.join(world, again);
-        self.cast.submit(world, Command::Join(join));
+        self.cast.submit(world, SharedCommand::Join(join));
     }
 
     fn farewell(&mut self, world: &mut World) {
         let leaver = self.leaver(world);
         let by = self.cast.by(world, leaver);
-        self.cast.submit(world, Command::Leave(by));
+        self.cast.submit(world, SharedCommand::Leave(by));
     }
 
     /// Now and then the owner or whoever shares its screen: their leaves pass
@@ -137,7 +137,7 @@ impl Call {
 
     fn end(&mut self, world: &mut World) -> Command {
         let owner = self.owner(world);
-        Command::End(self.cast.by(world, owner))
+        SharedCommand::End(self.cast.by(world, owner)).into()
     }
 
     /// Something that somebody does, allowed or not.
@@ -151,24 +151,24 @@ impl Call {
         let by_anyone = self.cast.by(world, anyone);
         let by_sharer = self.cast.by(world, sharer);
         match world.rng.weighted(&[80, 20, 10, 60, 40, 25, 20, 8, 60, 6, 3, 2]) {
-            0 => Command::SetInterest(by_anyone, self.cast.wishes(world)),
-            1 => Command::UpdateMember(by_anyone, member_update(world)),
-            2 => Command::UpdateSwarm(by_owner, swarm_update(world, self.create.config.max_participants)),
+            0 => SharedCommand::SetInterest(by_anyone, self.cast.wishes(world)).into(),
+            1 => SharedCommand::UpdateMember(by_anyone, member_update(world)).into(),
+            2 => SharedCommand::UpdateSwarm(by_owner, swarm_update(world, self.create.config.max_participants)).into(),
             3 => {
                 let (audio, video) = (self.switch(world), self.switch(world));
-                Command::SetMedia { by: by_anyone, audio, video }
+                GroupCommand::SetMedia { by: by_anyone, audio, video }.into()
             }
-            4 => Command::StartShare(by_anyone),
-            5 => Command::StopShare(by_sharer),
-            6 => Command::Remove(by_owner, object),
-            7 => Command::ReportPeer(by_anyone, object),
+            4 => GroupCommand::StartShare(by_anyone).into(),
+            5 => GroupCommand::StopShare(by_sharer).into(),
+            6 => SharedCommand::Remove(by_owner, object).into(),
+            7 => SharedCommand::ReportPeer(by_anyone, object).into(),
             8 => {
                 let (channels, session) = (self.cast.channels(world), self.cast.session());
-                Command::Claim { by: by_sharer, channels, session, ttl_ms: 30_000 }
+                SharedCommand::Claim { by: by_sharer, channels, session, ttl_ms: 30_000 }.into()
             }
             9 => self.create(world),
-            10 => Command::Mute(by_owner, object),
-            _ => Command::Expire,
+            10 => LivestreamCommand::Mute(by_owner, object).into(),
+            _ => SharedCommand::Expire.into(),
         }
     }
 
@@ -189,20 +189,20 @@ impl Call {
         if world.rng.chance(50) {
             while let Some(member) = self.cast.member(world) {
                 let by = self.cast.by(world, member);
-                self.cast.submit(world, Command::Leave(by));
+                self.cast.submit(world, SharedCommand::Leave(by));
             }
             let rights = world.slot.as_deref().map_or(0, |swarm| swarm.grants().len());
             assert_eq!(rights, 0, "no right outlives its holder");
         } else if let Some(owner) = world.model.as_ref().and_then(|model| model.owner) {
             let by = self.cast.by(world, owner);
-            self.cast.submit(world, Command::End(by));
+            self.cast.submit(world, SharedCommand::End(by));
         }
         for round in 0.. {
             let Some(model) = &world.model else { break };
             // What is attached stays until its pod is gone.
             if !model.members.is_empty() {
                 for pod in 0..3 {
-                    world.submit(Command::PodGone(pod), Expect::Verdict).expect("a pod may always vanish");
+                    world.submit(SharedCommand::PodGone(pod), Expect::Verdict).expect("a pod may always vanish");
                 }
             }
             world.jump();

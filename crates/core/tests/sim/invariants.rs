@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use starling_core::member::{MemberView, Role};
 use starling_core::topology::{Placement, Target, TargetList, Topology};
-use starling_core::{Group, Livestream, NodeId, Swarm};
+use starling_core::{Livestream, NodeId, Rules, Swarm};
 
 /// Target lists by node; the broadcaster's under `None`.
 pub(crate) type Lists = BTreeMap<Option<NodeId>, TargetList>;
@@ -12,7 +12,7 @@ pub(crate) type Lists = BTreeMap<Option<NodeId>, TargetList>;
 /// The lists of these nodes, as far as they are members; the broadcaster's only
 /// under `None`.
 pub(crate) fn lists_of(swarm: &Swarm, nodes: impl IntoIterator<Item = Option<NodeId>>) -> Lists {
-    let root = if let Swarm::Livestream(livestream) = swarm { Some(livestream.broadcaster()) } else { None };
+    let root = swarm.broadcaster();
     let nodes = nodes.into_iter().filter(|node| node.is_none() || *node != root);
     nodes.filter_map(|node| Some((node, swarm.targets(node)?))).collect()
 }
@@ -38,19 +38,19 @@ pub(crate) fn optimal_depth(attached: usize, fanout: usize) -> u32 {
 ///
 /// `seats` is the array that the tree is made of, as far as the events tell.
 pub(crate) fn check_forwarding(swarm: &Swarm, lists: &Lists, seats: &[NodeId]) {
-    match swarm {
-        Swarm::Livestream(livestream) => match livestream.topology() {
-            Topology::Star => check_star(livestream, lists),
-            Topology::Tree => TreeCheck::of(livestream, lists).run(seats),
+    match swarm.rules() {
+        Rules::Livestream(livestream) => match livestream.topology() {
+            Topology::Star => check_star(swarm, livestream, lists),
+            Topology::Tree => TreeCheck::of(swarm, livestream, lists).run(seats),
             Topology::Mesh => panic!("a livestream is no mesh"),
         },
-        Swarm::Group(group) => check_mesh(group, lists),
+        Rules::Group(_) => check_mesh(swarm, lists),
     }
 }
 
-fn check_star(livestream: &Livestream, lists: &Lists) {
+fn check_star(swarm: &Swarm, livestream: &Livestream, lists: &Lists) {
     let root = livestream.broadcaster();
-    let viewers = viewers(livestream);
+    let viewers = viewers(swarm);
     let fed: BTreeSet<NodeId> = lists[&None].targets.iter().map(|target| target.node).collect();
     assert!(fed.iter().eq(viewers.keys()), "the broadcaster of a star feeds every viewer");
     assert_eq!(fed.len(), lists[&None].targets.len(), "nobody is listed twice");
@@ -66,8 +66,8 @@ fn check_star(livestream: &Livestream, lists: &Lists) {
     assert_eq!(livestream.depth(), u32::from(!viewers.is_empty()));
 }
 
-fn check_mesh(group: &Group, lists: &Lists) {
-    assert!(group.targets(NodeId::new(u64::MAX).expect("not 0")).is_none());
+fn check_mesh(group: &Swarm, lists: &Lists) {
+    assert!(group.targets(NodeId::new(u64::MAX)).is_none());
     let all = group.roster().iter().map(|(_, member)| member);
     let (listeners, members): (Vec<_>, Vec<_>) = all.partition(|member| member.is_listener());
     for listener in listeners {
@@ -90,16 +90,15 @@ fn check_mesh(group: &Group, lists: &Lists) {
     }
 }
 
-fn viewers(livestream: &Livestream) -> BTreeMap<NodeId, (MemberView, Placement)> {
+fn viewers(swarm: &Swarm) -> BTreeMap<NodeId, (MemberView, Placement)> {
     let mut viewers = BTreeMap::new();
-    for (key, member) in livestream.roster().iter() {
-        let view = livestream.view(key).expect("a member has a view");
+    for (key, member) in swarm.roster().iter() {
+        let view = swarm.view(key).expect("a member has a view");
         match view.placement {
             Some(placement) => {
-                assert_eq!(livestream.placement(key), Some(placement));
                 viewers.insert(member.node, (view, placement));
             }
-            None => assert_eq!(member.node, livestream.broadcaster(), "every viewer stands somewhere"),
+            None => assert_eq!(Some(member.node), swarm.broadcaster(), "every viewer stands somewhere"),
         }
     }
     viewers
@@ -129,8 +128,8 @@ struct TreeCheck<'a> {
 }
 
 impl<'a> TreeCheck<'a> {
-    fn of(livestream: &'a Livestream, lists: &'a Lists) -> Self {
-        let viewers = viewers(livestream);
+    fn of(swarm: &Swarm, livestream: &'a Livestream, lists: &'a Lists) -> Self {
+        let viewers = viewers(swarm);
         let mut order: Vec<NodeId> = lists[&None].targets.iter().map(|target| target.node).collect();
         let mut next = 0;
         while let Some(node) = order.get(next) {

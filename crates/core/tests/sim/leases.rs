@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use starling_core::event::LeaveReason;
 use starling_core::id::PodId;
-use starling_core::{Applied, Command, SessionId, Swarm};
+use starling_core::{Applied, Command, SessionId, SharedCommand, Swarm};
 
 #[derive(Debug)]
 struct Lease {
@@ -39,21 +39,23 @@ impl Leases {
             self.0.clear();
         }
         match command {
-            Command::Join(join) if !applied.events.is_empty() => self.open(join.session, join.ttl_ms, now),
-            Command::Claim { session, ttl_ms, .. } if applied.session == Some(*session) => {
+            Command::Shared(SharedCommand::Join(join)) if !applied.events.is_empty() => {
+                self.open(join.session, join.ttl_ms, now)
+            }
+            Command::Shared(SharedCommand::Claim { session, ttl_ms, .. }) if applied.session == Some(*session) => {
                 self.open(*session, *ttl_ms, now);
             }
-            Command::Attach(_, session, pod) => {
+            Command::Shared(SharedCommand::Attach(_, session, pod)) => {
                 self.lease(*session).pods.insert(*pod);
             }
-            Command::Detach(_, session, pod) => {
+            Command::Shared(SharedCommand::Detach(_, session, pod)) => {
                 let lease = self.lease(*session);
                 if lease.pods.remove(pod) {
                     lease.since = now;
                 }
             }
-            Command::Touch(_, session) => self.lease(*session).since = now,
-            Command::PodGone(pod) => {
+            Command::Shared(SharedCommand::Touch(_, session)) => self.lease(*session).since = now,
+            Command::Shared(SharedCommand::PodGone(pod)) => {
                 for lease in self.0.values_mut().filter(|lease| lease.pods.contains(pod)) {
                     lease.pods.remove(pod);
                     lease.since = now;

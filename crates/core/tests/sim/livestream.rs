@@ -4,7 +4,7 @@
 use starling_core::command::{CreateLivestream, Join};
 use starling_core::livestream::{Config, State};
 use starling_core::member::ViewerMode;
-use starling_core::{Command, Epoch, NodeId};
+use starling_core::{Command, Epoch, GroupCommand, LivestreamCommand, NodeId, SharedCommand};
 
 use crate::cast::{Cast, bytes, member_update, node, swarm_update};
 use crate::world::{Expect, World};
@@ -57,7 +57,7 @@ pub(crate) fn mass_timeout(world: &mut World, viewers: u64) {
     world.submit(Command::CreateLivestream(show.create.clone()), Expect::Verdict).expect("an empty slot");
     for number in 2..viewers + 2 {
         let join = Join { ttl_ms: 60_000, interests: Vec::new(), ..show.cast.join(world, node(number)) };
-        show.cast.submit(world, Command::Join(join));
+        show.cast.submit(world, SharedCommand::Join(join));
     }
     world.now += 60_000;
     world.expire();
@@ -159,11 +159,11 @@ impl Show {
         let Some(newcomer) = draws.first() else { return };
         let join = self.viewer_join(world, *newcomer);
         let session = join.session;
-        let joined = self.cast.submit(world, Command::Join(join));
+        let joined = self.cast.submit(world, SharedCommand::Join(join));
         // Most open a stream at once.
         if joined && world.rng.chance(60) {
             let pod = world.rng.number(0, 2);
-            world.submit(Command::Attach(*newcomer, session, pod), Expect::Verdict).expect("it just joined");
+            world.submit(SharedCommand::Attach(*newcomer, session, pod), Expect::Verdict).expect("it just joined");
         }
     }
 
@@ -181,13 +181,13 @@ impl Show {
     fn rejoin(&mut self, world: &mut World) {
         let again = self.cast.anyone(world);
         let join = self.viewer_join(world, again);
-        self.cast.submit(world, Command::Join(join));
+        self.cast.submit(world, SharedCommand::Join(join));
     }
 
     fn farewell(&mut self, world: &mut World) {
         if let Some(member) = self.cast.member(world) {
             let by = self.cast.by(world, member);
-            self.cast.submit(world, Command::Leave(by));
+            self.cast.submit(world, SharedCommand::Leave(by));
         }
     }
 
@@ -196,13 +196,13 @@ impl Show {
         let broadcaster = model.broadcaster.expect("a livestream has a broadcaster");
         if model.session(broadcaster).is_some() && world.rng.chance(20) {
             let by = self.cast.by(world, broadcaster);
-            self.cast.submit(world, Command::Leave(by));
+            self.cast.submit(world, SharedCommand::Leave(by));
         } else {
             let mut join = self.cast.join(world, broadcaster);
             join.can_relay = world.rng.pick(&[None, Some(true), Some(false)]);
             let session = join.session;
-            if self.cast.submit(world, Command::Join(join)) && world.rng.chance(90) {
-                world.submit(Command::Attach(broadcaster, session, 0), Expect::Verdict).expect("it just joined");
+            if self.cast.submit(world, SharedCommand::Join(join)) && world.rng.chance(90) {
+                world.submit(SharedCommand::Attach(broadcaster, session, 0), Expect::Verdict).expect("it just joined");
             }
         }
     }
@@ -228,26 +228,26 @@ impl Show {
         let by_leader = self.cast.by(world, leader);
         let by_anyone = self.cast.by(world, anyone);
         match world.rng.weighted(&[60, 20, 10, 15, 15, 15, 12, 12, 25, 20, 20, 12, 8, 25, 4, 2, 3]) {
-            0 => Command::SetInterest(by_anyone, self.cast.wishes(world)),
-            1 => Command::UpdateMember(by_anyone, member_update(world)),
-            2 => Command::UpdateSwarm(by_leader, swarm_update(world, self.create.config.max_viewers)),
-            3 => Command::Start(by_leader),
-            4 => Command::Pause(by_leader),
-            5 => Command::Resume(by_leader),
-            6 => Command::AddModerator(by_leader, object),
-            7 => Command::RemoveModerator(by_leader, object),
-            8 => Command::Mute(by_leader, object),
-            9 => Command::Unmute(by_leader, object),
-            10 => Command::Remove(by_leader, object),
-            11 => Command::Transfer(by_leader, object),
-            12 => Command::ReportPeer(by_anyone, object),
+            0 => SharedCommand::SetInterest(by_anyone, self.cast.wishes(world)).into(),
+            1 => SharedCommand::UpdateMember(by_anyone, member_update(world)).into(),
+            2 => SharedCommand::UpdateSwarm(by_leader, swarm_update(world, self.create.config.max_viewers)).into(),
+            3 => LivestreamCommand::Start(by_leader).into(),
+            4 => LivestreamCommand::Pause(by_leader).into(),
+            5 => LivestreamCommand::Resume(by_leader).into(),
+            6 => LivestreamCommand::AddModerator(by_leader, object).into(),
+            7 => LivestreamCommand::RemoveModerator(by_leader, object).into(),
+            8 => LivestreamCommand::Mute(by_leader, object).into(),
+            9 => LivestreamCommand::Unmute(by_leader, object).into(),
+            10 => SharedCommand::Remove(by_leader, object).into(),
+            11 => LivestreamCommand::Transfer(by_leader, object).into(),
+            12 => SharedCommand::ReportPeer(by_anyone, object).into(),
             13 => {
                 let (channels, session) = (self.cast.channels(world), self.cast.session());
-                Command::Claim { by: by_leader, channels, session, ttl_ms: 30_000 }
+                SharedCommand::Claim { by: by_leader, channels, session, ttl_ms: 30_000 }.into()
             }
             14 => self.create(world),
-            15 => Command::StartShare(by_anyone),
-            _ => Command::Expire,
+            15 => GroupCommand::StartShare(by_anyone).into(),
+            _ => SharedCommand::Expire.into(),
         }
     }
 
@@ -275,7 +275,7 @@ impl Show {
 
     fn end(&mut self, world: &mut World) -> Command {
         let leader = self.leader(world);
-        Command::End(self.cast.by(world, leader))
+        SharedCommand::End(self.cast.by(world, leader)).into()
     }
 
     fn after_the_end(&mut self, world: &mut World) {
@@ -304,7 +304,7 @@ impl Show {
         if world.rng.chance(50) {
             while let Some(member) = self.cast.member(world) {
                 let by = self.cast.by(world, member);
-                self.cast.submit(world, Command::Leave(by));
+                self.cast.submit(world, SharedCommand::Leave(by));
             }
             if let Some(swarm) = world.slot.as_deref() {
                 assert!(swarm.roster().is_empty() && swarm.grants().is_empty());
@@ -316,7 +316,7 @@ impl Show {
             let forever = self.create.config.broadcaster_timeout_ms == 0 || model.members.len() > 100;
             if model.state != State::Ended && forever {
                 let by = self.cast.by(world, model.broadcaster.expect("a livestream has a broadcaster"));
-                self.cast.submit(world, Command::End(by));
+                self.cast.submit(world, SharedCommand::End(by));
             } else if world.slot.as_deref().is_some_and(|swarm| swarm.next_expiry().is_none()) {
                 self.broadcaster_leaves(world);
             }
@@ -331,6 +331,6 @@ impl Show {
     fn broadcaster_leaves(&mut self, world: &mut World) {
         let Some(broadcaster) = world.model.as_ref().and_then(|model| model.broadcaster) else { return };
         let by = self.cast.by(world, broadcaster);
-        self.cast.submit(world, Command::Leave(by));
+        self.cast.submit(world, SharedCommand::Leave(by));
     }
 }

@@ -55,7 +55,7 @@ fn small_livestreams_hold() {
          Remove RemoveModerator ReportPeer Resume SetInterest Start Touch Transfer Unmute UpdateMember \
          UpdateSwarm BroadcasterCannotView Ended Exists Full NoSuchMember NoSuchSwarm NotAMember \
          NotActiveViewer NotBroadcaster NotModerator RequestReused SessionReplaced TargetIsBroadcaster \
-         WrongKind WrongState AuthorityGranted BroadcasterJoined BroadcasterLost InterestChanged Joined \
+         WrongState AuthorityGranted BroadcasterJoined BroadcasterLost InterestChanged Joined \
          Left LivestreamUpdated LurkerCannotRelay MemberUpdated ModeratorChanged MuteChanged PlacementChanged StateChanged \
          TopologySwitched Transferred",
     );
@@ -90,7 +90,7 @@ fn groups_hold() {
         "Attach Claim CreateGroup Detach End Expire Join Leave PodGone Remove ReportPeer SetInterest \
          SetMedia StartShare StopShare Touch UpdateMember UpdateSwarm ChannelDisabled Ended Exists Full \
          NoSuchMember NoSuchSwarm NotAMember NotOwner OnlyListens RequestReused ScreenShareHeld SessionReplaced \
-         WrongKind AuthorityGranted GroupEnded InterestChanged Joined Left MediaChanged MemberUpdated \
+         AuthorityGranted GroupEnded InterestChanged Joined Left MediaChanged MemberUpdated \
          GroupUpdated OwnerChanged ShareStarted ShareStopped",
     );
 }

@@ -8,14 +8,16 @@ mod compare;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use starling_core::MemberKey;
 use starling_core::command::{CreateGroup, CreateLivestream};
 use starling_core::event::{EndReason, Grant, LeaveReason};
 use starling_core::interest::Channel;
 use starling_core::livestream::State;
 use starling_core::member::{MemberView, Role, ViewerMode};
-use starling_core::roster::Key;
 use starling_core::topology::Topology;
-use starling_core::{Applied, Epoch, Event, NodeId, SessionId, Swarm, group, livestream};
+use starling_core::{
+    Applied, Epoch, Event, GroupEvent, LivestreamEvent, NodeId, SessionId, SharedEvent, Swarm, group, livestream,
+};
 
 use crate::heirs::Heirs;
 use crate::seats::Seats;
@@ -26,7 +28,7 @@ pub(crate) struct Known {
     /// Its current session.
     pub(crate) session: SessionId,
     /// The rest; `None` for a broadcaster that was no viewer in this session.
-    pub(crate) view: Option<(Key, MemberView)>,
+    pub(crate) view: Option<(MemberKey, MemberView)>,
 }
 
 /// The configuration of a swarm of either kind.
@@ -172,7 +174,7 @@ impl Model {
         let mut concerned = BTreeSet::new();
         let topology = self.topology;
         let mut closed = Vec::new();
-        if !applied.events.iter().any(|event| matches!(event, Event::Transferred { .. })) {
+        if !applied.events.iter().any(|event| matches!(event, Event::Livestream(LivestreamEvent::Transferred { .. }))) {
             // With two nodes changing roles, what was one's place may be named after
             // the other and read as before.
             self.assert_moved(&applied.events);
@@ -197,18 +199,18 @@ impl Model {
         closed: &mut Vec<(SessionId, LeaveReason)>,
     ) {
         match event {
-            Event::Joined { key, member } => {
+            Event::Shared(SharedEvent::Joined { key, member }) => {
                 concerned.insert(member.node);
                 assert_ne!(Some(member.node), self.broadcaster);
                 self.begin(member.node, member.session, Some((*key, (**member).clone())));
                 self.seat(member.node, member.role);
                 self.heirs.join(member.node, member.role, revision);
             }
-            Event::BroadcasterJoined { node, session } => {
+            Event::Livestream(LivestreamEvent::BroadcasterJoined { node, session }) => {
                 assert_eq!(Some(*node), self.broadcaster);
                 self.begin(*node, *session, None);
             }
-            Event::Left { key, node, session, reason } => {
+            Event::Shared(SharedEvent::Left { key, node, session, reason }) => {
                 concerned.insert(*node);
                 assert_ne!(Some(*node), self.broadcaster);
                 let known = self.close(*node, *session, *reason, closed);
@@ -222,11 +224,11 @@ impl Model {
                     self.heirs.leave(*node);
                 }
             }
-            Event::BroadcasterLost { node, session, reason } => {
+            Event::Livestream(LivestreamEvent::BroadcasterLost { node, session, reason }) => {
                 assert_eq!(Some(*node), self.broadcaster);
                 self.close(*node, *session, *reason, closed);
             }
-            Event::StateChanged { state, reason } => {
+            Event::Livestream(LivestreamEvent::StateChanged { state, reason }) => {
                 assert_eq!(reason.is_some(), *state == State::Ended);
                 self.state = *state;
                 if let Some(reason) = reason {
@@ -234,30 +236,30 @@ impl Model {
                     self.topology = Topology::Star;
                 }
             }
-            Event::GroupEnded { reason } => self.finish(*reason, closed),
-            Event::LivestreamUpdated { metadata, config } => {
+            Event::Group(GroupEvent::Ended { reason }) => self.finish(*reason, closed),
+            Event::Livestream(LivestreamEvent::Updated { metadata, config }) => {
                 self.update(metadata, config.max_viewers, Config::Livestream((**config).clone()));
             }
-            Event::GroupUpdated { metadata, config } => {
+            Event::Group(GroupEvent::Updated { metadata, config }) => {
                 self.update(metadata, config.max_participants, Config::Group((**config).clone()));
             }
-            Event::Transferred { from, to, to_key, viewer } => {
+            Event::Livestream(LivestreamEvent::Transferred { from, to, to_key, viewer }) => {
                 concerned.extend([*from, *to]);
                 self.transfer(*from, *to, *to_key, viewer.as_ref());
             }
-            Event::ModeratorChanged { node, moderator } => {
+            Event::Livestream(LivestreamEvent::ModeratorChanged { node, moderator }) => {
                 concerned.insert(*node);
                 let changed = if *moderator { self.moderators.insert(*node) } else { self.moderators.remove(node) };
                 assert!(changed, "a change changes something");
                 self.edit(*node, |view| view.moderator = *moderator);
             }
-            Event::MuteChanged { node, muted } => {
+            Event::Livestream(LivestreamEvent::MuteChanged { node, muted }) => {
                 concerned.insert(*node);
                 let changed = if *muted { self.muted.insert(*node) } else { self.muted.remove(node) };
                 assert!(changed, "a change changes something");
                 self.edit(*node, |view| view.muted = *muted);
             }
-            Event::TopologySwitched { topology } => {
+            Event::Livestream(LivestreamEvent::TopologySwitched { topology }) => {
                 assert_ne!(self.topology, *topology, "a switch switches");
                 self.topology = *topology;
                 for known in self.members.values_mut() {
@@ -266,25 +268,25 @@ impl Model {
                     }
                 }
             }
-            Event::AuthorityGranted { node, channels } => {
+            Event::Shared(SharedEvent::AuthorityGranted { node, channels }) => {
                 assert!(!channels.is_empty(), "a grant is about something");
                 for channel in channels.iter() {
                     let term = self.grants.get(&(*node, channel)).map(|(term, _)| *term);
                     assert_eq!(term, Some(revision), "a term is the revision that granted it");
                 }
             }
-            Event::InterestChanged { key, node, interests } => {
+            Event::Shared(SharedEvent::InterestChanged { key, node, interests }) => {
                 concerned.insert(*node);
                 self.edit_at(*key, *node, |view| {
                     assert_ne!(view.interests, *interests, "a change changes something");
                     view.interests = interests.clone();
                 });
             }
-            Event::PlacementChanged { key, node, placement } => {
+            Event::Livestream(LivestreamEvent::PlacementChanged { key, node, placement }) => {
                 concerned.insert(*node);
                 self.edit_at(*key, *node, |view| view.placement = Some(*placement));
             }
-            Event::MemberUpdated { key, member } => {
+            Event::Shared(SharedEvent::MemberUpdated { key, member }) => {
                 concerned.insert(member.node);
                 let before = self.role(member.node);
                 self.edit_at(*key, member.node, |view| {
@@ -296,20 +298,20 @@ impl Model {
                     self.seat(member.node, member.role);
                 }
             }
-            Event::OwnerChanged { owner } => {
+            Event::Group(GroupEvent::OwnerChanged { owner }) => {
                 assert!(self.owner != *owner || revision == 1, "a change changes something");
                 self.owner = *owner;
             }
-            Event::MediaChanged { key, node, media } => {
+            Event::Group(GroupEvent::MediaChanged { key, node, media }) => {
                 concerned.insert(*node);
                 self.edit_at(*key, *node, |view| view.role = Role::Participant(*media));
             }
-            Event::ShareStarted { node } => {
+            Event::Group(GroupEvent::ShareStarted { node }) => {
                 concerned.insert(*node);
                 assert_eq!(self.sharing.replace(*node), None, "one screen at a time");
                 self.edit(*node, |view| view.sharing = true);
             }
-            Event::ShareStopped { node } => {
+            Event::Group(GroupEvent::ShareStopped { node }) => {
                 concerned.insert(*node);
                 assert_eq!(self.sharing.take(), Some(*node), "only a shared screen is taken down");
                 self.edit(*node, |view| view.sharing = false);
@@ -347,7 +349,7 @@ impl Model {
     /// Whoever is said to stand elsewhere does.
     fn assert_moved(&self, events: &[Event]) {
         for event in events {
-            if let Event::PlacementChanged { node, placement, .. } = event {
+            if let Event::Livestream(LivestreamEvent::PlacementChanged { node, placement, .. }) = event {
                 let known = self.members.get(node).and_then(|known| known.view.as_ref());
                 let before = known.and_then(|(_, view)| view.placement);
                 assert_ne!(before, Some(*placement), "a change changes something");
@@ -355,7 +357,7 @@ impl Model {
         }
     }
 
-    fn begin(&mut self, node: NodeId, session: SessionId, view: Option<(Key, MemberView)>) {
+    fn begin(&mut self, node: NodeId, session: SessionId, view: Option<(MemberKey, MemberView)>) {
         assert!(self.begun.insert(session), "{session:?} begins once");
         assert!(self.members.insert(node, Known { session, view }).is_none(), "{node:?} has one session at a time");
         self.joins += 1;
@@ -394,7 +396,7 @@ impl Model {
         self.seats.join(node, role);
     }
 
-    fn transfer(&mut self, from: NodeId, to: NodeId, to_key: Key, viewer: Option<&(Key, Box<MemberView>)>) {
+    fn transfer(&mut self, from: NodeId, to: NodeId, to_key: MemberKey, viewer: Option<&(MemberKey, Box<MemberView>)>) {
         assert_eq!(self.broadcaster.replace(to), Some(from));
         assert!(
             !self.muted.contains(&to) && !self.moderators.contains(&to),
@@ -427,7 +429,7 @@ impl Model {
     }
 
     /// The same for an event that names a member by its slot; it changes something.
-    fn edit_at(&mut self, key: Key, node: NodeId, change: impl FnOnce(&mut MemberView)) {
+    fn edit_at(&mut self, key: MemberKey, node: NodeId, change: impl FnOnce(&mut MemberView)) {
         let known = self.members.get_mut(&node).expect("an event about a member");
         if let Some((slot, view)) = &mut known.view {
             assert_eq!(*slot, key);
@@ -450,5 +452,9 @@ impl Model {
 }
 
 fn ends(event: &Event) -> bool {
-    matches!(event, Event::StateChanged { state: State::Ended, .. } | Event::GroupEnded { .. })
+    matches!(
+        event,
+        Event::Livestream(LivestreamEvent::StateChanged { state: State::Ended, .. })
+            | Event::Group(GroupEvent::Ended { .. })
+    )
 }

@@ -9,7 +9,7 @@ use starling_core::group::MAX_LISTENERS;
 use starling_core::interest::{Channel, ChannelSet};
 use starling_core::livestream::State;
 use starling_core::member::{Role, ViewerMode};
-use starling_core::{Command, NodeId, Rejection, SessionId};
+use starling_core::{Command, GroupCommand, LivestreamCommand, NodeId, Rejection, SessionId, SharedCommand};
 
 use crate::model::Model;
 
@@ -30,9 +30,9 @@ impl Oracle<'_> {
     /// What is to become of a command.
     pub(crate) fn judge(&self, command: &Command) -> Verdict {
         match (self, command) {
-            (_, Command::Expire)
+            (_, Command::Shared(SharedCommand::Expire))
             | (Self::Nothing, Command::CreateLivestream(_) | Command::CreateGroup(_))
-            | (Self::Livestream(..) | Self::Group(..), Command::PodGone(_)) => Ok(()),
+            | (Self::Livestream(..) | Self::Group(..), Command::Shared(SharedCommand::PodGone(_))) => Ok(()),
             (Self::Nothing, _) => Err(Rejection::NoSuchSwarm),
             (Self::Livestream(made, model), Command::CreateLivestream(create)) => {
                 let same = made.config == create.config && made.broadcaster == create.broadcaster;
@@ -67,23 +67,25 @@ fn livestream(model: &Model, command: &Command) -> Verdict {
         if states.contains(&model.state) { Ok(()) } else { Err(Rejection::WrongState(model.state)) }
     };
     match command {
-        Command::SetMedia { .. } | Command::StartShare(_) | Command::StopShare(_) => Err(Rejection::WrongKind),
-        Command::Touch(node, session) | Command::Attach(node, session, _) | Command::Detach(node, session, _) => {
+        Command::Group(_) => Err(Rejection::NoSuchSwarm),
+        Command::Shared(SharedCommand::Touch(node, session))
+        | Command::Shared(SharedCommand::Attach(node, session, _))
+        | Command::Shared(SharedCommand::Detach(node, session, _)) => {
             not_ended()?;
             current(model, *node, *session)
         }
-        Command::Join(join) => {
+        Command::Shared(SharedCommand::Join(join)) => {
             not_ended()?;
             if join.node == broadcaster {
                 return if join.mode.is_some() { Err(Rejection::BroadcasterCannotView) } else { Ok(()) };
             }
             room(model, join, model.viewers(), model.capacity)
         }
-        Command::Leave(by) | Command::SetInterest(by, _) => {
+        Command::Shared(SharedCommand::Leave(by)) | Command::Shared(SharedCommand::SetInterest(by, _)) => {
             acts(by)?;
             subject(model, by.node)
         }
-        Command::UpdateMember(by, update) => {
+        Command::Shared(SharedCommand::UpdateMember(by, update)) => {
             acts(by)?;
             subject(model, by.node)?;
             if by.node == broadcaster {
@@ -92,29 +94,29 @@ fn livestream(model: &Model, command: &Command) -> Verdict {
             let lurks = matches!(model.role(by.node), Some(Role::Viewer { mode: ViewerMode::Lurker, .. }));
             if lurks && update.can_relay == Some(true) { Err(Rejection::LurkerCannotRelay) } else { Ok(()) }
         }
-        Command::UpdateSwarm(by, _) | Command::Claim { by, .. } | Command::Acquire { by, .. } => {
-            acts(by).and_then(|()| leads(by))
-        }
-        Command::End(by) if model.ended.is_some() && by.node == broadcaster => Ok(()),
-        Command::End(by) => acts(by).and_then(|()| leads(by)),
-        Command::Start(by) => {
+        Command::Shared(SharedCommand::UpdateSwarm(by, _))
+        | Command::Shared(SharedCommand::Claim { by, .. })
+        | Command::Shared(SharedCommand::Acquire { by, .. }) => acts(by).and_then(|()| leads(by)),
+        Command::Shared(SharedCommand::End(by)) if model.ended.is_some() && by.node == broadcaster => Ok(()),
+        Command::Shared(SharedCommand::End(by)) => acts(by).and_then(|()| leads(by)),
+        Command::Livestream(LivestreamCommand::Start(by)) => {
             acts(by).and_then(|()| leads(by))?;
             in_state(&[State::Initializing, State::Active])
         }
-        Command::Pause(by) | Command::Resume(by) => {
+        Command::Livestream(LivestreamCommand::Pause(by)) | Command::Livestream(LivestreamCommand::Resume(by)) => {
             acts(by).and_then(|()| leads(by))?;
             in_state(&[State::Active, State::Paused])
         }
-        Command::ReportPeer(by, node) => {
+        Command::Shared(SharedCommand::ReportPeer(by, node)) => {
             acts(by)?;
             if *node == broadcaster { Ok(()) } else { object(model, *node) }
         }
-        Command::Remove(by, node) | Command::Mute(by, node) => {
+        Command::Shared(SharedCommand::Remove(by, node)) | Command::Livestream(LivestreamCommand::Mute(by, node)) => {
             acts(by)?;
             viewer(*node)?;
             moderates(by)
         }
-        Command::Unmute(by, node) => {
+        Command::Livestream(LivestreamCommand::Unmute(by, node)) => {
             acts(by)?;
             // A mute outlives the session, so it can be lifted without one.
             if !model.muted.contains(node) {
@@ -122,26 +124,29 @@ fn livestream(model: &Model, command: &Command) -> Verdict {
             }
             moderates(by)
         }
-        Command::AddModerator(by, node) => {
+        Command::Livestream(LivestreamCommand::AddModerator(by, node)) => {
             acts(by)?;
             viewer(*node)?;
             leads(by)
         }
-        Command::RemoveModerator(by, node) => {
+        Command::Livestream(LivestreamCommand::RemoveModerator(by, node)) => {
             acts(by)?;
             if !model.moderators.contains(node) {
                 viewer(*node)?;
             }
             leads(by)
         }
-        Command::Transfer(by, node) => {
+        Command::Livestream(LivestreamCommand::Transfer(by, node)) => {
             acts(by)?;
             viewer(*node)?;
             leads(by)?;
             let active = matches!(model.role(*node), Some(Role::Viewer { mode: ViewerMode::Active, .. }));
             if active { Ok(()) } else { Err(Rejection::NotActiveViewer(*node)) }
         }
-        Command::CreateLivestream(_) | Command::CreateGroup(_) | Command::PodGone(_) | Command::Expire => {
+        Command::CreateLivestream(_)
+        | Command::CreateGroup(_)
+        | Command::Shared(SharedCommand::PodGone(_))
+        | Command::Shared(SharedCommand::Expire) => {
             unreachable!("judged before")
         }
     }
@@ -164,19 +169,14 @@ fn group(model: &Model, command: &Command) -> Verdict {
         None => Err(otherwise),
     };
     match command {
-        Command::Start(_)
-        | Command::Pause(_)
-        | Command::Resume(_)
-        | Command::AddModerator(..)
-        | Command::RemoveModerator(..)
-        | Command::Mute(..)
-        | Command::Unmute(..)
-        | Command::Transfer(..) => Err(Rejection::WrongKind),
-        Command::Touch(node, session) | Command::Attach(node, session, _) | Command::Detach(node, session, _) => {
+        Command::Livestream(_) => Err(Rejection::NoSuchSwarm),
+        Command::Shared(SharedCommand::Touch(node, session))
+        | Command::Shared(SharedCommand::Attach(node, session, _))
+        | Command::Shared(SharedCommand::Detach(node, session, _)) => {
             not_ended()?;
             current(model, *node, *session)
         }
-        Command::Join(join) => {
+        Command::Shared(SharedCommand::Join(join)) => {
             not_ended()?;
             let listened = matches!(model.role(join.node), Some(Role::Listener));
             let listens = join.listens.unwrap_or(listened);
@@ -189,34 +189,41 @@ fn group(model: &Model, command: &Command) -> Verdict {
             };
             if taken < max as usize { Ok(()) } else { Err(Rejection::Full { max }) }
         }
-        Command::Leave(by) | Command::SetInterest(by, _) | Command::UpdateMember(by, _) | Command::StopShare(by) => {
-            takes_part(by)
-        }
-        Command::SetMedia { by, .. } => takes_part(by).and_then(|()| sends(by)),
-        Command::StartShare(by) => {
+        Command::Shared(SharedCommand::Leave(by))
+        | Command::Shared(SharedCommand::SetInterest(by, _))
+        | Command::Shared(SharedCommand::UpdateMember(by, _))
+        | Command::Group(GroupCommand::StopShare(by)) => takes_part(by),
+        Command::Group(GroupCommand::SetMedia { by, .. }) => takes_part(by).and_then(|()| sends(by)),
+        Command::Group(GroupCommand::StartShare(by)) => {
             takes_part(by)?;
             sends(by)?;
             if model.sharing.is_none() { Ok(()) } else { shares_or(by, Rejection::ChannelDisabled) }
         }
-        Command::Claim { by, channels, .. } | Command::Acquire { by, channels, .. } => {
+        Command::Shared(SharedCommand::Claim { by, channels, .. })
+        | Command::Shared(SharedCommand::Acquire { by, channels, .. }) => {
             not_ended()?;
             admit(model, by, None)?;
             sends(by)?;
             if wants_screen(*channels) { shares_or(by, Rejection::ChannelDisabled) } else { Ok(()) }
         }
-        Command::End(by) if model.ended.is_some() && Some(by.node) == model.owner => Ok(()),
-        Command::End(by) | Command::UpdateSwarm(by, _) => acts(by).and_then(|()| owns(by)),
-        Command::Remove(by, node) => {
+        Command::Shared(SharedCommand::End(by)) if model.ended.is_some() && Some(by.node) == model.owner => Ok(()),
+        Command::Shared(SharedCommand::End(by)) | Command::Shared(SharedCommand::UpdateSwarm(by, _)) => {
+            acts(by).and_then(|()| owns(by))
+        }
+        Command::Shared(SharedCommand::Remove(by, node)) => {
             acts(by)?;
             object(model, *node)?;
             owns(by)
         }
-        Command::ReportPeer(by, node) => {
+        Command::Shared(SharedCommand::ReportPeer(by, node)) => {
             not_ended()?;
             admit(model, by, None)?;
             object(model, *node)
         }
-        Command::CreateLivestream(_) | Command::CreateGroup(_) | Command::PodGone(_) | Command::Expire => {
+        Command::CreateLivestream(_)
+        | Command::CreateGroup(_)
+        | Command::Shared(SharedCommand::PodGone(_))
+        | Command::Shared(SharedCommand::Expire) => {
             unreachable!("judged before")
         }
     }
@@ -228,10 +235,10 @@ fn wants_screen(channels: ChannelSet) -> bool {
 
 /// The actor is in, or is the one who may act without a session; a session that it
 /// names is current.
-fn admit(model: &Model, by: &By, regent: Option<NodeId>) -> Verdict {
+fn admit(model: &Model, by: &By, authority: Option<NodeId>) -> Verdict {
     match (model.session(by.node), by.session) {
         (Some(current), Some(given)) if current != given => Err(Rejection::SessionReplaced { node: by.node, given }),
-        (None, None) if Some(by.node) == regent => Ok(()),
+        (None, None) if Some(by.node) == authority => Ok(()),
         _ => subject(model, by.node),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use starling_core::roster::Key;
+use starling_core::MemberKey;
 use starling_core::topology::RelayTree;
 use starling_core::topology::relay_tree::{Parent, Place};
 
@@ -15,14 +15,14 @@ use starling_testkit::Rng;
 /// Every node's place and, as a set, its children; the root's under `None`.
 #[derive(Clone, Debug, Default)]
 struct Picture {
-    places: BTreeMap<Key, Place>,
-    children: BTreeMap<Option<Key>, BTreeSet<Key>>,
+    places: BTreeMap<MemberKey, Place>,
+    children: BTreeMap<Option<MemberKey>, BTreeSet<MemberKey>>,
 }
 
 impl Picture {
     fn of(tree: &RelayTree) -> Self {
         let places = tree.keys().iter().map(|key| (*key, tree.place(*key).expect("a key of the tree"))).collect();
-        let mut children: BTreeMap<_, BTreeSet<Key>> =
+        let mut children: BTreeMap<_, BTreeSet<MemberKey>> =
             tree.keys().iter().map(|key| (Some(*key), tree.children(*key).iter().copied().collect())).collect();
         children.insert(None, tree.root_children().iter().copied().collect());
         Self { places, children }
@@ -30,7 +30,7 @@ impl Picture {
 
     /// Nodes other than `actor` and the root that are in both and whose parent or
     /// children differ.
-    fn moved(&self, after: &Self, actor: Key) -> usize {
+    fn moved(&self, after: &Self, actor: MemberKey) -> usize {
         self.others(actor)
             .filter(|(key, place)| {
                 let now = after.places[key];
@@ -39,15 +39,15 @@ impl Picture {
             .count()
     }
 
-    fn backups_changed(&self, after: &Self, actor: Key) -> usize {
+    fn backups_changed(&self, after: &Self, actor: MemberKey) -> usize {
         self.others(actor).filter(|(key, place)| place.backup != after.places[key].backup).count()
     }
 
-    fn places_changed(&self, after: &Self, actor: Key) -> Vec<Key> {
+    fn places_changed(&self, after: &Self, actor: MemberKey) -> Vec<MemberKey> {
         self.others(actor).filter(|(key, place)| *place != after.places[key]).map(|(key, _)| key).collect()
     }
 
-    fn others(&self, actor: Key) -> impl Iterator<Item = (Key, Place)> {
+    fn others(&self, actor: MemberKey) -> impl Iterator<Item = (MemberKey, Place)> {
         self.places.iter().map(|(key, place)| (*key, *place)).filter(move |(key, _)| *key != actor)
     }
 
@@ -83,7 +83,7 @@ impl Picture {
 
     /// The backup is the relay after the parent, the root when there is one relay
     /// only, and never below the node itself.
-    fn check_backup(&self, tree: &RelayTree, key: Key, above: Option<Key>, place: Place) {
+    fn check_backup(&self, tree: &RelayTree, key: MemberKey, above: Option<MemberKey>, place: Place) {
         let Some(above) = above else { return assert_eq!(place.backup, None) };
         let relays = &tree.keys()[..tree.relays()];
         let parent = relays.iter().position(|relay| *relay == above).expect("a parent is a relay");
@@ -111,8 +111,8 @@ fn churn(fanout: u32, seed: u64, steps: usize) -> Worst {
     let mut rng = Rng::new(seed);
     let mut tree = RelayTree::new(fanout);
     let fanout = fanout as usize;
-    let mut present: Vec<Key> = Vec::new();
-    let mut absent: Vec<Key> = (0..320).map(Key::from_index).collect();
+    let mut present: Vec<MemberKey> = Vec::new();
+    let mut absent: Vec<MemberKey> = (0..320).map(MemberKey::from_index).collect();
     let mut before = Picture::of(&tree);
     let mut worst = Worst::default();
     let (mut wanted, mut relays_in_ten) = (0, 0);
@@ -151,7 +151,7 @@ fn churn(fanout: u32, seed: u64, steps: usize) -> Worst {
         } else {
             before.places.remove(&key);
         }
-        let changed: BTreeSet<Key> = before.places_changed(&after, key).into_iter().collect();
+        let changed: BTreeSet<MemberKey> = before.places_changed(&after, key).into_iter().collect();
         assert_eq!(told, changed, "step {step}: exactly those whose place changed are told");
         let moved = before.moved(&after, key);
         let backups = before.backups_changed(&after, key);
@@ -189,7 +189,7 @@ fn every_change_of_the_tree_stays_within_the_bounds_of_the_design() {
 fn the_tree_is_as_shallow_as_can_be_at_every_size() {
     for (viewers, depth) in [(51, 3), (200, 4), (1_000, 5), (50_000, 7)] {
         let mut tree = RelayTree::new(5);
-        (0..viewers).for_each(|index| tree.insert(Key::from_index(index), true));
+        (0..viewers).for_each(|index| tree.insert(MemberKey::from_index(index), true));
         tree.check();
         assert_eq!(tree.depth(), depth, "{viewers} viewers");
         assert_eq!(optimal_depth(viewers, 5), depth);
@@ -202,8 +202,8 @@ fn after_100_000_joins_and_leaves_the_tree_is_still_optimal_and_nobody_overloade
     let mut rng = Rng::new(7);
     let mut tree = RelayTree::new(FANOUT);
     let fanout = FANOUT as usize;
-    let mut present: Vec<Key> = (0..50_000).map(Key::from_index).collect();
-    let mut absent: Vec<Key> = (50_000..60_000).map(Key::from_index).collect();
+    let mut present: Vec<MemberKey> = (0..50_000).map(MemberKey::from_index).collect();
+    let mut absent: Vec<MemberKey> = (50_000..60_000).map(MemberKey::from_index).collect();
     present.iter().for_each(|key| tree.insert(*key, true));
     for step in 0..100_000 {
         let joins = present.is_empty() || (!absent.is_empty() && rng.chance(50));

@@ -14,7 +14,9 @@ use std::collections::BTreeSet;
 
 use starling_core::command::{By, CreateGroup, CreateLivestream};
 use starling_core::event::Touched;
-use starling_core::{Applied, Command, Event, NodeId, Rejection, Swarm, apply};
+use starling_core::{
+    Applied, Command, Event, LivestreamCommand, LivestreamEvent, NodeId, Rejection, Rules, SharedCommand, Swarm, apply,
+};
 
 use crate::coverage::Coverage;
 use crate::invariants::{Lists, all_lists, check_forwarding, lists_of};
@@ -91,7 +93,8 @@ impl World {
     }
 
     /// Submits a command at the present, now and then with a clock that lags.
-    pub(crate) fn submit(&mut self, command: Command, expect: Expect) -> Result<Applied, Rejection> {
+    pub(crate) fn submit(&mut self, command: impl Into<Command>, expect: Expect) -> Result<Applied, Rejection> {
+        let command = command.into();
         let at = if self.rng.chance(2) { self.now - self.rng.below(5_000) } else { self.now };
         let verdict = self.oracle().judge(&command);
         let refused = matches!(expect, Expect::Reused) || (matches!(expect, Expect::Verdict) && verdict.is_err());
@@ -101,7 +104,7 @@ impl World {
         };
         let before = self.before(&command);
         let due_before = self.slot.as_deref().and_then(Swarm::next_expiry);
-        let result = apply(&mut self.slot, through(command.clone()), at);
+        let result = apply(&mut self.slot, through(command.clone()), at).map(|(applied, _)| applied);
         self.log.push(command.clone(), at, (&result).into());
         self.coverage.see(&command, &result);
         match (&result, expect) {
@@ -136,13 +139,13 @@ impl World {
     pub(crate) fn expire(&mut self) {
         for round in 0.. {
             assert!(round < 20, "what is due gets done");
-            self.submit(Command::Expire, Expect::Verdict).expect("an Expire is never refused");
+            self.submit(SharedCommand::Expire, Expect::Verdict).expect("an Expire is never refused");
             // A lagging clock may have kept the swarm's time behind ours.
             let Some(swarm) = self.slot.as_deref() else { return };
-            if swarm.next_expiry().is_none_or(|next| next > now_of(swarm)) {
-                self.leases.assert_none_is_due(now_of(swarm));
+            if swarm.next_expiry().is_none_or(|next| next > swarm.now()) {
+                self.leases.assert_none_is_due(swarm.now());
                 let mut overrides = swarm.roster().iter().flat_map(|(_, member)| member.interests.overrides());
-                assert!(overrides.all(|o| o.expires_at.is_none_or(|at| at > now_of(swarm))));
+                assert!(overrides.all(|o| o.expires_at.is_none_or(|at| at > swarm.now())));
                 return;
             }
         }
@@ -197,19 +200,23 @@ impl World {
                 _ => panic!("only Create makes a swarm"),
             };
         }
-        if let (Some(Made::Livestream(made)), Command::Leave(_) | Command::Remove(..)) = (&self.made, command) {
+        if let (
+            Some(Made::Livestream(made)),
+            Command::Shared(SharedCommand::Leave(_)) | Command::Shared(SharedCommand::Remove(..)),
+        ) = (&self.made, command)
+        {
             assert_few_placements(applied, made.config.tree_fanout as usize);
         }
         let after = self.slot.as_deref();
         assert_eq!(applied.removed, self.model.is_some() && after.is_none(), "what is to be forgotten is gone");
         let Some(model) = &mut self.model else { return assert!(applied.events.is_empty()) };
         let concerned = model.fold(applied, after);
-        let now = after.map_or(self.now, now_of);
+        let now = after.map_or(self.now, Swarm::now);
         self.leases.take(command, applied, now);
         if let Some(swarm) = after {
             concerned.iter().for_each(|node| model.compare_member(swarm, *node));
         }
-        if let Command::Join(join) = command {
+        if let Command::Shared(SharedCommand::Join(join)) = command {
             let session = model.session(join.node);
             assert_eq!((applied.session, session), (Some(join.session), session.or(applied.session)));
         }
@@ -226,9 +233,9 @@ impl World {
         };
         model.compare_swarm(swarm);
         self.coverage.peak = self.coverage.peak.max(swarm.roster().len() as u64);
-        let weight = match swarm {
-            Swarm::Livestream(_) => swarm.roster().len(),
-            Swarm::Group(_) => swarm.roster().len() * swarm.roster().len(),
+        let weight = match swarm.rules() {
+            Rules::Livestream(_) => swarm.roster().len(),
+            Rules::Group(_) => swarm.roster().len() * swarm.roster().len(),
         };
         let whole = weight <= LIGHT || self.log.len().is_multiple_of(weight / SPARSE);
         let after = if whole {
@@ -299,7 +306,11 @@ impl Drop for World {
 /// One departure changes the parents of at most 2f + 5 others and the backups of at
 /// most 3f + 2; `tree` holds each bound by itself.
 fn assert_few_placements(applied: &Applied, fanout: usize) {
-    let moved = applied.events.iter().filter(|event| matches!(event, Event::PlacementChanged { .. })).count();
+    let moved = applied
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Livestream(LivestreamEvent::PlacementChanged { .. })))
+        .count();
     assert!(moved <= 5 * fanout + 7, "{moved} placements changed by one departure");
 }
 
@@ -316,60 +327,20 @@ fn assert_touched(before: &Before, after: &Lists, touched: &Touched) {
     }
 }
 
-/// The time of the last command that was accepted.
-pub(crate) fn now_of(swarm: &Swarm) -> u64 {
-    match swarm {
-        Swarm::Livestream(livestream) => livestream.now(),
-        Swarm::Group(group) => group.now(),
-    }
-}
-
 fn nodes_of(command: &Command) -> Vec<NodeId> {
     let by = |by: &By| by.node;
     match command {
-        Command::Join(join) => vec![join.node],
-        Command::Touch(node, _) | Command::Attach(node, ..) | Command::Detach(node, ..) => vec![*node],
-        Command::Remove(actor, node)
-        | Command::ReportPeer(actor, node)
-        | Command::AddModerator(actor, node)
-        | Command::RemoveModerator(actor, node)
-        | Command::Mute(actor, node)
-        | Command::Unmute(actor, node)
-        | Command::Transfer(actor, node) => vec![by(actor), *node],
-        _ => actor(command).map(by).into_iter().collect(),
-    }
-}
-
-/// Who acts, if somebody does.
-pub(crate) fn actor(command: &Command) -> Option<&By> {
-    match command {
-        Command::Leave(by)
-        | Command::SetInterest(by, _)
-        | Command::UpdateMember(by, _)
-        | Command::UpdateSwarm(by, _)
-        | Command::End(by)
-        | Command::Remove(by, _)
-        | Command::ReportPeer(by, _)
-        | Command::Claim { by, .. }
-        | Command::Acquire { by, .. }
-        | Command::Start(by)
-        | Command::Pause(by)
-        | Command::Resume(by)
-        | Command::AddModerator(by, _)
-        | Command::RemoveModerator(by, _)
-        | Command::Mute(by, _)
-        | Command::Unmute(by, _)
-        | Command::Transfer(by, _)
-        | Command::SetMedia { by, .. }
-        | Command::StartShare(by)
-        | Command::StopShare(by) => Some(by),
-        Command::CreateLivestream(_)
-        | Command::CreateGroup(_)
-        | Command::Join(_)
-        | Command::Touch(..)
-        | Command::Attach(..)
-        | Command::Detach(..)
-        | Command::PodGone(_)
-        | Command::Expire => None,
+        Command::Shared(SharedCommand::Join(join)) => vec![join.node],
+        Command::Shared(SharedCommand::Touch(node, _))
+        | Command::Shared(SharedCommand::Attach(node, ..))
+        | Command::Shared(SharedCommand::Detach(node, ..)) => vec![*node],
+        Command::Shared(SharedCommand::Remove(actor, node))
+        | Command::Shared(SharedCommand::ReportPeer(actor, node))
+        | Command::Livestream(LivestreamCommand::AddModerator(actor, node))
+        | Command::Livestream(LivestreamCommand::RemoveModerator(actor, node))
+        | Command::Livestream(LivestreamCommand::Mute(actor, node))
+        | Command::Livestream(LivestreamCommand::Unmute(actor, node))
+        | Command::Livestream(LivestreamCommand::Transfer(actor, node)) => vec![by(actor), *node],
+        _ => command.by().map(by).into_iter().collect(),
     }
 }

@@ -42,46 +42,49 @@ impl Draw {
         match self.choose("Command", usize::from(COMMANDS)) {
             0 => Command::CreateLivestream(self.create_livestream()),
             1 => Command::CreateGroup(self.create_group()),
-            2 => Command::Join(self.join()),
-            3 => Command::Leave(self.by()),
-            4 => Command::Touch(self.node(), self.session()),
-            5 => Command::Attach(self.node(), self.session(), self.small()),
-            6 => Command::Detach(self.node(), self.session(), self.small()),
-            7 => Command::PodGone(self.small()),
-            8 => Command::Expire,
-            9 => Command::SetInterest(self.by(), self.changes()),
-            10 => Command::UpdateMember(self.by(), self.member_update()),
-            11 => Command::UpdateSwarm(self.by(), self.swarm_update()),
-            12 => Command::End(self.by()),
-            13 => Command::Remove(self.by(), self.node()),
-            14 => Command::ReportPeer(self.by(), self.node()),
-            15 => Command::Claim {
+            2 => SharedCommand::Join(self.join()).into(),
+            3 => SharedCommand::Leave(self.by()).into(),
+            4 => SharedCommand::Touch(self.node(), self.session()).into(),
+            5 => SharedCommand::Attach(self.node(), self.session(), self.small()).into(),
+            6 => SharedCommand::Detach(self.node(), self.session(), self.small()).into(),
+            7 => SharedCommand::PodGone(self.small()).into(),
+            8 => SharedCommand::Expire.into(),
+            9 => SharedCommand::SetInterest(self.by(), self.changes()).into(),
+            10 => SharedCommand::UpdateMember(self.by(), self.member_update()).into(),
+            11 => SharedCommand::UpdateSwarm(self.by(), self.swarm_update()).into(),
+            12 => SharedCommand::End(self.by()).into(),
+            13 => SharedCommand::Remove(self.by(), self.node()).into(),
+            14 => SharedCommand::ReportPeer(self.by(), self.node()).into(),
+            15 => SharedCommand::Claim {
                 by: self.by(),
                 channels: self.channels(),
                 session: self.session(),
                 ttl_ms: self.small(),
-            },
-            16 => Command::Start(self.by()),
-            17 => Command::Pause(self.by()),
-            18 => Command::Resume(self.by()),
-            19 => Command::AddModerator(self.by(), self.node()),
-            20 => Command::RemoveModerator(self.by(), self.node()),
-            21 => Command::Mute(self.by(), self.node()),
-            22 => Command::Unmute(self.by(), self.node()),
-            23 => Command::Transfer(self.by(), self.node()),
-            24 => Command::SetMedia {
+            }
+            .into(),
+            16 => LivestreamCommand::Start(self.by()).into(),
+            17 => LivestreamCommand::Pause(self.by()).into(),
+            18 => LivestreamCommand::Resume(self.by()).into(),
+            19 => LivestreamCommand::AddModerator(self.by(), self.node()).into(),
+            20 => LivestreamCommand::RemoveModerator(self.by(), self.node()).into(),
+            21 => LivestreamCommand::Mute(self.by(), self.node()).into(),
+            22 => LivestreamCommand::Unmute(self.by(), self.node()).into(),
+            23 => LivestreamCommand::Transfer(self.by(), self.node()).into(),
+            24 => GroupCommand::SetMedia {
                 by: self.by(),
                 audio: self.option("SetMedia.audio", |draw| draw.flag("audio")),
                 video: self.option("SetMedia.video", |draw| draw.flag("video")),
-            },
-            25 => Command::StartShare(self.by()),
-            26 => Command::StopShare(self.by()),
-            27 => Command::Acquire {
+            }
+            .into(),
+            25 => GroupCommand::StartShare(self.by()).into(),
+            26 => GroupCommand::StopShare(self.by()).into(),
+            27 => SharedCommand::Acquire {
                 by: self.by(),
                 channels: self.channels(),
                 session: self.session(),
                 ttl_ms: self.small(),
-            },
+            }
+            .into(),
             other => panic!("no command is drawn for {other}"),
         }
     }
@@ -90,7 +93,7 @@ impl Draw {
         CreateLivestream {
             epoch: self.epoch(),
             broadcaster: self.node(),
-            config: livestream::Config {
+            config: LivestreamConfig {
                 star_to_tree_threshold: self.small(),
                 tree_fanout: self.small(),
                 subscriber_bytes_per_second: self.number(u64::MAX),
@@ -108,7 +111,7 @@ impl Draw {
         CreateGroup {
             epoch: self.epoch(),
             owner: self.option("CreateGroup.owner", Self::node),
-            config: group::Config {
+            config: GroupConfig {
                 max_participants: self.small(),
                 subscriber_bytes_per_second: self.number(u64::MAX),
                 keyframe_interval_ms: self.small(),

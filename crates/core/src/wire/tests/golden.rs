@@ -19,7 +19,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
     let create_livestream = CreateLivestream {
         epoch,
         broadcaster: node,
-        config: livestream::Config {
+        config: LivestreamConfig {
             star_to_tree_threshold: 50,
             tree_fanout: 5,
             subscriber_bytes_per_second: 500_000,
@@ -34,7 +34,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
     let create_group = CreateGroup {
         epoch,
         owner: Some(node),
-        config: group::Config {
+        config: GroupConfig {
             max_participants: 16,
             subscriber_bytes_per_second: 500_000,
             keyframe_interval_ms: 2_000,
@@ -79,9 +79,9 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         broadcaster_timeout_ms: Some(0),
     };
     let channels = [Channel::Visual, Channel::Data].into_iter().collect();
-    let claim = Command::Claim { by: by(), channels, session, ttl_ms: 30_000 };
-    let acquire = Command::Acquire { by: by(), channels, session, ttl_ms: 30_000 };
-    let media = Command::SetMedia { by: by(), audio: Some(true), video: None };
+    let claim = SharedCommand::Claim { by: by(), channels, session, ttl_ms: 30_000 }.into();
+    let acquire = SharedCommand::Acquire { by: by(), channels, session, ttl_ms: 30_000 }.into();
+    let media = GroupCommand::SetMedia { by: by(), audio: Some(true), video: None }.into();
 
     vec![
         (
@@ -91,32 +91,32 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         ("02 ffffffffffffff0f 01 07 10 a0c21e d00f d10f 00 e0d403 b0ea01", Command::CreateGroup(create_group)),
         (
             "03 07 08 00 b0ea01 01 02 01 00 01 01 65 00 02 01 01 ac02 05 01 ffffffff0f 05 00 01 00 01 01",
-            Command::Join(join),
+            SharedCommand::Join(join).into(),
         ),
-        ("04 07 01 08 01 03 c3a931 ffffffffffffffffff01", Command::Leave(full)),
-        ("05 07 08", Command::Touch(node, session)),
-        ("06 07 08 00", Command::Attach(node, session, 0)),
-        ("07 07 08 80 01", Command::Detach(node, session, 128)),
-        ("08 ffffffff0f", Command::PodGone(u32::MAX)),
-        ("09", Command::Expire),
-        ("0a 07 00 00 02 01 01 ac02 05 01 ffffffff0f 05 00 01 00", Command::SetInterest(by(), changes)),
-        ("0b 07 00 00 01 03 616263 01 00 01 00", Command::UpdateMember(by(), member_update)),
-        ("0c 07 00 00 00 01 a0c21e 01 d00f 01 d10f 01 10 01 00", Command::UpdateSwarm(by(), swarm_update)),
-        ("0d 07 00 00", Command::End(by())),
-        ("0e 07 00 00 ac02", Command::Remove(by(), other)),
-        ("0f 07 00 00 ac02", Command::ReportPeer(by(), other)),
+        ("04 07 01 08 01 03 c3a931 ffffffffffffffffff01", SharedCommand::Leave(full).into()),
+        ("05 07 08", SharedCommand::Touch(node, session).into()),
+        ("06 07 08 00", SharedCommand::Attach(node, session, 0).into()),
+        ("07 07 08 80 01", SharedCommand::Detach(node, session, 128).into()),
+        ("08 ffffffff0f", SharedCommand::PodGone(u32::MAX).into()),
+        ("09", SharedCommand::Expire.into()),
+        ("0a 07 00 00 02 01 01 ac02 05 01 ffffffff0f 05 00 01 00", SharedCommand::SetInterest(by(), changes).into()),
+        ("0b 07 00 00 01 03 616263 01 00 01 00", SharedCommand::UpdateMember(by(), member_update).into()),
+        ("0c 07 00 00 00 01 a0c21e 01 d00f 01 d10f 01 10 01 00", SharedCommand::UpdateSwarm(by(), swarm_update).into()),
+        ("0d 07 00 00", SharedCommand::End(by()).into()),
+        ("0e 07 00 00 ac02", SharedCommand::Remove(by(), other).into()),
+        ("0f 07 00 00 ac02", SharedCommand::ReportPeer(by(), other).into()),
         ("10 07 00 00 11 08 b0ea01", claim),
-        ("11 07 00 00", Command::Start(by())),
-        ("12 07 00 00", Command::Pause(by())),
-        ("13 07 00 00", Command::Resume(by())),
-        ("14 07 00 00 ac02", Command::AddModerator(by(), other)),
-        ("15 07 00 00 ac02", Command::RemoveModerator(by(), other)),
-        ("16 07 00 00 ac02", Command::Mute(by(), other)),
-        ("17 07 00 00 ac02", Command::Unmute(by(), other)),
-        ("18 07 00 00 ac02", Command::Transfer(by(), other)),
+        ("11 07 00 00", LivestreamCommand::Start(by()).into()),
+        ("12 07 00 00", LivestreamCommand::Pause(by()).into()),
+        ("13 07 00 00", LivestreamCommand::Resume(by()).into()),
+        ("14 07 00 00 ac02", LivestreamCommand::AddModerator(by(), other).into()),
+        ("15 07 00 00 ac02", LivestreamCommand::RemoveModerator(by(), other).into()),
+        ("16 07 00 00 ac02", LivestreamCommand::Mute(by(), other).into()),
+        ("17 07 00 00 ac02", LivestreamCommand::Unmute(by(), other).into()),
+        ("18 07 00 00 ac02", LivestreamCommand::Transfer(by(), other).into()),
         ("19 07 00 00 01 01 00", media),
-        ("1a 07 00 00", Command::StartShare(by())),
-        ("1b 07 00 00", Command::StopShare(by())),
+        ("1a 07 00 00", GroupCommand::StartShare(by()).into()),
+        ("1b 07 00 00", GroupCommand::StopShare(by()).into()),
         ("1c 07 00 00 11 08 b0ea01", acquire),
     ]
 }

@@ -1,5 +1,7 @@
 //! The model beside the swarm that it is a model of.
 
+use starling_core::Rules;
+
 use super::*;
 
 impl Model {
@@ -39,26 +41,24 @@ impl Model {
         for ((source, channel), (_, enabled)) in &self.grants {
             assert_eq!(*enabled, self.takes(*source, *channel), "{channel:?} of {source:?}");
         }
-        let (stats, ended) = match swarm {
-            Swarm::Livestream(livestream) => {
+        match swarm.rules() {
+            Rules::Livestream(livestream) => {
                 assert_eq!(livestream.state(), self.state);
                 assert_eq!(Some(livestream.broadcaster()), self.broadcaster);
-                assert_eq!(livestream.broadcaster_session(), self.broadcaster.and_then(|node| self.session(node)));
+                assert_eq!(swarm.broadcaster_session(), self.broadcaster.and_then(|node| self.session(node)));
                 assert_eq!(livestream.topology(), self.topology);
                 assert_eq!(livestream.viewer_count(), self.viewers());
                 assert_eq!(*livestream.moderators(), self.moderators);
                 assert_eq!(*livestream.muted(), self.muted);
-                assert_eq!(*livestream.metadata(), *self.metadata);
-                (livestream.stats(), livestream.ended())
             }
-            Swarm::Group(group) => {
+            Rules::Group(group) => {
                 assert_eq!(group.owner(), self.owner);
                 assert_eq!(group.sharing(), self.sharing);
-                assert_eq!(*group.metadata(), *self.metadata);
-                (group.stats(), group.ended())
             }
-        };
-        assert_eq!(ended.map(|(_, reason)| reason), self.ended);
+        }
+        assert_eq!(*swarm.metadata(), *self.metadata);
+        let stats = swarm.stats();
+        assert_eq!(swarm.ended().map(|(_, reason)| reason), self.ended);
         assert_eq!((stats.joins, stats.leaves, stats.peak), (self.joins, self.leaves, self.peak));
     }
 

@@ -1,0 +1,224 @@
+//! What every swarm has, of either kind, and one command at work on it.
+
+use super::command::{By, Join};
+use super::error::Rejection;
+use super::event::{Applied, Event, SharedEvent};
+use super::id::{Epoch, MemberKey, NodeId, PodId, SessionId};
+use super::interest::{InterestChange, Interests, MAX_OVERRIDES};
+use super::last_members::LastMembers;
+use super::member::{Lease, Member, MemberView};
+use super::request::Requests;
+use super::role::Role;
+use super::roster::Roster;
+use super::state::{EndReason, LeaveReason};
+use super::stats::Stats;
+use super::topology::relay_tree::Place;
+
+/// What every swarm has.
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Base {
+    pub(super) epoch: Epoch,
+    /// Goes up by one with each command that changes anything visible.
+    pub(super) revision: u64,
+    /// The time of the last command: time never runs backwards here.
+    pub(super) now: u64,
+    pub(super) metadata: Box<[u8]>,
+    pub(super) retention_ms: u64,
+    pub(super) roster: Roster,
+    pub(super) requests: Requests,
+    pub(super) stats: Stats,
+    pub(super) created_at: u64,
+    pub(super) ended: Option<(u64, EndReason)>,
+    pub(super) last_members: LastMembers,
+}
+
+impl Base {
+    pub(super) fn new(epoch: Epoch, metadata: Box<[u8]>, retention_ms: u64, now: u64) -> Self {
+        Self {
+            epoch,
+            revision: 1,
+            now,
+            metadata,
+            retention_ms,
+            roster: Roster::default(),
+            requests: Requests::default(),
+            stats: Stats::default(),
+            created_at: now,
+            ended: None,
+            last_members: LastMembers::default(),
+        }
+    }
+
+    /// The answer to a command that changed nothing visible.
+    pub(super) fn unchanged(&self) -> Applied {
+        Applied { revision: self.revision, ..Applied::default() }
+    }
+
+    pub(super) const fn not_ended(&self) -> Result<(), Rejection> {
+        if self.ended.is_some() { Err(Rejection::Ended) } else { Ok(()) }
+    }
+
+    /// The slot of the actor, who must be a member.
+    pub(super) fn member(&self, by: &By) -> Result<MemberKey, Rejection> {
+        self.roster.key(by.node).ok_or(Rejection::NotAMember(by.node))
+    }
+
+    /// The slot of a node that an action is about.
+    pub(super) fn target(&self, node: NodeId) -> Result<MemberKey, Rejection> {
+        self.roster.key(node).ok_or(Rejection::NoSuchMember(node))
+    }
+
+    /// The actor is a member, or `authority`, who may act without a session; a session
+    /// that it names is its current one.
+    pub(super) fn admit(&self, by: &By, authority: Option<NodeId>) -> Result<(), Rejection> {
+        match (self.roster.find(by.node), by.session) {
+            (Some(member), Some(given)) if member.session != given => {
+                Err(Rejection::SessionReplaced { node: by.node, given })
+            }
+            (Some(_), _) => Ok(()),
+            (None, None) if Some(by.node) == authority => Ok(()),
+            // A session that it names is over, and no other one has begun.
+            (None, _) => Err(Rejection::NotAMember(by.node)),
+        }
+    }
+
+    /// The answer to a Join that repeats the request that made the current session.
+    pub(super) fn repeated_join(&self, join: &Join) -> Result<Option<Applied>, Rejection> {
+        let Some(member) = self.roster.find(join.node) else { return Ok(None) };
+        match (member.join_request.as_deref(), &join.request) {
+            (Some((made_by, revision)), Some(request)) if made_by.name == request.name => {
+                if made_by.fingerprint == request.fingerprint {
+                    Ok(Some(Applied { revision: *revision, session: Some(member.session), ..Applied::default() }))
+                } else {
+                    Err(Rejection::RequestReused)
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Refuses more overrides than a member, or one to be, may hold.
+    pub(super) fn has_room_for(&self, changes: &[InterestChange], of: NodeId) -> Result<(), Rejection> {
+        let none = Interests::default();
+        let interests = self.roster.find(of).map_or(&none, |member| &member.interests);
+        if interests.has_room_for(changes) {
+            Ok(())
+        } else {
+            Err(Rejection::Quota { what: "interests of a member", max: MAX_OVERRIDES })
+        }
+    }
+
+    /// Changes the lease of a current session; nothing visible.
+    pub(super) fn renew(
+        &mut self,
+        node: NodeId,
+        session: SessionId,
+        change: impl FnOnce(&mut Lease, u64),
+    ) -> Result<(), Rejection> {
+        let key = self.roster.key(node).ok_or(Rejection::NotAMember(node))?;
+        if self.roster.at(key).session != session {
+            return Err(Rejection::SessionReplaced { node, given: session });
+        }
+        let now = self.now;
+        self.roster.update(key, |member| change(&mut member.lease, now));
+        Ok(())
+    }
+
+    /// Detaches every session from a pod. O(members).
+    pub(super) fn pod_gone(&mut self, pod: PodId) {
+        let attached = self.roster.iter().filter(|(_, member)| member.lease.is_attached_to(pod));
+        let keys: Vec<MemberKey> = attached.map(|(key, _)| key).collect();
+        for key in keys {
+            self.roster.update(key, |member| member.lease.detach(pod, self.now));
+        }
+    }
+
+    /// Panics when an invariant of the module does not hold. O(n).
+    pub(super) fn check(&self) {
+        self.roster.check();
+        let left: u64 = self.stats.leaves.iter().sum();
+        assert_eq!(self.stats.joins - left, self.roster.len() as u64, "each join has at most one leave");
+        let mut interests = [[0; 5]; 5];
+        for (channel, level) in self.roster.iter().flat_map(|(_, member)| member.levels().into_iter().enumerate()) {
+            interests[channel][level as usize] += 1;
+        }
+        assert_eq!(interests, self.stats.interests, "members by interest add up");
+        assert!(self.ended.is_none() || self.roster.is_empty(), "an ended swarm is empty");
+    }
+}
+
+/// A command at work: the swarm's base, and what was done to it so far.
+#[derive(Debug)]
+pub(super) struct Transaction<'a> {
+    pub(super) base: &'a mut Base,
+    pub(super) applied: Applied,
+    /// Viewers whose placement changed, perhaps more than once, and their place before;
+    /// `None` when it is another one for certain.
+    pub(super) moved: Vec<(MemberKey, Option<Place>)>,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn new(base: &'a mut Base) -> Self {
+        Self { base, applied: Applied::default(), moved: Vec::new() }
+    }
+
+    /// Numbers the change, if it is visible.
+    pub(super) fn commit(mut self) -> Applied {
+        self.base.revision += u64::from(!self.applied.events.is_empty());
+        self.applied.revision = self.base.revision;
+        self.applied
+    }
+
+    pub(super) fn event(&mut self, event: impl Into<Event>) {
+        self.applied.events.push(event.into());
+    }
+
+    /// Begins the first session of a node.
+    pub(super) fn insert(&mut self, join: Join, role: Role) -> MemberKey {
+        let Base { roster, stats, now, revision, .. } = &mut *self.base;
+        let member = Member::new(join, role, *now, *revision + 1);
+        stats.joined(member.node, member.levels());
+        let key = roster.insert(member);
+        stats.peak = stats.peak.max(roster.len() as u64);
+        key
+    }
+
+    /// Begins another session of a member whose last one was ended. What the request
+    /// does not name stays.
+    pub(super) fn rejoin(&mut self, key: MemberKey, join: Join, role: Role) {
+        let Base { roster, stats, now, revision, .. } = &mut *self.base;
+        roster.update(key, |member| member.renew(join, role, *now, *revision + 1));
+        let member = roster.at(key);
+        stats.joined(member.node, member.levels());
+    }
+
+    /// What ends with a session, whatever becomes of the member.
+    pub(super) fn end_session(&mut self, key: MemberKey, reason: LeaveReason) {
+        let member = self.base.roster.at(key);
+        self.applied.ended.push((member.session, reason));
+        self.base.stats.left(reason, member.levels());
+    }
+
+    /// Takes a member out whose session was ended.
+    pub(super) fn remove(&mut self, key: MemberKey, reason: LeaveReason) -> Member {
+        let member = self.base.roster.remove(key);
+        self.applied.left.push((member.node, reason));
+        self.applied.touched.nodes.push(member.node);
+        member
+    }
+
+    pub(super) fn tell_joined(&mut self, key: MemberKey, member: MemberView) {
+        self.applied.interests.push((member.node, member.interests.clone()));
+        self.event(SharedEvent::Joined { key, member: Box::new(member) });
+    }
+
+    pub(super) fn tell_interests(&mut self, key: MemberKey) {
+        let member = self.base.roster.at(key);
+        let (node, interests) = (member.node, member.interests.clone());
+        self.applied.interests.push((node, interests.clone()));
+        self.event(SharedEvent::InterestChanged { key, node, interests });
+    }
+}
+
+#[cfg(test)]
+mod tests;

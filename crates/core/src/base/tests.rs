@@ -1,0 +1,63 @@
+use super::*;
+use crate::interest::{Channel, Interest, InterestChange};
+use crate::role::ViewerMode;
+use crate::roster::Timer;
+
+fn node(number: u64) -> NodeId {
+    NodeId::new(number).unwrap()
+}
+
+fn session(number: u64) -> SessionId {
+    SessionId::new(number).unwrap()
+}
+
+/// Session 1 of node 1, with a lease of one second, at time 0.
+fn with_member() -> Base {
+    let mut base = Base::new(Epoch::drawn(1), Box::default(), 0, 0);
+    let role = Role::Viewer { mode: ViewerMode::Active, can_relay: true };
+    Transaction::new(&mut base).insert(Join::bare(node(1), session(1), 1_000), role);
+    base
+}
+
+#[test]
+fn the_timetable_follows_leases_and_interests() {
+    let mut base = with_member();
+    let key = base.roster.key(node(1)).unwrap();
+    base.renew(node(1), session(1), |lease, _| lease.attach(3)).unwrap();
+    assert_eq!(base.roster.next_expiry(), None, "attached for as long as it likes");
+    let brief = InterestChange { channel: Channel::Chat, source: None, level: Interest::None, ttl_ms: Some(50) };
+    base.roster.update(key, |member| member.interests.set(brief, 100));
+    assert_eq!(base.roster.next_expiry(), Some(150));
+    base.now = 120;
+    base.pod_gone(3);
+    assert_eq!(base.roster.due(2_000, 10), [(key, Timer::Interest), (key, Timer::Lease)]);
+    base.now = 900;
+    base.renew(node(1), session(1), Lease::touch).unwrap();
+    assert_eq!(base.roster.due(1_899, 10), [(key, Timer::Interest)]);
+    base.roster.check();
+}
+
+#[test]
+fn only_the_current_session_renews_its_lease() {
+    let mut base = with_member();
+    base.now = 500;
+    let stale = base.renew(node(1), session(9), Lease::touch);
+    assert_eq!(stale, Err(Rejection::SessionReplaced { node: node(1), given: session(9) }));
+    assert_eq!(base.renew(node(2), session(9), Lease::touch), Err(Rejection::NotAMember(node(2))));
+    assert_eq!(base.roster.next_expiry(), Some(1_000));
+}
+
+#[test]
+fn an_actor_is_a_member_or_the_authority_and_names_its_own_session() {
+    let base = with_member();
+    let admit = |number, given: Option<u64>, authority: Option<u64>| {
+        let by = By { node: node(number), session: given.map(session), request: None };
+        base.admit(&by, authority.map(node))
+    };
+    assert_eq!(admit(1, None, None), Ok(()));
+    assert_eq!(admit(1, Some(1), None), Ok(()));
+    assert_eq!(admit(1, Some(2), None), Err(Rejection::SessionReplaced { node: node(1), given: session(2) }));
+    assert_eq!(admit(2, None, Some(2)), Ok(()));
+    assert_eq!(admit(2, Some(1), Some(2)), Err(Rejection::NotAMember(node(2))), "its session is over");
+    assert_eq!(admit(2, None, None), Err(Rejection::NotAMember(node(2))));
+}

@@ -1,0 +1,316 @@
+//! The commands that both kinds of swarms know, and what each kind does differently.
+
+use super::base::{Base, Transaction};
+use super::command::{By, Join, MemberUpdate, SharedCommand, SwarmUpdate};
+use super::error::Rejection;
+use super::event::{Applied, Event, Grant, SharedEvent};
+use super::id::{MemberKey, NodeId, SessionId};
+use super::interest::{ChannelSet, Interests};
+use super::last_members::LastMembers;
+use super::member::{Lease, MemberView};
+use super::request::Method;
+use super::role::Role;
+use super::roster::Timer;
+use super::state::{EndReason, LeaveReason};
+use super::topology::TargetList;
+
+/// The most that one Expire carries out, so that it never holds its shard for
+/// long; the rest is due at once again.
+const EXPIRIES_AT_ONCE: usize = 1_024;
+
+/// What a kind of swarm does in its own way. Whatever refuses changes nothing.
+pub(super) trait RuleSet {
+    /// Who leads the swarm, and may act without a session.
+    fn authority(&self) -> Option<NodeId>;
+
+    /// Who may also publish, and be reported as a peer, without a session.
+    fn absent_source(&self) -> Option<NodeId>;
+
+    /// Refuses who is not the authority.
+    fn leads(&self, by: &By) -> Result<(), Rejection>;
+
+    /// Begins a session, the first or another one of its node.
+    fn join(&mut self, tx: &mut Transaction<'_>, join: Join) -> Result<(), Rejection>;
+
+    /// Ends a session and takes the member out.
+    fn dismiss(&mut self, tx: &mut Transaction<'_>, key: MemberKey, reason: LeaveReason);
+
+    /// The slot of a member whom the actor may remove.
+    fn removable(&self, base: &Base, by: &By, node: NodeId) -> Result<MemberKey, Rejection>;
+
+    /// The role of a member once it says this of its relaying.
+    fn updated_role(&self, role: Role, can_relay: Option<bool>) -> Result<Role, Rejection>;
+
+    /// A member said something else of itself: its role was `before`.
+    fn member_updated(&mut self, tx: &mut Transaction<'_>, key: MemberKey, before: Role, endpoint_changed: bool);
+
+    /// The interests of a member changed.
+    fn interests_changed(&self, tx: &mut Transaction<'_>, key: MemberKey);
+
+    /// Changes the configuration. True when it is another one now.
+    fn reconfigure(&mut self, update: &SwarmUpdate) -> bool;
+
+    /// The event of other metadata, or of another configuration.
+    fn updated(&self, metadata: Box<[u8]>) -> Event;
+
+    /// Those of these channels on which a node, or whoever may publish, holds no term.
+    fn unclaimed(&self, base: &Base, node: NodeId, channels: ChannelSet) -> ChannelSet;
+
+    /// Grants the actor a new term on each of these channels, and begins the session that
+    /// it is to be if it has none and needs none.
+    fn claim(&mut self, tx: &mut Transaction<'_>, by: &By, channels: ChannelSet, join: Join) -> Result<(), Rejection>;
+
+    /// Ends what is the kind's own; the members are still in.
+    fn finish(&mut self, tx: &mut Transaction<'_>, reason: EndReason);
+
+    /// When and why the swarm ends unless something happens.
+    fn ends_at(&self) -> Option<(u64, EndReason)>;
+
+    /// The end of a command.
+    fn settle(&mut self, tx: &mut Transaction<'_>);
+
+    /// A member as others see it.
+    fn view(&self, base: &Base, key: MemberKey) -> Option<MemberView>;
+
+    /// Whom a node forwards to; `None` stands for the broadcaster.
+    fn targets(&self, base: &Base, node: Option<NodeId>) -> Option<TargetList>;
+
+    /// The rights to publish that are in force.
+    fn grants(&self, base: &Base) -> Vec<Grant>;
+
+    /// Panics when an invariant does not hold. O(n).
+    fn check(&self, base: &Base);
+}
+
+/// Carries out a command of either kind.
+pub(super) fn apply(base: &mut Base, rules: &mut dyn RuleSet, command: SharedCommand) -> Result<Applied, Rejection> {
+    match command {
+        SharedCommand::Join(join) => {
+            if let Some(repeat) = base.repeated_join(&join)? {
+                return Ok(repeat);
+            }
+            base.not_ended()?;
+            let mut tx = Transaction::new(base);
+            tx.applied.session = Some(join.session);
+            rules.join(&mut tx, join)?;
+            Ok(commit(rules, tx))
+        }
+        SharedCommand::Leave(by) => act(base, rules, by, Method::Leave, |rules, tx, by| {
+            let key = tx.base.member(by)?;
+            rules.dismiss(tx, key, LeaveReason::Left);
+            Ok(())
+        }),
+        SharedCommand::Touch(node, session) => unseen(base, |base| base.renew(node, session, Lease::touch)),
+        SharedCommand::Attach(node, session, pod) => {
+            unseen(base, |base| base.renew(node, session, |lease, _| lease.attach(pod)))
+        }
+        SharedCommand::Detach(node, session, pod) => {
+            unseen(base, |base| base.renew(node, session, |lease, now| lease.detach(pod, now)))
+        }
+        SharedCommand::PodGone(pod) => {
+            base.pod_gone(pod);
+            Ok(base.unchanged())
+        }
+        SharedCommand::Expire => Ok(expire(base, rules)),
+        SharedCommand::SetInterest(by, changes) => act(base, rules, by, Method::SetInterest, |rules, tx, by| {
+            let key = tx.base.member(by)?;
+            tx.base.has_room_for(&changes, by.node)?;
+            set_interests(tx, rules, key, |interests, now| interests.set_all(&changes, now));
+            Ok(())
+        }),
+        SharedCommand::UpdateMember(by, update) => {
+            act(base, rules, by, Method::UpdateMember, |rules, tx, by| update_member(tx, rules, by, update))
+        }
+        SharedCommand::UpdateSwarm(by, update) => {
+            act(base, rules, by, Method::UpdateSwarm, |rules, tx, by| update_swarm(tx, rules, by, update))
+        }
+        SharedCommand::End(by) if base.ended.is_some() && Some(by.node) == rules.authority() => Ok(base.unchanged()),
+        SharedCommand::End(by) => act(base, rules, by, Method::End, |rules, tx, by| {
+            rules.leads(by)?;
+            finish(tx, rules, EndReason::Requested);
+            Ok(())
+        }),
+        SharedCommand::Remove(by, node) => act(base, rules, by, Method::Remove, |rules, tx, by| {
+            let key = rules.removable(tx.base, by, node)?;
+            rules.dismiss(tx, key, LeaveReason::Removed);
+            Ok(())
+        }),
+        SharedCommand::ReportPeer(by, node) => unseen(base, |base| {
+            base.admit(&by, rules.absent_source())?;
+            if rules.absent_source() != Some(node) {
+                base.target(node)?;
+            }
+            base.stats.peer_reports += 1;
+            Ok(())
+        }),
+        SharedCommand::Claim { by, channels, session, ttl_ms } => claim(base, rules, &by, channels, session, ttl_ms),
+        SharedCommand::Acquire { by, channels, session, ttl_ms } => {
+            let channels = rules.unclaimed(base, by.node, channels);
+            claim(base, rules, &by, channels, session, ttl_ms)
+        }
+    }
+}
+
+/// Carries out an action of a member or of the authority: repeated requests, the end of the
+/// swarm and the actor's membership come first, in this order.
+pub(super) fn act<R: RuleSet + ?Sized>(
+    base: &mut Base,
+    rules: &mut R,
+    by: By,
+    method: Method,
+    action: impl FnOnce(&mut R, &mut Transaction<'_>, &By) -> Result<(), Rejection>,
+) -> Result<Applied, Rejection> {
+    if let Some(revision) = base.requests.recall(&by, method, base.now)? {
+        return Ok(Applied { revision, ..Applied::default() });
+    }
+    base.not_ended()?;
+    base.admit(&by, rules.authority())?;
+    let mut tx = Transaction::new(base);
+    action(rules, &mut tx, &by)?;
+    rules.settle(&mut tx);
+    let applied = tx.commit();
+    if let Some(request) = by.request {
+        base.requests.remember(by.node, method, request, applied.revision, base.now);
+    }
+    Ok(applied)
+}
+
+fn commit(rules: &mut dyn RuleSet, mut tx: Transaction<'_>) -> Applied {
+    rules.settle(&mut tx);
+    tx.commit()
+}
+
+/// Carries out something that nobody sees.
+fn unseen(base: &mut Base, act: impl FnOnce(&mut Base) -> Result<(), Rejection>) -> Result<Applied, Rejection> {
+    base.not_ended()?;
+    act(base)?;
+    Ok(base.unchanged())
+}
+
+/// When something falls due next, in milliseconds since the Unix epoch.
+pub(super) fn next_expiry(base: &Base, rules: &dyn RuleSet) -> Option<u64> {
+    match base.ended {
+        Some((at, _)) => Some(at + base.retention_ms),
+        None => [base.roster.next_expiry(), rules.ends_at().map(|(at, _)| at)].into_iter().flatten().min(),
+    }
+}
+
+/// Carries out what is due: leases, interests, the end of an abandoned swarm, and when the
+/// swarm is to be forgotten.
+fn expire(base: &mut Base, rules: &mut dyn RuleSet) -> Applied {
+    if let Some((at, _)) = base.ended {
+        return Applied { removed: at + base.retention_ms <= base.now, ..base.unchanged() };
+    }
+    let mut tx = Transaction::new(base);
+    for (key, timer) in tx.base.roster.due(tx.base.now, EXPIRIES_AT_ONCE) {
+        match timer {
+            Timer::Lease => rules.dismiss(&mut tx, key, LeaveReason::Timeout),
+            // Its lease may have ended in the same breath.
+            Timer::Interest if tx.base.roster.get(key).is_some() => {
+                set_interests(&mut tx, rules, key, Interests::expire);
+            }
+            Timer::Interest => {}
+        }
+    }
+    if let Some((at, reason)) = rules.ends_at()
+        && at <= tx.base.now
+    {
+        finish(&mut tx, rules, reason);
+    }
+    commit(rules, tx)
+}
+
+fn set_interests(
+    tx: &mut Transaction<'_>,
+    rules: &dyn RuleSet,
+    key: MemberKey,
+    set: impl FnOnce(&mut Interests, u64) -> bool,
+) {
+    let (now, before) = (tx.base.now, tx.base.roster.at(key).levels());
+    if tx.base.roster.update(key, |member| set(&mut member.interests, now)) {
+        tx.base.stats.wants_instead(before, tx.base.roster.at(key).levels());
+        rules.interests_changed(tx, key);
+        tx.tell_interests(key);
+    }
+}
+
+fn update_member(
+    tx: &mut Transaction<'_>,
+    rules: &mut dyn RuleSet,
+    by: &By,
+    update: MemberUpdate,
+) -> Result<(), Rejection> {
+    let key = tx.base.member(by)?;
+    let MemberUpdate { metadata, endpoint, can_relay } = update;
+    let member = tx.base.roster.at(key);
+    let before = member.role;
+    let role = rules.updated_role(before, can_relay)?;
+    let metadata = metadata.filter(|metadata| *metadata != member.metadata);
+    let endpoint = endpoint.filter(|endpoint| *endpoint != member.endpoint);
+    if metadata.is_none() && endpoint.is_none() && role == before {
+        return Ok(());
+    }
+    let endpoint_changed = endpoint.is_some();
+    tx.base.roster.update(key, |member| {
+        member.role = role;
+        member.metadata = metadata.unwrap_or_else(|| std::mem::take(&mut member.metadata));
+        member.endpoint = endpoint.unwrap_or_else(|| std::mem::take(&mut member.endpoint));
+    });
+    rules.member_updated(tx, key, before, endpoint_changed);
+    let view = rules.view(tx.base, key);
+    tx.applied.events.extend(view.map(|member| SharedEvent::MemberUpdated { key, member: Box::new(member) }.into()));
+    Ok(())
+}
+
+fn update_swarm(
+    tx: &mut Transaction<'_>,
+    rules: &mut dyn RuleSet,
+    by: &By,
+    mut update: SwarmUpdate,
+) -> Result<(), Rejection> {
+    rules.leads(by)?;
+    let metadata = update.metadata.take().filter(|metadata| *metadata != tx.base.metadata);
+    let reconfigured = rules.reconfigure(&update);
+    if metadata.is_none() && !reconfigured {
+        return Ok(());
+    }
+    if let Some(metadata) = metadata {
+        tx.base.metadata = metadata;
+    }
+    tx.applied.updated = true;
+    tx.applied.summary_changed = true;
+    tx.event(rules.updated(tx.base.metadata.clone()));
+    Ok(())
+}
+
+fn claim(
+    base: &mut Base,
+    rules: &mut dyn RuleSet,
+    by: &By,
+    channels: ChannelSet,
+    session: SessionId,
+    ttl_ms: u32,
+) -> Result<Applied, Rejection> {
+    base.not_ended()?;
+    let mut tx = Transaction::new(base);
+    rules.claim(&mut tx, by, channels, Join::bare(by.node, session, ttl_ms))?;
+    tx.applied.session = tx.base.roster.find(by.node).map(|member| member.session);
+    Ok(commit(rules, tx))
+}
+
+/// Ends the swarm and every session in it.
+fn finish(tx: &mut Transaction<'_>, rules: &mut dyn RuleSet, reason: EndReason) {
+    rules.finish(tx, reason);
+    let Base { roster, last_members, stats, ended, now, .. } = &mut *tx.base;
+    *ended = Some((*now, reason));
+    stats.set_active(false, *now);
+    let roster = std::mem::take(roster);
+    *last_members = LastMembers::of(&roster);
+    for (_, member) in roster.iter() {
+        stats.left(LeaveReason::Ended, member.levels());
+    }
+    tx.applied.over = true;
+    tx.applied.summary_changed = true;
+    tx.applied.touched.all = true;
+    tx.applied.retired = Some(Box::new(roster));
+}

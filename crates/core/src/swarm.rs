@@ -1,0 +1,287 @@
+//! A swarm of either kind, and the one way to change it.
+
+use super::base::Base;
+use super::command::{Command, CreateGroup, CreateLivestream, SharedCommand};
+use super::error::Rejection;
+use super::event::{Applied, Event, Gate, Grant};
+use super::group::Group;
+use super::hash::FixedHasher;
+use super::id::{Epoch, MemberKey, NodeId, SessionId};
+use super::interest::Channel;
+use super::last_members::LastMembers;
+use super::livestream::Livestream;
+use super::member::MemberView;
+use super::role::Role;
+use super::roster::Roster;
+use super::rules::{self, RuleSet, next_expiry};
+use super::state::EndReason;
+use super::stats::Stats;
+use super::summary::{Detail, Summary};
+use super::topology::TargetList;
+
+/// A livestream or a group.
+#[derive(Clone, Debug, Hash)]
+pub struct Swarm {
+    base: Base,
+    rules: Rules,
+}
+
+/// What only one kind of swarm has.
+#[derive(Clone, Debug, Hash)]
+pub enum Rules {
+    /// One broadcaster, many viewers.
+    Livestream(Livestream),
+    /// A call among peers.
+    Group(Group),
+}
+
+impl Rules {
+    fn set(&self) -> &dyn RuleSet {
+        match self {
+            Self::Livestream(livestream) => livestream,
+            Self::Group(group) => group,
+        }
+    }
+
+    fn set_mut(&mut self) -> &mut dyn RuleSet {
+        match self {
+            Self::Livestream(livestream) => livestream,
+            Self::Group(group) => group,
+        }
+    }
+}
+
+/// A swarm that is in its slot no more. It may be large: to be dropped outside any lock.
+pub type Former = Option<Box<Swarm>>;
+
+/// Applies a command to the swarm in `slot`, at `at` milliseconds since the Unix
+/// epoch (never earlier than any command before).
+///
+/// Create fills the slot; the last Expire of an ended swarm empties it. The swarm that was
+/// there before, and is not now, comes beside what the command did.
+///
+/// # Errors
+///
+/// A [`Rejection`]; then nothing is changed, not even the time.
+pub fn apply(slot: &mut Option<Box<Swarm>>, command: Command, at: u64) -> Result<(Applied, Former), Rejection> {
+    match (slot.as_deref_mut(), command) {
+        (None, Command::CreateLivestream(create)) => Ok(fill_livestream(slot, create, at)),
+        (None, Command::CreateGroup(create)) => Ok(fill_group(slot, create, at)),
+        // What is due for a swarm that is gone has been done.
+        (None, Command::Shared(SharedCommand::Expire)) => Ok((Applied::default(), None)),
+        (None, Command::Shared(_) | Command::Livestream(_) | Command::Group(_)) => Err(Rejection::NoSuchSwarm),
+        (Some(Swarm { base, rules: Rules::Livestream(old) }), Command::CreateLivestream(create)) => {
+            if base.ended.is_some() {
+                Ok(fill_livestream(slot, create, at))
+            } else if old.is_made_by(&create) {
+                Ok((base.unchanged(), None))
+            } else {
+                Err(Rejection::Exists)
+            }
+        }
+        (Some(Swarm { base, rules: Rules::Group(old) }), Command::CreateGroup(create)) => {
+            if base.ended.is_some() {
+                Ok(fill_group(slot, create, at))
+            } else if old.is_made_by(&create) {
+                Ok((base.unchanged(), None))
+            } else {
+                Err(Rejection::Exists)
+            }
+        }
+        (Some(_), Command::CreateLivestream(_) | Command::CreateGroup(_)) => Err(Rejection::Exists),
+        (Some(swarm), Command::Shared(command)) => {
+            let applied = swarm.run(at, |base, rules| rules::apply(base, rules.set_mut(), command))?;
+            let former = if applied.removed { slot.take() } else { None };
+            Ok((applied, former))
+        }
+        (Some(swarm), Command::Livestream(command)) => {
+            let applied = swarm.run(at, |base, rules| match rules {
+                Rules::Livestream(livestream) => livestream.apply(base, command),
+                Rules::Group(_) => Err(Rejection::NoSuchSwarm),
+            })?;
+            Ok((applied, None))
+        }
+        (Some(swarm), Command::Group(command)) => {
+            let applied = swarm.run(at, |base, rules| match rules {
+                Rules::Livestream(_) => Err(Rejection::NoSuchSwarm),
+                Rules::Group(group) => group.apply(base, command),
+            })?;
+            Ok((applied, None))
+        }
+    }
+}
+
+fn fill_livestream(slot: &mut Option<Box<Swarm>>, create: CreateLivestream, at: u64) -> (Applied, Former) {
+    let (base, livestream, created) = Livestream::create(create, at);
+    fill(slot, Swarm { base, rules: Rules::Livestream(livestream) }, created)
+}
+
+fn fill_group(slot: &mut Option<Box<Swarm>>, create: CreateGroup, at: u64) -> (Applied, Former) {
+    let (base, group, created) = Group::create(create, at);
+    fill(slot, Swarm { base, rules: Rules::Group(group) }, created)
+}
+
+fn fill(slot: &mut Option<Box<Swarm>>, swarm: Swarm, created: Event) -> (Applied, Former) {
+    let applied = Applied { events: vec![created], created: true, ..swarm.base.unchanged() };
+    (applied, slot.replace(Box::new(swarm)))
+}
+
+impl Swarm {
+    /// Carries a command out, or refuses it and changes nothing, not even the time.
+    fn run(
+        &mut self,
+        at: u64,
+        command: impl FnOnce(&mut Base, &mut Rules) -> Result<Applied, Rejection>,
+    ) -> Result<Applied, Rejection> {
+        let before = self.base.now;
+        self.base.now = before.max(at);
+        let result = command(&mut self.base, &mut self.rules);
+        if result.is_err() {
+            self.base.now = before;
+        }
+        result
+    }
+
+    /// What only its kind has.
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Who broadcasts; `None` for a group.
+    pub const fn broadcaster(&self) -> Option<NodeId> {
+        match &self.rules {
+            Rules::Livestream(livestream) => Some(livestream.broadcaster()),
+            Rules::Group(_) => None,
+        }
+    }
+
+    /// The broadcaster's session, if it has one.
+    pub fn broadcaster_session(&self) -> Option<SessionId> {
+        self.base.roster.find(self.broadcaster()?).map(|member| member.session)
+    }
+
+    /// The incarnation.
+    pub const fn epoch(&self) -> Epoch {
+        self.base.epoch
+    }
+
+    /// Number of the last visible change.
+    pub const fn revision(&self) -> u64 {
+        self.base.revision
+    }
+
+    /// The time of the last command, in milliseconds since the Unix epoch.
+    pub const fn now(&self) -> u64 {
+        self.base.now
+    }
+
+    /// Opaque to us.
+    pub const fn metadata(&self) -> &[u8] {
+        &self.base.metadata
+    }
+
+    /// When it was made, in milliseconds since the Unix epoch.
+    pub const fn created_at(&self) -> u64 {
+        self.base.created_at
+    }
+
+    /// When and why it ended.
+    pub const fn ended(&self) -> Option<(u64, EndReason)> {
+        self.base.ended
+    }
+
+    /// True when it has ended and is only kept for a while.
+    pub const fn is_over(&self) -> bool {
+        self.base.ended.is_some()
+    }
+
+    /// All sessions, the broadcaster's included.
+    pub const fn roster(&self) -> &Roster {
+        &self.base.roster
+    }
+
+    /// What it counts.
+    pub const fn stats(&self) -> &Stats {
+        &self.base.stats
+    }
+
+    /// Who was in when it ended; nobody before.
+    pub const fn last_members(&self) -> &LastMembers {
+        &self.base.last_members
+    }
+
+    /// The swarm as one of a set.
+    pub fn summary(&self) -> Summary {
+        let Base { epoch, revision, created_at, ended, .. } = self.base;
+        let detail = match &self.rules {
+            Rules::Livestream(livestream) => {
+                Detail::Livestream { state: livestream.state(), broadcaster: livestream.broadcaster() }
+            }
+            Rules::Group(_) => Detail::Group,
+        };
+        Summary { epoch, revision, metadata: self.base.metadata.clone(), created_at, ended, detail }
+    }
+
+    /// A member as others see it.
+    pub fn view(&self, key: MemberKey) -> Option<MemberView> {
+        self.rules.set().view(&self.base, key)
+    }
+
+    /// A page of those who are listed: viewers or participants. The broadcaster has
+    /// a session and is not among them. See [`Roster::page`].
+    pub fn page(&self, from: usize, limit: usize) -> (Vec<MemberView>, Option<usize>) {
+        let (keys, next) = self.roster().page(from, limit, |member| is_listed(member.role));
+        (keys.into_iter().filter_map(|key| self.view(key)).collect(), next)
+    }
+
+    /// A viewer or participant; `None` for everybody else, the broadcaster too.
+    pub fn listed(&self, node: NodeId) -> Option<MemberView> {
+        self.view(self.roster().key(node)?).filter(|view| is_listed(view.role))
+    }
+
+    /// When something falls due next, in milliseconds since the Unix epoch.
+    pub fn next_expiry(&self) -> Option<u64> {
+        next_expiry(&self.base, self.rules.set())
+    }
+
+    /// Whom a node forwards to; `None` stands for the broadcaster. `None` when there is no
+    /// such member, and for the broadcaster of a group. O(targets).
+    pub fn targets(&self, node: Option<NodeId>) -> Option<TargetList> {
+        self.rules.set().targets(&self.base, node)
+    }
+
+    /// The rights to publish that are in force.
+    pub fn grants(&self) -> Vec<Grant> {
+        self.rules.set().grants(&self.base)
+    }
+
+    /// Whether a channel of one who may publish takes updates.
+    ///
+    /// # Errors
+    ///
+    /// In a group, why the node cannot publish on the channel at all.
+    pub fn gate(&self, node: NodeId, channel: Channel) -> Result<Gate, Rejection> {
+        match &self.rules {
+            Rules::Livestream(livestream) => Ok(livestream.gate(channel)),
+            Rules::Group(group) => group.gate(&self.base, node, channel),
+        }
+    }
+
+    /// A digest of the whole state: equal on every pod after the same commands.
+    pub fn digest(&self) -> u64 {
+        FixedHasher::digest(self)
+    }
+
+    /// Panics when an invariant does not hold. O(n); for tests.
+    pub fn check(&self) {
+        self.base.check();
+        self.rules.set().check(&self.base);
+    }
+}
+
+const fn is_listed(role: Role) -> bool {
+    !matches!(role, Role::Broadcaster { .. })
+}
+
+#[cfg(test)]
+mod tests;
