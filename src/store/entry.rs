@@ -12,7 +12,7 @@ use super::log::{EventLog, Origin};
 use super::wake::Wakes;
 use crate::feed::{self, Feed, Limits, Memory, Micros};
 use starling_core::event::{LeaveReason, Touched};
-use starling_core::id::{NodeId, SessionId, SwarmId};
+use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::{Applied, Rules, Swarm};
 
 /// What binds the streams of a session to it: they end when it does.
@@ -214,7 +214,7 @@ impl Entry {
 
 /// What a swarm's feed is to be like.
 fn feed_settings(swarm: &Swarm, ring_bytes: usize) -> feed::Settings {
-    feed::Settings { ring_bytes, shared_chat: swarm.broadcaster().is_some(), limits: limits(swarm) }
+    feed::Settings { ring_bytes, shared_chat: swarm.kind() == SwarmKind::Livestream, limits: limits(swarm) }
 }
 
 /// What of it the configuration of the swarm says, and may say otherwise later.

@@ -162,13 +162,6 @@ impl<'a> Transaction<'a> {
         Self { base, applied: Applied::default(), moved: Vec::new() }
     }
 
-    /// Numbers the change, if it is visible.
-    pub(super) fn commit(mut self) -> Applied {
-        self.base.revision += u64::from(!self.applied.events.is_empty());
-        self.applied.revision = self.base.revision;
-        self.applied
-    }
-
     pub(super) fn event(&mut self, event: impl Into<Event>) {
         self.applied.events.push(event.into());
     }

@@ -222,23 +222,7 @@ pub enum GroupCommand {
     StopShare(By),
 }
 
-impl From<SharedCommand> for Command {
-    fn from(command: SharedCommand) -> Self {
-        Self::Shared(command)
-    }
-}
-
-impl From<LivestreamCommand> for Command {
-    fn from(command: LivestreamCommand) -> Self {
-        Self::Livestream(command)
-    }
-}
-
-impl From<GroupCommand> for Command {
-    fn from(command: GroupCommand) -> Self {
-        Self::Group(command)
-    }
-}
+from_parts!(Command: Shared(SharedCommand), Livestream(LivestreamCommand), Group(GroupCommand));
 
 impl Command {
     /// The node that acts; `None` when nobody does, as when a time has come.

@@ -183,23 +183,7 @@ pub enum GroupEvent {
     },
 }
 
-impl From<SharedEvent> for Event {
-    fn from(event: SharedEvent) -> Self {
-        Self::Shared(event)
-    }
-}
-
-impl From<LivestreamEvent> for Event {
-    fn from(event: LivestreamEvent) -> Self {
-        Self::Livestream(event)
-    }
-}
-
-impl From<GroupEvent> for Event {
-    fn from(event: GroupEvent) -> Self {
-        Self::Group(event)
-    }
-}
+from_parts!(Event: Shared(SharedEvent), Livestream(LivestreamEvent), Group(GroupEvent));
 
 /// The right to publish on one (source, channel), as the feed must enforce it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,8 +255,8 @@ pub struct Applied {
     pub former_sources: Vec<NodeId>,
     /// True when the metadata or the configuration changed.
     pub updated: bool,
-    /// True when the swarm has another [`Summary`](super::summary::Summary), apart from its
-    /// revision.
+    /// True when a swarm that is not new has another [`Summary`](super::summary::Summary),
+    /// apart from its revision.
     pub summary_changed: bool,
     /// The acting node's session, after Join and Claim.
     pub session: Option<SessionId>,

@@ -1,18 +1,29 @@
 //! The core: what a swarm is and what every command does to it.
 //!
-//! A deterministic state machine over plain data: no clock, no lock, no await,
-//! no wire format, no source of randomness. [`apply`] is the only way to change
-//! a swarm; it answers with the changes, or refuses and changes nothing.
+//! A deterministic state machine over plain data: no clock, no lock, no await, no source
+//! of randomness. [`apply`] is the only way to change a swarm; it answers with the changes,
+//! or refuses and changes nothing.
 //!
-//! From the bottom up, each file using those before it only: [`id`], [`interest`],
-//! `state`, `role` and [`config`] are the vocabulary, [`request`] and [`command`] what is
-//! asked; [`topology`] is the relay tree, [`member`] and [`roster`] who is in, [`event`]
-//! what is told; `base` is what every swarm has, `rules` what both kinds do with it,
-//! [`livestream`] and [`group`] what each does in its own way, [`swarm`] the two together.
-//! [`wire`] is the byte form of a command.
+//! From the bottom up, each file using only those before it: [`hash`], [`config`] and
+//! [`state`]; [`id`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
+//! [`propagation`] and [`stats`]; [`command`], what is asked, and [`wire`], its byte form;
+//! [`member`] and [`roster`], who is in; [`event`], what is told. `base` is what every swarm
+//! has, `rules` carries out the commands of both kinds, [`livestream`] and [`group`] say what
+//! each kind does in its own way, [`swarm`] is the two together.
 
 // Order of iteration must be the same in every process.
 #![warn(clippy::iter_over_hash_type)]
+
+/// Makes an enum out of each of the enums that are its parts.
+macro_rules! from_parts {
+    ($whole:ident: $($variant:ident($part:ident)),*) => {
+        $(impl From<$part> for $whole {
+            fn from(part: $part) -> Self {
+                Self::$variant(part)
+            }
+        })*
+    };
+}
 
 mod base;
 pub mod command;

@@ -7,8 +7,8 @@ use super::request::RequestId;
 pub use super::role::{Media, Role, ViewerMode};
 use super::topology::Placement;
 
-/// Liveness of a session: attached while it has a stream somewhere, else living
-/// on borrowed time.
+/// Liveness of a session: attached while it has a stream somewhere, else it ends at its
+/// deadline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// How long a detached session lives, in milliseconds.

@@ -167,17 +167,20 @@ pub(super) fn act<R: RuleSet + ?Sized>(
     base.admit(&by, rules.authority())?;
     let mut tx = Transaction::new(base);
     action(rules, &mut tx, &by)?;
-    rules.settle(&mut tx);
-    let applied = tx.commit();
+    let applied = commit(rules, tx);
     if let Some(request) = by.request {
         base.requests.remember(by.node, method, request, applied.revision, base.now);
     }
     Ok(applied)
 }
 
-fn commit(rules: &mut dyn RuleSet, mut tx: Transaction<'_>) -> Applied {
+/// Ends a command, and numbers the change if it is visible.
+fn commit<R: RuleSet + ?Sized>(rules: &mut R, mut tx: Transaction<'_>) -> Applied {
     rules.settle(&mut tx);
-    tx.commit()
+    let Transaction { base, mut applied, .. } = tx;
+    base.revision += u64::from(!applied.events.is_empty());
+    applied.revision = base.revision;
+    applied
 }
 
 /// Carries out something that nobody sees.
@@ -205,7 +208,7 @@ fn expire(base: &mut Base, rules: &mut dyn RuleSet) -> Applied {
     for (key, timer) in tx.base.roster.due(tx.base.now, EXPIRIES_AT_ONCE) {
         match timer {
             Timer::Lease => rules.dismiss(&mut tx, key, LeaveReason::Timeout),
-            // Its lease may have ended in the same breath.
+            // Its lease may have ended just before.
             Timer::Interest if tx.base.roster.get(key).is_some() => {
                 set_interests(&mut tx, rules, key, Interests::expire);
             }

@@ -1,12 +1,12 @@
 //! A swarm of either kind, and the one way to change it.
 
 use super::base::Base;
-use super::command::{Command, CreateGroup, CreateLivestream, SharedCommand};
+use super::command::{Command, SharedCommand};
 use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant};
 use super::group::Group;
 use super::hash::FixedHasher;
-use super::id::{Epoch, MemberKey, NodeId, SessionId};
+use super::id::{Epoch, MemberKey, NodeId, SessionId, SwarmKind};
 use super::interest::Channel;
 use super::last_members::LastMembers;
 use super::livestream::Livestream;
@@ -64,61 +64,27 @@ pub type Former = Option<Box<Swarm>>;
 ///
 /// A [`Rejection`]; then nothing is changed, not even the time.
 pub fn apply(slot: &mut Option<Box<Swarm>>, command: Command, at: u64) -> Result<(Applied, Former), Rejection> {
-    match (slot.as_deref_mut(), command) {
-        (None, Command::CreateLivestream(create)) => Ok(fill_livestream(slot, create, at)),
-        (None, Command::CreateGroup(create)) => Ok(fill_group(slot, create, at)),
-        // What is due for a swarm that is gone has been done.
-        (None, Command::Shared(SharedCommand::Expire)) => Ok((Applied::default(), None)),
-        (None, Command::Shared(_) | Command::Livestream(_) | Command::Group(_)) => Err(Rejection::NoSuchSwarm),
-        (Some(Swarm { base, rules: Rules::Livestream(old) }), Command::CreateLivestream(create)) => {
-            if base.ended.is_some() {
-                Ok(fill_livestream(slot, create, at))
-            } else if old.is_made_by(&create) {
-                Ok((base.unchanged(), None))
-            } else {
-                Err(Rejection::Exists)
+    let is_free = |kind| slot.as_deref().is_none_or(|old| old.is_over() && old.kind() == kind);
+    match command {
+        Command::CreateLivestream(create) if is_free(SwarmKind::Livestream) => {
+            let (base, livestream, created) = Livestream::create(create, at);
+            Ok(fill(slot, Swarm { base, rules: Rules::Livestream(livestream) }, created))
+        }
+        Command::CreateGroup(create) if is_free(SwarmKind::Group) => {
+            let (base, group, created) = Group::create(create, at);
+            Ok(fill(slot, Swarm { base, rules: Rules::Group(group) }, created))
+        }
+        command => match slot.as_deref_mut() {
+            Some(swarm) => {
+                let applied = swarm.apply(command, at)?;
+                let former = if applied.removed { slot.take() } else { None };
+                Ok((applied, former))
             }
-        }
-        (Some(Swarm { base, rules: Rules::Group(old) }), Command::CreateGroup(create)) => {
-            if base.ended.is_some() {
-                Ok(fill_group(slot, create, at))
-            } else if old.is_made_by(&create) {
-                Ok((base.unchanged(), None))
-            } else {
-                Err(Rejection::Exists)
-            }
-        }
-        (Some(_), Command::CreateLivestream(_) | Command::CreateGroup(_)) => Err(Rejection::Exists),
-        (Some(swarm), Command::Shared(command)) => {
-            let applied = swarm.run(at, |base, rules| rules::apply(base, rules.set_mut(), command))?;
-            let former = if applied.removed { slot.take() } else { None };
-            Ok((applied, former))
-        }
-        (Some(swarm), Command::Livestream(command)) => {
-            let applied = swarm.run(at, |base, rules| match rules {
-                Rules::Livestream(livestream) => livestream.apply(base, command),
-                Rules::Group(_) => Err(Rejection::NoSuchSwarm),
-            })?;
-            Ok((applied, None))
-        }
-        (Some(swarm), Command::Group(command)) => {
-            let applied = swarm.run(at, |base, rules| match rules {
-                Rules::Livestream(_) => Err(Rejection::NoSuchSwarm),
-                Rules::Group(group) => group.apply(base, command),
-            })?;
-            Ok((applied, None))
-        }
+            // What is due for a swarm that is gone has been done.
+            None if command == Command::Shared(SharedCommand::Expire) => Ok((Applied::default(), None)),
+            None => Err(Rejection::NoSuchSwarm),
+        },
     }
-}
-
-fn fill_livestream(slot: &mut Option<Box<Swarm>>, create: CreateLivestream, at: u64) -> (Applied, Former) {
-    let (base, livestream, created) = Livestream::create(create, at);
-    fill(slot, Swarm { base, rules: Rules::Livestream(livestream) }, created)
-}
-
-fn fill_group(slot: &mut Option<Box<Swarm>>, create: CreateGroup, at: u64) -> (Applied, Former) {
-    let (base, group, created) = Group::create(create, at);
-    fill(slot, Swarm { base, rules: Rules::Group(group) }, created)
 }
 
 fn fill(slot: &mut Option<Box<Swarm>>, swarm: Swarm, created: Event) -> (Applied, Former) {
@@ -127,19 +93,41 @@ fn fill(slot: &mut Option<Box<Swarm>>, swarm: Swarm, created: Event) -> (Applied
 }
 
 impl Swarm {
-    /// Carries a command out, or refuses it and changes nothing, not even the time.
-    fn run(
-        &mut self,
-        at: u64,
-        command: impl FnOnce(&mut Base, &mut Rules) -> Result<Applied, Rejection>,
-    ) -> Result<Applied, Rejection> {
-        let before = self.base.now;
-        self.base.now = before.max(at);
-        let result = command(&mut self.base, &mut self.rules);
+    /// Carries a command out, or refuses it and changes nothing, not even the time. A Create
+    /// finds what it would make, or is refused.
+    fn apply(&mut self, command: Command, at: u64) -> Result<Applied, Rejection> {
+        let Self { base, rules } = self;
+        let before = base.now;
+        base.now = before.max(at);
+        let result = match (rules, command) {
+            (rules, Command::Shared(command)) => rules::apply(base, rules.set_mut(), command),
+            (Rules::Livestream(livestream), Command::Livestream(command)) => livestream.apply(base, command),
+            (Rules::Group(group), Command::Group(command)) => group.apply(base, command),
+            (Rules::Livestream(_), Command::Group(_)) | (Rules::Group(_), Command::Livestream(_)) => {
+                Err(Rejection::NoSuchSwarm)
+            }
+            (Rules::Livestream(old), Command::CreateLivestream(create)) if old.is_made_by(&create) => {
+                base.now = before;
+                Ok(base.unchanged())
+            }
+            (Rules::Group(old), Command::CreateGroup(create)) if old.is_made_by(&create) => {
+                base.now = before;
+                Ok(base.unchanged())
+            }
+            (_, Command::CreateLivestream(_) | Command::CreateGroup(_)) => Err(Rejection::Exists),
+        };
         if result.is_err() {
-            self.base.now = before;
+            base.now = before;
         }
         result
+    }
+
+    /// Livestream or group.
+    pub const fn kind(&self) -> SwarmKind {
+        match self.rules {
+            Rules::Livestream(_) => SwarmKind::Livestream,
+            Rules::Group(_) => SwarmKind::Group,
+        }
     }
 
     /// What only its kind has.

@@ -6,15 +6,15 @@ use crate::hash::splitmix64;
 const SOURCE: Option<NodeId> = NodeId::new(7);
 const OTHER: Option<NodeId> = NodeId::new(8);
 
-fn wish(source: Option<NodeId>, level: Interest, ttl_ms: Option<u32>) -> InterestChange {
+fn change(source: Option<NodeId>, level: Interest, ttl_ms: Option<u32>) -> InterestChange {
     InterestChange { channel: Channel::Visual, source, level, ttl_ms }
 }
 
 #[test]
 fn the_narrowest_override_wins() {
     let mut interests = Interests::participant();
-    interests.set(wish(None, Interest::Low, Some(1_000)), 0);
-    interests.set(wish(SOURCE, Interest::Critical, None), 0);
+    interests.set(change(None, Interest::Low, Some(1_000)), 0);
+    interests.set(change(SOURCE, Interest::Critical, None), 0);
     assert_eq!(interests.level(SOURCE, Channel::Visual), Interest::Critical);
     assert_eq!(interests.level(OTHER, Channel::Visual), Interest::Low);
     assert_eq!(interests.level(None, Channel::Visual), Interest::Low);
@@ -24,7 +24,7 @@ fn the_narrowest_override_wins() {
 #[test]
 fn an_interest_with_a_ttl_falls_back_to_the_standing_level() {
     let mut interests = Interests::active_viewer();
-    assert!(interests.set(wish(None, Interest::None, Some(500)), 1_000));
+    assert!(interests.set(change(None, Interest::None, Some(500)), 1_000));
     assert_eq!(interests.next_expiry(), Some(1_500));
     assert!(!interests.expire(1_499));
     assert_eq!(interests.levels()[0], Interest::None);
@@ -36,8 +36,8 @@ fn an_interest_with_a_ttl_falls_back_to_the_standing_level() {
 #[test]
 fn the_earliest_of_several_ttls_is_due_first() {
     let mut interests = Interests::participant();
-    interests.set(wish(SOURCE, Interest::Low, Some(900)), 0);
-    interests.set(wish(OTHER, Interest::Low, Some(300)), 0);
+    interests.set(change(SOURCE, Interest::Low, Some(900)), 0);
+    interests.set(change(OTHER, Interest::Low, Some(300)), 0);
     assert_eq!(interests.next_expiry(), Some(300));
     assert!(interests.expire(300));
     assert_eq!(interests.next_expiry(), Some(900));
@@ -46,8 +46,8 @@ fn the_earliest_of_several_ttls_is_due_first() {
 #[test]
 fn a_standing_level_takes_the_place_of_a_temporary_one() {
     let mut interests = Interests::active_viewer();
-    interests.set(wish(None, Interest::None, Some(500)), 0);
-    assert!(interests.set(wish(None, Interest::Medium, None), 10));
+    interests.set(change(None, Interest::None, Some(500)), 0);
+    assert!(interests.set(change(None, Interest::Medium, None), 10));
     assert_eq!(interests.overrides(), []);
     assert_eq!(interests.levels()[0], Interest::Medium);
 }
@@ -55,10 +55,10 @@ fn a_standing_level_takes_the_place_of_a_temporary_one() {
 #[test]
 fn a_wish_for_a_source_outlives_a_temporary_wish_for_all() {
     let mut interests = Interests::participant();
-    interests.set(wish(None, Interest::Low, Some(500)), 0);
-    interests.set(wish(SOURCE, Interest::Low, None), 0);
-    interests.set(wish(OTHER, Interest::High, None), 0);
-    assert_eq!(interests.level(OTHER, Channel::Visual), Interest::High, "not drowned by the wish for all");
+    interests.set(change(None, Interest::Low, Some(500)), 0);
+    interests.set(change(SOURCE, Interest::Low, None), 0);
+    interests.set(change(OTHER, Interest::High, None), 0);
+    assert_eq!(interests.level(OTHER, Channel::Visual), Interest::High, "not hidden by the level for all");
     interests.expire(500);
     assert_eq!(interests.level(SOURCE, Channel::Visual), Interest::Low, "asked for without a time");
 }
@@ -66,16 +66,16 @@ fn a_wish_for_a_source_outlives_a_temporary_wish_for_all() {
 #[test]
 fn an_override_that_says_nothing_new_is_not_kept() {
     let mut interests = Interests::participant();
-    assert!(!interests.set(wish(SOURCE, Interest::High, None), 0));
-    assert!(interests.set(wish(SOURCE, Interest::Low, None), 0));
-    assert!(interests.set(wish(SOURCE, Interest::High, None), 0));
+    assert!(!interests.set(change(SOURCE, Interest::High, None), 0));
+    assert!(interests.set(change(SOURCE, Interest::Low, None), 0));
+    assert!(interests.set(change(SOURCE, Interest::High, None), 0));
     assert_eq!(interests, Interests::participant());
 }
 
 #[test]
 fn wishes_that_cancel_out_change_nothing() {
     let mut interests = Interests::active_viewer();
-    let there_and_back = [wish(None, Interest::Low, None), wish(None, Interest::High, None)];
+    let there_and_back = [change(None, Interest::Low, None), change(None, Interest::High, None)];
     assert!(!interests.set_all(&there_and_back, 0));
     assert!(interests.set_all(&there_and_back[..1], 0));
 }
@@ -83,8 +83,8 @@ fn wishes_that_cancel_out_change_nothing() {
 #[test]
 fn what_is_said_about_a_source_goes_with_it() {
     let mut interests = Interests::participant();
-    interests.set(wish(SOURCE, Interest::Low, None), 0);
-    interests.set(wish(OTHER, Interest::Low, Some(5)), 0);
+    interests.set(change(SOURCE, Interest::Low, None), 0);
+    interests.set(change(OTHER, Interest::Low, Some(5)), 0);
     assert!(interests.forget(NodeId::new(7).unwrap()));
     assert!(!interests.forget(NodeId::new(7).unwrap()));
     assert_eq!(interests.level(SOURCE, Channel::Visual), Interest::High);
@@ -95,22 +95,22 @@ fn what_is_said_about_a_source_goes_with_it() {
 fn a_full_list_takes_changes_of_what_it_holds_and_nothing_new() {
     let mut interests = Interests::participant();
     let sources = (1..=u64::from(MAX_OVERRIDES)).map(NodeId::new);
-    let all: Vec<InterestChange> = sources.map(|source| wish(source, Interest::Low, None)).collect();
+    let all: Vec<InterestChange> = sources.map(|source| change(source, Interest::Low, None)).collect();
     assert!(interests.has_room_for(&all));
     interests.set_all(&all, 0);
     assert_eq!(interests.overrides().len(), MAX_OVERRIDES as usize);
 
-    let known = wish(NodeId::new(1), Interest::Critical, Some(9));
+    let known = change(NodeId::new(1), Interest::Critical, Some(9));
     assert!(interests.has_room_for(&[known]));
     assert!(interests.set(known, 0));
-    let new = wish(NodeId::new(1 + u64::from(MAX_OVERRIDES)), Interest::Critical, None);
+    let new = change(NodeId::new(1 + u64::from(MAX_OVERRIDES)), Interest::Critical, None);
     assert!(!interests.has_room_for(&[new]));
     assert!(!interests.set(new, 0));
-    assert!(interests.has_room_for(&[wish(None, Interest::Low, None)]), "a standing level needs no room");
+    assert!(interests.has_room_for(&[change(None, Interest::Low, None)]), "a standing level needs no room");
     assert_eq!(interests.overrides().len(), MAX_OVERRIDES as usize);
 }
 
-/// The newest wish for a (source, channel) holds until its time is over; then the
+/// The newest change for a (source, channel) holds until its time is over; then the
 /// newest for all sources; then the standing one.
 #[test]
 fn any_history_of_wishes_reads_as_the_rule_says() {

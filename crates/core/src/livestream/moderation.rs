@@ -110,7 +110,7 @@ impl Livestream {
         tx.applied.interests.extend(viewer.iter().map(|(_, viewer)| (viewer.node, viewer.interests.clone())));
         tx.event(LivestreamEvent::Transferred { from, to, to_key, viewer });
         tx.applied.summary_changed = true;
-        // The root is another node now: whoever hung on it hangs on that one.
+        // The root is another node now: whoever received from it receives from that one.
         tx.applied.touched.all = true;
         self.root_moved(tx);
         // Where the old broadcaster stands is told with the transfer itself.

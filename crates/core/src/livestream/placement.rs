@@ -95,7 +95,7 @@ impl Livestream {
         touched.nodes.extend(children.iter().chain(backed).map(|key| tx.base.roster.at(*key).node));
     }
 
-    /// Another node is the root: the place of everyone who hangs on it changed.
+    /// Another node is the root: the place of everyone who receives from it changed.
     pub(super) fn root_moved(&self, tx: &mut Transaction<'_>) {
         match self.topology {
             Topology::Star | Topology::Mesh => tx.moved.extend(self.tree.keys().iter().map(|key| (*key, None))),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::command::{GroupCommand, LivestreamCommand};
+use crate::command::{CreateGroup, CreateLivestream, GroupCommand, LivestreamCommand};
 use crate::config::{GroupConfig, LivestreamConfig};
 use crate::request::By;
 

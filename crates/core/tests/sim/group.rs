@@ -5,14 +5,14 @@ use starling_core::command::{CreateGroup, Join};
 use starling_core::group::Config;
 use starling_core::{Command, Epoch, GroupCommand, LivestreamCommand, NodeId, SharedCommand};
 
-use crate::cast::{Cast, bytes, member_update, node, swarm_update};
+use crate::actors::{Actors, bytes, member_update, node, swarm_update};
 use crate::world::{Expect, World};
 
 /// A group at work.
 #[derive(Debug)]
 struct Call {
     create: CreateGroup,
-    cast: Cast,
+    actors: Actors,
     /// How many participants this phase is after.
     wanted: u64,
     /// Commands left in this phase.
@@ -30,7 +30,7 @@ pub(crate) fn run(world: &mut World, max: u32, steps: usize) {
         retention_ms: 300_000,
         empty_ms: 300_000,
     };
-    let mut call = Call { create, cast: Cast::default(), wanted: 0, left: 0 };
+    let mut call = Call { create, actors: Actors::default(), wanted: 0, left: 0 };
     let mut forked = false;
     while world.steps() < steps {
         call.step(world);
@@ -51,7 +51,7 @@ impl Call {
         }
         let Some(model) = &world.model else {
             let command = if world.rng.chance(30) { self.act(world) } else { self.create(world) };
-            self.cast.submit(world, command);
+            self.actors.submit(world, command);
             return;
         };
         let taken = model.members.len() as u64;
@@ -66,18 +66,18 @@ impl Call {
         let over = if ended { 300 } else { 3 };
         match world.rng.weighted(&[joins, leaves, 60, 150, 500, 30, 4, over, 2]) {
             0 => self.newcomer(world),
-            1 => self.farewell(world),
+            1 => self.leave(world),
             2 => self.rejoin(world),
-            3 => self.cast.liveness(world),
+            3 => self.actors.liveness(world),
             4 => {
                 let command = self.act(world);
-                self.cast.submit(world, command);
+                self.actors.submit(world, command);
             }
-            5 => self.cast.repeat(world),
+            5 => self.actors.repeat(world),
             6 => world.jump(),
             7 => {
                 let command = if ended && world.rng.chance(30) { self.create(world) } else { self.end(world) };
-                self.cast.submit(world, command);
+                self.actors.submit(world, command);
             }
             _ => {
                 // Long enough for a quiet call to lose everybody.
@@ -92,7 +92,7 @@ impl Call {
         let newcomer = node(world.rng.within(1, pool));
         let join = self.join(world, newcomer);
         let session = join.session;
-        if self.cast.submit(world, SharedCommand::Join(join)) && world.rng.chance(70) {
+        if self.actors.submit(world, SharedCommand::Join(join)) && world.rng.chance(70) {
             let pod = world.rng.number(0, 2);
             world.submit(SharedCommand::Attach(newcomer, session, pod), Expect::Verdict).expect("it just joined");
         }
@@ -101,19 +101,19 @@ impl Call {
     /// Now and then as a listener.
     fn join(&mut self, world: &mut World, node: NodeId) -> Join {
         let listens = world.rng.pick(&[None, None, None, None, Some(false), Some(true)]);
-        Join { listens, ..self.cast.join(world, node) }
+        Join { listens, ..self.actors.join(world, node) }
     }
 
     fn rejoin(&mut self, world: &mut World) {
-        let again = self.cast.anyone(world);
+        let again = self.actors.anyone(world);
         let join = self.join(world, again);
-        self.cast.submit(world, SharedCommand::Join(join));
+        self.actors.submit(world, SharedCommand::Join(join));
     }
 
-    fn farewell(&mut self, world: &mut World) {
+    fn leave(&mut self, world: &mut World) {
         let leaver = self.leaver(world);
-        let by = self.cast.by(world, leaver);
-        self.cast.submit(world, SharedCommand::Leave(by));
+        let by = self.actors.by(world, leaver);
+        self.actors.submit(world, SharedCommand::Leave(by));
     }
 
     /// Now and then the owner or whoever shares its screen: their leaves pass
@@ -121,7 +121,7 @@ impl Call {
     fn leaver(&mut self, world: &mut World) -> NodeId {
         let owner = world.model.as_ref().and_then(|model| model.owner);
         let sharer = world.model.as_ref().and_then(|model| model.sharing);
-        let anyone = self.cast.anyone(world);
+        let anyone = self.actors.anyone(world);
         match world.rng.below(10) {
             0 => owner.unwrap_or(anyone),
             1 => sharer.unwrap_or(anyone),
@@ -131,27 +131,27 @@ impl Call {
 
     fn owner(&mut self, world: &mut World) -> NodeId {
         let owner = world.model.as_ref().and_then(|model| model.owner);
-        let anyone = self.cast.anyone(world);
+        let anyone = self.actors.anyone(world);
         if world.rng.chance(70) { owner.unwrap_or(anyone) } else { anyone }
     }
 
     fn end(&mut self, world: &mut World) -> Command {
         let owner = self.owner(world);
-        SharedCommand::End(self.cast.by(world, owner)).into()
+        SharedCommand::End(self.actors.by(world, owner)).into()
     }
 
     /// Something that somebody does, allowed or not.
     fn act(&mut self, world: &mut World) -> Command {
         let owner = self.owner(world);
-        let anyone = self.cast.anyone(world);
-        let object = self.cast.anyone(world);
+        let anyone = self.actors.anyone(world);
+        let object = self.actors.anyone(world);
         let sharer = world.model.as_ref().and_then(|model| model.sharing);
         let sharer = if world.rng.chance(60) { sharer.unwrap_or(anyone) } else { anyone };
-        let by_owner = self.cast.by(world, owner);
-        let by_anyone = self.cast.by(world, anyone);
-        let by_sharer = self.cast.by(world, sharer);
+        let by_owner = self.actors.by(world, owner);
+        let by_anyone = self.actors.by(world, anyone);
+        let by_sharer = self.actors.by(world, sharer);
         match world.rng.weighted(&[80, 20, 10, 60, 40, 25, 20, 8, 60, 6, 3, 2]) {
-            0 => SharedCommand::SetInterest(by_anyone, self.cast.wishes(world)).into(),
+            0 => SharedCommand::SetInterest(by_anyone, self.actors.interest_changes(world)).into(),
             1 => SharedCommand::UpdateMember(by_anyone, member_update(world)).into(),
             2 => SharedCommand::UpdateSwarm(by_owner, swarm_update(world, self.create.config.max_participants)).into(),
             3 => {
@@ -163,7 +163,7 @@ impl Call {
             6 => SharedCommand::Remove(by_owner, object).into(),
             7 => SharedCommand::ReportPeer(by_anyone, object).into(),
             8 => {
-                let (channels, session) = (self.cast.channels(world), self.cast.session());
+                let (channels, session) = (self.actors.channels(world), self.actors.session());
                 SharedCommand::Claim { by: by_sharer, channels, session, ttl_ms: 30_000 }.into()
             }
             9 => self.create(world),
@@ -187,15 +187,15 @@ impl Call {
     /// Everyone goes, one by one or with the group; then nothing remains.
     fn wind_down(&mut self, world: &mut World) {
         if world.rng.chance(50) {
-            while let Some(member) = self.cast.member(world) {
-                let by = self.cast.by(world, member);
-                self.cast.submit(world, SharedCommand::Leave(by));
+            while let Some(member) = self.actors.member(world) {
+                let by = self.actors.by(world, member);
+                self.actors.submit(world, SharedCommand::Leave(by));
             }
             let rights = world.slot.as_deref().map_or(0, |swarm| swarm.grants().len());
             assert_eq!(rights, 0, "no right outlives its holder");
         } else if let Some(owner) = world.model.as_ref().and_then(|model| model.owner) {
-            let by = self.cast.by(world, owner);
-            self.cast.submit(world, SharedCommand::End(by));
+            let by = self.actors.by(world, owner);
+            self.actors.submit(world, SharedCommand::End(by));
         }
         for round in 0.. {
             let Some(model) = &world.model else { break };

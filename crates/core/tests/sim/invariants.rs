@@ -23,12 +23,12 @@ pub(crate) fn all_lists(swarm: &Swarm) -> Lists {
     lists_of(swarm, members.chain([None]))
 }
 
-/// The least depth at which an f-ary tree seats `attached` nodes under the root.
+/// The least depth at which an f-ary tree holds `attached` nodes under the root.
 pub(crate) fn optimal_depth(attached: usize, fanout: usize) -> u32 {
-    let (mut depth, mut level, mut seats) = (0, 1, 0);
-    while seats < attached {
+    let (mut depth, mut level, mut slots) = (0, 1, 0);
+    while slots < attached {
         level *= fanout;
-        seats += level;
+        slots += level;
         depth += 1;
     }
     depth
@@ -36,12 +36,12 @@ pub(crate) fn optimal_depth(attached: usize, fanout: usize) -> u32 {
 
 /// Panics unless who forwards to whom is what the design says. O(n).
 ///
-/// `seats` is the array that the tree is made of, as far as the events tell.
-pub(crate) fn check_forwarding(swarm: &Swarm, lists: &Lists, seats: &[NodeId]) {
+/// `tree_slots` is the array that the tree is made of, as far as the events tell.
+pub(crate) fn check_forwarding(swarm: &Swarm, lists: &Lists, tree_slots: &[NodeId]) {
     match swarm.rules() {
         Rules::Livestream(livestream) => match livestream.topology() {
             Topology::Star => check_star(swarm, livestream, lists),
-            Topology::Tree => TreeCheck::of(swarm, livestream, lists).run(seats),
+            Topology::Tree => TreeCheck::of(swarm, livestream, lists).run(tree_slots),
             Topology::Mesh => panic!("a livestream is no mesh"),
         },
         Rules::Group(_) => check_mesh(swarm, lists),
@@ -142,11 +142,11 @@ impl<'a> TreeCheck<'a> {
         Self { livestream, lists, viewers, order, slots, fanout: livestream.config().tree_fanout as usize, relays }
     }
 
-    fn run(&self, seats: &[NodeId]) {
+    fn run(&self, tree_slots: &[NodeId]) {
         let attached = self.viewers.len().min(self.fanout * (self.relays + 1));
         assert_eq!(self.slots.len(), attached, "as many reach the root as relays can feed");
-        assert_eq!(self.order, seats[..attached], "everyone sits where the design puts it");
-        assert_eq!(seats.len(), self.viewers.len());
+        assert_eq!(self.order, tree_slots[..attached], "everyone is where the design puts it");
+        assert_eq!(tree_slots.len(), self.viewers.len());
         assert!(lists_nobody_over(self.lists, self.fanout), "nobody is over the fan-out");
         assert_eq!(self.livestream.depth(), optimal_depth(attached, self.fanout));
         let deepest = self.viewers.values().map(|(_, placement)| placement.depth).max();

@@ -6,7 +6,7 @@ use starling_core::livestream::{Config, State};
 use starling_core::member::ViewerMode;
 use starling_core::{Command, Epoch, GroupCommand, LivestreamCommand, NodeId, SharedCommand};
 
-use crate::cast::{Cast, bytes, member_update, node, swarm_update};
+use crate::actors::{Actors, bytes, member_update, node, swarm_update};
 use crate::world::{Expect, World};
 
 /// How large a run gets.
@@ -22,10 +22,10 @@ pub(crate) enum Size {
 
 /// A livestream at work.
 #[derive(Debug)]
-struct Show {
+struct Run {
     size: Size,
     create: CreateLivestream,
-    cast: Cast,
+    actors: Actors,
     /// How many viewers this phase is after.
     wanted: usize,
     /// Commands left in this phase.
@@ -37,34 +37,34 @@ struct Show {
 
 /// Runs `steps` commands and then lets everyone go.
 pub(crate) fn run(world: &mut World, size: Size, steps: usize) {
-    let mut show = Show::new(world, size);
+    let mut run = Run::new(world, size);
     let mut forked = false;
     while world.steps() < steps {
-        show.step(world);
+        run.step(world);
         if !forked && world.steps() >= steps / 2 {
             world.fork();
             forked = true;
         }
     }
-    show.wind_down(world);
+    run.wind_down(world);
     world.check_replay();
 }
 
 /// Thousands of viewers whose leases run out in the same moment.
 pub(crate) fn mass_timeout(world: &mut World, viewers: u64) {
-    let mut show = Show::new(world, Size::Large);
-    show.create.config = Config::default();
-    world.submit(Command::CreateLivestream(show.create.clone()), Expect::Verdict).expect("an empty slot");
+    let mut run = Run::new(world, Size::Large);
+    run.create.config = Config::default();
+    world.submit(Command::CreateLivestream(run.create.clone()), Expect::Verdict).expect("an empty slot");
     for number in 2..viewers + 2 {
-        let join = Join { ttl_ms: 60_000, interests: Vec::new(), ..show.cast.join(world, node(number)) };
-        show.cast.submit(world, SharedCommand::Join(join));
+        let join = Join { ttl_ms: 60_000, interests: Vec::new(), ..run.actors.join(world, node(number)) };
+        run.actors.submit(world, SharedCommand::Join(join));
     }
     world.now += 60_000;
     world.expire();
     assert_eq!(world.model.as_ref().map(|model| model.members.len()), Some(0));
 }
 
-impl Show {
+impl Run {
     fn new(world: &mut World, size: Size) -> Self {
         let rng = &mut world.rng;
         let (threshold, max_viewers) = match size {
@@ -86,14 +86,14 @@ impl Show {
             metadata: bytes(world, 50).unwrap_or_default(),
             retention_ms: 300_000,
         };
-        Self { size, create, cast: Cast::default(), wanted: 0, left: 0, lurkers: 0, leaves: 0 }
+        Self { size, create, actors: Actors::default(), wanted: 0, left: 0, lurkers: 0, leaves: 0 }
     }
 
     fn step(&mut self, world: &mut World) {
         self.pass_time(world);
         let Some(model) = &world.model else {
             let command = if world.rng.chance(30) { self.act(world) } else { self.create(world) };
-            self.cast.submit(world, command);
+            self.actors.submit(world, command);
             return;
         };
         if model.ended.is_some() {
@@ -109,18 +109,18 @@ impl Show {
         let (rare, never) = if self.size == Size::Large { (1, 0) } else { (4, 2) };
         match world.rng.weighted(&[joins, leaves, 60, 250, 400, 25, rare, never, 20]) {
             0 => self.newcomer(world),
-            1 => self.farewell(world),
+            1 => self.leave(world),
             2 => self.rejoin(world),
-            3 => self.cast.liveness(world),
+            3 => self.actors.liveness(world),
             4 => {
                 let command = self.act(world);
-                self.cast.submit(world, command);
+                self.actors.submit(world, command);
             }
-            5 => self.cast.repeat(world),
+            5 => self.actors.repeat(world),
             6 => world.jump(),
             7 => {
                 let command = self.end(world);
-                self.cast.submit(world, command);
+                self.actors.submit(world, command);
             }
             _ => self.broadcaster_comes_or_goes(world),
         }
@@ -159,7 +159,7 @@ impl Show {
         let Some(newcomer) = draws.first() else { return };
         let join = self.viewer_join(world, *newcomer);
         let session = join.session;
-        let joined = self.cast.submit(world, SharedCommand::Join(join));
+        let joined = self.actors.submit(world, SharedCommand::Join(join));
         // Most open a stream at once.
         if joined && world.rng.chance(60) {
             let pod = world.rng.number(0, 2);
@@ -168,7 +168,7 @@ impl Show {
     }
 
     fn viewer_join(&mut self, world: &mut World, node: NodeId) -> Join {
-        let join = self.cast.join(world, node);
+        let join = self.actors.join(world, node);
         let mode = if world.rng.chance(self.lurkers) {
             Some(ViewerMode::Lurker)
         } else {
@@ -179,15 +179,15 @@ impl Show {
     }
 
     fn rejoin(&mut self, world: &mut World) {
-        let again = self.cast.anyone(world);
+        let again = self.actors.anyone(world);
         let join = self.viewer_join(world, again);
-        self.cast.submit(world, SharedCommand::Join(join));
+        self.actors.submit(world, SharedCommand::Join(join));
     }
 
-    fn farewell(&mut self, world: &mut World) {
-        if let Some(member) = self.cast.member(world) {
-            let by = self.cast.by(world, member);
-            self.cast.submit(world, SharedCommand::Leave(by));
+    fn leave(&mut self, world: &mut World) {
+        if let Some(member) = self.actors.member(world) {
+            let by = self.actors.by(world, member);
+            self.actors.submit(world, SharedCommand::Leave(by));
         }
     }
 
@@ -195,13 +195,13 @@ impl Show {
         let Some(model) = &world.model else { return };
         let broadcaster = model.broadcaster.expect("a livestream has a broadcaster");
         if model.session(broadcaster).is_some() && world.rng.chance(20) {
-            let by = self.cast.by(world, broadcaster);
-            self.cast.submit(world, SharedCommand::Leave(by));
+            let by = self.actors.by(world, broadcaster);
+            self.actors.submit(world, SharedCommand::Leave(by));
         } else {
-            let mut join = self.cast.join(world, broadcaster);
+            let mut join = self.actors.join(world, broadcaster);
             join.can_relay = world.rng.pick(&[None, Some(true), Some(false)]);
             let session = join.session;
-            if self.cast.submit(world, SharedCommand::Join(join)) && world.rng.chance(90) {
+            if self.actors.submit(world, SharedCommand::Join(join)) && world.rng.chance(90) {
                 world.submit(SharedCommand::Attach(broadcaster, session, 0), Expect::Verdict).expect("it just joined");
             }
         }
@@ -216,19 +216,19 @@ impl Show {
         match world.rng.below(100) {
             0..70 => broadcaster.unwrap_or_else(|| node(1)),
             70..85 => moderator.unwrap_or_else(|| node(2)),
-            _ => self.cast.anyone(world),
+            _ => self.actors.anyone(world),
         }
     }
 
     /// Something that somebody does, allowed or not.
     fn act(&mut self, world: &mut World) -> Command {
         let leader = self.leader(world);
-        let anyone = self.cast.anyone(world);
+        let anyone = self.actors.anyone(world);
         let object = self.object(world);
-        let by_leader = self.cast.by(world, leader);
-        let by_anyone = self.cast.by(world, anyone);
+        let by_leader = self.actors.by(world, leader);
+        let by_anyone = self.actors.by(world, anyone);
         match world.rng.weighted(&[60, 20, 10, 15, 15, 15, 12, 12, 25, 20, 20, 12, 8, 25, 4, 2, 3]) {
-            0 => SharedCommand::SetInterest(by_anyone, self.cast.wishes(world)).into(),
+            0 => SharedCommand::SetInterest(by_anyone, self.actors.interest_changes(world)).into(),
             1 => SharedCommand::UpdateMember(by_anyone, member_update(world)).into(),
             2 => SharedCommand::UpdateSwarm(by_leader, swarm_update(world, self.create.config.max_viewers)).into(),
             3 => LivestreamCommand::Start(by_leader).into(),
@@ -242,7 +242,7 @@ impl Show {
             11 => LivestreamCommand::Transfer(by_leader, object).into(),
             12 => SharedCommand::ReportPeer(by_anyone, object).into(),
             13 => {
-                let (channels, session) = (self.cast.channels(world), self.cast.session());
+                let (channels, session) = (self.actors.channels(world), self.actors.session());
                 SharedCommand::Claim { by: by_leader, channels, session, ttl_ms: 30_000 }.into()
             }
             14 => self.create(world),
@@ -253,7 +253,7 @@ impl Show {
 
     /// Somebody to act upon: anyone, or someone with a mute or a moderator's rights.
     fn object(&mut self, world: &mut World) -> NodeId {
-        let anyone = self.cast.anyone(world);
+        let anyone = self.actors.anyone(world);
         let Some(model) = &world.model else { return anyone };
         let muted = model.muted.first().copied();
         let moderator = model.moderators.last().copied();
@@ -275,26 +275,26 @@ impl Show {
 
     fn end(&mut self, world: &mut World) -> Command {
         let leader = self.leader(world);
-        SharedCommand::End(self.cast.by(world, leader)).into()
+        SharedCommand::End(self.actors.by(world, leader)).into()
     }
 
     fn after_the_end(&mut self, world: &mut World) {
         match world.rng.weighted(&[40, 10, 10, 15, 15, 10]) {
             0 => {
                 let command = self.act(world);
-                self.cast.submit(world, command);
+                self.actors.submit(world, command);
             }
             1 => self.rejoin(world),
-            2 => self.cast.liveness(world),
+            2 => self.actors.liveness(world),
             3 => {
                 let command = self.end(world);
-                self.cast.submit(world, command);
+                self.actors.submit(world, command);
             }
-            4 => self.cast.repeat(world),
+            4 => self.actors.repeat(world),
             _ if world.rng.chance(50) => world.jump(),
             _ => {
                 let command = self.create(world);
-                self.cast.submit(world, command);
+                self.actors.submit(world, command);
             }
         }
     }
@@ -302,9 +302,9 @@ impl Show {
     /// Everyone goes, one by one or with the livestream; then nothing remains.
     fn wind_down(&mut self, world: &mut World) {
         if world.rng.chance(50) {
-            while let Some(member) = self.cast.member(world) {
-                let by = self.cast.by(world, member);
-                self.cast.submit(world, SharedCommand::Leave(by));
+            while let Some(member) = self.actors.member(world) {
+                let by = self.actors.by(world, member);
+                self.actors.submit(world, SharedCommand::Leave(by));
             }
             if let Some(swarm) = world.slot.as_deref() {
                 assert!(swarm.roster().is_empty() && swarm.grants().is_empty());
@@ -315,8 +315,8 @@ impl Show {
         while let Some(model) = &world.model {
             let forever = self.create.config.broadcaster_timeout_ms == 0 || model.members.len() > 100;
             if model.state != State::Ended && forever {
-                let by = self.cast.by(world, model.broadcaster.expect("a livestream has a broadcaster"));
-                self.cast.submit(world, SharedCommand::End(by));
+                let by = self.actors.by(world, model.broadcaster.expect("a livestream has a broadcaster"));
+                self.actors.submit(world, SharedCommand::End(by));
             } else if world.slot.as_deref().is_some_and(|swarm| swarm.next_expiry().is_none()) {
                 self.broadcaster_leaves(world);
             }
@@ -330,7 +330,7 @@ impl Show {
     /// An attached broadcaster keeps its livestream for ever.
     fn broadcaster_leaves(&mut self, world: &mut World) {
         let Some(broadcaster) = world.model.as_ref().and_then(|model| model.broadcaster) else { return };
-        let by = self.cast.by(world, broadcaster);
-        self.cast.submit(world, SharedCommand::Leave(by));
+        let by = self.actors.by(world, broadcaster);
+        self.actors.submit(world, SharedCommand::Leave(by));
     }
 }

@@ -1,24 +1,24 @@
 //! The core by simulation: seeded random commands, and after each one everything
 //! that must hold.
 //!
-//! `world` submits and looks, `livestream` and `group` make up what happens, `cast`
-//! who does it; `oracle`, `model`, `seats`, `heirs` and `leases` know the answers from the contract
+//! `world` submits and looks, `livestream` and `group` make up what happens, `actors`
+//! who does it; `oracle`, `model`, `tree_slots`, `ownership` and `leases` know the answers from the contract
 //! alone; `invariants` reads who forwards to whom; `replay` does it all again.
 //!
 //! `SEED=7 STEPS=100000 SEEDS=10 cargo test -p starling-core --test sim` runs more. A failure names its seed and step.
 
-mod cast;
+mod actors;
 mod coverage;
 mod group;
-mod heirs;
 mod invariants;
 mod leases;
 mod livestream;
 mod model;
 mod oracle;
+mod ownership;
 mod replay;
-mod seats;
 mod tree;
+mod tree_slots;
 mod world;
 
 use std::ops::Range;

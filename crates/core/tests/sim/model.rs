@@ -19,8 +19,8 @@ use starling_core::{
     Applied, Epoch, Event, GroupEvent, LivestreamEvent, NodeId, SessionId, SharedEvent, Swarm, group, livestream,
 };
 
-use crate::heirs::Heirs;
-use crate::seats::Seats;
+use crate::ownership::Ownership;
+use crate::tree_slots::TreeSlots;
 
 /// What the events told of one member.
 #[derive(Clone, Debug)]
@@ -68,9 +68,9 @@ pub(crate) struct Model {
     /// The most viewers or participants.
     pub(crate) capacity: u32,
     /// Livestreams: the array of the relay tree.
-    pub(crate) seats: Seats,
-    /// Groups: who inherits.
-    heirs: Heirs,
+    pub(crate) tree_slots: TreeSlots,
+    /// Groups: who owns it next.
+    ownership: Ownership,
     /// Viewers whose session was replaced and whose next one is not told yet.
     replaced: BTreeMap<NodeId, Role>,
     /// Livestreams: more viewers than this make a tree.
@@ -97,11 +97,11 @@ impl Model {
 
     /// A group that was just made.
     pub(crate) fn of_group(create: &CreateGroup) -> Self {
-        let heirs = Heirs::of(create.owner);
+        let ownership = Ownership::of(create.owner);
         let (config, capacity) = (Some(Config::Group(create.config.clone())), create.config.max_participants);
         Self {
             owner: create.owner,
-            heirs,
+            ownership,
             config,
             capacity,
             ..Self::new(create.epoch, &create.metadata, Topology::Mesh)
@@ -124,8 +124,8 @@ impl Model {
             metadata: metadata.into(),
             config: None,
             capacity: 0,
-            seats: Seats::default(),
-            heirs: Heirs::default(),
+            tree_slots: TreeSlots::default(),
+            ownership: Ownership::default(),
             replaced: BTreeMap::new(),
             threshold: 0,
             grants: BTreeMap::new(),
@@ -182,10 +182,11 @@ impl Model {
         for event in &applied.events {
             self.take(event, applied.revision, after, &mut concerned, &mut closed);
         }
-        assert!(self.broadcaster.is_some() || self.owner == self.heirs.owner(), "the longest-joined inherits");
+        assert!(self.broadcaster.is_some() || self.owner == self.ownership.owner(), "the longest-joined owns it");
         assert_eq!(self.topology, self.shape_after(topology), "the shape follows the number of viewers");
         closed.iter().for_each(|(_, reason)| self.leaves[*reason as usize] += 1);
         self.compare_ended(applied, closed);
+        self.compare_effects(applied);
         self.peak = self.peak.max(self.members.len() as u64);
         concerned
     }
@@ -203,8 +204,8 @@ impl Model {
                 concerned.insert(member.node);
                 assert_ne!(Some(member.node), self.broadcaster);
                 self.begin(member.node, member.session, Some((*key, (**member).clone())));
-                self.seat(member.node, member.role);
-                self.heirs.join(member.node, member.role, revision);
+                self.take_slot(member.node, member.role);
+                self.ownership.join(member.node, member.role, revision);
             }
             Event::Livestream(LivestreamEvent::BroadcasterJoined { node, session }) => {
                 assert_eq!(Some(*node), self.broadcaster);
@@ -219,9 +220,9 @@ impl Model {
                 if *reason == LeaveReason::Replaced {
                     self.replaced.insert(*node, view.role);
                 } else if self.broadcaster.is_some() {
-                    self.seats.leave(*node);
+                    self.tree_slots.leave(*node);
                 } else {
-                    self.heirs.leave(*node);
+                    self.ownership.leave(*node);
                 }
             }
             Event::Livestream(LivestreamEvent::BroadcasterLost { node, session, reason }) => {
@@ -294,8 +295,8 @@ impl Model {
                     view.clone_from(member);
                 });
                 if self.broadcaster.is_some() && before != Some(member.role) {
-                    self.seats.leave(member.node);
-                    self.seat(member.node, member.role);
+                    self.tree_slots.leave(member.node);
+                    self.take_slot(member.node, member.role);
                 }
             }
             Event::Group(GroupEvent::OwnerChanged { owner }) => {
@@ -380,20 +381,20 @@ impl Model {
         assert_eq!(self.ended.replace(reason), None, "a swarm ends once");
         closed.extend(std::mem::take(&mut self.members).values().map(|known| (known.session, LeaveReason::Ended)));
         self.sharing = None;
-        self.seats = Seats::default();
+        self.tree_slots = TreeSlots::default();
     }
 
-    /// A newcomer takes a seat. Who joins again keeps its own, unless it relays or
+    /// A newcomer takes a slot of the tree. Who joins again keeps its own, unless it relays or
     /// watches otherwise now: that is a leave and a join.
-    fn seat(&mut self, node: NodeId, role: Role) {
+    fn take_slot(&mut self, node: NodeId, role: Role) {
         let before = self.replaced.remove(&node);
         if self.broadcaster.is_none() || before == Some(role) {
             return;
         }
         if before.is_some() {
-            self.seats.leave(node);
+            self.tree_slots.leave(node);
         }
-        self.seats.join(node, role);
+        self.tree_slots.join(node, role);
     }
 
     fn transfer(&mut self, from: NodeId, to: NodeId, to_key: MemberKey, viewer: Option<&(MemberKey, Box<MemberView>)>) {
@@ -402,7 +403,7 @@ impl Model {
             !self.muted.contains(&to) && !self.moderators.contains(&to),
             "authority needs neither, and bears no mute"
         );
-        self.seats.leave(to);
+        self.tree_slots.leave(to);
         let known = self.members.get_mut(&to).expect("authority goes to a member");
         let (key, view) = known.view.as_mut().expect("authority goes to a viewer");
         let Role::Viewer { mode: ViewerMode::Active, can_relay } = view.role else {
@@ -417,7 +418,7 @@ impl Model {
             let known = self.members.get_mut(&from).expect("just looked at");
             assert_eq!(known.session, view.session, "a transfer ends no session");
             known.view = Some((*key, (**view).clone()));
-            self.seats.join(from, view.role);
+            self.tree_slots.join(from, view.role);
         }
     }
 

@@ -243,7 +243,7 @@ impl World {
             model.compare(swarm);
             self.leases.compare(swarm);
             let lists = all_lists(swarm);
-            check_forwarding(swarm, &lists, model.seats.array());
+            check_forwarding(swarm, &lists, model.tree_slots.array());
             self.digest = Some(swarm.digest());
             lists
         } else {

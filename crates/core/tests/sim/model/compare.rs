@@ -21,11 +21,51 @@ impl Model {
         assert_eq!(told, closed, "what is said to have ended has ended");
     }
 
+    /// What `Applied` says beside its events is what they say.
+    pub(super) fn compare_effects(&self, applied: &Applied) {
+        let (mut left, mut interests, mut former, mut updated) = (Vec::new(), Vec::new(), Vec::new(), false);
+        let mut summary_changed = false;
+        for event in &applied.events {
+            match event {
+                Event::Shared(SharedEvent::Joined { member, .. }) => {
+                    interests.push((member.node, member.interests.clone()));
+                }
+                Event::Shared(SharedEvent::InterestChanged { node, interests: wanted, .. }) => {
+                    interests.push((*node, wanted.clone()));
+                }
+                Event::Shared(SharedEvent::Left { node, reason, .. }) if *reason != LeaveReason::Replaced => {
+                    left.push((*node, *reason));
+                    former.extend(self.broadcaster.is_none().then_some(*node));
+                }
+                Event::Livestream(LivestreamEvent::BroadcasterLost { node, reason, .. })
+                    if *reason != LeaveReason::Replaced =>
+                {
+                    left.push((*node, *reason));
+                }
+                Event::Livestream(LivestreamEvent::Transferred { from, viewer, .. }) => {
+                    former.push(*from);
+                    interests.extend(viewer.iter().map(|(_, viewer)| (viewer.node, viewer.interests.clone())));
+                    summary_changed = true;
+                }
+                Event::Livestream(LivestreamEvent::Updated { .. }) | Event::Group(GroupEvent::Updated { .. }) => {
+                    (updated, summary_changed) = (true, true);
+                }
+                Event::Livestream(LivestreamEvent::StateChanged { .. }) | Event::Group(GroupEvent::Ended { .. }) => {
+                    summary_changed = true;
+                }
+                Event::Shared(_) | Event::Livestream(_) | Event::Group(_) => {}
+            }
+        }
+        assert_eq!((&applied.left, &applied.interests), (&left, &interests));
+        assert_eq!(applied.former_sources, former);
+        assert_eq!((applied.updated, applied.summary_changed), (updated, summary_changed && !applied.created));
+    }
+
     /// Compares everything with the swarm. O(n).
     pub(crate) fn compare(&self, swarm: &Swarm) {
         self.compare_swarm(swarm);
-        let seated: BTreeSet<NodeId> = swarm.roster().iter().map(|(_, member)| member.node).collect();
-        assert!(seated.iter().eq(self.members.keys()), "the roster has the members that the events tell of");
+        let present: BTreeSet<NodeId> = swarm.roster().iter().map(|(_, member)| member.node).collect();
+        assert!(present.iter().eq(self.members.keys()), "the roster has the members that the events tell of");
         self.members.keys().for_each(|node| self.compare_member(swarm, *node));
     }
 

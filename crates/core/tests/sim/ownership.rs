@@ -1,23 +1,23 @@
 //! A second opinion on who owns a group: whoever was named, else the first who came;
-//! when the owner leaves, the longest-joined inherits.
+//! when the owner leaves, the longest-joined owns it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use starling_core::NodeId;
 use starling_core::member::Role;
 
-/// The line of succession.
+/// Who owns the group, and who would next.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heirs {
+pub(crate) struct Ownership {
     named: Option<NodeId>,
     owner: Option<NodeId>,
     /// The revision at which each member took its place; kept when it joins again.
     places: BTreeMap<NodeId, u64>,
-    /// Those of them who inherit nothing.
+    /// Those of them who never own it.
     listeners: BTreeSet<NodeId>,
 }
 
-impl Heirs {
+impl Ownership {
     /// A group that nobody has joined, and whom its Create named.
     pub(crate) fn of(named: Option<NodeId>) -> Self {
         Self { named, owner: named, ..Self::default() }
@@ -42,8 +42,8 @@ impl Heirs {
         self.places.remove(&node);
         self.listeners.remove(&node);
         if self.owner == Some(node) {
-            let heirs = self.places.iter().filter(|(node, _)| !self.listeners.contains(node));
-            let longest = heirs.min_by_key(|(_, place)| **place).map(|(node, _)| *node);
+            let participants = self.places.iter().filter(|(node, _)| !self.listeners.contains(node));
+            let longest = participants.min_by_key(|(_, place)| **place).map(|(node, _)| *node);
             self.owner = longest.or(self.named);
         }
     }

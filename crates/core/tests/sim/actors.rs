@@ -1,4 +1,4 @@
-//! Who acts and how: nodes, sessions, requests and their repetition, wishes.
+//! Who acts and how: nodes, sessions, requests and their repetition, interests.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -27,7 +27,7 @@ struct Told {
 
 /// The players of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Cast {
+pub(crate) struct Actors {
     sessions: u64,
     requests: u64,
     told: VecDeque<Told>,
@@ -40,7 +40,7 @@ pub(crate) fn node(number: u64) -> NodeId {
     NodeId::new(number).expect("nodes are numbered from 1")
 }
 
-impl Cast {
+impl Actors {
     /// A session that never was.
     pub(crate) fn session(&mut self) -> SessionId {
         self.sessions += 1;
@@ -95,13 +95,13 @@ impl Cast {
             can_relay: None,
             endpoint: bytes(world, 50),
             metadata: bytes(world, 30),
-            interests: if world.rng.chance(20) { self.wishes(world) } else { Vec::new() },
+            interests: if world.rng.chance(20) { self.interest_changes(world) } else { Vec::new() },
             listens: None,
         }
     }
 
     /// Some interests, for sources in general and for one, for a time and for good.
-    pub(crate) fn wishes(&self, world: &mut World) -> Vec<InterestChange> {
+    pub(crate) fn interest_changes(&self, world: &mut World) -> Vec<InterestChange> {
         (0..world.rng.within(1, 3))
             .map(|_| InterestChange {
                 channel: world.rng.pick(&Channel::ALL),

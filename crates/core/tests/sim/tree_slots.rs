@@ -6,13 +6,13 @@ use starling_core::member::Role;
 
 /// Relays in slots `0..relays`, leaf-only viewers behind them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seats {
+pub(crate) struct TreeSlots {
     array: Vec<NodeId>,
     relays: usize,
 }
 
-impl Seats {
-    /// Who sits where.
+impl TreeSlots {
+    /// Who is where.
     pub(crate) fn array(&self) -> &[NodeId] {
         &self.array
     }
@@ -30,7 +30,7 @@ impl Seats {
     /// Leave leaf-only k: swap_remove(k). Leave relay k: `a[k] = a[R-1]`; the last
     /// element fills R-1, unless it is R-1 itself; R -= 1.
     pub(crate) fn leave(&mut self, node: NodeId) {
-        let slot = self.array.iter().position(|seated| *seated == node).expect("who leaves has a seat");
+        let slot = self.array.iter().position(|taken| *taken == node).expect("who leaves has a slot");
         if slot >= self.relays {
             self.array.swap_remove(slot);
             return;
