@@ -137,7 +137,7 @@ impl RuleSet for Group {
         self.owner
     }
 
-    fn absent_source(&self) -> Option<NodeId> {
+    fn absent_peer(&self) -> Option<NodeId> {
         None
     }
 

@@ -198,7 +198,7 @@ impl RuleSet for Livestream {
         Some(self.broadcaster)
     }
 
-    fn absent_source(&self) -> Option<NodeId> {
+    fn absent_peer(&self) -> Option<NodeId> {
         Some(self.broadcaster)
     }
 

@@ -23,8 +23,8 @@ pub(super) trait RuleSet {
     /// Who leads the swarm, and may act without a session.
     fn authority(&self) -> Option<NodeId>;
 
-    /// Who may also publish, and be reported as a peer, without a session.
-    fn absent_source(&self) -> Option<NodeId>;
+    /// Who may also report a peer, and be reported as one, without a session.
+    fn absent_peer(&self) -> Option<NodeId>;
 
     /// Refuses who is not the authority.
     fn leads(&self, by: &By) -> Result<(), Rejection>;
@@ -56,8 +56,8 @@ pub(super) trait RuleSet {
     /// Those of these channels on which a node, or whoever may publish, holds no term.
     fn unclaimed(&self, base: &Base, node: NodeId, channels: ChannelSet) -> ChannelSet;
 
-    /// Grants the actor a new term on each of these channels, and begins the session that
-    /// it is to be if it has none and needs none.
+    /// Grants the actor a new term on each of these channels. Begins the session of `join` if
+    /// it has none and needs none to act.
     fn claim(&mut self, tx: &mut Transaction<'_>, by: &By, channels: ChannelSet, join: Join) -> Result<(), Rejection>;
 
     /// Ends what is the kind's own; the members are still in.
@@ -66,7 +66,7 @@ pub(super) trait RuleSet {
     /// When and why the swarm ends unless something happens.
     fn ends_at(&self) -> Option<(u64, EndReason)>;
 
-    /// The end of a command.
+    /// Does what follows from all that a command did, before the change is numbered.
     fn settle(&mut self, tx: &mut Transaction<'_>);
 
     /// A member as others see it.
@@ -136,8 +136,8 @@ pub(super) fn apply(base: &mut Base, rules: &mut dyn RuleSet, command: SharedCom
             Ok(())
         }),
         SharedCommand::ReportPeer(by, node) => unseen(base, |base| {
-            base.admit(&by, rules.absent_source())?;
-            if rules.absent_source() != Some(node) {
+            base.admit(&by, rules.absent_peer())?;
+            if rules.absent_peer() != Some(node) {
                 base.target(node)?;
             }
             base.stats.peer_reports += 1;
