@@ -12,137 +12,58 @@ mod authors;
 mod chunk_cache;
 mod counts;
 mod cursor;
+mod delivery;
+mod draft;
+mod gap;
 mod keyframe_requests;
 mod lane;
 mod memory;
 mod numbers;
+mod position;
 mod publish;
 mod record;
 mod ring;
+mod schedule;
+mod settings;
 mod skips;
+mod state;
 mod subscriber;
 mod subscribers;
+mod time;
 mod token_bucket;
-mod wake_schedule;
-mod wake_task;
+mod wire;
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, Ordering};
 use starling_core::event::Gate;
 use starling_core::id::NodeId;
 use starling_core::interest::{Channel, ChannelSet, Interests};
 
-use authors::Authors;
-use chunk_cache::ChunkCache;
-use lane::{Lanes, has_runs};
-use ring::Ring;
-use subscribers::Subscribers;
-use wake_schedule::WakeSchedule;
+use lane::has_runs;
 
 pub use counts::{BUCKETS, Counts, bucket_bound};
-pub use cursor::{Cursor, Delivery, FilterChange, Gap, GapReason, Greeting, Opening, Resume, Start};
-pub use lane::{LaneId, TermSeq};
+pub use cursor::{Cursor, Greeting, Opening, Resume, Start};
+pub use delivery::{Delivery, FilterChange};
+pub use draft::{Draft, Timestamp};
+pub use gap::{Gap, GapReason};
 pub use memory::Memory;
 pub use numbers::MAX_GIVEN;
+pub use position::{LaneId, Position, TermSeq};
 pub use publish::{Accepted, AppendError, Message, PublisherState, Rejected};
-pub use record::{Draft, Encoded, Position, Record, Timestamp, frame};
+pub use record::Record;
+pub use schedule::NextStep;
+pub use settings::{Limits, Settings};
 pub use skips::SkipReport;
+pub use state::Feed;
 pub use subscriber::{ParkedSubscriber, Selection};
 pub use subscribers::Demand;
-pub use wake_schedule::NextStep;
+pub use time::Micros;
+pub use wire::{Encoded, frame};
 
-/// Microseconds on a clock of the process that never goes back.
-pub type Micros = u64;
-
-/// What a feed is for.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Bytes of records that the ring holds.
-    pub ring_bytes: usize,
-    /// CHAT is one order for the swarm, open to all members.
-    pub shared_chat: bool,
-    /// What may become otherwise.
-    pub limits: Limits,
-}
-
-/// What of a feed may become otherwise while it is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The age to which the ring holds records.
-    pub max_age: Micros,
-    /// A publisher is asked for a keyframe after this time; `None` = only when
-    /// somebody wants one.
-    pub keyframe_interval: Option<Micros>,
-    /// How old a VISUAL or SCREEN update may be when a newer keyframe is there.
-    pub max_lag: Micros,
-    /// Bytes per second to one subscription; `None` = any.
-    pub bandwidth: Option<u64>,
-}
-
-/// What is kept of a swarm's updates, and who may add to it.
-#[derive(Debug)]
-pub struct Feed {
-    /// To enrol with the memory.
-    own: Weak<Self>,
-    shared_chat: bool,
-    memory: Arc<Memory>,
-    state: Mutex<State>,
-    subscribers: Subscribers,
-    schedule: WakeSchedule,
-    chunks: ChunkCache,
-    producers: Arc<Notify>,
-    closed: AtomicBool,
-}
-
-#[derive(Debug)]
-struct State {
-    limits: Limits,
-    ring: Ring,
-    lanes: Lanes,
-    authors: Authors,
-    enrolled: bool,
-    counts: Counts,
-}
-
+/// The side of the readers: who wants what, and who is to be woken.
 impl Feed {
-    /// An empty feed. Nothing is allocated before the first update.
-    pub fn new(shape: Settings, memory: Arc<Memory>) -> Arc<Self> {
-        Arc::new_cyclic(|own| Self {
-            own: Weak::clone(own),
-            shared_chat: shape.shared_chat,
-            memory,
-            state: Mutex::new(State {
-                limits: shape.limits,
-                ring: Ring::new(shape.ring_bytes, shape.limits.max_age),
-                lanes: Lanes::default(),
-                authors: Authors::default(),
-                enrolled: false,
-                counts: Counts::default(),
-            }),
-            subscribers: Subscribers::default(),
-            schedule: WakeSchedule::default(),
-            chunks: ChunkCache::default(),
-            producers: Arc::default(),
-            closed: AtomicBool::new(false),
-        })
-    }
-
-    /// Sets what may become otherwise. Subscriptions act on it when they look next.
-    pub fn set_limits(&self, limits: Limits) {
-        let mut state = self.state.lock();
-        state.limits = limits;
-        state.ring.set_max_age(limits.max_age);
-    }
-
-    /// What may become otherwise, as it is now.
-    pub fn limits(&self) -> Limits {
-        self.state.lock().limits
-    }
-
     /// Sets the interests of a member. When this returns, its subscriptions deliver no more
     /// than that; they are to be woken.
     pub fn set_interests(&self, node: NodeId, interests: &Interests) -> Vec<ParkedSubscriber> {
@@ -152,6 +73,14 @@ impl Feed {
     /// Makes every subscription read.
     pub fn wake_all(&self) {
         self.schedule.wake_all();
+    }
+
+    /// Starts the wake task on tokio unless it runs. It ends after the last subscription.
+    pub fn start_wake_task(self: &Arc<Self>) {
+        if self.needs_wake_task() {
+            let feed = Arc::clone(self);
+            schedule::spawn(self.schedule_changed(), move |now| feed.next_step(now));
+        }
     }
 
     /// True for the caller that is to run the wake task: until [`NextStep::Stop`] it does what
@@ -178,23 +107,19 @@ impl Feed {
         self.schedule.changed()
     }
 
-    /// Frees what nobody reads, here and in other feeds. False when that has just
-    /// been tried. O(feeds).
-    pub fn make_room(&self, now: Micros) -> bool {
-        self.memory.reclaim(now)
+    /// What is wanted of `channels` of a source, in their order. O(subscriptions).
+    pub fn demand(&self, source: NodeId, channels: ChannelSet) -> Vec<(Channel, Demand)> {
+        self.subscribers.demand(source, channels, self.shared_chat)
     }
 
-    fn shrink(&self) {
-        if !self.subscribers.is_empty() {
-            return;
-        }
-        let mut state = self.state.lock();
-        let State { ring, lanes, .. } = &mut *state;
-        let before = ring.bytes();
-        ring.shrink(lanes);
-        self.memory.book(before, ring.bytes());
+    /// Rises when a subscription comes, goes or wants something else.
+    pub fn subscribers_version(&self) -> u64 {
+        self.subscribers.version()
     }
+}
 
+/// What publishers are told: requests for keyframes, and what was skipped.
+impl Feed {
     /// Asks the publisher of a VISUAL or SCREEN lane for a keyframe.
     pub fn request_keyframe(&self, source: NodeId, channel: Channel) {
         let mut state = self.state.lock();
@@ -202,6 +127,11 @@ impl Feed {
         state.lanes.at_mut(slot).requests.ask();
         drop(state);
         self.producers.notify_waiters();
+    }
+
+    /// Notified when publishers may have to be told something.
+    pub fn producers(&self) -> Arc<Notify> {
+        Arc::clone(&self.producers)
     }
 
     /// Those of `channels` for which the publisher of `term` is to be asked for a
@@ -250,61 +180,6 @@ impl Feed {
             }
         }
         reports
-    }
-
-    /// What is wanted of `channels` of a source, in their order. O(subscriptions).
-    pub fn demand(&self, source: NodeId, channels: ChannelSet) -> Vec<(Channel, Demand)> {
-        self.subscribers.demand(source, channels, self.shared_chat)
-    }
-
-    /// Rises when a subscription comes, goes or wants something else.
-    pub fn subscribers_version(&self) -> u64 {
-        self.subscribers.version()
-    }
-
-    /// True when nothing will come any more.
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    /// The newest position of each lane that a subscription asked for.
-    pub fn heads(&self, selection: &Selection) -> Vec<Position> {
-        self.newest_heads(selection, usize::MAX)
-    }
-
-    /// The same of at most so many lanes, those with the newest terms.
-    pub fn newest_heads(&self, selection: &Selection, most: usize) -> Vec<Position> {
-        let state = self.state.lock();
-        let lanes = state.lanes.iter().filter(|(_, lane)| selection.contains(lane.id));
-        let mut heads: Vec<_> = lanes
-            .filter_map(|(_, lane)| {
-                let ((term, sequence), (source, channel)) = (lane.head?, lane.id);
-                Some(Position { source, channel, term, sequence })
-            })
-            .collect();
-        drop(state);
-        if heads.len() > most {
-            heads.sort_unstable_by_key(|position| std::cmp::Reverse(position.term));
-            heads.truncate(most);
-        }
-        heads.sort_unstable_by_key(|position| (position.source, position.channel));
-        heads
-    }
-
-    /// What was taken and what was handed out.
-    pub fn counts(&self) -> Counts {
-        self.state.lock().counts
-    }
-
-    /// Bytes of records held.
-    pub fn bytes(&self) -> usize {
-        self.state.lock().ring.bytes()
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.memory.book(self.state.get_mut().ring.bytes(), 0);
     }
 }
 

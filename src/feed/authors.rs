@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Micros;
 use super::numbers::Numbers;
+use super::time::Micros;
 use super::token_bucket::TokenBucket;
 use starling_core::id::{NodeId, SessionId};
 

@@ -2,7 +2,7 @@
 //!
 //! Records are fields of a repeated field, so that joined behind one gRPC prefix
 //! they are one message. Subscribers of one delivery class are woken together and want the
-//! same records: the first of them makes the chunk, the others share it. ChunkCache
+//! same records: the first of them makes the chunk, the others share it. Chunks
 //! never cross the segments of the ring, so that readers who are behind soon read
 //! in step too.
 
@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::record::{Encoded, frame};
+use super::wire::{Encoded, frame};
 use crate::sync::Mutex;
 
 /// Chunks that are kept: subscribers of one class may be so many chunks apart.

@@ -1,7 +1,7 @@
 //! What a feed counts, on this pod.
 
-use super::GapReason;
-use super::Micros;
+use super::gap::GapReason;
+use super::time::Micros;
 
 /// Number of latency buckets: up to 64 us, 128 us, .., 34 s, and all above.
 pub const BUCKETS: usize = 21;

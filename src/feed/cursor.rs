@@ -13,105 +13,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::counts::Counts;
-use super::lane::{Lane, LaneId, Lanes, TermSeq};
-use super::record::{Encoded, Record};
+use super::delivery::{Delivery, FilterChange};
+use super::gap::{Gap, GapReason};
+use super::lane::{Lane, Lanes};
+use super::position::LaneId;
+use super::record::Record;
 use super::ring::Ring;
+use super::settings::Limits;
 use super::skips;
+use super::state::{Feed, State};
 use super::subscriber::{DeliveryClass, Selection, Subscriber};
+use super::time::Micros;
 use super::token_bucket::TokenBucket;
-use super::{Feed, Limits, Micros, State};
+use super::wire::Encoded;
 use lane_cursor::{LaneCursor, LaneState};
 use starling_core::interest::{Channel, Interest};
 use starling_core::propagation::Filter;
 
 pub use open::{Greeting, Opening, Resume, Start};
-
-/// Why updates are missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum GapReason {
-    /// The reader was behind by more than the greatest lag.
-    Lagging,
-    /// The reader's bandwidth did not suffice.
-    Bandwidth,
-    /// The reader was so slow that the ring went round.
-    Evicted,
-    /// Authority passed on before the reader had everything.
-    TermChanged,
-    /// The reader came from another incarnation of the swarm.
-    EpochChanged,
-    /// The reader claimed to know what there never was.
-    UnknownPosition,
-    /// The updates did not reach this pod.
-    Upstream,
-}
-
-impl GapReason {
-    /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
-        Self::Lagging,
-        Self::Bandwidth,
-        Self::Evicted,
-        Self::TermChanged,
-        Self::EpochChanged,
-        Self::UnknownPosition,
-        Self::Upstream,
-    ];
-}
-
-/// Updates that will not come: those strictly between two points of a lane.
-///
-/// One whose end is not known yet is open: the same gap, with its end and its count,
-/// follows once they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// The lane.
-    pub lane: LaneId,
-    /// The last one that came; `None` = from the beginning.
-    pub after: Option<TermSeq>,
-    /// The next one that comes; `None` = not known yet, the gap is open.
-    pub before: Option<TermSeq>,
-    /// Why.
-    pub reason: GapReason,
-    /// How many; `None` = not known.
-    pub count: Option<u64>,
-}
-
-/// What passes on a lane from here on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FilterChange {
-    /// The lane.
-    pub lane: LaneId,
-    /// The interest that is served.
-    pub interest: Interest,
-    /// Temporal layers of the publisher, from 1.
-    pub layers: u32,
-}
-
-/// What a subscriber gets.
-#[derive(Clone, Debug)]
-pub enum Delivery {
-    /// An update.
-    Update(Encoded),
-    /// A loss, told before what follows it.
-    Gap(Gap),
-    /// Another filter, told before what follows it.
-    Filter(FilterChange),
-}
-
-impl Delivery {
-    /// True when it is an update.
-    pub const fn is_update(&self) -> bool {
-        matches!(self, Self::Update(_))
-    }
-
-    /// The update, if it is one.
-    pub fn into_update(self) -> Option<Encoded> {
-        match self {
-            Self::Update(update) => Some(update),
-            Self::Gap(_) | Self::Filter(_) => None,
-        }
-    }
-}
 
 /// What one look into the ring brings.
 #[derive(Debug)]

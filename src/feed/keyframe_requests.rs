@@ -1,6 +1,6 @@
 //! When a publisher is asked for a keyframe.
 
-use super::Micros;
+use super::time::Micros;
 
 /// The least time between two requests.
 const LEAST: Micros = 200_000;

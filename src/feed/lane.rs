@@ -4,18 +4,11 @@ use std::collections::{HashMap, VecDeque};
 
 use super::keyframe_requests::KeyframeRequests;
 use super::numbers::Numbers;
+use super::position::{LaneId, TermSeq};
 use super::skips::Skips;
 use starling_core::event::{Gate, Grant};
-use starling_core::id::NodeId;
 use starling_core::interest::Channel;
 use starling_core::propagation::Filter;
-
-/// (term, sequence): a place on one lane.
-pub type TermSeq = (u64, u64);
-
-/// Source and channel; no source for the CHAT of a livestream, which has many
-/// authors and one order.
-pub type LaneId = (Option<NodeId>, Channel);
 
 /// Lanes beyond this number take the place of one that nobody uses.
 const LANES: usize = 1_024;

@@ -5,17 +5,27 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::{Feed, Micros};
+use super::time::Micros;
 
 /// Looking through all feeds is for one publisher in this time.
 const PAUSE: Micros = 100_000;
+
+/// Whoever holds records, and can let go of those that nobody reads.
+///
+/// A feed has its memory, and the memory all feeds: by this trait it need not know what a feed
+/// is. It is called through a vtable, but only when memory runs out, and at most once in
+/// [`PAUSE`]; what each publish and each read does is a plain atomic addition.
+pub(super) trait Reclaim: Send + Sync {
+    /// Lets go of what nobody reads, and books it.
+    fn reclaim(&self);
+}
 
 /// Bytes of records in all rings, and their limit.
 #[derive(Debug)]
 pub struct Memory {
     limit: usize,
     used: AtomicUsize,
-    feeds: Mutex<Vec<Weak<Feed>>>,
+    feeds: Mutex<Vec<Weak<dyn Reclaim>>>,
     /// When the feeds may be looked through again.
     reclaim_at: AtomicU64,
 }
@@ -45,7 +55,7 @@ impl Memory {
     }
 
     /// A feed holds something for the first time.
-    pub(super) fn enrol(&self, feed: Weak<Feed>) {
+    pub(super) fn enrol(&self, feed: Weak<dyn Reclaim>) {
         let mut feeds = self.feeds.lock();
         if feeds.len() == feeds.capacity() {
             feeds.retain(|feed| feed.strong_count() > 0);
@@ -63,7 +73,8 @@ impl Memory {
         feeds.retain(|feed| feed.strong_count() > 0);
         let all: Vec<_> = feeds.iter().filter_map(Weak::upgrade).collect();
         drop(feeds);
-        all.iter().for_each(|feed| feed.shrink());
+        // After the lock: a feed enrols while it holds its own, which `reclaim` takes.
+        all.iter().for_each(|feed| feed.reclaim());
         true
     }
 }

@@ -1,14 +1,17 @@
 //! Taking updates: who may publish, what their numbers say, and what is appended.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use super::authors::QUOTA;
+use super::draft::Draft;
 use super::lane::{Lane, has_runs};
 use super::numbers::{Numbers, Verdict};
-use super::record::{Draft, Place, Position, Record, is_top};
+use super::position::Position;
+use super::record::{Place, Record, is_top};
 use super::ring::Ring;
-use super::wake_schedule::Appended;
-use super::{Feed, Micros, State};
+use super::schedule::Appended;
+use super::state::{Feed, State};
+use super::time::Micros;
 use crate::sync::atomic::Ordering;
 use starling_core::event::{Gate, Grant};
 use starling_core::id::{NodeId, SessionId};
@@ -179,11 +182,6 @@ impl Feed {
         }
     }
 
-    /// True when the channel has one order for the swarm, and many authors.
-    pub fn is_shared(&self, channel: Channel) -> bool {
-        self.shared_chat && channel == Channel::Chat
-    }
-
     /// Takes one update of `source` under `term`. O(1) amortised, but for reclaiming
     /// memory.
     ///
@@ -241,7 +239,7 @@ impl Feed {
         }
         lane.publisher.accept(number);
         let keyframe_wanted = wanted && !draft.keyframe;
-        let (position, appended) = self.append(&mut state, slot, None, draft, now);
+        let (position, appended) = self.append(&mut state, slot, None, &draft, now);
         drop(state);
         self.schedule.on_append(appended, now);
         Ok(Accepted { position, publisher_sequence: number, duplicate: false, keyframe_wanted })
@@ -283,7 +281,7 @@ impl Feed {
         }
         known.quota.take(1);
         known.numbers.accept(number);
-        let (position, appended) = self.append(&mut state, slot, Some(author), draft, now);
+        let (position, appended) = self.append(&mut state, slot, Some(author), &draft, now);
         drop(state);
         self.schedule.on_append(appended, now);
         Ok(Accepted { position, publisher_sequence: number, duplicate: false, keyframe_wanted: false })
@@ -298,7 +296,7 @@ impl Feed {
         state: &mut State,
         slot: usize,
         author: Option<NodeId>,
-        draft: Draft,
+        draft: &Draft,
         now: Micros,
     ) -> (Position, Appended) {
         let State { ring, lanes, enrolled, counts, .. } = state;
@@ -319,13 +317,9 @@ impl Feed {
         self.memory.book(before, ring.bytes());
         if !*enrolled {
             *enrolled = true;
-            self.memory.enrol(Weak::clone(&self.own));
+            let own = Weak::clone(&self.own);
+            self.memory.enrol(own);
         }
         (position, appended)
-    }
-
-    /// Notified when publishers may have to be told something.
-    pub fn producers(&self) -> Arc<tokio::sync::Notify> {
-        Arc::clone(&self.producers)
     }
 }

@@ -11,9 +11,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::Micros;
 use super::lane::{Lane, Lanes};
 use super::record::Record;
+use super::time::Micros;
 use starling_core::interest::Channel;
 
 /// The newest records of a swarm.

@@ -1,6 +1,6 @@
 //! Which subscribers skip what a publisher sends, so that it learns of it.
 
-use super::GapReason;
+use super::gap::GapReason;
 
 /// Why a subscriber skips updates that the publisher could send in another way: fewer
 /// bytes, or more keyframes.

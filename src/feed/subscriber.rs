@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::lane::LaneId;
+use super::position::LaneId;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use starling_core::id::NodeId;
@@ -38,7 +38,7 @@ impl Selection {
     }
 }
 
-/// Where a subscription is parked in the [`WakeSchedule`](super::wake_schedule::WakeSchedule).
+/// Where a subscription is parked in the [`WakeSchedule`](super::schedule::WakeSchedule).
 ///
 /// Written under the lock of the schedule alone. `parked` is atomic so that a subscription
 /// that was woken, which is the usual case, learns without the lock that it need not be

@@ -1,6 +1,6 @@
 //! A token bucket.
 
-use super::Micros;
+use super::time::Micros;
 
 /// Tokens that come at a steady rate and pile up to a limit. The balance may fall
 /// below zero, so that one large item passes and is paid for after.

@@ -12,11 +12,12 @@
 //! A lane without runs (AUDIO, CHAT, DATA) is always `Live`: its losses have an end at once.
 
 use super::{Batch, Delivery, FilterChange, Gap, GapReason};
-use crate::feed::Micros;
 use crate::feed::keyframe_requests::{KeyframeRequests, KeyframeWait};
-use crate::feed::lane::{Lane, LaneId, Tally, TermSeq, has_runs};
+use crate::feed::lane::{Lane, Tally, has_runs};
+use crate::feed::position::{LaneId, TermSeq};
 use crate::feed::record::Record;
 use crate::feed::skips::Counted;
+use crate::feed::time::Micros;
 use crate::feed::token_bucket::TokenBucket;
 use starling_core::interest::{Channel, Interest};
 use starling_core::propagation::Filter;

@@ -5,11 +5,12 @@ use std::task::Waker;
 
 use super::lane_cursor::{LaneCursor, LaneState, Loss};
 use super::{Batch, Cursor, CursorState, Delivery, FilterChange, Gap, GapReason};
-use crate::feed::lane::{Lane, LaneId, Lanes, TermSeq};
-use crate::feed::record::Position;
+use crate::feed::lane::{Lane, Lanes};
+use crate::feed::position::{LaneId, Position, TermSeq};
 use crate::feed::ring::Ring;
+use crate::feed::state::{Feed, State};
 use crate::feed::subscriber::Selection;
-use crate::feed::{Feed, Micros, State};
+use crate::feed::time::Micros;
 use starling_core::id::NodeId;
 use starling_core::interest::{Channel, Interest, Interests};
 use starling_core::propagation::Filter;

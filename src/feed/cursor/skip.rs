@@ -2,10 +2,10 @@
 
 use super::lane_cursor::LaneState;
 use super::{Batch, Channel, CursorState, Filter, Gap, GapReason};
-use crate::feed::Micros;
 use crate::feed::lane::Lanes;
 use crate::feed::record::Record;
 use crate::feed::ring::Ring;
+use crate::feed::time::Micros;
 
 impl CursorState {
     /// Jumps to the newest keyframe of each lane whose oldest undelivered update is

@@ -1,7 +1,7 @@
 //! Publishers, readers and the wake task in every order of their steps that a scheduler
 //! draws. Who is never woken is found as a deadlock.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use shuttle::future::block_on;

@@ -3,29 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Feed;
-use super::subscriber::ParkedSubscriber;
-use super::wake_schedule::NextStep;
+use tokio::sync::Notify;
+
+use super::waiting::NextStep;
 use crate::clock;
+use crate::feed::subscriber::ParkedSubscriber;
+use crate::feed::time::Micros;
 
 /// Subscriptions that are woken before the task yields: each costs a few hundred
 /// nanoseconds, so that others of the worker wait some 50 us at most.
 const WAKES_PER_YIELD: usize = 128;
 
-impl Feed {
-    /// Starts the wake task unless it runs. It ends after the last subscription.
-    pub fn start_wake_task(self: &Arc<Self>) {
-        if self.needs_wake_task() {
-            #[expect(clippy::disallowed_methods, reason = "it ends after the last subscription")]
-            tokio::spawn(run(Arc::clone(self)));
-        }
-    }
+/// Starts a wake task that asks `next_step` what to do at a time, and again when `changed` is
+/// notified. It ends with [`NextStep::Stop`], which comes after the last subscription.
+pub(in crate::feed) fn spawn(changed: Arc<Notify>, next_step: impl Fn(Micros) -> NextStep + Send + 'static) {
+    #[expect(clippy::disallowed_methods, reason = "it ends after the last subscription")]
+    tokio::spawn(run(changed, next_step));
 }
 
-async fn run(feed: Arc<Feed>) {
-    let changed = feed.schedule_changed();
+async fn run(changed: Arc<Notify>, next_step: impl Fn(Micros) -> NextStep) {
     loop {
-        match feed.next_step(clock::uptime()) {
+        match next_step(clock::uptime()) {
             NextStep::Wake(parked) => {
                 for some in parked.chunks(WAKES_PER_YIELD) {
                     some.iter().for_each(ParkedSubscriber::wake);

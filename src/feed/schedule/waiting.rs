@@ -1,64 +1,16 @@
-//! Which subscriptions wait for updates, and when they are to be woken.
-//!
-//! A subscription that has read everything parks here under its [`DeliveryClass`]. Its way:
-//!
-//! ```text
-//!                    park: nothing urgent unread
-//!        reading ───────────────────────────────────► parked
-//!           ▲   ◄─── park refused: read again            │ on_append makes the class due
-//!           │                                            ▼
-//!           └────────── woken by the wake task ◄──── parked, due at now + window
-//! ```
-//!
-//! An update makes each class that gets it due after the delivery window of that class; the
-//! wake task, one for each feed that is read, wakes all subscriptions of the classes that are
-//! due. So publishing costs O(classes) however many wait (at most 6^5 classes, in practice one
-//! to four), and a subscription is woken once per window and not once per update. A
-//! subscription that reads, or waits for room in HTTP/2, is not parked and costs nothing.
-//!
-//! Nothing is missed: the schedule knows the number after the newest update of each channel
-//! and kind, so that `park` finds what was appended between the last read and the lock.
+//! Which subscriptions wait for updates, by class, and when each class is due.
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::Micros;
-use super::record::{Kind, Record};
-use super::subscriber::{DeliveryClass, ParkedSubscriber, Subscriber};
+use super::window::{Appended, KINDS, window};
+use crate::feed::record::Kind;
+use crate::feed::subscriber::{DeliveryClass, ParkedSubscriber, Subscriber};
+use crate::feed::time::Micros;
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use starling_core::interest::Channel;
-
-const KINDS: [Kind; 3] = [Kind::Keyframe, Kind::Top, Kind::Plain];
-
-/// What the schedule has to know of an update that was appended.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Appended {
-    number: u64,
-    channel: Channel,
-    kind: Kind,
-    urgent: bool,
-}
-
-impl Appended {
-    pub(super) const fn new(number: u64, record: &Record) -> Self {
-        Self { number, channel: record.position.channel, kind: record.kind(), urgent: record.urgent }
-    }
-
-    /// How long it may be held back from a class; `None` when the class does not get it.
-    fn window(&self, class: &DeliveryClass) -> Option<Micros> {
-        let window = window(class, self.channel, self.kind)?;
-        Some(if self.urgent { 0 } else { window })
-    }
-}
-
-/// The delivery window of a class for one kind of update; `None` when it does not get them.
-fn window(class: &DeliveryClass, channel: Channel, kind: Kind) -> Option<Micros> {
-    let interest = class[channel.index()];
-    let propagation = interest.propagation().filter(|_| kind.passes(interest.filter(channel)))?;
-    Some(Micros::from(propagation.delay_ms) * 1_000)
-}
 
 /// What the wake task is to do next.
 #[derive(Debug)]
@@ -75,7 +27,7 @@ pub enum NextStep {
 
 /// The subscriptions of one feed that wait for updates.
 #[derive(Debug, Default)]
-pub(super) struct WakeSchedule {
+pub(in crate::feed) struct WakeSchedule {
     state: Mutex<State>,
     /// Notified when the wake task has to ask sooner than it was told.
     changed: Arc<Notify>,
@@ -149,19 +101,19 @@ impl State {
 
 impl WakeSchedule {
     /// Counts one more subscription.
-    pub(super) fn enter(&self) {
+    pub(in crate::feed) fn enter(&self) {
         self.state.lock().subscriptions += 1;
     }
 
     /// True for the first caller while there are subscriptions and no wake task: it has to
     /// start one.
-    pub(super) fn needs_wake_task(&self) -> bool {
+    pub(in crate::feed) fn needs_wake_task(&self) -> bool {
         let mut state = self.state.lock();
         state.subscriptions > 0 && !std::mem::replace(&mut state.task_runs, true)
     }
 
     /// Counts one subscription less, and takes it out if it is parked.
-    pub(super) fn leave(&self, subscriber: &Subscriber) {
+    pub(in crate::feed) fn leave(&self, subscriber: &Subscriber) {
         self.unpark(subscriber);
         let mut state = self.state.lock();
         state.subscriptions -= 1;
@@ -173,12 +125,12 @@ impl WakeSchedule {
 
     /// What the wake task waits for between two steps. A change is remembered while it does
     /// not wait.
-    pub(super) fn changed(&self) -> Arc<Notify> {
+    pub(in crate::feed) fn changed(&self) -> Arc<Notify> {
         Arc::clone(&self.changed)
     }
 
     /// Makes the classes due that get an update. O(classes).
-    pub(super) fn on_append(&self, update: Appended, now: Micros) {
+    pub(in crate::feed) fn on_append(&self, update: Appended, now: Micros) {
         let mut state = self.state.lock();
         let (channel, kind) = (update.channel.index(), update.kind as usize);
         // Publishers append under the feed's lock and come here after it: not always in order.
@@ -203,7 +155,13 @@ impl WakeSchedule {
 
     /// Parks a subscription that has read all records before `next`. False when there is an
     /// update for it that must not wait. O(classes).
-    pub(super) fn park(&self, subscriber: &Arc<Subscriber>, class: DeliveryClass, next: u64, now: Micros) -> bool {
+    pub(in crate::feed) fn park(
+        &self,
+        subscriber: &Arc<Subscriber>,
+        class: DeliveryClass,
+        next: u64,
+        now: Micros,
+    ) -> bool {
         let mut state = self.state.lock();
         let window = if state.end > next { state.window(&class, next) } else { None };
         if window == Some(0) {
@@ -226,7 +184,7 @@ impl WakeSchedule {
 
     /// Takes a subscription out, if it is parked. O(1).
     #[expect(clippy::cast_possible_truncation, reason = "the park state holds indices")]
-    pub(super) fn unpark(&self, subscriber: &Subscriber) {
+    pub(in crate::feed) fn unpark(&self, subscriber: &Subscriber) {
         if !subscriber.park.is_parked() {
             return;
         }
@@ -244,7 +202,7 @@ impl WakeSchedule {
     }
 
     /// Makes every parked subscription due at once.
-    pub(super) fn wake_all(&self) {
+    pub(in crate::feed) fn wake_all(&self) {
         let mut state = self.state.lock();
         state.classes.iter_mut().for_each(|parked| parked.due = Some(0));
         state.next = Some(0);
@@ -253,7 +211,7 @@ impl WakeSchedule {
     }
 
     /// What the wake task is to do now. O(subscriptions that are due).
-    pub(super) fn next_step(&self, now: Micros) -> NextStep {
+    pub(in crate::feed) fn next_step(&self, now: Micros) -> NextStep {
         let mut state = self.state.lock();
         if state.subscriptions == 0 {
             state.task_runs = false;
