@@ -1,18 +1,9 @@
 //! What one cursor knows of one lane.
-//!
-//! ```text
-//!                 keyframe, if it can be afforded
-//!        Live ◄─────────────────────────────────── AwaitingKeyframe
-//!         │  ▲                                        ▲
-//!         │  │ keyframe: Gap with its end            │ interest from NONE, nothing cached;
-//!         ▼  │                                        │ a lane without a keyframe
-//!        Broken (the Gap is told, its end is not known yet)
-//! ```
-//!
-//! A lane without runs (AUDIO, CHAT, DATA) is always `Live`: its losses have an end at once.
 
-use super::{Batch, Delivery, FilterChange, Gap, GapReason};
-use crate::feed::keyframe_requests::{KeyframeRequests, KeyframeWait};
+use super::context::{Batch, Read};
+use super::lane_state::{LaneState, Loss};
+use crate::feed::delivery::{Delivery, FilterChange};
+use crate::feed::gap::{Gap, GapReason};
 use crate::feed::lane::{Lane, Tally, has_runs};
 use crate::feed::position::{LaneId, TermSeq};
 use crate::feed::record::Record;
@@ -22,50 +13,12 @@ use crate::feed::token_bucket::TokenBucket;
 use starling_core::interest::{Channel, Interest};
 use starling_core::propagation::Filter;
 
-/// Whether records of a lane come.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum LaneState {
-    /// As they are, if they pass.
-    Live,
-    /// Not before the next keyframe; nothing was lost.
-    AwaitingKeyframe,
-    /// Not before the next keyframe: the run was lost, and the subscriber knows it. Boxed,
-    /// for it is rare and every subscriber has one of these for each lane.
-    Broken(Box<Loss>),
-}
-
-impl LaneState {
-    pub(super) fn broken(loss: Loss) -> Self {
-        Self::Broken(Box::new(loss))
-    }
-
-    /// True when nothing but a keyframe comes.
-    pub(super) const fn waits(&self) -> bool {
-        matches!(self, Self::AwaitingKeyframe | Self::Broken(_))
-    }
-}
-
-/// A loss that the subscriber was told of without its end.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Loss {
-    pub(super) reason: GapReason,
-    /// Where it begins, as told.
-    pub(super) after: Option<TermSeq>,
-    /// How many were lost when it was told; `None` = not known.
-    pub(super) lost: Option<u64>,
-    /// What the lane had carried by then.
-    pub(super) tally: Tally,
-    /// How many were lost since, as far as the statistics know.
-    pub(super) counted: u64,
-}
-
 /// What one cursor knows of one lane.
 #[derive(Debug)]
 pub(super) struct LaneCursor {
     pub(super) lane: LaneId,
+    /// That of the lane: another one in the same slot is another lane.
     pub(super) birth: u64,
-    /// Asked for.
-    pub(super) wanted: bool,
     /// The interest in force.
     pub(super) interest: Interest,
     /// The one to be in force from the next keyframe on.
@@ -79,8 +32,6 @@ pub(super) struct LaneCursor {
     /// The last update that came.
     pub(super) delivered: Option<TermSeq>,
     pub(super) state: LaneState,
-    /// While it waits.
-    wait: Option<KeyframeWait>,
     pub(super) skips: Counted,
 }
 
@@ -90,34 +41,25 @@ impl LaneCursor {
         Self {
             lane: lane.id,
             birth: lane.birth,
-            wanted,
             interest,
             raised: None,
             declared: Some((interest, lane.layers)),
             last: None,
             tally: Some(Tally::default()),
             delivered: None,
-            state: LaneState::Live,
-            wait: None,
+            state: LaneState::start(wanted, interest),
             skips: Counted::default(),
         }
     }
 
-    /// Waits for a keyframe from now on; one that came meanwhile is gone. True when the
-    /// publisher is to hear of it.
-    pub(super) fn await_keyframe(&mut self, requests: &mut KeyframeRequests) -> bool {
-        let waits = self.wait.is_some_and(|wait| requests.is_for(wait));
-        if !waits {
-            self.wait = Some(requests.add_waiter());
-        }
-        !waits
+    /// True when the subscription asked for the lane.
+    pub(super) const fn is_wanted(&self) -> bool {
+        !matches!(self.state, LaneState::Unwanted)
     }
 
-    /// Waits no more.
-    pub(super) fn stop_waiting(&mut self, requests: &mut KeyframeRequests) {
-        if let Some(wait) = self.wait.take() {
-            requests.remove_waiter(wait);
-        }
+    /// Asks the publisher for a keyframe, unless one was asked for already.
+    pub(super) fn request_keyframe(&mut self, slot: usize, read: &mut Read<'_>) {
+        read.notify_publishers |= self.state.request_keyframe(&mut read.lanes.at_mut(slot).requests);
     }
 
     /// True when updates depend on those since their keyframe.
@@ -152,15 +94,15 @@ impl LaneCursor {
         let after = self.last;
         batch.tell(Gap { lane: self.lane, after, before: None, reason, count: None });
         batch.dropped(self.lane, reason, lost.unwrap_or(1));
-        self.state = LaneState::broken(Loss { reason, after, lost, tally, counted: 0 });
+        self.state.on_run_lost(Loss { reason, after, lost, tally, counted: 0 });
     }
 
     /// What was lost ends before `end`, when the lane had carried `tally`: tells it, if
     /// anything was. Waits for a keyframe from here on.
     pub(super) fn end_loss(&mut self, end: TermSeq, tally: Tally, batch: &mut Batch<'_>) {
-        let LaneState::Broken(loss) = &mut self.state else { return };
-        let Loss { reason, after, lost, tally: then, counted } = **loss;
-        self.state = LaneState::AwaitingKeyframe;
+        let Some(loss) = self.state.on_loss_ended() else { return };
+        let Loss { reason, after, lost, tally: then, counted } = loss;
+        // Counted while they passed by, as far as the ring still had them; the lane knows them all.
         let since = tally.since(then, self.filter());
         batch.dropped(self.lane, reason, since.saturating_sub(counted));
         let count = lost.map(|lost| lost + since);
@@ -173,18 +115,18 @@ impl LaneCursor {
 
     /// A record is passed over while its run is broken.
     pub(super) fn count_lost(&mut self, record: &Record, batch: &mut Batch<'_>) {
-        let passes = record.passes(self.filter());
-        if let LaneState::Broken(loss) = &mut self.state
-            && passes
-        {
-            loss.counted += 1;
-            batch.dropped(self.lane, loss.reason, 1);
+        // What the filter leaves out would not have come either.
+        let reason = if record.passes(self.filter()) { self.state.on_more_lost(1) } else { None };
+        if let Some(reason) = reason {
+            batch.dropped(self.lane, reason, 1);
         }
     }
 
     /// How many that pass the filter are missing before a record; `None` = not known.
     pub(super) fn missing_before(&self, record: &Record) -> Option<u64> {
         let (term, sequence) = record.position.point();
+        // Told by positions where that is possible: `tally` may not be known. Whoever resumes before
+        // the first update of a term (sequence 0) has missed nothing of that term.
         if self.last == record.previous || sequence == 1 && self.last == Some((term, 0)) {
             return Some(0);
         }
@@ -194,6 +136,7 @@ impl LaneCursor {
     /// Why updates are missing before one whose publisher began anew in the term `origin`.
     pub(super) fn loss_before(&self, origin: u64) -> GapReason {
         match self.last {
+            // What was read last is of an earlier publisher: authority passed on before the rest was.
             Some((term, _)) if term < origin => GapReason::TermChanged,
             Some(_) | None => GapReason::Evicted,
         }
@@ -224,6 +167,7 @@ impl LaneCursor {
     /// urgent; CHAT and DATA are never given up.
     pub(super) fn can_afford(&self, record: &Record, bucket: &mut TokenBucket, now: Micros) -> bool {
         let burst = i128::from(bucket.burst());
+        // A reserve for each kind: what is given up first must leave room for what goes last.
         let least = match self.lane.1 {
             Channel::Chat | Channel::Data => return true,
             _ if record.urgent => -burst,

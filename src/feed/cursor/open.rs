@@ -1,18 +1,19 @@
-//! Where a subscription begins, and what a change of interest makes of it.
+//! Where a subscription begins on each lane: anew, or where an earlier one stopped.
 
-use std::sync::Arc;
 use std::task::Waker;
 
-use super::lane_cursor::{LaneCursor, LaneState, Loss};
-use super::{Batch, Cursor, CursorState, Delivery, FilterChange, Gap, GapReason};
+use super::lane_cursor::LaneCursor;
+use super::lane_state::{LaneState, Loss};
+use super::state::CursorState;
+use crate::feed::delivery::{Delivery, FilterChange};
+use crate::feed::gap::{Gap, GapReason};
 use crate::feed::lane::{Lane, Lanes};
 use crate::feed::position::{LaneId, Position, TermSeq};
 use crate::feed::ring::Ring;
-use crate::feed::state::{Feed, State};
+use crate::feed::state::State;
 use crate::feed::subscriber::Selection;
-use crate::feed::time::Micros;
 use starling_core::id::NodeId;
-use starling_core::interest::{Channel, Interest, Interests};
+use starling_core::interest::{Channel, Interests};
 use starling_core::propagation::Filter;
 
 /// Where a subscription begins when it does not resume.
@@ -41,6 +42,11 @@ impl Resume {
     /// Why one of its positions is of no use.
     const fn reason(&self) -> GapReason {
         if self.same_epoch { GapReason::UnknownPosition } else { GapReason::EpochChanged }
+    }
+
+    /// The last position on a lane, if it is given.
+    fn position(&self, lane: LaneId) -> Option<&Position> {
+        self.positions.iter().find(|position| (position.source, position.channel) == lane)
     }
 
     /// The gap that is open on a lane.
@@ -77,136 +83,128 @@ pub struct Greeting {
     pub waiting: Vec<LaneId>,
 }
 
-impl Cursor {
-    /// A place in the ring for a new subscription. O(lanes).
-    pub fn open(feed: &Arc<Feed>, opening: Opening, now: Micros) -> (Self, Greeting) {
-        let Opening { selection, interests, expected, start, resume, waker } = opening;
-        let subscriber = feed.subscribers.add(selection, interests.clone(), waker);
-        feed.schedule.enter();
-        let mut reader = CursorState {
-            version: 0,
-            class: subscriber.class(),
-            next: u64::MAX,
-            read_at: now,
-            cursors: Vec::new(),
-            caught_up: false,
-            at_end: false,
-            lapped: false,
-            limits: feed.limits(),
-            budget: None,
-            resumed: resume.is_some(),
-            opening: Vec::new(),
-            subscriber,
-        };
-        reader.fill_budget(now);
-        let mut greeting = Greeting::default();
-        let mut state = feed.state.lock();
-        let State { ring, lanes, .. } = &mut *state;
-        ring.expire(lanes, now);
-        for source in expected {
-            for channel in Channel::ALL {
-                lanes.slot((Some(source).filter(|_| !feed.is_shared(channel)), channel));
-            }
-        }
-        reader.next = ring.end();
-        let keyframes = start == Start::Keyframe;
-        // Sound begins with the picture of its source: it comes after.
-        let sound = |lane: &Lane| lane.id.1 == Channel::Audio;
-        let (late, early): (Vec<_>, Vec<_>) = (0..lanes.len()).partition(|slot| sound(lanes.at(*slot)));
-        for slot in early.into_iter().chain(late) {
-            reader.begin(ring, lanes, slot, &interests, keyframes, resume.as_ref(), &mut greeting);
-        }
-        reader.refuse_unknown(lanes, resume.as_ref());
-        drop(state);
-        feed.producers.notify_waiters();
-        greeting.positions.sort_unstable_by_key(|position| (position.source, position.channel));
-        greeting.filters.sort_unstable_by_key(|filter| filter.lane);
-        greeting.waiting.sort_unstable();
-        (Self { feed: Arc::clone(feed), reader }, greeting)
-    }
+/// What opening has at hand: parts of the feed, which is locked meanwhile, what was asked for, and
+/// the answer.
+struct Begin<'a> {
+    ring: &'a Ring,
+    lanes: &'a mut Lanes,
+    interests: &'a Interests,
+    start: Start,
+    resume: Option<&'a Resume>,
+    greeting: Greeting,
 }
 
 impl CursorState {
-    #[expect(clippy::too_many_arguments, reason = "one step of opening, which has all of these at hand")]
-    fn begin(
+    /// Finds the place of a new subscription in the ring. O(lanes).
+    pub(super) fn open(
         &mut self,
-        ring: &Ring,
-        lanes: &mut Lanes,
-        slot: usize,
+        state: &mut State,
         interests: &Interests,
-        keyframes: bool,
+        start: Start,
         resume: Option<&Resume>,
-        greeting: &mut Greeting,
-    ) {
-        let lane = lanes.at(slot);
-        let key = lane.id;
-        let wanted = self.subscriber.selection.contains(key);
-        let mut cursor = LaneCursor::new(lane, interests.level(key.0, key.1), wanted);
-        (cursor.last, cursor.tally) = (lane.head, Some(lane.tally));
-        if !wanted {
-            *self.lane_cursor(slot) = Some(cursor);
-            return;
+    ) -> Greeting {
+        let State { ring, lanes, .. } = state;
+        // Nothing of the ring, until a lane starts further back.
+        self.next = ring.end();
+        let mut begin = Begin { ring, lanes, interests, start, resume, greeting: Greeting::default() };
+        // Sound begins with the picture of its source: it comes after.
+        let sound = |slot: &usize| begin.lanes.at(*slot).id.1 == Channel::Audio;
+        let (late, early): (Vec<_>, Vec<_>) = (0..begin.lanes.len()).partition(sound);
+        for slot in early.into_iter().chain(late) {
+            self.begin_lane(slot, &mut begin);
         }
-        greeting.filters.push(FilterChange { lane: key, interest: cursor.interest, layers: lane.layers });
-        let given = resume.and_then(|resume| resume.positions.iter().find(|p| (p.source, p.channel) == key));
+        self.refuse_unknown(&begin);
+        let mut greeting = begin.greeting;
+        greeting.positions.sort_unstable_by_key(|position| (position.source, position.channel));
+        greeting.filters.sort_unstable_by_key(|filter| filter.lane);
+        greeting.waiting.sort_unstable();
+        greeting
+    }
+
+    fn begin_lane(&mut self, slot: usize, begin: &mut Begin<'_>) {
+        let lane = begin.lanes.at(slot);
+        let wanted = self.subscriber.selection.contains(lane.id);
+        let mut cursor = LaneCursor::new(lane, begin.interests.level(lane.id.0, lane.id.1), wanted);
+        // At the newest one, until something older is found to start from.
+        (cursor.last, cursor.tally) = (lane.head, Some(lane.tally));
+        let given = begin.resume.and_then(|resume| resume.position(lane.id));
+        // A position counts if the lane has come so far. One before the first update of a term
+        // (sequence 0) need not be on the lane: a grant leaves no update.
         let known = given.filter(|given| {
-            resume.is_some_and(|resume| resume.same_epoch)
+            begin.resume.is_some_and(|resume| resume.same_epoch)
                 && (lane.head >= Some(given.point()) || given.sequence == 0 && given.term <= lane.newest_term)
         });
-        if cursor.filter() == Filter::Nothing {
+        if wanted {
+            let (lane, interest, layers) = (lane.id, cursor.interest, lane.layers);
+            begin.greeting.filters.push(FilterChange { lane, interest, layers });
+        }
+        match cursor.state {
+            LaneState::Unwanted => {}
             // What came before does not come again with the interest.
-            cursor.delivered = known.map(|known| known.point());
-            *self.lane_cursor(slot) = Some(cursor);
-            return;
+            LaneState::Silent => cursor.delivered = known.map(Position::point),
+            LaneState::Live | LaneState::AwaitingKeyframe { .. } | LaneState::Broken { .. } => match known {
+                Some(known) => {
+                    self.resume_at(slot, &mut cursor, known.point(), begin);
+                    begin.greeting.positions.push(*known);
+                }
+                None => self.start_at(slot, &mut cursor, given.is_some(), begin),
+            },
         }
+        *self.lane_cursor(slot) = Some(cursor);
+    }
+
+    /// Starts a lane anew. `refused`: the position that was given for it is of no use.
+    fn start_at(&mut self, slot: usize, cursor: &mut LaneCursor, refused: bool, begin: &mut Begin<'_>) {
+        let (ring, resume, key) = (begin.ring, begin.resume, cursor.lane);
+        let lane = begin.lanes.at(slot);
         let open_gap = resume.and_then(|resume| resume.open_gap(key));
-        if let Some(given) = known {
-            if self.resume_at(ring, lanes, slot, cursor, given.point(), open_gap) {
-                greeting.waiting.push(key);
-            }
-            greeting.positions.push(*given);
-            return;
-        }
-        let from = self.start_of(ring, lanes, lane, keyframes || given.is_some());
+        // Whoever had something of the lane gets the keyframe also with `Start::Live`.
+        let from = self.start_of(lane, refused || begin.start == Start::Keyframe, begin);
         let first = from.and_then(|number| ring.get(number));
         if let Some((number, record)) = from.zip(first) {
             cursor.continue_at(record);
             self.next = self.next.min(number);
         }
         // A gap that is open stays so until what ends it is delivered.
-        let named = open_gap.is_some_and(|gap| given.is_none() || resume.is_some_and(|r| r.reason() == gap.reason));
+        let named = open_gap.is_some_and(|gap| !refused || resume.is_some_and(|r| r.reason() == gap.reason));
         let waits = cursor.has_runs() && (first.is_none() || named);
         let next = first.map(|record| record.position.point()).or_else(|| (!waits).then(|| lane.next()));
         let next = next.filter(|(term, _)| !waits && (*term != 0 || key.0.is_none()));
         if let Some((term, sequence)) = next {
-            greeting.positions.push(Position { source: key.0, channel: key.1, term, sequence: sequence - 1 });
+            let position = Position { source: key.0, channel: key.1, term, sequence: sequence - 1 };
+            begin.greeting.positions.push(position);
         }
-        let loss = match (given, open_gap) {
-            (Some(_), _) => resume.map(|resume| (None, resume.reason())),
-            (None, gap) => gap.map(|gap| (gap.after, gap.reason)),
+        let loss = if refused {
+            resume.map(|resume| (None, resume.reason()))
+        } else {
+            open_gap.map(|gap| (gap.after, gap.reason))
         };
+        // A gap that the subscriber has named is told again only with its end.
         if let Some((after, reason)) = loss.filter(|_| next.is_some() || !named) {
             let gap = Gap { lane: key, after, before: next, reason, count: None };
             self.opening.push(Delivery::Gap(gap));
         }
         if waits {
-            greeting.waiting.push(key);
-            // Nothing was lost after all when the lane starts right there.
-            let lost = first.zip(loss).filter(|(first, (after, _))| *after >= first.previous).map(|_| 0);
-            let tally = first.map_or(lane.tally, |first| first.tally);
-            cursor.state = match loss {
-                Some((after, reason)) => LaneState::broken(Loss { reason, after, lost, tally, counted: 0 }),
-                None => LaneState::AwaitingKeyframe,
-            };
+            begin.greeting.waiting.push(key);
+            match loss {
+                Some((after, reason)) => {
+                    // Nothing was lost after all when the lane starts right there.
+                    let lost = first.filter(|first| after >= first.previous).map(|_| 0);
+                    let tally = first.map_or(lane.tally, |first| first.tally);
+                    cursor.state.on_run_lost(Loss { reason, after, lost, tally, counted: 0 });
+                }
+                None => cursor.state.on_no_keyframe(),
+            }
+            // With `first` the keyframe is in the ring: nobody need be asked.
             if first.is_none() {
-                cursor.await_keyframe(&mut lanes.at_mut(slot).requests);
+                cursor.state.request_keyframe(&mut begin.lanes.at_mut(slot).requests);
             }
         }
-        *self.lane_cursor(slot) = Some(cursor);
     }
 
     /// Number of the record at which a lane starts; `None` = live.
-    fn start_of(&self, ring: &Ring, lanes: &Lanes, lane: &Lane, keyframes: bool) -> Option<u64> {
+    fn start_of(&self, lane: &Lane, keyframes: bool, begin: &Begin<'_>) -> Option<u64> {
+        let Begin { ring, lanes, .. } = begin;
         match lane.id {
             (_, Channel::Visual | Channel::Screen | Channel::Data) if keyframes => lane.run,
             (source, Channel::Audio) => {
@@ -215,10 +213,10 @@ impl CursorState {
                     .filter_map(|channel| {
                         let slot = lanes.find((source, channel))?;
                         let cursor = self.cursors.get(slot)?.as_ref()?;
-                        // Where the picture starts: the record after the last one cursor.
-                        let starts =
-                            cursor.wanted && cursor.state == LaneState::Live && cursor.filter() != Filter::Nothing;
+                        let starts = matches!(cursor.state, LaneState::Live);
                         let run = lanes.at(slot).run.filter(|_| starts && keyframes)?;
+                        // Only where the picture starts at its keyframe: after a resume it goes on
+                        // elsewhere, and so does the sound.
                         (ring.get(run)?.previous == cursor.last).then_some(run)
                     })
                     .min()?;
@@ -228,17 +226,10 @@ impl CursorState {
         }
     }
 
-    /// Goes on after a point. True when a keyframe is waited for.
-    fn resume_at(
-        &mut self,
-        ring: &Ring,
-        lanes: &mut Lanes,
-        slot: usize,
-        mut cursor: LaneCursor,
-        at: TermSeq,
-        open_gap: Option<&Gap>,
-    ) -> bool {
-        let lane = lanes.at(slot);
+    /// Goes on after a point.
+    fn resume_at(&mut self, slot: usize, cursor: &mut LaneCursor, at: TermSeq, begin: &mut Begin<'_>) {
+        let (ring, lane) = (begin.ring, begin.lanes.at(slot));
+        let open_gap = begin.resume.and_then(|resume| resume.open_gap(cursor.lane));
         let later = |number: &u64| ring.get(*number).is_some_and(|record| record.position.point() > at);
         // From the newest back: those who resume have missed little.
         let first = lane.records().rev().take_while(later).last();
@@ -246,6 +237,8 @@ impl CursorState {
         // `counted`: what the lane had carried where the reader goes on.
         let (gone, counted) = match first.and_then(|number| Some((number, ring.get(number)?))) {
             Some((number, record)) => {
+                // A point alone does not say what the lane had carried with it: that is known only
+                // when the record after it is there.
                 let nothing_between = record.previous == Some(at) || at.1 == 0 && record.previous < Some(at);
                 cursor.tally = nothing_between.then_some(record.tally);
                 self.next = self.next.min(number);
@@ -262,97 +255,47 @@ impl CursorState {
             // From where it is: the filter may be another one now, and what it left out then is
             // lost with the rest.
             let (reason, after, tally) = (gap.reason, Some(at), counted);
-            cursor.state = LaneState::broken(Loss { reason, after, lost, tally, counted: 0 });
+            cursor.state.on_run_lost(Loss { reason, after, lost, tally, counted: 0 });
             cursor.last = lane.head.filter(|_| gone).or(cursor.last);
         } else if gone {
             // Everything since is gone, and nothing may ever follow that would tell.
             let same = lane.head.filter(|(term, _)| *term == at.0);
+            // Sequences count updates of all kinds, in one term: they say how many were lost only to
+            // whoever gets everything.
             let lost = same.filter(|_| cursor.filter() == Filter::Everything).map(|(_, head)| head - at.1);
             let reason = cursor.loss_before(lane.origin);
             let mut gap = Gap { lane: cursor.lane, after: Some(at), before: None, reason, count: None };
             if cursor.has_runs() {
                 let after = Some(at);
-                cursor.state = LaneState::broken(Loss { reason, after, lost, tally: lane.tally, counted: 0 });
+                cursor.state.on_run_lost(Loss { reason, after, lost, tally: lane.tally, counted: 0 });
             } else {
                 (gap.before, gap.count) = (lane.head.map(|(term, sequence)| (term, sequence + 1)), lost);
             }
             self.opening.push(Delivery::Gap(gap));
             cursor.last = lane.head;
         }
-        let waits = cursor.state.waits();
-        let run = lane.run.and_then(|run| ring.get(run));
-        if waits && run.is_none_or(|keyframe| keyframe.position.point() <= at) {
-            cursor.await_keyframe(&mut lanes.at_mut(slot).requests);
+        if cursor.state.awaits_keyframe() {
+            begin.greeting.waiting.push(cursor.lane);
+            // One after the point is ahead of the cursor, and is no more to be asked for.
+            let run = lane.run.and_then(|run| ring.get(run));
+            if run.is_none_or(|keyframe| keyframe.position.point() <= at) {
+                cursor.state.request_keyframe(&mut begin.lanes.at_mut(slot).requests);
+            }
         }
-        *self.lane_cursor(slot) = Some(cursor);
-        waits
     }
 
     /// Positions on lanes that there never were.
-    fn refuse_unknown(&mut self, lanes: &Lanes, resume: Option<&Resume>) {
-        let Some(resume) = resume else { return };
+    fn refuse_unknown(&mut self, begin: &Begin<'_>) {
+        let Some(resume) = begin.resume else { return };
+        // Sequence 0 claims to know no update.
         for position in resume.positions.iter().filter(|position| position.sequence > 0) {
             let key = (position.source, position.channel);
             let reason = resume.reason();
             let told = resume.open_gap(key).is_some_and(|gap| gap.reason == reason);
-            if lanes.find(key).is_none() && self.subscriber.selection.contains(key) && !told {
+            if begin.lanes.find(key).is_none() && self.subscriber.selection.contains(key) && !told {
                 let gap = Gap { lane: key, after: None, before: None, reason, count: None };
                 self.opening.push(Delivery::Gap(gap));
             }
         }
-    }
-
-    /// Applies changed interests. True when a keyframe request is pending from now on.
-    pub(super) fn apply_interests(&mut self, ring: &Ring, lanes: &mut Lanes, batch: &mut Batch<'_>) -> bool {
-        let version = self.subscriber.version();
-        if version == self.version {
-            return false;
-        }
-        (self.version, self.class) = (version, self.subscriber.class());
-        let interests = self.subscriber.interests();
-        let mut waits = false;
-        for (slot, cursor) in self.cursors.iter_mut().enumerate() {
-            let Some(cursor) = cursor.as_mut().filter(|cursor| cursor.wanted) else { continue };
-            let lane = lanes.at_mut(slot);
-            if lane.birth != cursor.birth {
-                continue;
-            }
-            let (channel, level) = (cursor.lane.1, interests.level(cursor.lane.0, cursor.lane.1));
-            cursor.raised = None;
-            if level == cursor.interest {
-                continue;
-            }
-            let (before, after) = (cursor.filter(), level.filter(channel));
-            let asleep = before == Filter::Nothing;
-            if cursor.has_runs() && !asleep && after > before {
-                cursor.raised = Some(level);
-                continue;
-            }
-            if level == Interest::None && cursor.state.waits() {
-                // A gap that is open stays so: whoever resumes from before it still needs a
-                // keyframe, and whoever wants something again gets one.
-                cursor.state = LaneState::Live;
-                cursor.stop_waiting(&mut lane.requests);
-            }
-            cursor.interest = level;
-            cursor.declare(lane.layers, batch);
-            if !asleep || !(cursor.has_runs() || channel == Channel::Data) {
-                continue;
-            }
-            // From nothing: the cached keyframe, unless that came before.
-            let cached = lane.run.and_then(|run| Some((run, ring.get(run)?)));
-            match cached.filter(|(_, record)| cursor.delivered < Some(record.position.point())) {
-                Some((run, record)) => {
-                    cursor.continue_at(record);
-                    self.next = self.next.min(run);
-                }
-                None if cursor.has_runs() => {
-                    cursor.state = LaneState::AwaitingKeyframe;
-                    waits |= cursor.await_keyframe(&mut lane.requests);
-                }
-                None => {}
-            }
-        }
-        waits
     }
 }

@@ -1,0 +1,77 @@
+//! What a cursor knows; the rest of the folder is what it does.
+
+use std::sync::Arc;
+
+use super::lane_cursor::LaneCursor;
+use crate::feed::delivery::Delivery;
+use crate::feed::settings::Limits;
+use crate::feed::subscriber::{DeliveryClass, Subscriber};
+use crate::feed::time::Micros;
+use crate::feed::token_bucket::TokenBucket;
+
+/// What a cursor knows; all it does is done under the feed's lock.
+#[derive(Debug)]
+pub(super) struct CursorState {
+    pub(super) subscriber: Arc<Subscriber>,
+    /// Version of the interests that are acted on.
+    pub(super) version: u64,
+    pub(super) class: DeliveryClass,
+    /// Number of the next record to look at.
+    pub(super) next: u64,
+    /// When it last looked.
+    pub(super) read_at: Micros,
+    /// By slot of the lane.
+    pub(super) cursors: Vec<Option<LaneCursor>>,
+    pub(super) budget: Option<TokenBucket>,
+    /// It has had everything once; a resume is not late before.
+    pub(super) caught_up: bool,
+    /// The last look left nothing over.
+    pub(super) at_end: bool,
+    /// Records have left the ring before it came to them.
+    pub(super) lapped: bool,
+    pub(super) resumed: bool,
+    /// Those that are acted on.
+    pub(super) limits: Limits,
+    /// Told before all else.
+    pub(super) opening: Vec<Delivery>,
+}
+
+impl CursorState {
+    /// One that has not looked at any lane yet.
+    pub(super) fn new(subscriber: Arc<Subscriber>, limits: Limits, resumed: bool, now: Micros) -> Self {
+        let mut state = Self {
+            version: 0,
+            class: subscriber.class(),
+            next: u64::MAX,
+            read_at: now,
+            cursors: Vec::new(),
+            budget: None,
+            caught_up: false,
+            at_end: false,
+            lapped: false,
+            resumed,
+            limits,
+            opening: Vec::new(),
+            subscriber,
+        };
+        state.fill_budget(now);
+        state
+    }
+
+    /// A second's worth to begin with.
+    pub(super) fn fill_budget(&mut self, now: Micros) {
+        self.budget = self.limits.bandwidth.map(|bytes| TokenBucket::full(bytes, bytes, now));
+    }
+
+    /// What is known of a lane, if anything is.
+    pub(super) fn lane_cursor(&mut self, slot: usize) -> &mut Option<LaneCursor> {
+        if self.cursors.len() <= slot {
+            // Most swarms have a lane or two, and every subscriber has this list.
+            if slot < 8 {
+                self.cursors.reserve_exact(slot + 1 - self.cursors.len());
+            }
+            self.cursors.resize_with(slot + 1, || None);
+        }
+        &mut self.cursors[slot]
+    }
+}
