@@ -13,8 +13,8 @@ const PAUSE: Micros = 100_000;
 /// Whoever holds records, and can let go of those that nobody reads.
 ///
 /// A feed has its memory, and the memory all feeds: by this trait it need not know what a feed
-/// is. It is called through a vtable, but only when memory runs out, and at most once in
-/// [`PAUSE`]; what each publish and each read does is a plain atomic addition.
+/// is. It is called through a vtable, but only when memory runs out, and once in [`PAUSE`]
+/// at most; what each publish and each read does is a plain atomic addition.
 pub(super) trait Reclaim: Send + Sync {
     /// Lets go of what nobody reads, and books it.
     fn reclaim(&self);

@@ -66,6 +66,7 @@ impl Ring {
     /// Takes the newest record. O(log n) amortised.
     pub(super) fn append(&mut self, lanes: &mut Lanes, mut record: Record) {
         let (number, now, length) = (self.end(), record.at, record.length());
+        // A record that is larger than a segment has one of its own.
         if self.segment_bytes + length > SEGMENT {
             (self.segment, self.segment_bytes) = (self.segment + 1, 0);
         }
@@ -73,10 +74,13 @@ impl Ring {
         record.put_at(number, self.segment);
         let lane = lanes.at_mut(record.lane);
         if record.keyframe && lane.id.1 != Channel::Chat {
+            // Late joiners start at the newest keyframe: what was kept for the one before goes.
             self.release(lane);
             (lane.run, lane.run_bytes) = (Some(number), 0);
             lane.requests.keyframe(now);
         } else if lane.has_runs() && !record.continues() {
+            // These deltas need a keyframe that never came: starting at the former one would lead
+            // nowhere.
             self.release(lane);
         }
         lane.numbers.push_back(number);
@@ -94,9 +98,11 @@ impl Ring {
         }
         self.bytes += length;
         self.records.push_back(Some(record));
+        // Messages go before their turn: many of them must not push the pictures out.
         while self.chat_bytes > self.limit / 8 && self.chat.len() > 1 {
             self.drop_oldest_chat(lanes);
         }
+        // The newest one stays, however large it is: nobody has read it yet.
         while self.bytes > self.limit && self.records.len() > 1 {
             self.evict(lanes);
         }
@@ -106,6 +112,7 @@ impl Ring {
     /// Lets go of what has become too old.
     pub(super) fn expire(&mut self, lanes: &mut Lanes, now: Micros) {
         let horizon = now.saturating_sub(self.max_age);
+        // A hole of CHAT in front goes along: it has no age, and would hold up all behind it.
         while self.records.front().is_some_and(|oldest| oldest.as_ref().is_none_or(|record| record.at < horizon)) {
             self.evict(lanes);
         }
@@ -123,6 +130,7 @@ impl Ring {
         let Some(oldest) = self.records.pop_front() else { return };
         let number = self.first;
         self.first += 1;
+        // A hole was booked when CHAT made room.
         let Some(record) = oldest else { return };
         let length = record.length();
         let lane = lanes.at_mut(record.lane);
@@ -132,6 +140,8 @@ impl Ring {
             lane.kept_bytes += length;
             self.kept.insert(number, record);
             self.kept_bytes += length;
+            // Whoever keeps most gives way, and not whoever came last: one source with long runs must
+            // not take the start away from all others.
             while self.kept_bytes > self.limit / 2 {
                 let largest = lanes.iter().max_by_key(|(_, lane)| lane.kept_bytes).map(|(slot, _)| slot);
                 let lane = lanes.at_mut(largest.expect("a kept record has a lane"));
@@ -145,6 +155,7 @@ impl Ring {
         self.bytes -= length;
         self.lost = self.lost.max(number + 1);
         if record.position.channel == Channel::Chat {
+            // The oldest record of the ring is the oldest one of its channel too.
             self.chat.pop_front();
             self.chat_bytes -= length;
         }
@@ -152,6 +163,7 @@ impl Ring {
 
     fn drop_oldest_chat(&mut self, lanes: &mut Lanes) {
         let Some(number) = self.chat.pop_front() else { return };
+        // It leaves a hole: the numbers of the records behind it are their places in the ring.
         let Some(record) = self.index(number).and_then(|index| self.records.get_mut(index)?.take()) else { return };
         lanes.at_mut(record.lane).numbers.pop_front();
         self.chat_bytes -= record.length();
@@ -189,6 +201,7 @@ impl Ring {
 
     /// The oldest record from `number` on, and its own number. O(log n).
     pub(super) fn next_from(&self, number: u64) -> Option<(u64, &Record)> {
+        // What is kept is older than the ring: lanes that start there come first.
         if number < self.first
             && let Some((number, record)) = self.kept.range(number..).next()
         {

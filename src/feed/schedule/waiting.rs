@@ -62,11 +62,13 @@ struct ParkedClass {
 impl State {
     /// The index of a class, made if need be.
     fn class(&mut self, class: DeliveryClass) -> usize {
+        // A list and no map: a feed has one to four classes, and `on_append` goes over all.
         if let Some(known) = self.classes.iter().position(|parked| parked.class == class) {
             return known;
         }
         match self.classes.iter().position(|parked| parked.subscribers.is_empty()) {
             Some(free) => {
+                // What made the former class due says nothing of this one.
                 (self.classes[free].class, self.classes[free].due) = (class, None);
                 free
             }
@@ -80,6 +82,7 @@ impl State {
     /// How long the records from `next` on may be held back from a class; `None` when it gets
     /// none of them.
     fn window(&self, class: &DeliveryClass, next: u64) -> Option<Micros> {
+        // By channel and kind, not by record: the answer does not cost more for who is far behind.
         let unread = Channel::ALL.into_iter().flat_map(|channel| KINDS.map(|kind| (channel, kind)));
         let unread = unread.filter(|(channel, kind)| self.ends[channel.index()][*kind as usize] > next);
         let window = |(channel, kind): (Channel, Kind)| {
@@ -91,6 +94,7 @@ impl State {
 
     /// Makes the wake task ask at `at` at the latest. True when it must be notified.
     fn ask_by(&mut self, at: Micros) -> bool {
+        // Within a window further updates make nothing due sooner: they cost no wake-up of the task.
         let sooner = self.next.is_none_or(|next| at < next);
         if sooner {
             self.next = Some(at);
@@ -118,6 +122,7 @@ impl WakeSchedule {
         let mut state = self.state.lock();
         state.subscriptions -= 1;
         if state.subscriptions == 0 {
+            // The task has a strong reference to the feed: it has to see that it may end.
             drop(state);
             self.changed.notify_one();
         }
@@ -136,6 +141,7 @@ impl WakeSchedule {
         // Publishers append under the feed's lock and come here after it: not always in order.
         let end = &mut state.ends[channel][kind];
         *end = (*end).max(update.number + 1);
+        // Apart from the others: an urgent update must refuse `park` whatever the window of its class is.
         if update.urgent {
             state.urgent_ends[channel][kind] = state.urgent_ends[channel][kind].max(update.number + 1);
         }
@@ -143,6 +149,7 @@ impl WakeSchedule {
         let mut first = None::<Micros>;
         for parked in state.classes.iter_mut().filter(|parked| !parked.subscribers.is_empty()) {
             let Some(window) = update.window(&parked.class) else { continue };
+            // The window runs from the first update that waits: later ones do not put it off.
             let due = parked.due.map_or(now + window, |due| due.min(now + window));
             parked.due = Some(due);
             first = Some(first.map_or(due, |first| first.min(due)));
@@ -163,6 +170,7 @@ impl WakeSchedule {
         now: Micros,
     ) -> bool {
         let mut state = self.state.lock();
+        // Under the lock that `on_append` takes: an update is found here, or finds the class here.
         let window = if state.end > next { state.window(&class, next) } else { None };
         if window == Some(0) {
             return false;
@@ -173,6 +181,7 @@ impl WakeSchedule {
         subscriber.park.slot.store(parked.subscribers.len() as u64, Ordering::Relaxed);
         subscriber.park.parked.store(true, Ordering::Release);
         parked.subscribers.push(Arc::clone(subscriber));
+        // Counted from the last read (`now`): what came since has waited already.
         let due = window.map(|window| now + window);
         parked.due = [parked.due, due].into_iter().flatten().min();
         if due.is_some_and(|due| state.ask_by(due)) {
@@ -193,9 +202,11 @@ impl WakeSchedule {
         if !subscriber.park.parked.swap(false, Ordering::AcqRel) {
             return;
         }
+        // Relaxed will do: both indices are written and read under the lock alone.
         let slot = subscriber.park.slot.load(Ordering::Relaxed) as usize;
         let parked = &mut state.classes[subscriber.park.class.load(Ordering::Relaxed) as usize];
         parked.subscribers.swap_remove(slot);
+        // `swap_remove` has put the last one of the class into the slot.
         if let Some(moved) = parked.subscribers.get(slot) {
             moved.park.slot.store(slot as u64, Ordering::Relaxed);
         }
@@ -204,6 +215,7 @@ impl WakeSchedule {
     /// Makes every parked subscription due at once.
     pub(in crate::feed) fn wake_all(&self) {
         let mut state = self.state.lock();
+        // 0 is in the past on any clock. Classes without subscribers drop it in `next_step`.
         state.classes.iter_mut().for_each(|parked| parked.due = Some(0));
         state.next = Some(0);
         drop(state);
@@ -214,6 +226,7 @@ impl WakeSchedule {
     pub(in crate::feed) fn next_step(&self, now: Micros) -> NextStep {
         let mut state = self.state.lock();
         if state.subscriptions == 0 {
+            // In one step with the answer: whoever enters after it starts another task.
             state.task_runs = false;
             return NextStep::Stop;
         }
@@ -226,6 +239,7 @@ impl WakeSchedule {
                     due_now.extend(std::mem::take(&mut parked.subscribers).into_iter().map(ParkedSubscriber));
                 }
                 Some(due) if !parked.subscribers.is_empty() => next = Some(next.map_or(due, |next| next.min(due))),
+                // Nobody of the class is parked any more: each has come to read by itself.
                 Some(_) | None => parked.due = None,
             }
         }
