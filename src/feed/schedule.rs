@@ -1,6 +1,7 @@
 //! Which subscriptions wait for updates, and when they are to be woken.
 //!
-//! A subscription that has read everything parks here under its [`DeliveryClass`]. Its way:
+//! A subscription that has read everything parks here under its
+//! [`DeliveryClass`](super::subscriber::DeliveryClass). Its way:
 //!
 //! ```text
 //!                    park: nothing urgent unread
