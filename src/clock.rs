@@ -81,7 +81,7 @@ mod tests {
     const HOUR: u64 = 3_600_000;
 
     #[test]
-    fn a_wall_clock_that_jumps_moves_no_time() {
+    fn wall_clock_jumps_do_not_move_the_clock() {
         let wall = Arc::new(AtomicU64::new(100 * HOUR));
         let shown = Arc::clone(&wall);
         let clock = Clock::over(move || shown.load(Ordering::Relaxed));

@@ -216,7 +216,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[tokio::test]
-    async fn every_clone_learns_of_the_drain_early_or_late() {
+    async fn every_clone_sees_the_drain() {
         let shutdown = Shutdown::new();
         let early = shutdown.draining();
         assert!(!shutdown.is_draining());
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_is_open_until_its_guard_is_dropped() {
+    async fn stream_is_open_until_its_guard_drops() {
         let shutdown = Shutdown::new();
         let first = shutdown.track();
         let second = shutdown.track();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn idle_waits_for_the_last_stream_and_no_longer() {
+    async fn idle_waits_exactly_for_the_last_stream() {
         let shutdown = Shutdown::new();
         timeout(PATIENCE, shutdown.idle()).await.unwrap();
 
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn idle_misses_no_last_stream_however_they_race() {
+    async fn idle_never_misses_the_last_stream() {
         for _ in 0..2_000 {
             let shutdown = Shutdown::new();
             let guards = [shutdown.track(), shutdown.track()];
@@ -276,7 +276,7 @@ mod tests {
     /// Runs itself again as the process that gets the signals.
     #[cfg(unix)]
     #[test]
-    fn the_first_signal_resolves_and_the_second_exits_with_130() {
+    fn first_signal_resolves_second_exits_with_130() {
         use std::io::{BufRead, BufReader};
         use std::process::{Command, Stdio};
 
@@ -287,7 +287,7 @@ mod tests {
 
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture"])
-            .arg("shutdown::tests::the_first_signal_resolves_and_the_second_exits_with_130")
+            .arg("shutdown::tests::first_signal_resolves_second_exits_with_130")
             .env(ROLE, "1")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_is_for_people_on_a_terminal_and_json_elsewhere() {
+    fn auto_format_is_human_on_a_terminal_only() {
         let hello = || tracing::info!(swarm = 7, "hello");
         assert!(!is_json(&logged("info", LogFormat::Auto, true, hello)));
 
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_that_was_asked_for_is_used_everywhere() {
+    fn explicit_format_is_used_everywhere() {
         let hello = || tracing::info!("hello");
         let human = logged("info", LogFormat::Human, false, hello);
         assert!(human.contains("hello"), "{human}");
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_does_not_parse_is_an_error() {
+    fn invalid_filter_is_an_error() {
         let log = LogConfig { filter: "starling=loud".to_owned(), format: LogFormat::Json };
         assert!(dispatch(&log, Form::Json, Arc::default(), io::stderr).is_err());
     }
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_panic_has_an_end() {
+    fn text_of_a_panic_is_truncated() {
         let text = panicked(&"ü".repeat(PANIC_TEXT));
         assert!(is_json(&text) && text.len() < 3 * PANIC_TEXT, "{}", text.len());
     }

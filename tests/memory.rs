@@ -42,16 +42,16 @@ fn topology() -> usize {
     bytes
 }
 
-fn submit(door: &CommandLog, id: SwarmId, command: Command) {
+fn submit(log: &CommandLog, id: SwarmId, command: Command) {
     // One process answers at once.
-    door.submit(id, command, Show::NOTHING).now_or_never().unwrap().unwrap();
+    log.submit(id, command, Show::NOTHING).now_or_never().unwrap().unwrap();
 }
 
 fn store() -> usize {
     let settings = Settings { shards: 64, event_log_revisions: 4_096, ring_bytes: 8 << 20, feed_memory_bytes: 1 << 30 };
     let build = || {
         let store = Arc::new(Store::new(settings));
-        let door = CommandLog::local(Arc::clone(&store), Clock::system());
+        let log = CommandLog::local(Arc::clone(&store), Clock::system());
         let id = SwarmId::new(SwarmKind::Livestream, 7).unwrap();
         let create = CreateLivestream {
             epoch: Epoch::drawn(1),
@@ -60,7 +60,7 @@ fn store() -> usize {
             metadata: Box::default(),
             retention_ms: 0,
         };
-        submit(&door, id, Command::CreateLivestream(create));
+        submit(&log, id, Command::CreateLivestream(create));
         for number in 0..VIEWERS as u64 {
             let join = Join {
                 node: NodeId::new(number + 2).unwrap(),
@@ -74,7 +74,7 @@ fn store() -> usize {
                 interests: Vec::new(),
                 listens: None,
             };
-            submit(&door, id, SharedCommand::Join(join).into());
+            submit(&log, id, SharedCommand::Join(join).into());
         }
         store
     };
@@ -85,7 +85,7 @@ fn store() -> usize {
 
 // One test, because the allocator counts for the whole process.
 #[test]
-fn a_million_viewers_cost_at_most_100_bytes_each_in_the_topology_and_300_in_the_store() {
+fn memory_per_viewer_is_bounded() {
     let (topology, store) = (topology(), store());
     eprintln!("topology: {topology} bytes per viewer; store, event log included: {store}");
     assert!(topology <= 100, "{topology}");

@@ -1,8 +1,8 @@
 //! Parity with `elara-diffusion` 0.2.0 wherever the seed is right: the same history
 //! gives the same answers. Where it is wrong, see `faults`.
 
-#[path = "faults/stage.rs"]
-mod stage;
+#[path = "faults/fixture.rs"]
+mod fixture;
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use elara_diffusion::{
     GroupSwarm, InterestDeclaration, InterestLevel, InterestMap, LivestreamInterest, LivestreamSwarm, MeshTopology,
     PropagationPriority, PropagationScheduler, PropagationTopology, StateUpdate, SwarmConfig,
 };
-use stage::{BROADCASTER, Stage, by, node, seed_node};
+use fixture::{BROADCASTER, SwarmFixture, by, node, seed_node};
 use starling_core::hash::splitmix64;
 use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
 use starling_core::member::{Media, Role, ViewerMode};
@@ -36,7 +36,7 @@ fn seed() -> LivestreamSwarm {
 }
 
 #[test]
-fn the_default_configuration_is_the_seeds() {
+fn default_configuration_matches_the_seed() {
     let (ours, seeds) = (livestream::Config::default(), SwarmConfig::default());
     assert_eq!(ours.star_to_tree_threshold as usize, seeds.star_to_tree_threshold);
     assert_eq!(ours.tree_fanout as usize, seeds.tree_fanout);
@@ -45,77 +45,77 @@ fn the_default_configuration_is_the_seeds() {
 }
 
 #[test]
-fn a_star_has_the_seeds_targets_and_count_after_any_churn() {
-    let (mut seed, mut stage) = (seed(), Stage::audience(0));
+fn star_targets_and_count_match_the_seed() {
+    let (mut seed, mut fixture) = (seed(), SwarmFixture::with_viewers(0));
     for (joins, number) in churn(50, 2_000) {
         if joins {
             seed.add_viewer(seed_node(number));
-            stage.join(number);
+            fixture.join(number);
         } else {
             seed.remove_viewer(seed_node(number));
-            stage.leave(number);
+            fixture.leave(number);
         }
         let targets: BTreeSet<u64> = seed.get_targets().iter().map(|node| node.0).collect();
-        assert_eq!(stage.targets(None), targets);
-        assert_eq!(stage.as_livestream().viewer_count(), seed.viewer_count());
-        assert_eq!(stage.swarm().stats().peak, u64::from(seed.stats.peak_viewers));
+        assert_eq!(fixture.targets(None), targets);
+        assert_eq!(fixture.as_livestream().viewer_count(), seed.viewer_count());
+        assert_eq!(fixture.swarm().stats().peak, u64::from(seed.stats.peak_viewers));
     }
 }
 
 #[test]
-fn the_count_of_viewers_is_the_seeds_in_a_tree_too() {
-    let (mut seed, mut stage) = (seed(), Stage::audience(0));
+fn tree_viewer_count_matches_the_seed() {
+    let (mut seed, mut fixture) = (seed(), SwarmFixture::with_viewers(0));
     for (joins, number) in churn(200, 2_000) {
         if joins {
             seed.add_viewer(seed_node(number));
-            stage.join(number);
+            fixture.join(number);
         } else {
             seed.remove_viewer(seed_node(number));
-            stage.leave(number);
+            fixture.leave(number);
         }
-        assert_eq!(stage.as_livestream().viewer_count(), seed.viewer_count());
+        assert_eq!(fixture.as_livestream().viewer_count(), seed.viewer_count());
     }
-    assert_eq!(stage.as_livestream().topology(), Topology::Tree);
+    assert_eq!(fixture.as_livestream().topology(), Topology::Tree);
 }
 
 #[test]
-fn the_star_becomes_a_tree_with_the_same_viewer_as_the_seeds() {
-    let (mut seed, mut stage) = (seed(), Stage::audience(0));
+fn switch_from_star_to_tree_matches_the_seed() {
+    let (mut seed, mut fixture) = (seed(), SwarmFixture::with_viewers(0));
     for number in 2..60 {
         seed.add_viewer(seed_node(number));
-        stage.join(number);
-        assert_eq!(stage.targets(None).len(), seed.get_targets().len(), "{} viewers", number - 1);
+        fixture.join(number);
+        assert_eq!(fixture.targets(None).len(), seed.get_targets().len(), "{} viewers", number - 1);
     }
 }
 
 #[test]
-fn the_broadcaster_has_the_seeds_authority_and_chat_is_open() {
+fn broadcaster_authority_and_chat_match_the_seed() {
     let mut seed = seed();
     seed.authority.add_moderator(seed_node(3));
-    let mut stage = Stage::audience(3);
-    stage.go(LivestreamCommand::AddModerator(by(BROADCASTER), node(3)));
+    let mut fixture = SwarmFixture::with_viewers(3);
+    fixture.go(LivestreamCommand::AddModerator(by(BROADCASTER), node(3)));
     let media: ChannelSet = [Channel::Visual, Channel::Audio].into_iter().collect();
     for number in 1..5 {
         let session = SessionId::new(100).expect("not 0");
         let claim = SharedCommand::Claim { by: by(number), channels: media, session, ttl_ms: 30_000 };
-        let may = stage.submit(claim).is_ok();
+        let may = fixture.submit(claim).is_ok();
         assert_eq!(may, seed.can_broadcast(seed_node(number)));
         assert_eq!(may, seed.authority.can_mutate_audio(seed_node(number)));
-        assert_eq!(stage.as_livestream().is_moderator(node(number)), seed.authority.is_moderator(seed_node(number)));
+        assert_eq!(fixture.as_livestream().is_moderator(node(number)), seed.authority.is_moderator(seed_node(number)));
         assert!(seed.authority.can_chat(seed_node(number)));
-        assert!(!stage.as_livestream().muted().contains(&node(number)));
+        assert!(!fixture.as_livestream().muted().contains(&node(number)));
     }
-    assert_eq!(stage.as_livestream().broadcaster().get(), seed.broadcaster().0);
+    assert_eq!(fixture.as_livestream().broadcaster().get(), seed.broadcaster().0);
 }
 
 #[test]
-fn a_viewer_wants_what_the_seeds_wants() {
+fn interests_of_viewers_match_the_seed() {
     let mut seed = LivestreamInterest::new(1_000);
     seed.add_viewer(seed_node(2));
     seed.add_lurker(seed_node(3));
-    let mut stage = Stage::audience(1);
-    stage.join_as(3, ViewerMode::Lurker);
-    let ours = |number, channel| stage.view(number).interests.level(None, channel);
+    let mut fixture = SwarmFixture::with_viewers(1);
+    fixture.join_as(3, ViewerMode::Lurker);
+    let ours = |number, channel| fixture.view(number).interests.level(None, channel);
     let seeds = |number, state| level(seed.interests.get_interest(seed_node(number), state));
     assert_eq!(ours(2, Channel::Visual), seeds(2, 1_000));
     assert_eq!(ours(2, Channel::Audio), seeds(2, 1_001));
@@ -125,38 +125,38 @@ fn a_viewer_wants_what_the_seeds_wants() {
 }
 
 #[test]
-fn a_group_has_the_seeds_roster_and_mesh_after_any_churn() {
-    let (mut seed, mut mesh, mut stage) = (GroupSwarm::new(2_000, 16), MeshTopology::new(), Stage::group(16));
+fn group_roster_and_mesh_match_the_seed() {
+    let (mut seed, mut mesh, mut fixture) = (GroupSwarm::new(2_000, 16), MeshTopology::new(), SwarmFixture::group(16));
     for (joins, number) in churn(24, 3_000) {
-        let present = stage.members().contains(&number);
+        let present = fixture.members().contains(&number);
         if joins {
             let taken = seed.add_participant(seed_node(number), Default::default());
-            let join = stage.plain_join(number);
-            assert_eq!(stage.submit(SharedCommand::Join(join)).is_ok(), taken);
+            let join = fixture.plain_join(number);
+            assert_eq!(fixture.submit(SharedCommand::Join(join)).is_ok(), taken);
             if taken {
                 mesh.add_node(seed_node(number));
             }
         } else if present {
             seed.remove_participant(seed_node(number));
             mesh.remove_node(seed_node(number));
-            stage.leave(number);
+            fixture.leave(number);
         }
         let participants: BTreeSet<u64> = seed.participants().iter().map(|participant| participant.node.0).collect();
-        assert_eq!(stage.members(), participants);
-        assert_eq!(stage.swarm().roster().len(), seed.participant_count());
+        assert_eq!(fixture.members(), participants);
+        assert_eq!(fixture.swarm().roster().len(), seed.participant_count());
         for number in participants {
             let fed: BTreeSet<u64> = mesh.topology.downstream(seed_node(number)).iter().map(|node| node.0).collect();
-            assert_eq!(stage.targets(Some(number)), fed);
+            assert_eq!(fixture.targets(Some(number)), fed);
         }
     }
 }
 
 #[test]
-fn media_and_the_one_screen_share_are_the_seeds() {
-    let (mut seed, mut stage) = (GroupSwarm::new(2_000, 16), Stage::group(16));
+fn media_and_screen_share_match_the_seed() {
+    let (mut seed, mut fixture) = (GroupSwarm::new(2_000, 16), SwarmFixture::group(16));
     for number in 1..6 {
         assert!(seed.add_participant(seed_node(number), Default::default()));
-        stage.join(number);
+        fixture.join(number);
     }
     for step in 0..2_000 {
         let bits = splitmix64(step);
@@ -164,25 +164,25 @@ fn media_and_the_one_screen_share_are_the_seeds() {
         match (bits >> 16) % 4 {
             0 => {
                 seed.toggle_audio(seed_node(number), on);
-                stage.go(GroupCommand::SetMedia { by: by(number), audio: Some(on), video: None });
+                fixture.go(GroupCommand::SetMedia { by: by(number), audio: Some(on), video: None });
             }
             1 => {
                 seed.toggle_video(seed_node(number), on);
-                stage.go(GroupCommand::SetMedia { by: by(number), audio: None, video: Some(on) });
+                fixture.go(GroupCommand::SetMedia { by: by(number), audio: None, video: Some(on) });
             }
             // The seed refuses the holder too; ours says it holds it already (E28).
-            2 if !stage.view(number).sharing => {
+            2 if !fixture.view(number).sharing => {
                 let taken = seed.start_screen_share(seed_node(number));
-                assert_eq!(stage.submit(GroupCommand::StartShare(by(number))).is_ok(), taken);
+                assert_eq!(fixture.submit(GroupCommand::StartShare(by(number))).is_ok(), taken);
             }
             2 => {}
             _ => {
                 seed.stop_screen_share(seed_node(number));
-                stage.go(GroupCommand::StopShare(by(number)));
+                fixture.go(GroupCommand::StopShare(by(number)));
             }
         }
         for participant in seed.participants() {
-            let view = stage.view(participant.node.0);
+            let view = fixture.view(participant.node.0);
             let media = Media { audio: participant.audio_enabled, video: participant.video_enabled };
             assert_eq!((view.role, view.sharing), (Role::Participant(media), participant.screen_sharing));
         }
@@ -190,7 +190,7 @@ fn media_and_the_one_screen_share_are_the_seeds() {
 }
 
 #[test]
-fn priority_delay_and_quality_of_each_interest_are_the_seeds() {
+fn propagation_of_each_interest_matches_the_seed() {
     for interest in Interest::ALL {
         let seeds = InterestLevel::from_number(interest as u8);
         let mut interests = InterestMap::new();

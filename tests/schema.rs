@@ -50,7 +50,7 @@ fn retired_field_numbers_are_reserved() {
 
 /// A request names who acts by `node_id`, and everybody else by another name.
 #[test]
-fn node_id_is_who_acts() {
+fn node_id_names_the_acting_node() {
     for file in schema().file.iter().filter(|file| file.package().starts_with("starling.")) {
         for message in file.message_type.iter().filter(|message| message.name().ends_with("Request")) {
             for field in &message.field {
@@ -63,7 +63,7 @@ fn node_id_is_who_acts() {
 
 /// The deliveries of a subscription, of which there are many, need one byte for each tag.
 #[test]
-fn what_is_sent_often_has_small_tags() {
+fn frequent_messages_have_one_byte_tags() {
     let schema = schema();
     let messages = schema.file.iter().flat_map(|file| &file.message_type);
     for message in

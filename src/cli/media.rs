@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sound_and_video_come_in_the_order_of_their_times() {
+    async fn audio_and_video_are_ordered_by_time() {
         let sound = FRAME.repeat(3);
         let once = [(V, 0), (A, 0), (V, 20), (A, 21), (A, 42)];
         assert_eq!(played(PICTURES, Some(&sound), Some(1), 9).await, once);
@@ -180,13 +180,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_file_ends_however_often_it_is_played() {
+    async fn empty_file_ends_even_when_looped() {
         assert_eq!(played(&[], None, None, 9).await, []);
         assert_eq!(played(PICTURES, Some(&[]), Some(2), 9).await.len(), 4);
     }
 
     #[tokio::test]
-    async fn what_fills_up_does_not_wait_for_the_others() {
+    async fn full_input_does_not_wait_for_others() {
         let directory = tempfile::tempdir().unwrap();
         let (clip, sound) = (directory.path().join("clip.h264"), directory.path().join("sound.aac"));
         std::fs::write(&clip, PICTURES.repeat(1_000_000)).unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_input_that_is_empty_is_named() {
+    async fn error_names_the_empty_input() {
         let directory = tempfile::tempdir().unwrap();
         let (clip, sound) = (directory.path().join("clip.h264"), directory.path().join("sound.aac"));
         std::fs::write(&clip, PICTURES).unwrap();

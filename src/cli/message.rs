@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_are_kept_encoded_are_printed_as_messages() {
+    fn encoded_fields_are_printed_as_messages() {
         assert_eq!(
             message(&left()).json().unwrap(),
             serde_json::json!({
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_words_and_what_is_unset_is_left_out() {
+    fn times_are_readable_and_unset_messages_omitted() {
         let viewer = livestream::Viewer {
             node_id: 7,
             metadata: "à \"b\"".as_bytes().to_vec().into(),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn every_message_of_a_list_stands_below_the_name() {
+    fn repeated_messages_are_printed_below_their_name() {
         let stats = livestream::GetStatsResponse {
             epoch: 1,
             revision: 2,

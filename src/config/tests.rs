@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::*;
 
 #[test]
-fn the_default_loads_and_is_the_compiled_in_one() {
+fn default_configuration_equals_the_compiled_in_one() {
     let loaded = Config::load(None, HashMap::new(), Overrides::default()).unwrap();
     assert_eq!(loaded, Config::default());
     assert_eq!(loaded.server.listen.to_string(), "127.0.0.1:50051");
@@ -17,7 +17,7 @@ fn the_default_loads_and_is_the_compiled_in_one() {
 }
 
 #[test]
-fn flags_win_over_variables_over_the_file_over_the_default() {
+fn precedence_is_flags_variables_file_default() {
     let file = TestFile::new(
         "starling.toml",
         "[server]\nlisten = '127.0.0.1:1'\ngrpc_web = false\n[log]\nfilter = 'warn'\nformat = 'human'\n",
@@ -56,7 +56,7 @@ fn yaml_works_with_both_of_its_extensions() {
 }
 
 #[test]
-fn an_empty_file_and_an_empty_variable_change_nothing() {
+fn empty_file_and_empty_variable_change_nothing() {
     for name in ["starling.toml", "starling.yaml"] {
         assert_eq!(load_file(&TestFile::new(name, "# nothing\n")).unwrap(), Config::default());
     }
@@ -65,7 +65,7 @@ fn an_empty_file_and_an_empty_variable_change_nothing() {
 }
 
 #[test]
-fn an_unknown_key_in_the_file_is_refused_and_the_known_ones_are_named() {
+fn unknown_key_is_refused_naming_the_known_ones() {
     let file = TestFile::new("starling.toml", "[drain]\nspred = '1s'\n[drian]\nspread = '1s'\n");
     let error = load_file(&file).unwrap_err();
     let name = file.path.display();
@@ -80,14 +80,14 @@ fn an_unknown_key_in_the_file_is_refused_and_the_known_ones_are_named() {
 }
 
 #[test]
-fn a_key_that_looks_like_a_path_is_refused_like_any_other() {
+fn key_that_looks_like_a_path_is_refused() {
     let text = "\"drain[-99999999999]\" = 1\n\"drain.spread\" = \"1s\"\n[store]\n\"shards[0]\" = 1\n";
     let error = load_file(&TestFile::new("starling.toml", text)).unwrap_err();
     assert_eq!(keys(&error), ["drain.spread", "drain[-99999999999]", "store.shards[0]"]);
 }
 
 #[test]
-fn an_unknown_variable_is_refused_and_those_of_others_are_not_ours() {
+fn unknown_variable_is_refused_and_foreign_ones_ignored() {
     let env = env(&[
         ("STARLING__SERVER__LISTENS", "127.0.0.1:1"),
         ("starling__server__listen", "127.0.0.1:2"),
@@ -112,7 +112,7 @@ fn an_unknown_variable_is_refused_and_those_of_others_are_not_ours() {
 }
 
 #[test]
-fn what_kubernetes_says_of_services_is_overlooked() {
+fn service_variables_of_kubernetes_are_ignored() {
     let env = env(&[
         ("STARLING_SERVICE_HOST", "10.0.0.1"),
         ("STARLING_SERVICE_PORT", "50051"),
@@ -128,7 +128,7 @@ fn what_kubernetes_says_of_services_is_overlooked() {
 }
 
 #[test]
-fn all_faults_are_reported_together_one_per_line_with_their_origin() {
+fn all_faults_are_reported_with_their_origin() {
     let file = TestFile::new(
         "starling.toml",
         "[server]\nlisten = 'here'\ncolour = 1\n[store]\nlist_page = true\n[streams]\nheartbeat_interval = 15\n",
@@ -169,7 +169,7 @@ fn all_faults_are_reported_together_one_per_line_with_their_origin() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_one_fault_among_the_others() {
+fn unreadable_file_is_one_fault_among_others() {
     let broken_toml = TestFile::new("starling.toml", "[server]\nlisten = \n");
     let broken_yaml = TestFile::new("starling.yaml", "server: [\n");
     let other = TestFile::new("starling.json", "{}");
@@ -183,7 +183,7 @@ fn a_file_that_cannot_be_read_is_one_fault_among_the_others() {
 }
 
 #[test]
-fn a_section_that_is_no_section_is_refused_even_if_a_variable_mends_it() {
+fn scalar_in_place_of_a_section_is_refused() {
     let file = TestFile::new("starling.toml", "drain = 5\n");
     let env = env(&[("STARLING__DRAIN__SPREAD", "1s")]);
     let error = Config::load(Some(&file.path), env, Overrides::default()).unwrap_err();
@@ -191,7 +191,7 @@ fn a_section_that_is_no_section_is_refused_even_if_a_variable_mends_it() {
 }
 
 #[test]
-fn the_ends_of_every_range_are_accepted_and_what_lies_beyond_is_refused() {
+fn every_range_accepts_exactly_its_ends() {
     let ranges: &[(&str, &[&str], &[&str])] = &[
         ("server.max_connections", &["1", "1000000"], &["0", "1000001"]),
         ("server.max_connection_age", &["0s", "1s", "30d"], &["1ms", "999ms", "31d"]),
@@ -239,13 +239,13 @@ fn the_ends_of_every_range_are_accepted_and_what_lies_beyond_is_refused() {
 }
 
 #[test]
-fn a_value_of_several_lines_makes_a_fault_of_one() {
+fn multiline_value_makes_a_fault_of_one_line() {
     let error = load_env(env(&[("STARLING__SERVER__LISTEN", "one\ntwo\nthree")])).unwrap_err();
     assert_eq!(error.to_string().lines().count(), 1, "{error}");
 }
 
 #[test]
-fn a_rule_between_two_keys_is_silent_when_one_of_them_is_faulty_itself() {
+fn rule_between_keys_is_skipped_for_faulty_keys() {
     let env = env(&[("STARLING__FEED__RING_BYTES", "1"), ("STARLING__FEED__PAYLOAD_BYTES", "lots")]);
     let error = load_env(env).unwrap_err();
     assert_eq!(keys(&error), ["feed.payload_bytes", "feed.ring_bytes"]);
@@ -288,7 +288,7 @@ fn every_key_is_documented_with_its_default() {
 }
 
 #[test]
-fn the_reference_is_a_table_with_a_row_for_each_key() {
+fn reference_table_has_a_row_per_key() {
     let table = Config::reference_table();
     assert_eq!(table.lines().count(), 2 + Config::reference().len());
     let row = "| `server.listen` | `STARLING__SERVER__LISTEN` | `127.0.0.1:50051` | Address and port";

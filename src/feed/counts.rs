@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_latency_falls_into_the_narrowest_bucket_that_holds_it() {
+    fn latency_falls_into_its_narrowest_bucket() {
         for latency in [0, 1, 64, 65, 128, 129, 1_000_000, 33_554_432, 33_554_433, u64::MAX / 4] {
             let found = bucket(latency);
             assert!(bucket_bound(found).is_none_or(|bound| latency <= bound), "{latency}");

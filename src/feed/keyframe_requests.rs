@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_passed_on_at_once_and_then_at_most_each_200_ms() {
+    fn request_is_forwarded_at_most_every_200_ms() {
         let mut requests = KeyframeRequests::default();
         requests.begin();
         assert_eq!(requests.due(None, 5), None);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_repeated_each_second_while_somebody_waits() {
+    fn request_repeats_every_second_while_subscribers_wait() {
         let mut requests = KeyframeRequests::default();
         let wait = requests.add_waiter();
         requests.asked(10);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyframe_serves_those_who_wait_and_not_those_who_come_after() {
+    fn keyframe_serves_only_those_already_waiting() {
         let mut requests = KeyframeRequests::default();
         let served = requests.add_waiter();
         requests.keyframe(1);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_keyframe_for_the_interval_one_is_asked_for_once_per_interval() {
+    fn missing_keyframe_is_requested_once_per_interval() {
         let mut requests = KeyframeRequests::default();
         requests.begin();
         assert_eq!(requests.due(Some(2_000_000), 1_000), Some(2_001_000));

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_was_left_out_is_out_of_order() {
+    fn skipped_number_is_out_of_order() {
         let mut numbers = numbers();
         numbers.accept(10);
         assert_eq!(
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn rejected_numbers_are_no_hole() {
+    fn rejected_numbers_do_not_break_continuity() {
         let mut numbers = numbers();
         assert!(!numbers.continues_at(1), "nothing was accepted yet");
         numbers.accept(5);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_counts_on_after_everything_that_was_used() {
+    fn server_numbers_follow_every_used_number() {
         let mut numbers = numbers();
         assert_eq!(numbers.next(), 1);
         numbers.accept(MAX_GIVEN);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn another_session_begins_at_zero_and_names_the_one_before() {
+    fn new_session_starts_at_zero_and_names_previous() {
         let mut numbers = numbers();
         numbers.accept(7);
         numbers.begin(session(1));
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_its_ranges_it_says_that_it_does_not_know() {
+    fn number_beyond_the_kept_ranges_is_unknown() {
         let mut numbers = numbers();
         // Every second number is rejected.
         for number in 1..=400_u64 {
@@ -274,7 +274,7 @@ mod tests {
 
     /// Held against a memory without bounds: where it answers, it answers the truth.
     #[test]
-    fn it_tells_nothing_wrong_whatever_the_order() {
+    fn verdicts_agree_with_an_unbounded_memory() {
         for seed in 0..200_u64 {
             let mut numbers = numbers();
             let mut truth = BTreeMap::<u64, bool>::new();

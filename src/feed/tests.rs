@@ -43,18 +43,18 @@ fn limited(limits: Limits) -> Settings {
 }
 
 /// A feed, and a clock that stands still unless it is told to go on.
-struct Stage {
+struct FeedFixture {
     feed: Arc<Feed>,
     now: Micros,
 }
 
-impl Stage {
+impl FeedFixture {
     fn new(shape: Settings) -> Self {
-        let stage = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: 100 * SECOND };
+        let fixture = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: 100 * SECOND };
         for channel in [Channel::Visual, Channel::Audio, Channel::Screen, Channel::Data] {
-            stage.grant(channel, 3, Gate::Open);
+            fixture.grant(channel, 3, Gate::Open);
         }
-        stage
+        fixture
     }
 
     fn grant(&self, channel: Channel, term: u64, gate: Gate) {
@@ -148,8 +148,8 @@ enum Got {
 struct Reader(Cursor);
 
 impl Reader {
-    fn read(&mut self, stage: &Stage) -> Vec<Got> {
-        let batches = std::iter::repeat_with(|| self.0.read(stage.now));
+    fn read(&mut self, fixture: &FeedFixture) -> Vec<Got> {
+        let batches = std::iter::repeat_with(|| self.0.read(fixture.now));
         batches
             .take_while(|deliveries| !deliveries.is_empty())
             .flatten()
@@ -162,8 +162,8 @@ impl Reader {
     }
 
     /// Sequences of the updates; anything else fails.
-    fn sequences(&mut self, stage: &Stage) -> Vec<u64> {
-        let got = self.read(stage).into_iter();
+    fn sequences(&mut self, fixture: &FeedFixture) -> Vec<u64> {
+        let got = self.read(fixture).into_iter();
         got.map(|got| match got {
             Got::Update(_, _, sequence) => sequence,
             other => panic!("{other:?}"),
@@ -203,54 +203,54 @@ fn position_of(delivery: &[u8]) -> Got {
 
 #[test]
 fn sequences_start_at_one_in_each_term() {
-    let stage = Stage::new(shape(1 << 20));
-    assert_eq!([stage.visual(true), stage.visual(false)], [1, 2]);
-    stage.grant(Channel::Visual, 9, Gate::Open);
-    assert_eq!(stage.put(Channel::Visual, 9, draft(true, 0)), 1);
+    let fixture = FeedFixture::new(shape(1 << 20));
+    assert_eq!([fixture.visual(true), fixture.visual(false)], [1, 2]);
+    fixture.grant(Channel::Visual, 9, Gate::Open);
+    assert_eq!(fixture.put(Channel::Visual, 9, draft(true, 0)), 1);
 }
 
 #[test]
-fn after_a_grant_is_superseded_nothing_enters_under_it() {
-    let stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
-    stage.grant(Channel::Visual, 4, Gate::Open);
-    assert_eq!(stage.publish(3, draft(true, 0)), Err(AppendError::StaleTerm));
-    stage.grant(Channel::Visual, 0, Gate::Off);
-    assert_eq!(stage.publish(4, draft(true, 0)), Err(AppendError::StaleTerm));
+fn superseded_grant_admits_nothing() {
+    let fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
+    fixture.grant(Channel::Visual, 4, Gate::Open);
+    assert_eq!(fixture.publish(3, draft(true, 0)), Err(AppendError::StaleTerm));
+    fixture.grant(Channel::Visual, 0, Gate::Off);
+    assert_eq!(fixture.publish(4, draft(true, 0)), Err(AppendError::StaleTerm));
 }
 
 #[test]
-fn a_feed_is_closed_and_its_grants_end_in_one_step() {
-    let stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
+fn closing_a_feed_ends_its_grants_atomically() {
+    let fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
     let (channel, gate) = (Channel::Visual, Gate::NotActive);
     let grant = Grant { source: source(), channel, term: 0, session: None, gate };
-    stage.feed.enforce(&[grant], &[], true);
-    assert!(stage.feed.is_closed());
-    assert_eq!(stage.publish(3, draft(true, 0)), Err(AppendError::StaleTerm));
+    fixture.feed.enforce(&[grant], &[], true);
+    assert!(fixture.feed.is_closed());
+    assert_eq!(fixture.publish(3, draft(true, 0)), Err(AppendError::StaleTerm));
 }
 
 #[test]
-fn a_closed_channel_says_why_and_keeps_its_numbers() {
-    let stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
+fn closed_channel_gives_reason_and_keeps_sequence() {
+    let fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
     for gate in [Gate::Paused, Gate::NotActive, Gate::Off] {
-        stage.grant(Channel::Visual, 3, gate);
-        assert_eq!(stage.publish(3, draft(true, 0)), Err(AppendError::Closed(gate)));
+        fixture.grant(Channel::Visual, 3, gate);
+        assert_eq!(fixture.publish(3, draft(true, 0)), Err(AppendError::Closed(gate)));
     }
-    stage.grant(Channel::Visual, 3, Gate::Open);
-    assert_eq!(stage.visual(false), 2);
+    fixture.grant(Channel::Visual, 3, Gate::Open);
+    assert_eq!(fixture.visual(false), 2);
 }
 
 #[test]
-fn a_read_brings_a_segment_at_most_and_is_never_empty_handed() {
-    let stage = Stage::new(shape(1 << 20));
+fn read_returns_one_segment_or_one_larger_update() {
+    let fixture = FeedFixture::new(shape(1 << 20));
     let large = |keyframe| Draft { payload: Bytes::from(vec![1; 20_000]), ..draft(keyframe, 0) };
     for number in 0..8 {
-        stage.put(Channel::Visual, 3, large(number == 0));
+        fixture.put(Channel::Visual, 3, large(number == 0));
     }
-    stage.put(Channel::Visual, 3, Draft { payload: Bytes::from(vec![1; 100_000]), ..draft(false, 0) });
-    let Reader(mut cursor) = stage.viewer(Start::Keyframe);
-    let mut lengths = || cursor.read(stage.now).len();
+    fixture.put(Channel::Visual, 3, Draft { payload: Bytes::from(vec![1; 100_000]), ..draft(false, 0) });
+    let Reader(mut cursor) = fixture.viewer(Start::Keyframe);
+    let mut lengths = || cursor.read(fixture.now).len();
     assert_eq!([lengths(), lengths(), lengths(), lengths(), lengths()], [3, 3, 2, 1, 0]);
 }

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_grpc_is_refused_by_http() {
+    fn non_grpc_requests_are_refused_by_http() {
         let status = |content| not_grpc(&request(content, Method::POST));
         for content in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"] {
             assert_eq!(status(content), None, "{content}");
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_that_take_streams_are_known_from_their_descriptors() {
+    fn client_streaming_methods_are_found_in_descriptors() {
         let layer = CallLayer::new(0, &[crate::pb::DESCRIPTORS, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET]);
         let mut streams: Vec<_> = layer.streams.iter().map(String::as_str).collect();
         streams.sort_unstable();

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn one_message_passes_however_it_is_cut() {
+    fn one_message_passes_across_any_split() {
         let message = b"\0\0\0\0\x03abc";
         for first in 0..=message.len() {
             for second in first..=message.len() {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn another_number_of_messages_is_refused() {
+    fn none_or_several_messages_are_refused() {
         assert!(!is_one(&[]));
         assert!(!is_one(&[b""]));
         assert!(!is_one(&[b"\0\0\0\0\x01a", b"\0"]), "as soon as the second one begins");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_cut_short_is_for_the_decoder() {
+    fn truncated_message_is_left_to_the_decoder() {
         assert!(is_one(&[b"\0\0\0\0\x03ab"]));
         assert!(is_one(&[b"\0\0"]));
     }

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_of_its_own_list_only() {
+    fn page_token_is_valid_for_its_list_only() {
         for (at, list) in lists().into_iter().enumerate() {
             let token = next_page(list, Some(17));
             let token = PageToken::parse(&token).unwrap().expect("it is no first page");
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_given_out_is_refused() {
+    fn tokens_not_issued_are_refused() {
         for token in ["x", "-1", "1", "1-", "-", "+1-2", "01-2", "1-02", "F-2", " 1-2", "1-2-3", "1-10000000000000000"]
         {
             assert!(PageToken::parse(token).is_err(), "{token}");

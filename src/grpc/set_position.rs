@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_of_its_own_partition_and_kind() {
+    fn token_is_valid_for_its_partition_and_kind() {
         for kind in [SwarmKind::Livestream, SwarmKind::Group] {
             for shard in 0..SHARDS {
                 let token = token(kind, shard, 17);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_given_out_is_refused() {
+    fn tokens_not_issued_are_refused() {
         let kind = SwarmKind::Group;
         let good = token(kind, 1, 5);
         for bad in [Bytes::new(), good.slice(..15), [&good[..], b"x"].concat().into(), Bytes::from_static(&[0; 16])] {

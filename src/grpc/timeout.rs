@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_unit_is_understood() {
+    fn every_timeout_unit_is_parsed() {
         let seconds = Duration::from_secs;
         for (text, timeout) in [
             ("1H", seconds(3_600)),
@@ -75,14 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_timeout_is_refused() {
+    fn invalid_timeouts_are_refused() {
         for text in ["", "S", "1", "1s", "-1S", "+1S", "1.5S", " 1S", "1S ", "123456789S", "0x1S", "1SS", "٣S"] {
             assert_eq!(parse(text.as_bytes()), None, "{text:?}");
         }
     }
 
     #[test]
-    fn one_is_enough() {
+    fn repeated_timeout_is_refused() {
         let (mut headers, now) = (HeaderMap::new(), Instant::now());
         assert_eq!(deadline(&headers, now), Ok(None));
         headers.append(NAME, "1S".parse().unwrap());

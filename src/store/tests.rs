@@ -34,7 +34,7 @@ fn id(number: u64) -> SwarmId {
 }
 
 #[test]
-fn a_list_shows_each_swarm_once_whatever_the_page() {
+fn list_shows_each_swarm_once() {
     let all = 3 * LISTED_AT_ONCE as u64 + 1;
     let store = with_groups(1..=all);
     for limit in [1, LISTED_AT_ONCE - 1, LISTED_AT_ONCE, LISTED_AT_ONCE + 1, 2 * LISTED_AT_ONCE, 1_000] {
@@ -57,7 +57,7 @@ fn a_list_shows_each_swarm_once_whatever_the_page() {
 }
 
 #[test]
-fn an_outcome_shows_no_more_than_was_asked_for() {
+fn outcome_shows_no_more_than_requested() {
     let store = with_groups(1..=1);
     let outcome = store.apply(id(1), Command::Shared(SharedCommand::Expire), 2, Show::NOTHING).unwrap();
     assert!(outcome.swarm.is_none() && outcome.member.is_none() && outcome.targets.is_none());

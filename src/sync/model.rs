@@ -24,20 +24,20 @@ pub(crate) fn check(model: impl Fn() + Copy + Send + Sync + 'static) {
 #[derive(Debug, Default)]
 pub(crate) struct Task {
     woken: Mutex<bool>,
-    bell: Condvar,
+    condvar: Condvar,
 }
 
 impl Task {
     /// Waits until it is woken. That it was woken before is remembered, once.
     pub(crate) fn wait(&self) {
         let woken = self.woken.lock().unwrap();
-        *self.bell.wait_while(woken, |woken| !*woken).unwrap() = false;
+        *self.condvar.wait_while(woken, |woken| !*woken).unwrap() = false;
     }
 }
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
         *self.woken.lock().unwrap() = true;
-        self.bell.notify_one();
+        self.condvar.notify_one();
     }
 }

@@ -200,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_due_can_be_told() {
+    fn counts_not_due_can_be_taken() {
         let limit = Arc::<Limit>::default();
         limited(&limit, || flood(u64::from(LINES) + 5));
         assert_eq!(limit.take(NOW.get(), true)[0].lines, 5);
     }
 
     #[test]
-    fn one_kind_takes_no_line_from_another() {
+    fn each_kind_has_its_own_limit() {
         let limit = Arc::<Limit>::default();
         let written = limited(&limit, || {
             flood(1_000);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn panics_are_never_left_out() {
+    fn panics_are_never_limited() {
         let panics = || (0..1_000).for_each(|_| tracing::error!(target: PANIC_TARGET, "panicked"));
         assert_eq!(limited(&Arc::default(), panics), 1_000);
     }

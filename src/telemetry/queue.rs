@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stalled_reader_costs_lines_that_are_counted() {
+    fn lines_lost_to_a_stalled_reader_are_counted() {
         const LINES: usize = 10_000;
         let log = Stalled::start();
         log.stall();
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_is_told_in_its_place() {
+    fn lost_lines_are_reported_in_place() {
         let log = Stalled::start();
         log.stall();
         let full = CAPACITY / 1_024;
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_is_made_again_unharmed() {
+    fn failed_write_is_retried_unchanged() {
         let log = Stalled::start();
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         let interrupted = || io::Error::from(io::ErrorKind::Interrupted);
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_is_given_up_while_the_log_stalls() {
+    fn flush_gives_up_on_a_stalled_log() {
         let log = Stalled::start();
         log.queue.push(b"7\n");
         log.queue.flush(Duration::from_millis(1));
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matters_more_finds_room_longer() {
+    fn important_lines_find_room_longer() {
         let log = Stalled::start();
         log.stall();
         let subscriber = Registry::default().with(fmt::layer().with_ansi(false).with_writer(log.queue.clone()));
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_tells_what_was_left_out() {
+    fn flush_reports_lines_left_out() {
         let log = Stalled::start();
         let layer = super::super::limit::LimitLayer::new(Arc::clone(&log.limit));
         let lines = fmt::layer().with_ansi(false).with_writer(log.queue.clone());

@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_comes_as_its_connection_ends_goes_with_it() {
+    fn late_stream_ends_with_its_connection() {
         let shared = ConnectionShared::new();
         let left = Arc::downgrade(&shared);
         let of_fake = Arc::clone(&shared);
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_panics_takes_nobody_along() {
+    fn panicking_stream_leaves_others_running() {
         let shared = ConnectionShared::new();
         let looks = Arc::<AtomicUsize>::default();
         let mut connection = Connection::new(FakeConnection(Box::pin(pending())), Arc::clone(&shared));

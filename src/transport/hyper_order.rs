@@ -117,7 +117,7 @@ fn is_inline(path: &str) -> bool {
 }
 
 #[tokio::test]
-async fn each_stream_runs_with_the_progress_of_its_call() {
+async fn each_stream_uses_the_progress_of_its_call() {
     let settings = Settings {
         max_connections: 1,
         max_age: Duration::ZERO,

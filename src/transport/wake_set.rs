@@ -118,7 +118,7 @@ mod tests {
     use crate::sync::woken::Woken;
 
     /// A signal that rests, and its task.
-    fn resting() -> (Arc<WakeSet>, Arc<Woken>, Waker) {
+    fn parked() -> (Arc<WakeSet>, Arc<Woken>, Waker) {
         let (wakes, task) = (WakeSet::new(), Arc::<Woken>::default());
         let waker = Waker::from(Arc::clone(&task));
         assert_eq!(wakes.take(), !BUSY, "nothing is missed");
@@ -127,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn bells_are_told_apart_and_wake_once() {
-        let (wakes, task, waker) = resting();
+    fn flags_are_told_apart_and_wake_once() {
+        let (wakes, task, waker) = parked();
         wakes.waker(0).wake_by_ref();
         wakes.waker(5).wake();
         wakes.set(5);
@@ -138,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rung_while_the_task_is_at_it_wakes_nobody_and_keeps_it_from_resting() {
-        let (wakes, task, waker) = resting();
+    fn flag_set_while_busy_prevents_parking() {
+        let (wakes, task, waker) = parked();
         wakes.take();
         wakes.set(2);
         assert!(wakes.park(&waker).is_ready());
@@ -150,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn a_hushed_bell_leaves_the_others() {
-        let (wakes, _, waker) = resting();
+    fn cleared_flag_leaves_the_others() {
+        let (wakes, _, waker) = parked();
         wakes.take();
         wakes.set(3);
         wakes.set(4);
@@ -162,8 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn the_task_that_rested_last_is_woken() {
-        let (wakes, before, _) = resting();
+    fn task_that_parked_last_is_woken() {
+        let (wakes, before, _) = parked();
         let after = Arc::<Woken>::default();
         wakes.take();
         assert!(wakes.park(&Arc::clone(&after).into()).is_pending());

@@ -10,7 +10,7 @@ use starling_core::member::ViewerMode;
 use starling_core::topology::Topology;
 use starling_core::{Command, Event, LivestreamCommand, LivestreamEvent, Rejection, SessionId, SharedCommand};
 
-use crate::stage::{BROADCASTER, Stage, by, node, seed_node};
+use crate::fixture::{BROADCASTER, SwarmFixture, by, node, seed_node};
 
 fn seed() -> LivestreamSwarm {
     LivestreamSwarm::new(1_000, seed_node(BROADCASTER), SwarmConfig::default())
@@ -23,38 +23,38 @@ fn claim(number: u64) -> Command {
 }
 
 #[test]
-fn e15_every_relay_learns_whom_to_forward_to() {
+fn e15_every_relay_learns_its_targets() {
     let mut seed = seed();
     (2..62).for_each(|number| seed.add_viewer(seed_node(number)));
     assert_eq!(seed.get_targets().len(), 5, "five of sixty; who feeds the others is a secret");
 
-    let stage = Stage::audience(60);
-    let mut fed = stage.targets(None);
-    stage.members().into_iter().for_each(|number| fed.extend(stage.targets(Some(number))));
+    let fixture = SwarmFixture::with_viewers(60);
+    let mut fed = fixture.targets(None);
+    fixture.members().into_iter().for_each(|number| fed.extend(fixture.targets(Some(number))));
     assert_eq!(fed, (2..62).collect());
 }
 
 #[test]
-fn e16_a_tree_that_shrinks_becomes_a_star_again() {
+fn e16_shrinking_tree_becomes_a_star_again() {
     let mut seed = seed();
     (2..62).for_each(|number| seed.add_viewer(seed_node(number)));
     (4..62).for_each(|number| seed.remove_viewer(seed_node(number)));
     assert!(format!("{seed:?}").contains("topology: Tree"), "two viewers in a tree");
 
-    let mut stage = Stage::audience(60);
-    assert_eq!(stage.as_livestream().topology(), Topology::Tree);
-    stage.leave_all(42..62);
-    assert_eq!(stage.as_livestream().topology(), Topology::Star);
+    let mut fixture = SwarmFixture::with_viewers(60);
+    assert_eq!(fixture.as_livestream().topology(), Topology::Tree);
+    fixture.leave_all(42..62);
+    assert_eq!(fixture.as_livestream().topology(), Topology::Star);
     // With some way between the two switches.
-    stage.join_all(42..52);
-    assert_eq!(stage.as_livestream().topology(), Topology::Star);
+    fixture.join_all(42..52);
+    assert_eq!(fixture.as_livestream().topology(), Topology::Star);
 }
 
 #[test]
-fn e17_a_switch_is_told_in_one_event_of_one_revision() {
-    let mut stage = Stage::audience(50);
-    let before = stage.swarm().revision();
-    let applied = stage.join(52);
+fn e17_topology_switch_is_one_event() {
+    let mut fixture = SwarmFixture::with_viewers(50);
+    let before = fixture.swarm().revision();
+    let applied = fixture.join(52);
     assert_eq!(applied.revision, before + 1);
     let switches = applied
         .events
@@ -62,11 +62,11 @@ fn e17_a_switch_is_told_in_one_event_of_one_revision() {
         .filter(|event| matches!(event, Event::Livestream(LivestreamEvent::TopologySwitched { .. })));
     assert_eq!(switches.count(), 1);
     assert!(applied.touched.all, "every watcher sends what is new to it");
-    assert_eq!((stage.targets(None).len(), stage.as_livestream().depth()), (5, 3));
+    assert_eq!((fixture.targets(None).len(), fixture.as_livestream().depth()), (5, 3));
 }
 
 #[test]
-fn e18_the_broadcaster_is_no_viewer_and_nobody_joins_what_has_ended() {
+fn e18_broadcaster_is_no_viewer_ended_refuses_joins() {
     let mut seed = seed();
     seed.add_viewer(seed_node(BROADCASTER));
     assert!(seed.get_targets().contains(&seed_node(BROADCASTER)), "the seed's broadcaster feeds itself");
@@ -74,18 +74,18 @@ fn e18_the_broadcaster_is_no_viewer_and_nobody_joins_what_has_ended() {
     seed.add_viewer(seed_node(2));
     assert_eq!(seed.viewer_count(), 2);
 
-    let mut stage = Stage::audience(3);
-    let as_viewer = Join { mode: Some(ViewerMode::Active), ..stage.plain_join(BROADCASTER) };
-    assert_eq!(stage.submit(SharedCommand::Join(as_viewer)).unwrap_err(), Rejection::BroadcasterCannotView);
-    stage.join(BROADCASTER);
-    assert_eq!((stage.targets(None), stage.as_livestream().viewer_count()), (BTreeSet::from([2, 3, 4]), 3));
-    stage.go(SharedCommand::End(by(BROADCASTER)));
-    let late = stage.plain_join(9);
-    assert_eq!(stage.submit(SharedCommand::Join(late)).unwrap_err(), Rejection::Ended);
+    let mut fixture = SwarmFixture::with_viewers(3);
+    let as_viewer = Join { mode: Some(ViewerMode::Active), ..fixture.plain_join(BROADCASTER) };
+    assert_eq!(fixture.submit(SharedCommand::Join(as_viewer)).unwrap_err(), Rejection::BroadcasterCannotView);
+    fixture.join(BROADCASTER);
+    assert_eq!((fixture.targets(None), fixture.as_livestream().viewer_count()), (BTreeSet::from([2, 3, 4]), 3));
+    fixture.go(SharedCommand::End(by(BROADCASTER)));
+    let late = fixture.plain_join(9);
+    assert_eq!(fixture.submit(SharedCommand::Join(late)).unwrap_err(), Rejection::Ended);
 }
 
 #[test]
-fn e19_a_livestream_goes_through_its_states_in_order() {
+fn e19_livestream_states_follow_their_order() {
     let mut seed = seed();
     seed.resume();
     assert_eq!(seed.state, SwarmState::Active, "resumed before it began");
@@ -93,50 +93,50 @@ fn e19_a_livestream_goes_through_its_states_in_order() {
     seed.start();
     assert_eq!(seed.state, SwarmState::Active, "and started after its end");
 
-    let mut stage = Stage::audience(0);
-    let refused = |stage: &mut Stage, command| stage.submit(command).unwrap_err();
+    let mut fixture = SwarmFixture::with_viewers(0);
+    let refused = |fixture: &mut SwarmFixture, command| fixture.submit(command).unwrap_err();
     assert_eq!(
-        refused(&mut stage, Command::Livestream(LivestreamCommand::Resume(by(1)))),
+        refused(&mut fixture, Command::Livestream(LivestreamCommand::Resume(by(1)))),
         Rejection::WrongState(State::Initializing)
     );
     assert_eq!(
-        refused(&mut stage, Command::Livestream(LivestreamCommand::Pause(by(1)))),
+        refused(&mut fixture, Command::Livestream(LivestreamCommand::Pause(by(1)))),
         Rejection::WrongState(State::Initializing)
     );
-    stage.go(LivestreamCommand::Start(by(1)));
-    assert_eq!(stage.go(LivestreamCommand::Start(by(1))).events, [], "a repeat is fine and changes nothing");
-    stage.go(LivestreamCommand::Pause(by(1)));
+    fixture.go(LivestreamCommand::Start(by(1)));
+    assert_eq!(fixture.go(LivestreamCommand::Start(by(1))).events, [], "a repeat is fine and changes nothing");
+    fixture.go(LivestreamCommand::Pause(by(1)));
     assert_eq!(
-        refused(&mut stage, Command::Livestream(LivestreamCommand::Start(by(1)))),
+        refused(&mut fixture, Command::Livestream(LivestreamCommand::Start(by(1)))),
         Rejection::WrongState(State::Paused)
     );
-    stage.go(LivestreamCommand::Resume(by(1)));
-    stage.go(SharedCommand::End(by(1)));
-    assert_eq!(refused(&mut stage, Command::Livestream(LivestreamCommand::Start(by(1)))), Rejection::Ended);
-    assert_eq!(refused(&mut stage, Command::Livestream(LivestreamCommand::Resume(by(1)))), Rejection::Ended);
+    fixture.go(LivestreamCommand::Resume(by(1)));
+    fixture.go(SharedCommand::End(by(1)));
+    assert_eq!(refused(&mut fixture, Command::Livestream(LivestreamCommand::Start(by(1)))), Rejection::Ended);
+    assert_eq!(refused(&mut fixture, Command::Livestream(LivestreamCommand::Resume(by(1)))), Rejection::Ended);
 }
 
 #[test]
-fn e20_only_the_broadcaster_publishes_and_only_on_air() {
+fn e20_only_broadcaster_publishes_and_only_on_air() {
     let mut seed = seed();
     seed.end();
     assert_eq!(seed.create_update(Default::default(), 100, false).sequence, 1, "anyone, and after the end");
 
-    let mut stage = Stage::audience(3);
-    assert_eq!(stage.submit(claim(2)).unwrap_err(), Rejection::NotBroadcaster { node: node(2) });
-    assert!(stage.swarm().grants().is_empty());
-    stage.go(claim(BROADCASTER));
-    let grants = stage.swarm().grants();
+    let mut fixture = SwarmFixture::with_viewers(3);
+    assert_eq!(fixture.submit(claim(2)).unwrap_err(), Rejection::NotBroadcaster { node: node(2) });
+    assert!(fixture.swarm().grants().is_empty());
+    fixture.go(claim(BROADCASTER));
+    let grants = fixture.swarm().grants();
     assert!(grants.iter().all(|grant| grant.source == node(BROADCASTER) && grant.term > 0 && !grant.is_open()));
-    let started = stage.go(LivestreamCommand::Start(by(1)));
+    let started = fixture.go(LivestreamCommand::Start(by(1)));
     assert!(started.grants.iter().all(|grant| grant.is_open()));
     assert_eq!(started.grants.len(), 2);
-    stage.go(SharedCommand::End(by(1)));
-    assert!(stage.swarm().grants().is_empty());
+    fixture.go(SharedCommand::End(by(1)));
+    assert!(fixture.swarm().grants().is_empty());
 }
 
 #[test]
-fn e22_what_is_counted_is_counted() {
+fn e22_statistics_are_counted() {
     let mut seed = seed();
     (2..12).for_each(|number| seed.add_viewer(seed_node(number)));
     for _ in 0..10 {
@@ -144,30 +144,30 @@ fn e22_what_is_counted_is_counted() {
     }
     assert_eq!((seed.stats.updates_sent, seed.stats.bytes_sent, seed.stats.total_viewers), (0, 0, 0));
 
-    let mut stage = Stage::audience(10);
-    stage.go(LivestreamCommand::Start(by(1)));
-    stage.now += 5_000;
-    stage.leave(2);
-    stage.join(3);
-    let stats = stage.swarm().stats();
+    let mut fixture = SwarmFixture::with_viewers(10);
+    fixture.go(LivestreamCommand::Start(by(1)));
+    fixture.now += 5_000;
+    fixture.leave(2);
+    fixture.join(3);
+    let stats = fixture.swarm().stats();
     assert_eq!((stats.joins, stats.peak, stats.unique.count()), (11, 10, 10));
     assert_eq!(stats.leaves, [1, 1, 0, 0, 0], "one left, one was replaced");
-    assert_eq!(stats.active_time(stage.now), 5_000);
+    assert_eq!(stats.active_time(fixture.now), 5_000);
     assert_eq!(stats.interests[Channel::Visual.index()], [0, 0, 0, 9, 0]);
 }
 
 #[test]
-fn e24_a_lurker_is_a_viewer_with_little_interest() {
+fn e24_lurker_is_a_viewer_with_low_interest() {
     let mut seed = seed();
     seed.interest.add_lurker(seed_node(2));
     assert_eq!((seed.viewer_count(), seed.get_targets().len()), (1, 0), "counted and never served");
 
-    let mut stage = Stage::audience(1);
-    stage.join_as(3, ViewerMode::Lurker);
-    assert_eq!(stage.targets(None), BTreeSet::from([2, 3]));
-    assert!(!stage.placement(3).can_relay);
+    let mut fixture = SwarmFixture::with_viewers(1);
+    fixture.join_as(3, ViewerMode::Lurker);
+    assert_eq!(fixture.targets(None), BTreeSet::from([2, 3]));
+    assert!(!fixture.placement(3).can_relay);
     // In the tree it hangs below others and feeds nobody.
-    stage.join_all(4..80);
-    assert!(stage.placement(3).parent.is_some());
-    assert!(stage.targets(Some(3)).is_empty());
+    fixture.join_all(4..80);
+    assert!(fixture.placement(3).parent.is_some());
+    assert!(fixture.targets(Some(3)).is_empty());
 }

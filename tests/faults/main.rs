@@ -8,8 +8,8 @@
 //! benchmarks measure it, here the number of changes stands for it.
 
 mod authority;
+mod fixture;
 mod group;
 mod livestream;
-mod stage;
 mod topology;
 mod updates;

@@ -16,19 +16,19 @@ use starling_core::event::{Gate, Grant};
 use starling_core::id::SessionId;
 use starling_core::interest::{Channel, Interest, InterestChange, Interests};
 
-use crate::stage::{BROADCASTER, node, seed_node};
+use crate::fixture::{BROADCASTER, node, seed_node};
 
 const SECOND: Micros = 1_000_000;
 const TERM: u64 = 3;
 const VIEWER: u64 = 2;
 
 /// A feed on which the broadcaster has the right to VISUAL, and a clock of our own.
-struct Air {
+struct FeedFixture {
     feed: Arc<Feed>,
     now: Micros,
 }
 
-impl Air {
+impl FeedFixture {
     fn new(bandwidth: Option<u64>) -> Self {
         let shape = Settings {
             ring_bytes: 8 << 20,
@@ -40,9 +40,9 @@ impl Air {
                 bandwidth,
             },
         };
-        let air = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: 1_700_000_000 * SECOND };
-        air.grant(TERM);
-        air
+        let fixture = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: 1_700_000_000 * SECOND };
+        fixture.grant(TERM);
+        fixture
     }
 
     fn grant(&self, term: u64) {
@@ -117,36 +117,36 @@ fn seed_update() -> StateUpdate {
 }
 
 #[test]
-fn e21_a_picture_begins_with_a_keyframe_and_late_joiners_start_at_the_newest() {
+fn e21_late_joiners_start_at_the_newest_keyframe() {
     let mut seed = LivestreamSwarm::new(1_000, seed_node(BROADCASTER), SwarmConfig::default());
     assert!(!seed.needs_keyframe(Default::default()), "not even for the first update");
     assert!(!seed.create_update(Default::default(), 1_000, false).is_keyframe);
 
-    let mut air = Air::new(None);
-    let mut early = air.viewer(Interest::High);
+    let mut fixture = FeedFixture::new(None);
+    let mut early = fixture.viewer(Interest::High);
     let source = node(BROADCASTER);
-    let due = |air: &Air| {
+    let due = |fixture: &FeedFixture| {
         let visual = [Channel::Visual].into_iter().collect();
-        air.feed.keyframes_due(source, TERM, visual, air.now).0
+        fixture.feed.keyframes_due(source, TERM, visual, fixture.now).0
     };
-    assert_eq!(due(&air), [Channel::Visual], "whoever waits has one asked for");
-    assert_eq!(air.publish(TERM, false, false), Ok((1, true)), "and the publisher is told again");
-    assert_eq!(air.read(&mut early).0.len(), 0, "nothing that cannot be understood comes");
-    air.put(true);
-    assert_eq!(air.read(&mut early).0.len(), 1);
-    air.put(false);
-    let mut late = air.viewer(Interest::High);
-    assert_eq!(air.read(&mut late).0.len(), 2, "the cached keyframe, and what depends on it");
+    assert_eq!(due(&fixture), [Channel::Visual], "whoever waits has one asked for");
+    assert_eq!(fixture.publish(TERM, false, false), Ok((1, true)), "and the publisher is told again");
+    assert_eq!(fixture.read(&mut early).0.len(), 0, "nothing that cannot be understood comes");
+    fixture.put(true);
+    assert_eq!(fixture.read(&mut early).0.len(), 1);
+    fixture.put(false);
+    let mut late = fixture.viewer(Interest::High);
+    assert_eq!(fixture.read(&mut late).0.len(), 2, "the cached keyframe, and what depends on it");
 
-    assert_eq!(due(&air), []);
-    air.now -= SECOND;
-    assert_eq!(due(&air), [], "a clock that goes back changes nothing");
-    air.now += 3 * SECOND;
-    assert_eq!(due(&air), [Channel::Visual], "after the interval, on a clock that is no wall clock");
+    assert_eq!(due(&fixture), []);
+    fixture.now -= SECOND;
+    assert_eq!(due(&fixture), [], "a clock that goes back changes nothing");
+    fixture.now += 3 * SECOND;
+    assert_eq!(due(&fixture), [Channel::Visual], "after the interval, on a clock that is no wall clock");
 }
 
 #[test]
-fn e23_a_viewer_is_sent_no_more_than_its_bandwidth() {
+fn e23_viewer_receives_at_most_its_bandwidth() {
     const BANDWIDTH: u64 = 20_000;
     let config = SwarmConfig { bandwidth_per_viewer: 1, ..SwarmConfig::default() };
     let mut seed = LivestreamSwarm::new(1_000, seed_node(BROADCASTER), config);
@@ -154,43 +154,43 @@ fn e23_a_viewer_is_sent_no_more_than_its_bandwidth() {
     let size = seed.create_update(Default::default(), 1_000_000, false).size;
     assert_eq!((size, seed.get_targets()), (1_000_000, vec![seed_node(VIEWER)]), "a megabyte at a byte per second");
 
-    let mut air = Air::new(Some(BANDWIDTH));
-    let mut viewer = air.viewer(Interest::High);
+    let mut fixture = FeedFixture::new(Some(BANDWIDTH));
+    let mut viewer = fixture.viewer(Interest::High);
     let (mut bytes, mut lost) = (0, 0);
     for second in 0..10 {
         for number in 0..100 {
-            air.put(number % 10 == 0);
+            fixture.put(number % 10 == 0);
         }
-        let (updates, gaps) = air.read(&mut viewer);
+        let (updates, gaps) = fixture.read(&mut viewer);
         bytes += updates.iter().map(Bytes::len).sum::<usize>() as u64;
         assert!(bytes <= BANDWIDTH * (second + 1), "{bytes} bytes after {second} s");
         assert!(gaps.iter().all(|gap| gap.reason == GapReason::Bandwidth));
         lost += gaps.len();
-        air.now += SECOND;
+        fixture.now += SECOND;
     }
     assert!(bytes > BANDWIDTH && lost > 0, "what is left out is told");
 }
 
 #[test]
-fn e25_an_update_carries_its_payload_and_its_term() {
+fn e25_update_carries_payload_and_term() {
     let mut seed = LivestreamSwarm::new(1_000, seed_node(BROADCASTER), SwarmConfig::default());
     let first = seed.create_update(Default::default(), 9, true);
     let mut restarted = LivestreamSwarm::new(1_000, seed_node(BROADCASTER), SwarmConfig::default());
     let again = restarted.create_update(Default::default(), 9, true);
     assert_eq!((first.state_id, first.sequence), (again.state_id, again.sequence), "another update by the same name");
 
-    let air = Air::new(None);
-    let mut viewer = air.viewer(Interest::High);
-    air.put(true);
-    let (updates, _) = air.read(&mut viewer);
+    let fixture = FeedFixture::new(None);
+    let mut viewer = fixture.viewer(Interest::High);
+    fixture.put(true);
+    let (updates, _) = fixture.read(&mut viewer);
     assert!(updates[0].windows(1_000).any(|window| window == [7; 1_000]), "the payload is in it");
-    air.grant(TERM + 1);
-    assert_eq!(air.publish(TERM, true, false), Err(AppendError::StaleTerm));
-    assert_eq!(air.publish(TERM + 1, true, false), Ok((1, false)), "from 1 again, in a term of its own");
+    fixture.grant(TERM + 1);
+    assert_eq!(fixture.publish(TERM, true, false), Err(AppendError::StaleTerm));
+    assert_eq!(fixture.publish(TERM + 1, true, false), Ok((1, false)), "from 1 again, in a term of its own");
 }
 
 #[test]
-fn e38_interest_and_priority_decide_what_comes_and_when() {
+fn e38_interest_and_priority_decide_delivery() {
     let mut seed = seed_scheduler();
     seed.set_bandwidth_budget(1);
     let decisions = seed.schedule(&seed_update().with_priority(PropagationPriority::Background));
@@ -198,29 +198,35 @@ fn e38_interest_and_priority_decide_what_comes_and_when() {
     let all = [(true, PropagationPriority::High), (true, PropagationPriority::Background)];
     assert_eq!(sent, all, "over budget, a delta to who wants keyframes, and its own priority forgotten");
 
-    let air = Air::new(None);
-    air.put(true);
-    let (mut high, mut low) = (air.viewer(Interest::High), air.viewer(Interest::Low));
-    let mut nobody = air.viewer(Interest::None);
-    let at_once = |viewer: &mut Cursor| air.read(viewer).0.len();
+    let fixture = FeedFixture::new(None);
+    fixture.put(true);
+    let (mut high, mut low) = (fixture.viewer(Interest::High), fixture.viewer(Interest::Low));
+    let mut nobody = fixture.viewer(Interest::None);
+    let at_once = |viewer: &mut Cursor| fixture.read(viewer).0.len();
     assert_eq!([at_once(&mut high), at_once(&mut low), at_once(&mut nobody)], [1, 1, 0]);
     let rest = |viewers: [&Cursor; 3]| assert!(viewers.iter().all(|viewer| viewer.park()));
     assert!(low.park() && nobody.park());
-    air.put(false);
-    assert!(matches!(air.feed.next_step(air.now), NextStep::AwaitChange), "a delta is nothing to who wants keyframes");
+    fixture.put(false);
+    assert!(
+        matches!(fixture.feed.next_step(fixture.now), NextStep::AwaitChange),
+        "a delta is nothing to who wants keyframes"
+    );
     assert_eq!([at_once(&mut high), at_once(&mut low), at_once(&mut nobody)], [1, 0, 0]);
     rest([&high, &low, &nobody]);
-    air.put(false);
+    fixture.put(false);
     assert!(
-        matches!(air.feed.next_step(air.now), NextStep::SleepUntil(at) if at == air.now + 10_000),
+        matches!(fixture.feed.next_step(fixture.now), NextStep::SleepUntil(at) if at == fixture.now + 10_000),
         "in the window of HIGH"
     );
-    air.publish(TERM, true, true).expect("the term is in force");
-    assert!(matches!(air.feed.next_step(air.now), NextStep::Wake(woken) if woken.len() == 2), "urgent is at once");
+    fixture.publish(TERM, true, true).expect("the term is in force");
+    assert!(
+        matches!(fixture.feed.next_step(fixture.now), NextStep::Wake(woken) if woken.len() == 2),
+        "urgent is at once"
+    );
 }
 
 #[test]
-fn e39_no_sum_of_bytes_overflows_and_a_budget_fills_up_again() {
+fn e39_byte_sums_never_overflow_and_budgets_refill() {
     let mut seed = seed_scheduler();
     seed.record_send(seed_node(VIEWER), u32::MAX);
     let asked = std::panic::catch_unwind(|| seed.has_bandwidth(seed_node(VIEWER), 2));
@@ -228,26 +234,26 @@ fn e39_no_sum_of_bytes_overflows_and_a_budget_fills_up_again() {
 
     // Rates and times at the far end of their types.
     for bandwidth in [1, u64::MAX] {
-        let mut air = Air::new(Some(bandwidth));
-        let mut viewer = air.viewer(Interest::High);
+        let mut fixture = FeedFixture::new(Some(bandwidth));
+        let mut viewer = fixture.viewer(Interest::High);
         for _ in 0..3 {
-            air.put(true);
-            let (updates, gaps) = air.read(&mut viewer);
+            fixture.put(true);
+            let (updates, gaps) = fixture.read(&mut viewer);
             assert_eq!((updates.len(), gaps.len()), (1, 0), "after so long there is a whole second to spend");
-            air.now = air.now.saturating_add(u64::MAX / 4);
+            fixture.now = fixture.now.saturating_add(u64::MAX / 4);
         }
     }
-    let mut air = Air::new(Some(20_000));
-    let mut viewer = air.viewer(Interest::High);
+    let mut fixture = FeedFixture::new(Some(20_000));
+    let mut viewer = fixture.viewer(Interest::High);
     for _ in 0..40 {
-        air.put(true);
+        fixture.put(true);
     }
-    air.read(&mut viewer);
-    air.put(true);
-    assert_eq!(air.read(&mut viewer).0.len(), 0, "the second is spent");
-    air.now += SECOND;
-    air.put(true);
-    assert_eq!(air.read(&mut viewer).0.len(), 1, "and another one has come");
+    fixture.read(&mut viewer);
+    fixture.put(true);
+    assert_eq!(fixture.read(&mut viewer).0.len(), 0, "the second is spent");
+    fixture.now += SECOND;
+    fixture.put(true);
+    assert_eq!(fixture.read(&mut viewer).0.len(), 1, "and another one has come");
 }
 
 #[test]
@@ -257,15 +263,15 @@ fn e40_latencies_are_counted_one_by_one() {
     (0..60).for_each(|_| seed.record_send(1, 500));
     assert_eq!(seed.avg_latency_ms, 10.0, "sixty of half a second leave no trace in its mean");
 
-    let mut air = Air::new(None);
-    let mut viewer = air.viewer(Interest::High);
-    air.read(&mut viewer);
+    let mut fixture = FeedFixture::new(None);
+    let mut viewer = fixture.viewer(Interest::High);
+    fixture.read(&mut viewer);
     for latency in [0, 100, 100, 5_000] {
-        air.put(true);
-        air.now += latency;
-        air.read(&mut viewer);
+        fixture.put(true);
+        fixture.now += latency;
+        fixture.read(&mut viewer);
     }
-    let counts = air.feed.counts();
+    let counts = fixture.feed.counts();
     let told: Vec<_> = (0..).map_while(bucket_bound).zip(counts.latency).filter(|(_, count)| *count > 0).collect();
     assert_eq!(told, [(64, 1), (128, 2), (8_192, 1)], "by powers of two, in microseconds");
     assert_eq!((counts.published, counts.delivered), (4, 4));

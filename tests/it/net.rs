@@ -6,8 +6,8 @@
 //!
 //! SOAK_SECONDS=n lets [`soak`] run longer, SEED=n with other faults.
 
+mod fixture;
 mod frames;
-mod stage;
 mod toxic;
 
 mod bodies;

@@ -4,12 +4,11 @@
 //! [`stage`] sets a server and its swarms up, [`fold`] is what a client does with
 //! the messages of a watch, and checks each of them on the way.
 
+mod fixture;
 mod fold;
-mod stage;
 
 mod census;
 mod churn;
-mod crowd;
 mod ends;
 mod events;
 mod groups;
@@ -20,3 +19,4 @@ mod resume;
 mod roster;
 mod stalled;
 mod targets;
+mod unread_watchers;

@@ -99,7 +99,7 @@ fn mentions(text: &str, version: &str) -> bool {
 }
 
 #[test]
-fn the_list_of_calls_has_every_rpc_and_no_other() {
+fn list_of_calls_matches_the_schema() {
     let calls = read("docs/api.md");
     let mut problems = Vec::new();
     let mut seen = Vec::new();
@@ -136,7 +136,7 @@ fn the_list_of_calls_has_every_rpc_and_no_other() {
 }
 
 #[test]
-fn the_changelog_begins_with_the_version_of_the_manifest() {
+fn changelog_begins_with_the_manifest_version() {
     let version = manifest_value(&read("Cargo.toml"), "package", "version").expect("Cargo.toml: no version");
     let (newest, line) = newest_version(&read("CHANGELOG.md")).expect("CHANGELOG.md: no heading like \"## [1.2.3]\"");
     assert_eq!(newest, version, "CHANGELOG.md:{line}: make it and Cargo.toml's `version` agree");
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_found_in_the_sections_of_the_service() {
+    fn rows_are_found_in_their_service_sections() {
         let readme = "## The AService\n| RPC | kind |\n| --- | --- |\n| `GetIt` | unary |\n```sh\n# no heading\n| `Not` |\n```\n\
                       ### Fields\n| `STALE_TERM` | no |\n| `field` | no |\n| `WatchIt` and | no |\n|`WatchIt`| stream |\n## Other\n| `Else` |\n";
         assert_eq!(names(&listed(readme, "AService")), [("GetIt", 4), ("WatchIt", 13)]);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_version_is_the_first_that_has_a_number() {
+    fn newest_version_is_the_first_with_a_number() {
         for text in
             ["# Log\n\n## [Unreleased]\n## [1.2.3] - 2025-01-01\n## [1.2.2]", "# Log\n\n\n## 1.2.3 (today)\n## 1.2.4"]
         {

@@ -174,7 +174,7 @@ fn every_module_names_only_what_its_layer_may() {
 }
 
 #[test]
-fn every_row_of_the_table_is_about_code_that_exists() {
+fn every_row_names_code_that_exists() {
     let edges = edges();
     let crates = dependencies(&read("Cargo.toml"));
     let mut problems = Vec::new();
@@ -194,7 +194,7 @@ fn every_row_of_the_table_is_about_code_that_exists() {
 }
 
 #[test]
-fn every_row_of_the_table_names_rows_below_it_only() {
+fn every_row_names_lower_rows_only() {
     let mut problems = Vec::new();
     for (at, layer) in LAYERS.iter().enumerate() {
         for name in layer.modules.split_whitespace() {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_higher_layer_is_refused_however_it_is_named() {
+    fn higher_layer_is_refused_in_every_form() {
         for text in [
             "use crate::grpc;",
             "use crate::{feed::A, grpc::B};",
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_is_refused_where_the_table_has_it_not() {
+    fn crate_missing_from_its_row_is_refused() {
         assert_refused("clock", "use bytes::Bytes;", "a.rs:1: `clock` may not name `bytes::Bytes`");
         assert_refused("clock", "#[derive(x)] struct A(bytes::Bytes);", "a.rs:1: `clock` may not name");
         assert_refused("store", "use tokio::{sync::Notify, time};", "a.rs:1: `store` may not name `tokio::time`");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_table_has_is_let_through() {
+    fn what_the_table_allows_passes() {
         for (module, text) in [
             ("feed::ring", "use std::fmt; use super::id; use crate::feed::error; use super::super::feed::id;"),
             ("store", "use crate::{feed, feed::A}; use tokio::sync::{Notify, watch}; feed::bytes::x()"),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_library_has_a_name_in_the_program_only() {
+    fn library_is_named_in_the_program_only() {
         let mut file = SourceFile::new("src/main.rs", &[], "use starling::{app, store};");
         assert_eq!(violations(&file, &BTreeSet::new()), [""; 0]);
         file.program = true;

@@ -215,7 +215,7 @@ fn problems(document: &str, text: &str, look_up: &impl Fn(&str) -> Target) -> Ve
 }
 
 #[test]
-fn every_link_and_path_of_a_document_leads_somewhere() {
+fn every_link_and_path_of_documents_exists() {
     let documents = documents();
     assert!(documents.len() > 10 && documents.contains(&"docs/api.md".to_owned()), "{documents:?}");
     let of_all = documents.iter().flat_map(|document| problems(document, &read(document), &look_up));

@@ -1,5 +1,5 @@
 //! What must hold for the tree of sources itself: who may use whom, no dead files, nothing too
-//! long, no words that have no place, documents that agree with the code.
+//! long, no words that have no place, short names of tests, documents that agree with the code.
 //!
 //! The table of layers is in `layers.rs`, and the bans with their exceptions are in `words.rs`.
 //! Those two are meant to be edited; the rest reads the sources.

@@ -137,7 +137,7 @@ fn walk(package: &str, found: &mut Vec<SourceFile>, problems: &mut Vec<String>) 
 }
 
 #[test]
-fn every_file_is_reached_by_mod_and_stands_beside_its_directory() {
+fn every_file_is_declared_beside_its_directory() {
     let (reached, mut problems) = crate_files();
     let reached: BTreeSet<&str> = reached.iter().map(|file| file.path.as_str()).collect();
     for path in packages().iter().flat_map(|package| files(&format!("{package}src"), ".rs")) {

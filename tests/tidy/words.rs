@@ -1,4 +1,4 @@
-//! Words that have no place, each with what to write instead.
+//! Words that have no place, each with what to write instead; and names of tests that are too long.
 
 use crate::assert_none;
 use crate::lexer::matches;
@@ -26,7 +26,7 @@ const BANS: &[(&str, Place, &str)] = &[
     ("unimplemented !",   Place::Everywhere, "finish it, or return an error that says what is missing"),
     ("dbg !",             Place::Everywhere, "remove it, or use tracing"),
     ("# [ ignore",        Place::Everywhere, "repair the test, or delete it: nobody runs it"),
-    ("fn test_*",         Place::Tests,      "call the test by the sentence that it proves"),
+    ("fn test_*",         Place::Tests,      "name the behaviour that it proves"),
     ("sleep (",           Place::Tests,      "wait for the event itself, or pause tokio's clock and advance it"),
     ("sleep_until (",     Place::Tests,      "wait for the event itself, or pause tokio's clock and advance it"),
     ("SystemTime :: now", Place::Clockless,  "take the time as an argument"),
@@ -41,6 +41,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("src/shutdown.rs", "sleep (", "a process that is stuck on purpose: the second signal must end it"),
     ("examples/resuming_subscriber.rs", "sleep (", "the wait before it comes back is what it shows"),
 ];
+
+/// The most words, divided by `_`, in the name of a test: a line of a report is read at a glance.
+const NAME_WORDS_MAX: usize = 8;
+/// The most characters in it.
+const NAME_CHARACTERS_MAX: usize = 60;
 
 /// Whether a path leads into the `src/` of a package.
 fn in_sources(path: &str) -> bool {
@@ -83,6 +88,21 @@ fn spelled(words: &str) -> String {
     words.replace(" :: ", "::").replace(" !", "!").replace(" (", "(").replace("# [ ", "#[")
 }
 
+/// The tests of a file, as (line, name).
+fn tests_of(file: &SourceFile) -> Vec<(usize, &str)> {
+    let is_test = |at| matches(&file.tokens, at, "# [ test ]") || matches(&file.tokens, at, "# [ tokio :: test");
+    (0..file.tokens.len())
+        .filter(|at| is_test(*at))
+        .filter_map(|at| file.tokens[at..].iter().skip_while(|token| token.text != "fn").nth(1))
+        .map(|name| (name.line, name.text.as_str()))
+        .collect()
+}
+
+fn is_too_long(name: &str) -> bool {
+    let words = name.split('_').filter(|word| !word.is_empty()).count();
+    words > NAME_WORDS_MAX || name.chars().count() > NAME_CHARACTERS_MAX
+}
+
 fn all_files() -> Vec<SourceFile> {
     let (mut all, _) = crate_files();
     let elsewhere = all_rust().into_iter().filter(|path| !in_sources(path));
@@ -123,6 +143,21 @@ fn every_exception_is_needed_and_has_a_reason() {
     assert_none(&problems);
 }
 
+#[test]
+fn no_test_name_is_too_long() {
+    let files = all_files();
+    let names = || files.iter().flat_map(|file| tests_of(file).into_iter().map(move |name| (file, name)));
+    assert!(names().any(|(_, (_, name))| name == "no_test_name_is_too_long"), "the scan finds this test");
+    let problems: Vec<String> = names()
+        .filter(|(_, (_, name))| is_too_long(name))
+        .map(|(file, (line, name))| {
+            let limits = format!("at most {NAME_WORDS_MAX} words and {NAME_CHARACTERS_MAX} characters");
+            format!("{}:{line}: `{name}`: state the behaviour in {limits}", file.path)
+        })
+        .collect();
+    assert_none(&problems);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +190,17 @@ mod tests {
             ["sleep ("]
         );
         assert_eq!(said("tests/it/join.rs", "", "// sleep(x)\n\"todo!()\"; fn tests() {} my_sleep()"), [""; 0]);
+    }
+    #[test]
+    fn long_test_names_are_found() {
+        let text = "#[test]\nfn one_two_three_four_five_six_seven_eight() {}\n\
+                    #[tokio::test(flavor = \"a\")]\n#[should_panic(expected = \"fn b\")]\n\
+                    async fn one_two_three_four_five_six_seven_eight_nine() {}\n\
+                    fn a_helper_of_the_tests_may_have_as_many_words_as_it_needs() {}\n\
+                    // #[test]\n#[cfg(test)] mod tests { #[test] fn inner() {} }";
+        let file = SourceFile::new("tests/it/join.rs", &[], text);
+        let found: Vec<_> = tests_of(&file).into_iter().map(|(line, name)| (line, is_too_long(name))).collect();
+        assert_eq!(found, [(2, false), (5, true), (8, false)]);
+        assert!(!is_too_long(&"a".repeat(60)) && is_too_long(&"a".repeat(61)));
     }
 }

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_time_is_found_behind_any_name() {
+    fn processor_time_is_parsed_after_any_process_name() {
         let stat = "12 (a ) (b) S 1 12 12 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 100 1 2 3";
         assert_eq!(ticks(stat), Some(300));
         assert_eq!(ticks("12 (a) S 1"), None);

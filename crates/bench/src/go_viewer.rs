@@ -310,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_is_given_back_by_the_quarter() {
+    fn window_update_is_sent_per_quarter_window() {
         let mut unreturned = Unreturned::default();
         assert_eq!(unreturned.take(16_000, WINDOW), None);
         assert_eq!(unreturned.take(383, WINDOW), Some(16_383));
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn one_ping_is_under_way() {
+    fn at_most_one_ping_is_outstanding() {
         let mut estimate = Estimate::new();
         assert!(estimate.take(1_200));
         assert!(!estimate.take(1_200), "the answer has not come");
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_grow_with_what_fills_them() {
+    fn filled_window_doubles_up_to_the_largest() {
         let mut estimate = Estimate::new();
         assert!(estimate.take(60_000));
         assert_eq!(estimate.answered(), Some(120_000));
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_read_wherever_they_are_cut() {
+    fn frames_are_read_across_any_split() {
         let mut whole = BytesMut::new();
         frame(&mut whole, PING, ACK, 0, &[7; 8]);
         window_update(&mut whole, 3, 9);

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_are_kept() {
+    fn interest_weights_are_parsed_and_applied() {
         let mix: Interests = "mix".parse().unwrap();
         let count = |interest| (0..100).filter(|viewer| mix.of(*viewer) == interest).count();
         assert_eq!([Interest::High, Interest::Medium, Interest::Low].map(count), [50, 30, 20]);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn each_interest_has_its_share() {
+    fn each_interest_gets_its_share_of_updates() {
         let pictures = Pictures { keyframes: 5 };
         let share = |interest| pictures.share(interest, 11);
         assert_eq!(share(Interest::High), 11);

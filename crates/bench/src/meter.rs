@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gate_follows_the_slowest_viewer_that_it_waits_for() {
+    fn gate_follows_the_slowest_awaited_viewer() {
         let meter = Meter::new([true, true, false].into_iter(), 4);
         meter.count(0, 9, 0);
         assert_eq!(meter.window.had(), Some(0));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_without_viewers_holds_nobody_back() {
+    fn gate_without_viewers_never_blocks() {
         assert_eq!(Meter::new([false].into_iter(), 4).window.had(), None);
     }
 }

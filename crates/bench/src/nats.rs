@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_counted_wherever_they_are_cut() {
+    fn messages_are_counted_across_any_split() {
         let said = said();
         let all = Heard { messages: 10, pings: 1, pongs: 1 };
         assert_eq!(hear(2, [said.as_slice()]), (all, vec![0, 1, 2, 3, 4]));

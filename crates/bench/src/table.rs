@@ -107,14 +107,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle() {
+    fn median_is_the_middle_or_the_mean() {
         assert_eq!(median(vec![]), None);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
     }
 
     #[test]
-    fn a_line_has_the_medians_of_its_outcomes_and_a_dash_for_none() {
+    fn line_shows_medians_and_a_dash_for_none() {
         let columns = [
             Column::new("twice", 6, 1, |n: &f64| Some(n * 2.0), "the double"),
             Column::new("none", 5, 0, |_| None, "nothing"),

@@ -48,7 +48,7 @@ async fn every_delivery_of_a_paced_load_is_counted() {
 }
 
 #[tokio::test]
-async fn a_viewer_is_sent_no_more_than_the_budget_of_the_load() {
+async fn viewer_receives_at_most_the_budget() {
     // A burst of one second's worth, and nothing more in so short a time.
     let load = ["--viewers", "2", "--rate", "100", "--duration", "200ms", "--runs", "1", "--size", "500"];
     let report = bench(&[&["fanout", "--budget", "1000"], &load[..]].concat()).await;
@@ -74,7 +74,7 @@ async fn a_burst_is_counted_on_every_system() {
 }
 
 #[tokio::test]
-async fn messages_of_two_sizes_are_not_put_beside_raw_tcp() {
+async fn keyframe_size_with_baseline_is_refused() {
     let ended = run(&["fanout", "--baseline", "--keyframe-size", "1000"]).await;
     assert_eq!(ended.status.code(), Some(2));
     assert!(text(&ended.stderr).contains("--keyframe-size"), "{}", text(&ended.stderr));
@@ -90,7 +90,7 @@ async fn joins_and_leaves_are_counted() {
 }
 
 #[tokio::test]
-async fn a_join_below_a_relay_shows_in_its_targets() {
+async fn joins_below_relays_appear_in_target_deltas() {
     // More than a star has room for.
     let load = ["--watchers", "40", "--viewers", "100", "--churn", "400", "--duration", "500ms", "--runs", "1"];
     let report = bench(&[&["watch"], &load[..]].concat()).await;
@@ -102,7 +102,7 @@ async fn a_join_below_a_relay_shows_in_its_targets() {
 }
 
 #[tokio::test]
-async fn the_memory_of_those_who_wait_is_told_for_both_systems() {
+async fn idle_memory_is_reported_for_both_systems() {
     let report = bench(&["idle", "--viewers", "10", "--streams", "15", "--update", "--baseline"]).await;
     let steps = |system: &Value| -> Vec<(String, u64)> {
         let steps = system["steps"].as_array().unwrap().iter();

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_with_a_reason() {
+    fn invalid_address_is_refused_with_a_reason() {
         for (address, said) in [
             ("https://localhost:50051", "no TLS"),
             ("ftp://localhost:1", "only http://"),

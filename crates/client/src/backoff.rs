@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_asks_for_no_wait_is_gone_back_to_at_once_and_then_with_waits() {
+    fn zero_server_delay_applies_to_the_first_retry() {
         let mut random = StdRng::seed_from_u64(7);
         let mut waits = || {
             let mut backoff = backoff();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_asks_for_is_waited_and_spread_over_as_much_again() {
+    fn server_delay_is_a_minimum_with_jitter() {
         let mut random = StdRng::seed_from_u64(7);
         let waits: Vec<_> = (0..1_000).map(|_| backoff().next(Some(3 * SECOND), &mut random)).collect();
         assert!(waits.iter().all(|wait| (3 * SECOND..=6 * SECOND).contains(wait)));

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_transport_and_a_server_that_goes_are_come_back_from_on_another_connection() {
+    fn transport_failures_and_draining_reconnect() {
         for code in [Code::Unavailable, Code::Cancelled, Code::Unknown] {
             let bare = Error::from(Status::new(code, "")).verdict();
             assert_eq!(bare, RetryDecision::Retry { asked: None, reconnect: true }, "{code:?}");
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn old_age_and_a_quota_leave_the_connection_as_it_is() {
+    fn stream_age_and_quotas_keep_the_connection() {
         let later = RetryDecision::Retry { asked: Some(SECOND), reconnect: false };
         assert_eq!(refused(Code::Unavailable, "STREAM_AGE", Some(SECOND)), later);
         assert_eq!(goodbye(GoodbyeReason::StreamAge), later);
@@ -182,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_ran_out_is_a_reason_to_join_again() {
+    fn expired_lease_leads_to_rejoin() {
         assert_eq!(refused(Code::FailedPrecondition, "NOT_A_MEMBER", None), RetryDecision::Rejoin);
         assert_eq!(goodbye(GoodbyeReason::LeaseExpired), RetryDecision::Rejoin);
     }
 
     #[test]
-    fn what_the_server_means_for_good_is_taken_so() {
+    fn final_server_errors_are_not_retried() {
         for (code, reason) in [
             (Code::FailedPrecondition, "SESSION_REPLACED"),
             (Code::FailedPrecondition, "STALE_TERM"),

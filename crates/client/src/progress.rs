@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn it_resumes_after_the_last_update_of_each_channel() {
+    fn resume_follows_the_last_update_per_channel() {
         assert_eq!(after(&[]), None);
         let items = [
             subscribed(9, vec![at(VISUAL, 2, 4), at(AUDIO, 2, 0)]),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_declared_lost_is_not_asked_for_again() {
+    fn declared_loss_is_not_requested_again() {
         let begin = [subscribed(9, vec![at(VISUAL, 2, 4)]), update(VISUAL, 2, 5)];
         let with = |gap: Item| after(&[&begin[..], &[gap]].concat()).unwrap().positions;
         assert_eq!(with(gap(VISUAL, Some(TermSequence { term: 2, sequence: 50 }))), [at(VISUAL, 2, 49)]);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_come_to_every_last_position_has_everything() {
+    fn reaching_all_last_positions_means_complete() {
         let mut progress = Progress::default();
         [subscribed(9, vec![at(VISUAL, 2, 4), at(AUDIO, 2, 3)]), update(VISUAL, 2, 5)]
             .iter()
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn another_epoch_makes_it_forget() {
+    fn new_epoch_resets_the_progress() {
         let items = [subscribed(9, vec![at(AUDIO, 2, 4)]), subscribed(10, vec![at(VISUAL, 1, 0)])];
         assert_eq!(
             after(&items),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_keyframe_starts_anew() {
+    fn lane_awaiting_keyframe_has_no_resume_position() {
         let items = [Item::Subscribed(Subscribed {
             epoch: 9,
             positions: vec![at(VISUAL, 2, 4), at(AUDIO, 2, 4)],

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn drafts_are_numbered_by_channel_after_what_was_accepted_before() {
+    fn drafts_are_numbered_after_last_accepted_per_channel() {
         let mut window = window();
         assert_eq!(held(&window), [(VISUAL, 11), (AUDIO, 1), (VISUAL, 12), (VISUAL, 13), (AUDIO, 2)]);
         assert_eq!(window.room(), 0);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_frees_what_it_is_about_and_nothing_else() {
+    fn answer_frees_only_its_own_drafts() {
         let mut window = window();
         window.accepted(VISUAL, 12);
         assert_eq!(held(&window), [(AUDIO, 1), (VISUAL, 13), (AUDIO, 2)]);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_cut_what_the_server_has_is_not_sent_again() {
+    fn reopening_drops_drafts_already_accepted() {
         let mut window = window();
         assert!(window.reopened(&opened(&[granted(VISUAL, 4, 12), granted(AUDIO, 4, 0)])));
         assert_eq!(held(&window), [(AUDIO, 1), (VISUAL, 13), (AUDIO, 2)]);
@@ -168,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_were_not_sent_from_here_tell_of_another_publisher() {
+    fn unknown_number_reveals_another_publisher() {
         assert!(!window().reopened(&opened(&[granted(VISUAL, 5, 14), granted(AUDIO, 5, 0)])));
         assert!(window().reopened(&opened(&[granted(VISUAL, 5, 13), granted(CHAT, 0, 99)])), "chat is everybody's");
     }
 
     #[test]
-    fn after_joining_anew_what_the_session_before_had_accepted_is_not_sent_again() {
+    fn rejoin_drops_drafts_accepted_by_previous_session() {
         let anew = |previous_session_id, previous_publisher_sequence| PublishOpened {
             session_id: 10,
             ..opened(&[GrantedChannel { previous_session_id, previous_publisher_sequence, ..granted(VISUAL, 5, 0) }])
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_accepted_is_counted_and_what_was_rejected_is_not() {
+    fn only_accepted_drafts_are_counted() {
         let mut window = window();
         window.rejected(VISUAL, 11);
         window.accepted(VISUAL, 12);

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_is_told_the_revision_of_the_original() {
+    fn repeat_returns_the_original_revision() {
         let mut requests = Requests::default();
         requests.remember(node(1), Method::Mute, request(1, 9), 42, 0);
         assert_eq!(requests.recall(&by(1, request(1, 9)), Method::Mute, SECOND), Ok(Some(42)));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_name_is_never_a_repeat() {
+    fn request_without_id_is_never_a_repeat() {
         let mut requests = Requests::default();
         requests.remember(node(1), Method::Mute, request(1, 9), 42, 0);
         let nameless = By { node: node(1), session: None, request: None };
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_belongs_to_one_node_and_one_method() {
+    fn request_id_is_scoped_to_node_and_method() {
         let mut requests = Requests::default();
         requests.remember(node(1), Method::Mute, request(1, 9), 42, 0);
         assert_eq!(requests.recall(&by(2, request(1, 9)), Method::Mute, 0), Ok(None));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn another_request_under_the_same_name_is_refused() {
+    fn another_request_with_the_same_id_is_refused() {
         let mut requests = Requests::default();
         requests.remember(node(1), Method::Mute, request(1, 9), 42, 0);
         let other = requests.recall(&by(1, request(1, 8)), Method::Mute, 0);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_256_requests_are_remembered_and_no_more() {
+    fn only_the_last_256_requests_are_remembered() {
         let mut requests = Requests::default();
         for number in 0..1_000 {
             requests.remember(node(1), Method::Start, request(number, 9), number, number);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_takes_no_room() {
+    fn forgotten_requests_take_no_memory() {
         let mut requests = Requests::default();
         (0..100).for_each(|number| requests.remember(node(1), Method::Start, request(number, 9), number, 0));
         requests.remember(node(1), Method::Start, request(100, 9), 100, 301 * SECOND);

@@ -157,20 +157,20 @@ mod tests {
     }
 
     #[test]
-    fn up_to_1024_nodes_are_counted_exactly_however_often_they_come() {
+    fn up_to_1024_nodes_are_counted_exactly() {
         let unique = count_of((1..=1024).chain(1..=1024).chain(500..900));
         assert_eq!((unique.count(), unique.is_estimate()), (1024, false));
     }
 
     #[test]
-    fn beyond_1024_nodes_the_count_is_an_estimate_and_says_so() {
+    fn beyond_1024_nodes_the_count_is_an_estimate() {
         let unique = count_of(1..=1025);
         assert!(unique.is_estimate());
         assert!(unique.count().abs_diff(1025) <= 1025 / 20, "{}", unique.count());
     }
 
     #[test]
-    fn the_estimate_is_within_5_percent_from_ten_thousand_to_a_million_nodes() {
+    fn estimate_is_within_5_percent_to_a_million() {
         for total in [10_000_u64, 30_000, 100_000, 300_000, 1_000_000] {
             // In a row, far apart, and as hashes would lie.
             let rows: [fn(u64) -> u64; 3] = [|n| n, |n| n << 32, splitmix64];
@@ -183,21 +183,21 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_again_does_not_change_the_estimate() {
+    fn repeated_nodes_do_not_change_the_estimate() {
         let once = count_of(1..=20_000);
         let thrice = count_of((1..=20_000).chain(1..=20_000).chain((1..=20_000).rev()));
         assert_eq!(once.count(), thrice.count());
     }
 
     #[test]
-    fn the_estimate_does_not_depend_on_the_order_of_arrival() {
+    fn estimate_is_independent_of_arrival_order() {
         let there = count_of(1..=5_000);
         let back = count_of((1..=5_000).rev());
         assert_eq!(there.count(), back.count());
     }
 
     #[test]
-    fn time_on_air_is_the_sum_of_its_stretches() {
+    fn time_on_air_sums_its_intervals() {
         let mut stats = Stats::default();
         stats.set_active(true, 1_000);
         stats.set_active(true, 1_500);

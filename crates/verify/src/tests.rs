@@ -1,13 +1,13 @@
 //! Clean histories pass; a history that breaks one rule is found out by that rule.
 
 mod chat;
+mod fixture;
 mod gap;
 mod publisher;
-mod stage;
 
 use super::*;
+use fixture::{EPOCH, Received, SOURCE, Source, video};
 use pb::delivery::Item;
-use stage::{EPOCH, SOURCE, Source, Told, video};
 use starling_client::pb::swarm::v1::{self as pb, GapReason, Interest, UpdateChannel};
 
 fn point(sequence: u64) -> Point {
@@ -17,9 +17,9 @@ fn point(sequence: u64) -> Point {
 const LANE: Lane = Lane { source: SOURCE, channel: UpdateChannel::Visual };
 
 #[test]
-fn a_whole_history_passes_and_is_counted() {
+fn complete_history_passes_and_is_counted() {
     let (source, updates) = video();
-    let told = Told::video().updates(&updates).ended();
+    let told = Received::video().updates(&updates).ended();
     let bytes = updates.iter().map(|update| update.payload.len() as u64).sum::<u64>();
     assert_eq!((told.0.totals().updates, told.0.totals().bytes), (12, bytes));
     let summary = check(std::slice::from_ref(&source.log), &[told.0]).unwrap();
@@ -34,19 +34,19 @@ fn a_whole_history_passes_and_is_counted() {
 }
 
 #[test]
-fn nothing_comes_twice_nor_late() {
+fn duplicate_or_late_updates_are_found() {
     let (source, updates) = video();
-    let twice = Told::video().some(&updates, [1, 2, 2, 3]).fails(&source);
+    let twice = Received::video().some(&updates, [1, 2, 2, 3]).fails(&source);
     assert_eq!(twice, Violation::Order { subscriber: 50, lane: LANE, last: point(2), point: point(2) });
     assert_eq!(twice.to_string(), "subscriber 50, VISUAL of 1: 3.2 came after 3.2");
-    let resumed = Told::video().some(&updates, 1..=6).resumed(6).some(&updates, 5..=8).fails_any(&source);
+    let resumed = Received::video().some(&updates, 1..=6).resumed(6).some(&updates, 5..=8).fails_any(&source);
     assert!(resumed.contains(&Violation::Order { subscriber: 50, lane: LANE, last: point(6), point: point(5) }));
-    let early = Told::from(UpdateChannel::Visual, 4, Interest::High).some(&updates, 4..=8).fails_any(&source);
+    let early = Received::from(UpdateChannel::Visual, 4, Interest::High).some(&updates, 4..=8).fails_any(&source);
     assert!(early.contains(&Violation::Order { subscriber: 50, lane: LANE, last: point(4), point: point(4) }));
 }
 
 #[test]
-fn every_hole_is_found() {
+fn every_missing_update_is_found() {
     let (source, updates) = video();
     let missing = |first, last, count| Violation::Missing {
         subscriber: 50,
@@ -55,24 +55,24 @@ fn every_hole_is_found() {
         last: point(last),
         count,
     };
-    let hole = Told::video().some(&updates, [1, 2, 5, 6]).fails(&source);
+    let hole = Received::video().some(&updates, [1, 2, 5, 6]).fails(&source);
     assert_eq!(hole, missing(3, 4, 2));
     assert_eq!(hole.to_string(), "subscriber 50, VISUAL of 1: 2 missing from 3.3 to 3.4, without a gap");
-    assert_eq!(Told::video().some(&updates, 5..=12).fails(&source), missing(1, 1, 1), "a keyframe passed over");
-    assert_eq!(Told::video().some(&updates, 1..=10).ended().fails(&source), missing(11, 12, 2));
-    assert_eq!(Told::video().ended().fails(&source), missing(1, 9, 3), "nothing came at all");
-    let resumed = Told::video().some(&updates, 1..=6).resumed(8).some(&updates, 9..=12);
+    assert_eq!(Received::video().some(&updates, 5..=12).fails(&source), missing(1, 1, 1), "a keyframe passed over");
+    assert_eq!(Received::video().some(&updates, 1..=10).ended().fails(&source), missing(11, 12, 2));
+    assert_eq!(Received::video().ended().fails(&source), missing(1, 9, 3), "nothing came at all");
+    let resumed = Received::video().some(&updates, 1..=6).resumed(8).some(&updates, 9..=12);
     assert_eq!(resumed.fails(&source), missing(7, 8, 2));
-    Told::video().some(&updates, 1..=10).passes(&source);
+    Received::video().some(&updates, 1..=10).passes(&source);
 }
 
 #[test]
-fn a_hole_in_each_channel_is_found() {
+fn missing_update_is_found_on_each_channel() {
     for channel in [UpdateChannel::Audio, UpdateChannel::Data, UpdateChannel::Screen] {
         let mut source = Source::new(SOURCE, channel, 1);
         let updates = source.runs();
-        Told::from(channel, 0, Interest::High).updates(&updates).ended().passes(&source);
-        let hole = Told::from(channel, 0, Interest::High).some(&updates, [1, 2, 4]).fails(&source);
+        Received::from(channel, 0, Interest::High).updates(&updates).ended().passes(&source);
+        let hole = Received::from(channel, 0, Interest::High).some(&updates, [1, 2, 4]).fails(&source);
         assert!(matches!(hole, Violation::Missing { count: 1, .. }), "{hole}");
     }
 }
@@ -80,16 +80,16 @@ fn a_hole_in_each_channel_is_found() {
 #[test]
 fn a_late_joiner_starts_at_its_keyframe() {
     let (source, updates) = video();
-    Told::from(UpdateChannel::Visual, 4, Interest::High).some(&updates, 5..=12).ended().passes(&source);
-    Told::from(UpdateChannel::Visual, 6, Interest::High).some(&updates, 9..=12).ended().passes(&source);
-    let within = Told::from(UpdateChannel::Visual, 5, Interest::High).some(&updates, 6..=12).fails(&source);
+    Received::from(UpdateChannel::Visual, 4, Interest::High).some(&updates, 5..=12).ended().passes(&source);
+    Received::from(UpdateChannel::Visual, 6, Interest::High).some(&updates, 9..=12).ended().passes(&source);
+    let within = Received::from(UpdateChannel::Visual, 5, Interest::High).some(&updates, 6..=12).fails(&source);
     assert_eq!(within, Violation::NotAKeyframe { subscriber: 50, lane: LANE, point: point(6), cause: Cause::Start });
 }
 
 #[test]
-fn a_lane_that_appears_later_starts_at_its_first_keyframe() {
+fn later_lane_starts_at_its_first_keyframe() {
     let (mut source, updates) = video();
-    let audio = || Told::from(UpdateChannel::Audio, 0, Interest::High);
+    let audio = || Received::from(UpdateChannel::Audio, 0, Interest::High);
     audio().updates(&updates).ended().passes(&source);
     assert!(matches!(audio().some(&updates, 5..=12).fails(&source), Violation::Missing { count: 1, .. }));
     audio().ended().passes(&source);
@@ -102,12 +102,12 @@ fn a_lane_that_appears_later_starts_at_its_first_keyframe() {
 }
 
 #[test]
-fn a_lane_without_a_start_begins_anywhere_with_a_keyframe() {
+fn lane_without_position_starts_at_any_keyframe() {
     let (source, updates) = video();
     let waiting = || {
         let waiting = pb::SourceChannel { source_node_id: SOURCE, channel: UpdateChannel::Visual.into(), track: 0 };
         let subscribed = pb::Subscribed { epoch: EPOCH, waiting_for_keyframe: vec![waiting], ..Default::default() };
-        Told(History::new(50)).item(Item::Subscribed(subscribed))
+        Received(History::new(50)).item(Item::Subscribed(subscribed))
     };
     waiting().some(&updates, 9..=12).ended().passes(&source);
     assert!(matches!(waiting().some(&updates, 10..=12).fails(&source), Violation::NotAKeyframe { .. }));
@@ -115,12 +115,12 @@ fn a_lane_without_a_start_begins_anywhere_with_a_keyframe() {
 }
 
 #[test]
-fn what_the_filter_leaves_out_is_no_hole_and_must_not_come() {
+fn filtered_updates_are_not_missing_and_not_allowed() {
     let (source, updates) = video();
     for (interest, sequences) in
         [(Interest::Medium, vec![1, 3, 5, 7, 9, 11]), (Interest::Low, vec![1, 5, 9]), (Interest::None, vec![])]
     {
-        let told = || Told::from(UpdateChannel::Visual, 0, interest);
+        let told = || Received::from(UpdateChannel::Visual, 0, interest);
         told().some(&updates, sequences.clone()).ended().passes(&source);
         let filtered = told().some(&updates, 1..=2).fails_any(&source);
         let expected = Violation::Filtered { subscriber: 50, lane: LANE, point: point(2) };
@@ -132,14 +132,14 @@ fn what_the_filter_leaves_out_is_no_hole_and_must_not_come() {
 }
 
 #[test]
-fn a_filter_that_changes_answers_for_its_own_part_only() {
+fn each_filter_applies_to_its_part_only() {
     let (source, updates) = video();
-    Told::video().some(&updates, 1..=2).filter(Interest::Low).some(&updates, [5, 9]).ended().passes(&source);
+    Received::video().some(&updates, 1..=2).filter(Interest::Low).some(&updates, [5, 9]).ended().passes(&source);
     // Whatever the filters, the keyframe at 5 was in all of them.
-    let hole = Told::video().some(&updates, 1..=2).filter(Interest::Low).some(&updates, [9]).fails(&source);
+    let hole = Received::video().some(&updates, 1..=2).filter(Interest::Low).some(&updates, [9]).fails(&source);
     assert!(matches!(hole, Violation::Missing { count: 1, .. }), "{hole}");
     // Raised first: layer 1 at 10 is left out by the old filter, but 11 by none.
-    let raised = || Told::from(UpdateChannel::Visual, 0, Interest::Medium).some(&updates, [1, 3, 5, 7, 9]);
+    let raised = || Received::from(UpdateChannel::Visual, 0, Interest::Medium).some(&updates, [1, 3, 5, 7, 9]);
     raised().filter(Interest::High).some(&updates, [11, 12]).passes(&source);
     let hole = raised().filter(Interest::High).some(&updates, [12]).fails(&source);
     assert!(matches!(hole, Violation::Missing { count: 1, .. }), "{hole}");
@@ -148,12 +148,12 @@ fn a_filter_that_changes_answers_for_its_own_part_only() {
 #[test]
 fn a_raised_filter_begins_with_a_keyframe() {
     let (source, updates) = video();
-    let quiet = || Told::video().some(&updates, 1..=2).filter(Interest::None).filter(Interest::High);
+    let quiet = || Received::video().some(&updates, 1..=2).filter(Interest::None).filter(Interest::High);
     quiet().some(&updates, 5..=12).ended().passes(&source);
     let raised = |point| Violation::NotAKeyframe { subscriber: 50, lane: LANE, point, cause: Cause::Raised };
     assert_eq!(quiet().some(&updates, 6..=12).fails(&source), raised(point(6)));
     let keyframes =
-        |from| Told::from(UpdateChannel::Visual, from, Interest::Low).some(&updates, [5]).filter(Interest::High);
+        |from| Received::from(UpdateChannel::Visual, from, Interest::Low).some(&updates, [5]).filter(Interest::High);
     keyframes(4).some(&updates, 6..=12).passes(&source);
     keyframes(4).some(&updates, 9..=12).passes(&source);
     assert_eq!(keyframes(4).some(&updates, 7..=12).fails(&source), raised(point(7)));
@@ -162,11 +162,11 @@ fn a_raised_filter_begins_with_a_keyframe() {
 #[test]
 fn a_resume_goes_on_where_it_stopped() {
     let (source, updates) = video();
-    Told::video().some(&updates, 1..=6).resumed(6).some(&updates, 7..=12).ended().passes(&source);
-    let told = Told::video().some(&updates, 1..=6);
+    Received::video().some(&updates, 1..=6).resumed(6).some(&updates, 7..=12).ended().passes(&source);
+    let told = Received::video().some(&updates, 1..=6);
     assert_eq!(told.0.positions(), [updates[5].position.unwrap()]);
     // Nothing had come: the start of the second subscription counts.
-    Told::video().resumed(4).some(&updates, 5..=12).ended().passes(&source);
+    Received::video().resumed(4).some(&updates, 5..=12).ended().passes(&source);
 }
 
 #[test]
@@ -174,8 +174,11 @@ fn another_publisher_begins_with_a_keyframe() {
     let (mut source, mut updates) = video();
     source.open(EPOCH, 8, 12);
     updates.extend([source.publish(true, 0), source.publish(false, 0)]);
-    Told::video().updates(&updates).ended().passes(&source);
-    assert!(matches!(Told::video().some(&updates, 1..=12).ended().fails(&source), Violation::Missing { count: 2, .. }));
+    Received::video().updates(&updates).ended().passes(&source);
+    assert!(matches!(
+        Received::video().some(&updates, 1..=12).ended().fails(&source),
+        Violation::Missing { count: 2, .. }
+    ));
     let hole = |source: &mut Source| {
         source.open(EPOCH, 8, 12);
         source.number += 1;
@@ -185,24 +188,24 @@ fn another_publisher_begins_with_a_keyframe() {
         let (mut source, mut updates) = video();
         begin(&mut source);
         updates.push(source.publish(false, 0));
-        let delta = Told::video().updates(&updates).fails(&source);
+        let delta = Received::video().updates(&updates).fails(&source);
         assert!(matches!(delta, Violation::NotAKeyframe { cause: Cause::Term, .. }), "{delta}");
     }
 }
 
 #[test]
-fn the_same_publisher_goes_on_in_its_next_term() {
+fn same_publisher_continues_in_its_next_term() {
     let (mut source, mut updates) = video();
     source.open(EPOCH, 8, 12);
     updates.extend([source.publish(false, 0), source.publish(false, 0)]);
-    Told::video().updates(&updates).ended().passes(&source);
-    let silent = Told::video().some(&updates, 1..=12).updates(&updates[13..]).fails(&source);
+    Received::video().updates(&updates).ended().passes(&source);
+    let silent = Received::video().some(&updates, 1..=12).updates(&updates[13..]).fails(&source);
     assert!(matches!(silent, Violation::Missing { count: 1, .. }), "{silent}");
     let gap = pb::Gap {
         before: Some(pb::TermSequence { term: 8, sequence: 2 }),
-        ..stage::gap(12, 0, GapReason::TermChanged, Some(1))
+        ..fixture::gap(12, 0, GapReason::TermChanged, Some(1))
     };
-    let told = Told::video().some(&updates, 1..=12).item(Item::Gap(gap)).updates(&updates[13..]).fails_any(&source);
+    let told = Received::video().some(&updates, 1..=12).item(Item::Gap(gap)).updates(&updates[13..]).fails_any(&source);
     assert!(matches!(told[0], Violation::RunGoesOn { .. }), "{told:?}");
     // What was rejected in between is no hole.
     let (mut source, mut updates) = video();
@@ -211,17 +214,18 @@ fn the_same_publisher_goes_on_in_its_next_term() {
     source.open(EPOCH, 8, 12);
     source.number = 13;
     updates.push(source.publish(false, 0));
-    Told::video().updates(&updates).ended().passes(&source);
+    Received::video().updates(&updates).ended().passes(&source);
 }
 
 #[test]
-fn each_epoch_is_a_history_of_its_own() {
+fn each_epoch_is_checked_on_its_own() {
     let (mut source, updates) = video();
     source.open(EPOCH + 1, 3, 0);
     source.number = 0;
     let again = source.runs();
-    let told =
-        || Told::video().some(&updates, 1..=6).cut().subscribed(EPOCH + 1, UpdateChannel::Visual, 4, Interest::High);
+    let told = || {
+        Received::video().some(&updates, 1..=6).cut().subscribed(EPOCH + 1, UpdateChannel::Visual, 4, Interest::High)
+    };
     let gap = || told().gap(6, 5, GapReason::EpochChanged, None);
     gap().some(&again, 5..=12).ended().passes(&source);
     let tail = gap().some(&again, 5..=11).ended().fails(&source);
@@ -229,12 +233,12 @@ fn each_epoch_is_a_history_of_its_own() {
 }
 
 #[test]
-fn what_comes_is_what_was_published() {
+fn altered_update_is_found() {
     let (source, updates) = video();
     let changed = |change: fn(&mut pb::Update)| {
         let mut updates = updates.clone();
         change(&mut updates[6]);
-        match Told::video().updates(&updates).fails(&source) {
+        match Received::video().updates(&updates).fails(&source) {
             Violation::Altered { point, difference, .. } => (point, difference),
             other => panic!("{other}"),
         }
@@ -246,12 +250,12 @@ fn what_comes_is_what_was_published() {
 }
 
 #[test]
-fn what_nobody_published_is_found() {
+fn unpublished_update_is_found() {
     let (source, updates) = video();
     let strange = |change: fn(&mut pb::UpdatePosition)| {
         let mut update = updates[11].clone();
         update.position.iter_mut().for_each(change);
-        Told::video().updates(&updates).updates([&update]).fails(&source)
+        Received::video().updates(&updates).updates([&update]).fails(&source)
     };
     let lane = Lane { source: 6, channel: UpdateChannel::Visual };
     assert_eq!(
@@ -267,55 +271,55 @@ fn what_nobody_published_is_found() {
 }
 
 #[test]
-fn absurd_numbers_are_survived() {
+fn extreme_numbers_do_not_panic() {
     let (source, updates) = video();
-    let start = Told::from(UpdateChannel::Visual, u64::MAX, Interest::High).updates(&updates).fails_any(&source);
+    let start = Received::from(UpdateChannel::Visual, u64::MAX, Interest::High).updates(&updates).fails_any(&source);
     assert!(start.iter().all(|violation| matches!(violation, Violation::Order { .. })));
-    let gap = Told::video().some(&updates, 1..=12).gap(u64::MAX - 1, u64::MAX, GapReason::Evicted, Some(u64::MAX));
+    let gap = Received::video().some(&updates, 1..=12).gap(u64::MAX - 1, u64::MAX, GapReason::Evicted, Some(u64::MAX));
     gap.passes(&source);
-    let gap = Told::video().some(&updates, 1..=12).gap(u64::MAX - 1, u64::MAX, GapReason::Evicted, Some(u64::MAX));
+    let gap = Received::video().some(&updates, 1..=12).gap(u64::MAX - 1, u64::MAX, GapReason::Evicted, Some(u64::MAX));
     assert!(matches!(gap.ended().fails(&source), Violation::NothingLost { .. }));
 }
 
 #[test]
 fn subscribed_comes_first_and_once() {
     let (source, updates) = video();
-    let late = Told(History::new(50)).item(Item::Heartbeat(pb::FeedHeartbeat::default()));
+    let late = Received(History::new(50)).item(Item::Heartbeat(pb::FeedHeartbeat::default()));
     let late = late.subscribed(EPOCH, UpdateChannel::Visual, 0, Interest::High).updates(&updates);
     assert_eq!(late.fails(&source), Violation::NotSubscribed { subscriber: 50 });
-    let without = Told::video().some(&updates, 1..=4).cut().some(&updates, 5..=8);
+    let without = Received::video().some(&updates, 1..=4).cut().some(&updates, 5..=8);
     assert_eq!(without.fails(&source), Violation::NotSubscribed { subscriber: 50 });
-    let twice = Told::video().some(&updates, 1..=4).subscribed(EPOCH, UpdateChannel::Visual, 4, Interest::High);
+    let twice = Received::video().some(&updates, 1..=4).subscribed(EPOCH, UpdateChannel::Visual, 4, Interest::High);
     assert_eq!(twice.some(&updates, 5..=8).fails(&source), Violation::SubscribedTwice { subscriber: 50 });
 }
 
 #[test]
-fn a_goodbye_ended_says_that_everything_came() {
+fn goodbye_ended_requires_every_update() {
     let (source, updates) = video();
     let goodbye = |reason: pb::GoodbyeReason| {
         let goodbye = pb::Goodbye { reason: reason.into(), retry_after: None };
-        Told::video().some(&updates, 1..=10).item(Item::Goodbye(goodbye))
+        Received::video().some(&updates, 1..=10).item(Item::Goodbye(goodbye))
     };
     goodbye(pb::GoodbyeReason::Draining).passes(&source);
     assert!(matches!(goodbye(pb::GoodbyeReason::Ended).fails(&source), Violation::Missing { count: 2, .. }));
 }
 
 /// Late join, two filters, a gap, a resume, a new term.
-fn eventful() -> (Source, Told) {
+fn eventful() -> (Source, Received) {
     let (mut source, mut updates) = video();
     updates.extend((0..8).map(|at| source.publish(at % 4 == 0, at % 2)));
     source.open(EPOCH, 8, 20);
     updates.extend([source.publish(true, 0), source.publish(false, 0)]);
-    let told = Told::from(UpdateChannel::Visual, 2, Interest::Medium).some(&updates, [5, 7]).filter(Interest::High);
+    let told = Received::from(UpdateChannel::Visual, 2, Interest::Medium).some(&updates, [5, 7]).filter(Interest::High);
     let told = told.some(&updates, [9, 10]).gap(10, 13, GapReason::Lagging, Some(2)).some(&updates, 13..=15);
     (source, told.resumed(15).some(&updates, 16..=22).ended())
 }
 
 #[test]
-fn nothing_can_be_taken_away_or_come_in_another_order_unnoticed() {
+fn removed_or_reordered_events_are_found() {
     let (source, told) = eventful();
     let clean = told.0;
-    Told(clean.clone()).passes(&source);
+    Received(clean.clone()).passes(&source);
     let matters = |event: &subscriber::Event| !matches!(event, subscriber::Event::Cut(_));
     for at in (0..clean.events.len()).filter(|at| matters(&clean.events[*at])) {
         let mut history = clean.clone();
@@ -334,7 +338,7 @@ fn nothing_can_be_taken_away_or_come_in_another_order_unnoticed() {
 }
 
 #[test]
-fn nothing_can_come_again_unnoticed() {
+fn repeated_events_are_found() {
     let (source, told) = eventful();
     let clean = told.0;
     for (at, event) in clean.events.iter().enumerate() {
@@ -350,18 +354,18 @@ fn nothing_can_come_again_unnoticed() {
 }
 
 #[test]
-fn a_history_that_is_all_wrong_is_told_in_part() {
+fn number_of_reported_violations_is_limited() {
     let mut source = Source::new(SOURCE, UpdateChannel::Audio, 1);
     let mut updates: Vec<_> = (0..2 * MAX_VIOLATIONS).map(|_| source.publish(false, 0)).collect();
     updates.iter_mut().for_each(|update| update.payload.clear());
     assert_eq!(
-        Told::from(UpdateChannel::Audio, 0, Interest::High).updates(&updates).fails_any(&source).len(),
+        Received::from(UpdateChannel::Audio, 0, Interest::High).updates(&updates).fails_any(&source).len(),
         MAX_VIOLATIONS
     );
 }
 
 #[test]
-fn an_update_takes_no_more_than_it_should() {
+fn recorded_events_have_their_expected_size() {
     assert_eq!(size_of::<subscriber::Event>(), 48);
     assert_eq!(size_of::<print::Print>(), 16);
 }
@@ -369,7 +373,7 @@ fn an_update_takes_no_more_than_it_should() {
 #[test]
 fn a_million_updates_are_checked_in_one_pass() {
     let mut source = Source::new(SOURCE, UpdateChannel::Visual, 2);
-    let mut told = Told::video();
+    let mut told = Received::video();
     for at in 0..1_000_000 {
         let update = source.publish(at % 60 == 0, at % 2);
         // Every other run is lost.

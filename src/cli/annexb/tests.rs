@@ -98,7 +98,7 @@ async fn without_delimiters_the_first_slice_begins_a_unit() {
 }
 
 #[tokio::test]
-async fn every_leading_type_after_a_slice_begins_a_unit() {
+async fn leading_nal_type_after_slice_starts_a_unit() {
     for nal_type in [6, 7, 8, 9, 14, 15, 16, 17, 18] {
         let leading: &[u8] = &[0x60 | nal_type, 0x21];
         assert_units(&[([LONG, IDR].concat(), true), ([SHORT, leading, LONG, P].concat(), false)]).await;
@@ -106,7 +106,7 @@ async fn every_leading_type_after_a_slice_begins_a_unit() {
 }
 
 #[tokio::test]
-async fn every_other_type_stays_with_the_slices_before_it() {
+async fn other_nal_type_stays_with_previous_slices() {
     for nal_type in [0, 3, 4, 10, 11, 12, 13, 19, 20, 21, 31] {
         let other: &[u8] = &[0x60 | nal_type, 0x81];
         assert_units(&[([LONG, IDR, SHORT, other].concat(), true), ([LONG, P].concat(), false)]).await;
@@ -124,13 +124,13 @@ async fn the_slices_of_a_picture_stay_together() {
 }
 
 #[tokio::test]
-async fn the_first_partition_of_a_picture_begins_a_unit() {
+async fn first_data_partition_starts_a_unit() {
     let (a, b): (&[u8], &[u8]) = (&[0x42, 0x9a], &[0x43, 0x9a]);
     assert_units(&[([LONG, a, SHORT, b].concat(), false), ([SHORT, a, SHORT, b].concat(), false)]).await;
 }
 
 #[tokio::test]
-async fn zero_bytes_at_the_end_of_a_unit_stay_in_it() {
+async fn trailing_zero_bytes_stay_in_their_unit() {
     assert_units(&[
         ([LONG, IDR, &[0, 0, 0]].concat(), true),
         ([LONG, P, &[0]].concat(), false),
@@ -140,7 +140,7 @@ async fn zero_bytes_at_the_end_of_a_unit_stay_in_it() {
 }
 
 #[tokio::test]
-async fn garbage_before_the_first_start_code_stays_with_the_first_unit() {
+async fn garbage_before_first_start_code_joins_first_unit() {
     for garbage in [&[0xff_u8, 0x65, 0x88][..], &[0, 0], &[0, 0, 0, 0, 0], &[1, 0, 0, 2, 0, 1]] {
         assert_units(&[([garbage, LONG, IDR].concat(), true), ([LONG, P].concat(), false)]).await;
     }
@@ -153,7 +153,7 @@ async fn emulation_prevention_hides_start_codes_in_payloads() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_off_keeps_its_last_bytes() {
+async fn truncated_stream_keeps_its_last_bytes() {
     let whole = [LONG, SPS, LONG, PPS, LONG, IDR, SHORT, IDR_LATER_SLICE, LONG, P, SHORT, END_OF_SEQUENCE].concat();
     for end in SHORT.len() + 1..=whole.len() {
         for step in [1, 2, end] {
@@ -164,7 +164,7 @@ async fn a_stream_that_is_cut_off_keeps_its_last_bytes() {
 }
 
 #[tokio::test]
-async fn the_cuts_do_not_depend_on_the_reads() {
+async fn units_are_independent_of_read_sizes() {
     // Short streams over the bytes that matter hit every state of the scanner. Xorshift needs no
     // crate, and a fixed seed fails the same way twice.
     const ALPHABET: [u8; 16] = [0, 0, 0, 0, 0, 1, 1, 1, 3, 0x09, 0x41, 0x65, 0x67, 0x80, 0x9a, 0x42];
@@ -195,7 +195,7 @@ async fn a_stream_without_start_codes_is_refused() {
 }
 
 #[tokio::test]
-async fn a_unit_may_fill_the_limit_and_not_one_byte_more() {
+async fn unit_size_limit_is_inclusive() {
     let unit = |size: usize| [LONG, IDR, &vec![0x77; size - LONG.len() - IDR.len()]].concat();
     for step in [1, 10, 1000] {
         for after in [&[][..], &unit(20)] {

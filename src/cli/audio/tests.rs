@@ -63,7 +63,7 @@ async fn aac_is_cut_into_frames_with_their_headers() {
 }
 
 #[tokio::test]
-async fn opus_is_taken_out_of_ogg_packet_by_packet() {
+async fn opus_packets_are_extracted_from_ogg() {
     let whole: Vec<_> = (0..100).map(opus).collect();
     for at_a_time in [1, 1_000] {
         let found = frames(ogg(&whole), at_a_time).await.unwrap();
@@ -73,7 +73,7 @@ async fn opus_is_taken_out_of_ogg_packet_by_packet() {
 }
 
 #[tokio::test]
-async fn what_is_no_sound_is_refused_with_a_reason() {
+async fn unsupported_audio_is_refused_with_a_reason() {
     let mut surround = Vec::new();
     let mut pages = ogg::PacketWriter::new(&mut surround);
     let head = b"OpusHead\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\0\x04\x01\x02\x03\x05".to_vec();
@@ -97,14 +97,14 @@ async fn what_is_no_sound_is_refused_with_a_reason() {
 }
 
 #[test]
-fn a_payload_of_aac_is_told_from_one_of_opus() {
+fn aac_and_opus_payloads_are_told_apart() {
     assert!(is_adts(&aac(300, 1)));
     assert!(!is_adts(&aac(300, 1)[..299]));
     assert!(!is_adts(&opus(0xff)) && !is_adts(&[0xff, 0xf1]) && !is_adts(&[]));
 }
 
 #[test]
-fn the_file_of_opus_goes_on_over_what_was_lost() {
+fn opus_file_continues_after_lost_packets() {
     let mut file = OpusFile::new(7);
     file.add(opus(1).into()).unwrap();
     file.skip(9);
@@ -120,6 +120,6 @@ fn the_file_of_opus_goes_on_over_what_was_lost() {
 }
 
 #[test]
-fn a_packet_that_is_none_does_not_spoil_the_file() {
+fn invalid_packets_are_left_out_of_the_file() {
     assert_eq!(ogg(&[opus(1), Vec::new(), vec![0xff], opus(2)]), ogg(&[opus(1), opus(2)]));
 }

@@ -141,7 +141,7 @@ mod tests {
     use starling_client::pb::swarm::v1::PartitionReset;
 
     #[test]
-    fn a_roster_has_no_position_until_it_is_complete() {
+    fn roster_has_no_position_until_complete() {
         let mut fold = SwarmFold::from(Some(EventPosition { epoch: 1, revision: 4 }));
         let at = |epoch, revision| Some(EventPosition { epoch, revision });
         fold.note(1, 5, Step::Event);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn each_partition_of_a_set_has_its_own_position() {
+    fn each_partition_has_its_own_position() {
         let at = |partition, position| PartitionPosition { partition, position: Bytes::from_static(position) };
         let resets = |partitions: &[u32]| SetOpened {
             partitions: 3,

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fullest_second_counts_wherever_it_begins() {
+    fn budget_follows_the_fullest_sliding_second() {
         let mut measure = Measure::default();
         for (millis, size) in [(0, 1), (900, 400_000), (1_000, 0), (1_500, 300_000), (1_899, 50_000), (1_900, 100_000)]
         {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_counts_for_those_who_come_late() {
+    fn budget_covers_the_longest_run() {
         let mut measure = Measure::default();
         for (second, keyframe) in [(0, true), (1, false), (2, false), (3, true), (4, false)] {
             measure.add(&unit(second * 1_000, 1_000_000, UpdateChannel::Visual, keyframe));
@@ -156,12 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_never_less_than_the_servers_own() {
+    fn budget_is_at_least_the_server_default() {
         assert_eq!(Measure::default().budget().bytes_per_second, LEAST);
     }
 
     #[test]
-    fn a_pipe_gets_what_its_level_allows() {
+    fn budget_of_a_pipe_follows_its_level() {
         let level = |level| [0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1, 0x67, 100, 0, level, 0xac];
         assert_eq!(Budget::of_pipe(&level(42)).bytes_per_second, 30_000_000);
         assert!(Budget::of_pipe(&level(51)).why.contains("level 5.1"));

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_viewers_missed_is_summed_by_channel_and_reason() {
+    fn missed_updates_are_summed_by_channel_and_reason() {
         let mut tally = Tally::default();
         assert_eq!(tally.missed(1), "no viewer was skipped");
         let first = Skips { channels: vec![report(UpdateChannel::Visual, GapReason::Bandwidth, 3, 10)] };

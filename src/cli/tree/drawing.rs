@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_deep_to_be_drawn_is_counted() {
+    fn nodes_below_the_drawn_depth_are_counted() {
         let drawn = "1 (broadcaster)\n├─ 2 ... 3 below\n└─ 3 (leaf-only)\n· 7 (served by starling)\n";
         assert_eq!(drawing().draw(Some(1)), drawn);
         assert!(drawing().draw(Some(2)).contains("│  ├─ 4 ... 1 below\n"));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_of_pages_of_two_moments_is_drawn_once() {
+    fn cycle_between_pages_is_drawn_once() {
         let circle = Drawing::new(1, [node(2, 1, 1, true), node(3, 2, 2, true), node(2, 3, 3, true)].into_iter());
         assert_eq!(circle.draw(None).lines().count(), 3);
         assert_eq!(circle.below(2), 1);

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_are_told_since_the_last_look_and_over_all() {
+    fn latencies_are_reported_per_interval_and_overall() {
         let mut counters = Counters::new(after(100));
         assert_eq!(counters.line(), "0 updates, 0 B, 0 gaps");
         counters.update(&update(90, 100), after(102));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_age_of_what_was_cached_is_no_latency_and_clocks_may_differ() {
+    fn latency_excludes_cached_updates_and_clock_skew() {
         let mut counters = Counters::new(after(100));
         counters.update(&update(10, 20), after(102));
         assert_eq!((counters.updates, counters.latency()), (1, None));

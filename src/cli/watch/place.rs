@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_told_in_words() {
+    fn placement_is_printed_in_words() {
         let place =
             Placement { parent_node_id: 5, backup_parent_node_id: 6, depth: 3, can_relay: true, edge_served: false };
         assert_eq!(words(&place), "place: parent 5, backup parent 6, depth 3");

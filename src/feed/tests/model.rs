@@ -22,7 +22,7 @@ struct SharedFeed {
 
 impl SharedFeed {
     fn new(ring_bytes: usize) -> Self {
-        let Stage { feed, now } = Stage::new(shape(ring_bytes));
+        let FeedFixture { feed, now } = FeedFixture::new(shape(ring_bytes));
         Self { feed, clock: AtomicU64::new(now), still: false, wake_tasks: AtomicU64::new(0) }
     }
 
@@ -43,13 +43,13 @@ impl SharedFeed {
     }
 
     /// A reader of DATA; it brings the wake task along when it needs one.
-    fn subscribe<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, level: Interest) -> Listener<'scope> {
-        let listener = Listener::open(self, Channel::Data, level);
-        self.attend(scope);
-        listener
+    fn subscribe<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, level: Interest) -> TaskReader<'scope> {
+        let task_reader = TaskReader::open(self, Channel::Data, level);
+        self.start_wake_task(scope);
+        task_reader
     }
 
-    fn attend<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
+    fn start_wake_task<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
         if self.feed.needs_wake_task() {
             self.wake_tasks.fetch_add(1, Ordering::Relaxed);
             scope.spawn(|| self.run_wake_task());
@@ -84,7 +84,7 @@ impl SharedFeed {
 }
 
 /// Reads one channel, and holds what comes against what came.
-struct Listener<'a> {
+struct TaskReader<'a> {
     shared: &'a SharedFeed,
     cursor: Cursor,
     task: Arc<Task>,
@@ -96,7 +96,7 @@ struct Listener<'a> {
     gaps: u64,
 }
 
-impl<'a> Listener<'a> {
+impl<'a> TaskReader<'a> {
     fn open(shared: &'a SharedFeed, channel: Channel, level: Interest) -> Self {
         let task = Arc::<Task>::default();
         let opening = Opening {
@@ -175,7 +175,7 @@ impl<'a> Listener<'a> {
 }
 
 #[test]
-fn no_wake_up_is_lost_between_a_look_and_parking() {
+fn no_wake_up_is_lost_before_parking() {
     check(|| {
         let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
@@ -192,8 +192,8 @@ fn updates_appended_out_of_order_wake_everybody() {
     check(|| {
         let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
-            let mut listener = shared.subscribe(scope, Interest::High);
-            scope.spawn(move || listener.read_to(2));
+            let mut task_reader = shared.subscribe(scope, Interest::High);
+            scope.spawn(move || task_reader.read_to(2));
             scope.spawn(|| shared.data());
             shared.data();
         });
@@ -201,12 +201,12 @@ fn updates_appended_out_of_order_wake_everybody() {
 }
 
 #[test]
-fn an_urgent_update_is_held_back_by_no_window_wherever_the_reader_is() {
+fn urgent_update_is_never_held_by_a_window() {
     check(|| {
         let shared = &SharedFeed::still();
         thread::scope(|scope| {
-            let mut listener = shared.subscribe(scope, Interest::Low);
-            scope.spawn(move || listener.read_to(2));
+            let mut task_reader = shared.subscribe(scope, Interest::Low);
+            scope.spawn(move || task_reader.read_to(2));
             shared.data();
             shared.put(Draft { channel: Channel::Data, urgent: true, ..draft(false, 0) }).unwrap();
         });
@@ -219,18 +219,18 @@ fn check_laps(
     channel: Channel,
     level: Interest,
     publish: fn(&SharedFeed),
-    judge: fn(&Listener<'_>),
+    judge: fn(&TaskReader<'_>),
 ) {
     let gaps: &AtomicU64 = Box::leak(Box::default());
     check(move || {
         let shared = &SharedFeed::new(ring_bytes);
         thread::scope(|scope| {
-            let mut listener = Listener::open(shared, channel, level);
-            shared.attend(scope);
+            let mut task_reader = TaskReader::open(shared, channel, level);
+            shared.start_wake_task(scope);
             scope.spawn(move || {
-                listener.read_to_the_end();
-                judge(&listener);
-                gaps.fetch_add(listener.gaps, Ordering::Relaxed);
+                task_reader.read_to_the_end();
+                judge(&task_reader);
+                gaps.fetch_add(task_reader.gaps, Ordering::Relaxed);
             });
             publish(shared);
             shared.end();
@@ -240,73 +240,73 @@ fn check_laps(
 }
 
 #[test]
-fn a_reader_that_is_lapped_is_told_before_what_follows() {
+fn lapped_reader_gets_gap_before_later_updates() {
     let publish = |shared: &SharedFeed| {
         for _ in 0..12 {
             shared.data();
             assert!(shared.feed.bytes() <= 600);
         }
     };
-    check_laps(600, Channel::Data, Interest::Critical, publish, |listener| {
-        assert_eq!((listener.last, listener.lost), (12, false));
+    check_laps(600, Channel::Data, Interest::Critical, publish, |task_reader| {
+        assert_eq!((task_reader.last, task_reader.lost), (12, false));
     });
 }
 
 #[test]
-fn what_is_lost_is_told_though_nothing_follows_on_its_channel() {
+fn loss_is_reported_without_a_later_update() {
     let publish = |shared: &SharedFeed| {
         (0..2).for_each(|_| shared.data());
         for _ in 0..8 {
             shared.put(Draft { channel: Channel::Audio, ..draft(false, 0) }).unwrap();
         }
     };
-    check_laps(600, Channel::Data, Interest::Critical, publish, |listener| {
-        assert_eq!((listener.last, listener.lost), (2, false));
+    check_laps(600, Channel::Data, Interest::Critical, publish, |task_reader| {
+        assert_eq!((task_reader.last, task_reader.lost), (2, false));
     });
 }
 
 #[test]
-fn a_lapped_reader_of_pictures_goes_on_at_a_keyframe() {
+fn lapped_video_reader_continues_at_a_keyframe() {
     let publish = |shared: &SharedFeed| {
         for number in 0..18 {
             shared.put(draft(number % 3 == 0, 0)).unwrap();
             assert!(shared.feed.bytes() <= 1_200);
         }
     };
-    check_laps(1_200, Channel::Visual, Interest::High, publish, |listener| {
-        assert!(listener.last == 18 || listener.lost, "{}", listener.last);
+    check_laps(1_200, Channel::Visual, Interest::High, publish, |task_reader| {
+        assert!(task_reader.last == 18 || task_reader.lost, "{}", task_reader.last);
     });
 }
 
 #[test]
-fn everybody_finds_the_end_after_the_last_update_that_was_taken() {
+fn end_follows_the_last_accepted_update() {
     check(|| {
         let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
-            let listeners =
+            let task_readers =
                 [Interest::Critical, Interest::Low, Interest::Low].map(|level| shared.subscribe(scope, level));
-            let listeners = listeners.map(|mut listener| {
+            let task_readers = task_readers.map(|mut task_reader| {
                 scope.spawn(move || {
-                    listener.read_to_the_end();
-                    listener.last
+                    task_reader.read_to_the_end();
+                    task_reader.last
                 })
             });
             scope.spawn(|| shared.end());
             let taken = (0..3).map_while(|_| shared.put(Draft { channel: Channel::Data, ..draft(false, 0) }).ok());
             let taken = taken.last().map_or(0, |accepted| accepted.position.sequence);
-            assert_eq!(listeners.map(|listener| listener.join().unwrap()), [taken; 3]);
+            assert_eq!(task_readers.map(|task_reader| task_reader.join().unwrap()), [taken; 3]);
         });
     });
 }
 
 #[test]
-fn a_change_of_interest_reaches_who_is_about_to_park() {
+fn interest_change_reaches_a_parking_reader() {
     check(|| {
         // Under LOW alone nothing would be due: the clock stands still.
         let shared = &SharedFeed::still();
         thread::scope(|scope| {
             let mut low = shared.subscribe(scope, Interest::Low);
-            let mut none = Listener::open(shared, Channel::Visual, Interest::None);
+            let mut none = TaskReader::open(shared, Channel::Visual, Interest::None);
             scope.spawn(move || low.read_to(2));
             scope.spawn(move || none.read_to(2));
             scope.spawn(|| {
@@ -328,10 +328,10 @@ fn a_reader_leaves_while_the_wake_task_runs() {
         let mut tasks = Vec::new();
         thread::scope(|scope| {
             let [mut one, mut two, mut three] = [(); 3].map(|()| shared.subscribe(scope, Interest::High));
-            tasks.extend([&one, &two, &three].map(|listener| Arc::clone(&listener.task)));
+            tasks.extend([&one, &two, &three].map(|task_reader| Arc::clone(&task_reader.task)));
             // They leave parked, or while they are called.
-            for listener in [&mut one, &mut two] {
-                assert!(listener.cursor.read(shared.now()).is_empty() && listener.cursor.park());
+            for task_reader in [&mut one, &mut two] {
+                assert!(task_reader.cursor.read(shared.now()).is_empty() && task_reader.cursor.park());
             }
             scope.spawn(move || drop(one));
             scope.spawn(move || drop(two));
@@ -348,11 +348,11 @@ fn the_wake_task_ends_and_another_one_starts() {
     check(|| {
         let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
-            let last = Listener::open(shared, Channel::Data, Interest::High);
+            let last = TaskReader::open(shared, Channel::Data, Interest::High);
             assert!(shared.feed.needs_wake_task());
             let first = scope.spawn(|| shared.run_wake_task());
             scope.spawn(move || drop(last));
-            let mut next = Listener::open(shared, Channel::Data, Interest::High);
+            let mut next = TaskReader::open(shared, Channel::Data, Interest::High);
             if shared.feed.needs_wake_task() {
                 first.join().unwrap();
                 scope.spawn(|| shared.run_wake_task());
@@ -365,31 +365,31 @@ fn the_wake_task_ends_and_another_one_starts() {
 }
 
 #[test]
-fn one_of_two_new_readers_starts_the_wake_task() {
+fn two_new_readers_start_one_wake_task() {
     check(|| {
         let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
-            let listeners = [(); 2].map(|()| scope.spawn(|| shared.subscribe(scope, Interest::High)));
-            let listeners = listeners.map(|listener| listener.join().unwrap());
+            let task_readers = [(); 2].map(|()| scope.spawn(|| shared.subscribe(scope, Interest::High)));
+            let task_readers = task_readers.map(|task_reader| task_reader.join().unwrap());
             assert_eq!(shared.wake_tasks.load(Ordering::Relaxed), 1);
-            drop(listeners);
+            drop(task_readers);
         });
     });
 }
 
 #[test]
-fn readers_share_a_chunk_while_the_cache_is_trimmed() {
+fn readers_share_chunks_during_cache_trimming() {
     check(|| {
         let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
-            let listeners = [(); 2].map(|()| Listener::open(shared, Channel::Data, Interest::High));
+            let task_readers = [(); 2].map(|()| TaskReader::open(shared, Channel::Data, Interest::High));
             (0..3).for_each(|_| shared.data());
-            let chunks = listeners.map(|mut listener| {
+            let chunks = task_readers.map(|mut task_reader| {
                 scope.spawn(move || {
-                    let updates = listener.next().unwrap().into_iter().filter_map(Delivery::into_update);
+                    let updates = task_reader.next().unwrap().into_iter().filter_map(Delivery::into_update);
                     let updates: Vec<_> = updates.collect();
                     assert_eq!(updates.len(), 3);
-                    (listener.cursor.join(&updates), frame(updates.iter().map(Encoded::item)))
+                    (task_reader.cursor.join(&updates), frame(updates.iter().map(Encoded::item)))
                 })
             });
             assert!(matches!(shared.feed.next_step(shared.now()), NextStep::AwaitChange | NextStep::Stop));

@@ -2,116 +2,116 @@ use super::*;
 
 #[test]
 fn a_late_joiner_starts_on_the_newest_keyframe() {
-    let stage = Stage::new(shape(1 << 20));
+    let fixture = FeedFixture::new(shape(1 << 20));
     for keyframe in [true, false, false, true, false] {
-        stage.visual(keyframe);
+        fixture.visual(keyframe);
     }
-    let (mut reader, greeting) = stage.open(&[(Channel::Visual, Interest::High)], Start::Keyframe);
+    let (mut reader, greeting) = fixture.open(&[(Channel::Visual, Interest::High)], Start::Keyframe);
     assert_eq!(greeting.positions.iter().map(|position| position.sequence).collect::<Vec<_>>(), [3]);
     assert!(greeting.waiting.is_empty());
-    assert_eq!(reader.sequences(&stage), [4, 5]);
+    assert_eq!(reader.sequences(&fixture), [4, 5]);
 }
 
 #[test]
-fn a_live_start_waits_for_the_next_keyframe_which_is_asked_for() {
-    let stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
-    let (mut reader, greeting) = stage.open(&[(Channel::Visual, Interest::High)], Start::Live);
+fn live_start_waits_for_a_requested_keyframe() {
+    let fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
+    let (mut reader, greeting) = fixture.open(&[(Channel::Visual, Interest::High)], Start::Live);
     assert_eq!(greeting.waiting, [(Some(source()), Channel::Visual)]);
     let channels = [Channel::Visual].into_iter().collect();
-    assert_eq!(stage.feed.keyframes_due(source(), 3, channels, stage.now).0, [Channel::Visual]);
-    stage.visual(false);
-    assert_eq!(reader.read(&stage), []);
-    stage.visual(true);
-    stage.visual(false);
-    assert_eq!(reader.sequences(&stage), [3, 4]);
-    assert_eq!(stage.feed.keyframes_due(source(), 3, channels, stage.now + 60 * SECOND).0, []);
+    assert_eq!(fixture.feed.keyframes_due(source(), 3, channels, fixture.now).0, [Channel::Visual]);
+    fixture.visual(false);
+    assert_eq!(reader.read(&fixture), []);
+    fixture.visual(true);
+    fixture.visual(false);
+    assert_eq!(reader.sequences(&fixture), [3, 4]);
+    assert_eq!(fixture.feed.keyframes_due(source(), 3, channels, fixture.now + 60 * SECOND).0, []);
 }
 
 #[test]
-fn the_newest_run_is_kept_though_the_ring_has_moved_on() {
-    let stage = Stage::new(shape(8_000));
-    stage.visual(true);
-    stage.visual(false);
+fn newest_run_is_kept_beyond_the_ring() {
+    let fixture = FeedFixture::new(shape(8_000));
+    fixture.visual(true);
+    fixture.visual(false);
     for _ in 0..200 {
-        stage.put(Channel::Data, 3, draft(false, 0));
+        fixture.put(Channel::Data, 3, draft(false, 0));
     }
-    assert!(stage.feed.bytes() <= 8_000);
-    assert_eq!(stage.viewer(Start::Keyframe).sequences(&stage), [1, 2]);
-    stage.visual(true);
-    assert_eq!(stage.viewer(Start::Keyframe).sequences(&stage), [3], "and let go when a newer one begins");
+    assert!(fixture.feed.bytes() <= 8_000);
+    assert_eq!(fixture.viewer(Start::Keyframe).sequences(&fixture), [1, 2]);
+    fixture.visual(true);
+    assert_eq!(fixture.viewer(Start::Keyframe).sequences(&fixture), [3], "and let go when a newer one begins");
 }
 
 #[test]
 fn the_newest_data_keyframe_is_kept() {
-    let stage = Stage::new(shape(8_000));
-    stage.put(Channel::Data, 3, draft(true, 0));
+    let fixture = FeedFixture::new(shape(8_000));
+    fixture.put(Channel::Data, 3, draft(true, 0));
     for _ in 0..200 {
-        stage.visual(false);
+        fixture.visual(false);
     }
-    stage.put(Channel::Data, 3, draft(false, 0));
-    let (mut reader, _) = stage.open(&[(Channel::Data, Interest::High)], Start::Keyframe);
-    assert_eq!(reader.sequences(&stage), [1, 2]);
+    fixture.put(Channel::Data, 3, draft(false, 0));
+    let (mut reader, _) = fixture.open(&[(Channel::Data, Interest::High)], Start::Keyframe);
+    assert_eq!(reader.sequences(&fixture), [1, 2]);
 }
 
 #[test]
-fn a_run_longer_than_half_the_ring_is_no_place_to_start_and_another_keyframe_is_asked_for() {
-    let stage = Stage::new(shape(8_000));
+fn run_over_half_the_ring_requests_a_keyframe() {
+    let fixture = FeedFixture::new(shape(8_000));
     let channels = [Channel::Visual].into_iter().collect();
-    stage.visual(true);
-    assert_eq!(stage.feed.keyframes_due(source(), 3, channels, stage.now).0, []);
+    fixture.visual(true);
+    assert_eq!(fixture.feed.keyframes_due(source(), 3, channels, fixture.now).0, []);
     for _ in 0..40 {
-        stage.visual(false);
+        fixture.visual(false);
     }
-    assert_eq!(stage.feed.keyframes_due(source(), 3, channels, stage.now).0, [Channel::Visual]);
-    let (mut reader, greeting) = stage.open(&[(Channel::Visual, Interest::High)], Start::Keyframe);
+    assert_eq!(fixture.feed.keyframes_due(source(), 3, channels, fixture.now).0, [Channel::Visual]);
+    let (mut reader, greeting) = fixture.open(&[(Channel::Visual, Interest::High)], Start::Keyframe);
     assert_eq!(greeting.waiting.len(), 1);
-    assert_eq!(reader.read(&stage), []);
+    assert_eq!(reader.read(&fixture), []);
 }
 
 #[test]
 fn records_age_but_the_newest_run_does_not() {
-    let mut stage = Stage::new(limited(Limits { max_age: 10 * SECOND, ..LIMITS }));
-    stage.visual(true);
-    stage.visual(true);
-    stage.put(Channel::Audio, 3, draft(false, 0));
-    let before = stage.feed.bytes();
-    stage.now += 11 * SECOND;
-    assert_eq!(stage.viewer(Start::Keyframe).sequences(&stage), [2]);
-    assert!(stage.feed.bytes() < before / 2);
+    let mut fixture = FeedFixture::new(limited(Limits { max_age: 10 * SECOND, ..LIMITS }));
+    fixture.visual(true);
+    fixture.visual(true);
+    fixture.put(Channel::Audio, 3, draft(false, 0));
+    let before = fixture.feed.bytes();
+    fixture.now += 11 * SECOND;
+    assert_eq!(fixture.viewer(Start::Keyframe).sequences(&fixture), [2]);
+    assert!(fixture.feed.bytes() < before / 2);
 }
 
 #[test]
-fn chat_holds_an_eighth_of_the_ring_and_takes_nothing_from_others() {
-    let mut stage = Stage::new(shape(16_000));
+fn chat_is_limited_to_an_eighth_of_ring() {
+    let mut fixture = FeedFixture::new(shape(16_000));
     for _ in 0..50 {
-        stage.visual(true);
+        fixture.visual(true);
     }
-    let (mut reader, _) = stage.open(&[(Channel::Chat, Interest::High)], Start::Keyframe);
-    let held = stage.feed.bytes();
+    let (mut reader, _) = fixture.open(&[(Channel::Chat, Interest::High)], Start::Keyframe);
+    let held = fixture.feed.bytes();
     for _ in 0..40 {
-        stage.now += SECOND;
-        stage.feed.chat(message(5, 0), stage.now, true).unwrap();
+        fixture.now += SECOND;
+        fixture.feed.chat(message(5, 0), fixture.now, true).unwrap();
     }
-    let got = reader.read(&stage);
+    let got = reader.read(&fixture);
     assert!(
         matches!(got[0], Got::Lost(Some((0, 0)) | None, Some((0, _)), GapReason::Evicted, Some(_))),
         "{:?}",
         got[0]
     );
     assert!(got.len() > 5 && got.len() * 120 < 2_400, "{}", got.len());
-    assert!(stage.feed.bytes() <= held + 2_000);
+    assert!(fixture.feed.bytes() <= held + 2_000);
 }
 
 #[test]
-fn feeds_share_a_memory_and_those_that_nobody_reads_give_theirs_up() {
+fn shared_memory_is_taken_from_unread_feeds() {
     let memory = Memory::new(10_000);
     let feeds: Vec<_> = (0..3).map(|_| Feed::new(shape(1 << 20), Arc::clone(&memory))).collect();
-    let stages: Vec<_> = feeds.iter().map(|feed| Stage { feed: Arc::clone(feed), now: SECOND }).collect();
-    for stage in &stages {
-        stage.grant(Channel::Visual, 3, Gate::Open);
+    let stages: Vec<_> = feeds.iter().map(|feed| FeedFixture { feed: Arc::clone(feed), now: SECOND }).collect();
+    for fixture in &stages {
+        fixture.grant(Channel::Visual, 3, Gate::Open);
     }
-    let put = |stage: &Stage, keyframe| stage.feed.publish(source(), 3, draft(keyframe, 0), stage.now);
+    let put = |fixture: &FeedFixture, keyframe| fixture.feed.publish(source(), 3, draft(keyframe, 0), fixture.now);
     let _reader = stages[1].viewer(Start::Keyframe);
     for number in 0..30 {
         put(&stages[0], number == 29).unwrap();

@@ -2,13 +2,13 @@ use super::*;
 use crate::sync::woken::Woken;
 
 /// A subscription of VISUAL that has read everything and is parked.
-struct Sleeping {
+struct ParkedReader {
     cursor: Cursor,
     woken: Arc<Woken>,
 }
 
-impl Sleeping {
-    fn new(stage: &Stage, level: Interest) -> Self {
+impl ParkedReader {
+    fn new(fixture: &FeedFixture, level: Interest) -> Self {
         let woken = Arc::<Woken>::default();
         let opening = Opening {
             selection: Selection { node: reader(), channels: [Channel::Visual].into_iter().collect(), sources: None },
@@ -18,13 +18,13 @@ impl Sleeping {
             resume: None,
             waker: Arc::clone(&woken).into(),
         };
-        let mut sleeping = Self { cursor: Cursor::open(&stage.feed, opening, stage.now).0, woken };
-        sleeping.rest(stage);
-        sleeping
+        let mut parked = Self { cursor: Cursor::open(&fixture.feed, opening, fixture.now).0, woken };
+        parked.park(fixture);
+        parked
     }
 
-    fn rest(&mut self, stage: &Stage) {
-        while !self.cursor.read(stage.now).is_empty() {}
+    fn park(&mut self, fixture: &FeedFixture) {
+        while !self.cursor.read(fixture.now).is_empty() {}
         assert!(self.cursor.park());
     }
 
@@ -34,11 +34,11 @@ impl Sleeping {
 }
 
 /// Does what the wake task does; when it looks again.
-fn next_look(stage: &Stage) -> Option<Micros> {
+fn next_wake_up(fixture: &FeedFixture) -> Option<Micros> {
     loop {
-        match stage.feed.next_step(stage.now) {
+        match fixture.feed.next_step(fixture.now) {
             NextStep::Wake(parked) => parked.iter().for_each(ParkedSubscriber::wake),
-            NextStep::SleepUntil(at) => return Some(at - stage.now),
+            NextStep::SleepUntil(at) => return Some(at - fixture.now),
             NextStep::AwaitChange => return None,
             NextStep::Stop => panic!("somebody reads"),
         }
@@ -46,18 +46,18 @@ fn next_look(stage: &Stage) -> Option<Micros> {
 }
 
 #[test]
-fn each_class_is_woken_when_its_window_is_over() {
-    let mut stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
+fn each_class_wakes_when_its_window_ends() {
+    let mut fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
     let levels = [Interest::Critical, Interest::High, Interest::Medium, Interest::Low];
-    let sleeping = levels.map(|level| Sleeping::new(&stage, level));
-    assert_eq!(next_look(&stage), None);
-    stage.visual(true);
+    let parked = levels.map(|level| ParkedReader::new(&fixture, level));
+    assert_eq!(next_wake_up(&fixture), None);
+    fixture.visual(true);
     let mut order = Vec::new();
     for window in [0, 10, 50, 200] {
-        stage.now += window * MS - order.last().map_or(0, |(_, at)| *at);
-        let next = next_look(&stage);
-        order.extend(sleeping.iter().zip(levels).filter(|(one, _)| one.was_woken()).map(|(_, l)| (l, window * MS)));
+        fixture.now += window * MS - order.last().map_or(0, |(_, at)| *at);
+        let next = next_wake_up(&fixture);
+        order.extend(parked.iter().zip(levels).filter(|(one, _)| one.was_woken()).map(|(_, l)| (l, window * MS)));
         assert_eq!(next.is_none(), window == 200);
     }
     let windows = [0, 10, 50, 200].map(|window| window * MS);
@@ -66,121 +66,121 @@ fn each_class_is_woken_when_its_window_is_over() {
 
 #[test]
 fn many_updates_in_a_window_wake_once() {
-    let mut stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
-    let mut high = Sleeping::new(&stage, Interest::High);
+    let mut fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
+    let mut high = ParkedReader::new(&fixture, Interest::High);
     for _ in 0..10 {
-        stage.visual(false);
-        stage.now += MS;
+        fixture.visual(false);
+        fixture.now += MS;
     }
-    next_look(&stage);
+    next_wake_up(&fixture);
     assert_eq!(high.woken.take(), 1);
-    stage.visual(false);
-    stage.now += SECOND;
-    assert_eq!(next_look(&stage), None, "nobody is parked");
+    fixture.visual(false);
+    fixture.now += SECOND;
+    assert_eq!(next_wake_up(&fixture), None, "nobody is parked");
     assert!(!high.was_woken());
-    high.rest(&stage);
+    high.park(&fixture);
 }
 
 #[test]
-fn what_does_not_pass_wakes_nobody() {
-    let mut stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
-    let (low, none) = (Sleeping::new(&stage, Interest::Low), Sleeping::new(&stage, Interest::None));
-    stage.visual(false);
-    stage.put(Channel::Audio, 3, draft(false, 0));
-    assert_eq!(next_look(&stage), None);
-    stage.visual(true);
-    assert_eq!(next_look(&stage), Some(200 * MS));
-    stage.now += 200 * MS;
-    next_look(&stage);
+fn filtered_updates_wake_nobody() {
+    let mut fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
+    let (low, none) = (ParkedReader::new(&fixture, Interest::Low), ParkedReader::new(&fixture, Interest::None));
+    fixture.visual(false);
+    fixture.put(Channel::Audio, 3, draft(false, 0));
+    assert_eq!(next_wake_up(&fixture), None);
+    fixture.visual(true);
+    assert_eq!(next_wake_up(&fixture), Some(200 * MS));
+    fixture.now += 200 * MS;
+    next_wake_up(&fixture);
     assert_eq!([low.was_woken(), none.was_woken()], [true, false]);
 }
 
 #[test]
 fn an_urgent_update_waits_for_no_window() {
-    let stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
-    let low = Sleeping::new(&stage, Interest::Low);
-    stage.put(Channel::Visual, 3, Draft { urgent: true, ..draft(true, 0) });
-    next_look(&stage);
+    let fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
+    let low = ParkedReader::new(&fixture, Interest::Low);
+    fixture.put(Channel::Visual, 3, Draft { urgent: true, ..draft(true, 0) });
+    next_wake_up(&fixture);
     assert!(low.was_woken());
 }
 
 #[test]
 fn an_update_before_parking_is_not_missed() {
-    let mut stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
-    let (mut critical, mut medium) = (stage.open(&[(Channel::Visual, Interest::Critical)], Start::Keyframe).0, {
-        let mut medium = Sleeping::new(&stage, Interest::Medium);
-        medium.cursor.read(stage.now);
+    let mut fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
+    let (mut critical, mut medium) = (fixture.open(&[(Channel::Visual, Interest::Critical)], Start::Keyframe).0, {
+        let mut medium = ParkedReader::new(&fixture, Interest::Medium);
+        medium.cursor.read(fixture.now);
         medium
     });
-    critical.sequences(&stage);
-    stage.visual(false);
+    critical.sequences(&fixture);
+    fixture.visual(false);
     assert!(!critical.0.park(), "it looks again at once");
     assert!(medium.cursor.park());
-    assert_eq!(next_look(&stage), Some(50 * MS));
-    stage.now += 50 * MS;
-    next_look(&stage);
+    assert_eq!(next_wake_up(&fixture), Some(50 * MS));
+    fixture.now += 50 * MS;
+    next_wake_up(&fixture);
     assert!(medium.was_woken());
-    medium.rest(&stage);
+    medium.park(&fixture);
 }
 
 #[test]
-fn an_urgent_update_before_parking_is_not_held_back() {
-    let stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
-    let (mut low, _) = stage.open(&[(Channel::Visual, Interest::Low)], Start::Keyframe);
-    low.sequences(&stage);
-    stage.put(Channel::Visual, 3, Draft { urgent: true, ..draft(true, 0) });
+fn urgent_update_before_parking_is_not_delayed() {
+    let fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
+    let (mut low, _) = fixture.open(&[(Channel::Visual, Interest::Low)], Start::Keyframe);
+    low.sequences(&fixture);
+    fixture.put(Channel::Visual, 3, Draft { urgent: true, ..draft(true, 0) });
     assert!(!low.0.park(), "it looks again at once");
-    assert_eq!(low.sequences(&stage), [2]);
+    assert_eq!(low.sequences(&fixture), [2]);
     assert!(low.0.park());
 }
 
 #[test]
-fn the_end_and_a_change_of_interest_wake_at_once() {
-    let stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
-    let sleeping = Sleeping::new(&stage, Interest::Low);
+fn end_and_interest_change_wake_at_once() {
+    let fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
+    let parked = ParkedReader::new(&fixture, Interest::Low);
     let now = interests(&[(Channel::Visual, Interest::High)]);
-    stage.feed.set_interests(reader(), &now).iter().for_each(ParkedSubscriber::wake);
-    assert!(sleeping.was_woken());
-    assert!(!sleeping.cursor.park(), "it has to look first");
-    stage.feed.enforce(&[], &[], true);
-    stage.feed.wake_all();
-    next_look(&stage);
-    assert!(sleeping.was_woken());
+    fixture.feed.set_interests(reader(), &now).iter().for_each(ParkedSubscriber::wake);
+    assert!(parked.was_woken());
+    assert!(!parked.cursor.park(), "it has to look first");
+    fixture.feed.enforce(&[], &[], true);
+    fixture.feed.wake_all();
+    next_wake_up(&fixture);
+    assert!(parked.was_woken());
 }
 
 #[test]
 fn a_parked_subscriber_may_leave() {
-    let stage = Stage::new(shape(1 << 20));
-    stage.visual(true);
-    assert!(!stage.feed.needs_wake_task(), "nobody reads");
-    let [one, two, three] = [(); 3].map(|()| Sleeping::new(&stage, Interest::High));
-    assert!(stage.feed.needs_wake_task());
-    assert!(!stage.feed.needs_wake_task(), "one is enough");
+    let fixture = FeedFixture::new(shape(1 << 20));
+    fixture.visual(true);
+    assert!(!fixture.feed.needs_wake_task(), "nobody reads");
+    let [one, two, three] = [(); 3].map(|()| ParkedReader::new(&fixture, Interest::High));
+    assert!(fixture.feed.needs_wake_task());
+    assert!(!fixture.feed.needs_wake_task(), "one is enough");
     drop(one);
-    stage.feed.wake_all();
-    next_look(&stage);
+    fixture.feed.wake_all();
+    next_wake_up(&fixture);
     assert!(two.was_woken() && three.was_woken());
     drop((two, three));
-    assert!(matches!(stage.feed.next_step(stage.now), NextStep::Stop));
-    let _four = Sleeping::new(&stage, Interest::High);
-    assert!(stage.feed.needs_wake_task(), "the last one stopped");
+    assert!(matches!(fixture.feed.next_step(fixture.now), NextStep::Stop));
+    let _four = ParkedReader::new(&fixture, Interest::High);
+    assert!(fixture.feed.needs_wake_task(), "the last one stopped");
 }
 
 #[test]
-fn those_who_get_the_same_updates_share_one_chunk() {
-    let stage = Stage::new(shape(1 << 20));
+fn subscribers_of_equal_updates_share_one_chunk() {
+    let fixture = FeedFixture::new(shape(1 << 20));
     for number in 0..5 {
-        stage.visual(number == 0);
+        fixture.visual(number == 0);
     }
     let chunk = |level| {
-        let (mut reader, _) = stage.open(&[(Channel::Visual, level)], Start::Keyframe);
-        let updates: Vec<_> = reader.0.read(stage.now).into_iter().filter_map(Delivery::into_update).collect();
+        let (mut reader, _) = fixture.open(&[(Channel::Visual, level)], Start::Keyframe);
+        let updates: Vec<_> = reader.0.read(fixture.now).into_iter().filter_map(Delivery::into_update).collect();
         (reader.0.join(&updates), updates)
     };
     let (one, updates) = chunk(Interest::High);

@@ -68,7 +68,7 @@ async fn unmute(client: &Client, viewer_node_id: u64) {
 }
 
 #[tokio::test]
-async fn members_write_in_one_order_and_each_message_names_its_author() {
+async fn chat_has_one_order_and_names_authors() {
     let (_server, client) = on_air().await;
     let mut reader = read(&client, READER).await;
     let mut writer = Publisher::open_with(&client, chat_of(WRITER)).await;
@@ -99,7 +99,7 @@ async fn members_write_in_one_order_and_each_message_names_its_author() {
 }
 
 #[tokio::test]
-async fn another_stream_of_the_same_member_takes_nothing_away() {
+async fn second_chat_stream_leaves_the_first_open() {
     let (_server, client) = on_air().await;
     let mut first = Publisher::open_with(&client, chat_of(WRITER)).await;
     first.send(line(1)).await;
@@ -113,7 +113,7 @@ async fn another_stream_of_the_same_member_takes_nothing_away() {
 }
 
 #[tokio::test]
-async fn what_a_muted_member_writes_is_rejected_and_it_writes_again_when_unmuted() {
+async fn muted_member_is_rejected_until_unmuted() {
     let (_server, client) = on_air().await;
     let mut reader = read(&client, READER).await;
     let mut writer = Publisher::open_with(&client, chat_of(WRITER)).await;
@@ -135,7 +135,7 @@ async fn what_a_muted_member_writes_is_rejected_and_it_writes_again_when_unmuted
 }
 
 #[tokio::test]
-async fn a_stream_rejects_what_comes_after_ten_messages_at_once() {
+async fn stream_rejects_messages_beyond_the_burst() {
     const SENT: usize = 30;
     let (_server, client) = on_air().await;
     let began = Instant::now();
@@ -160,7 +160,7 @@ async fn a_stream_rejects_what_comes_after_ten_messages_at_once() {
 }
 
 #[tokio::test]
-async fn the_message_after_ten_at_once_is_refused_for_now() {
+async fn single_message_beyond_the_burst_is_refused() {
     let (_server, client) = on_air().await;
     let began = Instant::now();
     let mut taken = 0;
@@ -177,7 +177,7 @@ async fn the_message_after_ten_at_once_is_refused_for_now() {
 }
 
 #[tokio::test]
-async fn the_longest_message_passes_and_one_byte_more_does_not() {
+async fn message_length_limit_is_inclusive() {
     let (_server, client) = on_air().await;
     let mut reader = read(&client, READER).await;
     say(&client, WRITER, long_line(1, LONGEST)).await.unwrap();
@@ -193,7 +193,7 @@ async fn the_longest_message_passes_and_one_byte_more_does_not() {
 }
 
 #[tokio::test]
-async fn there_is_chat_before_the_start_and_during_a_pause() {
+async fn chat_works_before_start_and_during_pause() {
     let server = Server::start().await;
     let client = server.client().await;
     make_livestream(&client, 7, pb::LivestreamConfig::default()).await;

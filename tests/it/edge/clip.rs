@@ -56,7 +56,7 @@ fn assert_decodes(file: &Path, frames: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_that_waits_gets_the_clip_byte_for_byte() {
+async fn waiting_viewer_gets_the_clip_byte_for_byte() {
     let server = Serving::start(&[]).await;
     let url = server.url();
     let directory = TempDir::new().unwrap();
@@ -84,7 +84,7 @@ async fn a_viewer_that_waits_gets_the_clip_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_that_joins_in_the_second_group_of_pictures_gets_what_decodes_from_there() {
+async fn late_viewer_gets_a_decodable_clip() {
     let units = access_units().await;
     let server = Server::start().await;
     let url = server.url();
@@ -192,7 +192,7 @@ async fn a_second_publisher_takes_over_only_when_told() {
 }
 
 #[tokio::test]
-async fn a_publisher_that_is_told_to_keep_leaves_the_livestream_on_air() {
+async fn keep_flag_leaves_the_livestream_on_air() {
     let server = Server::start().await;
     let url = server.url();
     let arguments = ["publish", "--server", &url, "--livestream", "7", "--fps", "1000", "--keep"];
@@ -205,7 +205,7 @@ async fn a_publisher_that_is_told_to_keep_leaves_the_livestream_on_air() {
 }
 
 #[tokio::test]
-async fn publishing_a_file_that_is_not_there_or_no_video_says_so() {
+async fn publishing_missing_or_invalid_file_fails() {
     let server = Server::start().await;
     let url = server.url();
     let arguments = ["publish", "--server", &url, "--livestream", "7", "no-such-file.h264"];
@@ -226,7 +226,7 @@ async fn publishing_a_file_that_is_not_there_or_no_video_says_so() {
 }
 
 #[tokio::test]
-async fn watching_what_is_not_there_says_so() {
+async fn watching_an_unknown_livestream_fails() {
     let server = Server::start().await;
     let outcome = run(starling(&["watch", "--server", &server.url(), "--livestream", "99"])).await;
     assert_eq!(outcome.status.code(), Some(1));

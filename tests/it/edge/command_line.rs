@@ -44,7 +44,7 @@ async fn the_configuration_in_force_is_printed() {
 }
 
 #[tokio::test]
-async fn a_configuration_at_fault_is_refused_and_every_fault_is_told() {
+async fn every_configuration_fault_is_reported() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("starling.yaml");
     std::fs::write(&file, "server:\n  colour: red\ndrain:\n  spread: 1s\nshed: {}\n").unwrap();
@@ -65,7 +65,7 @@ async fn a_configuration_at_fault_is_refused_and_every_fault_is_told() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_told() {
+async fn address_in_use_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let refused = run(starling(&["--listen", &address])).await;
@@ -74,7 +74,7 @@ async fn an_address_that_is_taken_is_told() {
 }
 
 #[tokio::test]
-async fn a_healthcheck_exits_with_zero_only_when_the_server_serves() {
+async fn healthcheck_succeeds_only_while_serving() {
     let server = Server::with(|config| {
         config.drain.spread = std::time::Duration::from_secs(600);
         config.drain.timeout = std::time::Duration::from_secs(601);
@@ -171,7 +171,7 @@ async fn unread(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn nothing_is_said_to_a_reader_that_is_gone() {
+async fn closed_standard_output_is_no_error() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live(&client, 7).await;
@@ -213,7 +213,7 @@ fn read_drawing(lines: &[&str]) -> (BTreeMap<u64, usize>, BTreeMap<u64, usize>) 
 }
 
 #[tokio::test]
-async fn a_tree_of_sixty_viewers_is_drawn_with_depth_three_and_at_most_five_to_a_node() {
+async fn tree_of_sixty_viewers_is_drawn() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live(&client, 7).await;
@@ -250,7 +250,7 @@ async fn a_tree_of_sixty_viewers_is_drawn_with_depth_three_and_at_most_five_to_a
 }
 
 #[tokio::test]
-async fn a_star_is_drawn_as_one() {
+async fn star_is_drawn() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live(&client, 7).await;

@@ -71,7 +71,7 @@ async fn refused(command: std::process::Command) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sound_goes_beside_the_video_byte_for_byte() {
+async fn audio_is_published_beside_video_byte_for_byte() {
     let server = Server::start().await;
     let files = Files::new();
     let video: Vec<u8> = (0..50).flat_map(|number| unit(number % 25 == 0, 300)).collect();
@@ -91,7 +91,7 @@ async fn sound_goes_beside_the_video_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sound_keeps_step_with_the_video_by_its_timestamps() {
+async fn audio_keeps_step_with_video_by_timestamps() {
     let server = Server::start().await;
     let files = Files::new();
     let clip = files.write("clip.h264", &(0..20).flat_map(|_| unit(true, 100)).collect::<Vec<_>>());
@@ -156,7 +156,7 @@ async fn input_that_cannot_be_published_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_viewers_missed_is_told_at_both_ends() {
+async fn missed_updates_are_reported_at_both_ends() {
     let server = Server::start().await;
     let files = Files::new();
     let clip = files.write("clip.h264", &(0..40).flat_map(|number| unit(number % 4 == 0, 400)).collect::<Vec<_>>());
@@ -177,7 +177,7 @@ async fn what_viewers_missed_is_told_at_both_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_budget_is_chosen_from_the_input_and_told() {
+async fn budget_is_chosen_from_input_and_reported() {
     let server = Server::start().await;
     let files = Files::new();
     // Half a megabyte a second at 10 units a second, in runs of one second.
@@ -214,7 +214,7 @@ async fn a_budget_is_chosen_from_the_input_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_server_decides_how_large_an_access_unit_may_be() {
+async fn server_limits_the_access_unit_size() {
     let files = Files::new();
     let clip = files.write("clip.h264", &[unit(true, 3 << 20), unit(false, 100)].concat());
     let usual = Server::start().await;
@@ -236,7 +236,7 @@ async fn the_server_decides_how_large_an_access_unit_may_be() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_not_accepted_does_not_count_as_published() {
+async fn unaccepted_updates_do_not_count_as_published() {
     let server = Server::start().await;
     let mut command = on_seven(&server, "publish", &["--node", "1", "--fps", "1000", "-"]);
     command.stdin(Stdio::piped());
@@ -284,7 +284,7 @@ async fn ctrl_c_prints_the_totals_at_both_ends() {
 }
 
 #[tokio::test]
-async fn a_file_is_created_when_something_comes() {
+async fn output_file_is_created_with_the_first_update() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live(&client, 7).await;
@@ -310,7 +310,7 @@ async fn a_file_is_created_when_something_comes() {
 }
 
 #[tokio::test]
-async fn a_video_that_nobody_reads_any_more_is_no_error() {
+async fn closed_video_output_is_no_error() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live(&client, 7).await;

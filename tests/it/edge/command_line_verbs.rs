@@ -40,7 +40,7 @@ fn spawn(server: &Server, arguments: &[&str]) -> Talking {
 }
 
 #[tokio::test]
-async fn a_swarm_of_each_kind_is_created_shown_and_ended() {
+async fn each_swarm_kind_is_created_shown_and_ended() {
     let server = Server::start().await;
     let config = ["--max-viewers", "9", "--subscriber-bytes-per-second", "1000000", "--keyframe-interval", "1s"];
     let create =
@@ -78,7 +78,7 @@ async fn a_swarm_of_each_kind_is_created_shown_and_ended() {
 }
 
 #[tokio::test]
-async fn one_swarm_is_named_and_not_two() {
+async fn exactly_one_swarm_must_be_named() {
     for arguments in [&["get"][..], &["get", "--livestream", "7", "--group", "7"], &["list", "--group", "x"]] {
         let refused = run(starling(arguments)).await;
         assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
@@ -102,7 +102,7 @@ async fn members_are_listed_over_all_pages() {
 }
 
 #[tokio::test]
-async fn events_are_told_in_order_and_resumed_from_a_position() {
+async fn events_are_ordered_and_resumed_from_a_position() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live(&client, 7).await;
@@ -129,7 +129,7 @@ async fn events_are_told_in_order_and_resumed_from_a_position() {
 }
 
 #[tokio::test]
-async fn a_kind_of_event_that_is_none_is_refused() {
+async fn unknown_event_kind_is_refused() {
     let server = Server::start().await;
     for (arguments, said) in [
         (&["events", "--livestream", "7", "--kind", "media"][..], "no such kind"),
@@ -144,7 +144,7 @@ async fn a_kind_of_event_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn the_set_of_swarms_is_followed_over_a_cut() {
+async fn set_of_swarms_is_followed_across_a_cut() {
     let server = Server::start().await;
     let wire = Wire::to(server.address()).await;
     let address = wire.url();

@@ -5,7 +5,7 @@ use std::path::Path;
 use starling::config::Config;
 
 #[test]
-fn the_table_of_the_configuration_is_that_of_the_code() {
+fn configuration_table_matches_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let document = std::fs::read_to_string(path).expect("there is a docs/configuration.md");
     let table = Config::reference_table();

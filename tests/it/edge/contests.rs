@@ -40,7 +40,7 @@ async fn connect(server: &Server, count: usize) -> Vec<Client> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_twenty_who_share_their_screens_at_once_exactly_one_does() {
+async fn one_of_twenty_concurrent_screen_shares_wins() {
     let server = Server::start().await;
     let clients = connect(&server, 20).await;
     make_group(&clients[0], 7, 20).await;
@@ -76,7 +76,7 @@ async fn of_twenty_who_share_their_screens_at_once_exactly_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_a_hundred_who_join_at_once_exactly_as_many_get_in_as_there_are_places() {
+async fn concurrent_joins_fill_exactly_the_capacity() {
     const PLACES: usize = 16;
     let server = Server::start().await;
     let clients = connect(&server, 100).await;
@@ -121,7 +121,7 @@ async fn of_a_hundred_who_join_at_once_exactly_as_many_get_in_as_there_are_place
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_who_claim_the_right_to_publish_at_once_the_last_has_it() {
+async fn last_of_concurrent_claims_holds_the_channel() {
     let server = Server::start().await;
     let clients = connect(&server, 10).await;
     crate::edge::world::go_live(&clients[0], 7).await;
@@ -140,7 +140,7 @@ async fn of_many_who_claim_the_right_to_publish_at_once_the_last_has_it() {
 }
 
 #[tokio::test]
-async fn a_process_that_holds_as_many_swarms_as_it_may_makes_no_more() {
+async fn swarm_limit_refuses_further_swarms() {
     let server = Server::with(|config| {
         config.store.max_swarms = 3;
         config.retention.ended = std::time::Duration::ZERO;

@@ -59,7 +59,7 @@ macro_rules! services {
 }
 
 #[tokio::test]
-async fn reflection_lists_exactly_the_services_in_both_of_its_versions() {
+async fn reflection_lists_the_services_in_both_versions() {
     let server = Server::start().await;
     let client = server.client().await;
     let (v1, files) = services!(client, v1);
@@ -92,7 +92,7 @@ async fn reflection_knows_the_details_of_errors() {
 }
 
 #[tokio::test]
-async fn without_reflection_nobody_lists_anything() {
+async fn disabled_reflection_is_unimplemented() {
     let server = Server::with(|config| config.server.reflection = false).await;
     let client = server.client().await;
     use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -116,7 +116,7 @@ async fn next(watch: &mut tonic::Streaming<HealthCheckResponse>) -> ServingStatu
 }
 
 #[tokio::test]
-async fn the_server_and_each_of_its_services_are_serving() {
+async fn server_and_each_service_report_serving() {
     let server = Server::start().await;
     let client = server.client().await;
     for service in WITH_HEALTH {
@@ -127,7 +127,7 @@ async fn the_server_and_each_of_its_services_are_serving() {
 }
 
 #[tokio::test]
-async fn a_draining_server_is_not_serving_and_takes_nothing_new_but_farewells() {
+async fn draining_server_accepts_only_leaves() {
     let server = Server::with(|config| {
         config.drain.spread = Duration::from_secs(600);
         config.drain.timeout = Duration::from_secs(601);
@@ -171,7 +171,7 @@ async fn a_draining_server_is_not_serving_and_takes_nothing_new_but_farewells() 
 }
 
 #[tokio::test]
-async fn who_watches_the_health_does_not_hold_the_drain_up() {
+async fn health_watch_does_not_delay_the_drain() {
     let server = Server::with(|config| config.drain.timeout = Duration::from_secs(3_600)).await;
     let client = server.client().await;
     let mut watch = answered(HealthClient::new(client.channel.clone()).watch(about("")).await);

@@ -28,10 +28,10 @@ const CONNECTIONS: u64 = 10;
 const STREAMS: u64 = 5;
 
 /// What a stream said last, and what ended it.
-type Farewell = (Option<Goodbye>, Status);
+type Ending = (Option<Goodbye>, Status);
 
 /// Reads a stream that has begun until it breaks off; `goodbye` finds one in a message.
-async fn last_words<M>(mut stream: Streaming<M>, goodbye: impl Fn(M) -> Option<Goodbye>) -> Farewell {
+async fn read_goodbye<M>(mut stream: Streaming<M>, goodbye: impl Fn(M) -> Option<Goodbye>) -> Ending {
     let mut last = None;
     loop {
         match soon(stream.message()).await {
@@ -43,7 +43,7 @@ async fn last_words<M>(mut stream: Streaming<M>, goodbye: impl Fn(M) -> Option<G
 }
 
 /// Opens streams of four kinds on one connection and has them read, each from its first message on.
-async fn open_streams(client: &Client, first: u64, farewells: &mut JoinSet<Farewell>) {
+async fn open_streams(client: &Client, first: u64, endings: &mut JoinSet<Ending>) {
     let mut livestreams = client.livestreams.clone();
     for node_id in first..first + STREAMS {
         let session_id = join_livestream(client, 7, node_id).await;
@@ -51,7 +51,7 @@ async fn open_streams(client: &Client, first: u64, farewells: &mut JoinSet<Farew
         let request = pb::WatchTargetsRequest { livestream_id: 7, of_node_id: node_id, session_id, node_id };
         let mut targets = answered(livestreams.watch_targets(request).await);
         soon(targets.message()).await.unwrap().expect("a snapshot");
-        farewells.spawn(last_words(targets, |message| match message.event {
+        endings.spawn(read_goodbye(targets, |message| match message.event {
             Some(pb::watch_targets_response::Event::Goodbye(goodbye)) => Some(goodbye),
             _ => None,
         }));
@@ -59,14 +59,14 @@ async fn open_streams(client: &Client, first: u64, farewells: &mut JoinSet<Farew
         let request = pb::WatchLivestreamRequest { livestream_id: 7, node_id, session_id, ..Default::default() };
         let mut events = answered(livestreams.watch_livestream(request).await);
         soon(events.message()).await.unwrap().expect("a reset");
-        farewells.spawn(last_words(events, |message| match message.event {
+        endings.spawn(read_goodbye(events, |message| match message.event {
             Some(pb::watch_livestream_response::Event::Goodbye(goodbye)) => Some(goodbye),
             _ => None,
         }));
 
         let mut census = answered(livestreams.watch_livestreams(pb::WatchLivestreamsRequest::default()).await);
         soon(census.message()).await.unwrap().expect("a reset");
-        farewells.spawn(last_words(census, |message| match message.event {
+        endings.spawn(read_goodbye(census, |message| match message.event {
             Some(pb::watch_livestreams_response::Event::Goodbye(goodbye)) => Some(goodbye),
             _ => None,
         }));
@@ -74,14 +74,14 @@ async fn open_streams(client: &Client, first: u64, farewells: &mut JoinSet<Farew
         let request = pb::SubscribeUpdatesRequest { livestream_id: 7, node_id, session_id, ..Default::default() };
         let mut updates = answered(livestreams.subscribe_updates(request).await);
         soon(updates.message()).await.unwrap().expect("subscribed");
-        farewells.spawn(last_words(updates, |message| match message.deliveries.last()?.item.clone() {
+        endings.spawn(read_goodbye(updates, |message| match message.deliveries.last()?.item.clone() {
             Some(Item::Goodbye(goodbye)) => Some(goodbye),
             _ => None,
         }));
     }
 }
 
-fn assert_is_farewell((goodbye, status): &Farewell) {
+fn assert_is_draining((goodbye, status): &Ending) {
     let goodbye = goodbye.as_ref().unwrap_or_else(|| panic!("a goodbye comes before {status:?}"));
     assert_eq!(goodbye.reason(), GoodbyeReason::Draining);
     assert_eq!(Fault::of(status), Fault::new(Unavailable, "DRAINING"));
@@ -117,26 +117,26 @@ async fn watch_health(client: &Client) -> Streaming<tonic_health::pb::HealthChec
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_streams_hear_a_goodbye_and_the_process_exits_in_time() {
+async fn two_hundred_streams_get_goodbyes_before_exit() {
     const TIMEOUT: Duration = Duration::from_secs(25);
     let server = Serving::start(&[("DRAIN__SPREAD", "1s"), ("DRAIN__TIMEOUT", "25s")]).await;
     go_live(&server.client().await, 7).await;
-    let mut farewells = JoinSet::new();
+    let mut endings = JoinSet::new();
     for connection in 0..CONNECTIONS {
         let client = server.client().await;
-        open_streams(&client, 100 + connection * STREAMS, &mut farewells).await;
+        open_streams(&client, 100 + connection * STREAMS, &mut endings).await;
     }
-    assert_eq!(farewells.len(), 200);
+    assert_eq!(endings.len(), 200);
     let mut publisher = Publisher::open(&server.client().await, 7, 1).await;
     let _never_spoke = TcpStream::connect(server.address).await.unwrap();
 
     let told = Instant::now();
     server.process.signal("TERM");
-    for farewell in soon(farewells.join_all()).await {
-        assert_is_farewell(&farewell);
+    for ending in soon(endings.join_all()).await {
+        assert_is_draining(&ending);
     }
     match publisher.event().await {
-        Event::Goodbye(goodbye) => assert_is_farewell(&(Some(goodbye), publisher.said().await.unwrap_err())),
+        Event::Goodbye(goodbye) => assert_is_draining(&(Some(goodbye), publisher.said().await.unwrap_err())),
         other => panic!("a goodbye, not {other:?}"),
     }
     let exit = server.process.output().await.status;
@@ -146,20 +146,20 @@ async fn two_hundred_streams_hear_a_goodbye_and_the_process_exits_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_never_reads_is_cut_at_the_deadline_and_others_hear_their_goodbye() {
+async fn stalled_reader_is_cut_at_the_drain_deadline() {
     let server = Serving::start(&[("DRAIN__SPREAD", "100ms"), ("DRAIN__TIMEOUT", "2s")]).await;
     let client = server.client().await;
     go_live(&client, 7).await;
     let mut publisher = Publisher::open(&client, 7, 1).await;
     let _stalled = never_reads(&server, &mut publisher).await;
     let _never_spoke = TcpStream::connect(server.address).await.unwrap();
-    let mut farewells = JoinSet::new();
-    open_streams(&client, 100, &mut farewells).await;
+    let mut endings = JoinSet::new();
+    open_streams(&client, 100, &mut endings).await;
 
     let told = Instant::now();
     server.process.signal("TERM");
-    for farewell in soon(farewells.join_all()).await {
-        assert_is_farewell(&farewell);
+    for ending in soon(endings.join_all()).await {
+        assert_is_draining(&ending);
     }
     let exit = server.process.output().await.status;
     assert_eq!(exit.code(), Some(0));
@@ -185,7 +185,7 @@ async fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[tokio::test]
-async fn every_signal_to_end_drains() {
+async fn every_termination_signal_drains() {
     for signal in ["INT", "HUP"] {
         let server = Serving::start(&[]).await;
         let client = server.client().await;

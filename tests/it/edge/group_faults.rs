@@ -48,7 +48,7 @@ fn share(node_id: u64) -> pb::StartScreenShareRequest {
     pb::StartScreenShareRequest { group_id: CALL, node_id, ..Default::default() }
 }
 
-fn wish(source_node_id: u64) -> ChannelInterest {
+fn interest(source_node_id: u64) -> ChannelInterest {
     ChannelInterest {
         channel: UpdateChannel::Visual.into(),
         interest: Interest::Low.into(),
@@ -139,7 +139,7 @@ fn of_members(client: &Client, group_id: u64, node_id: u64, session_id: u64) -> 
             group_id: group_id, node_id: node_id, session_id: session_id
         }
         set_interest SetInterestRequest {
-            group_id: group_id, node_id: node_id, session_id: session_id, interests: vec![wish(0)]
+            group_id: group_id, node_id: node_id, session_id: session_id, interests: vec![interest(0)]
         }
     };
     calls.extend(of_owner(client, group_id, node_id, session_id));
@@ -148,7 +148,7 @@ fn of_members(client: &Client, group_id: u64, node_id: u64, session_id: u64) -> 
 }
 
 #[tokio::test]
-async fn an_id_of_zero_is_refused_by_the_name_of_its_field() {
+async fn zero_id_is_refused_by_field() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::field("group_id");
     untouched.refuses_all(looks(&client, 0), &expected).await;
@@ -170,7 +170,7 @@ async fn an_id_of_zero_is_refused_by_the_name_of_its_field() {
 }
 
 #[tokio::test]
-async fn a_field_out_of_range_is_refused_by_its_name() {
+async fn field_out_of_range_is_refused_by_name() {
     let World { untouched, client, .. } = every_state().await;
     let create = |config: pb::GroupConfig| {
         calls! { client, Groups; create_group CreateGroupRequest { group_id: 20, config: Some(config) } }
@@ -197,13 +197,13 @@ async fn a_field_out_of_range_is_refused_by_its_name() {
         join_group JoinGroupRequest { group_id: CALL, node_id: 4, lease_ttl: seconds(301) }
         join_group JoinGroupRequest { group_id: CALL, node_id: 4, request_id: " ".to_owned() }
         join_group JoinGroupRequest {
-            group_id: CALL, node_id: 4, interests: vec![ChannelInterest { channel: 6, ..wish(1) }]
+            group_id: CALL, node_id: 4, interests: vec![ChannelInterest { channel: 6, ..interest(1) }]
         }
         update_participant UpdateParticipantRequest { group_id: CALL, node_id: MEMBER, metadata: Some(zeros(257)) }
         set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER }
-        set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER, interests: vec![wish(0); 1_281] }
+        set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER, interests: vec![interest(0); 1_281] }
         set_interest SetInterestRequest {
-            group_id: CALL, node_id: MEMBER, interests: vec![ChannelInterest { interest: -1, ..wish(1) }]
+            group_id: CALL, node_id: MEMBER, interests: vec![ChannelInterest { interest: -1, ..interest(1) }]
         }
         report_peer ReportPeerRequest { group_id: CALL, node_id: OWNER, peer_node_id: MEMBER }
         report_peer ReportPeerRequest { group_id: CALL, node_id: OWNER, peer_node_id: MEMBER, reason: 4 }
@@ -240,7 +240,7 @@ async fn a_field_out_of_range_is_refused_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_group_that_is_not_there_is_not_found() {
+async fn unknown_group_is_not_found() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(NotFound, "GROUP_NOT_FOUND");
     untouched.refuses_all(looks(&client, 99), &expected).await;
@@ -251,7 +251,7 @@ async fn a_group_that_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn an_ended_group_refuses_everything_but_a_look_and_another_end() {
+async fn ended_group_refuses_members_calls_but_not_end() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(FailedPrecondition, "ENDED");
     untouched.refuses_all(looks_at_members(&client, ENDED), &expected).await;
@@ -263,7 +263,7 @@ async fn an_ended_group_refuses_everything_but_a_look_and_another_end() {
 }
 
 #[tokio::test]
-async fn a_stranger_may_join_and_nothing_else() {
+async fn non_member_may_only_join() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(FailedPrecondition, "NOT_A_MEMBER");
     untouched.refuses_all(of_members(&client, CALL, STRANGER, 0), &expected).await;
@@ -271,7 +271,7 @@ async fn a_stranger_may_join_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_current_is_refused_whatever_it_asks() {
+async fn stale_session_is_refused_by_every_method() {
     let World { untouched, client, stale } = every_state().await;
     let expected = Fault::new(FailedPrecondition, "SESSION_REPLACED");
     for session_id in [stale, 12_345] {
@@ -285,7 +285,7 @@ async fn a_session_that_is_not_current_is_refused_whatever_it_asks() {
 }
 
 #[tokio::test]
-async fn only_the_owner_ends_changes_and_removes() {
+async fn only_the_owner_ends_updates_and_removes() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(PermissionDenied, "NOT_OWNER");
     for node_id in [SHARING, MEMBER] {
@@ -300,7 +300,7 @@ async fn only_the_owner_ends_changes_and_removes() {
 }
 
 #[tokio::test]
-async fn an_action_on_somebody_who_is_not_in_finds_nobody() {
+async fn action_on_a_non_member_is_not_found() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(NotFound, "MEMBER_NOT_FOUND");
     untouched.refuses_all(on_target(&client, CALL, OWNER, 0, STRANGER), &expected).await;
@@ -309,7 +309,7 @@ async fn an_action_on_somebody_who_is_not_in_finds_nobody() {
 }
 
 #[tokio::test]
-async fn a_held_screen_share_is_refused_to_others_and_names_its_holder() {
+async fn held_screen_share_is_refused_naming_its_holder() {
     let World { untouched, client, .. } = every_state().await;
     for node_id in [OWNER, MEMBER] {
         let call = calls! { client, Groups;
@@ -326,7 +326,7 @@ async fn a_held_screen_share_is_refused_to_others_and_names_its_holder() {
 }
 
 #[tokio::test]
-async fn a_full_group_takes_nobody_new_and_keeps_those_who_are_in() {
+async fn full_group_admits_only_current_members() {
     let World { untouched, client, .. } = every_state().await;
     untouched.refuses_all(join(&client, FULL, STRANGER), &Fault::new(ResourceExhausted, "SWARM_FULL")).await;
     join_group(&client, FULL, OWNER).await;
@@ -334,7 +334,7 @@ async fn a_full_group_takes_nobody_new_and_keeps_those_who_are_in() {
 }
 
 #[tokio::test]
-async fn a_group_that_lives_is_made_again_only_as_it_is() {
+async fn existing_group_is_created_again_only_unchanged() {
     let World { untouched, client, .. } = every_state().await;
     let config = |max| Some(pb::GroupConfig { max_participants: Some(max), ..Default::default() });
     let creates = calls! { client, Groups;
@@ -350,27 +350,27 @@ async fn a_group_that_lives_is_made_again_only_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_member_holds_every_interest_there_can_be_and_no_more() {
+async fn interests_are_limited_per_member() {
     let server = Server::start().await;
     let client = server.client().await;
     make_group(&client, CALL, 16).await;
     join_group(&client, CALL, MEMBER).await;
     let set = |interests| pb::SetInterestRequest { group_id: CALL, node_id: MEMBER, interests, ..Default::default() };
-    let every = (100..100 + 1_280).map(wish).collect();
+    let every = (100..100 + 1_280).map(interest).collect();
     answered(client.clone().groups.set_interest(set(every)).await);
     let untouched = Untouched::from(server).await;
     let call = calls! { client, Groups;
-        set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER, interests: vec![wish(50)] }
-        join_group JoinGroupRequest { group_id: CALL, node_id: MEMBER, interests: vec![wish(50)] }
+        set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER, interests: vec![interest(50)] }
+        join_group JoinGroupRequest { group_id: CALL, node_id: MEMBER, interests: vec![interest(50)] }
     };
     untouched.refuses_all(call, &Fault::new(ResourceExhausted, "QUOTA")).await;
     // One that is there may change.
-    let change = ChannelInterest { interest: Interest::Critical.into(), ..wish(100) };
+    let change = ChannelInterest { interest: Interest::Critical.into(), ..interest(100) };
     answered(client.clone().groups.set_interest(set(vec![change])).await);
 }
 
 #[tokio::test]
-async fn of_two_faults_the_first_in_the_order_of_checks_is_told() {
+async fn first_fault_in_order_of_checks_is_returned() {
     let World { untouched, client, stale } = every_state().await;
     let calls = calls! { client, Groups;
         // Fields, then the group.
@@ -399,7 +399,7 @@ async fn of_two_faults_the_first_in_the_order_of_checks_is_told() {
 }
 
 #[tokio::test]
-async fn livestreams_and_groups_of_one_number_are_strangers() {
+async fn livestream_and_group_ids_are_separate() {
     let World { untouched: _server, client, .. } = every_state().await;
     let get = starling_client::pb::livestream::v1::GetLivestreamRequest { livestream_id: CALL };
     let found = fault(client.clone().livestreams.get_livestream(get).await);

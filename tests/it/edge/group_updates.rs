@@ -97,20 +97,20 @@ impl Speaker {
 }
 
 /// An open subscription.
-struct Listener {
+struct GroupSubscriber {
     messages: Streaming<pb::SubscribeUpdatesResponse>,
     ready: VecDeque<Delivery>,
 }
 
-impl Listener {
+impl GroupSubscriber {
     async fn open(client: &Client, node_id: u64, channel: UpdateChannel, source_node_ids: Vec<u64>) -> Self {
         let channels = vec![channel.into()];
         let request =
             pb::SubscribeUpdatesRequest { group_id: 7, node_id, channels, source_node_ids, ..Default::default() };
         let messages = answered(soon(client.clone().groups.subscribe_updates(request)).await);
-        let mut listener = Self { messages, ready: VecDeque::new() };
-        assert!(matches!(listener.item().await, Item::Subscribed(_)), "subscribed comes first");
-        listener
+        let mut subscriber = Self { messages, ready: VecDeque::new() };
+        assert!(matches!(subscriber.item().await, Item::Subscribed(_)), "subscribed comes first");
+        subscriber
     }
 
     async fn item(&mut self) -> Item {
@@ -147,12 +147,12 @@ async fn one(client: &Client, node_id: u64, term: u64, update: UpdateDraft) -> R
 }
 
 #[tokio::test]
-async fn everybody_hears_the_others_and_not_itself() {
+async fn participants_receive_all_others_but_not_themselves() {
     let (_server, client) = in_call().await;
     let mut speakers = Vec::new();
-    let mut listeners = Vec::new();
+    let mut subscribers = Vec::new();
     for node_id in PARTICIPANTS {
-        listeners.push(Listener::open(&client, node_id, UpdateChannel::Audio, vec![]).await);
+        subscribers.push(GroupSubscriber::open(&client, node_id, UpdateChannel::Audio, vec![]).await);
         speakers.push((node_id, Speaker::open(&client, node_id, UpdateChannel::Audio).await.unwrap()));
     }
     for sequence in 1..=2 {
@@ -161,29 +161,29 @@ async fn everybody_hears_the_others_and_not_itself() {
             assert_eq!(speaker.acked().await, place(*node_id, UpdateChannel::Audio, speaker.term(), sequence));
         }
     }
-    for (listener, own) in listeners.iter_mut().zip(PARTICIPANTS) {
+    for (subscriber, own) in subscribers.iter_mut().zip(PARTICIPANTS) {
         let others = PARTICIPANTS.into_iter().filter(|node_id| *node_id != own);
         let expected: Vec<_> = others.flat_map(|node_id| [(node_id, 1), (node_id, 2)]).collect();
-        assert_eq!(listener.heard(8).await, expected);
+        assert_eq!(subscriber.heard(8).await, expected);
     }
 }
 
 #[tokio::test]
-async fn a_subscriber_hears_the_sources_that_it_names() {
+async fn subscriber_receives_only_the_named_sources() {
     let (_server, client) = in_call().await;
-    let mut listener = Listener::open(&client, 1, UpdateChannel::Audio, vec![2, 4]).await;
+    let mut subscriber = GroupSubscriber::open(&client, 1, UpdateChannel::Audio, vec![2, 4]).await;
     for sequence in 1..=2 {
         for node_id in PARTICIPANTS {
             one(&client, node_id, 0, on(UpdateChannel::Audio, sequence)).await.unwrap();
         }
     }
-    assert_eq!(listener.heard(4).await, [(2, 1), (2, 2), (4, 1), (4, 2)]);
+    assert_eq!(subscriber.heard(4).await, [(2, 1), (2, 2), (4, 1), (4, 2)]);
 }
 
 #[tokio::test]
-async fn who_has_switched_its_microphone_off_is_rejected_until_it_is_on() {
+async fn disabled_microphone_rejects_audio_until_enabled() {
     let (_server, client) = in_call().await;
-    let mut listener = Listener::open(&client, 1, UpdateChannel::Audio, vec![]).await;
+    let mut subscriber = GroupSubscriber::open(&client, 1, UpdateChannel::Audio, vec![]).await;
     let mut speaker = Speaker::open(&client, 2, UpdateChannel::Audio).await.unwrap();
     let switch = async |on: bool| {
         let audio_enabled = Some(on);
@@ -201,11 +201,11 @@ async fn who_has_switched_its_microphone_off_is_rejected_until_it_is_on() {
     switch(true).await;
     speaker.send(on(UpdateChannel::Audio, 4)).await;
     assert_eq!(speaker.acked().await.sequence, 2, "what was rejected has no number");
-    assert_eq!(listener.heard(2).await, [(2, 1), (2, 2)]);
+    assert_eq!(subscriber.heard(2).await, [(2, 1), (2, 2)]);
 }
 
 #[tokio::test]
-async fn only_who_holds_the_share_publishes_its_screen() {
+async fn only_the_share_holder_publishes_its_screen() {
     let (_server, client) = in_call().await;
     let mut groups = client.groups.clone();
     let screen = |number| UpdateDraft { keyframe: true, ..on(UpdateChannel::Screen, number) };
@@ -234,7 +234,7 @@ async fn only_who_holds_the_share_publishes_its_screen() {
 }
 
 #[tokio::test]
-async fn a_single_update_claims_what_nobody_has_and_supersedes_nobody() {
+async fn single_update_claims_only_an_unclaimed_channel() {
     let (_server, client) = in_call().await;
     for channel in [UpdateChannel::Chat, UpdateChannel::Data, UpdateChannel::Audio] {
         let first = one(&client, 2, 0, on(channel, 1)).await.unwrap();
@@ -260,9 +260,9 @@ async fn a_single_update_claims_what_nobody_has_and_supersedes_nobody() {
 }
 
 #[tokio::test]
-async fn a_participant_learns_that_a_keyframe_of_its_picture_is_wanted() {
+async fn participant_learns_that_a_keyframe_is_wanted() {
     let (_server, client) = in_call().await;
-    let mut viewer = Listener::open(&client, 1, UpdateChannel::Visual, vec![]).await;
+    let mut viewer = GroupSubscriber::open(&client, 1, UpdateChannel::Visual, vec![]).await;
     assert!(!one(&client, 2, 0, delta(1)).await.unwrap().keyframe_wanted, "nobody knew of it");
     assert!(matches!(viewer.item().await, Item::Filter(_)), "the source is told when it appears");
     assert!(one(&client, 2, 0, delta(2)).await.unwrap().keyframe_wanted, "now somebody waits");

@@ -10,7 +10,7 @@ use crate::harness::{Fault, Server, fault};
 /// 2^53 - 1: what a double holds exactly.
 const EXACT: u64 = (1 << 53) - 1;
 
-fn wish(source_node_id: u64) -> Vec<ChannelInterest> {
+fn interest(source_node_id: u64) -> Vec<ChannelInterest> {
     let (channel, interest) = (UpdateChannel::Visual.into(), Interest::High.into());
     vec![ChannelInterest { channel, interest, source_node_id, ..Default::default() }]
 }
@@ -26,7 +26,7 @@ async fn bring_in(client: &Client, id: u64) -> [(Result<(), tonic::Status>, &'st
         ..Default::default()
     };
     let join = |node_id, interests| group::JoinGroupRequest { group_id: 7, node_id, interests, ..Default::default() };
-    let want = group::SetInterestRequest { group_id: 7, node_id: 2, interests: wish(id), ..Default::default() };
+    let want = group::SetInterestRequest { group_id: 7, node_id: 2, interests: interest(id), ..Default::default() };
     let join_livestream = pb::JoinLivestreamRequest { livestream_id: 7, node_id: id, ..Default::default() };
     let moderator = pb::AddModeratorRequest { livestream_id: 7, node_id: 1, viewer_node_id: id, ..Default::default() };
     let mute = pb::MuteViewerRequest { livestream_id: 7, node_id: 1, viewer_node_id: id, ..Default::default() };
@@ -39,7 +39,7 @@ async fn bring_in(client: &Client, id: u64) -> [(Result<(), tonic::Status>, &'st
         (groups.create_group(create_group(id, 1, 1)).await.map(drop), "group_id"),
         (groups.create_group(create_group(9, 1, id)).await.map(drop), "owner_node_id"),
         (groups.join_group(join(id, Vec::new())).await.map(drop), "node_id"),
-        (groups.join_group(join(3, wish(id))).await.map(drop), "interests[0].source_node_id"),
+        (groups.join_group(join(3, interest(id))).await.map(drop), "interests[0].source_node_id"),
         (groups.set_interest(want).await.map(drop), "interests[0].source_node_id"),
     ]
 }

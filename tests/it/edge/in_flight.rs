@@ -19,7 +19,7 @@ fn seconds(seconds: i64) -> Option<prost_types::Duration> {
 }
 
 #[tokio::test]
-async fn a_viewer_changes_its_endpoint_and_relaying_without_a_rejoin() {
+async fn viewer_changes_endpoint_and_relaying_without_rejoin() {
     let server = Server::start().await;
     let client = server.client().await;
     let config = pb::LivestreamConfig { star_to_tree_threshold: Some(2), tree_fanout: Some(2), ..Default::default() };
@@ -63,7 +63,7 @@ async fn a_viewer_changes_its_endpoint_and_relaying_without_a_rejoin() {
 }
 
 #[tokio::test]
-async fn a_broadcaster_that_comes_back_is_told_to_those_it_feeds() {
+async fn returning_broadcaster_is_reported_to_its_targets() {
     let (_server, client) = on_air().await;
     join_livestream(&client, 7, 2).await;
     let watch = pb::WatchTargetsRequest { livestream_id: 7, of_node_id: 2, ..Default::default() };
@@ -86,7 +86,7 @@ async fn a_broadcaster_that_comes_back_is_told_to_those_it_feeds() {
 }
 
 #[tokio::test]
-async fn what_a_member_cannot_be_is_refused() {
+async fn invalid_updates_are_refused() {
     let (_server, client) = on_air().await;
     lurk(&client, 7, 2).await;
     join_livestream(&client, 7, 1).await;
@@ -113,7 +113,7 @@ async fn what_a_member_cannot_be_is_refused() {
 }
 
 #[tokio::test]
-async fn a_configuration_changes_in_flight() {
+async fn configuration_can_be_updated() {
     let server = Server::start().await;
     let client = server.client().await;
     make_livestream(&client, 7, pb::LivestreamConfig { max_viewers: Some(1), ..Default::default() }).await;
@@ -195,7 +195,7 @@ async fn open_streams_follow_a_changed_bandwidth() {
 }
 
 #[tokio::test]
-async fn a_group_and_its_participants_change_in_flight() {
+async fn group_and_its_participants_can_be_updated() {
     let server = Server::start().await;
     let client = server.client().await;
     make_group(&client, 7, 1).await;

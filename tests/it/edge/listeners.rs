@@ -16,7 +16,7 @@ fn draft(channel: UpdateChannel) -> Option<UpdateDraft> {
 }
 
 #[tokio::test]
-async fn a_listener_takes_no_seat_and_is_nobodys_target() {
+async fn listener_takes_no_capacity_and_is_no_target() {
     let server = Server::start().await;
     let client = server.client().await;
     make_group(&client, 7, 2).await;
@@ -84,7 +84,7 @@ async fn a_listener_sends_nothing() {
 }
 
 #[tokio::test]
-async fn a_listener_inherits_no_group_and_keeps_none_alive() {
+async fn listener_neither_owns_nor_keeps_a_group() {
     let server = Server::with(|config| config.retention.empty_group = std::time::Duration::from_millis(200)).await;
     let client = server.client().await;
     let mut groups = client.clone().groups;

@@ -16,7 +16,7 @@ impl From<u64> for Actor {
     }
 }
 
-pub(crate) fn wish() -> ChannelInterest {
+pub(crate) fn interest() -> ChannelInterest {
     ChannelInterest { channel: UpdateChannel::Visual.into(), interest: Interest::Low.into(), ..Default::default() }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn of_members(
         }
         renew_lease RenewLeaseRequest { livestream_id: livestream_id, node_id: node_id, session_id: session_id }
         set_interest SetInterestRequest {
-            livestream_id: livestream_id, node_id: node_id, session_id: session_id, interests: vec![wish()]
+            livestream_id: livestream_id, node_id: node_id, session_id: session_id, interests: vec![interest()]
         }
         update_viewer UpdateViewerRequest {
             livestream_id: livestream_id, node_id: node_id, session_id: session_id,

@@ -5,7 +5,7 @@ use prost_types::Duration;
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::swarm::v1::ChannelInterest;
 
-use crate::edge::livestream_calls::{join, looks, looks_at_members, of_members, on_target, reporting, wish};
+use crate::edge::livestream_calls::{interest, join, looks, looks_at_members, of_members, on_target, reporting};
 use crate::edge::refusals::{Untouched, calls};
 use crate::edge::world::{answered, go_live, join_livestream};
 use crate::harness::{Fault, Server, fault};
@@ -32,7 +32,7 @@ const fn millis(millis: i32) -> Option<Duration> {
 }
 
 #[tokio::test]
-async fn a_livestream_id_of_zero_is_refused_everywhere_but_in_create() {
+async fn zero_livestream_id_is_refused_except_in_create() {
     let world = on_air().await;
     let expected = Fault::field("livestream_id");
     world.refuses_all(looks(&world.client, 0), &expected).await;
@@ -61,7 +61,7 @@ async fn a_node_id_of_zero_is_refused_everywhere() {
 }
 
 #[tokio::test]
-async fn the_largest_ids_are_ids_like_any_other() {
+async fn largest_ids_are_accepted() {
     let server = Server::start().await;
     let client = server.client().await;
     let request = pb::CreateLivestreamRequest { livestream_id: u64::MAX, node_id: u64::MAX, ..Default::default() };
@@ -78,7 +78,7 @@ async fn the_largest_ids_are_ids_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_configuration_out_of_range_is_refused_by_the_name_of_its_field() {
+async fn configuration_out_of_range_is_refused_by_field() {
     let world = on_air().await;
     let config = |config: pb::LivestreamConfig| {
         calls! { world.client, Livestreams;
@@ -103,7 +103,7 @@ async fn a_configuration_out_of_range_is_refused_by_the_name_of_its_field() {
 }
 
 #[tokio::test]
-async fn a_configuration_at_the_ends_of_its_ranges_is_taken() {
+async fn configuration_at_its_range_ends_is_accepted() {
     let server = Server::start().await;
     let client = server.client().await;
     let least = pb::LivestreamConfig {
@@ -174,7 +174,7 @@ async fn the_default_configuration_is_the_documented_one() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_refused_and_what_just_fits_is_taken() {
+async fn byte_length_limits_are_inclusive() {
     let world = on_air().await;
     let calls = calls! { world.client, Livestreams;
         create_livestream CreateLivestreamRequest { livestream_id: 8, node_id: 1, metadata: zeros(1_025) }
@@ -221,7 +221,7 @@ async fn what_is_too_long_is_refused_and_what_just_fits_is_taken() {
 }
 
 #[tokio::test]
-async fn a_number_that_names_nothing_in_its_enum_is_refused() {
+async fn unknown_enum_value_is_refused() {
     let world = on_air().await;
     let calls = calls! { world.client, Livestreams;
         join_livestream JoinLivestreamRequest { livestream_id: 7, node_id: 3, mode: 3 }
@@ -240,34 +240,34 @@ async fn a_number_that_names_nothing_in_its_enum_is_refused() {
 }
 
 #[tokio::test]
-async fn an_interest_at_fault_is_named_with_its_place() {
+async fn faulty_interest_is_named_with_its_index() {
     let world = on_air().await;
     let wrong = [
-        ("channel", ChannelInterest { channel: 0, ..wish() }),
-        ("channel", ChannelInterest { channel: 6, ..wish() }),
-        ("interest", ChannelInterest { interest: 0, ..wish() }),
-        ("interest", ChannelInterest { interest: 6, ..wish() }),
-        ("source_node_id", ChannelInterest { source_node_id: 1, ..wish() }),
-        ("ttl", ChannelInterest { ttl: millis(999), ..wish() }),
-        ("ttl", ChannelInterest { ttl: seconds(86_401), ..wish() }),
-        ("ttl", ChannelInterest { ttl: seconds(-5), ..wish() }),
+        ("channel", ChannelInterest { channel: 0, ..interest() }),
+        ("channel", ChannelInterest { channel: 6, ..interest() }),
+        ("interest", ChannelInterest { interest: 0, ..interest() }),
+        ("interest", ChannelInterest { interest: 6, ..interest() }),
+        ("source_node_id", ChannelInterest { source_node_id: 1, ..interest() }),
+        ("ttl", ChannelInterest { ttl: millis(999), ..interest() }),
+        ("ttl", ChannelInterest { ttl: seconds(86_401), ..interest() }),
+        ("ttl", ChannelInterest { ttl: seconds(-5), ..interest() }),
     ];
     for (name, wrong) in wrong {
         let calls = calls! { world.client, Livestreams;
-            set_interest SetInterestRequest { livestream_id: 7, node_id: 2, interests: vec![wish(), wrong] }
-            join_livestream JoinLivestreamRequest { livestream_id: 7, node_id: 3, interests: vec![wish(), wrong] }
+            set_interest SetInterestRequest { livestream_id: 7, node_id: 2, interests: vec![interest(), wrong] }
+            join_livestream JoinLivestreamRequest { livestream_id: 7, node_id: 3, interests: vec![interest(), wrong] }
         };
         world.refuses_all(calls, &Fault::field(&format!("interests[1].{name}"))).await;
     }
     let calls = calls! { world.client, Livestreams;
         set_interest SetInterestRequest { livestream_id: 7, node_id: 2 }
-        set_interest SetInterestRequest { livestream_id: 7, node_id: 2, interests: vec![wish(); 1_281] }
+        set_interest SetInterestRequest { livestream_id: 7, node_id: 2, interests: vec![interest(); 1_281] }
     };
     world.refuses_all(calls, &Fault::field("interests")).await;
 }
 
 #[tokio::test]
-async fn a_join_with_contradictory_or_impossible_wishes_is_refused() {
+async fn join_with_invalid_options_is_refused() {
     let world = on_air().await;
     let lurker = pb::ViewerMode::Lurker.into();
     let calls = calls! { world.client, Livestreams;
@@ -280,7 +280,7 @@ async fn a_join_with_contradictory_or_impossible_wishes_is_refused() {
 }
 
 #[tokio::test]
-async fn a_page_is_asked_for_as_the_server_gave_it_out() {
+async fn invalid_page_size_or_token_is_refused() {
     let world = on_air().await;
     for page_size in [-1, i32::MIN] {
         let calls = calls! { world.client, Livestreams;
@@ -299,7 +299,7 @@ async fn a_page_is_asked_for_as_the_server_gave_it_out() {
 }
 
 #[tokio::test]
-async fn the_first_field_at_fault_is_the_one_that_is_named() {
+async fn first_faulty_field_is_named() {
     let world = on_air().await;
     let calls = calls! { world.client, Livestreams;
         join_livestream JoinLivestreamRequest { mode: 9, endpoint: Some(zeros(999)), metadata: Some(zeros(999)) }

@@ -68,7 +68,7 @@ async fn every_state() -> World {
 }
 
 #[tokio::test]
-async fn a_livestream_that_is_not_there_is_not_found() {
+async fn unknown_livestream_is_not_found() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(NotFound, "LIVESTREAM_NOT_FOUND");
     for livestream_id in [99, u64::MAX] {
@@ -80,7 +80,7 @@ async fn a_livestream_that_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn an_ended_livestream_refuses_everything_but_a_look_and_another_end() {
+async fn ended_livestream_refuses_members_calls_but_not_end() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(FailedPrecondition, "ENDED");
     untouched.refuses_all(looks_at_members(&client, ENDED), &expected).await;
@@ -97,7 +97,7 @@ async fn an_ended_livestream_refuses_everything_but_a_look_and_another_end() {
 }
 
 #[tokio::test]
-async fn a_stranger_may_join_and_nothing_else() {
+async fn non_member_may_only_join() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(FailedPrecondition, "NOT_A_MEMBER");
     for livestream_id in [ON_AIR, INITIALIZING, PAUSED] {
@@ -111,7 +111,7 @@ async fn a_stranger_may_join_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_current_is_refused_whatever_it_asks() {
+async fn stale_session_is_refused_by_every_method() {
     let World { untouched, client, stale, of_another } = every_state().await;
     let expected = Fault::new(FailedPrecondition, "SESSION_REPLACED");
     for session_id in [stale, of_another, 12_345] {
@@ -132,7 +132,7 @@ async fn a_session_that_is_not_current_is_refused_whatever_it_asks() {
 }
 
 #[tokio::test]
-async fn only_the_broadcaster_leads() {
+async fn only_the_broadcaster_controls_the_livestream() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(PermissionDenied, "NOT_BROADCASTER");
     for node_id in [MODERATOR, VIEWER, LURKER] {
@@ -151,7 +151,7 @@ async fn only_moderators_moderate() {
 }
 
 #[tokio::test]
-async fn an_action_on_somebody_who_is_not_in_finds_nobody() {
+async fn action_on_a_non_member_is_not_found() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(NotFound, "MEMBER_NOT_FOUND");
     for node_id in [STRANGER, u64::MAX] {
@@ -161,7 +161,7 @@ async fn an_action_on_somebody_who_is_not_in_finds_nobody() {
 }
 
 #[tokio::test]
-async fn the_broadcaster_is_no_object_of_moderation() {
+async fn broadcaster_cannot_be_moderated() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(FailedPrecondition, "TARGET_IS_BROADCASTER");
     untouched.refuses_all(on_target(&client, ON_AIR, BROADCASTER, BROADCASTER), &expected).await;
@@ -171,7 +171,7 @@ async fn the_broadcaster_is_no_object_of_moderation() {
 }
 
 #[tokio::test]
-async fn the_broadcaster_does_not_watch_itself() {
+async fn broadcaster_cannot_join_as_viewer() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(FailedPrecondition, "BROADCASTER_CANNOT_VIEW");
     for mode in [pb::ViewerMode::Active, pb::ViewerMode::Lurker] {
@@ -199,7 +199,7 @@ async fn a_broadcast_passes_to_active_viewers_only() {
 }
 
 #[tokio::test]
-async fn a_step_out_of_order_is_refused_and_names_the_state() {
+async fn transition_out_of_order_is_refused_naming_state() {
     let World { untouched, client, .. } = every_state().await;
     let expected = Fault::new(FailedPrecondition, "WRONG_STATE");
     let steps = calls! { client, Livestreams;
@@ -216,7 +216,7 @@ async fn a_step_out_of_order_is_refused_and_names_the_state() {
 }
 
 #[tokio::test]
-async fn a_step_that_was_taken_may_be_repeated_and_changes_nothing() {
+async fn repeated_transition_changes_nothing() {
     let World { untouched: _server, client, .. } = every_state().await;
     let mut livestreams = client.livestreams.clone();
     let before = crate::edge::world::livestream(&client, ON_AIR).await;
@@ -229,7 +229,7 @@ async fn a_step_that_was_taken_may_be_repeated_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_full_livestream_takes_nobody_new_and_keeps_those_who_are_in() {
+async fn full_livestream_admits_no_new_viewer() {
     let World { untouched, client, .. } = every_state().await;
     untouched.refuses_all(join(&client, FULL, STRANGER), &Fault::new(ResourceExhausted, "SWARM_FULL")).await;
     let mut livestreams = client.livestreams.clone();
@@ -243,7 +243,7 @@ async fn a_full_livestream_takes_nobody_new_and_keeps_those_who_are_in() {
 }
 
 #[tokio::test]
-async fn a_livestream_that_lives_is_made_again_only_as_it_is() {
+async fn existing_livestream_is_created_again_only_unchanged() {
     let World { untouched, client, .. } = every_state().await;
     let other = pb::LivestreamConfig { tree_fanout: Some(6), ..Default::default() };
     let creates = calls! { client, Livestreams;
@@ -274,7 +274,7 @@ async fn a_livestream_that_lives_is_made_again_only_as_it_is() {
 }
 
 #[tokio::test]
-async fn of_two_faults_the_first_in_the_order_of_checks_is_told() {
+async fn first_fault_in_order_of_checks_is_returned() {
     let World { untouched, client, stale, .. } = every_state().await;
     let calls = calls! { client, Livestreams;
         // Fields, then the livestream.
@@ -319,7 +319,7 @@ async fn of_two_faults_the_first_in_the_order_of_checks_is_told() {
 }
 
 #[tokio::test]
-async fn the_time_on_air_goes_on_while_nothing_happens_and_stops_with_the_broadcast() {
+async fn time_on_air_advances_only_on_air() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live(&client, ON_AIR).await;
@@ -339,7 +339,7 @@ async fn the_time_on_air_goes_on_while_nothing_happens_and_stops_with_the_broadc
 }
 
 #[tokio::test]
-async fn a_livestream_names_a_thousand_moderators_and_no_more() {
+async fn livestream_has_at_most_a_thousand_moderators() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live(&client, ON_AIR).await;

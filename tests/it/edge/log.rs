@@ -128,14 +128,14 @@ fn sum(lines: &[Value], message: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_while_the_log_device_is_full() {
+async fn full_log_device_loses_no_updates() {
     let server = Serving::spawn(talkative(full())).await;
     publishes_undisturbed(&server, || ()).await;
     drains(server.process).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_when_the_log_loses_its_reader() {
+async fn closed_log_pipe_loses_no_updates() {
     let (reader, writer) = pipe().unwrap();
     let server = Serving::spawn(talkative(writer)).await;
     publishes_undisturbed(&server, || drop(reader)).await;
@@ -143,7 +143,7 @@ async fn nothing_is_lost_when_the_log_loses_its_reader() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_while_the_log_is_not_read() {
+async fn unread_log_loses_no_updates() {
     let (reader, writer) = pipe().unwrap();
     let server = Serving::spawn(talkative(writer)).await;
     publishes_undisturbed(&server, || ()).await;
@@ -155,7 +155,7 @@ async fn nothing_is_lost_while_the_log_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_not_read_delays_no_end() {
+async fn unread_log_does_not_delay_the_drain() {
     let (_reader, writer) = pipe().unwrap();
     let server = Serving::spawn(talkative(writer)).await;
     let client = server.client().await;
@@ -182,7 +182,7 @@ async fn a_server_serves_without_its_standard_streams() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_start_says_so_in_json() {
+async fn startup_failure_is_logged_as_json() {
     let faulty = |name: &str, value: &str| {
         let mut command = starling(&["serve", "--listen", "127.0.0.1:0"]);
         command.env(name, value);
@@ -208,7 +208,7 @@ async fn a_server_that_cannot_start_says_so_in_json() {
 }
 
 #[tokio::test]
-async fn a_human_log_tells_faults_as_text() {
+async fn human_log_reports_faults_as_text() {
     let mut command = starling(&["serve", "--log-format", "human"]);
     command.env("STARLING__STORE__SHARDS", "3");
     let refused = crate::process::run(command).await;
@@ -308,7 +308,7 @@ fn assert_counted(kinds: &BTreeMap<String, Kind>, level: &str, message: &str) {
 }
 
 #[tokio::test]
-async fn what_clients_do_wrong_is_said_at_debug() {
+async fn client_faults_are_logged_at_debug() {
     // No protobuf, a message that ends early, and one that is compressed as nobody said.
     for body in [&b"\0\0\0\0\x04\xff\xff\xff\xff"[..], b"\0\0\0\0\x64abc", b"\x01\0\0\0\x01a"] {
         let offend = async |server: &Serving| {
@@ -327,7 +327,7 @@ async fn what_clients_do_wrong_is_said_at_debug() {
 }
 
 #[tokio::test]
-async fn cut_requests_are_said_at_info() {
+async fn cut_requests_are_logged_at_info() {
     let kinds = flooded("info", async |server| {
         let mut offender = Offender::connect(server).await;
         for _ in 0..FLOOD {

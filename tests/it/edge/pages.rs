@@ -24,7 +24,7 @@ async fn livestreams(client: &Client, page_size: i32) -> (Vec<usize>, BTreeMap<u
 }
 
 #[tokio::test]
-async fn pages_hold_every_livestream_exactly_once_whatever_their_size() {
+async fn pages_hold_every_livestream_exactly_once() {
     let server = Server::start().await;
     let client = server.client().await;
     for livestream_id in 1..=125 {
@@ -55,7 +55,7 @@ async fn no_page_is_longer_than_the_configuration_allows() {
 }
 
 #[tokio::test]
-async fn pages_hold_every_viewer_exactly_once_and_never_the_broadcaster() {
+async fn pages_hold_every_viewer_but_no_broadcaster() {
     let server = Server::start().await;
     let client = server.client().await;
     make_livestream(&client, 7, pb::LivestreamConfig::default()).await;
@@ -82,7 +82,7 @@ async fn pages_hold_every_viewer_exactly_once_and_never_the_broadcaster() {
 }
 
 #[tokio::test]
-async fn pages_hold_every_group_and_every_participant_exactly_once() {
+async fn pages_hold_every_group_and_participant_once() {
     let server = Server::start().await;
     let client = server.client().await;
     let mut groups = client.groups.clone();

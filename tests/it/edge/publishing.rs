@@ -29,7 +29,7 @@ fn resume() -> pb::ResumeLivestreamRequest {
 }
 
 #[tokio::test]
-async fn opening_claims_the_channel_and_makes_the_session_of_the_broadcaster() {
+async fn opening_claims_the_channel_and_creates_the_session() {
     let (_server, client) = on_air().await;
     assert!(!livestream(&client, 7).await.broadcaster_present);
     let publisher = Publisher::open(&client, 7, BROADCASTER).await;
@@ -67,7 +67,7 @@ async fn updates_are_numbered_from_one_and_acknowledged() {
 }
 
 #[tokio::test]
-async fn everything_that_was_sent_before_the_end_of_the_stream_is_acknowledged() {
+async fn updates_sent_before_closing_are_acknowledged() {
     let (_server, client) = on_air().await;
     let mut messages = vec![message(Message::Open(opening(7, BROADCASTER)))];
     messages.extend((1..=500).map(|number| message(Message::Update(keyframe(number)))));
@@ -81,7 +81,7 @@ async fn everything_that_was_sent_before_the_end_of_the_stream_is_acknowledged()
 }
 
 #[tokio::test]
-async fn a_number_that_was_accepted_before_is_acknowledged_and_not_delivered_again() {
+async fn repeated_number_is_acknowledged_but_not_redelivered() {
     let (_server, client) = on_air().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
@@ -106,7 +106,7 @@ async fn a_number_that_was_accepted_before_is_acknowledged_and_not_delivered_aga
 }
 
 #[tokio::test]
-async fn what_comes_off_air_is_rejected_and_the_stream_lives_on() {
+async fn updates_off_air_are_rejected_without_closing() {
     let server = Server::start().await;
     let client = server.client().await;
     make_livestream(&client, 7, pb::LivestreamConfig::default()).await;
@@ -129,7 +129,7 @@ async fn what_comes_off_air_is_rejected_and_the_stream_lives_on() {
 }
 
 #[tokio::test]
-async fn the_server_counts_for_a_publisher_that_does_not() {
+async fn server_counts_updates_without_numbers() {
     let (_server, client) = on_air().await;
     let mut livestreams = client.livestreams.clone();
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
@@ -150,7 +150,7 @@ async fn the_server_counts_for_a_publisher_that_does_not() {
 const LAST: u64 = i64::MAX as u64;
 
 #[tokio::test]
-async fn after_the_last_number_that_may_be_given_the_server_counts_on() {
+async fn server_counts_on_after_the_highest_number() {
     let (_server, client) = on_air().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     publisher.send(keyframe(LAST)).await;
@@ -162,7 +162,7 @@ async fn after_the_last_number_that_may_be_given_the_server_counts_on() {
 }
 
 #[tokio::test]
-async fn a_number_above_2_to_the_63_is_refused_and_changes_nothing() {
+async fn number_above_2_to_the_63_is_refused() {
     let (_server, client) = on_air().await;
     for number in [LAST + 1, u64::MAX] {
         let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
@@ -181,7 +181,7 @@ async fn a_number_above_2_to_the_63_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_rejected_and_comes_again_too_late_is_out_of_order() {
+async fn rejected_update_repeated_late_is_out_of_order() {
     let (_server, client) = on_air().await;
     let mut livestreams = client.livestreams.clone();
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
@@ -205,7 +205,7 @@ async fn what_was_rejected_and_comes_again_too_late_is_out_of_order() {
 }
 
 #[tokio::test]
-async fn beyond_64_ranges_the_server_says_that_it_does_not_know() {
+async fn outcome_beyond_64_ranges_is_unknown() {
     let (_server, client) = on_air().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     for number in (1..=200).step_by(2) {
@@ -223,7 +223,7 @@ async fn beyond_64_ranges_the_server_says_that_it_does_not_know() {
 }
 
 #[tokio::test]
-async fn a_later_claim_supersedes_the_stream_that_held_the_channel() {
+async fn later_claim_supersedes_the_earlier_stream() {
     let (_server, client) = on_air().await;
     let mut first = Publisher::open(&client, 7, BROADCASTER).await;
     first.send(keyframe(1)).await;
@@ -237,7 +237,7 @@ async fn a_later_claim_supersedes_the_stream_that_held_the_channel() {
 }
 
 #[tokio::test]
-async fn a_transfer_revokes_the_right_of_the_old_broadcaster() {
+async fn transfer_revokes_the_old_broadcasters_right() {
     let (_server, client) = on_air().await;
     let mut old = Publisher::open(&client, 7, BROADCASTER).await;
     let transfer = pb::TransferBroadcastRequest {
@@ -257,7 +257,7 @@ async fn a_transfer_revokes_the_right_of_the_old_broadcaster() {
 }
 
 #[tokio::test]
-async fn when_the_livestream_ends_its_publisher_is_told_and_ends_in_peace() {
+async fn publisher_gets_goodbye_when_the_livestream_ends() {
     let (_server, client) = on_air().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     answered(client.clone().livestreams.end_livestream(end(7)).await);
@@ -265,7 +265,7 @@ async fn when_the_livestream_ends_its_publisher_is_told_and_ends_in_peace() {
 }
 
 #[tokio::test]
-async fn when_the_broadcaster_leaves_its_publisher_ends_in_peace() {
+async fn publisher_gets_goodbye_when_the_broadcaster_leaves() {
     let (_server, client) = on_air().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     let leave = pb::LeaveLivestreamRequest { livestream_id: 7, node_id: BROADCASTER, ..Default::default() };
@@ -274,7 +274,7 @@ async fn when_the_broadcaster_leaves_its_publisher_ends_in_peace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publisher_whose_session_is_replaced_hears_just_that_even_while_it_sends() {
+async fn replaced_session_is_reported_to_a_sending_publisher() {
     let (_server, client) = on_air().await;
     for round in 0..20 {
         let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
@@ -306,7 +306,7 @@ async fn a_publisher_whose_session_is_replaced_hears_just_that_even_while_it_sen
 }
 
 #[tokio::test]
-async fn whoever_may_not_publish_is_refused_and_nothing_changes() {
+async fn refused_claim_changes_nothing() {
     let (_server, client) = on_air().await;
     make_livestream(&client, 8, pb::LivestreamConfig::default()).await;
     answered(client.clone().livestreams.end_livestream(end(8)).await);
@@ -336,7 +336,7 @@ async fn whoever_may_not_publish_is_refused_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_malformed_ends_the_stream_and_is_named() {
+async fn malformed_message_ends_the_stream_naming_field() {
     let (_server, client) = on_air().await;
     let nothing = pb::PublishUpdatesRequest { message: None };
     for first in [nothing.clone(), message(Message::Update(keyframe(1)))] {
@@ -380,7 +380,7 @@ fn zeros(length: usize) -> Bytes {
 }
 
 #[tokio::test]
-async fn the_largest_payload_passes_and_one_larger_than_any_message_does_not() {
+async fn largest_payload_passes_and_larger_message_fails() {
     let (_server, client) = on_air().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;

@@ -29,7 +29,7 @@ const WITNESS: u64 = 5_000;
 const STREAM: SwarmRef = SwarmRef::Livestream(7);
 const CALL: SwarmRef = SwarmRef::Group(7);
 /// Its payload ends what the witness writes down.
-const FAREWELL: u64 = i64::MAX as u64;
+const END_MARKER: u64 = i64::MAX as u64;
 
 /// One try: which updates it publishes, how, and who goes first.
 #[derive(Clone, Copy, Debug)]
@@ -92,12 +92,12 @@ enum Answer {
 
 /// One who publishes, and what became of it.
 #[derive(Debug)]
-enum Voice {
+enum RacingPublisher {
     Stream(Box<Publisher>, BTreeMap<u64, Option<Answer>>),
     Single { client: Box<Client>, swarm: SwarmRef, node: u64, term: u64, answers: Vec<Answer> },
 }
 
-impl Voice {
+impl RacingPublisher {
     async fn stream(client: &Client, swarm: SwarmRef, node: u64, channels: &[UpdateChannel]) -> Self {
         let publication = PublishOptions::new(swarm, node, channels.to_vec());
         Self::Stream(Box::new(soon(Publisher::open(client.clone(), publication)).await.unwrap()), BTreeMap::new())
@@ -108,7 +108,7 @@ impl Voice {
         Self::Single { client: Box::new(client.clone()), swarm, node, term, answers: Vec::new() }
     }
 
-    async fn say(&mut self, draft: UpdateDraft) {
+    async fn publish(&mut self, draft: UpdateDraft) {
         match self {
             Self::Stream(publisher, answers) => {
                 answers.insert(publisher.send(draft).unwrap(), None);
@@ -200,7 +200,7 @@ impl Ledger {
     }
 }
 
-/// Writes down all that comes, up to the farewell. The subscription is open when this returns.
+/// Writes down all that comes, up to the end marker. The subscription is open when this returns.
 async fn witness(server: &Server, swarm: SwarmRef) -> JoinSet<Vec<(UpdatePosition, u64)>> {
     let mut subscriber =
         Subscriber::open(server.client().await, SubscribeOptions::new(swarm, WITNESS, 0)).await.unwrap();
@@ -214,7 +214,7 @@ async fn witness(server: &Server, swarm: SwarmRef) -> JoinSet<Vec<(UpdatePositio
                 SubscriptionEvent::Item(Item::Update(update)) => {
                     let number = u64::from_be_bytes(update.payload[..].try_into().unwrap());
                     seen.push((update.position.unwrap(), number));
-                    if number == FAREWELL {
+                    if number == END_MARKER {
                         return seen;
                     }
                 }
@@ -242,9 +242,9 @@ fn uncounted(number: u64) -> UpdateDraft {
 
 /// Publishes what must be accepted.
 async fn mark(client: &Client, swarm: SwarmRef, node: u64, draft: UpdateDraft) -> Answer {
-    let mut voice = Voice::single(client, swarm, node, 0);
-    voice.say(draft).await;
-    voice.answers().await.remove(0)
+    let mut publisher = RacingPublisher::single(client, swarm, node, 0);
+    publisher.publish(draft).await;
+    publisher.answers().await.remove(0)
 }
 
 fn refused(reason: &str) -> Answer {
@@ -256,9 +256,9 @@ fn not_broadcaster() -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_transfer_nothing_of_the_old_broadcaster_comes() {
+async fn transfer_stops_the_old_broadcaster_at_once() {
     let server = Server::start().await;
-    let (control, voices) = (server.client().await, server.client().await);
+    let (control, publishing) = (server.client().await, server.client().await);
     go_live_patient(&control, 7).await;
     for node in [BROADCASTER, 2, WITNESS] {
         join_livestream(&control, 7, node).await;
@@ -268,16 +268,16 @@ async fn after_a_transfer_nothing_of_the_old_broadcaster_comes() {
     let (mut old, mut new) = (BROADCASTER, 2);
     for turn in Try::all() {
         let [before, racing, marker, after] = turn.numbers();
-        let mut voice = match turn.0 % 4 {
-            0 | 2 => Voice::stream(&voices, STREAM, old, &[UpdateChannel::Visual]).await,
+        let mut publisher = match turn.0 % 4 {
+            0 | 2 => RacingPublisher::stream(&publishing, STREAM, old, &[UpdateChannel::Visual]).await,
             // Fenced by a term that it had before, or claiming one in the race.
             1 => {
-                let had = mark(&voices, STREAM, old, on(UpdateChannel::Visual, before)).await;
+                let had = mark(&publishing, STREAM, old, on(UpdateChannel::Visual, before)).await;
                 let Answer::Accepted(UpdatePosition { term, .. }) = had else { panic!("{had:?}") };
                 ledger.accepts(had, before);
-                Voice::single(&voices, STREAM, old, term)
+                RacingPublisher::single(&publishing, STREAM, old, term)
             }
-            _ => Voice::single(&voices, STREAM, old, 0),
+            _ => RacingPublisher::single(&publishing, STREAM, old, 0),
         };
         let transfer =
             pb::TransferBroadcastRequest { livestream_id: 7, node_id: old, viewer_node_id: new, ..Default::default() };
@@ -285,27 +285,27 @@ async fn after_a_transfer_nothing_of_the_old_broadcaster_comes() {
             answered(control.clone().livestreams.transfer_broadcast(transfer).await);
             mark(&control, STREAM, new, on(UpdateChannel::Visual, marker)).await
         };
-        let (marked, ()) = turn.race(hand_over, voice.say(on(UpdateChannel::Visual, racing))).await;
-        voice.say(on(UpdateChannel::Visual, after)).await;
-        let [raced, late] = voice.answers().await.try_into().unwrap();
+        let (marked, ()) = turn.race(hand_over, publisher.publish(on(UpdateChannel::Visual, racing))).await;
+        publisher.publish(on(UpdateChannel::Visual, after)).await;
+        let [raced, late] = publisher.answers().await.try_into().unwrap();
         let lost = if turn.streams() { Answer::Lost } else { not_broadcaster() };
         assert_eq!(late, lost, "{turn:?}");
         if let Some(raced) = ledger.raced(raced, racing) {
             // Whoever was let in by the old right finds it gone at the feed.
-            let fenced = voice.term(UpdateChannel::Visual) != 0 && raced == refused("STALE_TERM");
+            let fenced = publisher.term(UpdateChannel::Visual) != 0 && raced == refused("STALE_TERM");
             assert!(raced == lost || fenced, "{turn:?}: {raced:?}");
         }
         ledger.accepts(marked, marker);
         (old, new) = (new, old);
     }
-    ledger.accepts(mark(&control, STREAM, old, on(UpdateChannel::Visual, FAREWELL)).await, FAREWELL);
+    ledger.accepts(mark(&control, STREAM, old, on(UpdateChannel::Visual, END_MARKER)).await, END_MARKER);
     ledger.settle("transfer", witness).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_mute_nothing_of_the_muted_comes() {
+async fn mute_stops_the_muted_member_at_once() {
     let server = Server::start().await;
-    let (control, voices) = (server.client().await, server.client().await);
+    let (control, publishing) = (server.client().await, server.client().await);
     go_live_patient(&control, 7).await;
     join_livestream(&control, 7, WITNESS).await;
     join_livestream(&control, 7, 2).await;
@@ -316,17 +316,17 @@ async fn after_a_mute_nothing_of_the_muted_comes() {
         let [_, racing, marker, after] = turn.numbers();
         let (author, next) = (2 + turn.0, 3 + turn.0);
         join_livestream(&control, 7, next).await;
-        let mut voice = match turn.streams() {
-            true => Voice::stream(&voices, STREAM, author, &[UpdateChannel::Chat]).await,
-            false => Voice::single(&voices, STREAM, author, 0),
+        let mut publisher = match turn.streams() {
+            true => RacingPublisher::stream(&publishing, STREAM, author, &[UpdateChannel::Chat]).await,
+            false => RacingPublisher::single(&publishing, STREAM, author, 0),
         };
         let silence = async {
             mute(&control, 7, author).await;
             mark(&control, STREAM, next, on(UpdateChannel::Chat, marker)).await
         };
-        let (marked, ()) = turn.race(silence, voice.say(on(UpdateChannel::Chat, racing))).await;
-        voice.say(on(UpdateChannel::Chat, after)).await;
-        let [raced, late] = voice.answers().await.try_into().unwrap();
+        let (marked, ()) = turn.race(silence, publisher.publish(on(UpdateChannel::Chat, racing))).await;
+        publisher.publish(on(UpdateChannel::Chat, after)).await;
+        let [raced, late] = publisher.answers().await.try_into().unwrap();
         let muted = if turn.streams() { Answer::Rejected(RejectReason::Muted) } else { refused("MUTED") };
         assert_eq!(late, muted, "{turn:?}");
         if let Some(raced) = ledger.raced(raced, racing) {
@@ -334,33 +334,34 @@ async fn after_a_mute_nothing_of_the_muted_comes() {
         }
         ledger.accepts(marked, marker);
     }
-    ledger.accepts(mark(&control, STREAM, 2 + TRIES, on(UpdateChannel::Chat, FAREWELL)).await, FAREWELL);
+    ledger.accepts(mark(&control, STREAM, 2 + TRIES, on(UpdateChannel::Chat, END_MARKER)).await, END_MARKER);
     ledger.settle("mute", witness).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_pause_nothing_comes_of_what_it_holds() {
+async fn pause_stops_the_paused_channels_at_once() {
     let server = Server::start().await;
-    let (control, voices) = (server.client().await, server.client().await);
+    let (control, publishing) = (server.client().await, server.client().await);
     go_live_patient(&control, 7).await;
     for node in [BROADCASTER, WITNESS] {
         join_livestream(&control, 7, node).await;
     }
     let witness = witness(&server, STREAM).await;
-    let mut stream = Voice::stream(&voices, STREAM, BROADCASTER, &[UpdateChannel::Visual, UpdateChannel::Audio]).await;
-    let mut single = Voice::single(&voices, STREAM, BROADCASTER, stream.term(UpdateChannel::Visual));
+    let mut stream =
+        RacingPublisher::stream(&publishing, STREAM, BROADCASTER, &[UpdateChannel::Visual, UpdateChannel::Audio]).await;
+    let mut single = RacingPublisher::single(&publishing, STREAM, BROADCASTER, stream.term(UpdateChannel::Visual));
     let mut ledger = Ledger::default();
     for turn in Try::all() {
         let [_, racing, marker, after] = turn.numbers();
         let channel = turn.channel();
-        let voice = if turn.streams() { &mut stream } else { &mut single };
+        let publisher = if turn.streams() { &mut stream } else { &mut single };
         let hold = async {
             answered(control.clone().livestreams.pause_livestream(pause(7)).await);
             mark(&control, STREAM, BROADCASTER, on(UpdateChannel::Data, marker)).await
         };
-        let (marked, ()) = turn.race(hold, voice.say(on(channel, racing))).await;
-        voice.say(on(channel, after)).await;
-        let [raced, late] = voice.answers().await.try_into().unwrap();
+        let (marked, ()) = turn.race(hold, publisher.publish(on(channel, racing))).await;
+        publisher.publish(on(channel, after)).await;
+        let [raced, late] = publisher.answers().await.try_into().unwrap();
         let paused = if turn.streams() { Answer::Rejected(RejectReason::WrongState) } else { refused("WRONG_STATE") };
         assert_eq!(late, paused, "{turn:?}");
         if let Some(raced) = ledger.raced(raced, racing) {
@@ -369,21 +370,22 @@ async fn after_a_pause_nothing_comes_of_what_it_holds() {
         ledger.accepts(marked, marker);
         answered(control.clone().livestreams.resume_livestream(resume(7)).await);
     }
-    ledger.accepts(mark(&control, STREAM, BROADCASTER, on(UpdateChannel::Data, FAREWELL)).await, FAREWELL);
+    ledger.accepts(mark(&control, STREAM, BROADCASTER, on(UpdateChannel::Data, END_MARKER)).await, END_MARKER);
     ledger.settle("pause", witness).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_media_off_nothing_comes_of_what_is_off() {
+async fn disabled_media_stops_at_once() {
     let server = Server::start().await;
-    let (control, voices) = (server.client().await, server.client().await);
+    let (control, publishing) = (server.client().await, server.client().await);
     make_group_patient(&control, 7).await;
     for node in [2, WITNESS] {
         join_group(&control, 7, node).await;
     }
     let witness = witness(&server, CALL).await;
-    let mut stream = Voice::stream(&voices, CALL, 2, &[UpdateChannel::Visual, UpdateChannel::Audio]).await;
-    let mut single = Voice::single(&voices, CALL, 2, stream.term(UpdateChannel::Visual));
+    let mut stream =
+        RacingPublisher::stream(&publishing, CALL, 2, &[UpdateChannel::Visual, UpdateChannel::Audio]).await;
+    let mut single = RacingPublisher::single(&publishing, CALL, 2, stream.term(UpdateChannel::Visual));
     let mut ledger = Ledger::default();
     for turn in Try::all() {
         let [_, racing, marker, after] = turn.numbers();
@@ -399,14 +401,14 @@ async fn after_media_off_nothing_comes_of_what_is_off() {
             };
             answered(control.clone().groups.set_media(media).await);
         };
-        let voice = if turn.streams() { &mut stream } else { &mut single };
+        let publisher = if turn.streams() { &mut stream } else { &mut single };
         let switch_off = async {
             switch(false).await;
             mark(&control, CALL, 2, on(UpdateChannel::Data, marker)).await
         };
-        let (marked, ()) = turn.race(switch_off, voice.say(on(channel, racing))).await;
-        voice.say(on(channel, after)).await;
-        let [raced, late] = voice.answers().await.try_into().unwrap();
+        let (marked, ()) = turn.race(switch_off, publisher.publish(on(channel, racing))).await;
+        publisher.publish(on(channel, after)).await;
+        let [raced, late] = publisher.answers().await.try_into().unwrap();
         let streams = turn.streams();
         let off = if streams { Answer::Rejected(RejectReason::ChannelDisabled) } else { refused("CHANNEL_DISABLED") };
         assert_eq!(late, off, "{turn:?}");
@@ -416,12 +418,12 @@ async fn after_media_off_nothing_comes_of_what_is_off() {
         ledger.accepts(marked, marker);
         switch(true).await;
     }
-    ledger.accepts(mark(&control, CALL, 2, on(UpdateChannel::Data, FAREWELL)).await, FAREWELL);
+    ledger.accepts(mark(&control, CALL, 2, on(UpdateChannel::Data, END_MARKER)).await, END_MARKER);
     ledger.settle("media off", witness).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_who_claim_at_once_nothing_of_the_first_comes_after_the_second() {
+async fn later_claim_stops_the_earlier_publisher() {
     let server = Server::start().await;
     let clients = [server.client().await, server.client().await];
     go_live_patient(&clients[0], 7).await;
@@ -434,32 +436,32 @@ async fn of_two_who_claim_at_once_nothing_of_the_first_comes_after_the_second() 
     for turn in Try::all() {
         let [one, other, after, _] = turn.numbers();
         let claim = async |client: &Client, number: u64| {
-            let mut stream = Voice::stream(client, STREAM, BROADCASTER, &[UpdateChannel::Visual]).await;
+            let mut stream = RacingPublisher::stream(client, STREAM, BROADCASTER, &[UpdateChannel::Visual]).await;
             let term = stream.term(UpdateChannel::Visual);
-            let mut single = Voice::single(client, STREAM, BROADCASTER, term);
-            let voice = if turn.streams() { &mut stream } else { &mut single };
-            voice.say(uncounted(number)).await;
+            let mut single = RacingPublisher::single(client, STREAM, BROADCASTER, term);
+            let publisher = if turn.streams() { &mut stream } else { &mut single };
+            publisher.publish(uncounted(number)).await;
             (term, number, stream, single)
         };
         let (one, other) = turn.race(claim(&clients[0], one), claim(&clients[1], other)).await;
         wins[usize::from(one.0 < other.0)] += 1;
         let (first, second) = if one.0 < other.0 { (one, other) } else { (other, one) };
         let (term, racing, mut stream, mut single) = first;
-        let voice = if turn.streams() { &mut stream } else { &mut single };
-        voice.say(uncounted(after)).await;
-        let [raced, late] = voice.answers().await.try_into().unwrap();
+        let publisher = if turn.streams() { &mut stream } else { &mut single };
+        publisher.publish(uncounted(after)).await;
+        let [raced, late] = publisher.answers().await.try_into().unwrap();
         let stale = if turn.streams() { Answer::Lost } else { refused("STALE_TERM") };
         assert_eq!(late, stale, "{turn:?}");
         if let Some(raced) = ledger.raced(raced, racing) {
             assert_eq!(raced, stale, "{turn:?}");
         }
         let (newer, number, mut stream, mut single) = second;
-        let voice = if turn.streams() { &mut stream } else { &mut single };
-        let [won] = voice.answers().await.try_into().unwrap();
+        let publisher = if turn.streams() { &mut stream } else { &mut single };
+        let [won] = publisher.answers().await.try_into().unwrap();
         assert!(matches!(won, Answer::Accepted(position) if position.term == newer && newer > term), "{won:?}");
         ledger.accepts(won, number);
     }
-    ledger.accepts(mark(&clients[0], STREAM, BROADCASTER, uncounted(FAREWELL)).await, FAREWELL);
+    ledger.accepts(mark(&clients[0], STREAM, BROADCASTER, uncounted(END_MARKER)).await, END_MARKER);
     ledger.settle("claims", witness).await;
     assert!(wins.iter().all(|wins| *wins > 0), "both came first at times: {wins:?}");
 }

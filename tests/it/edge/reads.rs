@@ -65,7 +65,7 @@ async fn one_participant_is_read_by_its_node() {
 }
 
 #[tokio::test]
-async fn members_are_listed_by_name_in_the_order_asked_for() {
+async fn members_are_listed_in_the_requested_order() {
     let (_server, client) = on_air().await;
     for node in [2, 3, 4] {
         join_livestream(&client, 7, node).await;
@@ -149,7 +149,7 @@ async fn muted_nodes_are_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_join_brings_what_is_there() {
+async fn join_returns_the_current_state() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live(&client, 7).await;
@@ -167,7 +167,7 @@ async fn a_join_brings_what_is_there() {
 }
 
 #[tokio::test]
-async fn addresses_are_shown_in_the_full_view_of_events_only() {
+async fn events_show_addresses_in_full_view_only() {
     let (_server, client) = on_air().await;
     let watch = async |view: MemberView, kinds: Vec<i32>| {
         let request = pb::WatchLivestreamRequest { livestream_id: 7, view: view.into(), kinds, ..Default::default() };
@@ -204,7 +204,7 @@ async fn addresses_are_shown_in_the_full_view_of_events_only() {
 }
 
 #[tokio::test]
-async fn the_server_says_what_it_is_and_allows() {
+async fn server_reports_its_version_and_limits() {
     let server = Server::with(|config| {
         config.feed.chat_payload_bytes = 1_000;
         config.limits.max_id = 1_000_000;

@@ -43,7 +43,7 @@ async fn on_air() -> (Server, Client) {
 }
 
 #[tokio::test]
-async fn a_repeat_is_answered_with_the_original_revision_and_what_is_now() {
+async fn repeat_returns_original_revision_and_current_state() {
     let (_server, client) = on_air().await;
     let mut livestreams = client.livestreams.clone();
     let first = answered(livestreams.pause_livestream(pause(1, "a")).await);
@@ -58,7 +58,7 @@ async fn a_repeat_is_answered_with_the_original_revision_and_what_is_now() {
 }
 
 #[tokio::test]
-async fn the_name_of_a_request_serves_no_other_request() {
+async fn request_id_of_another_request_is_refused() {
     let (_server, client) = on_air().await;
     let mut livestreams = client.livestreams.clone();
     answered(livestreams.update_livestream(update(b"one", "a")).await);
@@ -69,7 +69,7 @@ async fn the_name_of_a_request_serves_no_other_request() {
 }
 
 #[tokio::test]
-async fn the_name_of_a_request_belongs_to_one_node_and_one_method() {
+async fn request_id_is_scoped_to_node_and_method() {
     let (_server, client) = on_air().await;
     join_livestream(&client, 7, 2).await;
     let mut livestreams = client.livestreams.clone();
@@ -100,7 +100,7 @@ async fn a_refused_request_is_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_leave_may_be_repeated_after_the_node_has_left() {
+async fn leave_may_be_repeated_after_leaving() {
     let (_server, client) = on_air().await;
     let session_id = join_livestream(&client, 7, 2).await;
     let leave = pb::LeaveLivestreamRequest { livestream_id: 7, node_id: 2, session_id, request_id: "a".to_owned() };
@@ -122,7 +122,7 @@ async fn an_end_may_be_repeated_after_the_end() {
 }
 
 #[tokio::test]
-async fn a_join_that_is_repeated_answers_with_the_session_that_it_made() {
+async fn repeated_join_returns_the_session_it_made() {
     let (_server, client) = on_air().await;
     let mut livestreams = client.livestreams.clone();
     let join = |endpoint: &'static [u8], request_id: &str| pb::JoinLivestreamRequest {
@@ -151,7 +151,7 @@ async fn a_join_that_is_repeated_answers_with_the_session_that_it_made() {
 }
 
 #[tokio::test]
-async fn a_livestream_without_a_number_is_made_once_by_its_request() {
+async fn livestream_without_id_is_created_once_per_request() {
     let (_server, client) = on_air().await;
     let mut livestreams = client.livestreams.clone();
     let create = |node_id, request_id: &str| pb::CreateLivestreamRequest {
@@ -184,7 +184,7 @@ async fn a_livestream_without_a_number_is_made_once_by_its_request() {
 }
 
 #[tokio::test]
-async fn a_group_without_a_number_is_made_once_by_its_request() {
+async fn group_without_id_is_created_once_per_request() {
     let (_server, client) = on_air().await;
     let mut groups = client.groups.clone();
     let create = |max| group::CreateGroupRequest {
@@ -202,7 +202,7 @@ async fn a_group_without_a_number_is_made_once_by_its_request() {
 }
 
 #[tokio::test]
-async fn in_a_group_a_repeat_starts_nothing_again() {
+async fn repeats_in_a_group_change_nothing() {
     let (_server, client) = on_air().await;
     make_group(&client, 7, 16).await;
     join_group(&client, 7, 2).await;

@@ -93,7 +93,7 @@ async fn subscribe(scripts: Vec<Script>) -> (Scripted, Subscriber) {
 }
 
 #[tokio::test]
-async fn a_subscriber_resumes_after_the_last_update_or_loss_whatever_cut_it() {
+async fn subscriber_resumes_after_last_update_or_loss() {
     let (mut server, mut subscriber) = subscribe(vec![
         (vec![subscribed(0), update(1), update(2)], Err(Status::unavailable("draining"))),
         (vec![subscribed(2), update(3), gap(50)], Ok(())),
@@ -121,13 +121,13 @@ async fn a_subscriber_resumes_after_the_last_update_or_loss_whatever_cut_it() {
 
 /// What a newer server says that this client does not know.
 #[tokio::test]
-async fn a_subscriber_passes_over_what_it_does_not_know() {
+async fn subscriber_ignores_unknown_messages() {
     let unknown = shared::Delivery::default;
-    let farewell = |retry_after| delivery(Item::Goodbye(shared::Goodbye { reason: 99, retry_after }));
+    let unknown_goodbye = |retry_after| delivery(Item::Goodbye(shared::Goodbye { reason: 99, retry_after }));
     let soon_again = Some(prost_types::Duration { seconds: 0, nanos: 1_000_000 });
     let (mut server, mut subscriber) = subscribe(vec![
-        (vec![unknown(), subscribed(0), unknown(), update(1), farewell(soon_again)], Ok(())),
-        (vec![subscribed(1), gap(5), unknown(), update(5), farewell(None)], Ok(())),
+        (vec![unknown(), subscribed(0), unknown(), update(1), unknown_goodbye(soon_again)], Ok(())),
+        (vec![subscribed(1), gap(5), unknown(), update(5), unknown_goodbye(None)], Ok(())),
     ])
     .await;
     let (told, end) = told(&mut subscriber).await;
@@ -140,7 +140,7 @@ async fn a_subscriber_passes_over_what_it_does_not_know() {
 }
 
 #[tokio::test]
-async fn a_publisher_passes_over_what_it_does_not_know() {
+async fn publisher_ignores_unknown_messages() {
     let server = Scripted::start(Vec::new()).await;
     let client = Client::connect(&server.url()).await.unwrap();
     let publication = PublishOptions::new(SwarmRef::Livestream(7), 1, vec![UpdateChannel::Visual]);
@@ -151,7 +151,7 @@ async fn a_publisher_passes_over_what_it_does_not_know() {
 }
 
 #[tokio::test]
-async fn a_subscriber_whose_lease_expired_joins_again_and_goes_on() {
+async fn subscriber_with_expired_lease_rejoins() {
     let (mut server, mut subscriber) = subscribe(vec![
         (vec![subscribed(0), update(1), goodbye(GoodbyeReason::LeaseExpired)], Err(Status::failed_precondition(""))),
         (vec![subscribed(1), goodbye(GoodbyeReason::Ended)], Ok(())),
@@ -166,7 +166,7 @@ async fn a_subscriber_whose_lease_expired_joins_again_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_subscriber_stays_away_when_it_is_told_to() {
+async fn subscriber_stays_away_after_a_final_goodbye() {
     for reason in [GoodbyeReason::Replaced, GoodbyeReason::Removed, GoodbyeReason::Left] {
         let (mut server, mut subscriber) = subscribe(vec![(vec![subscribed(0), goodbye(reason)], Ok(()))]).await;
         let (told, end) = told(&mut subscriber).await;
@@ -182,7 +182,7 @@ async fn a_subscriber_stays_away_when_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_is_refused_when_it_comes_back_says_so() {
+async fn subscriber_reports_a_refused_resume() {
     let (_server, mut subscriber) = subscribe(vec![(vec![subscribed(0)], Ok(()))]).await;
     let (told, end) = told(&mut subscriber).await;
     assert_eq!(told, ["subscribed", "cut"]);
@@ -190,7 +190,7 @@ async fn a_subscriber_that_is_refused_when_it_comes_back_says_so() {
 }
 
 #[tokio::test]
-async fn a_subscriber_gives_up_when_its_patience_is_at_its_end() {
+async fn subscriber_gives_up_after_its_patience() {
     let server = Scripted::start(vec![(vec![subscribed(0)], Err(Status::unavailable("")))]).await;
     let client = Client::connect(&server.url()).await.unwrap();
     let retry = Retry { patience: Duration::from_millis(20), ..RETRY };
@@ -217,7 +217,7 @@ async fn on_air(server: &Server) -> (Wire, Publisher, updates::Subscriber) {
 }
 
 #[tokio::test]
-async fn a_publisher_that_is_cut_loses_nothing_and_repeats_nothing() {
+async fn cut_publisher_loses_and_repeats_nothing() {
     const COUNT: u64 = 100;
     let server = Server::start().await;
     let (wire, mut publisher, mut viewer) = on_air(&server).await;
@@ -256,7 +256,7 @@ async fn a_publisher_that_is_cut_loses_nothing_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_is_made_until_it_is_answered_or_refused() {
+async fn call_is_retried_until_answered_or_refused() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live(&client, 7).await;
@@ -301,7 +301,7 @@ async fn a_window_that_is_full_takes_no_more() {
 }
 
 #[tokio::test]
-async fn a_publisher_that_lost_its_channel_during_a_cut_does_not_take_it_back() {
+async fn publisher_does_not_reclaim_a_lost_channel() {
     let server = Server::start().await;
     let (wire, mut publisher, _viewer) = on_air(&server).await;
     publisher.send(updates::keyframe(1)).unwrap();
@@ -334,7 +334,7 @@ async fn a_publisher_whose_channel_is_claimed_elsewhere_stops() {
 }
 
 #[tokio::test]
-async fn a_watch_that_is_cut_begins_anew() {
+async fn cut_watch_starts_again_with_a_snapshot() {
     let server = Server::start().await;
     go_live(&server.client().await, 7).await;
     let wire = Wire::to(server.address()).await;
@@ -353,7 +353,7 @@ async fn a_watch_that_is_cut_begins_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clip_is_published_over_a_wire_that_breaks() {
+async fn clip_is_published_over_a_breaking_connection() {
     let server = Server::start().await;
     let wire = Wire::to(server.address()).await;
     let (direct, broken) = (server.url(), wire.url());
@@ -397,7 +397,7 @@ async fn a_clip_is_published_over_a_wire_that_breaks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clip_is_played_over_and_over_as_fast_as_it_is_acknowledged() {
+async fn looped_clip_is_paced_by_acknowledgements() {
     let server = Server::start().await;
     let url = server.url();
     let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/bigbuckbunny-360p25.h264");
@@ -411,7 +411,7 @@ async fn a_clip_is_played_over_and_over_as_fast_as_it_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_broadcaster_that_waits_for_viewers_has_a_session() {
+async fn broadcaster_waiting_for_viewers_has_a_session() {
     let server = Server::start().await;
     let url = server.url();
     let client = server.client().await;

@@ -40,7 +40,7 @@ fn sized(bytes: usize) -> pb::UpdateLivestreamRequest {
 }
 
 #[tokio::test]
-async fn a_request_of_just_the_limit_is_looked_at_and_one_byte_more_is_not() {
+async fn request_size_limit_is_inclusive() {
     let (_server, client) = swarms().await;
     let mut livestreams = client.livestreams.clone();
     let before = everything(&client).await;
@@ -50,7 +50,7 @@ async fn a_request_of_just_the_limit_is_looked_at_and_one_byte_more_is_not() {
 }
 
 #[tokio::test]
-async fn a_large_request_is_refused_by_every_kind_of_method() {
+async fn large_request_is_refused_by_every_method_kind() {
     let (_server, client) = swarms().await;
     let Client { mut livestreams, mut groups, .. } = client.clone();
     let before = everything(&client).await;
@@ -110,7 +110,7 @@ async fn the_limits_are_those_of_the_configuration() {
 }
 
 #[tokio::test]
-async fn headers_that_are_too_large_are_refused_and_the_connection_lives_on() {
+async fn large_headers_are_refused_without_closing_connection() {
     let (_server, client) = swarms().await;
     let mut livestreams = client.livestreams.clone();
     let with = |bytes: usize| {

@@ -14,7 +14,7 @@ use tonic::Code::{FailedPrecondition, PermissionDenied};
 use tonic::transport::Endpoint;
 
 use crate::edge::updates::{Publisher, Subscriber, delta, keyframe};
-use crate::edge::world::{answered, end, go_live_wide, join_livestream, on_air_with_audience};
+use crate::edge::world::{answered, end, go_live_wide, join_livestream, on_air_with_viewers};
 use crate::harness::{Fault, Server, soon};
 
 const BROADCASTER: u64 = 1;
@@ -28,7 +28,7 @@ fn from_node(node_id: u64) -> pb::SubscribeUpdatesRequest {
 
 #[tokio::test]
 async fn a_late_subscriber_starts_on_the_newest_keyframe() {
-    let (_server, client) = on_air_with_audience().await;
+    let (_server, client) = on_air_with_viewers().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     publisher.run(1, "KdddKdd").await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
@@ -49,8 +49,8 @@ async fn a_late_subscriber_starts_on_the_newest_keyframe() {
 }
 
 #[tokio::test]
-async fn a_subscriber_before_the_first_keyframe_waits_for_it() {
-    let (_server, client) = on_air_with_audience().await;
+async fn subscriber_waits_for_the_first_keyframe() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut early = Subscriber::open(&client, 7, VIEWER).await;
     let waiting = SourceChannel { source_node_id: BROADCASTER, channel: UpdateChannel::Visual.into(), track: 0 };
     assert_eq!(early.subscribed.waiting_for_keyframe, [waiting]);
@@ -63,7 +63,7 @@ async fn a_subscriber_before_the_first_keyframe_waits_for_it() {
 
 #[tokio::test]
 async fn a_live_subscriber_starts_on_the_next_keyframe() {
-    let (_server, client) = on_air_with_audience().await;
+    let (_server, client) = on_air_with_viewers().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     publisher.run(1, "Kdd").await;
     let live = pb::SubscribeUpdatesRequest { start_from: StartFrom::Live.into(), ..from_node(VIEWER) };
@@ -74,8 +74,8 @@ async fn a_live_subscriber_starts_on_the_next_keyframe() {
 }
 
 #[tokio::test]
-async fn a_viewer_with_low_interest_gets_keyframes_only_and_is_told_so() {
-    let (_server, client) = on_air_with_audience().await;
+async fn low_interest_gets_keyframes_only() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut lurker = Subscriber::open(&client, 7, LURKER).await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let [filter] = &lurker.subscribed.filters[..] else { panic!("one filter: {:?}", lurker.subscribed) };
@@ -91,7 +91,7 @@ async fn a_viewer_with_low_interest_gets_keyframes_only_and_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_viewer_without_interest_gets_signs_of_life_only() {
+async fn viewer_without_interest_gets_heartbeats_only() {
     let server = Server::with(|config| config.streams.heartbeat_interval = std::time::Duration::from_millis(100)).await;
     let client = server.client().await;
     go_live_wide(&client, 7).await;
@@ -126,8 +126,8 @@ async fn a_viewer_without_interest_gets_signs_of_life_only() {
 }
 
 #[tokio::test]
-async fn what_is_delivered_is_what_the_generated_code_encodes_byte_for_byte() {
-    let (_server, client) = on_air_with_audience().await;
+async fn deliveries_equal_the_generated_encoding() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let open = pb::PublishOpen { temporal_layers: 8, ..crate::edge::updates::opening(7, BROADCASTER) };
     let publisher = Publisher::open_with(&client, open).await;
@@ -168,9 +168,9 @@ async fn what_is_delivered_is_what_the_generated_code_encodes_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn every_update_comes_once_and_in_order_to_every_subscriber() {
+async fn every_subscriber_gets_each_update_once_in_order() {
     const UPDATES: u64 = 1_900;
-    let (_server, client) = on_air_with_audience().await;
+    let (_server, client) = on_air_with_viewers().await;
     let mut viewers = Vec::new();
     for node_id in 10..20 {
         join_livestream(&client, 7, node_id).await;
@@ -191,7 +191,7 @@ async fn every_update_comes_once_and_in_order_to_every_subscriber() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscriber_that_does_not_read_loses_only_what_the_ring_evicted_and_is_told() {
+async fn stalled_subscriber_loses_only_evicted_updates() {
     const PAYLOAD: usize = 8 * 1024;
     const UPDATES: u64 = 600;
     let server = Server::with(|config| {
@@ -245,8 +245,8 @@ async fn a_subscriber_that_does_not_read_loses_only_what_the_ring_evicted_and_is
 }
 
 #[tokio::test]
-async fn a_subscription_tied_to_a_session_keeps_it_and_ends_with_it() {
-    let (_server, client) = on_air_with_audience().await;
+async fn subscription_keeps_its_session_and_ends_with_it() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut livestreams = client.livestreams.clone();
     let tied = |node_id, session_id| pb::SubscribeUpdatesRequest { session_id, ..from_node(node_id) };
     let mut subscribers = Vec::new();
@@ -279,8 +279,8 @@ async fn a_subscription_tied_to_a_session_keeps_it_and_ends_with_it() {
 }
 
 #[tokio::test]
-async fn a_subscription_without_a_session_follows_its_node_and_keeps_nobody() {
-    let (_server, client) = on_air_with_audience().await;
+async fn subscription_without_session_follows_its_node() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut livestreams = client.livestreams.clone();
     let mut follower = Subscriber::open(&client, 7, VIEWER).await;
     let list = pb::ListViewersRequest { livestream_id: 7, ..Default::default() };
@@ -303,8 +303,8 @@ async fn a_subscription_without_a_session_follows_its_node_and_keeps_nobody() {
 }
 
 #[tokio::test]
-async fn everything_published_before_the_end_is_delivered_before_the_goodbye() {
-    let (_server, client) = on_air_with_audience().await;
+async fn updates_before_the_end_precede_the_goodbye() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     publisher.run(1, &"Kddd".repeat(50)).await;

@@ -11,7 +11,7 @@ use tonic::Code::{FailedPrecondition, PermissionDenied, ResourceExhausted};
 use tonic::Status;
 
 use crate::edge::updates::{Publisher, Subscriber, delta, keyframe, publish_one};
-use crate::edge::world::{answered, go_live_wide, join_livestream, livestream, make_livestream, on_air_with_audience};
+use crate::edge::world::{answered, go_live_wide, join_livestream, livestream, make_livestream, on_air_with_viewers};
 use crate::harness::{Fault, Server, fault, retry_delay, soon};
 
 const BROADCASTER: u64 = 1;
@@ -43,7 +43,7 @@ fn resuming(epoch: u64, position: UpdatePosition) -> pb::SubscribeUpdatesRequest
 }
 
 #[tokio::test]
-async fn an_update_that_is_refused_gives_its_publisher_no_right() {
+async fn refused_update_grants_no_right() {
     let server = Server::start().await;
     let client = server.client().await;
     make_livestream(&client, 7, pb::LivestreamConfig::default()).await;
@@ -54,8 +54,8 @@ async fn an_update_that_is_refused_gives_its_publisher_no_right() {
 }
 
 #[tokio::test]
-async fn a_single_update_claims_the_channel_when_nobody_has() {
-    let (_server, client) = on_air_with_audience().await;
+async fn single_update_claims_an_unclaimed_channel() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let receipt = one(&client, BROADCASTER, 0, delta(1)).await.unwrap();
     let now = livestream(&client, 7).await;
@@ -76,8 +76,8 @@ async fn a_single_update_claims_the_channel_when_nobody_has() {
 }
 
 #[tokio::test]
-async fn a_single_update_never_supersedes_and_may_be_fenced() {
-    let (_server, client) = on_air_with_audience().await;
+async fn single_update_never_supersedes_a_stream() {
+    let (_server, client) = on_air_with_viewers().await;
     let stale = Fault::new(FailedPrecondition, "STALE_TERM");
     let before = livestream(&client, 7).await;
     assert_eq!(fault(one(&client, BROADCASTER, 1, keyframe(1)).await), stale);
@@ -98,8 +98,8 @@ async fn a_single_update_never_supersedes_and_may_be_fenced() {
 }
 
 #[tokio::test]
-async fn a_single_update_is_refused_like_one_on_a_stream() {
-    let (_server, client) = on_air_with_audience().await;
+async fn single_update_is_refused_like_a_streamed_one() {
+    let (_server, client) = on_air_with_viewers().await;
     let nothing = pb::PublishUpdateRequest { livestream_id: 7, node_id: BROADCASTER, ..Default::default() };
     assert_eq!(fault(client.clone().livestreams.publish_update(nothing).await), Fault::field("update"));
     let refused = [
@@ -115,8 +115,8 @@ async fn a_single_update_is_refused_like_one_on_a_stream() {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_was_cut_gets_exactly_the_rest() {
-    let (_server, client) = on_air_with_audience().await;
+async fn cut_subscriber_gets_exactly_the_rest() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut cut = Subscriber::open(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     let (epoch, term) = (publisher.opened.epoch, publisher.term());
@@ -138,8 +138,8 @@ async fn a_subscriber_that_was_cut_gets_exactly_the_rest() {
 }
 
 #[tokio::test]
-async fn a_position_that_says_nothing_here_is_told_and_the_newest_keyframe_follows() {
-    let (_server, client) = on_air_with_audience().await;
+async fn invalid_position_restarts_at_newest_keyframe() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     let (epoch, term) = (publisher.opened.epoch, publisher.term());
     publisher.run(1, "KddKdd").await;
@@ -161,10 +161,10 @@ async fn a_position_that_says_nothing_here_is_told_and_the_newest_keyframe_follo
 }
 
 async fn set_interest(client: &Client, interest: Interest) {
-    let wish =
+    let change =
         ChannelInterest { channel: UpdateChannel::Visual.into(), interest: interest.into(), ..Default::default() };
     let request =
-        pb::SetInterestRequest { livestream_id: 7, node_id: VIEWER, interests: vec![wish], ..Default::default() };
+        pb::SetInterestRequest { livestream_id: 7, node_id: VIEWER, interests: vec![change], ..Default::default() };
     answered(client.clone().livestreams.set_interest(request).await);
 }
 
@@ -175,8 +175,8 @@ async fn filter(viewer: &mut Subscriber) -> (Interest, bool) {
 }
 
 #[tokio::test]
-async fn without_interest_nothing_comes_and_with_interest_again_the_cached_keyframe() {
-    let (_server, client) = on_air_with_audience().await;
+async fn restored_interest_starts_at_cached_keyframe() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     let term = publisher.term();
@@ -191,8 +191,8 @@ async fn without_interest_nothing_comes_and_with_interest_again_the_cached_keyfr
 }
 
 #[tokio::test]
-async fn with_interest_again_and_no_newer_keyframe_the_next_one_is_waited_for() {
-    let (_server, client) = on_air_with_audience().await;
+async fn restored_interest_waits_for_the_next_keyframe() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     let term = publisher.term();
@@ -222,8 +222,8 @@ async fn demanded(publisher: &mut Publisher, highest: Interest, subscribers: u64
 }
 
 #[tokio::test]
-async fn a_publisher_is_told_who_wants_what() {
-    let (_server, client) = on_air_with_audience().await;
+async fn publisher_is_told_the_demand() {
+    let (_server, client) = on_air_with_viewers().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     demanded(&mut publisher, Interest::None, 0).await;
     let lurker = Subscriber::open(&client, 7, LURKER).await;
@@ -255,7 +255,7 @@ async fn ask(client: &Client, node_id: u64, channel: UpdateChannel) -> Result<()
 
 #[tokio::test]
 async fn a_member_asks_the_publisher_for_a_keyframe() {
-    let (_server, client) = on_air_with_audience().await;
+    let (_server, client) = on_air_with_viewers().await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;
     demanded(&mut publisher, Interest::None, 0).await;
     let not_a_member = Fault::new(FailedPrecondition, "NOT_A_MEMBER");
@@ -268,8 +268,8 @@ async fn a_member_asks_the_publisher_for_a_keyframe() {
 }
 
 #[tokio::test]
-async fn who_publishes_without_a_stream_learns_of_the_wish_with_the_next_update() {
-    let (_server, client) = on_air_with_audience().await;
+async fn single_update_learns_that_keyframe_is_wanted() {
+    let (_server, client) = on_air_with_viewers().await;
     assert!(!one(&client, BROADCASTER, 0, keyframe(1)).await.unwrap().keyframe_wanted);
     ask(&client, VIEWER, UpdateChannel::Visual).await.unwrap();
     assert!(one(&client, BROADCASTER, 0, delta(2)).await.unwrap().keyframe_wanted);
@@ -278,7 +278,7 @@ async fn who_publishes_without_a_stream_learns_of_the_wish_with_the_next_update(
 }
 
 #[tokio::test]
-async fn when_the_memory_for_updates_is_used_up_publishing_is_refused_until_there_is_room() {
+async fn full_feed_memory_refuses_updates_until_freed() {
     let server = Server::with(|config| {
         (config.feed.ring_bytes, config.feed.memory_bytes) = (64 * 1024, 64 * 1024);
         config.feed.payload_bytes = 16 * 1024;
@@ -307,7 +307,7 @@ async fn when_the_memory_for_updates_is_used_up_publishing_is_refused_until_ther
 
 #[tokio::test]
 async fn statistics_count_what_was_published_and_delivered() {
-    let (_server, client) = on_air_with_audience().await;
+    let (_server, client) = on_air_with_viewers().await;
     let mut viewer = Subscriber::open(&client, 7, VIEWER).await;
     let mut lurker = Subscriber::open(&client, 7, LURKER).await;
     let mut publisher = Publisher::open(&client, 7, BROADCASTER).await;

@@ -24,7 +24,7 @@ async fn a_browser_calls_a_method() {
 }
 
 #[tokio::test]
-async fn a_browser_is_told_why_a_call_was_refused() {
+async fn browser_is_told_why_a_call_fails() {
     let server = Server::start().await;
     let get = pb::GetLivestreamRequest { livestream_id: 99 };
     let mut exchange = Exchange::call(&server, "GetLivestream", get).await;
@@ -35,7 +35,7 @@ async fn a_browser_is_told_why_a_call_was_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_refused_and_the_server_goes_on() {
+async fn malformed_web_messages_are_refused() {
     let server = Server::start().await;
     let client = server.client().await;
     let before = crate::edge::world::everything(&client).await;
@@ -81,7 +81,7 @@ async fn a_browser_watches_a_livestream_to_its_end() {
 }
 
 #[tokio::test]
-async fn without_grpc_web_a_browser_gets_nowhere() {
+async fn disabled_grpc_web_refuses_browsers() {
     let server = Server::with(|config| config.server.grpc_web = false).await;
     go_live(&server.client().await, 7).await;
     let get = pb::GetLivestreamRequest { livestream_id: 7 };

@@ -65,7 +65,7 @@ pub(crate) async fn on_air() -> (Server, Client) {
 }
 
 /// The same with a viewer, 2, and a lurker, 3.
-pub(crate) async fn on_air_with_audience() -> (Server, Client) {
+pub(crate) async fn on_air_with_viewers() -> (Server, Client) {
     let (server, client) = on_air().await;
     join_livestream(&client, 7, 2).await;
     lurk(&client, 7, 3).await;

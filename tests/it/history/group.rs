@@ -5,7 +5,7 @@ use starling_client::pb::swarm::v1::UpdateChannel;
 use starling_client::{Client, SwarmRef};
 use starling_verify::PublisherLog;
 
-use crate::history::voice::{Voice, draft};
+use crate::history::logged_publisher::{LoggedPublisher, draft};
 use crate::history::{Clock, LISTENERS, LONG_LEASE, SWARM};
 use starling_testkit::Rng;
 
@@ -16,8 +16,8 @@ const SPOKEN: [UpdateChannel; 4] =
 
 /// One who speaks. Its screen is a stream, and a log, of its own.
 struct Speaker {
-    voice: Voice,
-    screen: Voice,
+    publisher: LoggedPublisher,
+    screen: LoggedPublisher,
     present: bool,
     audio: bool,
     video: bool,
@@ -44,11 +44,11 @@ pub(crate) async fn create(client: &mut Client, rng: &mut Rng) {
 
 /// Publishes about `updates`, while microphones, cameras and the screen go on and off, streams
 /// break, and participants leave, are removed and come back; and ends the group.
-pub(crate) async fn direct(client: Client, rng: &mut Rng, updates: u64, clock: &Clock) -> Vec<PublisherLog> {
-    let voice = |node| Voice::new(SwarmRef::Group(SWARM), node);
+pub(crate) async fn drive(client: Client, rng: &mut Rng, updates: u64, clock: &Clock) -> Vec<PublisherLog> {
+    let publisher = |node| LoggedPublisher::new(SwarmRef::Group(SWARM), node);
     let speakers = SPEAKERS.map(|node| Speaker {
-        voice: voice(node),
-        screen: voice(node),
+        publisher: publisher(node),
+        screen: publisher(node),
         present: false,
         audio: true,
         video: true,
@@ -60,23 +60,23 @@ pub(crate) async fn direct(client: Client, rng: &mut Rng, updates: u64, clock: &
     while *clock.borrow() < updates {
         if let Some(at) = call.somebody(rng) {
             let channel = rng.pick(&SPOKEN);
-            call.speakers[at].voice.say(draft(rng, channel)).await;
+            call.speakers[at].publisher.publish(draft(rng, channel)).await;
             clock.send_modify(|count| *count += 1);
         }
         if let Some(at) = call.sharing.filter(|_| rng.one_in(3)) {
-            call.speakers[at].screen.say(draft(rng, UpdateChannel::Screen)).await;
+            call.speakers[at].screen.publish(draft(rng, UpdateChannel::Screen)).await;
             clock.send_modify(|count| *count += 1);
         }
         call.go_on(rng).await;
     }
     for speaker in &mut call.speakers {
-        speaker.voice.settle().await;
+        speaker.publisher.settle().await;
         speaker.screen.settle().await;
     }
     let node_id = call.owner().await;
     let end = pb::EndGroupRequest { group_id: SWARM, node_id, ..Default::default() };
     call.client.groups.end_group(end).await.unwrap();
-    call.speakers.into_iter().flat_map(|speaker| [speaker.voice.log, speaker.screen.log]).collect()
+    call.speakers.into_iter().flat_map(|speaker| [speaker.publisher.log, speaker.screen.log]).collect()
 }
 
 impl Call {
@@ -131,13 +131,13 @@ impl Call {
         let speaker = &mut self.speakers[at];
         let join = pb::JoinGroupRequest {
             group_id: SWARM,
-            node_id: speaker.voice.node,
+            node_id: speaker.publisher.node,
             lease_ttl: LONG_LEASE,
             ..Default::default()
         };
         self.client.groups.join_group(join).await.unwrap();
         (speaker.present, speaker.audio, speaker.video) = (true, true, true);
-        speaker.voice.open(&self.client, SPOKEN.into()).await;
+        speaker.publisher.open(&self.client, SPOKEN.into()).await;
     }
 
     /// Leaves or is removed, with updates under way.
@@ -146,7 +146,7 @@ impl Call {
             return;
         }
         self.speakers[at].hear_rejections().await;
-        let (node_id, owner) = (self.speakers[at].voice.node, self.owner().await);
+        let (node_id, owner) = (self.speakers[at].publisher.node, self.owner().await);
         if removed && owner != node_id {
             self.client.groups.remove_participant(removal(owner, node_id)).await.unwrap();
         } else {
@@ -155,8 +155,8 @@ impl Call {
         }
         let speaker = &mut self.speakers[at];
         speaker.present = false;
-        speaker.voice.fall_silent().await;
-        speaker.screen.fall_silent().await;
+        speaker.publisher.read_to_the_end().await;
+        speaker.screen.read_to_the_end().await;
         self.sharing = self.sharing.filter(|holder| *holder != at);
     }
 
@@ -165,7 +165,7 @@ impl Call {
         let speaker = &mut self.speakers[at];
         speaker.hear_rejections().await;
         tokio::join!(
-            speaker.voice.reopen(&self.client, rng),
+            speaker.publisher.reopen(&self.client, rng),
             ask_for_keyframe(self.client.clone(), speaker.screen.node)
         );
         if self.sharing == Some(at) && rng.one_in(2) {
@@ -179,7 +179,7 @@ impl Call {
         *which = !*which;
         let media = pb::SetMediaRequest {
             group_id: SWARM,
-            node_id: speaker.voice.node,
+            node_id: speaker.publisher.node,
             audio_enabled: Some(speaker.audio),
             video_enabled: Some(speaker.video),
             ..Default::default()
@@ -187,14 +187,15 @@ impl Call {
         self.client.groups.set_media(media).await.unwrap();
         if speaker.audio && speaker.video {
             // So that from here on nothing is rejected.
-            speaker.voice.settle().await;
+            speaker.publisher.settle().await;
         }
     }
 
     async fn start_sharing(&mut self, rng: &mut Rng) {
         let Some(at) = self.somebody(rng) else { return };
         let speaker = &mut self.speakers[at];
-        let start = pb::StartScreenShareRequest { group_id: SWARM, node_id: speaker.voice.node, ..Default::default() };
+        let start =
+            pb::StartScreenShareRequest { group_id: SWARM, node_id: speaker.publisher.node, ..Default::default() };
         self.client.groups.start_screen_share(start).await.unwrap();
         speaker.screen.open(&self.client, vec![UpdateChannel::Screen]).await;
         self.sharing = Some(at);
@@ -203,10 +204,11 @@ impl Call {
     /// Stops, goes on sending for a moment, and often hands over to the next.
     async fn stop_sharing(&mut self, rng: &mut Rng, at: usize) {
         let speaker = &mut self.speakers[at];
-        let stop = pb::StopScreenShareRequest { group_id: SWARM, node_id: speaker.voice.node, ..Default::default() };
+        let stop =
+            pb::StopScreenShareRequest { group_id: SWARM, node_id: speaker.publisher.node, ..Default::default() };
         self.client.groups.stop_screen_share(stop).await.unwrap();
         for _ in 0..rng.below(3) {
-            speaker.screen.say(draft(rng, UpdateChannel::Screen)).await;
+            speaker.screen.publish(draft(rng, UpdateChannel::Screen)).await;
         }
         speaker.screen.settle().await;
         self.sharing = None;
@@ -230,7 +232,7 @@ impl Speaker {
     /// rejected hears of it before the stream goes.
     async fn hear_rejections(&mut self) {
         if !(self.audio && self.video) {
-            self.voice.settle().await;
+            self.publisher.settle().await;
         }
     }
 }

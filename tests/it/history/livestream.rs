@@ -8,7 +8,7 @@ use starling_client::{Client, SwarmRef};
 use starling_verify::PublisherLog;
 use tokio::time::interval;
 
-use crate::history::voice::{Voice, draft};
+use crate::history::logged_publisher::{LoggedPublisher, draft};
 use crate::history::{Clock, LISTENERS, LONG_LEASE, SHORT_LEASE, SWARM};
 use starling_testkit::Rng;
 
@@ -27,10 +27,10 @@ pub(crate) async fn create(client: &mut Client, rng: &mut Rng) {
 }
 
 /// Publishes about `updates`, with turns, pauses, mutes and removals, and ends the livestream.
-pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, clock: &Clock) -> Vec<PublisherLog> {
+pub(crate) async fn drive(mut client: Client, rng: &mut Rng, updates: u64, clock: &Clock) -> Vec<PublisherLog> {
     let swarm = SwarmRef::Livestream(SWARM);
-    let mut voices = [Voice::new(swarm, 1), Voice::new(swarm, 2)];
-    let mut chatter = Voice::new(swarm, CHATTER);
+    let mut publishers = [LoggedPublisher::new(swarm, 1), LoggedPublisher::new(swarm, 2)];
+    let mut chatter = LoggedPublisher::new(swarm, CHATTER);
     for node_id in [2, CHATTER] {
         let join =
             pb::JoinLivestreamRequest { livestream_id: SWARM, node_id, lease_ttl: LONG_LEASE, ..Default::default() };
@@ -41,8 +41,8 @@ pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, cloc
     client.livestreams.start_livestream(start).await.unwrap();
     let (mut leader, mut muted, mut paused, mut long_cuts) = (0, false, false, 1);
     while *clock.borrow() < updates {
-        let node_id = voices[leader].node;
-        voices[leader].open(&client, vec![UpdateChannel::Visual, UpdateChannel::Audio, UpdateChannel::Data]).await;
+        let node_id = publishers[leader].node;
+        publishers[leader].open(&client, vec![UpdateChannel::Visual, UpdateChannel::Audio, UpdateChannel::Data]).await;
         for _ in 0..50 + rng.below(300) {
             let channel = rng.pick(&[
                 UpdateChannel::Visual,
@@ -51,17 +51,17 @@ pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, cloc
                 UpdateChannel::Audio,
                 UpdateChannel::Data,
             ]);
-            voices[leader].say(draft(rng, channel)).await;
+            publishers[leader].publish(draft(rng, channel)).await;
             clock.send_modify(|count| *count += 1);
             if rng.one_in(8) {
-                chatter.say(UpdateDraft { channel: UpdateChannel::Chat.into(), ..Default::default() }).await;
+                chatter.publish(UpdateDraft { channel: UpdateChannel::Chat.into(), ..Default::default() }).await;
             }
             if rng.one_in(60) {
                 let was_paused = paused;
                 (muted, paused) = toggle(&mut client, rng, node_id, muted, paused).await;
                 if was_paused && !paused {
                     // So that from here on nothing is rejected.
-                    voices[leader].settle().await;
+                    publishers[leader].settle().await;
                 }
             }
             if rng.one_in(200) {
@@ -70,20 +70,20 @@ pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, cloc
             if rng.one_in(40) {
                 // What was rejected must be known before the stream goes: the log cannot tell.
                 if paused {
-                    voices[leader].settle().await;
+                    publishers[leader].settle().await;
                 }
                 let listener = rng.pick(&LISTENERS);
-                tokio::join!(voices[leader].reopen(&client, rng), ask_for_keyframe(client.clone(), listener));
+                tokio::join!(publishers[leader].reopen(&client, rng), ask_for_keyframe(client.clone(), listener));
             }
         }
-        voices[leader].settle().await;
+        publishers[leader].settle().await;
         chatter.settle().await;
         if rng.one_in(2) {
             let other = 1 - leader;
             let transfer = pb::TransferBroadcastRequest {
                 livestream_id: SWARM,
                 node_id,
-                viewer_node_id: voices[other].node,
+                viewer_node_id: publishers[other].node,
                 ..Default::default()
             };
             client.livestreams.transfer_broadcast(transfer).await.unwrap();
@@ -92,22 +92,22 @@ pub(crate) async fn direct(mut client: Client, rng: &mut Rng, updates: u64, cloc
                 // There and back in no time: the old one goes on, in its old session.
                 let back = pb::TransferBroadcastRequest {
                     livestream_id: SWARM,
-                    node_id: voices[other].node,
+                    node_id: publishers[other].node,
                     viewer_node_id: node_id,
                     ..Default::default()
                 };
                 client.livestreams.transfer_broadcast(back).await.unwrap();
                 leader = 1 - other;
-                voices[leader].reopen(&client, rng).await;
+                publishers[leader].reopen(&client, rng).await;
             }
         } else if long_cuts > 0 && rng.one_in(2) {
             long_cuts -= 1;
-            outlive_the_lease(&mut client, &mut voices[leader]).await;
+            outlive_the_lease(&mut client, &mut publishers[leader]).await;
         }
     }
-    let end = pb::EndLivestreamRequest { livestream_id: SWARM, node_id: voices[leader].node, ..Default::default() };
+    let end = pb::EndLivestreamRequest { livestream_id: SWARM, node_id: publishers[leader].node, ..Default::default() };
     client.livestreams.end_livestream(end).await.unwrap();
-    let [one, two] = voices;
+    let [one, two] = publishers;
     vec![one.log, two.log, chatter.log]
 }
 
@@ -119,15 +119,15 @@ async fn ask_for_keyframe(mut client: Client, node_id: u64) {
 }
 
 /// The broadcaster joins with a short lease, is cut off, and comes back too late for it.
-async fn outlive_the_lease(client: &mut Client, voice: &mut Voice) {
+async fn outlive_the_lease(client: &mut Client, publisher: &mut LoggedPublisher) {
     let join = pb::JoinLivestreamRequest {
         livestream_id: SWARM,
-        node_id: voice.node,
+        node_id: publisher.node,
         lease_ttl: SHORT_LEASE,
         ..Default::default()
     };
     client.livestreams.join_livestream(join).await.unwrap();
-    voice.vanish();
+    publisher.disconnect();
     let mut looks = interval(Duration::from_millis(50));
     loop {
         looks.tick().await;

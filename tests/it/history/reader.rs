@@ -76,21 +76,21 @@ impl Reader {
                     _ => panic!("{status:?}"),
                 },
             };
-            let mut farewell = None;
+            let mut goodbye_reason = None;
             loop {
                 let Some(Ok(deliveries)) = updates.next().await else { break };
                 for delivery in deliveries {
                     if let Some(Item::Goodbye(goodbye)) = &delivery.item {
-                        farewell = Some(goodbye.reason());
+                        goodbye_reason = Some(goodbye.reason());
                     }
                     delivery.item.iter().for_each(|item| seen.note(item));
                     history.record(&delivery);
                 }
-                if farewell.is_some() {
+                if goodbye_reason.is_some() {
                     continue;
                 }
                 if self.rng.one_in(40) {
-                    farewell = Some(GoodbyeReason::Unspecified);
+                    goodbye_reason = Some(GoodbyeReason::Unspecified);
                     break;
                 }
                 if self.rng.one_in(60) {
@@ -99,10 +99,10 @@ impl Reader {
                     progress.wait_for(|count| *count >= until).await.unwrap();
                 }
                 if self.rng.one_in(50) {
-                    self.change_its_mind(&mut control).await;
+                    self.change_interest(&mut control).await;
                 }
             }
-            match farewell {
+            match goodbye_reason {
                 Some(GoodbyeReason::Ended) => return history,
                 // Cut by itself, or out.
                 Some(GoodbyeReason::Unspecified | GoodbyeReason::Removed | GoodbyeReason::Left) => {}
@@ -198,16 +198,16 @@ impl Reader {
         })
     }
 
-    async fn change_its_mind(&mut self, control: &mut Client) {
-        let mut wish = ChannelInterest {
+    async fn change_interest(&mut self, control: &mut Client) {
+        let mut change = ChannelInterest {
             channel: i32::try_from(1 + self.rng.below(5)).unwrap(),
             interest: i32::try_from(1 + self.rng.below(5)).unwrap(),
             ..Default::default()
         };
         if !self.sources.is_empty() && self.rng.one_in(2) {
-            wish.source_node_id = self.rng.pick(&self.sources);
+            change.source_node_id = self.rng.pick(&self.sources);
         }
-        let (node_id, interests) = (self.node, vec![wish]);
+        let (node_id, interests) = (self.node, vec![change]);
         // It may be out meanwhile, or the swarm over.
         match self.swarm {
             SwarmRef::Livestream(livestream_id) => {

@@ -9,8 +9,8 @@ use starling_client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef}
 use tonic::Code;
 
 use crate::harness::{Server, soon};
+use crate::net::fixture::{LIVESTREAM, deliveries, draft, end, go_live, join, named, subscribe, until};
 use crate::net::frames::{Reading, WIDE, Wire};
-use crate::net::stage::{SHOW, deliveries, draft, end, go_live, join, named, subscribe, until};
 
 /// Later than anybody is.
 const PATIENT: Duration = Duration::from_secs(60);
@@ -25,9 +25,12 @@ async fn on_air() -> (Server, Client, Wire) {
 }
 
 async fn publisher(client: &Client) -> Publisher {
-    Publisher::open(client.clone(), PublishOptions::new(SwarmRef::Livestream(SHOW), 1, vec![UpdateChannel::Visual]))
-        .await
-        .unwrap()
+    Publisher::open(
+        client.clone(),
+        PublishOptions::new(SwarmRef::Livestream(LIVESTREAM), 1, vec![UpdateChannel::Visual]),
+    )
+    .await
+    .unwrap()
 }
 
 /// Publishes updates of these sizes, and waits until they are accepted.
@@ -63,7 +66,7 @@ async fn assert_ends(mut reading: Reading, reason: GoodbyeReason, code: Code) {
 }
 
 #[tokio::test]
-async fn every_end_has_a_goodbye_and_a_status_in_trailers() {
+async fn every_end_has_goodbye_and_trailers_status() {
     let (_server, client, mut wire) = on_air().await;
     let mut livestreams = client.livestreams.clone();
     let mut readings = Vec::new();
@@ -71,11 +74,12 @@ async fn every_end_has_a_goodbye_and_a_status_in_trailers() {
         readings.push(enter(&client, &mut wire, node).await);
     }
     let [left, removed, replaced, ended]: [Reading; 4] = readings.try_into().unwrap();
-    let leave = pb::LeaveLivestreamRequest { livestream_id: SHOW, node_id: 10, ..Default::default() };
+    let leave = pb::LeaveLivestreamRequest { livestream_id: LIVESTREAM, node_id: 10, ..Default::default() };
     livestreams.leave_livestream(leave).await.unwrap();
     assert_ends(left, GoodbyeReason::Left, Code::Ok).await;
 
-    let remove = pb::RemoveViewerRequest { livestream_id: SHOW, node_id: 1, viewer_node_id: 11, ..Default::default() };
+    let remove =
+        pb::RemoveViewerRequest { livestream_id: LIVESTREAM, node_id: 1, viewer_node_id: 11, ..Default::default() };
     livestreams.remove_viewer(remove).await.unwrap();
     assert_ends(removed, GoodbyeReason::Removed, Code::PermissionDenied).await;
 
@@ -83,7 +87,7 @@ async fn every_end_has_a_goodbye_and_a_status_in_trailers() {
     assert_ends(replaced, GoodbyeReason::Replaced, Code::FailedPrecondition).await;
 
     let lease_ttl = Some(prost_types::Duration { seconds: 1, nanos: 0 });
-    let briefly = pb::JoinLivestreamRequest { livestream_id: SHOW, node_id: 14, lease_ttl, ..Default::default() };
+    let briefly = pb::JoinLivestreamRequest { livestream_id: LIVESTREAM, node_id: 14, lease_ttl, ..Default::default() };
     livestreams.join_livestream(briefly).await.unwrap();
     // Without the session it keeps nobody alive.
     let expired = wire.subscribe(&subscribe(14, 0)).await;
@@ -99,7 +103,7 @@ async fn every_end_has_a_goodbye_and_a_status_in_trailers() {
 }
 
 #[tokio::test]
-async fn a_drain_has_a_goodbye_and_a_status_in_trailers() {
+async fn drain_has_goodbye_and_trailers_status() {
     let (server, client, mut wire) = on_air().await;
     let reading = enter(&client, &mut wire, 10).await;
     server.drain();
@@ -118,7 +122,7 @@ async fn wanted_by(publisher: &mut Publisher, subscribers: u64) {
 }
 
 #[tokio::test]
-async fn who_cancels_a_stream_or_goes_away_is_no_longer_counted() {
+async fn cancelled_streams_are_no_longer_counted() {
     let (server, client, mut wire) = on_air().await;
     let mut publisher = publisher(&client).await;
     let open = server.open_streams();
@@ -143,7 +147,7 @@ async fn who_cancels_a_stream_or_goes_away_is_no_longer_counted() {
 }
 
 #[tokio::test]
-async fn many_subscriptions_of_one_connection_come_and_go_and_each_gets_everything() {
+async fn subscriptions_of_one_connection_each_get_everything() {
     let (server, client, mut wire) = on_air().await;
     let mut publisher = publisher(&client).await;
     let mut readings = Vec::new();
@@ -213,7 +217,7 @@ const FRAME: usize = 16 * 1024;
 const SMALLEST: usize = 256;
 
 #[tokio::test]
-async fn no_small_frame_is_split_off_a_large_message() {
+async fn large_messages_split_off_no_small_frame() {
     let (_server, client, mut wire) = on_air().await;
     let mut publisher = publisher(&client).await;
     // With what surrounds a payload, messages of a few bytes around each multiple of a frame.

@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Server, soon};
+use crate::net::fixture::{LIVESTREAM, LoggedPublisher, Reader, end, go_live, join, judged, subscribe};
 use crate::net::frames::{WIDE, Wire};
-use crate::net::stage::{Reader, SHOW, Voice, end, go_live, join, judged, subscribe};
 
 /// What a client of HTTP/2 says first, and settings that leave everything as it is.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -46,7 +46,7 @@ async fn aging(age: Duration) -> Server {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_is_closed_as_it_comes_until_another_one_leaves() {
+async fn connections_beyond_the_limit_are_closed() {
     let server = Server::with(|config| config.server.max_connections = 3).await;
     let client = server.client().await;
     go_live(&client, Duration::from_secs(1)).await;
@@ -65,7 +65,7 @@ async fn a_connection_too_many_is_closed_as_it_comes_until_another_one_leaves() 
 }
 
 #[tokio::test]
-async fn a_tunnel_is_refused_and_the_connection_goes_on() {
+async fn tunnel_is_refused_and_the_connection_continues() {
     let server = Server::start().await;
     let mut wire = Wire::connect(server.address(), WIDE).await;
     assert_eq!(wire.tunnel().await, 501);
@@ -73,7 +73,7 @@ async fn a_tunnel_is_refused_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn a_client_that_says_nothing_is_closed() {
+async fn silent_client_is_closed() {
     let server = Server::start().await;
     let silent = TcpStream::connect(server.address()).await.unwrap();
     let mut hesitant = TcpStream::connect(server.address()).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_client_that_says_nothing_is_closed() {
 }
 
 #[tokio::test]
-async fn a_client_that_says_hello_and_nothing_more_is_closed() {
+async fn client_silent_after_the_preface_is_closed() {
     let server = Server::with(|config| {
         config.server.http2_keepalive_interval = Duration::from_secs(1);
         config.server.http2_keepalive_timeout = Duration::from_secs(1);
@@ -96,7 +96,7 @@ async fn a_client_that_says_hello_and_nothing_more_is_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_old_is_told_to_go_and_its_streams_say_goodbye() {
+async fn old_connection_gets_goaway_and_stream_goodbyes() {
     let server = aging(Duration::from_secs(1)).await;
     let client = server.client().await;
     go_live(&client, Duration::from_secs(1)).await;
@@ -120,22 +120,22 @@ async fn a_connection_that_is_old_is_told_to_go_and_its_streams_say_goodbye() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_who_come_back_lose_nothing_by_the_age_of_connections() {
+async fn connection_age_loses_nothing_for_reconnecting_clients() {
     let server = aging(Duration::from_millis(500)).await;
     let client = server.client().await;
     go_live(&client, Duration::from_secs(60)).await;
-    let voice = Voice::raise(server.client().await, 1_000, Duration::from_millis(5)).await;
+    let publisher = LoggedPublisher::start(server.client().await, 1_000, Duration::from_millis(5)).await;
     let mut readers = Vec::new();
     for node in 10..14 {
         readers.push(Reader::start(server.client().await, node).await);
     }
     for reader in &mut readers {
-        reader.has(|seen| seen.resumes >= 5).await;
+        reader.wait_until(|seen| seen.resumes >= 5).await;
     }
     for reader in &mut readers {
-        reader.is_back(&voice).await;
+        reader.catch_up_with(&publisher).await;
     }
-    let log = voice.rest().await;
+    let log = publisher.finish().await;
     end(&server.client().await).await;
     let mut histories = Vec::new();
     for reader in readers {
@@ -146,12 +146,12 @@ async fn those_who_come_back_lose_nothing_by_the_age_of_connections() {
 }
 
 #[tokio::test]
-async fn an_old_connection_whose_answers_nobody_reads_is_closed() {
+async fn old_connection_with_unread_answers_is_closed() {
     let server = aging(Duration::from_secs(1)).await;
     let client = server.client().await;
     go_live(&client, Duration::from_secs(1)).await;
     let mut wire = Wire::connect(server.address(), 1).await;
-    let get = pb::GetLivestreamRequest { livestream_id: SHOW };
+    let get = pb::GetLivestreamRequest { livestream_id: LIVESTREAM };
     // The server has said all, and HTTP/2 holds it.
     let _unread = wire.call("GetLivestream", &get).await.unwrap();
     drop(wire.ended().await);

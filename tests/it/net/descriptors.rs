@@ -15,7 +15,7 @@ const COMPLAINT: &str = "cannot accept a connection";
 const COMPLAINTS: f64 = 20.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_without_descriptors_backs_off_and_serves_again_when_there_are_some() {
+async fn server_without_descriptors_backs_off_and_recovers() {
     let server = starling(&["--listen", "127.0.0.1:0", "--log", "warn"]);
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\" 2>&1"]).arg(server.get_program()).args(server.get_args());

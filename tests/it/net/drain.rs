@@ -7,11 +7,11 @@ use tokio::net::TcpStream;
 
 use crate::harness::{PATIENCE, Server};
 use crate::net::connections::{PREFACE, closed};
+use crate::net::fixture::{LoggedPublisher, go_live, join, subscribe, until};
 use crate::net::frames::{WIDE, Wire};
-use crate::net::stage::{Voice, go_live, join, subscribe, until};
 
 #[tokio::test]
-async fn connections_that_are_idle_or_never_spoke_do_not_keep_the_drain_waiting() {
+async fn idle_connections_do_not_delay_the_drain() {
     // The deadline is beyond what a test waits for.
     let server = Server::with(|config| config.drain.timeout = 10 * PATIENCE).await;
     let silent = TcpStream::connect(server.address()).await.unwrap();
@@ -23,7 +23,7 @@ async fn connections_that_are_idle_or_never_spoke_do_not_keep_the_drain_waiting(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_read_or_answer_is_cut_at_the_deadline() {
+async fn unresponsive_clients_are_cut_at_the_deadline() {
     let server = Server::with(|config| {
         config.drain.timeout = Duration::from_secs(1);
         // Neither of these helps.
@@ -33,7 +33,7 @@ async fn who_does_not_read_or_answer_is_cut_at_the_deadline() {
     .await;
     let client = server.client().await;
     go_live(&client, Duration::from_secs(60)).await;
-    let voice = Voice::raise(server.client().await, 50_000, Duration::from_millis(5)).await;
+    let publisher = LoggedPublisher::start(server.client().await, 50_000, Duration::from_millis(5)).await;
     let streams = server.streams();
     // One that never opens the window of its stream, and one that does not read its socket.
     let mut windowless = Wire::connect(server.address(), 1_000).await;
@@ -44,7 +44,7 @@ async fn who_does_not_read_or_answer_is_cut_at_the_deadline() {
     // One that hears that it shall go, and never answers.
     let mut mute = TcpStream::connect(server.address()).await.unwrap();
     mute.write_all(PREFACE).await.unwrap();
-    until(|| voice.said() > 100).await;
+    until(|| publisher.published() > 100).await;
     server.shutdown().await;
     closed(mute).await;
     deaf.hold(false);

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::harness::soon;
-use crate::net::stage::deliveries;
+use crate::net::fixture::deliveries;
 
 /// More than anything takes.
 pub(crate) const WIDE: u32 = 1 << 24;

@@ -45,7 +45,7 @@ const HTTP2: &[Rule] = &[
     Rule("EOS may be an empty DATA frame", By("the_end_may_be_an_empty_frame")),
     Rule("DATA frames have no relation to messages", By("frames_may_be_cut_anywhere")),
     Rule("a request is complete at END_STREAM only", By("a_reset_request_is_not_carried_out")),
-    Rule("a unary request is one message", By("another_number_of_messages_is_refused")),
+    Rule("a unary request is one message", By("none_or_several_messages_are_refused")),
     Rule("a response has headers, messages and trailers", By("a_response_has_headers_a_message_and_trailers")),
     Rule("HTTP-Status is 200", By("a_response_has_headers_a_message_and_trailers")),
     Rule("Status is in trailers also when it is OK", By("a_response_has_headers_a_message_and_trailers")),
@@ -54,8 +54,8 @@ const HTTP2: &[Rule] = &[
     Rule("Status has no leading zeros", By("an_immediate_error_is_trailers_only")),
     Rule("an unknown method is UNIMPLEMENTED", By("paths_are_case_sensitive")),
     Rule("after early trailers: RST_STREAM with NO_ERROR", By("after_early_trailers_the_request_is_reset")),
-    Rule("RST_STREAM with CANCEL cancels the call", By("a_cancelled_stream_is_let_go")),
-    Rule("GOAWAY comes before a connection is terminated", By("a_connection_is_told_to_go_before_it_ends")),
+    Rule("RST_STREAM with CANCEL cancels the call", By("cancelled_stream_is_released")),
+    Rule("GOAWAY comes before a connection is terminated", By("goaway_precedes_the_end_of_a_connection")),
     Rule("PING is answered", By("pings_are_answered")),
 ];
 
@@ -66,7 +66,7 @@ const WEB: &[Rule] = &[
     Rule("header and trailer names are lower-case", By("web_trailers_are_the_last_frame")),
     Rule("trailers are the last message, with the high bit set", By("web_trailers_are_the_last_frame")),
     Rule("Trailers-Only may be in the headers", By("a_web_error_is_in_the_headers")),
-    Rule("end of body closes the stream", By("a_web_request_cut_short_is_not_carried_out")),
+    Rule("end of body closes the stream", By("truncated_web_request_is_not_carried_out")),
     Rule("a unary request is one message", By("a_web_request_has_one_message")),
     Rule("a deadline is kept", By("web_deadlines_are_kept")),
     Rule("CORS allows POST", By("preflights_allow_what_they_ask_for")),

@@ -9,7 +9,7 @@ use starling_client::pb::swarm::v1::GapReason;
 use tokio::time::{Instant, interval};
 
 use crate::harness::Server;
-use crate::net::stage::{Reader, Seen, Voice, end, go_live, judged};
+use crate::net::fixture::{LoggedPublisher, Reader, Seen, end, go_live, judged};
 use crate::net::toxic::{Toxic, Way, Ways};
 
 /// Networks that fail, each by itself.
@@ -77,7 +77,7 @@ fn disturb(network: &Toxic, rng: &mut StdRng) -> &'static str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_in_silence_over_networks_that_fail() {
+async fn failing_networks_lose_nothing_in_silence() {
     let length = Duration::from_secs(variable("SOAK_SECONDS", 5));
     let seed = variable("SEED", 1);
     let mut rng = StdRng::seed_from_u64(seed);
@@ -94,7 +94,7 @@ async fn nothing_is_lost_in_silence_over_networks_that_fail() {
     .await;
     let client = server.client().await;
     go_live(&client, Duration::from_millis(500)).await;
-    let voice = Voice::raise(server.client().await, SIZE, PACE).await;
+    let publisher = LoggedPublisher::start(server.client().await, SIZE, PACE).await;
     let mut readers = vec![Reader::start(server.client().await, UNHARMED).await];
     let mut networks = Vec::new();
     for number in 0..NETWORKS {
@@ -118,11 +118,11 @@ async fn nothing_is_lost_in_silence_over_networks_that_fail() {
     }
     let mut all = Seen::default();
     for reader in &mut readers {
-        reader.is_back(&voice).await;
+        reader.catch_up_with(&publisher).await;
         let seen = *reader.seen.borrow();
         (all.cuts, all.resumes) = (all.cuts + seen.cuts, all.resumes + seen.resumes);
     }
-    let log = voice.rest().await;
+    let log = publisher.finish().await;
     end(&server.client().await).await;
     let mut histories = Vec::new();
     for reader in readers {

@@ -8,8 +8,10 @@ use starling_client::Client;
 use starling_client::pb::livestream::v1 as pb;
 
 use crate::harness::{Server, soon};
+use crate::net::fixture::{
+    LIVESTREAM, LoggedPublisher, Reader, end, go_live, join, join_request, judged, subscribe, until,
+};
 use crate::net::frames::{WIDE, Wire};
-use crate::net::stage::{Reader, SHOW, Voice, end, go_live, join, judged, subscribe, ticket, until};
 use crate::net::toxic::{Toxic, Way};
 
 /// Later than anybody is.
@@ -41,31 +43,37 @@ fn inquisitive(config: &mut Config) {
 }
 
 /// A server on air with somebody who publishes, and somebody who reads.
-async fn on_air(configure: fn(&mut Config), max_lag: Duration) -> (Server, Client, Voice, Reader) {
+async fn on_air(configure: fn(&mut Config), max_lag: Duration) -> (Server, Client, LoggedPublisher, Reader) {
     let server = Server::with(configure).await;
     let client = server.client().await;
     go_live(&client, max_lag).await;
-    let voice = Voice::raise(server.client().await, SIZE, PACE).await;
+    let publisher = LoggedPublisher::start(server.client().await, SIZE, PACE).await;
     let healthy = Reader::start(server.client().await, HEALTHY).await;
-    (server, client, voice, healthy)
+    (server, client, publisher, healthy)
 }
 
 /// How many were cut off because they did not read, as the statistics have it.
 async fn slow_readers(client: &Client) -> u64 {
-    let request = pb::GetStatsRequest { livestream_id: SHOW };
+    let request = pb::GetStatsRequest { livestream_id: LIVESTREAM };
     let response = client.clone().livestreams.get_stats(request).await.unwrap().into_inner();
     response.stats.unwrap().delivery.unwrap().slow_readers
 }
 
 /// The end: the healthy one was never disturbed, and all are told the truth.
-async fn verdict(client: &Client, voice: Voice, mut healthy: Reader, others: Vec<Reader>, max_lag: Duration) {
-    healthy.is_back(&voice).await;
+async fn verdict(
+    client: &Client,
+    publisher: LoggedPublisher,
+    mut healthy: Reader,
+    others: Vec<Reader>,
+    max_lag: Duration,
+) {
+    healthy.catch_up_with(&publisher).await;
     // Borrowed once: a writer in between two borrows would wait for the first, and the second for it.
     let seen = *healthy.seen.borrow();
     assert_eq!(seen.cuts, 0, "it reads");
     // A busy machine may be later than a short lag.
     assert!(seen.lagging == 0 || max_lag < PATIENT, "it reads in time: {seen:?}");
-    let log = voice.rest().await;
+    let log = publisher.finish().await;
     end(client).await;
     let mut histories = vec![healthy.history().await];
     for other in others {
@@ -75,8 +83,8 @@ async fn verdict(client: &Client, voice: Voice, mut healthy: Reader, others: Vec
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_never_opens_the_window_of_a_stream_loses_that_stream_only() {
-    let (server, client, mut voice, healthy) = on_air(impatient, PATIENT).await;
+async fn closed_stream_window_loses_only_that_stream() {
+    let (server, client, mut publisher, healthy) = on_air(impatient, PATIENT).await;
     let mut wire = Wire::connect(server.address(), 16 * 1024).await;
     let sessions = [join(&client, STALLED).await, join(&client, NEIGHBOUR).await];
     let mut stalled = wire.subscribe(&subscribe(STALLED, sessions[0])).await;
@@ -104,26 +112,26 @@ async fn who_never_opens_the_window_of_a_stream_loses_that_stream_only() {
     while neighbour.updates() < before + A_WHILE {
         assert!(neighbour.read().await.expect("it reads"), "it goes on");
     }
-    voice.goes_on(1).await;
+    publisher.wait_for_more(1).await;
     let (history, from) = stalled.cut();
     let stalled = Reader::resume(server.client().await, sessions[0], history, from).await;
     let (history, from) = neighbour.cut();
     let neighbour = Reader::resume(server.client().await, sessions[1], history, from).await;
-    verdict(&client, voice, healthy, vec![stalled, neighbour], PATIENT).await;
+    verdict(&client, publisher, healthy, vec![stalled, neighbour], PATIENT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_stops_reading_its_socket_is_cut() {
+async fn client_that_stops_reading_is_cut() {
     stop_reading(impatient).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_answers_no_pings_is_cut_as_well() {
+async fn client_that_answers_no_pings_is_cut() {
     stop_reading(inquisitive).await;
 }
 
 async fn stop_reading(configure: fn(&mut Config)) {
-    let (server, client, mut voice, healthy) = on_air(configure, PATIENT).await;
+    let (server, client, mut publisher, healthy) = on_air(configure, PATIENT).await;
     let session = join(&client, STALLED).await;
     let mut wire = Wire::connect(server.address(), WIDE).await;
     let mut stalled = wire.subscribe(&subscribe(STALLED, session)).await;
@@ -133,82 +141,82 @@ async fn stop_reading(configure: fn(&mut Config)) {
     let open = server.open_streams();
     wire.hold(true);
     until(|| server.open_streams() < open).await;
-    voice.goes_on(A_WHILE).await;
+    publisher.wait_for_more(A_WHILE).await;
     wire.hold(false);
     // What was under way may still come.
     while stalled.read().await.is_ok_and(|more| more) {}
     let (history, from) = stalled.cut();
     drop(wire.ended().await);
     let stalled = Reader::resume(server.client().await, session, history, from).await;
-    verdict(&client, voice, healthy, vec![stalled], PATIENT).await;
+    verdict(&client, publisher, healthy, vec![stalled], PATIENT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_takes_one_byte_a_second_is_cut_and_comes_back() {
-    let (server, client, mut voice, healthy) = on_air(impatient, PATIENT).await;
+async fn client_reading_one_byte_per_second_is_cut() {
+    let (server, client, mut publisher, healthy) = on_air(impatient, PATIENT).await;
     let network = Toxic::before(server.address()).await;
     let mut stalled = Reader::start(network.client().await, STALLED).await;
-    stalled.has(|seen| seen.updates >= 10).await;
+    stalled.wait_until(|seen| seen.updates >= 10).await;
     let open = server.open_streams();
     network.down(Way::drip(1));
     until(|| server.open_streams() < open).await;
-    voice.goes_on(A_WHILE).await;
+    publisher.wait_for_more(A_WHILE).await;
     network.down(Way::default());
-    stalled.has(|seen| seen.cuts == 1 && seen.resumes == 1).await;
-    stalled.is_back(&voice).await;
-    verdict(&client, voice, healthy, vec![stalled], PATIENT).await;
+    stalled.wait_until(|seen| seen.cuts == 1 && seen.resumes == 1).await;
+    stalled.catch_up_with(&publisher).await;
+    verdict(&client, publisher, healthy, vec![stalled], PATIENT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_behind_a_dead_network_is_cut_and_comes_back() {
-    let (server, client, mut voice, healthy) = on_air(inquisitive, PATIENT).await;
+async fn client_behind_dead_network_is_cut_and_resumes() {
+    let (server, client, mut publisher, healthy) = on_air(inquisitive, PATIENT).await;
     let network = Toxic::before(server.address()).await;
     let mut stalled = Reader::start(network.client().await, STALLED).await;
-    stalled.has(|seen| seen.updates >= 10).await;
+    stalled.wait_until(|seen| seen.updates >= 10).await;
     let open = server.open_streams();
     network.swallow();
     until(|| server.open_streams() < open).await;
-    voice.goes_on(A_WHILE).await;
+    publisher.wait_for_more(A_WHILE).await;
     // The client does not know yet.
     assert_eq!(stalled.seen.borrow().cuts, 0);
     network.reset();
-    stalled.has(|seen| seen.cuts == 1 && seen.resumes == 1).await;
-    stalled.is_back(&voice).await;
-    verdict(&client, voice, healthy, vec![stalled], PATIENT).await;
+    stalled.wait_until(|seen| seen.cuts == 1 && seen.resumes == 1).await;
+    stalled.catch_up_with(&publisher).await;
+    verdict(&client, publisher, healthy, vec![stalled], PATIENT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_slow_is_not_cut_and_comes_back_on_keyframes() {
-    let (server, client, mut voice, healthy) = on_air(impatient, SHORT).await;
+async fn slow_client_stays_connected_and_continues_on_keyframes() {
+    let (server, client, mut publisher, healthy) = on_air(impatient, SHORT).await;
     let network = Toxic::before(server.address()).await;
     let mut slow = Reader::start(network.client().await, STALLED).await;
     // A bit less than half of what is published.
     network.down(Way::drip(400_000));
-    slow.has(|seen| seen.lagging >= 5).await;
+    slow.wait_until(|seen| seen.lagging >= 5).await;
     for _ in 0..5 {
-        voice.goes_on(A_WHILE).await;
+        publisher.wait_for_more(A_WHILE).await;
     }
-    let seen = slow.has(|seen| seen.lagging >= 10).await;
+    let seen = slow.wait_until(|seen| seen.lagging >= 10).await;
     assert_eq!(seen.cuts, 0, "it makes progress");
     network.down(Way::default());
-    slow.is_back(&voice).await;
+    slow.catch_up_with(&publisher).await;
     // Each gap is followed by a keyframe, or the checker says so.
-    verdict(&client, voice, healthy, vec![slow], SHORT).await;
+    verdict(&client, publisher, healthy, vec![slow], SHORT).await;
 }
 
 #[tokio::test]
-async fn who_asks_for_a_page_and_does_not_read_it_is_cut() {
+async fn client_with_an_unread_page_is_cut() {
     let server = Server::with(impatient).await;
     let client = server.client().await;
     go_live(&client, PATIENT).await;
     let long = || Some(vec![7; 256].into());
     for node_id in 10..310 {
-        let ticket = pb::JoinLivestreamRequest { endpoint: long(), metadata: long(), ..ticket(node_id) };
-        client.clone().livestreams.join_livestream(ticket).await.unwrap();
+        let join_request = pb::JoinLivestreamRequest { endpoint: long(), metadata: long(), ..join_request(node_id) };
+        client.clone().livestreams.join_livestream(join_request).await.unwrap();
     }
     // Room for the first byte: HTTP/2 takes whatever it is handed then.
     let mut wire = Wire::connect(server.address(), 1).await;
-    let list = pb::ListViewersRequest { livestream_id: SHOW, page_size: 1_000, ..Default::default() };
+    let list = pb::ListViewersRequest { livestream_id: LIVESTREAM, page_size: 1_000, ..Default::default() };
     let mut page = wire.call("ListViewers", &list).await.unwrap().into_body();
     let error = loop {
         if let Err(error) = soon(page.data()).await.expect("it is not over in order") {

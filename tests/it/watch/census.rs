@@ -10,8 +10,8 @@ use starling_client::pb::{group::v1 as group, livestream::v1::LivestreamState as
 use tonic::Streaming;
 
 use crate::harness::Server;
+use crate::watch::fixture::{LivestreamFixture, NEVER, narrow, next, shape};
 use crate::watch::fold::CensusFold;
-use crate::watch::stage::{NEVER, Show, narrow, next, shape};
 
 const PARTITIONS: u32 = 4;
 /// A log this short is soon lapped.
@@ -53,12 +53,12 @@ async fn read_until(
     }
 }
 
-async fn shows(client: &Client, ids: impl IntoIterator<Item = u64>) -> Vec<Show> {
-    let mut shows = Vec::new();
+async fn livestreams(client: &Client, ids: impl IntoIterator<Item = u64>) -> Vec<LivestreamFixture> {
+    let mut livestreams = Vec::new();
     for id in ids {
-        shows.push(Show::create(client.clone(), id, shape(50, 5)).await);
+        livestreams.push(LivestreamFixture::create(client.clone(), id, shape(50, 5)).await);
     }
-    shows
+    livestreams
 }
 
 /// What ListLivestreams says, as the fold has it.
@@ -74,13 +74,13 @@ fn folded(fold: &CensusFold) -> BTreeMap<u64, (u64, i32, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn a_watch_of_the_set_begins_with_a_snapshot_of_each_partition() {
+async fn set_watch_begins_with_snapshots_of_all_partitions() {
     let server = server().await;
     let client = server.client().await;
-    let shows = shows(&client, 1..=40).await;
-    shows[3].start().await;
-    shows[4].describe(b"final").await;
-    shows[5].end().await;
+    let livestreams = livestreams(&client, 1..=40).await;
+    livestreams[3].start().await;
+    livestreams[4].describe(b"final").await;
+    livestreams[5].end().await;
     let (_stream, fold) = begin(&client).await;
     assert_eq!(fold.resets, (1..=PARTITIONS).map(|one| (one, ResetReason::Fresh)).collect());
     assert!(fold.created.is_empty(), "what was there is not told as new");
@@ -97,52 +97,52 @@ async fn created_changed_ended_and_removed_swarms_are_told() {
     .await;
     let client = server.client().await;
     let (mut stream, mut fold) = begin(&client).await;
-    let show = Show::create(client.clone(), 7, shape(50, 5)).await;
+    let livestream = LivestreamFixture::create(client.clone(), 7, shape(50, 5)).await;
     read_until(&mut stream, &mut fold, |fold| fold.created == [7]).await;
-    let epoch = show.get().await.epoch;
+    let epoch = livestream.get().await.epoch;
     let state = |state: State| move |fold: &CensusFold| fold.swarms[&7].state == i32::from(state);
-    show.start().await;
+    livestream.start().await;
     read_until(&mut stream, &mut fold, state(State::Active)).await;
-    show.describe(b"final").await;
+    livestream.describe(b"final").await;
     read_until(&mut stream, &mut fold, |fold| fold.swarms[&7].metadata == b"final"[..]).await;
     // Who watches is told of no viewer.
     let before = fold.told;
-    show.join(10).await;
-    show.end().await;
+    livestream.join(10).await;
+    livestream.end().await;
     read_until(&mut stream, &mut fold, state(State::Ended)).await;
     assert_eq!(fold.told - before, 1, "only the end is a change of the set");
     read_until(&mut stream, &mut fold, |fold| fold.removed == [7]).await;
     assert_eq!((fold.swarms.len(), fold.created.len()), (0, 1));
     // The id is free for another incarnation.
-    show.create_again(shape(50, 5)).await;
+    livestream.create_again(shape(50, 5)).await;
     read_until(&mut stream, &mut fold, |fold| fold.created == [7, 7]).await;
     assert_ne!(fold.swarms[&7].epoch, epoch);
 }
 
 #[tokio::test]
-async fn a_livestream_that_replaces_an_ended_one_is_told_as_created() {
+async fn replacement_of_ended_livestream_is_told_as_created() {
     let server = server().await;
     let client = server.client().await;
-    let show = Show::create(client.clone(), 7, shape(50, 5)).await;
+    let livestream = LivestreamFixture::create(client.clone(), 7, shape(50, 5)).await;
     let (mut stream, mut fold) = begin(&client).await;
     let old = fold.swarms[&7].epoch;
-    show.end().await;
-    show.create_again(shape(50, 5)).await;
+    livestream.end().await;
+    livestream.create_again(shape(50, 5)).await;
     read_until(&mut stream, &mut fold, |fold| fold.created == [7]).await;
     assert_ne!(fold.swarms[&7].epoch, old);
     assert_eq!(folded(&fold), listed(&client).await);
 }
 
 #[tokio::test]
-async fn a_watch_of_the_set_resumes_in_each_partition_where_it_stopped() {
+async fn set_watch_resumes_in_each_partition() {
     let server = server().await;
     let client = server.client().await;
-    let shows = shows(&client, 1..=20).await;
+    let livestreams = livestreams(&client, 1..=20).await;
     let (stream, known) = begin(&client).await;
     drop(stream);
-    shows[2].start().await;
-    shows[11].end().await;
-    let new = Show::create(client.clone(), 100, shape(50, 5)).await;
+    livestreams[2].start().await;
+    livestreams[11].end().await;
+    let new = LivestreamFixture::create(client.clone(), 100, shape(50, 5)).await;
     let (mut stream, mut fold) = (watch(&client, Some(known.position())).await, known.resumed());
     // Three changes, and nothing else about any swarm.
     read_until(&mut stream, &mut fold, |fold| fold.in_sync).await;
@@ -152,14 +152,14 @@ async fn a_watch_of_the_set_resumes_in_each_partition_where_it_stopped() {
 }
 
 #[tokio::test]
-async fn a_partition_whose_log_went_round_is_reset_lapped_and_the_others_go_on() {
+async fn lapped_partition_is_reset_alone() {
     let server = server().await;
     let client = server.client().await;
-    let shows = shows(&client, 1..=20).await;
+    let livestreams = livestreams(&client, 1..=20).await;
     let (mut stream, known) = begin(&client).await;
     let mut follower = known.resumed();
     for round in 0..=LOG {
-        shows[0].describe(&[u8::try_from(round).unwrap()]).await;
+        livestreams[0].describe(&[u8::try_from(round).unwrap()]).await;
         let told = follower.told;
         read_until(&mut stream, &mut follower, |fold| fold.told > told).await;
     }
@@ -172,10 +172,10 @@ async fn a_partition_whose_log_went_round_is_reset_lapped_and_the_others_go_on()
 }
 
 #[tokio::test]
-async fn a_position_in_another_set_is_reset_epoch_changed() {
+async fn position_of_another_set_is_reset_epoch_changed() {
     let server = server().await;
     let client = server.client().await;
-    shows(&client, 1..=20).await;
+    livestreams(&client, 1..=20).await;
     let (_stream, known) = begin(&client).await;
     let foreign = SetPosition { epoch: known.epoch ^ 1, ..known.position() };
     let (mut stream, mut fold) = (watch(&client, Some(foreign)).await, CensusFold::default());
@@ -185,10 +185,10 @@ async fn a_position_in_another_set_is_reset_epoch_changed() {
 }
 
 #[tokio::test]
-async fn a_position_that_was_not_given_out_is_refused_by_its_field() {
+async fn position_not_issued_is_refused_by_field() {
     let server = server().await;
     let client = server.client().await;
-    shows(&client, 1..=20).await;
+    livestreams(&client, 1..=20).await;
     let (_stream, known) = begin(&client).await;
     let good = known.position();
     let with = |change: &dyn Fn(&mut Vec<PartitionPosition>)| {
@@ -222,10 +222,10 @@ async fn a_position_that_was_not_given_out_is_refused_by_its_field() {
 }
 
 #[tokio::test]
-async fn a_partition_that_a_position_does_not_name_starts_anew() {
+async fn partition_missing_from_a_position_starts_fresh() {
     let server = server().await;
     let client = server.client().await;
-    shows(&client, 1..=20).await;
+    livestreams(&client, 1..=20).await;
     let (_stream, known) = begin(&client).await;
     for named in [3, 1, 0] {
         let mut position = known.position();
@@ -242,7 +242,7 @@ async fn a_partition_that_a_position_does_not_name_starts_anew() {
 async fn empty_partitions_cost_no_message_of_their_own() {
     let server = Server::with(|config| config.streams.heartbeat_interval = NEVER).await;
     let client = server.client().await;
-    shows(&client, 1..=2).await;
+    livestreams(&client, 1..=2).await;
     let mut stream = watch(&client, None).await;
     let mut fold = CensusFold::default();
     // opened, the two, in_sync.
@@ -260,18 +260,18 @@ async fn empty_partitions_cost_no_message_of_their_own() {
     assert!(resumed.in_sync && resumed.told == fold.told);
 }
 
-/// The watcher is slower than the changes of one partition, so that this one has news
+/// The watcher is slower than the changes of one partition, so that this one has changes
 /// whenever it looks.
 #[tokio::test]
 async fn a_busy_partition_does_not_hide_the_others() {
     let server = Server::with(|config| config.store.shards = PARTITIONS as usize).await;
     let client = server.client().await;
-    let shows = shows(&client, 1..=20).await;
+    let livestreams = livestreams(&client, 1..=20).await;
     let mut slow = client.clone();
-    slow.livestreams = shows[0].through_channel(narrow(&server, 16).await).client;
+    slow.livestreams = livestreams[0].through_channel(narrow(&server, 16).await).client;
     let partition_of = begin(&client).await.1.partition_of;
-    let one = &shows[0];
-    let other = shows.iter().find(|show| partition_of[&show.id] != partition_of[&one.id]).unwrap();
+    let one = &livestreams[0];
+    let other = livestreams.iter().find(|livestream| partition_of[&livestream.id] != partition_of[&one.id]).unwrap();
     for (busy, quiet) in [(one, other), (other, one)] {
         let (mut stream, mut fold) = begin(&slow).await;
         let change = async |round: u64| {
@@ -282,15 +282,15 @@ async fn a_busy_partition_does_not_hide_the_others() {
         for round in 0..100 {
             change(round).await;
         }
-        let news = busy.id.to_be_bytes();
-        quiet.describe(&news).await;
+        let metadata = busy.id.to_be_bytes();
+        quiet.describe(&metadata).await;
         for round in 50..250 {
             change(2 * round).await;
             change(2 * round + 1).await;
             let told = fold.told;
             read_until(&mut stream, &mut fold, |fold| fold.told > told).await;
         }
-        assert_eq!(fold.swarms[&quiet.id].metadata, news[..], "{} hides {}", busy.id, quiet.id);
+        assert_eq!(fold.swarms[&quiet.id].metadata, metadata[..], "{} hides {}", busy.id, quiet.id);
     }
 }
 
@@ -302,13 +302,13 @@ async fn a_heartbeat_of_the_set_names_no_partition() {
     })
     .await;
     let client = server.client().await;
-    let shows = shows(&client, 1..=20).await;
+    let livestreams = livestreams(&client, 1..=20).await;
     let (mut stream, mut fold) = begin(&client).await;
     for round in 0..20_u8 {
-        for show in &shows {
-            show.describe(&[round]).await;
+        for livestream in &livestreams {
+            livestream.describe(&[round]).await;
         }
-        let last = &shows[19].id;
+        let last = &livestreams[19].id;
         read_until(&mut stream, &mut fold, |fold| fold.swarms[last].metadata == [round][..]).await;
     }
     // The fold looks at each.
@@ -334,7 +334,7 @@ async fn groups_are_told_as_livestreams_are() {
         client.groups.clone().watch_groups(group::WatchGroupsRequest { resume_from }).await.unwrap().into_inner()
     };
     // Livestreams of the same numbers are another set.
-    shows(&client, 1..=3).await;
+    livestreams(&client, 1..=3).await;
     create(1).await;
     create(2).await;
     let (mut stream, mut fold) = (watch(None).await, CensusFold::default());

@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::harness::{Server, soon};
+use crate::watch::fixture::{ALL, LivestreamFixture, NEVER, narrow, next, shape};
 use crate::watch::fold::{RosterFold, TargetFold, Targets};
-use crate::watch::stage::{ALL, NEVER, Show, narrow, next, shape};
 use starling_testkit::Rng;
 
 const VIEWERS: u64 = 10_000;
@@ -26,17 +26,17 @@ const CONNECTIONS: u64 = 4;
 const AT_ONCE: u64 = 32;
 
 /// Joins viewers `from..to` over several connections, many at once.
-pub(crate) async fn fill(server: &Server, show: &Show, from: u64, to: u64) -> Duration {
+pub(crate) async fn fill(server: &Server, livestream: &LivestreamFixture, from: u64, to: u64) -> Duration {
     let begin = Instant::now();
     let lanes = CONNECTIONS * AT_ONCE;
     let mut joins = JoinSet::new();
     for connection in 0..CONNECTIONS {
-        let show = show.through(server.client().await);
+        let livestream = livestream.through(server.client().await);
         for lane in 0..AT_ONCE {
-            let (show, first) = (show.clone(), from + connection * AT_ONCE + lane);
+            let (livestream, first) = (livestream.clone(), from + connection * AT_ONCE + lane);
             joins.spawn(async move {
                 for node in (first..to).step_by(usize::try_from(lanes).unwrap()) {
-                    show.join(node).await;
+                    livestream.join(node).await;
                 }
             });
         }
@@ -48,9 +48,9 @@ pub(crate) async fn fill(server: &Server, show: &Show, from: u64, to: u64) -> Du
 }
 
 /// A target of one of `nodes` that is none of them itself: its leave concerns them.
-async fn a_child(show: &Show, nodes: &[Option<u64>], random: &mut Rng) -> u64 {
+async fn a_child(livestream: &LivestreamFixture, nodes: &[Option<u64>], random: &mut Rng) -> u64 {
     loop {
-        let list = show.targets(random.pick(nodes)).await.targets.unwrap();
+        let list = livestream.targets(random.pick(nodes)).await.targets.unwrap();
         let children = list.targets.iter().map(|target| target.node_id);
         if let Some(child) = children.filter(|child| !nodes.contains(&Some(*child))).last() {
             return child;
@@ -64,14 +64,14 @@ type Lists = BTreeMap<Option<u64>, Targets>;
 /// A watcher of a node's targets that is cut once, when the churn comes to `cut`,
 /// and reads until its list is what GetTargets says at the end.
 async fn follow_targets(
-    show: Show,
+    livestream: LivestreamFixture,
     node: Option<u64>,
     cut: u64,
     mut progress: watch::Receiver<u64>,
     last: watch::Receiver<Option<Arc<Lists>>>,
 ) -> usize {
     let begin = async || {
-        let mut stream = show.watch_targets(node).await;
+        let mut stream = livestream.watch_targets(node).await;
         let fold = TargetFold::begin(next(&mut stream).await);
         (stream, fold)
     };
@@ -105,17 +105,22 @@ async fn follow_targets(
 }
 
 /// A watcher of events that is cut at random and resumed; it reads up to `last`.
-async fn follow_events(show: Show, seed: u64, from: (u64, u64), mut last: watch::Receiver<Option<u64>>) -> RosterFold {
+async fn follow_events(
+    livestream: LivestreamFixture,
+    seed: u64,
+    from: (u64, u64),
+    mut last: watch::Receiver<Option<u64>>,
+) -> RosterFold {
     let mut random = Rng::new(seed);
     let mut fold = RosterFold::at(from.0, from.1);
     for _ in 0..CUTS {
-        let mut stream = show.watch_from(&ALL, fold.position()).await;
+        let mut stream = livestream.watch_from(&ALL, fold.position()).await;
         for _ in 0..random.within(1, CHURN / CUTS - 1) {
             assert_eq!(fold.take(next(&mut stream).await), None);
         }
         // What was sent and not read is lost with the stream.
     }
-    let mut stream = show.watch_from(&ALL, fold.position()).await;
+    let mut stream = livestream.watch_from(&ALL, fold.position()).await;
     loop {
         let ends = *last.borrow_and_update();
         if ends.is_some_and(|ends| fold.revision >= ends) {
@@ -129,12 +134,12 @@ async fn follow_events(show: Show, seed: u64, from: (u64, u64), mut last: watch:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watchers_through_a_churn_of_ten_thousand_viewers_miss_nothing() {
+async fn watchers_miss_nothing_under_mass_churn() {
     let server = Server::with(|config| config.streams.heartbeat_interval = NEVER).await;
-    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
-    let took = fill(&server, &show, 10, 10 + VIEWERS).await;
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
+    let took = fill(&server, &livestream, 10, 10 + VIEWERS).await;
     eprintln!("{VIEWERS} joins over gRPC: {took:.1?}");
-    let begun = show.get().await;
+    let begun = livestream.get().await;
     assert_eq!(begun.viewer_count, VIEWERS);
 
     // The broadcaster and relays, whose children come and go; they stay themselves.
@@ -145,7 +150,7 @@ async fn watchers_through_a_churn_of_ten_thousand_viewers_miss_nothing() {
     let (tell_last, last) = watch::channel(None);
     let mut random = Rng::new(7);
     let mut targets = JoinSet::new();
-    let watching = show.through(server.client().await);
+    let watching = livestream.through(server.client().await);
     for node in &nodes {
         let cut = random.within(1, CHURN);
         targets.spawn(follow_targets(watching.clone(), *node, cut, reached.clone(), lists.clone()));
@@ -153,29 +158,31 @@ async fn watchers_through_a_churn_of_ten_thousand_viewers_miss_nothing() {
     let mut logs = JoinSet::new();
     let position = (begun.epoch, begun.revision);
     for seed in 0..EVENT_WATCHERS {
-        let watching = show.through(server.client().await);
+        let watching = livestream.through(server.client().await);
         logs.spawn(follow_events(watching, seed, position, last.clone()));
     }
     // One that opens its streams and never polls them.
-    let stalled = show.through_channel(narrow(&server, 16).await);
+    let stalled = livestream.through_channel(narrow(&server, 16).await);
     let _unread = (stalled.watch().await, stalled.watch_targets(None).await);
 
     let begin = Instant::now();
     for step in 1..=CHURN {
         if step % 2 == 0 {
-            show.leave(a_child(&show, &nodes, &mut random).await).await;
+            livestream.leave(a_child(&livestream, &nodes, &mut random).await).await;
         } else {
             let can_relay = Some(random.below(4) > 0);
-            show.join_as(pb::JoinLivestreamRequest { can_relay, ..show.ticket(100_000 + step) }).await;
+            livestream
+                .join_as(pb::JoinLivestreamRequest { can_relay, ..livestream.join_request(100_000 + step) })
+                .await;
         }
         progress.send_replace(step);
     }
     let took = begin.elapsed();
-    let ended = show.get().await;
+    let ended = livestream.get().await;
     tell_last.send_replace(Some(ended.revision));
     let mut exact = BTreeMap::new();
     for node in &nodes {
-        let answer = show.targets(*node).await;
+        let answer = livestream.targets(*node).await;
         assert_eq!(answer.revision, ended.revision);
         exact.insert(*node, Targets::from(answer.targets.unwrap()));
     }
@@ -206,16 +213,16 @@ fn roster_size() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reset_of_a_large_roster_under_churn_ends_exact() {
+async fn reset_of_large_roster_under_churn_ends_exact() {
     let server = Server::with(|config| config.streams.heartbeat_interval = NEVER).await;
-    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
-    let slow = show.through_channel(narrow(&server, 65_535).await);
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
+    let slow = livestream.through_channel(narrow(&server, 65_535).await);
     let size = roster_size();
-    let took = fill(&server, &show, 10, 10 + size).await;
+    let took = fill(&server, &livestream, 10, 10 + size).await;
     eprintln!("{size} joins over gRPC: {took:.1?}");
 
     let (progress, mut reached) = watch::channel(0_u64);
-    let busy = show.through(server.client().await);
+    let busy = livestream.through(server.client().await);
     let churn = async {
         let mut random = Rng::new(8);
         let mut fresh = 1_000_000;
@@ -247,12 +254,12 @@ async fn a_reset_of_a_large_roster_under_churn_ends_exact() {
         (stream, fold, steps, begin.elapsed())
     };
     let ((), (mut stream, mut fold, steps, took)) = tokio::join!(churn, watching);
-    let last = show.get().await.revision;
+    let last = livestream.get().await.revision;
     while fold.revision < last {
         assert_eq!(fold.take(next(&mut stream).await), None);
     }
     assert!(!fold.log.is_empty(), "events came between the pages");
-    fold.assert_is(&show.viewers().await);
+    fold.assert_is(&livestream.viewers().await);
     eprintln!(
         "a reset of {size} viewers: {took:.1?}, {} pages, {steps} viewers that came or went meanwhile",
         fold.pages

@@ -10,8 +10,8 @@ use starling_client::pb::swarm::v1::GoodbyeReason;
 use tonic::{Code, Status, Streaming};
 
 use crate::harness::{Fault, Server, retry_delay};
+use crate::watch::fixture::{ALL, LivestreamFixture, ROOT, end, livestream, next, shape};
 use crate::watch::fold::{CensusFold, RosterFold, TargetFold};
-use crate::watch::stage::{ALL, ROOT, Show, end, livestream, next, shape};
 
 /// What a message says at the end, if it is the last one.
 trait Last: Debug {
@@ -38,7 +38,7 @@ last! {
 }
 
 /// Reads to the end: the goodbye, which is the last message, and the status.
-async fn farewell<M: Last>(stream: &mut Streaming<M>) -> (GoodbyeReason, Option<Duration>, Result<(), Status>) {
+async fn read_goodbye<M: Last>(stream: &mut Streaming<M>) -> (GoodbyeReason, Option<Duration>, Result<(), Status>) {
     loop {
         if let Some(goodbye) = next(stream).await.goodbye() {
             let retry_after = goodbye.retry_after.map(|after| after.try_into().unwrap());
@@ -48,32 +48,28 @@ async fn farewell<M: Last>(stream: &mut Streaming<M>) -> (GoodbyeReason, Option<
 }
 
 #[track_caller]
-fn assert_ok(farewell: (GoodbyeReason, Option<Duration>, Result<(), Status>), reason: GoodbyeReason) {
-    let (told, retry_after, status) = farewell;
+fn assert_ok(ending: (GoodbyeReason, Option<Duration>, Result<(), Status>), reason: GoodbyeReason) {
+    let (told, retry_after, status) = ending;
     assert_eq!((told, retry_after), (reason, None));
     status.expect("the stream ends with OK");
 }
 
 #[track_caller]
 fn assert_stays_away(
-    farewell: (GoodbyeReason, Option<Duration>, Result<(), Status>),
+    ending: (GoodbyeReason, Option<Duration>, Result<(), Status>),
     reason: GoodbyeReason,
     code: Code,
     why: &str,
 ) {
-    let (told, retry_after, status) = farewell;
+    let (told, retry_after, status) = ending;
     let status = status.unwrap_err();
     assert_eq!((told, retry_after, Fault::of(&status)), (reason, None, Fault::new(code, why)));
     assert_eq!(retry_delay(&status), None, "there is nothing to retry");
 }
 
 #[track_caller]
-fn assert_comes_back(
-    farewell: (GoodbyeReason, Option<Duration>, Result<(), Status>),
-    reason: GoodbyeReason,
-    why: &str,
-) {
-    let (told, retry_after, status) = farewell;
+fn assert_comes_back(ending: (GoodbyeReason, Option<Duration>, Result<(), Status>), reason: GoodbyeReason, why: &str) {
+    let (told, retry_after, status) = ending;
     let status = status.unwrap_err();
     assert_eq!((told, Fault::of(&status)), (reason, Fault::new(Code::Unavailable, why)));
     assert!(retry_after.is_some(), "the goodbye says when to come back");
@@ -81,15 +77,15 @@ fn assert_comes_back(
 }
 
 #[tokio::test]
-async fn swarm_ended_is_goodbye_ended_then_ok_after_the_event_of_the_end() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    let session = show.join(10).await.session_id;
-    let epoch = show.get().await.epoch;
-    let mut events = show.watch_from(&ALL, Some((epoch, 2))).await;
-    let mut tied = show.watch_as(10, session).await;
-    let mut targets = show.watch_targets_as(Some(10), session).await;
-    let mut observer = show.watch_targets(None).await;
-    let last = show.end().await;
+async fn end_is_event_then_goodbye_ended_then_ok() {
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    let session = livestream.join(10).await.session_id;
+    let epoch = livestream.get().await.epoch;
+    let mut events = livestream.watch_from(&ALL, Some((epoch, 2))).await;
+    let mut tied = livestream.watch_as(10, session).await;
+    let mut targets = livestream.watch_targets_as(Some(10), session).await;
+    let mut observer = livestream.watch_targets(None).await;
+    let last = livestream.end().await;
 
     let mut fold = RosterFold::at(epoch, 2);
     assert_eq!(fold.take(next(&mut events).await), None);
@@ -103,63 +99,65 @@ async fn swarm_ended_is_goodbye_ended_then_ok_after_the_event_of_the_end() {
     while fold.state != pb::LivestreamState::Ended {
         assert_eq!(fold.take(next(&mut tied).await), None, "the end is told before the goodbye");
     }
-    assert_ok(farewell(&mut tied).await, GoodbyeReason::Ended);
-    assert_ok(farewell(&mut targets).await, GoodbyeReason::Ended);
-    assert_ok(farewell(&mut observer).await, GoodbyeReason::Ended);
+    assert_ok(read_goodbye(&mut tied).await, GoodbyeReason::Ended);
+    assert_ok(read_goodbye(&mut targets).await, GoodbyeReason::Ended);
+    assert_ok(read_goodbye(&mut observer).await, GoodbyeReason::Ended);
 }
 
 /// Forgotten at once, or replaced by another incarnation before the watcher looks.
 #[tokio::test]
-async fn the_event_of_the_end_is_told_even_when_the_livestream_is_gone_by_then() {
+async fn end_is_told_after_the_livestream_is_gone() {
     let server = Server::with(|config| config.retention.ended = Duration::ZERO).await;
-    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
     for _ in 0..50 {
-        let created = show.create_again(shape(50, 5)).await;
-        let mut events = show.watch_from(&ALL, Some((created.epoch, created.revision))).await;
-        show.end().await;
-        show.create_again(shape(50, 5)).await;
+        let created = livestream.create_again(shape(50, 5)).await;
+        let mut events = livestream.watch_from(&ALL, Some((created.epoch, created.revision))).await;
+        livestream.end().await;
+        livestream.create_again(shape(50, 5)).await;
         let message = next(&mut events).await;
-        let [Event::StateChanged(changed)] = &crate::watch::stage::events(&message)[..] else { panic!("{message:?}") };
+        let [Event::StateChanged(changed)] = &crate::watch::fixture::events(&message)[..] else {
+            panic!("{message:?}")
+        };
         assert_eq!(changed.state(), pb::LivestreamState::Ended);
-        assert_ok(farewell(&mut events).await, GoodbyeReason::Ended);
-        show.end().await;
+        assert_ok(read_goodbye(&mut events).await, GoodbyeReason::Ended);
+        livestream.end().await;
     }
 }
 
 #[tokio::test]
 async fn session_replaced_is_failed_precondition() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    let session = show.join(10).await.session_id;
-    let mut events = show.watch_as(10, session).await;
-    let mut targets = show.watch_targets_as(Some(10), session).await;
-    let mut follower = show.watch_targets(Some(10)).await;
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    let session = livestream.join(10).await.session_id;
+    let mut events = livestream.watch_as(10, session).await;
+    let mut targets = livestream.watch_targets_as(Some(10), session).await;
+    let mut follower = livestream.watch_targets(Some(10)).await;
     TargetFold::begin(next(&mut follower).await);
-    let again = show.join(10).await;
+    let again = livestream.join(10).await;
     let (reason, code, why) = (GoodbyeReason::Replaced, Code::FailedPrecondition, "SESSION_REPLACED");
-    assert_stays_away(farewell(&mut events).await, reason, code, why);
-    assert_stays_away(farewell(&mut targets).await, reason, code, why);
+    assert_stays_away(read_goodbye(&mut events).await, reason, code, why);
+    assert_stays_away(read_goodbye(&mut targets).await, reason, code, why);
     // The new session's streams, and those that name the node alone, go on.
-    let mut new = show.watch_targets_as(Some(10), again.session_id).await;
+    let mut new = livestream.watch_targets_as(Some(10), again.session_id).await;
     let mut fold = TargetFold::begin(next(&mut new).await);
-    show.transfer(ROOT, 10).await;
+    livestream.transfer(ROOT, 10).await;
     assert_eq!(fold.take(next(&mut new).await), None);
     next(&mut follower).await;
 }
 
 #[tokio::test]
 async fn removed_is_permission_denied() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    let session = show.join(10).await.session_id;
-    let mut events = show.watch_as(10, session).await;
-    let mut targets = show.watch_targets_as(Some(10), session).await;
-    let mut follower = show.watch_targets(Some(10)).await;
-    let mut observer = show.watch().await;
-    let removed = show.remove(10).await;
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    let session = livestream.join(10).await.session_id;
+    let mut events = livestream.watch_as(10, session).await;
+    let mut targets = livestream.watch_targets_as(Some(10), session).await;
+    let mut follower = livestream.watch_targets(Some(10)).await;
+    let mut observer = livestream.watch().await;
+    let removed = livestream.remove(10).await;
     let (reason, code, why) = (GoodbyeReason::Removed, Code::PermissionDenied, "REMOVED");
-    assert_stays_away(farewell(&mut events).await, reason, code, why);
-    assert_stays_away(farewell(&mut targets).await, reason, code, why);
+    assert_stays_away(read_goodbye(&mut events).await, reason, code, why);
+    assert_stays_away(read_goodbye(&mut targets).await, reason, code, why);
     // A stream that names the node alone is the node's too; an observer's is nobody's.
-    assert_stays_away(farewell(&mut follower).await, reason, code, why);
+    assert_stays_away(read_goodbye(&mut follower).await, reason, code, why);
     let mut fold = RosterFold::default();
     while fold.revision < removed {
         assert_eq!(fold.take(next(&mut observer).await), None);
@@ -167,40 +165,40 @@ async fn removed_is_permission_denied() {
 }
 
 #[tokio::test]
-async fn a_node_that_leaves_is_told_goodbye_left_then_ok() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    let session = show.join(10).await.session_id;
-    let mut events = show.watch_as(10, session).await;
-    let mut targets = show.watch_targets_as(Some(10), session).await;
-    let mut follower = show.watch_targets(Some(10)).await;
-    show.leave(10).await;
-    assert_ok(farewell(&mut events).await, GoodbyeReason::Left);
-    assert_ok(farewell(&mut targets).await, GoodbyeReason::Left);
-    assert_ok(farewell(&mut follower).await, GoodbyeReason::Left);
+async fn leaving_node_gets_goodbye_left_then_ok() {
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    let session = livestream.join(10).await.session_id;
+    let mut events = livestream.watch_as(10, session).await;
+    let mut targets = livestream.watch_targets_as(Some(10), session).await;
+    let mut follower = livestream.watch_targets(Some(10)).await;
+    livestream.leave(10).await;
+    assert_ok(read_goodbye(&mut events).await, GoodbyeReason::Left);
+    assert_ok(read_goodbye(&mut targets).await, GoodbyeReason::Left);
+    assert_ok(read_goodbye(&mut follower).await, GoodbyeReason::Left);
 }
 
 #[tokio::test]
-async fn stream_age_is_goodbye_and_unavailable_with_a_time_to_come_back() {
+async fn stream_age_is_goodbye_and_unavailable() {
     let server = Server::with(|config| config.streams.max_age = Duration::from_millis(300)).await;
-    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
-    let session = show.join(10).await.session_id;
-    let mut events = show.watch_as(10, session).await;
-    let mut targets = show.watch_targets_as(Some(10), session).await;
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
+    let session = livestream.join(10).await.session_id;
+    let mut events = livestream.watch_as(10, session).await;
+    let mut targets = livestream.watch_targets_as(Some(10), session).await;
     let mut set =
-        show.client.clone().watch_livestreams(pb::WatchLivestreamsRequest::default()).await.unwrap().into_inner();
-    assert_comes_back(farewell(&mut events).await, GoodbyeReason::StreamAge, "STREAM_AGE");
-    assert_comes_back(farewell(&mut targets).await, GoodbyeReason::StreamAge, "STREAM_AGE");
-    assert_comes_back(farewell(&mut set).await, GoodbyeReason::StreamAge, "STREAM_AGE");
+        livestream.client.clone().watch_livestreams(pb::WatchLivestreamsRequest::default()).await.unwrap().into_inner();
+    assert_comes_back(read_goodbye(&mut events).await, GoodbyeReason::StreamAge, "STREAM_AGE");
+    assert_comes_back(read_goodbye(&mut targets).await, GoodbyeReason::StreamAge, "STREAM_AGE");
+    assert_comes_back(read_goodbye(&mut set).await, GoodbyeReason::StreamAge, "STREAM_AGE");
     // The session lives; the client resumes.
-    show.watch_as(10, session).await;
+    livestream.watch_as(10, session).await;
 }
 
 /// The position of the goodbye is as good as any other.
 #[tokio::test]
-async fn a_watch_that_lives_from_age_to_age_loses_nothing() {
+async fn watch_resumed_at_each_stream_age_loses_nothing() {
     let server = Server::with(|config| config.streams.max_age = Duration::from_millis(20)).await;
-    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
-    let busy = show.through(server.client().await);
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
+    let busy = livestream.through(server.client().await);
     let churn = async {
         for _ in 0..30 {
             busy.join_all(10..20).await;
@@ -211,10 +209,10 @@ async fn a_watch_that_lives_from_age_to_age_loses_nothing() {
         busy.end().await
     };
     let watch = async {
-        let epoch = show.get().await.epoch;
+        let epoch = livestream.get().await.epoch;
         let (mut fold, mut streams) = (RosterFold::at(epoch, 0), 0);
         loop {
-            let mut stream = show.watch_from(&ALL, fold.position()).await;
+            let mut stream = livestream.watch_from(&ALL, fold.position()).await;
             streams += 1;
             let goodbye = loop {
                 let message = next(&mut stream).await;
@@ -235,44 +233,44 @@ async fn a_watch_that_lives_from_age_to_age_loses_nothing() {
 }
 
 #[tokio::test]
-async fn draining_is_goodbye_and_unavailable_with_a_time_to_come_back() {
-    let (server, show) = livestream(shape(50, 5)).await;
-    let session = show.join(10).await.session_id;
-    let mut events = show.watch_as(10, session).await;
-    let mut targets = show.watch_targets_as(Some(10), session).await;
-    let mut observer = show.watch_targets(None).await;
+async fn draining_is_goodbye_and_unavailable() {
+    let (server, livestream) = livestream(shape(50, 5)).await;
+    let session = livestream.join(10).await.session_id;
+    let mut events = livestream.watch_as(10, session).await;
+    let mut targets = livestream.watch_targets_as(Some(10), session).await;
+    let mut observer = livestream.watch_targets(None).await;
     let mut set =
-        show.client.clone().watch_livestreams(pb::WatchLivestreamsRequest::default()).await.unwrap().into_inner();
+        livestream.client.clone().watch_livestreams(pb::WatchLivestreamsRequest::default()).await.unwrap().into_inner();
     assert_eq!(server.open_streams(), 4);
     server.drain();
-    assert_comes_back(farewell(&mut events).await, GoodbyeReason::Draining, "DRAINING");
-    assert_comes_back(farewell(&mut targets).await, GoodbyeReason::Draining, "DRAINING");
-    assert_comes_back(farewell(&mut observer).await, GoodbyeReason::Draining, "DRAINING");
-    assert_comes_back(farewell(&mut set).await, GoodbyeReason::Draining, "DRAINING");
+    assert_comes_back(read_goodbye(&mut events).await, GoodbyeReason::Draining, "DRAINING");
+    assert_comes_back(read_goodbye(&mut targets).await, GoodbyeReason::Draining, "DRAINING");
+    assert_comes_back(read_goodbye(&mut observer).await, GoodbyeReason::Draining, "DRAINING");
+    assert_comes_back(read_goodbye(&mut set).await, GoodbyeReason::Draining, "DRAINING");
     server.shutdown().await;
 }
 
 /// A client comes back at once after STREAM_AGE: to a server that goes it must not.
 #[tokio::test]
-async fn a_stream_that_ages_during_a_drain_is_draining() {
+async fn stream_aging_during_a_drain_is_draining() {
     let server = Server::with(|config| {
         config.streams.max_age = Duration::from_millis(500);
         // The draw of a time within the spread is not what ends it.
         config.drain.spread = Duration::from_secs(86_400);
     })
     .await;
-    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
-    let mut events = show.watch().await;
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
+    let mut events = livestream.watch().await;
     server.drain();
-    assert_comes_back(farewell(&mut events).await, GoodbyeReason::Draining, "DRAINING");
+    assert_comes_back(read_goodbye(&mut events).await, GoodbyeReason::Draining, "DRAINING");
 }
 
 #[tokio::test]
 async fn a_goodbye_of_the_set_moves_no_position() {
-    let (server, show) = livestream(shape(50, 5)).await;
-    show.describe(b"final").await;
+    let (server, livestream) = livestream(shape(50, 5)).await;
+    livestream.describe(b"final").await;
     let mut stream =
-        show.client.clone().watch_livestreams(pb::WatchLivestreamsRequest::default()).await.unwrap().into_inner();
+        livestream.client.clone().watch_livestreams(pb::WatchLivestreamsRequest::default()).await.unwrap().into_inner();
     let mut fold = CensusFold::default();
     while !fold.in_sync {
         assert_eq!(fold.take(next(&mut stream).await), None);
@@ -284,12 +282,12 @@ async fn a_goodbye_of_the_set_moves_no_position() {
 
 #[tokio::test]
 async fn lease_expired_is_failed_precondition() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    show.join_briefly(10).await;
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    livestream.join_briefly(10).await;
     // They name the node and not its session, and so do not keep it alive.
-    let mut events = show.watch_as(10, 0).await;
-    let mut targets = show.watch_targets(Some(10)).await;
+    let mut events = livestream.watch_as(10, 0).await;
+    let mut targets = livestream.watch_targets(Some(10)).await;
     let (reason, code, why) = (GoodbyeReason::LeaseExpired, Code::FailedPrecondition, "NOT_A_MEMBER");
-    assert_stays_away(farewell(&mut events).await, reason, code, why);
-    assert_stays_away(farewell(&mut targets).await, reason, code, why);
+    assert_stays_away(read_goodbye(&mut events).await, reason, code, why);
+    assert_stays_away(read_goodbye(&mut targets).await, reason, code, why);
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::livestream::v1::livestream_event::Change as Event;
-use starling_client::pb::livestream::v1::watch_livestream_response::Event as Told;
+use starling_client::pb::livestream::v1::watch_livestream_response::Event as Content;
 use starling_client::pb::swarm::v1::{EndReason, Interest, LeaveReason, ResetReason, Topology, UpdateChannel};
 use tonic::Streaming;
 
 use crate::harness::Server;
+use crate::watch::fixture::{ALL, LivestreamFixture, ROOT, end, events, livestream, next, shape};
 use crate::watch::fold::RosterFold;
-use crate::watch::stage::{ALL, ROOT, Show, end, events, livestream, next, shape};
 use starling_testkit::Rng;
 
 /// Reads until the fold has come to `revision`.
@@ -22,34 +22,34 @@ async fn read_to(stream: &mut Streaming<pb::WatchLivestreamResponse>, fold: &mut
 }
 
 #[tokio::test]
-async fn the_first_message_is_the_state_of_now() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    show.describe(b"a match").await;
-    show.join_all(10..13).await;
-    let mut stream = show.watch().await;
+async fn first_message_is_the_current_state() {
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    livestream.describe(b"a match").await;
+    livestream.join_all(10..13).await;
+    let mut stream = livestream.watch().await;
     let first = next(&mut stream).await;
-    let now = show.get().await;
+    let now = livestream.get().await;
     assert_eq!((first.epoch, first.revision), (now.epoch, now.revision));
-    let Some(Told::Reset(reset)) = first.event else { panic!("a watch begins with a reset: {first:?}") };
+    let Some(Content::Reset(reset)) = first.event else { panic!("a watch begins with a reset: {first:?}") };
     assert_eq!(reset.reason(), ResetReason::Fresh);
     assert_eq!(reset.livestream, Some(now));
     let roster = next(&mut stream).await;
-    let Some(Told::Roster(page)) = roster.event else { panic!("then comes the roster: {roster:?}") };
-    assert_eq!(page.viewers, show.viewers().await);
+    let Some(Content::Roster(page)) = roster.event else { panic!("then comes the roster: {roster:?}") };
+    assert_eq!(page.viewers, livestream.viewers().await);
     let complete = next(&mut stream).await;
-    assert!(matches!(complete.event, Some(Told::SnapshotComplete(_))), "{complete:?}");
+    assert!(matches!(complete.event, Some(Content::SnapshotComplete(_))), "{complete:?}");
 }
 
 #[tokio::test]
-async fn all_events_of_a_revision_travel_in_one_message() {
-    let (_server, show) = livestream(shape(4, 2)).await;
-    show.join_all(10..14).await;
-    let mut stream = show.watch().await;
+async fn one_message_holds_all_events_of_a_revision() {
+    let (_server, livestream) = livestream(shape(4, 2)).await;
+    livestream.join_all(10..14).await;
+    let mut stream = livestream.watch().await;
     let mut fold = RosterFold::default();
-    read_to(&mut stream, &mut fold, show.get().await.revision).await;
+    read_to(&mut stream, &mut fold, livestream.get().await.revision).await;
 
     // A session is replaced: the old one ends and the new one begins.
-    let again = show.join(11).await;
+    let again = livestream.join(11).await;
     let message = next(&mut stream).await;
     let [Event::ViewerLeft(left), Event::ViewerJoined(joined)] = &events(&message)[..] else { panic!("{message:?}") };
     assert_eq!((left.node_id, left.reason()), (11, LeaveReason::Replaced));
@@ -57,18 +57,18 @@ async fn all_events_of_a_revision_travel_in_one_message() {
     assert_eq!((viewer.node_id, viewer.session_id, message.revision), (11, again.session_id, again.revision));
 
     // A join makes it a tree.
-    let fifth = show.join(14).await;
+    let fifth = livestream.join(14).await;
     let message = next(&mut stream).await;
     let happened = events(&message);
     assert!(matches!(happened[..], [Event::ViewerJoined(_), Event::TopologySwitched(_)]), "{happened:?}");
     assert_eq!(message.revision, fifth.revision);
 
     // The broadcast passes on, and everyone hangs on another node.
-    show.join(ROOT).await;
+    livestream.join(ROOT).await;
     next(&mut stream).await;
-    show.mute(12).await;
+    livestream.mute(12).await;
     next(&mut stream).await;
-    let revision = show.transfer(ROOT, 12).await;
+    let revision = livestream.transfer(ROOT, 12).await;
     let message = next(&mut stream).await;
     let happened = events(&message);
     assert_eq!(message.revision, revision);
@@ -78,21 +78,21 @@ async fn all_events_of_a_revision_travel_in_one_message() {
 }
 
 /// Every kind of change, once, in a star of viewers.
-async fn all_kinds_of_changes(show: &Show) -> u64 {
-    show.start().await;
-    show.join(ROOT).await;
-    show.join_all(10..16).await;
-    show.want(10, UpdateChannel::Visual, Interest::Critical).await;
-    show.update_viewer(10, b"front row".to_vec()).await;
-    show.mute(11).await;
-    show.promote(12).await;
-    show.describe(b"second half").await;
-    show.leave(13).await;
-    show.transfer(ROOT, 12).await
+async fn all_kinds_of_changes(livestream: &LivestreamFixture) -> u64 {
+    livestream.start().await;
+    livestream.join(ROOT).await;
+    livestream.join_all(10..16).await;
+    livestream.want(10, UpdateChannel::Visual, Interest::Critical).await;
+    livestream.update_viewer(10, b"front row".to_vec()).await;
+    livestream.mute(11).await;
+    livestream.promote(12).await;
+    livestream.describe(b"second half").await;
+    livestream.leave(13).await;
+    livestream.transfer(ROOT, 12).await
 }
 
 #[tokio::test]
-async fn kinds_select_and_by_default_all_come_but_interest_and_placement() {
+async fn default_kinds_exclude_interest_and_placement() {
     use pb::LivestreamEventKind as Kind;
     let kind = |event: &Event| match event {
         Event::ViewerJoined(_) | Event::ViewerLeft(_) | Event::ViewerUpdated(_) => Kind::Membership,
@@ -104,17 +104,17 @@ async fn kinds_select_and_by_default_all_come_but_interest_and_placement() {
         Event::InterestChanged(_) => Kind::Interest,
         Event::PlacementChanged(_) => Kind::Placement,
     };
-    let (_server, show) = livestream(shape(4, 2)).await;
-    let epoch = show.get().await.epoch;
-    let last = all_kinds_of_changes(&show).await;
+    let (_server, livestream) = livestream(shape(4, 2)).await;
+    let epoch = livestream.get().await.epoch;
+    let last = all_kinds_of_changes(&livestream).await;
 
     // From the beginning, as the log has it: each watch ends with the last revision
     // that has something for it.
     let log = |kinds: Vec<Kind>| {
-        let show = show.clone();
+        let livestream = livestream.clone();
         async move {
             let mut told: Vec<(u64, Vec<Event>)> = Vec::new();
-            let mut stream = show.watch_from(&kinds, Some((epoch, 0))).await;
+            let mut stream = livestream.watch_from(&kinds, Some((epoch, 0))).await;
             while told.last().is_none_or(|(revision, _)| *revision < last) {
                 let message = next(&mut stream).await;
                 told.push((message.revision, events(&message)));
@@ -141,11 +141,11 @@ async fn kinds_select_and_by_default_all_come_but_interest_and_placement() {
 }
 
 #[tokio::test]
-async fn with_all_kinds_each_revision_is_one_more_than_the_last() {
-    let (_server, show) = livestream(shape(4, 2)).await;
-    let mut stream = show.watch().await;
+async fn revisions_are_consecutive_with_all_kinds() {
+    let (_server, livestream) = livestream(shape(4, 2)).await;
+    let mut stream = livestream.watch().await;
     let mut fold = RosterFold::default();
-    let last = all_kinds_of_changes(&show).await;
+    let last = all_kinds_of_changes(&livestream).await;
     // The fold checks each step.
     read_to(&mut stream, &mut fold, last).await;
     assert_eq!(fold.revision, last);
@@ -155,18 +155,18 @@ async fn with_all_kinds_each_revision_is_one_more_than_the_last() {
 #[tokio::test]
 async fn a_heartbeat_never_overtakes_an_event() {
     let server = Server::with(|config| config.streams.heartbeat_interval = Duration::from_millis(1)).await;
-    let show = Show::create(server.client().await, 7, shape(10, 2)).await;
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(10, 2)).await;
     let mut fold = RosterFold::default();
-    let mut stream = show.watch().await;
+    let mut stream = livestream.watch().await;
     let busy = async {
         for round in 0..20 {
-            show.join_all(10..25).await;
+            livestream.join_all(10..25).await;
             for node in 10..25 {
-                show.leave(node).await;
+                livestream.leave(node).await;
             }
-            show.describe(&[round]).await;
+            livestream.describe(&[round]).await;
         }
-        show.get().await.revision
+        livestream.get().await.revision
     };
     tokio::pin!(busy);
     let mut heartbeats = 0;
@@ -174,7 +174,7 @@ async fn a_heartbeat_never_overtakes_an_event() {
         tokio::select! {
             last = &mut busy => break last,
             message = next(&mut stream) => {
-                heartbeats += usize::from(matches!(message.event, Some(Told::Heartbeat(_))));
+                heartbeats += usize::from(matches!(message.event, Some(Content::Heartbeat(_))));
                 // The fold compares: a heartbeat names the last revision told, no other.
                 assert_eq!(fold.take(message), None);
             }
@@ -185,48 +185,48 @@ async fn a_heartbeat_never_overtakes_an_event() {
     while heartbeats < 20 {
         let message = next(&mut stream).await;
         assert_eq!(message.revision, last);
-        heartbeats += usize::from(matches!(message.event, Some(Told::Heartbeat(_))));
+        heartbeats += usize::from(matches!(message.event, Some(Content::Heartbeat(_))));
         assert_eq!(fold.take(message), None);
     }
 }
 
 #[tokio::test]
-async fn a_heartbeat_passes_over_events_that_are_not_wanted() {
+async fn heartbeat_advances_past_unwanted_events() {
     let server = Server::with(|config| config.streams.heartbeat_interval = Duration::from_millis(1)).await;
-    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
-    let epoch = show.get().await.epoch;
-    show.join_all(10..13).await;
-    let last = show.get().await.revision;
-    let mut stream = show.watch_from(&[pb::LivestreamEventKind::Moderation], Some((epoch, 0))).await;
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
+    let epoch = livestream.get().await.epoch;
+    livestream.join_all(10..13).await;
+    let last = livestream.get().await.revision;
+    let mut stream = livestream.watch_from(&[pb::LivestreamEventKind::Moderation], Some((epoch, 0))).await;
     let message = next(&mut stream).await;
-    assert!(matches!(message.event, Some(Told::Heartbeat(_))), "{message:?}");
+    assert!(matches!(message.event, Some(Content::Heartbeat(_))), "{message:?}");
     assert_eq!(message.revision, last, "the stream is current up to here");
 }
 
 /// Joins, rejoins, leaves, removals, timeouts and the end, at random.
 #[tokio::test]
 async fn each_join_has_exactly_one_leave() {
-    let (_server, show) = livestream(shape(8, 2)).await;
-    let mut stream = show.watch().await;
+    let (_server, livestream) = livestream(shape(8, 2)).await;
+    let mut stream = livestream.watch().await;
     let mut random = Rng::new(2);
     let mut joined: BTreeMap<u64, u64> = BTreeMap::new();
     let mut inside: Vec<u64> = Vec::new();
     // One that only its lease takes out.
-    joined.insert(show.join_briefly(99).await.session_id, 99);
+    joined.insert(livestream.join_briefly(99).await.session_id, 99);
     for _ in 0..200 {
         let node = random.within(10, 30);
         let here = inside.contains(&node);
         match random.below(4) {
             0 if here => {
-                show.leave(node).await;
+                livestream.leave(node).await;
                 inside.retain(|other| *other != node);
             }
             1 if here => {
-                show.remove(node).await;
+                livestream.remove(node).await;
                 inside.retain(|other| *other != node);
             }
             _ => {
-                let session = show.join(node).await.session_id;
+                let session = livestream.join(node).await.session_id;
                 assert_eq!(joined.insert(session, node), None, "sessions are not used twice");
                 inside.retain(|other| *other != node);
                 inside.push(node);
@@ -255,7 +255,7 @@ async fn each_join_has_exactly_one_leave() {
         // The end waits for the lease.
         if ask && left.values().any(|reason| *reason == LeaveReason::Timeout) {
             ask = false;
-            show.end().await;
+            livestream.end().await;
         }
     }
     assert_eq!(told, joined, "each join is told");
@@ -266,7 +266,7 @@ async fn each_join_has_exactly_one_leave() {
     let mut rest_nodes = rest.clone();
     rest_nodes.sort_unstable();
     assert_eq!(rest_nodes, inside);
-    let stats = show.stats().await;
+    let stats = livestream.stats().await;
     let count = |wanted: LeaveReason| {
         stats.leaves.iter().find(|leaves| leaves.reason() == wanted).map_or(0, |leaves| leaves.count)
     };
@@ -286,11 +286,11 @@ async fn each_join_has_exactly_one_leave() {
 
 #[tokio::test]
 async fn the_broadcaster_comes_is_lost_and_comes_back() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    let mut stream = show.watch_from(&[], Some((show.get().await.epoch, 1))).await;
-    let first = show.join(ROOT).await.session_id;
-    show.leave(ROOT).await;
-    let second = show.join(ROOT).await.session_id;
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    let mut stream = livestream.watch_from(&[], Some((livestream.get().await.epoch, 1))).await;
+    let first = livestream.join(ROOT).await.session_id;
+    livestream.leave(ROOT).await;
+    let second = livestream.join(ROOT).await.session_id;
     let mut told = Vec::new();
     while told.len() < 3 {
         told.extend(events(&next(&mut stream).await));
@@ -303,11 +303,11 @@ async fn the_broadcaster_comes_is_lost_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_broadcast_whose_broadcaster_stays_away_ends_and_says_so() {
+async fn absent_broadcaster_ends_the_livestream() {
     let away = prost_types::Duration { seconds: 0, nanos: 50_000_000 };
     let config = pb::LivestreamConfig { broadcaster_timeout: Some(away), ..shape(50, 5) };
-    let (_server, show) = livestream(config).await;
-    let mut stream = show.watch_from(&[pb::LivestreamEventKind::Lifecycle], None).await;
+    let (_server, livestream) = livestream(config).await;
+    let mut stream = livestream.watch_from(&[pb::LivestreamEventKind::Lifecycle], None).await;
     let changed = loop {
         if let [Event::StateChanged(changed)] = &events(&next(&mut stream).await)[..] {
             break *changed;
@@ -320,21 +320,21 @@ async fn a_broadcast_whose_broadcaster_stays_away_ends_and_says_so() {
 
 #[tokio::test]
 async fn topology_switched_stands_for_all_placements() {
-    let (_server, show) = livestream(shape(20, 3)).await;
-    show.join_all(10..30).await;
-    let mut stream = show.watch().await;
+    let (_server, livestream) = livestream(shape(20, 3)).await;
+    livestream.join_all(10..30).await;
+    let mut stream = livestream.watch().await;
     let mut fold = RosterFold::default();
-    let star = show.viewers().await;
-    read_to(&mut stream, &mut fold, show.get().await.revision).await;
+    let star = livestream.viewers().await;
+    read_to(&mut stream, &mut fold, livestream.get().await.revision).await;
     fold.assert_is(&star);
 
-    let switch = show.join(30).await.revision;
+    let switch = livestream.join(30).await.revision;
     let message = next(&mut stream).await;
     let happened = events(&message);
     let [Event::ViewerJoined(_), Event::TopologySwitched(switched)] = &happened[..] else { panic!("{happened:?}") };
     assert_eq!((message.revision, switched.topology()), (switch, Topology::Tree));
     assert_eq!(fold.take(message), None);
-    let tree = show.viewers().await;
+    let tree = livestream.viewers().await;
     let moved = star.iter().zip(&tree).filter(|(before, after)| before.placement != after.placement).count();
     assert!(moved > 10, "the switch moved {moved} viewers without a word about each");
     fold.place(&tree);
@@ -343,21 +343,21 @@ async fn topology_switched_stands_for_all_placements() {
     // 5 x 16 <= 4 x 20: a star again, which needs no listing.
     let mut back = 0;
     for node in 10..15 {
-        back = show.leave(node).await;
+        back = livestream.leave(node).await;
     }
     read_to(&mut stream, &mut fold, back).await;
     let (_, happened) = fold.log.last().unwrap();
     let [Event::ViewerLeft(_), Event::TopologySwitched(switched)] = &happened[..] else { panic!("{happened:?}") };
     assert_eq!(switched.topology(), Topology::Star);
-    fold.assert_is(&show.viewers().await);
+    fold.assert_is(&livestream.viewers().await);
 }
 
 #[tokio::test]
-async fn events_fold_to_what_list_viewers_says_placements_included() {
-    let (_server, show) = livestream(shape(8, 3)).await;
-    show.join(ROOT).await;
-    show.join_all(10..40).await;
-    let mut stream = show.watch().await;
+async fn events_fold_to_the_list_of_viewers() {
+    let (_server, livestream) = livestream(shape(8, 3)).await;
+    livestream.join(ROOT).await;
+    livestream.join_all(10..40).await;
+    let mut stream = livestream.watch().await;
     let mut fold = RosterFold::default();
     let mut random = Rng::new(3);
     let mut broadcaster = ROOT;
@@ -368,29 +368,35 @@ async fn events_fold_to_what_list_viewers_says_placements_included() {
         let revision = match random.below(12) {
             0 if inside && step % 10 == 0 => {
                 let from = std::mem::replace(&mut broadcaster, node);
-                show.transfer(from, node).await
+                livestream.transfer(from, node).await
             }
             1 if inside => {
-                show.want(node, UpdateChannel::Audio, random.pick(&[Interest::Low, Interest::Critical])).await
+                livestream.want(node, UpdateChannel::Audio, random.pick(&[Interest::Low, Interest::Critical])).await
             }
-            2 if inside => show.update_viewer(node, random.bits().to_be_bytes().to_vec()).await,
-            3..=5 if inside && fold.viewers.len() > 15 => show.leave(node).await,
+            2 if inside => livestream.update_viewer(node, random.bits().to_be_bytes().to_vec()).await,
+            3..=5 if inside && fold.viewers.len() > 15 => livestream.leave(node).await,
             6 | 7 if inside => {
                 let can_relay = Some(random.below(2) == 0);
-                show.join_as(pb::JoinLivestreamRequest { can_relay, ..show.ticket(node) }).await.revision
+                livestream
+                    .join_as(pb::JoinLivestreamRequest { can_relay, ..livestream.join_request(node) })
+                    .await
+                    .revision
             }
             _ if !inside && node != broadcaster => {
                 let can_relay = Some(random.below(3) > 0);
-                show.join_as(pb::JoinLivestreamRequest { can_relay, ..show.ticket(node) }).await.revision
+                livestream
+                    .join_as(pb::JoinLivestreamRequest { can_relay, ..livestream.join_request(node) })
+                    .await
+                    .revision
             }
             _ => continue,
         };
         read_to(&mut stream, &mut fold, revision).await;
         if step % 10 == 0 {
-            fold.assert_is(&show.viewers().await);
+            fold.assert_is(&livestream.viewers().await);
         }
     }
-    fold.assert_is(&show.viewers().await);
+    fold.assert_is(&livestream.viewers().await);
     let placements = fold.log.iter().flat_map(|(_, events)| events).filter(|e| matches!(e, Event::PlacementChanged(_)));
     assert!(placements.count() > 200);
 }

@@ -1,11 +1,11 @@
-//! The watches of groups: a mesh of targets, and the events of a call.
+//! The watches of groups: a mesh of targets, and the events of a group.
 
 use std::collections::BTreeMap;
 
 use starling_client::pb::group::v1 as pb;
 use starling_client::pb::group::v1::group_event::Change as Event;
 use starling_client::pb::group::v1::group_service_client::GroupServiceClient;
-use starling_client::pb::group::v1::watch_group_response::Event as Told;
+use starling_client::pb::group::v1::watch_group_response::Event as Content;
 use starling_client::pb::group::v1::watch_targets_response::Event as TargetEvent;
 use starling_client::pb::swarm::v1::{
     ChannelInterest, EventPosition, GoodbyeReason, Interest, LeaveReason, MemberView, ResetReason, Topology,
@@ -15,8 +15,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
 use crate::harness::{Fault, Server};
+use crate::watch::fixture::{end, narrow, next};
 use crate::watch::fold::{TargetFold, Targets};
-use crate::watch::stage::{end, narrow, next};
 
 const OWNER: u64 = 1;
 
@@ -31,22 +31,22 @@ const ALL: [pb::GroupEventKind; 7] = [
 ];
 
 /// One group, seen through one connection.
-struct Call {
+struct GroupFixture {
     client: GroupServiceClient<Channel>,
     id: u64,
 }
 
-impl Call {
+impl GroupFixture {
     async fn create(server: &Server, max_participants: u32) -> Self {
-        let call = Self { client: server.client().await.groups, id: 7 };
+        let group = Self { client: server.client().await.groups, id: 7 };
         let request = pb::CreateGroupRequest {
-            group_id: call.id,
+            group_id: group.id,
             owner_node_id: OWNER,
             config: Some(pb::GroupConfig { max_participants: Some(max_participants), ..Default::default() }),
             ..Default::default()
         };
-        call.client.clone().create_group(request).await.unwrap();
-        call
+        group.client.clone().create_group(request).await.unwrap();
+        group
     }
 
     async fn join(&self, node: u64) -> pb::JoinGroupResponse {
@@ -76,14 +76,14 @@ impl Call {
     }
 
     async fn want(&self, node: u64, source: u64, interest: Interest) -> u64 {
-        let wish = ChannelInterest {
+        let change = ChannelInterest {
             channel: UpdateChannel::Visual.into(),
             interest: interest.into(),
             source_node_id: source,
             ..Default::default()
         };
         let request =
-            pb::SetInterestRequest { group_id: self.id, node_id: node, interests: vec![wish], ..Default::default() };
+            pb::SetInterestRequest { group_id: self.id, node_id: node, interests: vec![change], ..Default::default() };
         self.client.clone().set_interest(request).await.unwrap().into_inner().revision
     }
 
@@ -142,7 +142,7 @@ impl Call {
 fn events(message: &pb::WatchGroupResponse) -> Vec<Event> {
     let decode = |event: &pb::GroupEvent| event.change.clone().unwrap();
     match &message.event {
-        Some(Told::Batch(events)) => events.events.iter().map(decode).collect(),
+        Some(Content::Batch(events)) => events.events.iter().map(decode).collect(),
         _ => Vec::new(),
     }
 }
@@ -150,7 +150,7 @@ fn events(message: &pb::WatchGroupResponse) -> Vec<Event> {
 #[tokio::test]
 async fn each_participant_is_told_of_all_the_others() {
     let server = Server::start().await;
-    let call = Call::create(&server, 16).await;
+    let group = GroupFixture::create(&server, 16).await;
     let mut watchers: BTreeMap<u64, (Streaming<_>, TargetFold)> = BTreeMap::new();
     let mut inside = Vec::new();
     let changes: [(u64, bool); 14] = [
@@ -171,19 +171,19 @@ async fn each_participant_is_told_of_all_the_others() {
     ];
     for (node, joins) in changes {
         if joins {
-            let session = call.join(node).await.session_id;
+            let session = group.join(node).await.session_id;
             inside.retain(|other| *other != node);
             inside.push(node);
-            let mut stream = call.watch_targets(node, session).await;
+            let mut stream = group.watch_targets(node, session).await;
             let fold = TargetFold::begin(next(&mut stream).await);
             watchers.insert(node, (stream, fold));
         } else {
-            call.leave(node).await;
+            group.leave(node).await;
             inside.retain(|other| *other != node);
             watchers.remove(&node);
         }
         for (watched, (stream, fold)) in &mut watchers {
-            let answer = call.targets(*watched).await;
+            let answer = group.targets(*watched).await;
             while fold.revision < answer.revision {
                 assert_eq!(fold.take(next(stream).await), None);
             }
@@ -197,13 +197,13 @@ async fn each_participant_is_told_of_all_the_others() {
 }
 
 #[tokio::test]
-async fn a_mesh_target_says_what_it_wants_of_this_node() {
+async fn mesh_target_names_its_interests_in_this_node() {
     let server = Server::start().await;
-    let call = Call::create(&server, 16).await;
+    let group = GroupFixture::create(&server, 16).await;
     for node in 1..=3 {
-        call.join(node).await;
+        group.join(node).await;
     }
-    let mut stream = call.watch_targets(2, 0).await;
+    let mut stream = group.watch_targets(2, 0).await;
     let mut fold = TargetFold::begin(next(&mut stream).await);
     let wants = |fold: &TargetFold| {
         let channels = &fold.now.targets[&3].channels;
@@ -211,8 +211,8 @@ async fn a_mesh_target_says_what_it_wants_of_this_node() {
     };
     assert_eq!(wants(&fold), Some(Interest::High));
     // What 3 wants of 1 is no business of 2.
-    call.want(3, OWNER, Interest::Critical).await;
-    let revision = call.want(3, 2, Interest::Low).await;
+    group.want(3, OWNER, Interest::Critical).await;
+    let revision = group.want(3, 2, Interest::Low).await;
     while fold.revision < revision {
         assert_eq!(fold.take(next(&mut stream).await), None);
     }
@@ -220,40 +220,40 @@ async fn a_mesh_target_says_what_it_wants_of_this_node() {
 }
 
 #[tokio::test]
-async fn a_watch_of_a_group_begins_with_its_participants_and_tells_what_happens() {
+async fn group_watch_begins_with_participants_then_events() {
     let server = Server::start().await;
-    let call = Call::create(&server, 16).await;
-    call.join(OWNER).await;
-    call.join(2).await;
-    let mut stream = call.watch(&ALL, None).await;
+    let group = GroupFixture::create(&server, 16).await;
+    group.join(OWNER).await;
+    group.join(2).await;
+    let mut stream = group.watch(&ALL, None).await;
     let first = next(&mut stream).await;
-    let now = call.get().await;
+    let now = group.get().await;
     assert_eq!((first.epoch, first.revision), (now.epoch, now.revision));
-    let Some(Told::Reset(reset)) = first.event else { panic!("{first:?}") };
+    let Some(Content::Reset(reset)) = first.event else { panic!("{first:?}") };
     assert_eq!((reset.reason(), reset.group), (ResetReason::Fresh, Some(now)));
-    let Some(Told::Roster(page)) = next(&mut stream).await.event else { panic!("the roster is next") };
-    assert_eq!(page.participants, call.participants().await);
-    let Some(Told::SnapshotComplete(_)) = next(&mut stream).await.event else { panic!("the roster is complete") };
+    let Some(Content::Roster(page)) = next(&mut stream).await.event else { panic!("the roster is next") };
+    assert_eq!(page.participants, group.participants().await);
+    let Some(Content::SnapshotComplete(_)) = next(&mut stream).await.event else { panic!("the roster is complete") };
 
-    let revision = call.share(2).await;
+    let revision = group.share(2).await;
     let message = next(&mut stream).await;
     assert_eq!(message.revision, revision);
     assert!(matches!(events(&message)[..], [Event::ScreenShareStarted(_)]), "{message:?}");
-    call.switch_video(2, false).await;
+    group.switch_video(2, false).await;
     let message = next(&mut stream).await;
     let [Event::MediaChanged(media)] = &events(&message)[..] else { panic!("{message:?}") };
     assert_eq!((media.node_id, media.audio_enabled, media.video_enabled), (2, true, false));
-    call.want(2, OWNER, Interest::Low).await;
+    group.want(2, OWNER, Interest::Low).await;
     let message = next(&mut stream).await;
     assert!(matches!(events(&message)[..], [Event::InterestChanged(_)]), "{message:?}");
     // With the owner go its share and its ownership, and what others wanted of it.
-    call.leave(2).await;
+    group.leave(2).await;
     let message = next(&mut stream).await;
     let happened = events(&message);
     assert!(matches!(happened[..], [Event::ParticipantLeft(_), Event::ScreenShareStopped(_)]), "{happened:?}");
-    call.join(3).await;
+    group.join(3).await;
     next(&mut stream).await;
-    let revision = call.leave(OWNER).await;
+    let revision = group.leave(OWNER).await;
     let message = next(&mut stream).await;
     let happened = events(&message);
     let [Event::ParticipantLeft(left), Event::OwnerChanged(owner)] = &happened[..] else { panic!("{happened:?}") };
@@ -262,26 +262,26 @@ async fn a_watch_of_a_group_begins_with_its_participants_and_tells_what_happens(
 }
 
 #[tokio::test]
-async fn a_watch_of_a_group_resumes_or_is_reset() {
+async fn group_watch_resumes_or_is_reset() {
     let server = Server::with(|config| config.store.event_log_revisions = 16).await;
-    let call = Call::create(&server, 16).await;
+    let group = GroupFixture::create(&server, 16).await;
     for node in 1..=4 {
-        call.join(node).await;
+        group.join(node).await;
     }
-    let epoch = call.get().await.epoch;
-    let mut stream = call.watch(&ALL, Some((epoch, 0))).await;
-    let last = call.get().await.revision;
+    let epoch = group.get().await.epoch;
+    let mut stream = group.watch(&ALL, Some((epoch, 0))).await;
+    let last = group.get().await.revision;
     for revision in 1..=last {
         assert_eq!(next(&mut stream).await.revision, revision, "neither hole nor duplicate");
     }
     // Without INTEREST, as by default, nothing is told of interests.
-    let mut default = call.watch(&[], Some((epoch, last))).await;
-    call.want(2, OWNER, Interest::Low).await;
-    let shared = call.share(2).await;
+    let mut default = group.watch(&[], Some((epoch, last))).await;
+    group.want(2, OWNER, Interest::Low).await;
+    let shared = group.share(2).await;
     assert_eq!(next(&mut default).await.revision, shared);
 
     for on in [false, true].repeat(10) {
-        call.switch_video(3, on).await;
+        group.switch_video(3, on).await;
     }
     for (position, reason) in [
         (Some((epoch, last)), ResetReason::Lapped),
@@ -289,8 +289,8 @@ async fn a_watch_of_a_group_resumes_or_is_reset() {
         (Some((epoch ^ 1, last)), ResetReason::EpochChanged),
         (None, ResetReason::Fresh),
     ] {
-        let first = next(&mut call.watch(&ALL, position).await).await;
-        let Some(Told::Reset(reset)) = &first.event else { panic!("{first:?}") };
+        let first = next(&mut group.watch(&ALL, position).await).await;
+        let Some(Content::Reset(reset)) = &first.event else { panic!("{first:?}") };
         assert_eq!(reset.reason(), reason);
     }
 }
@@ -304,19 +304,19 @@ async fn goodbye_of(stream: &mut Streaming<pb::WatchTargetsResponse>) -> Goodbye
 }
 
 #[tokio::test]
-async fn watches_of_a_group_that_ends_say_goodbye_after_its_last_event() {
+async fn group_end_is_event_then_goodbye() {
     let server = Server::start().await;
-    let call = Call::create(&server, 16).await;
-    call.join(OWNER).await;
-    let session = call.join(2).await.session_id;
-    let now = call.get().await;
-    let mut log = call.watch(&[], Some((now.epoch, now.revision))).await;
-    let mut targets = call.watch_targets(2, session).await;
-    let last = call.end().await;
+    let group = GroupFixture::create(&server, 16).await;
+    group.join(OWNER).await;
+    let session = group.join(2).await.session_id;
+    let now = group.get().await;
+    let mut log = group.watch(&[], Some((now.epoch, now.revision))).await;
+    let mut targets = group.watch_targets(2, session).await;
+    let last = group.end().await;
     let message = next(&mut log).await;
     let [Event::StateChanged(changed)] = &events(&message)[..] else { panic!("{message:?}") };
     assert_eq!((message.revision, changed.state()), (last, pb::GroupState::Ended));
-    let Some(Told::Goodbye(goodbye)) = next(&mut log).await.event else { panic!("then comes the goodbye") };
+    let Some(Content::Goodbye(goodbye)) = next(&mut log).await.event else { panic!("then comes the goodbye") };
     assert_eq!(goodbye.reason(), GoodbyeReason::Ended);
     assert!(end(&mut log).await.is_ok());
     assert_eq!(goodbye_of(&mut targets).await, GoodbyeReason::Ended);
@@ -325,13 +325,13 @@ async fn watches_of_a_group_that_ends_say_goodbye_after_its_last_event() {
 
 /// It ends and is forgotten in one step.
 #[tokio::test]
-async fn the_event_of_the_end_is_told_when_a_group_stays_empty() {
+async fn end_of_an_empty_group_is_told() {
     let server = Server::with(|config| config.retention.empty_group = std::time::Duration::from_millis(50)).await;
-    let call = Call::create(&server, 16).await;
-    let mut log = call.watch(&[], None).await;
+    let group = GroupFixture::create(&server, 16).await;
+    let mut log = group.watch(&[], None).await;
     loop {
         let message = next(&mut log).await;
-        if let Some(Told::Goodbye(goodbye)) = message.event {
+        if let Some(Content::Goodbye(goodbye)) = message.event {
             panic!("a goodbye without the event of the end: {goodbye:?}");
         }
         if let [Event::StateChanged(changed)] = &events(&message)[..] {
@@ -339,7 +339,7 @@ async fn the_event_of_the_end_is_told_when_a_group_stays_empty() {
             break;
         }
     }
-    let Some(Told::Goodbye(goodbye)) = next(&mut log).await.event else { panic!("then comes the goodbye") };
+    let Some(Content::Goodbye(goodbye)) = next(&mut log).await.event else { panic!("then comes the goodbye") };
     assert_eq!(goodbye.reason(), GoodbyeReason::Ended);
     assert!(end(&mut log).await.is_ok());
 }
@@ -347,17 +347,17 @@ async fn the_event_of_the_end_is_told_when_a_group_stays_empty() {
 /// The first list is larger than the window, so that the server has not looked
 /// again when the participant is removed: it finds it gone before it hears why.
 #[tokio::test]
-async fn a_removed_participant_that_reads_late_is_told_that_it_was_removed() {
+async fn removed_participant_reading_late_learns_of_removal() {
     let server = Server::start().await;
-    let call = Call::create(&server, 256).await;
-    call.join(OWNER).await;
+    let group = GroupFixture::create(&server, 256).await;
+    group.join(OWNER).await;
     let mut session = 0;
     for node in 2..=250 {
-        session = call.join(node).await.session_id;
+        session = group.join(node).await.session_id;
     }
-    let slow = Call { client: GroupServiceClient::new(narrow(&server, 1_024).await), id: call.id };
+    let slow = GroupFixture { client: GroupServiceClient::new(narrow(&server, 1_024).await), id: group.id };
     let mut targets = slow.watch_targets(250, session).await;
-    call.remove(250).await;
+    group.remove(250).await;
     assert_eq!(goodbye_of(&mut targets).await, GoodbyeReason::Removed);
     let status = end(&mut targets).await.unwrap_err();
     assert_eq!(Fault::of(&status), Fault::new(Code::PermissionDenied, "REMOVED"));

@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use tonic::Streaming;
 
 use crate::harness::Server;
+use crate::watch::fixture::{LivestreamFixture, NEVER, narrow, next, shape};
 use crate::watch::fold::CensusFold;
-use crate::watch::stage::{NEVER, Show, narrow, next, shape};
 use starling_testkit::Rng;
 
 const SHARDS: usize = 2;
@@ -44,26 +44,26 @@ async fn begin(client: &Client) -> (Streaming<pb::WatchLivestreamsResponse>, Cen
 
 /// Creates, changes, ends and replaces livestreams at random; all incarnations in their order.
 async fn live_many_lives(client: &Client, random: &mut Rng, steps: u64) -> BTreeMap<u64, Vec<u64>> {
-    let mut shows: BTreeMap<u64, (Show, bool)> = BTreeMap::new();
+    let mut livestreams: BTreeMap<u64, (LivestreamFixture, bool)> = BTreeMap::new();
     let mut epochs: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for step in 0..steps {
         let id = random.within(1, IDS);
-        match shows.get_mut(&id) {
+        match livestreams.get_mut(&id) {
             None => {
-                let show = Show::create(client.clone(), id, shape(50, 5)).await;
-                epochs.insert(id, vec![show.get().await.epoch]);
-                shows.insert(id, (show, true));
+                let livestream = LivestreamFixture::create(client.clone(), id, shape(50, 5)).await;
+                epochs.insert(id, vec![livestream.get().await.epoch]);
+                livestreams.insert(id, (livestream, true));
             }
-            Some((show, alive @ true)) => match random.below(4) {
-                0 => drop(show.start().await),
-                1 => drop(show.describe(&step.to_be_bytes()).await),
+            Some((livestream, alive @ true)) => match random.below(4) {
+                0 => drop(livestream.start().await),
+                1 => drop(livestream.describe(&step.to_be_bytes()).await),
                 _ => {
-                    show.end().await;
+                    livestream.end().await;
                     *alive = false;
                 }
             },
-            Some((show, alive)) => {
-                epochs.entry(id).or_default().push(show.create_again(shape(50, 5)).await.epoch);
+            Some((livestream, alive)) => {
+                epochs.entry(id).or_default().push(livestream.create_again(shape(50, 5)).await.epoch);
                 *alive = true;
             }
         }
@@ -144,12 +144,12 @@ async fn a_replaced_livestream_is_removed_with_its_end() {
     let client = server.client().await;
     let (stream, known) = begin(&client).await;
     drop(stream);
-    let show = Show::create(client.clone(), 7, shape(50, 5)).await;
-    let old = show.get().await;
-    show.describe(b"first").await;
-    show.end().await;
-    let end_time = show.get().await.end_time;
-    show.create_again(shape(50, 5)).await;
+    let livestream = LivestreamFixture::create(client.clone(), 7, shape(50, 5)).await;
+    let old = livestream.get().await;
+    livestream.describe(b"first").await;
+    livestream.end().await;
+    let end_time = livestream.get().await.end_time;
+    livestream.create_again(shape(50, 5)).await;
     let mut stream = watch(&client, Some(known.position())).await;
     use pb::watch_livestreams_response::Event;
     assert!(matches!(next(&mut stream).await.event, Some(Event::Opened(_))));
@@ -173,7 +173,7 @@ async fn a_replaced_livestream_is_removed_with_its_end() {
 }
 
 #[tokio::test]
-async fn a_log_that_went_round_is_a_reset() {
+async fn position_lapped_by_the_log_is_reset() {
     let server = server(8).await;
     let client = server.client().await;
     let (stream, known) = begin(&client).await;
@@ -187,19 +187,19 @@ async fn a_log_that_went_round_is_a_reset() {
 }
 
 #[tokio::test]
-async fn large_summaries_are_a_reset_sooner() {
+async fn large_summaries_cause_earlier_resets() {
     let server = server(1_000_000).await;
     let client = server.client().await;
     let (stream, known) = begin(&client).await;
     drop(stream);
-    let show = Show::create(client.clone(), 7, shape(50, 5)).await;
+    let livestream = LivestreamFixture::create(client.clone(), 7, shape(50, 5)).await;
     // What the log keeps of those that are gone is bounded in bytes.
     for _ in 0..200 {
-        show.describe(&[1; 1_024]).await;
-        show.end().await;
-        show.create_again(shape(50, 5)).await;
+        livestream.describe(&[1; 1_024]).await;
+        livestream.end().await;
+        livestream.create_again(shape(50, 5)).await;
     }
-    let epochs = BTreeMap::from([(7, vec![show.get().await.epoch])]);
+    let epochs = BTreeMap::from([(7, vec![livestream.get().await.epoch])]);
     let (mut stream, mut fold) = (watch(&client, Some(known.position())).await, known.resumed());
     while !is_current(&fold, &epochs) {
         assert_eq!(fold.take(next(&mut stream).await), None);

@@ -4,7 +4,7 @@ use starling_client::pb::{group::v1 as group, livestream::v1 as pb};
 use tonic::Streaming;
 
 use crate::harness::Server;
-use crate::watch::stage::{livestream, next, shape};
+use crate::watch::fixture::{livestream, next, shape};
 
 const BROADCASTER: u64 = 1;
 
@@ -26,14 +26,14 @@ fn nanos(time: Option<prost_types::Timestamp>) -> i128 {
 }
 
 #[tokio::test]
-async fn events_of_a_livestream_name_their_time_and_actor() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    let created = nanos(show.get().await.create_time);
-    let mut watch = show.watch().await;
-    let joined = show.join(10).await.revision;
-    let brief = show.join_briefly(11).await.revision;
-    let muted = show.mute(10).await;
-    let removed = show.remove(10).await;
+async fn livestream_events_name_their_time_and_actor() {
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    let created = nanos(livestream.get().await.create_time);
+    let mut watch = livestream.watch().await;
+    let joined = livestream.join(10).await.revision;
+    let brief = livestream.join_briefly(11).await.revision;
+    let muted = livestream.mute(10).await;
+    let removed = livestream.remove(10).await;
     let mut last = created;
     for (revision, actor) in [(joined, 10), (brief, 11), (muted, BROADCASTER), (removed, BROADCASTER), (removed + 1, 0)]
     {
@@ -45,7 +45,7 @@ async fn events_of_a_livestream_name_their_time_and_actor() {
 }
 
 #[tokio::test]
-async fn events_of_a_group_name_their_time_and_actor() {
+async fn group_events_name_their_time_and_actor() {
     let server = Server::start().await;
     let mut groups = server.client().await.groups;
     let create = group::CreateGroupRequest { group_id: 7, owner_node_id: 1, ..Default::default() };

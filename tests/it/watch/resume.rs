@@ -1,29 +1,29 @@
 //! WatchLivestream: resume yields contiguous events or a reset, and says why.
 
 use starling_client::pb::livestream::v1 as pb;
-use starling_client::pb::livestream::v1::watch_livestream_response::Event as Told;
+use starling_client::pb::livestream::v1::watch_livestream_response::Event as Content;
 use starling_client::pb::swarm::v1::ResetReason;
 
 use crate::harness::Server;
+use crate::watch::fixture::{ALL, LivestreamFixture, events, livestream, next, shape};
 use crate::watch::fold::RosterFold;
-use crate::watch::stage::{ALL, Show, events, livestream, next, shape};
 use starling_testkit::Rng;
 
 /// A log this short is soon lapped.
 const LOG: u64 = 16;
 
-async fn with_short_log() -> (Server, Show) {
+async fn with_short_log() -> (Server, LivestreamFixture) {
     let server = Server::with(|config| config.store.event_log_revisions = usize::try_from(LOG).unwrap()).await;
-    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
-    (server, show)
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
+    (server, livestream)
 }
 
 /// The reason of the reset that a watch from `position` begins with; `None` when
 /// it goes on. Then the roster must follow, exact.
-async fn reset_from(show: &Show, position: Option<(u64, u64)>) -> Option<ResetReason> {
-    let mut stream = show.watch_from(&ALL, position).await;
+async fn reset_from(livestream: &LivestreamFixture, position: Option<(u64, u64)>) -> Option<ResetReason> {
+    let mut stream = livestream.watch_from(&ALL, position).await;
     let message = next(&mut stream).await;
-    let Some(Told::Reset(_)) = message.event else {
+    let Some(Content::Reset(_)) = message.event else {
         let (epoch, revision) = position.unwrap();
         assert_eq!((message.epoch, message.revision), (epoch, revision + 1), "{message:?}");
         return None;
@@ -33,27 +33,27 @@ async fn reset_from(show: &Show, position: Option<(u64, u64)>) -> Option<ResetRe
     while !fold.live {
         assert_eq!(fold.take(next(&mut stream).await), None);
     }
-    fold.assert_is(&show.viewers().await);
+    fold.assert_is(&livestream.viewers().await);
     assert_eq!(fold.log, [], "a reset begins with now");
     Some(fold.resets[0])
 }
 
 #[tokio::test]
-async fn a_watch_resumes_with_exactly_the_events_that_it_missed() {
-    let (_server, show) = livestream(shape(4, 2)).await;
+async fn watch_resumes_with_exactly_the_missed_events() {
+    let (_server, livestream) = livestream(shape(4, 2)).await;
     let mut fold = RosterFold::default();
-    let mut stream = show.watch().await;
+    let mut stream = livestream.watch().await;
     while !fold.live {
         fold.take(next(&mut stream).await);
     }
     drop(stream);
     for round in 0..10 {
-        show.join_all(10..20).await;
+        livestream.join_all(10..20).await;
         for node in 10..20 - round {
-            show.leave(node).await;
+            livestream.leave(node).await;
         }
-        let now = show.get().await.revision;
-        let mut stream = show.watch_from(&ALL, fold.position()).await;
+        let now = livestream.get().await.revision;
+        let mut stream = livestream.watch_from(&ALL, fold.position()).await;
         while fold.revision < now {
             // The fold takes no hole, and would note a reset.
             assert_eq!(fold.take(next(&mut stream).await), None);
@@ -65,28 +65,28 @@ async fn a_watch_resumes_with_exactly_the_events_that_it_missed() {
 }
 
 #[tokio::test]
-async fn a_resume_at_the_head_waits_for_what_comes_next() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    let now = show.get().await;
-    let mut stream = show.watch_from(&ALL, Some((now.epoch, now.revision))).await;
-    let joined = show.join(10).await;
+async fn resume_at_the_head_waits_for_events() {
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    let now = livestream.get().await;
+    let mut stream = livestream.watch_from(&ALL, Some((now.epoch, now.revision))).await;
+    let joined = livestream.join(10).await;
     let message = next(&mut stream).await;
     assert_eq!((message.revision, events(&message).len()), (joined.revision, 1));
 }
 
 #[tokio::test]
-async fn a_watch_without_a_position_begins_with_reset_fresh() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    show.join_all(10..15).await;
-    assert_eq!(reset_from(&show, None).await, Some(ResetReason::Fresh));
+async fn watch_without_position_begins_with_reset_fresh() {
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    livestream.join_all(10..15).await;
+    assert_eq!(reset_from(&livestream, None).await, Some(ResetReason::Fresh));
 }
 
 #[tokio::test]
-async fn a_position_that_fell_out_of_the_log_is_reset_lapped() {
-    let (_server, show) = with_short_log().await;
-    show.join_all(10..50).await;
-    let now = show.get().await;
-    let from = |revision| reset_from(&show, Some((now.epoch, revision)));
+async fn position_before_the_log_is_reset_lapped() {
+    let (_server, livestream) = with_short_log().await;
+    livestream.join_all(10..50).await;
+    let now = livestream.get().await;
+    let from = |revision| reset_from(&livestream, Some((now.epoch, revision)));
     assert_eq!(from(0).await, Some(ResetReason::Lapped));
     assert_eq!(from(now.revision - LOG - 1).await, Some(ResetReason::Lapped));
     // The log holds exactly the last 16.
@@ -95,37 +95,37 @@ async fn a_position_that_fell_out_of_the_log_is_reset_lapped() {
 }
 
 #[tokio::test]
-async fn a_position_ahead_of_the_log_is_reset_unknown_position() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    show.join_all(10..15).await;
-    let now = show.get().await;
+async fn position_ahead_of_log_is_reset_unknown_position() {
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    livestream.join_all(10..15).await;
+    let now = livestream.get().await;
     for ahead in [now.revision + 1, u64::MAX] {
-        assert_eq!(reset_from(&show, Some((now.epoch, ahead))).await, Some(ResetReason::UnknownPosition));
+        assert_eq!(reset_from(&livestream, Some((now.epoch, ahead))).await, Some(ResetReason::UnknownPosition));
     }
 }
 
 #[tokio::test]
-async fn a_position_of_another_incarnation_is_reset_epoch_changed() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    show.join_all(10..15).await;
-    let old = show.get().await;
-    assert_eq!(reset_from(&show, Some((old.epoch ^ 1, 3))).await, Some(ResetReason::EpochChanged));
-    show.end().await;
-    let new = show.create_again(shape(50, 5)).await;
+async fn position_of_another_epoch_is_reset_epoch_changed() {
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    livestream.join_all(10..15).await;
+    let old = livestream.get().await;
+    assert_eq!(reset_from(&livestream, Some((old.epoch ^ 1, 3))).await, Some(ResetReason::EpochChanged));
+    livestream.end().await;
+    let new = livestream.create_again(shape(50, 5)).await;
     assert_ne!(new.epoch, old.epoch);
-    show.join(20).await;
+    livestream.join(20).await;
     for revision in [0, 1, old.revision] {
-        assert_eq!(reset_from(&show, Some((old.epoch, revision))).await, Some(ResetReason::EpochChanged));
+        assert_eq!(reset_from(&livestream, Some((old.epoch, revision))).await, Some(ResetReason::EpochChanged));
     }
 }
 
 #[tokio::test]
-async fn a_resume_of_a_livestream_that_ended_tells_how_and_says_goodbye() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    show.join_all(10..12).await;
-    let before = show.get().await;
-    let last = show.end().await;
-    let mut stream = show.watch_from(&ALL, Some((before.epoch, before.revision))).await;
+async fn resume_after_the_end_tells_it_then_goodbye() {
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    livestream.join_all(10..12).await;
+    let before = livestream.get().await;
+    let last = livestream.end().await;
+    let mut stream = livestream.watch_from(&ALL, Some((before.epoch, before.revision))).await;
     let mut fold = RosterFold::at(before.epoch, before.revision);
     assert_eq!(fold.take(next(&mut stream).await), None);
     assert_eq!((fold.revision, fold.state), (last, pb::LivestreamState::Ended));
@@ -135,10 +135,10 @@ async fn a_resume_of_a_livestream_that_ended_tells_how_and_says_goodbye() {
 /// Cut at random while it changes, by a client that may have read less than was
 /// sent.
 #[tokio::test]
-async fn a_watch_that_is_cut_at_random_and_resumed_has_the_whole_log() {
-    let (server, show) = livestream(shape(8, 2)).await;
+async fn watch_cut_at_random_gets_the_whole_log() {
+    let (server, livestream) = livestream(shape(8, 2)).await;
     let mut random = Rng::new(4);
-    let busy = show.through(server.client().await);
+    let busy = livestream.through(server.client().await);
     let churn = async {
         for _ in 0..15 {
             busy.join_all(10..30).await;
@@ -151,7 +151,7 @@ async fn a_watch_that_is_cut_at_random_and_resumed_has_the_whole_log() {
     let watch = async {
         let (mut fold, mut cuts) = (RosterFold::default(), 0);
         while fold.state != pb::LivestreamState::Ended {
-            let mut stream = show.watch_from(&ALL, fold.position().filter(|_| fold.live)).await;
+            let mut stream = livestream.watch_from(&ALL, fold.position().filter(|_| fold.live)).await;
             for _ in 0..random.within(1, 12) {
                 assert_eq!(fold.take(next(&mut stream).await), None);
                 if fold.state == pb::LivestreamState::Ended {

@@ -3,23 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::harness::Server;
+use crate::watch::fixture::{LivestreamFixture, ROOT, livestream, narrow, next, shape};
 use crate::watch::fold::RosterFold;
-use crate::watch::stage::{ROOT, Show, livestream, narrow, next, shape};
 use starling_testkit::Rng;
 
 #[tokio::test]
-async fn reset_pages_have_at_most_a_thousand_viewers_and_their_revision() {
-    let (_server, show) = livestream(shape(50, 5)).await;
-    show.join_all(10..2_310).await;
-    let mut stream = show.watch().await;
+async fn reset_pages_hold_at_most_a_thousand_viewers() {
+    let (_server, livestream) = livestream(shape(50, 5)).await;
+    livestream.join_all(10..2_310).await;
+    let mut stream = livestream.watch().await;
     let mut fold = RosterFold::default();
     // The fold checks the size of each page and the revision that it is stamped with.
     while !fold.live {
         assert_eq!(fold.take(next(&mut stream).await), None);
     }
     assert_eq!(fold.pages, 3);
-    assert_eq!(fold.revision, show.get().await.revision);
-    fold.assert_is(&show.viewers().await);
+    assert_eq!(fold.revision, livestream.get().await.revision);
+    fold.assert_is(&livestream.viewers().await);
 }
 
 /// The client reads page by page, and between the pages the roster changes on both
@@ -27,9 +27,9 @@ async fn reset_pages_have_at_most_a_thousand_viewers_and_their_revision() {
 #[tokio::test]
 async fn a_reset_under_churn_ends_exact() {
     let server = Server::with(|config| config.store.list_page = 10).await;
-    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
-    show.join_all_at_length(10..510).await;
-    let slow = show.through_channel(narrow(&server, 64).await);
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
+    livestream.join_all_at_length(10..510).await;
+    let slow = livestream.through_channel(narrow(&server, 64).await);
     let mut stream = slow.watch().await;
     let mut fold = RosterFold::default();
     let mut random = Rng::new(5);
@@ -47,14 +47,14 @@ async fn a_reset_under_churn_ends_exact() {
             last = match random.below(4) {
                 0 => {
                     inside.remove(&node);
-                    show.leave(node).await
+                    livestream.leave(node).await
                 }
-                1 => show.join(node).await.revision,
-                2 => show.update_viewer(node, random.bits().to_be_bytes().to_vec()).await,
+                1 => livestream.join(node).await.revision,
+                2 => livestream.update_viewer(node, random.bits().to_be_bytes().to_vec()).await,
                 _ => {
                     fresh += 1;
                     inside.insert(fresh);
-                    show.join(fresh).await.revision
+                    livestream.join(fresh).await.revision
                 }
             };
         }
@@ -66,7 +66,7 @@ async fn a_reset_under_churn_ends_exact() {
     assert!(fold.pages > 40, "the scan took {} pages", fold.pages);
     assert!(!fold.log.is_empty(), "events came between the pages");
     assert_eq!(fold.viewers.keys().copied().collect::<BTreeSet<_>>(), inside);
-    fold.assert_is(&show.viewers().await);
+    fold.assert_is(&livestream.viewers().await);
 }
 
 /// Two change roles in the middle of the scan: one leaves the list and one enters it,
@@ -74,38 +74,38 @@ async fn a_reset_under_churn_ends_exact() {
 #[tokio::test]
 async fn a_reset_during_transfers_ends_exact() {
     let server = Server::with(|config| config.store.list_page = 10).await;
-    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
-    show.join(ROOT).await;
-    show.join_all_at_length(10..200).await;
-    let slow = show.through_channel(narrow(&server, 64).await);
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
+    livestream.join(ROOT).await;
+    livestream.join_all_at_length(10..200).await;
+    let slow = livestream.through_channel(narrow(&server, 64).await);
     let mut resets = 0;
     let mut broadcaster = ROOT;
     for (page, to) in [(1, 15), (1, 190), (9, 20), (9, 195), (3, 100)] {
         let (mut stream, mut fold) = (slow.watch().await, RosterFold::default());
-        let mut last = show.get().await.revision;
+        let mut last = livestream.get().await.revision;
         while !fold.live || fold.revision < last {
             assert_eq!(fold.take(next(&mut stream).await), None);
             if fold.pages == page && broadcaster != to {
-                last = show.transfer(broadcaster, to).await;
+                last = livestream.transfer(broadcaster, to).await;
                 broadcaster = to;
             }
         }
         assert_eq!(fold.broadcaster, to);
         resets += fold.resets.len();
-        fold.assert_is(&show.viewers().await);
+        fold.assert_is(&livestream.viewers().await);
     }
     assert!(resets > 5, "a scan that a transfer crosses begins anew");
 }
 
 #[tokio::test]
-async fn a_viewer_present_throughout_a_scan_appears_exactly_once() {
-    let (_server, show) = livestream(shape(50, 5)).await;
+async fn scan_shows_each_staying_viewer_once() {
+    let (_server, livestream) = livestream(shape(50, 5)).await;
     let stay: BTreeSet<u64> = (10..210).collect();
     let mut come_and_go: Vec<u64> = (500..600).collect();
     // Mixed, so that slots become free on all sides of the scan.
     for (node, other) in stay.iter().zip(come_and_go.iter().cycle()) {
-        show.join(*node).await;
-        show.join(*other).await;
+        livestream.join(*node).await;
+        livestream.join(*other).await;
     }
     let mut random = Rng::new(6);
     for scan in 0..5 {
@@ -113,7 +113,7 @@ async fn a_viewer_present_throughout_a_scan_appears_exactly_once() {
         let mut token = String::new();
         let mut revision = 0;
         loop {
-            let page = show.page(7, token).await;
+            let page = livestream.page(7, token).await;
             assert!(page.viewers.len() <= 7);
             assert!(page.revision >= revision, "pages are of rising revisions");
             revision = page.revision;
@@ -126,16 +126,16 @@ async fn a_viewer_present_throughout_a_scan_appears_exactly_once() {
             token = page.next_page_token;
             for _ in 0..3 {
                 let node = random.pick(&come_and_go);
-                show.leave(node).await;
+                livestream.leave(node).await;
                 // Another node takes the free slot; those who stay keep theirs when
                 // they join again.
                 come_and_go.retain(|other| *other != node);
                 let newcomer = 1_000 * (scan + 1) + random.below(900);
                 if !come_and_go.contains(&newcomer) {
-                    show.join(newcomer).await;
+                    livestream.join(newcomer).await;
                     come_and_go.push(newcomer);
                 }
-                show.join(random.within(10, 209)).await;
+                livestream.join(random.within(10, 209)).await;
             }
         }
         for node in &stay {

@@ -59,7 +59,7 @@ fn every_delivery_is_counted_by_its_kind() {
 }
 
 #[test]
-fn it_does_not_matter_where_a_stream_is_cut() {
+fn deliveries_are_counted_across_any_split() {
     let stream = mixed();
     let whole = scan(1, 0, [stream.as_slice()]);
     for at in 0..=stream.len() {
@@ -71,7 +71,7 @@ fn it_does_not_matter_where_a_stream_is_cut() {
 }
 
 #[test]
-fn one_update_of_so_many_is_handed_out_beginning_with_the_phase() {
+fn every_nth_update_is_sampled_from_the_phase() {
     let items = (0..20).map(|number| vec![update(number, 10)]).collect();
     let stream = stream(items);
     let numbers = |every, phase| {
@@ -85,7 +85,7 @@ fn one_update_of_so_many_is_handed_out_beginning_with_the_phase() {
 }
 
 #[test]
-fn an_update_larger_than_any_frame_is_put_together() {
+fn update_larger_than_a_frame_is_reassembled() {
     let stream = stream(vec![vec![update(9, 100_000), update(8, 70_000)]]);
     let (found, samples) = scan(1, 0, stream.chunks(16_384));
     assert_eq!(found.updates, 2);
@@ -93,7 +93,7 @@ fn an_update_larger_than_any_frame_is_put_together() {
 }
 
 #[test]
-fn bytes_of_something_else_are_refused() {
+fn malformed_bytes_are_refused() {
     let refused = |bytes: &[u8]| Scanner::new(1, 0).scan(bytes, |_| {}).unwrap_err().0;
     assert_eq!(refused(&[1, 0, 0, 0, 1]), "a compressed message");
     assert_eq!(refused(&[0, 0, 0, 0, 1, 0x10]), "another field than deliveries");

@@ -20,7 +20,7 @@ fn with_member() -> Base {
 }
 
 #[test]
-fn the_timetable_follows_leases_and_interests() {
+fn due_timers_follow_leases_and_interests() {
     let mut base = with_member();
     let key = base.roster.key(node(1)).unwrap();
     base.renew(node(1), session(1), |lease, _| lease.attach(3)).unwrap();
@@ -48,7 +48,7 @@ fn only_the_current_session_renews_its_lease() {
 }
 
 #[test]
-fn an_actor_is_a_member_or_the_authority_and_names_its_own_session() {
+fn actor_is_member_or_authority_in_its_session() {
     let base = with_member();
     let admit = |number, given: Option<u64>, authority: Option<u64>| {
         let by = By { node: node(number), session: given.map(session), request: None };

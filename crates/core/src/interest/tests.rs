@@ -22,7 +22,7 @@ fn the_narrowest_override_wins() {
 }
 
 #[test]
-fn an_interest_with_a_ttl_falls_back_to_the_standing_level() {
+fn expired_ttl_falls_back_to_the_standing_level() {
     let mut interests = Interests::active_viewer();
     assert!(interests.set(change(None, Interest::None, Some(500)), 1_000));
     assert_eq!(interests.next_expiry(), Some(1_500));
@@ -44,7 +44,7 @@ fn the_earliest_of_several_ttls_is_due_first() {
 }
 
 #[test]
-fn a_standing_level_takes_the_place_of_a_temporary_one() {
+fn standing_level_replaces_a_temporary_one() {
     let mut interests = Interests::active_viewer();
     interests.set(change(None, Interest::None, Some(500)), 0);
     assert!(interests.set(change(None, Interest::Medium, None), 10));
@@ -53,7 +53,7 @@ fn a_standing_level_takes_the_place_of_a_temporary_one() {
 }
 
 #[test]
-fn a_wish_for_a_source_outlives_a_temporary_wish_for_all() {
+fn source_override_outlives_temporary_override_for_all() {
     let mut interests = Interests::participant();
     interests.set(change(None, Interest::Low, Some(500)), 0);
     interests.set(change(SOURCE, Interest::Low, None), 0);
@@ -64,7 +64,7 @@ fn a_wish_for_a_source_outlives_a_temporary_wish_for_all() {
 }
 
 #[test]
-fn an_override_that_says_nothing_new_is_not_kept() {
+fn redundant_override_is_not_kept() {
     let mut interests = Interests::participant();
     assert!(!interests.set(change(SOURCE, Interest::High, None), 0));
     assert!(interests.set(change(SOURCE, Interest::Low, None), 0));
@@ -73,7 +73,7 @@ fn an_override_that_says_nothing_new_is_not_kept() {
 }
 
 #[test]
-fn wishes_that_cancel_out_change_nothing() {
+fn changes_that_cancel_out_change_nothing() {
     let mut interests = Interests::active_viewer();
     let there_and_back = [change(None, Interest::Low, None), change(None, Interest::High, None)];
     assert!(!interests.set_all(&there_and_back, 0));
@@ -81,7 +81,7 @@ fn wishes_that_cancel_out_change_nothing() {
 }
 
 #[test]
-fn what_is_said_about_a_source_goes_with_it() {
+fn forgetting_a_source_drops_its_overrides() {
     let mut interests = Interests::participant();
     interests.set(change(SOURCE, Interest::Low, None), 0);
     interests.set(change(OTHER, Interest::Low, Some(5)), 0);
@@ -92,7 +92,7 @@ fn what_is_said_about_a_source_goes_with_it() {
 }
 
 #[test]
-fn a_full_list_takes_changes_of_what_it_holds_and_nothing_new() {
+fn full_list_admits_changes_but_no_new_override() {
     let mut interests = Interests::participant();
     let sources = (1..=u64::from(MAX_OVERRIDES)).map(NodeId::new);
     let all: Vec<InterestChange> = sources.map(|source| change(source, Interest::Low, None)).collect();
@@ -113,7 +113,7 @@ fn a_full_list_takes_changes_of_what_it_holds_and_nothing_new() {
 /// The newest change for a (source, channel) holds until its time is over; then the
 /// newest for all sources; then the standing one.
 #[test]
-fn any_history_of_wishes_reads_as_the_rule_says() {
+fn random_changes_follow_the_precedence_rule() {
     let mut interests = Interests::participant();
     let mut standing = [Interest::High; 5];
     let mut overrides: BTreeMap<(Option<NodeId>, Channel), (Interest, Option<u64>)> = BTreeMap::new();

@@ -18,7 +18,7 @@ fn nodes(roster: &Roster, from: usize) -> Vec<u64> {
 }
 
 #[test]
-fn members_lie_in_the_order_of_their_slots_and_slots_are_used_again() {
+fn members_are_in_slot_order_and_slots_reused() {
     let mut roster = Roster::default();
     let keys: Vec<MemberKey> = (1..=4).map(|number| roster.insert(member(number, 1_000))).collect();
     roster.remove(keys[1]);
@@ -30,7 +30,7 @@ fn members_lie_in_the_order_of_their_slots_and_slots_are_used_again() {
 }
 
 #[test]
-fn who_stays_throughout_a_scan_is_seen_once_whoever_comes_and_goes() {
+fn scan_visits_each_staying_member_once() {
     let mut roster = Roster::default();
     let keys: Vec<MemberKey> = (1..=6).map(|number| roster.insert(member(number, 1_000))).collect();
     let first: Vec<(MemberKey, u64)> = roster.iter().take(3).map(|(key, member)| (key, member.node.get())).collect();
@@ -47,7 +47,7 @@ fn who_stays_throughout_a_scan_is_seen_once_whoever_comes_and_goes() {
 }
 
 #[test]
-fn an_empty_roster_keeps_nothing() {
+fn emptied_roster_frees_its_slots() {
     let mut roster = Roster::default();
     let keys: Vec<MemberKey> = (1..=100).map(|number| roster.insert(member(number, 1_000))).collect();
     keys.into_iter().for_each(|key| {
@@ -58,7 +58,7 @@ fn an_empty_roster_keeps_nothing() {
 }
 
 #[test]
-fn what_is_due_comes_earliest_first_and_no_more_than_asked_for() {
+fn due_timers_are_ordered_and_limited() {
     let mut roster = Roster::default();
     let [late, early, never] = [3_000, 1_000, 2_000].map(|ttl| roster.insert(member(u64::from(ttl), ttl)));
     roster.update(never, |member| member.lease.attach(0));
@@ -70,7 +70,7 @@ fn what_is_due_comes_earliest_first_and_no_more_than_asked_for() {
 }
 
 #[test]
-fn the_index_is_no_part_of_the_digest() {
+fn digest_excludes_the_index() {
     let digest = |roster: &Roster| crate::hash::FixedHasher::digest(roster);
     let mut one = Roster::default();
     let mut other = Roster::default();

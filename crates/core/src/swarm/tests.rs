@@ -25,7 +25,7 @@ fn group() -> Command {
 }
 
 #[test]
-fn a_command_of_the_other_kind_finds_no_swarm() {
+fn command_of_the_other_kind_finds_no_swarm() {
     let by = By { node: NodeId::drawn(1), session: None, request: None };
     let start = || LivestreamCommand::Start(by.clone()).into();
     let share = || GroupCommand::StartShare(by.clone()).into();

@@ -15,7 +15,7 @@ const COMMANDS: u8 = 28;
 const HEADER: [u8; 4] = [1, 1, 5, 6];
 
 #[test]
-fn every_command_comes_back_as_it_went_in() {
+fn every_command_round_trips() {
     let mut draw = Draw::new(1);
     let mut tags = BTreeSet::new();
     for _ in 0..20_000 {
@@ -106,7 +106,7 @@ fn bytes_after_the_command_are_refused() {
 }
 
 #[test]
-fn bytes_with_one_changed_are_refused_or_the_one_form_of_another_command() {
+fn changed_bytes_are_refused_or_canonical() {
     let (mut accepted, mut refused) = (0, 0);
     for mut bytes in samples() {
         for at in 0..bytes.len() {
@@ -126,7 +126,7 @@ fn bytes_with_one_changed_are_refused_or_the_one_form_of_another_command() {
 }
 
 #[test]
-fn noise_is_refused_or_the_one_form_of_a_command() {
+fn random_bytes_are_refused_or_canonical() {
     let mut draw = Draw::new(3);
     let mut accepted = 0;
     for _ in 0..300_000 {

@@ -19,20 +19,20 @@ const STRANGERS: u64 = 1 << 40;
 
 /// A request that may be repeated.
 #[derive(Clone, Debug)]
-struct Told {
+struct Remembered {
     command: Command,
     at: u64,
     revision: u64,
 }
 
-/// The players of a run.
+/// The actors of a run: their sessions, their requests and what was accepted of them.
 #[derive(Debug, Default)]
 pub(crate) struct Actors {
     sessions: u64,
     requests: u64,
-    told: VecDeque<Told>,
+    remembered: VecDeque<Remembered>,
     /// Joins with a request id, and the session that each made.
-    joins: BTreeMap<NodeId, Told>,
+    joins: BTreeMap<NodeId, Remembered>,
 }
 
 /// The node with this number.
@@ -148,27 +148,27 @@ impl Actors {
 
     fn remember(&mut self, world: &World, command: Command, applied: &Applied) {
         if applied.created || applied.removed {
-            self.told.clear();
+            self.remembered.clear();
             self.joins.clear();
         }
-        let told = Told { command, at: world.now, revision: applied.revision };
-        if let Command::Shared(SharedCommand::Join(join)) = &told.command {
+        let remembered = Remembered { command, at: world.now, revision: applied.revision };
+        if let Command::Shared(SharedCommand::Join(join)) = &remembered.command {
             let replaced = applied.ended.iter().all(|(_, reason)| *reason == LeaveReason::Replaced);
             assert!(replaced, "a join ends no session but that of its node");
             self.joins.remove(&join.node);
             if join.request.is_some() {
-                self.joins.insert(join.node, told);
+                self.joins.insert(join.node, remembered);
             }
             return;
         }
         let is_kept = !matches!(
-            told.command,
+            remembered.command,
             Command::Shared(SharedCommand::Claim { .. }) | Command::Shared(SharedCommand::ReportPeer(..))
         );
-        if is_kept && told.command.by().is_some_and(|by| by.request.is_some()) {
-            self.told.push_back(told);
-            if self.told.len() > REMEMBERED {
-                self.told.pop_front();
+        if is_kept && remembered.command.by().is_some_and(|by| by.request.is_some()) {
+            self.remembered.push_back(remembered);
+            if self.remembered.len() > REMEMBERED {
+                self.remembered.pop_front();
             }
         }
     }
@@ -181,26 +181,29 @@ impl Actors {
         if world.rng.chance(40) {
             return self.repeat_join(world);
         }
-        let fresh: Vec<&Told> = self.told.iter().filter(|told| told.at + REMEMBERED_MS >= world.now).collect();
+        let fresh: Vec<&Remembered> =
+            self.remembered.iter().filter(|remembered| remembered.at + REMEMBERED_MS >= world.now).collect();
         if fresh.is_empty() {
             return;
         }
-        let told = fresh[world.rng.index(fresh.len())].clone();
-        let mut command = told.command;
+        let remembered = fresh[world.rng.index(fresh.len())].clone();
+        let mut command = remembered.command;
         // An End of what has ended is fine under any name.
         if world.rng.chance(25) && !matches!(command, Command::Shared(SharedCommand::End(_))) {
             reuse(&mut command);
             world.submit(command, Expect::Reused).expect_err("its name is taken");
         } else {
-            world.submit(command, Expect::Repeat { revision: told.revision }).expect("a repeat is accepted");
+            world.submit(command, Expect::Repeat { revision: remembered.revision }).expect("a repeat is accepted");
         }
     }
 
     fn repeat_join(&mut self, world: &mut World) {
         let Some(member) = self.member(world) else { return };
         let current = world.model.as_ref().and_then(|model| model.session(member));
-        let Some(told) = self.joins.get(&member).cloned() else { return };
-        let Command::Shared(SharedCommand::Join(mut join)) = told.command else { unreachable!("joins are kept here") };
+        let Some(remembered) = self.joins.get(&member).cloned() else { return };
+        let Command::Shared(SharedCommand::Join(mut join)) = remembered.command else {
+            unreachable!("joins are kept here")
+        };
         if current != Some(join.session) {
             return;
         }
@@ -209,7 +212,7 @@ impl Actors {
             join.request.iter_mut().for_each(|request| request.fingerprint ^= 1);
             world.submit(SharedCommand::Join(join), Expect::Reused).expect_err("its name is taken");
         } else {
-            let repeat = world.submit(SharedCommand::Join(join), Expect::Repeat { revision: told.revision });
+            let repeat = world.submit(SharedCommand::Join(join), Expect::Repeat { revision: remembered.revision });
             assert_eq!(
                 repeat.expect("a repeat is accepted").session,
                 current,

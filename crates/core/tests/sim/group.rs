@@ -10,7 +10,7 @@ use crate::world::{Expect, World};
 
 /// A group at work.
 #[derive(Debug)]
-struct Call {
+struct GroupRun {
     create: CreateGroup,
     actors: Actors,
     /// How many participants this phase is after.
@@ -30,20 +30,20 @@ pub(crate) fn run(world: &mut World, max: u32, steps: usize) {
         retention_ms: 300_000,
         empty_ms: 300_000,
     };
-    let mut call = Call { create, actors: Actors::default(), wanted: 0, left: 0 };
+    let mut group = GroupRun { create, actors: Actors::default(), wanted: 0, left: 0 };
     let mut forked = false;
     while world.steps() < steps {
-        call.step(world);
+        group.step(world);
         if !forked && world.steps() >= steps / 2 {
             world.fork();
             forked = true;
         }
     }
-    call.wind_down(world);
+    group.wind_down(world);
     world.check_replay();
 }
 
-impl Call {
+impl GroupRun {
     fn step(&mut self, world: &mut World) {
         world.now += world.rng.below(400);
         if world.is_due() && world.rng.chance(60) {

@@ -48,7 +48,7 @@ fn groups(max: u32, seeds: Range<u64>, steps: usize) -> Coverage {
 }
 
 #[test]
-fn small_livestreams_hold() {
+fn small_livestreams_keep_the_contract() {
     let coverage = livestreams(Size::Small, 0..4, 10_000);
     coverage.assert_saw(
         "AddModerator Attach Claim CreateLivestream Detach End Expire Join Leave Mute Pause PodGone \
@@ -62,19 +62,19 @@ fn small_livestreams_hold() {
 }
 
 #[test]
-fn livestreams_of_hundreds_hold() {
+fn livestreams_of_hundreds_keep_the_contract() {
     let coverage = livestreams(Size::Middle, 0..2, 10_000);
     assert!(coverage.peak >= 250, "it grew to {}", coverage.peak);
 }
 
 #[test]
-fn livestreams_of_thousands_hold() {
+fn livestreams_of_thousands_keep_the_contract() {
     let coverage = livestreams(Size::Large, 3..4, 14_000);
     assert!(coverage.peak >= 4_000, "it grew to {}", coverage.peak);
 }
 
 #[test]
-fn thousands_who_time_out_together_go_in_portions() {
+fn mass_timeout_is_applied_in_portions() {
     let mut world = World::new("mass timeout", 0);
     livestream::mass_timeout(&mut world, 2_500);
     assert!(world.coverage.accepted["Expire"] >= 3, "no single Expire holds its shard for long");
@@ -82,7 +82,7 @@ fn thousands_who_time_out_together_go_in_portions() {
 }
 
 #[test]
-fn groups_hold() {
+fn groups_keep_the_contract() {
     let mut coverage = groups(16, 0..3, 10_000);
     coverage.add(&groups(1, 3..4, 10_000));
     coverage.add(&groups(3, 4..5, 10_000));
@@ -96,14 +96,14 @@ fn groups_hold() {
 }
 
 #[test]
-fn the_largest_groups_hold() {
+fn largest_groups_keep_the_contract() {
     let coverage = groups(256, 0..1, 10_000);
     assert!(coverage.peak >= 100, "it grew to {}", coverage.peak);
 }
 
 /// Nothing without SEED. Each seed runs one swarm of each size and kind.
 #[test]
-fn seeds_from_the_environment_hold() {
+fn seeds_from_the_environment_keep_the_contract() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u32>().expect("a number"));
     let Some(first) = number("SEED") else { return };
     let steps = number("STEPS").unwrap_or(10_000) as usize;

@@ -170,7 +170,7 @@ fn churn(fanout: u32, seed: u64, steps: usize) -> Worst {
 }
 
 #[test]
-fn every_change_of_the_tree_stays_within_the_bounds_of_the_design() {
+fn tree_changes_stay_within_their_bounds() {
     for fanout in [2, 3, 5, 8] {
         for seed in 0..5 {
             let worst = churn(fanout, seed, 3_000);
@@ -186,7 +186,7 @@ fn every_change_of_the_tree_stays_within_the_bounds_of_the_design() {
 }
 
 #[test]
-fn the_tree_is_as_shallow_as_can_be_at_every_size() {
+fn tree_depth_is_optimal_at_every_size() {
     for (viewers, depth) in [(51, 3), (200, 4), (1_000, 5), (50_000, 7)] {
         let mut tree = RelayTree::new(5);
         (0..viewers).for_each(|index| tree.insert(MemberKey::from_index(index), true));
@@ -197,7 +197,7 @@ fn the_tree_is_as_shallow_as_can_be_at_every_size() {
 }
 
 #[test]
-fn after_100_000_joins_and_leaves_the_tree_is_still_optimal_and_nobody_overloaded() {
+fn tree_stays_optimal_over_100_000_changes() {
     const FANOUT: u32 = 5;
     let mut rng = Rng::new(7);
     let mut tree = RelayTree::new(FANOUT);

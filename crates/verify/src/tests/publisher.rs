@@ -1,6 +1,6 @@
 //! A publisher's log counts as the server does.
 
-use super::stage::{EPOCH, SOURCE, Source, Told, update, video};
+use super::fixture::{EPOCH, Received, SOURCE, Source, update, video};
 use crate::{History, PublisherLog, Violation, check};
 use starling_client::pb::swarm::v1::{self as pb, UpdateChannel};
 
@@ -12,23 +12,23 @@ fn acknowledgements_may_cover_many() {
     assert_eq!((source.log.accepted(), source.log.unanswered()), (4, 5));
     source.ack(9, 9);
     assert_eq!((source.log.accepted(), source.log.unanswered()), (9, 0));
-    Told::video().updates(&updates).ended().passes(&source);
+    Received::video().updates(&updates).ended().passes(&source);
 }
 
 #[test]
-fn what_came_to_anyone_was_published() {
+fn update_delivered_to_one_counts_as_published() {
     let mut source = Source::new(SOURCE, UpdateChannel::Visual, 1);
     let updates: Vec<_> = (0..5).map(|at| source.send(at == 0, 0)).collect();
-    Told::video().updates(&updates).passes(&source);
-    Told::video().some(&updates, 1..=3).ended().passes(&source);
+    Received::video().updates(&updates).passes(&source);
+    Received::video().some(&updates, 1..=3).ended().passes(&source);
     // Once one subscriber has the fifth, the other must have it too.
-    let histories = [Told::video().updates(&updates).0, Told::video().some(&updates, 1..=3).ended().0];
+    let histories = [Received::video().updates(&updates).0, Received::video().some(&updates, 1..=3).ended().0];
     let violations = check(std::slice::from_ref(&source.log), &histories).unwrap_err();
     assert!(matches!(violations[..], [Violation::Missing { count: 2, .. }]), "{violations:?}");
 }
 
 #[test]
-fn a_rejected_update_takes_no_number() {
+fn rejected_update_takes_no_sequence() {
     let mut source = Source::new(SOURCE, UpdateChannel::Visual, 1);
     let first = source.publish(true, 0);
     source.log.sent(&source.draft(2, false, 0));
@@ -36,13 +36,13 @@ fn a_rejected_update_takes_no_number() {
     source.reject(2);
     source.ack(3, 2);
     let third = update(source.draft(3, false, 0), source.position(2), 0);
-    Told::video().updates([&first, &third]).ended().passes(&source);
+    Received::video().updates([&first, &third]).ended().passes(&source);
     let second = update(source.draft(2, false, 0), source.position(2), 0);
-    assert!(matches!(Told::video().updates([&first, &second]).fails(&source), Violation::Altered { .. }));
+    assert!(matches!(Received::video().updates([&first, &second]).fails(&source), Violation::Altered { .. }));
 }
 
 #[test]
-fn a_repeat_takes_no_number() {
+fn repeat_takes_no_sequence() {
     let (mut source, mut updates) = video();
     source.log.sent(&source.draft(12, false, 1));
     source.ack(12, 12);
@@ -57,11 +57,11 @@ fn a_repeat_takes_no_number() {
     source.ack(15, 15);
     updates.extend([14, 15].map(|at| update(source.draft(at, false, 0), source.position(at), 0)));
     assert_eq!((source.log.accepted(), source.log.unanswered()), (15, 0));
-    Told::video().updates(&updates).ended().passes(&source);
+    Received::video().updates(&updates).ended().passes(&source);
 }
 
 #[test]
-fn what_was_under_way_at_a_cut_is_settled_by_the_next_stream() {
+fn next_stream_settles_updates_unanswered_at_a_cut() {
     let (mut source, mut updates) = video();
     let lost: Vec<_> = (0..4).map(|_| source.send(false, 0)).collect();
     // Two of the four had arrived; the publisher sends the last three again.
@@ -74,11 +74,11 @@ fn what_was_under_way_at_a_cut_is_settled_by_the_next_stream() {
     updates.push(update(source.draft(15, true, 0), source.position(1), 0));
     updates.push(update(source.draft(16, false, 0), source.position(2), 0));
     assert_eq!(source.log.accepted(), 16);
-    Told::video().updates(&updates).ended().passes(&source);
+    Received::video().updates(&updates).ended().passes(&source);
 }
 
 #[test]
-fn the_server_counts_where_the_publisher_does_not() {
+fn updates_without_number_are_counted() {
     let mut source = Source::new(SOURCE, UpdateChannel::Visual, 1);
     for _ in 0..3 {
         source.log.sent(&pb::UpdateDraft { publisher_sequence: 0, ..source.draft(1, true, 0) });
@@ -90,20 +90,20 @@ fn the_server_counts_where_the_publisher_does_not() {
 }
 
 #[test]
-fn a_log_without_a_stream_learns_the_term_from_its_acknowledgements() {
+fn log_without_stream_learns_term_from_acknowledgements() {
     let mut source = Source::new(SOURCE, UpdateChannel::Visual, 1);
     source.log = PublisherLog::new(SOURCE);
     let updates = source.runs();
-    Told::video().updates(&updates).ended().passes(&source);
+    Received::video().updates(&updates).ended().passes(&source);
     source.term = 8;
     source.log.sent(&source.draft(13, true, 0));
     source.ack(13, 1);
     let next = update(source.draft(13, true, 0), source.position(1), 0);
-    Told::video().updates(&updates).updates([&next]).ended().passes(&source);
+    Received::video().updates(&updates).updates([&next]).ended().passes(&source);
 }
 
 #[test]
-fn numbers_that_do_not_follow_are_found() {
+fn inconsistent_numbering_is_found() {
     for (through, sequence) in [(13, 14), (13, 12), (13, 1 << 60)] {
         let (mut source, _) = video();
         source.send(false, 0);
@@ -114,7 +114,7 @@ fn numbers_that_do_not_follow_are_found() {
 }
 
 #[test]
-fn an_acknowledgement_of_what_was_not_sent_is_found() {
+fn acknowledgement_of_an_unsent_update_is_found() {
     let (mut source, _) = video();
     source.ack(13, 12);
     let violations = check(std::slice::from_ref(&source.log), &[]).unwrap_err();
@@ -122,7 +122,7 @@ fn an_acknowledgement_of_what_was_not_sent_is_found() {
 }
 
 #[test]
-fn a_stream_that_opens_knows_what_was_acknowledged() {
+fn stream_opened_below_acknowledged_number_is_found() {
     let (mut source, _) = video();
     source.open(EPOCH, 8, 11);
     let violations = check(std::slice::from_ref(&source.log), &[History::new(1)]).unwrap_err();
@@ -130,7 +130,7 @@ fn a_stream_that_opens_knows_what_was_acknowledged() {
 }
 
 #[test]
-fn after_joining_anew_the_session_before_is_settled_by_what_the_server_says_of_it() {
+fn rejoin_settles_updates_of_the_previous_session() {
     let (mut source, mut updates) = video();
     let lost: Vec<_> = (0..4).map(|_| source.send(false, 0)).collect();
     source.open_session(10, EPOCH, 8, 0, (9, 14));
@@ -138,7 +138,7 @@ fn after_joining_anew_the_session_before_is_settled_by_what_the_server_says_of_i
     source.number = 14;
     updates.push(source.publish(true, 0));
     assert_eq!(source.log.accepted(), 15);
-    Told::video().updates(&updates).ended().passes(&source);
+    Received::video().updates(&updates).ended().passes(&source);
     source.open_session(11, EPOCH, 9, 0, (10, 13));
     let violations = check(std::slice::from_ref(&source.log), &[History::new(1)]).unwrap_err();
     assert!(matches!(violations[..], [Violation::Acknowledged { told: 13, known: 15, .. }]), "{violations:?}");

@@ -8,37 +8,37 @@ use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
 use starling_client::{Client, Join, PublishOptions, Publisher, SwarmRef};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::stage::{Came, KINDS, SOURCE, Stage, VIEWER, came, settled, term};
+use super::fixture::{KINDS, Received, ResumeFixture, SOURCE, VIEWER, received, settled, term};
 use crate::edge::scripted::Wire;
 use crate::edge::updates::{delta, keyframe, publish_one};
 use crate::edge::world::{answered, go_live_wide, join_livestream, make_group};
 use crate::harness::{Server, soon};
 
 #[tokio::test]
-async fn a_session_that_follows_another_is_told_what_that_had_accepted() {
+async fn new_session_gets_number_accepted_by_previous_session() {
     for kind in KINDS {
-        let mut stage = Stage::new(kind).await;
-        let mut viewer = stage.viewer().await;
-        let mut first = stage.publisher().await;
-        stage.session_id = first.session_id();
-        stage.publish(&mut first, 1, "Kdd").await;
-        let old = stage.session_id;
-        stage.rejoin().await;
-        stage.share_screen().await;
-        let mut second = stage.publisher().await;
-        let granted = second.granted(stage.channel).unwrap();
+        let mut fixture = ResumeFixture::new(kind).await;
+        let mut viewer = fixture.viewer().await;
+        let mut first = fixture.publisher().await;
+        fixture.session_id = first.session_id();
+        fixture.publish(&mut first, 1, "Kdd").await;
+        let old = fixture.session_id;
+        fixture.rejoin().await;
+        fixture.share_screen().await;
+        let mut second = fixture.publisher().await;
+        let granted = second.granted(fixture.channel).unwrap();
         assert_eq!((granted.last_publisher_sequence, granted.previous_session_id), (0, old), "{kind:?}");
         assert_eq!(granted.previous_publisher_sequence, 3);
         // A session that begins at 1 is not taken for a repeat.
-        stage.publish(&mut second, 1, "Kd").await;
+        fixture.publish(&mut second, 1, "Kd").await;
         assert_eq!(second.accepted(), 2);
-        let came = came(&mut viewer, 5).await;
-        assert_eq!(came[3..], [Came::Update(term(&second), 1), Came::Update(term(&second), 2)], "{kind:?}");
+        let received = received(&mut viewer, 5).await;
+        assert_eq!(received[3..], [Received::Update(term(&second), 1), Received::Update(term(&second), 2)], "{kind:?}");
     }
 }
 
 #[tokio::test]
-async fn chat_of_a_session_that_follows_another_is_not_swallowed() {
+async fn chat_of_a_new_session_is_not_dropped() {
     let server = Server::start().await;
     let client = server.client().await;
     go_live_wide(&client, 7).await;
@@ -62,11 +62,11 @@ async fn chat_of_a_session_that_follows_another_is_not_swallowed() {
 
 /// A session that a publisher loses by its lease is followed by another, and nothing comes twice.
 #[tokio::test]
-async fn a_publisher_whose_lease_ran_out_sends_nothing_twice() {
+async fn publisher_with_expired_lease_sends_nothing_twice() {
     for kind in [KINDS[0], KINDS[1]] {
-        let mut stage = Stage::new(kind).await;
+        let mut fixture = ResumeFixture::new(kind).await;
         let lease_ttl = Some(prost_types::Duration { seconds: 1, nanos: 0 });
-        let join = match stage.swarm {
+        let join = match fixture.swarm {
             SwarmRef::Livestream(livestream_id) => Join::Livestream(livestream::JoinLivestreamRequest {
                 livestream_id,
                 node_id: SOURCE,
@@ -77,41 +77,41 @@ async fn a_publisher_whose_lease_ran_out_sends_nothing_twice() {
                 Join::Group(group::JoinGroupRequest { group_id, node_id: SOURCE, lease_ttl, ..Default::default() })
             }
         };
-        stage.session_id = stage.client.clone().join(join.clone()).await.unwrap();
-        let mut viewer = stage.viewer().await;
-        let wire = Wire::to(stage.server.address()).await;
-        let publication = PublishOptions { join: Some(join), ..stage.publication() };
+        fixture.session_id = fixture.client.clone().join(join.clone()).await.unwrap();
+        let mut viewer = fixture.viewer().await;
+        let wire = Wire::to(fixture.server.address()).await;
+        let publication = PublishOptions { join: Some(join), ..fixture.publication() };
         let mut publisher =
             soon(Publisher::open(Client::connect(&wire.url()).await.unwrap(), publication)).await.unwrap();
-        stage.publish(&mut publisher, 1, "Kdd").await;
+        fixture.publish(&mut publisher, 1, "Kdd").await;
         let first = term(&publisher);
         wire.stop().await;
         // Two that the server may or may not get, and the lease runs out.
         for number in 4..=5 {
-            publisher.send(UpdateDraft { channel: stage.channel.into(), ..keyframe(number) }).unwrap();
+            publisher.send(UpdateDraft { channel: fixture.channel.into(), ..keyframe(number) }).unwrap();
         }
-        let old = stage.session_id;
-        gone(&stage, old).await;
+        let old = fixture.session_id;
+        gone(&fixture, old).await;
         wire.go_on();
         settled(&mut publisher).await;
         assert_ne!(publisher.session_id(), old);
         assert_eq!(publisher.accepted(), 5, "{kind:?}");
         let second = term(&publisher);
         let expected: Vec<_> = (1..=3)
-            .map(|sequence| Came::Update(first, sequence))
-            .chain((1..=2).map(|sequence| Came::Update(second, sequence)))
+            .map(|sequence| Received::Update(first, sequence))
+            .chain((1..=2).map(|sequence| Received::Update(second, sequence)))
             .collect();
-        assert_eq!(came(&mut viewer, 5).await, expected, "{kind:?}");
+        assert_eq!(received(&mut viewer, 5).await, expected, "{kind:?}");
     }
 }
 
 /// Waits until a session of the source is over.
-async fn gone(stage: &Stage, session_id: u64) {
-    let mut client = stage.client.clone();
+async fn gone(fixture: &ResumeFixture, session_id: u64) {
+    let mut client = fixture.client.clone();
     let mut ticks = interval(Duration::from_millis(50));
     soon(async {
-        while client.renew_lease(stage.swarm, VIEWER, stage.viewer_session).await.is_ok() {
-            let present = match stage.swarm {
+        while client.renew_lease(fixture.swarm, VIEWER, fixture.viewer_session).await.is_ok() {
+            let present = match fixture.swarm {
                 SwarmRef::Livestream(livestream_id) => {
                     let get = livestream::GetLivestreamRequest { livestream_id };
                     answered(client.livestreams.get_livestream(get).await).livestream.unwrap().broadcaster_present
@@ -132,7 +132,7 @@ async fn gone(stage: &Stage, session_id: u64) {
 }
 
 #[tokio::test]
-async fn an_accepted_update_is_a_sign_of_life() {
+async fn accepted_update_renews_the_lease() {
     for swarm in [SwarmRef::Livestream(7), SwarmRef::Group(7)] {
         let server = Server::start().await;
         let client = server.client().await;

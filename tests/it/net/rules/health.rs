@@ -7,8 +7,8 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::raw::{Connection, Exchange, Head, Incoming};
 use crate::harness::{Server, soon};
+use crate::net::fixture::until;
 use crate::net::frames::framed;
-use crate::net::stage::until;
 
 const SERVICES: [&str; 3] = ["", "starling.livestream.v1.LivestreamService", "starling.group.v1.GroupService"];
 

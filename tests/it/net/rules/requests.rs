@@ -192,7 +192,7 @@ async fn a_reset_request_is_not_carried_out() {
 }
 
 #[tokio::test]
-async fn another_number_of_messages_is_refused() {
+async fn none_or_several_messages_are_refused() {
     let (_server, connection) = connected().await;
     let refused = Fault::new(Code::Unimplemented, "REQUEST_CARDINALITY");
     let mut exchange = connection.begin(Head::call("CreateLivestream"), false).await;

@@ -9,8 +9,8 @@ use tonic::Code;
 
 use super::raw::{Connection, Head};
 use crate::harness::{Fault, Server, soon};
+use crate::net::fixture::{LIVESTREAM, go_live, join, subscribe, until};
 use crate::net::frames::{WIDE, Wire, framed};
-use crate::net::stage::{SHOW, go_live, join, subscribe, until};
 
 async fn live() -> (Server, Connection) {
     let server = Server::start().await;
@@ -22,7 +22,7 @@ async fn live() -> (Server, Connection) {
 #[tokio::test]
 async fn a_response_has_headers_a_message_and_trailers() {
     let (_server, connection) = live().await;
-    let get = pb::GetLivestreamRequest { livestream_id: SHOW };
+    let get = pb::GetLivestreamRequest { livestream_id: LIVESTREAM };
     let answer = connection.unary(Head::call("GetLivestream"), &get).await;
     assert_eq!((answer.http.as_u16(), answer.messages.len()), (200, 1));
     assert_eq!(answer.headers["content-type"], "application/grpc");
@@ -45,7 +45,7 @@ async fn messages_are_percent_encoded() {
     let (_server, connection) = live().await;
     let update = starling_client::pb::swarm::v1::UpdateDraft { channel: 99, ..Default::default() };
     let publish =
-        pb::PublishUpdateRequest { livestream_id: SHOW, node_id: 1, update: Some(update), ..Default::default() };
+        pb::PublishUpdateRequest { livestream_id: LIVESTREAM, node_id: 1, update: Some(update), ..Default::default() };
     let mut answers = vec![connection.unary(Head::call("PublishUpdate"), &publish).await];
     // What the client chose comes back in the message.
     let head = Head::call("ListLivestreams").with("grpc-encoding", "100%\t");
@@ -76,13 +76,15 @@ async fn after_early_trailers_the_request_is_reset() {
 }
 
 #[tokio::test]
-async fn a_cancelled_stream_is_let_go() {
+async fn cancelled_stream_is_released() {
     let (server, connection) = live().await;
     let open = server.open_streams();
     for method in ["WatchLivestream", "SubscribeUpdates"] {
         let session = join(&server.client().await, 10).await;
         let request = match method {
-            "WatchLivestream" => framed(&pb::WatchLivestreamRequest { livestream_id: SHOW, ..Default::default() }),
+            "WatchLivestream" => {
+                framed(&pb::WatchLivestreamRequest { livestream_id: LIVESTREAM, ..Default::default() })
+            }
             _ => framed(&subscribe(10, session)),
         };
         let mut exchange = connection.begin(Head::call(method), false).await;
@@ -117,17 +119,21 @@ async fn deadlines_end_every_kind_of_call() {
     let open = server.open_streams();
     let watch_set = framed(&pb::WatchLivestreamsRequest::default());
     let watch = framed(&pb::WatchLivestreamRequest {
-        livestream_id: SHOW,
+        livestream_id: LIVESTREAM,
         node_id: 10,
         session_id: session,
         ..Default::default()
     });
-    let targets =
-        framed(&pb::WatchTargetsRequest { livestream_id: SHOW, of_node_id: 10, session_id: session, node_id: 10 });
+    let targets = framed(&pb::WatchTargetsRequest {
+        livestream_id: LIVESTREAM,
+        of_node_id: 10,
+        session_id: session,
+        node_id: 10,
+    });
     let health = framed(&tonic_health::pb::HealthCheckRequest::default());
     let publish = framed(&pb::PublishUpdatesRequest {
         message: Some(pb::publish_updates_request::Message::Open(pb::PublishOpen {
-            livestream_id: SHOW,
+            livestream_id: LIVESTREAM,
             node_id: 1,
             channels: vec![starling_client::pb::swarm::v1::UpdateChannel::Visual.into()],
             ..Default::default()
@@ -161,20 +167,24 @@ async fn deadlines_end_every_kind_of_call() {
 }
 
 #[tokio::test]
-async fn a_deadline_lets_the_session_go() {
+async fn deadline_releases_the_session() {
     let (server, connection) = live().await;
     let client = server.client().await;
     let join = pb::JoinLivestreamRequest {
-        livestream_id: SHOW,
+        livestream_id: LIVESTREAM,
         node_id: 10,
         lease_ttl: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
         ..Default::default()
     };
     let joined = client.clone().livestreams.join_livestream(join).await.unwrap().into_inner();
-    let watch =
-        pb::WatchTargetsRequest { livestream_id: SHOW, of_node_id: 10, session_id: joined.session_id, node_id: 10 };
+    let watch = pb::WatchTargetsRequest {
+        livestream_id: LIVESTREAM,
+        of_node_id: 10,
+        session_id: joined.session_id,
+        node_id: 10,
+    };
     let mut events = {
-        let watch = pb::WatchLivestreamRequest { livestream_id: SHOW, ..Default::default() };
+        let watch = pb::WatchLivestreamRequest { livestream_id: LIVESTREAM, ..Default::default() };
         client.clone().livestreams.watch_livestream(watch).await.unwrap().into_inner()
     };
     let answer = connection.unary(Head::call("WatchTargets").with("grpc-timeout", "1500m"), &watch).await;
@@ -203,7 +213,7 @@ async fn pings_are_answered() {
 }
 
 #[tokio::test]
-async fn a_connection_is_told_to_go_before_it_ends() {
+async fn goaway_precedes_the_end_of_a_connection() {
     let (server, connection) = live().await;
     let wire = Wire::connect(server.address(), WIDE).await;
     let mut exchange = connection.begin(Head::call("WatchLivestreams"), false).await;

@@ -100,7 +100,7 @@ async fn a_web_error_is_in_the_headers() {
 }
 
 #[tokio::test]
-async fn a_web_request_cut_short_is_not_carried_out() {
+async fn truncated_web_request_is_not_carried_out() {
     let server = Server::start().await;
     let body = framed(&create(7));
     for (length, cut) in [(body.len(), body.len() - 1), (body.len() + 1, body.len()), (body.len(), 3)] {

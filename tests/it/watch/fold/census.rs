@@ -19,7 +19,7 @@ pub(crate) struct Summary {
 
 /// What is in a message of either service.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum Content {
     Opened(shared::SetOpened),
     Reset(shared::ResetReason),
     Swarm(Summary),
@@ -31,19 +31,19 @@ pub(crate) enum News {
 
 /// A message of either service: epoch, partition, position, and what is told.
 pub(crate) trait Message {
-    fn parts(self) -> (u64, u32, Bytes, News);
+    fn parts(self) -> (u64, u32, Bytes, Content);
 }
 
 macro_rules! message {
     ($service:ident, $Response:ident, $module:ident, $Swarm:ident, $id:ident) => {
         impl Message for $service::$Response {
-            fn parts(self) -> (u64, u32, Bytes, News) {
+            fn parts(self) -> (u64, u32, Bytes, Content) {
                 use $service::$module::Event;
                 let Self { epoch, partition, position, event } = self;
-                let news = match event.expect("every message says something") {
-                    Event::Opened(opened) => News::Opened(opened),
-                    Event::Reset(reset) => News::Reset(reset.reason()),
-                    Event::$Swarm(summary) => News::Swarm(Summary {
+                let content = match event.expect("every message says something") {
+                    Event::Opened(opened) => Content::Opened(opened),
+                    Event::Reset(reset) => Content::Reset(reset.reason()),
+                    Event::$Swarm(summary) => Content::Swarm(Summary {
                         id: summary.$id,
                         epoch: summary.epoch,
                         state: summary.state,
@@ -51,18 +51,18 @@ macro_rules! message {
                         created: summary.created,
                         end_reason: summary.end_reason,
                     }),
-                    Event::Removed(removed) => News::Removed {
+                    Event::Removed(removed) => Content::Removed {
                         id: removed.$id,
                         epoch: removed.epoch,
                         state: removed.state,
                         end_reason: removed.end_reason,
                         end_time: removed.end_time,
                     },
-                    Event::InSync(in_sync) => News::InSync(in_sync),
-                    Event::Heartbeat(heartbeat) => News::Heartbeat(heartbeat),
-                    Event::Goodbye(goodbye) => News::Goodbye(goodbye),
+                    Event::InSync(in_sync) => Content::InSync(in_sync),
+                    Event::Heartbeat(heartbeat) => Content::Heartbeat(heartbeat),
+                    Event::Goodbye(goodbye) => Content::Goodbye(goodbye),
                 };
-                (epoch, partition, position, news)
+                (epoch, partition, position, content)
             }
         }
     };
@@ -123,8 +123,8 @@ impl CensusFold {
 
     /// Takes a message; a goodbye is handed back.
     pub(crate) fn take(&mut self, message: impl Message) -> Option<shared::Goodbye> {
-        let (epoch, partition, position, news) = message.parts();
-        if let News::Opened(opened) = &news {
+        let (epoch, partition, position, content) = message.parts();
+        if let Content::Opened(opened) = &content {
             assert!(opened.partitions > 0);
             (self.epoch, self.partitions, self.in_sync) = (epoch, opened.partitions, false);
             for reset in &opened.resets {
@@ -135,19 +135,20 @@ impl CensusFold {
         } else {
             assert_eq!(epoch, self.epoch, "another incarnation begins with opened");
         }
-        let about_all = matches!(news, News::Opened(_) | News::InSync(_) | News::Heartbeat(_) | News::Goodbye(_));
-        assert_eq!(about_all, partition == 0, "partition {partition}: {news:?}");
+        let about_all =
+            matches!(content, Content::Opened(_) | Content::InSync(_) | Content::Heartbeat(_) | Content::Goodbye(_));
+        assert_eq!(about_all, partition == 0, "partition {partition}: {content:?}");
         assert!(partition <= self.partitions && position.len() <= 64);
         assert!(!about_all || position.is_empty(), "what is about the whole set has no position in it");
         let live = !self.anew.contains(&partition);
-        match news {
-            News::Opened(_) => {}
-            News::Reset(reason) => {
+        match content {
+            Content::Opened(_) => {}
+            Content::Reset(reason) => {
                 assert!(live && position.is_empty());
                 self.reset(partition, reason);
                 return None;
             }
-            News::Swarm(summary) => {
+            Content::Swarm(summary) => {
                 self.told += 1;
                 assert_eq!(live, live && !position.is_empty(), "what is live has a position");
                 assert_ne!(self.gone.get(&summary.id), Some(&summary.epoch), "what was removed is not told again");
@@ -163,7 +164,7 @@ impl CensusFold {
                 assert!(before.is_none_or(|before| before == partition), "a swarm stays in its partition");
                 self.swarms.insert(summary.id, summary);
             }
-            News::Removed { id, epoch, state, end_reason, end_time } => {
+            Content::Removed { id, epoch, state, end_reason, end_time } => {
                 self.told += 1;
                 let known = self.swarms.remove(&id).expect("only what was told is removed");
                 assert_eq!(known.epoch, epoch, "only what was told is removed");
@@ -173,7 +174,7 @@ impl CensusFold {
                 self.deaths.push((id, epoch));
                 self.gone.insert(id, epoch);
             }
-            News::InSync(in_sync) => {
+            Content::InSync(in_sync) => {
                 assert!(!self.in_sync, "it is told once");
                 self.in_sync = true;
                 self.anew.clear();
@@ -181,11 +182,11 @@ impl CensusFold {
                 assert_eq!(named, (1..=self.partitions).collect::<Vec<_>>());
                 self.positions = in_sync.positions.into_iter().map(|one| (one.partition, one.position)).collect();
             }
-            News::Heartbeat(heartbeat) => {
+            Content::Heartbeat(heartbeat) => {
                 assert!(heartbeat.server_time.is_some());
                 self.heartbeats += 1;
             }
-            News::Goodbye(goodbye) => return Some(goodbye),
+            Content::Goodbye(goodbye) => return Some(goodbye),
         }
         if !position.is_empty() {
             let before = self.positions.insert(partition, position.clone());

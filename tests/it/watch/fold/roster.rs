@@ -7,7 +7,7 @@ use starling_client::pb::livestream::v1::livestream_event::Change;
 use starling_client::pb::livestream::v1::watch_livestream_response::Event;
 use starling_client::pb::swarm::v1 as shared;
 
-use crate::watch::stage::events;
+use crate::watch::fixture::events;
 
 /// What a watch of all kinds of events has told so far.
 #[derive(Clone, Debug, Default)]

@@ -28,7 +28,7 @@ pub(crate) struct TargetFold {
 
 /// What is in a message of either service.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum Content {
     Snapshot(shared::TargetList),
     Delta(shared::TargetDelta),
     Heartbeat(shared::WatchHeartbeat),
@@ -37,22 +37,22 @@ pub(crate) enum News {
 
 /// A message of either service.
 pub(crate) trait Message {
-    fn parts(self) -> (u64, u64, News);
+    fn parts(self) -> (u64, u64, Content);
 }
 
 macro_rules! message {
     ($service:ident) => {
         impl Message for $service::WatchTargetsResponse {
-            fn parts(self) -> (u64, u64, News) {
+            fn parts(self) -> (u64, u64, Content) {
                 use $service::watch_targets_response::Event;
                 let Self { epoch, revision, event } = self;
-                let news = match event.expect("every message says something") {
-                    Event::Snapshot(list) => News::Snapshot(list),
-                    Event::Delta(delta) => News::Delta(delta),
-                    Event::Heartbeat(heartbeat) => News::Heartbeat(heartbeat),
-                    Event::Goodbye(goodbye) => News::Goodbye(goodbye),
+                let content = match event.expect("every message says something") {
+                    Event::Snapshot(list) => Content::Snapshot(list),
+                    Event::Delta(delta) => Content::Delta(delta),
+                    Event::Heartbeat(heartbeat) => Content::Heartbeat(heartbeat),
+                    Event::Goodbye(goodbye) => Content::Goodbye(goodbye),
                 };
-                (epoch, revision, news)
+                (epoch, revision, content)
             }
         }
     };
@@ -85,28 +85,28 @@ impl Targets {
 impl TargetFold {
     /// Begins with the first message, which is the whole list.
     pub(crate) fn begin(message: impl Message) -> Self {
-        let (epoch, revision, news) = message.parts();
-        let News::Snapshot(list) = news else { panic!("a watch begins with a snapshot, not with {news:?}") };
+        let (epoch, revision, content) = message.parts();
+        let Content::Snapshot(list) = content else { panic!("a watch begins with a snapshot, not with {content:?}") };
         assert_ne!((epoch, revision), (0, 0));
         Self { epoch, revision, now: list.into(), deltas: 0, removed: Vec::new() }
     }
 
     /// Takes a message; a goodbye is handed back.
     pub(crate) fn take(&mut self, message: impl Message) -> Option<shared::Goodbye> {
-        let (epoch, revision, news) = message.parts();
+        let (epoch, revision, content) = message.parts();
         assert_eq!(epoch, self.epoch, "a watch is of one incarnation");
-        match news {
-            News::Snapshot(_) => panic!("only the first message is a snapshot"),
-            News::Delta(delta) => {
+        match content {
+            Content::Snapshot(_) => panic!("only the first message is a snapshot"),
+            Content::Delta(delta) => {
                 assert!(revision > self.revision, "a delta leads on from {} to {revision}", self.revision);
                 self.deltas += 1;
                 self.apply(delta);
             }
-            News::Heartbeat(heartbeat) => {
+            Content::Heartbeat(heartbeat) => {
                 assert!(heartbeat.server_time.is_some());
                 assert!(revision >= self.revision, "the state is current up to what was told at least");
             }
-            News::Goodbye(goodbye) => {
+            Content::Goodbye(goodbye) => {
                 assert!(revision >= self.revision, "a goodbye names what was told");
                 return Some(goodbye);
             }

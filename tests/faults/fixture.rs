@@ -32,14 +32,14 @@ pub(crate) fn by(number: u64) -> By {
 
 /// A swarm at work.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct SwarmFixture {
     slot: Option<Box<Swarm>>,
     /// The time, in milliseconds.
     pub(crate) now: u64,
     sessions: u64,
 }
 
-impl Stage {
+impl SwarmFixture {
     /// A livestream of [`BROADCASTER`].
     pub(crate) fn livestream(config: livestream::Config) -> Self {
         Self::make(Command::CreateLivestream(CreateLivestream {
@@ -52,10 +52,10 @@ impl Stage {
     }
 
     /// A livestream with the default configuration and viewers 2 to `viewers` + 1.
-    pub(crate) fn audience(viewers: u64) -> Self {
-        let mut stage = Self::livestream(livestream::Config::default());
-        stage.join_all(2..viewers + 2);
-        stage
+    pub(crate) fn with_viewers(viewers: u64) -> Self {
+        let mut fixture = Self::livestream(livestream::Config::default());
+        fixture.join_all(2..viewers + 2);
+        fixture
     }
 
     /// A group that belongs to whoever comes first.
@@ -71,9 +71,9 @@ impl Stage {
     }
 
     fn make(create: Command) -> Self {
-        let mut stage = Self { slot: None, now: 1_700_000_000_000, sessions: 0 };
-        stage.submit(create).expect("an empty slot takes a Create");
-        stage
+        let mut fixture = Self { slot: None, now: 1_700_000_000_000, sessions: 0 };
+        fixture.submit(create).expect("an empty slot takes a Create");
+        fixture
     }
 
     pub(crate) fn submit(&mut self, command: impl Into<Command>) -> Result<Applied, Rejection> {

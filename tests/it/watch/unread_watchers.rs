@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use crate::process::{Running, Serving};
-use crate::watch::stage::{Show, shape};
+use crate::watch::fixture::{LivestreamFixture, shape};
 
 const WATCHERS: usize = 200;
 const CHANGES: u64 = 5_000;
@@ -21,11 +21,11 @@ fn resident(process: &Running) -> u64 {
 #[tokio::test]
 async fn watchers_that_never_read_cost_bounded_memory() {
     let server = Serving::start(&[]).await;
-    let show = Show::create(server.client().await, 7, shape(50, 5)).await;
-    show.join_all(10..20).await;
+    let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
+    livestream.join_all(10..20).await;
     let endpoint = tonic::transport::Endpoint::from_shared(server.url()).unwrap();
     let channel = endpoint.initial_stream_window_size(1_024).connect().await.unwrap();
-    let stalled = show.through_channel(channel);
+    let stalled = livestream.through_channel(channel);
     let mut unread = Vec::new();
     for index in 0..WATCHERS {
         unread.push((stalled.watch().await, stalled.watch_targets((index % 2 == 0).then_some(10)).await));
@@ -34,7 +34,7 @@ async fn watchers_that_never_read_cost_bounded_memory() {
     for change in 0..CHANGES {
         let mut metadata = vec![0; METADATA];
         metadata[..8].copy_from_slice(&change.to_be_bytes());
-        show.update_viewer(10 + change % 10, metadata).await;
+        livestream.update_viewer(10 + change % 10, metadata).await;
     }
     let grown = resident(&server.process).saturating_sub(before);
     let queued = WATCHERS as u64 * CHANGES * METADATA as u64;

@@ -11,7 +11,7 @@ use starling_testkit::Rng;
 const LAYERS: u32 = 3;
 
 /// One who publishes, and the log of it.
-pub(crate) struct Voice {
+pub(crate) struct LoggedPublisher {
     swarm: SwarmRef,
     pub(crate) node: u64,
     pub(crate) log: PublisherLog,
@@ -25,7 +25,7 @@ pub(crate) struct Voice {
     leaves_one_out: bool,
 }
 
-impl Voice {
+impl LoggedPublisher {
     pub(crate) const fn new(swarm: SwarmRef, node: u64) -> Self {
         Self {
             swarm,
@@ -90,9 +90,9 @@ impl Voice {
         self.publisher = Some(publisher);
     }
 
-    pub(crate) async fn say(&mut self, mut draft: UpdateDraft) {
+    pub(crate) async fn publish(&mut self, mut draft: UpdateDraft) {
         while self.publisher.as_ref().unwrap().room() == 0 {
-            assert!(self.hear().await, "the stream goes on");
+            assert!(self.receive().await, "the stream goes on");
         }
         let publisher = self.publisher.as_mut().unwrap();
         if std::mem::take(&mut self.leaves_one_out) {
@@ -106,8 +106,8 @@ impl Voice {
         self.unanswered.push_back(draft);
     }
 
-    /// Hears one answer; false when there is nothing more to hear, because it left.
-    async fn hear(&mut self) -> bool {
+    /// Hears one answer; false when there is nothing more to receive, because it left.
+    async fn receive(&mut self) -> bool {
         match self.publisher.as_mut().unwrap().next().await {
             Ok(Some(PublishEvent::Accepted(ack))) => {
                 let channel = ack.position.unwrap().channel;
@@ -130,18 +130,18 @@ impl Voice {
     /// Hears what became of all that was said.
     pub(crate) async fn settle(&mut self) {
         while self.publisher.is_some() && self.log.unanswered() > 0 {
-            assert!(self.hear().await, "the stream goes on");
+            assert!(self.receive().await, "the stream goes on");
         }
     }
 
     /// It has left or was removed: hears what was answered before.
-    pub(crate) async fn fall_silent(&mut self) {
-        while self.publisher.is_some() && self.hear().await {}
+    pub(crate) async fn read_to_the_end(&mut self) {
+        while self.publisher.is_some() && self.receive().await {}
         self.publisher = None;
     }
 
     /// Its connection is gone, and nobody comes back in time.
-    pub(crate) fn vanish(&mut self) {
+    pub(crate) fn disconnect(&mut self) {
         self.publisher = None;
     }
 }

@@ -20,9 +20,9 @@ use tonic_types::StatusExt;
 use crate::harness::{PATIENCE, soon};
 
 /// The livestream of every test.
-pub(crate) const SHOW: u64 = 7;
+pub(crate) const LIVESTREAM: u64 = 7;
 /// Its broadcaster.
-const ROOT: u64 = 1;
+const BROADCASTER: u64 = 1;
 /// The longest that there is.
 const LEASE: Option<prost_types::Duration> = Some(prost_types::Duration { seconds: 300, nanos: 0 });
 /// A keyframe and what depends on it.
@@ -40,33 +40,37 @@ pub(crate) async fn go_live(client: &Client, max_lag: Duration) {
         ..Default::default()
     };
     let mut livestreams = client.livestreams.clone();
-    let create =
-        pb::CreateLivestreamRequest { livestream_id: SHOW, node_id: ROOT, config: Some(config), ..Default::default() };
+    let create = pb::CreateLivestreamRequest {
+        livestream_id: LIVESTREAM,
+        node_id: BROADCASTER,
+        config: Some(config),
+        ..Default::default()
+    };
     livestreams.create_livestream(create).await.unwrap();
-    let start = pb::StartLivestreamRequest { livestream_id: SHOW, node_id: ROOT, ..Default::default() };
+    let start = pb::StartLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
     livestreams.start_livestream(start).await.unwrap();
 }
 
 /// Ends the livestream.
 pub(crate) async fn end(client: &Client) {
-    let end = pb::EndLivestreamRequest { livestream_id: SHOW, node_id: ROOT, ..Default::default() };
+    let end = pb::EndLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
     client.clone().livestreams.end_livestream(end).await.unwrap();
 }
 
 /// How a node joins.
-pub(crate) fn ticket(node_id: u64) -> pb::JoinLivestreamRequest {
-    pb::JoinLivestreamRequest { livestream_id: SHOW, node_id, lease_ttl: LEASE, ..Default::default() }
+pub(crate) fn join_request(node_id: u64) -> pb::JoinLivestreamRequest {
+    pb::JoinLivestreamRequest { livestream_id: LIVESTREAM, node_id, lease_ttl: LEASE, ..Default::default() }
 }
 
 /// Joins; the session.
 pub(crate) async fn join(client: &Client, node_id: u64) -> u64 {
-    client.clone().livestreams.join_livestream(ticket(node_id)).await.unwrap().into_inner().session_id
+    client.clone().livestreams.join_livestream(join_request(node_id)).await.unwrap().into_inner().session_id
 }
 
 /// VISUAL of the livestream for a member.
 pub(crate) fn subscribe(node_id: u64, session_id: u64) -> pb::SubscribeUpdatesRequest {
     let channels = vec![UpdateChannel::Visual.into()];
-    pb::SubscribeUpdatesRequest { livestream_id: SHOW, node_id, session_id, channels, ..Default::default() }
+    pb::SubscribeUpdatesRequest { livestream_id: LIVESTREAM, node_id, session_id, channels, ..Default::default() }
 }
 
 /// Waits for what nothing tells of.
@@ -94,53 +98,53 @@ pub(crate) fn draft(number: u64, bytes: usize) -> UpdateDraft {
 
 /// Publishes on VISUAL, at a pace, until it is told to stop.
 #[derive(Debug)]
-pub(crate) struct Voice {
+pub(crate) struct LoggedPublisher {
     stop: watch::Sender<bool>,
-    said: watch::Receiver<u64>,
+    published: watch::Receiver<u64>,
     running: JoinSet<PublisherLog>,
 }
 
-impl Voice {
+impl LoggedPublisher {
     /// Publishes updates of `bytes`, one each `pace`.
-    pub(crate) async fn raise(client: Client, bytes: usize, pace: Duration) -> Self {
+    pub(crate) async fn start(client: Client, bytes: usize, pace: Duration) -> Self {
         let publication = PublishOptions {
             retry: RETRY,
-            ..PublishOptions::new(SwarmRef::Livestream(SHOW), ROOT, vec![UpdateChannel::Visual])
+            ..PublishOptions::new(SwarmRef::Livestream(LIVESTREAM), BROADCASTER, vec![UpdateChannel::Visual])
         };
         let publisher = Publisher::open(client, publication).await.unwrap();
         let (stop, stopped) = watch::channel(false);
-        let (tell, said) = watch::channel(0);
+        let (tell, published) = watch::channel(0);
         let mut running = JoinSet::new();
-        running.spawn(speak(publisher, bytes, pace, stopped, tell));
-        Self { stop, said, running }
+        running.spawn(publish_at_a_pace(publisher, bytes, pace, stopped, tell));
+        Self { stop, published, running }
     }
 
     /// How many updates were published.
-    pub(crate) fn said(&self) -> u64 {
-        *self.said.borrow()
+    pub(crate) fn published(&self) -> u64 {
+        *self.published.borrow()
     }
 
     /// Waits until so many more are published.
-    pub(crate) async fn goes_on(&mut self, updates: u64) {
-        let goal = self.said() + updates;
-        soon(self.said.wait_for(|said| *said >= goal)).await.unwrap();
+    pub(crate) async fn wait_for_more(&mut self, updates: u64) {
+        let goal = self.published() + updates;
+        soon(self.published.wait_for(|published| *published >= goal)).await.unwrap();
     }
 
     /// Stops, and hears what became of everything.
-    pub(crate) async fn rest(mut self) -> PublisherLog {
+    pub(crate) async fn finish(mut self) -> PublisherLog {
         self.stop.send_replace(true);
         soon(self.running.join_next()).await.unwrap().unwrap()
     }
 }
 
-async fn speak(
+async fn publish_at_a_pace(
     mut publisher: Publisher,
     bytes: usize,
     pace: Duration,
     stopped: watch::Receiver<bool>,
     tell: watch::Sender<u64>,
 ) -> PublisherLog {
-    let mut log = PublisherLog::new(ROOT);
+    let mut log = PublisherLog::new(BROADCASTER);
     log.opened(publisher.opened(), 1);
     let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -215,10 +219,10 @@ impl Reader {
         let node_id = history.node();
         let subscription = SubscribeOptions {
             channels: vec![UpdateChannel::Visual],
-            join: Some(Join::Livestream(ticket(node_id))),
+            join: Some(Join::Livestream(join_request(node_id))),
             retry: RETRY,
             resume_from,
-            ..SubscribeOptions::new(SwarmRef::Livestream(SHOW), node_id, session_id)
+            ..SubscribeOptions::new(SwarmRef::Livestream(LIVESTREAM), node_id, session_id)
         };
         let subscriber = soon(Subscriber::open(client, subscription)).await.unwrap();
         let (tell, seen) = watch::channel(Seen::default());
@@ -228,7 +232,7 @@ impl Reader {
     }
 
     /// Waits until it has been through so much.
-    pub(crate) async fn has(&mut self, enough: impl Fn(&Seen) -> bool) -> Seen {
+    pub(crate) async fn wait_until(&mut self, enough: impl Fn(&Seen) -> bool) -> Seen {
         tokio::select! {
             // It ends by itself only when something is wrong.
             Some(ended) = self.running.join_next() => panic!("the reader ended: {:?}", ended.map(|_| ())),
@@ -237,9 +241,9 @@ impl Reader {
     }
 
     /// Waits until it has what is published from now on.
-    pub(crate) async fn is_back(&mut self, voice: &Voice) {
-        let now = voice.said();
-        self.has(|seen| seen.last > now).await;
+    pub(crate) async fn catch_up_with(&mut self, publisher: &LoggedPublisher) {
+        let now = publisher.published();
+        self.wait_until(|seen| seen.last > now).await;
     }
 
     /// All that came, once the livestream is over.

@@ -140,9 +140,9 @@ pub(super) fn gap(after: u64, before: u64, reason: GapReason, count: Option<u64>
 }
 
 /// What a subscriber got, told in short.
-pub(super) struct Told(pub(super) History);
+pub(super) struct Received(pub(super) History);
 
-impl Told {
+impl Received {
     /// A subscription to one channel of term 3, from after `sequence` on.
     pub(super) fn from(channel: UpdateChannel, sequence: u64, interest: Interest) -> Self {
         Self(History::new(50)).subscribed(EPOCH, channel, sequence, interest)

@@ -21,7 +21,7 @@ pub(super) const KINDS: [(SwarmRef, UpdateChannel); 3] = [
 ];
 
 /// A swarm with a source and a viewer.
-pub(super) struct Stage {
+pub(super) struct ResumeFixture {
     pub(super) server: Server,
     pub(super) client: Client,
     pub(super) swarm: SwarmRef,
@@ -31,7 +31,7 @@ pub(super) struct Stage {
     pub(super) viewer_session: u64,
 }
 
-impl Stage {
+impl ResumeFixture {
     pub(super) async fn new((swarm, channel): (SwarmRef, UpdateChannel)) -> Self {
         let server = Server::start().await;
         let client = server.client().await;
@@ -45,9 +45,9 @@ impl Stage {
                 (join_group(&client, 7, SOURCE).await, join_group(&client, 7, VIEWER).await)
             }
         };
-        let stage = Self { server, client, swarm, channel, session_id, viewer_session };
-        stage.share_screen().await;
-        stage
+        let fixture = Self { server, client, swarm, channel, session_id, viewer_session };
+        fixture.share_screen().await;
+        fixture
     }
 
     pub(super) async fn share_screen(&self) {
@@ -123,12 +123,12 @@ pub(super) async fn settled(publisher: &mut Publisher) {
 
 /// What came: points of updates, and gaps.
 #[derive(Debug, PartialEq)]
-pub(super) enum Came {
+pub(super) enum Received {
     Update(u64, u64),
     Gap { after: Option<TermSequence>, before: Option<TermSequence>, reason: GapReason, count: Option<u64> },
 }
 
-impl From<Gap> for Came {
+impl From<Gap> for Received {
     fn from(gap: Gap) -> Self {
         let Gap { after, before, count, .. } = gap;
         Self::Gap { after, before, reason: gap.reason(), count }
@@ -136,20 +136,20 @@ impl From<Gap> for Came {
 }
 
 /// The next `count` updates and gaps.
-pub(super) async fn came(viewer: &mut Subscriber, count: usize) -> Vec<Came> {
-    let mut came = Vec::new();
-    while came.len() < count {
+pub(super) async fn received(viewer: &mut Subscriber, count: usize) -> Vec<Received> {
+    let mut received = Vec::new();
+    while received.len() < count {
         match soon(viewer.next()).await.unwrap() {
             Some(SubscriptionEvent::Item(Item::Update(update))) => {
                 let position = update.position.unwrap();
-                came.push(Came::Update(position.term, position.sequence));
+                received.push(Received::Update(position.term, position.sequence));
             }
-            Some(SubscriptionEvent::Item(Item::Gap(gap))) => came.push(gap.into()),
+            Some(SubscriptionEvent::Item(Item::Gap(gap))) => received.push(gap.into()),
             Some(SubscriptionEvent::Item(Item::Subscribed(_) | Item::Filter(_) | Item::Heartbeat(_))) => {}
-            other => panic!("{other:?}, after {came:?}"),
+            other => panic!("{other:?}, after {received:?}"),
         }
     }
-    came
+    received
 }
 
 pub(super) fn term(publisher: &Publisher) -> u64 {
@@ -162,6 +162,6 @@ pub(super) const fn point(term: u64, sequence: u64) -> Option<TermSequence> {
 
 /// Takes so many updates of one term.
 pub(super) async fn term_of_first(viewer: &mut Subscriber, count: usize) -> u64 {
-    let Came::Update(term, _) = came(viewer, count).await[0] else { panic!("an update") };
+    let Received::Update(term, _) = received(viewer, count).await[0] else { panic!("an update") };
     term
 }

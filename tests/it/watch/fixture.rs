@@ -30,16 +30,16 @@ pub(crate) const ALL: [pb::LivestreamEventKind; 8] = [
 
 /// One livestream, seen through one connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Show {
+pub(crate) struct LivestreamFixture {
     pub(crate) client: LivestreamServiceClient<Channel>,
     pub(crate) id: u64,
 }
 
 /// A server with a livestream that has no viewers yet.
-pub(crate) async fn livestream(config: pb::LivestreamConfig) -> (Server, Show) {
+pub(crate) async fn livestream(config: pb::LivestreamConfig) -> (Server, LivestreamFixture) {
     let server = Server::start().await;
-    let show = Show::create(server.client().await, 7, config).await;
-    (server, show)
+    let livestream = LivestreamFixture::create(server.client().await, 7, config).await;
+    (server, livestream)
 }
 
 /// A star up to `threshold` viewers, then a tree of this `fanout`.
@@ -87,12 +87,12 @@ pub(crate) fn events(message: &pb::WatchLivestreamResponse) -> Vec<pb::livestrea
     }
 }
 
-impl Show {
+impl LivestreamFixture {
     /// Creates a livestream of [`ROOT`].
     pub(crate) async fn create(client: Client, id: u64, config: pb::LivestreamConfig) -> Self {
-        let show = Self { client: client.livestreams, id };
-        show.create_again(config).await;
-        show
+        let livestream = Self { client: client.livestreams, id };
+        livestream.create_again(config).await;
+        livestream
     }
 
     /// The same livestream through another connection.
@@ -122,17 +122,17 @@ impl Show {
     }
 
     /// What a viewer says when it joins, for longer than any test.
-    pub(crate) fn ticket(&self, node: u64) -> pb::JoinLivestreamRequest {
+    pub(crate) fn join_request(&self, node: u64) -> pb::JoinLivestreamRequest {
         let lease_ttl = Some(seconds(300));
         pb::JoinLivestreamRequest { livestream_id: self.id, node_id: node, lease_ttl, ..Default::default() }
     }
 
-    pub(crate) async fn join_as(&self, ticket: pb::JoinLivestreamRequest) -> pb::JoinLivestreamResponse {
-        self.client.clone().join_livestream(ticket).await.unwrap().into_inner()
+    pub(crate) async fn join_as(&self, join_request: pb::JoinLivestreamRequest) -> pb::JoinLivestreamResponse {
+        self.client.clone().join_livestream(join_request).await.unwrap().into_inner()
     }
 
     pub(crate) async fn join(&self, node: u64) -> pb::JoinLivestreamResponse {
-        self.join_as(self.ticket(node)).await
+        self.join_as(self.join_request(node)).await
     }
 
     pub(crate) async fn join_all(&self, nodes: impl IntoIterator<Item = u64>) {
@@ -146,14 +146,15 @@ impl Show {
     pub(crate) async fn join_all_at_length(&self, nodes: impl IntoIterator<Item = u64>) {
         for node in nodes {
             let long = || Some(vec![0; 256].into());
-            self.join_as(pb::JoinLivestreamRequest { endpoint: long(), metadata: long(), ..self.ticket(node) }).await;
+            self.join_as(pb::JoinLivestreamRequest { endpoint: long(), metadata: long(), ..self.join_request(node) })
+                .await;
         }
     }
 
     /// Joins with the shortest lease that there is.
     pub(crate) async fn join_briefly(&self, node: u64) -> pb::JoinLivestreamResponse {
         let lease_ttl = Some(seconds(1));
-        self.join_as(pb::JoinLivestreamRequest { lease_ttl, ..self.ticket(node) }).await
+        self.join_as(pb::JoinLivestreamRequest { lease_ttl, ..self.join_request(node) }).await
     }
 
     /// Answers with the revision.
@@ -229,11 +230,12 @@ impl Show {
     }
 
     pub(crate) async fn want(&self, node: u64, channel: shared::UpdateChannel, interest: shared::Interest) -> u64 {
-        let wish = shared::ChannelInterest { channel: channel.into(), interest: interest.into(), ..Default::default() };
+        let change =
+            shared::ChannelInterest { channel: channel.into(), interest: interest.into(), ..Default::default() };
         let request = pb::SetInterestRequest {
             livestream_id: self.id,
             node_id: node,
-            interests: vec![wish],
+            interests: vec![change],
             ..Default::default()
         };
         self.client.clone().set_interest(request).await.unwrap().into_inner().revision
