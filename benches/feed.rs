@@ -52,8 +52,8 @@ fn publish(feed: &Feed, bytes: usize, keyframe: bool) {
 
 fn viewer(feed: &Arc<Feed>, node: u64) -> Cursor {
     let mut interests = Interests::default();
-    let wish = InterestChange { channel: Channel::Visual, source: None, level: Interest::High, ttl_ms: None };
-    interests.set(wish, 0);
+    let change = InterestChange { channel: Channel::Visual, source: None, level: Interest::High, ttl_ms: None };
+    interests.set(change, 0);
     let channels = [Channel::Visual].into_iter().collect();
     let opening = Opening {
         selection: Selection { node: NodeId::new(node).unwrap(), channels, sources: None },

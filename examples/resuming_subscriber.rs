@@ -65,10 +65,10 @@ impl Viewer {
         let positions = self.positions.values().copied().collect();
         let open_gaps = self.open_gaps.values().copied().collect();
         let resume_from = (self.epoch != 0).then_some(SubscriptionPosition { epoch: self.epoch, positions, open_gaps });
-        let mut wish = pb::SubscribeUpdatesRequest { livestream_id, node_id, ..Default::default() };
-        (wish.session_id, wish.channels, wish.resume_from) =
+        let mut request = pb::SubscribeUpdatesRequest { livestream_id, node_id, ..Default::default() };
+        (request.session_id, request.channels, request.resume_from) =
             (self.session_id, vec![UpdateChannel::Visual.into()], resume_from);
-        let mut stream = client.subscribe_updates(wish).await?.into_inner();
+        let mut stream = client.subscribe_updates(request).await?.into_inner();
         while let Some(message) = stream.message().await? {
             for delivery in message.deliveries {
                 let reached = match delivery.item {

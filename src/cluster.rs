@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::entry::SessionEnd;
-use crate::store::snapshot::{Outcome, Show};
+use crate::store::snapshot::{Outcome, Projection};
 use starling_core::id::{NodeId, PodId, SessionId, SwarmId};
 use starling_core::{Command, Rejection, SharedCommand, wire};
 
@@ -46,9 +46,9 @@ impl CommandLog {
     /// Submits a command. The outcome shows the swarm as the command left it, before any other
     /// command, and is the caller's: nothing of the store is borrowed.
     #[expect(clippy::unused_async, reason = "a replicated log answers later, and callers must be ready for it")]
-    pub async fn submit(&self, id: SwarmId, command: Command, show: Show) -> Result<Outcome, Rejection> {
+    pub async fn submit(&self, id: SwarmId, command: Command, projection: Projection) -> Result<Outcome, Rejection> {
         let (id, at, command) = logged(id, self.clock.now(), command);
-        self.store.apply(id, command, at, show)
+        self.store.apply(id, command, at, projection)
     }
 
     /// Tells the swarm that a session has one more stream on this pod.

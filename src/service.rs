@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::cluster::CommandLog;
 use crate::feed::{Counts, Position};
 use crate::store::entry::Entry;
-use crate::store::snapshot::{Outcome, Show, StatsSnapshot, SwarmSnapshot};
+use crate::store::snapshot::{Outcome, Projection, StatsSnapshot, SwarmSnapshot};
 use mutation::Mutation;
 use starling_core::command::{CreateGroup, CreateLivestream};
 use starling_core::hash::FixedHasher;
@@ -194,7 +194,7 @@ impl Service {
             if known && given.is_none() && new.request.is_none() {
                 continue;
             }
-            return match self.log.submit(id, command(new), Show::SWARM).await {
+            return match self.log.submit(id, command(new), Projection::SWARM).await {
                 Err(Rejection::Exists) if given.is_none() => Err(Rejection::RequestReused.into()),
                 outcome => Ok(outcome?),
             };
@@ -207,10 +207,10 @@ impl Service {
         &self,
         id: SwarmId,
         mutation: impl Into<Mutation> + Send,
-        show: Show,
+        projection: Projection,
     ) -> Result<Outcome, ServiceError> {
         let command = mutation.into().into_command(draw_session);
-        Ok(self.log.submit(id, command, show).await?)
+        Ok(self.log.submit(id, command, projection).await?)
     }
 
     /// Looks at a swarm while its shard is locked: for copies of plain data.
@@ -315,7 +315,7 @@ impl Service {
             ))
         })??;
         if due {
-            self.submit(id, SharedCommand::Touch(node, session), Show::NOTHING).await?;
+            self.submit(id, SharedCommand::Touch(node, session), Projection::NOTHING).await?;
         }
         Ok((ttl_ms, epoch, revision))
     }

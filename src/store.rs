@@ -25,7 +25,7 @@ use crate::feed::Memory;
 use census::Census;
 use entry::{Entry, SessionEnd};
 pub(crate) use shard::Shard;
-use snapshot::{Outcome, Show, SwarmSnapshot};
+use snapshot::{Outcome, Projection, SwarmSnapshot};
 use starling_core::id::{SessionId, SwarmId, SwarmKind};
 use starling_core::{Command, Rejection};
 use wake::Wakes;
@@ -77,10 +77,16 @@ impl Store {
 
     /// Applies a command, and copies what is to be shown of the swarm as the command left it, in one
     /// step. For the command log alone.
-    pub(crate) fn apply(&self, id: SwarmId, command: Command, at: u64, show: Show) -> Result<Outcome, Rejection> {
+    pub(crate) fn apply(
+        &self,
+        id: SwarmId,
+        command: Command,
+        at: u64,
+        projection: Projection,
+    ) -> Result<Outcome, Rejection> {
         self.locked(id, |shard, wakes| {
             let applied = shard.apply(id, command, at, wakes)?;
-            let outcome = shard.entry(id).map(|entry| Outcome::new(id, entry.swarm(), &applied, show));
+            let outcome = shard.entry(id).map(|entry| Outcome::new(id, entry.swarm(), &applied, projection));
             wakes.retire(applied);
             outcome.ok_or(Rejection::NoSuchSwarm)
         })
@@ -108,7 +114,7 @@ impl Store {
     /// last. For the command log alone.
     pub(crate) fn detach(&self, id: SwarmId, session: SessionId, detach: Command, at: u64) {
         self.locked(id, |shard, wakes| {
-            if shard.entry_mut(id).is_some_and(|entry| entry.untie(session)) {
+            if shard.entry_mut(id).is_some_and(|entry| entry.detach(session)) {
                 // The session may be over by now; then there is nothing to detach.
                 drop(shard.apply(id, detach, at, wakes));
             }

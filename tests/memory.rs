@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use peak_alloc::PeakAlloc;
 use starling::clock::Clock;
 use starling::cluster::CommandLog;
-use starling::store::snapshot::Show;
+use starling::store::snapshot::Projection;
 use starling::store::{Settings, Store};
 use starling_core::command::{CreateLivestream, Join};
 use starling_core::hash::splitmix64;
@@ -44,7 +44,7 @@ fn topology() -> usize {
 
 fn submit(log: &CommandLog, id: SwarmId, command: Command) {
     // One process answers at once.
-    log.submit(id, command, Show::NOTHING).now_or_never().unwrap().unwrap();
+    log.submit(id, command, Projection::NOTHING).now_or_never().unwrap().unwrap();
 }
 
 fn store() -> usize {

@@ -80,12 +80,12 @@ impl Demo {
         client.livestreams.start_livestream(start).await.map_err(|status| told(&status))?;
 
         let mut progress = Progress::start(units.len() as u64);
-        progress.stage(&format!("{} viewers join", self.viewers));
-        let mut audience = JoinSet::new();
+        progress.phase(&format!("{} viewers join", self.viewers));
+        let mut viewers_running = JoinSet::new();
         let joined = Arc::new(tokio::sync::Semaphore::new(0));
-        for part in Part::cast(self.viewers) {
+        for part in Part::of_each(self.viewers) {
             let (url, meters) = (server.url.clone(), Arc::clone(&server.meters));
-            audience.spawn(viewer::watch(url, part, meters, Arc::clone(&joined), units.len() as u64));
+            viewers_running.spawn(viewer::watch(url, part, meters, Arc::clone(&joined), units.len() as u64));
             if part.1 == Part::Victim {
                 // First in the tree, hence a relay.
                 drop(soon("the first viewer", joined.acquire()).await??);
@@ -100,8 +100,8 @@ impl Demo {
         drop(there.ok_or_else(stopped)??);
 
         let log = self.play(publisher, &units, &server.meters, &mut progress).await?;
-        progress.stage("all is published; the last deliveries and the checks");
-        let seen = self.settle(&mut client, &mut audience, &server.meters, verdict).await?;
+        progress.phase("all is published; the last deliveries and the checks");
+        let seen = self.settle(&mut client, &mut viewers_running, &server.meters, verdict).await?;
         progress.finish();
         self.write(&seen).await?;
         verdict::judge(verdict, &units, &log, &seen);
@@ -119,12 +119,12 @@ impl Demo {
     ) -> Result<PublisherLog, CliError> {
         let mut log = PublisherLog::new(BROADCASTER);
         log.opened(publisher.opened(), 1);
-        let mut pace = interval(PICTURE);
-        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut ticks = interval(PICTURE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for (number, unit) in (1..).zip(units) {
             loop {
                 tokio::select! {
-                    due = pace.tick(), if publisher.room() > 0 => {
+                    due = ticks.tick(), if publisher.room() > 0 => {
                         meters.published(due);
                         break;
                     }
@@ -155,7 +155,7 @@ impl Demo {
     async fn settle(
         &self,
         client: &mut Client,
-        audience: &mut JoinSet<Result<Seen, CliError>>,
+        viewers_running: &mut JoinSet<Result<Seen, CliError>>,
         meters: &Meters,
         verdict: &mut Verdict,
     ) -> Result<Vec<Seen>, CliError> {
@@ -169,7 +169,7 @@ impl Demo {
         let end = pb::EndLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };
         client.livestreams.end_livestream(end).await.map_err(|status| told(&status))?;
         let mut seen = Vec::new();
-        while let Some(one) = soon("the viewers to end", audience.join_next()).await? {
+        while let Some(one) = soon("the viewers to end", viewers_running.join_next()).await? {
             seen.push(one??);
         }
         seen.sort_unstable_by_key(|seen| seen.node);

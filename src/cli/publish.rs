@@ -316,8 +316,8 @@ impl Streaming {
                 if self.format.json {
                     print_json(&serde_json::json!({ "skips": Message::new(&skips)?.json()? }))?;
                 }
-                for news in self.tally.skipped(&skips) {
-                    self.bar.suspend(|| remark!("{news}"));
+                for lines in self.tally.skipped(&skips) {
+                    self.bar.suspend(|| remark!("{lines}"));
                 }
             }
             PublishEvent::Revoked(channel) => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::CommandLog;
-use crate::store::snapshot::Show;
+use crate::store::snapshot::Projection;
 use starling_core::SharedCommand;
 
 /// How long to sleep when nothing is due; a new deadline wakes the sweeper sooner.
@@ -14,7 +14,7 @@ pub async fn run(log: CommandLog) {
     let (store, clock) = (log.store(), log.clock());
     loop {
         for id in store.due(clock.now()) {
-            if let Err(gone) = log.submit(id, SharedCommand::Expire.into(), Show::NOTHING).await {
+            if let Err(gone) = log.submit(id, SharedCommand::Expire.into(), Projection::NOTHING).await {
                 tracing::trace!(%id, %gone, "nothing is left to expire");
             }
             // Many may fall due together; who serves gets a turn after each.

@@ -7,7 +7,7 @@ use super::fields::Parsed;
 use super::status::refused;
 use super::{Answer, Edge};
 use crate::service::mutation::Mutation;
-use crate::store::snapshot::{Outcome, Show};
+use crate::store::snapshot::{Outcome, Projection};
 use starling_core::id::SwarmId;
 
 /// A request that changes a swarm, parsed.
@@ -16,12 +16,12 @@ pub(super) struct ParsedAction {
     pub(super) id: SwarmId,
     pub(super) mutation: Mutation,
     /// What its response shows.
-    pub(super) show: Show,
+    pub(super) projection: Projection,
 }
 
 impl ParsedAction {
-    pub(super) fn new(id: SwarmId, mutation: impl Into<Mutation>, show: Show) -> Self {
-        Self { id, mutation: mutation.into(), show }
+    pub(super) fn new(id: SwarmId, mutation: impl Into<Mutation>, projection: Projection) -> Self {
+        Self { id, mutation: mutation.into(), projection }
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) trait Action: Message + 'static {
     /// acts, then the rest.
     fn parse(&self) -> Parsed<ParsedAction>;
 
-    /// The response, from what [`ParsedAction::show`] asked for.
+    /// The response, from what [`ParsedAction::projection`] asked for.
     fn respond(outcome: Outcome) -> Self::Response;
 
     /// Logs that it was carried out, where that is worth a line.
@@ -46,9 +46,9 @@ impl Edge {
     /// Carries a request out.
     pub(super) async fn act<A: Action>(&self, request: Request<A>) -> Answer<A::Response> {
         let request = request.into_inner();
-        let ParsedAction { id, mutation, show } = request.parse()?;
+        let ParsedAction { id, mutation, projection } = request.parse()?;
         self.settings.allows_ids(&mutation)?;
-        let outcome = self.service.submit(id, mutation, show).await.map_err(refused(id.kind))?;
+        let outcome = self.service.submit(id, mutation, projection).await.map_err(refused(id.kind))?;
         request.log(id);
         Ok(Response::new(A::respond(outcome)))
     }
@@ -57,13 +57,13 @@ impl Edge {
 /// The requests of one service that name a swarm, a node, its session and themselves, in the field
 /// `$id` and three more; then the fields of each, what its response shows and how, and its command.
 ///
-/// `by` is who acts, in `show` and in the command.
+/// `by` is who acts, in `projection` and in the command.
 macro_rules! actions {
     (
         $pb:ident, $kind:expr, $id:ident, |$by:ident|;
         $(
             $Request:ident { $($field:ident),* } => $Response:ident { $($shown:ident: $make:path),* },
-            show: $show:expr, command: $command:expr;
+            projection: $projection:expr, command: $command:expr;
         )*
     ) => {
         $(
@@ -74,8 +74,8 @@ macro_rules! actions {
                     let $pb::$Request { $id, node_id, session_id, request_id, $($field),* } = self;
                     let id = $crate::grpc::fields::swarm_id($kind, *$id)?;
                     let $by = $crate::grpc::fields::by(*node_id, *session_id, request_id, self)?;
-                    let show = $show;
-                    Ok($crate::grpc::action::ParsedAction::new(id, $command, show))
+                    let projection = $projection;
+                    Ok($crate::grpc::action::ParsedAction::new(id, $command, projection))
                 }
 
                 fn respond(mut outcome: $crate::store::snapshot::Outcome) -> $pb::$Response {

@@ -34,7 +34,7 @@ use starling_core::event::LeaveReason;
 use starling_core::id::NodeId;
 
 /// The bell of updates, and that of the lifetime.
-pub(super) const NEWS: u32 = 0;
+pub(super) const UPDATES_WAKE: u32 = 0;
 const LIFE: u32 = 1;
 
 /// The updates of one subscriber.
@@ -99,7 +99,7 @@ impl Updates {
                 }
             }
         }
-        let woken = rung & (1 << NEWS) != 0 || self.beat;
+        let woken = rung & (1 << UPDATES_WAKE) != 0 || self.beat;
         if !woken && (self.parked || self.subscription.park()) {
             self.parked = true;
             return self.wakes.park(cx.waker());
@@ -121,7 +121,7 @@ impl Updates {
     }
 
     fn end(&mut self, end: End) {
-        let (goodbye, status) = end.farewell();
+        let (goodbye, status) = end.goodbye_and_status();
         self.rest = goodbye.map(|goodbye| framed(Item::Goodbye(goodbye))).unwrap_or_default();
         let status = status.err().unwrap_or_else(|| Status::new(Code::Ok, ""));
         let mut trailers = HeaderMap::new();

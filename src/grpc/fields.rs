@@ -8,7 +8,7 @@ use super::Settings;
 use crate::feed::{Draft, Gap, GapReason, MAX_GIVEN, Position, Start, Timestamp};
 use crate::pb::swarm::v1 as pb;
 use crate::service::subscribe::ResumePoint;
-use crate::service::watch::Selection;
+use crate::service::watch::EventSelection;
 use crate::store::log::View;
 use starling_core::command::{By, MemberUpdate, SwarmUpdate};
 use starling_core::event::EventKind;
@@ -178,12 +178,12 @@ fn level(field: &str, number: i32) -> Parsed<Interest> {
 }
 
 /// Interests of a Join or SetInterest; sources are for groups only.
-pub(super) fn interests(kind: SwarmKind, wishes: &[pb::ChannelInterest]) -> Parsed<Vec<InterestChange>> {
-    if wishes.len() > INTERESTS {
+pub(super) fn interests(kind: SwarmKind, wanted: &[pb::ChannelInterest]) -> Parsed<Vec<InterestChange>> {
+    if wanted.len() > INTERESTS {
         return invalid("interests", format!("must be at most {INTERESTS}"));
     }
-    let parse = |(index, wish): (usize, &pb::ChannelInterest)| {
-        let pb::ChannelInterest { channel: number, interest, source_node_id, ttl, expire_time: _, track: of } = wish;
+    let parse = |(index, change): (usize, &pb::ChannelInterest)| {
+        let pb::ChannelInterest { channel: number, interest, source_node_id, ttl, expire_time: _, track: of } = change;
         let field = |name: &str| format!("interests[{index}].{name}");
         if *source_node_id != 0 && kind == SwarmKind::Livestream {
             return invalid(field("source_node_id"), "is for groups only");
@@ -197,15 +197,15 @@ pub(super) fn interests(kind: SwarmKind, wishes: &[pb::ChannelInterest]) -> Pars
             ttl_ms,
         })
     };
-    wishes.iter().enumerate().map(parse).collect()
+    wanted.iter().enumerate().map(parse).collect()
 }
 
 /// Interests of a SetInterest, which must name one.
-pub(super) fn some_interests(kind: SwarmKind, wishes: &[pb::ChannelInterest]) -> Parsed<Vec<InterestChange>> {
-    if wishes.is_empty() {
+pub(super) fn some_interests(kind: SwarmKind, wanted: &[pb::ChannelInterest]) -> Parsed<Vec<InterestChange>> {
+    if wanted.is_empty() {
         return invalid("interests", "must not be empty");
     }
-    interests(kind, wishes)
+    interests(kind, wanted)
 }
 
 /// An update of a swarm, which must change something.
@@ -372,9 +372,9 @@ pub(super) fn observer(node_id: u64, session_id: u64) -> Parsed<Option<NodeId>> 
 }
 
 /// The kinds of events that are wanted; none stands for the default.
-pub(super) fn kinds(numbers: &[i32], kind: impl Fn(i32) -> Option<EventKind>) -> Parsed<Selection> {
+pub(super) fn kinds(numbers: &[i32], kind: impl Fn(i32) -> Option<EventKind>) -> Parsed<EventSelection> {
     if numbers.is_empty() {
-        return Ok(Selection::DEFAULT);
+        return Ok(EventSelection::DEFAULT);
     }
     let parse = |(index, number): (usize, &i32)| {
         kind(*number).map_or_else(|| invalid(format!("kinds[{index}]"), format!("{number} is no kind of event")), Ok)
@@ -392,7 +392,7 @@ pub(super) fn view(number: i32) -> Parsed<View> {
 }
 
 /// Refuses events that show what the view does not.
-pub(super) fn shown(selection: Selection, view: View) -> Parsed<Selection> {
+pub(super) fn shown(selection: EventSelection, view: View) -> Parsed<EventSelection> {
     let hidden = view == View::Basic && selection.contains(EventKind::Interest);
     if hidden { invalid("kinds", "INTEREST needs the view FULL") } else { Ok(selection) }
 }

@@ -123,7 +123,7 @@ impl PublishStream {
         }
     }
 
-    /// Waits for the client, for a loss, for a wish, or for the end, and notes what to
+    /// Waits for the client, for a loss, for a change of what is wanted, or for the end, and notes what to
     /// answer.
     async fn listen(&mut self) {
         let changed = self.handle.changed().notified_owned();
@@ -133,7 +133,7 @@ impl PublishStream {
             return self.end(End::SwarmEnded);
         }
         self.tell_losses();
-        let wishes = self.tell_of_subscribers();
+        let wanted = self.tell_of_subscribers();
         if !self.ready.is_empty() || self.ended.is_some() {
             return;
         }
@@ -145,7 +145,7 @@ impl PublishStream {
             },
             () = changed => {}
             message = self.inbound.next() => self.take_all(message),
-            () = wait_until(wishes) => {}
+            () = wait_until(wanted) => {}
         }
     }
 
@@ -158,7 +158,7 @@ impl PublishStream {
 
     /// Tells what the publisher should know of its subscribers. Answers when to look again.
     fn tell_of_subscribers(&mut self) -> Option<Instant> {
-        [self.tell_wishes(), self.tell_skips()].into_iter().flatten().min()
+        [self.tell_interests(), self.tell_skips()].into_iter().flatten().min()
     }
 
     /// Tells who skips updates.
@@ -184,7 +184,7 @@ impl PublishStream {
     }
 
     /// Tells which keyframes are wanted, and who wants what when that has changed.
-    fn tell_wishes(&mut self) -> Option<Instant> {
+    fn tell_interests(&mut self) -> Option<Instant> {
         let (channels, next) = self.handle.keyframes_due();
         self.ready.extend(channels.into_iter().map(|channel| {
             Event::KeyframeRequest(shared::KeyframeRequest {
@@ -322,7 +322,7 @@ impl PublishStream {
     }
 
     fn end(&mut self, end: End) {
-        let (goodbye, status) = end.farewell();
+        let (goodbye, status) = end.goodbye_and_status();
         self.ready.extend(goodbye.map(Event::Goodbye));
         self.ended = Some(status);
     }

@@ -261,7 +261,7 @@ pub(super) enum End {
 
 impl End {
     /// The last message, if there is one, and the status of a stream that ends so; `Ok` is OK.
-    pub(super) fn farewell(self) -> (Option<pb::Goodbye>, Result<(), Status>) {
+    pub(super) fn goodbye_and_status(self) -> (Option<pb::Goodbye>, Result<(), Status>) {
         use pb::GoodbyeReason as Why;
         let (reason, status) = match self {
             Self::SwarmEnded | Self::Session(LeaveReason::Ended) => (Why::Ended, Ok(())),

@@ -281,7 +281,7 @@ struct Running<S: Source> {
     source: S,
     lifetime: StreamLifetime,
     ready: VecDeque<S::Message>,
-    /// Set when only the farewell remains: the status to end with.
+    /// Set when only the goodbye_and_status remains: the status to end with.
     ended: Option<Result<(), Status>>,
 }
 
@@ -347,7 +347,7 @@ impl<S: Source> Running<S> {
     }
 
     fn end(&mut self, end: End) {
-        let (goodbye, status) = end.farewell();
+        let (goodbye, status) = end.goodbye_and_status();
         self.ready.extend(goodbye.map(|goodbye| self.source.goodbye(goodbye)));
         self.ended = Some(status);
     }

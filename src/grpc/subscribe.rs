@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use prost::Message;
 use tonic::{Request, Response};
 
-use super::body::{Deliveries, NEWS, Updates};
+use super::body::{Deliveries, UPDATES_WAKE, Updates};
 use super::status::refused;
 use super::stream::Messages;
 use super::timeout::Deadline;
@@ -93,7 +93,7 @@ where
     for last in [false, true] {
         let wakes = WakeSet::new();
         let (subscription, greeting) =
-            edge.service.subscribe(id, request.clone(), wakes.waker(NEWS)).map_err(refused(id.kind))?;
+            edge.service.subscribe(id, request.clone(), wakes.waker(UPDATES_WAKE)).map_err(refused(id.kind))?;
         let lifetime = if subscription.is_after_end() {
             edge.observer()?
         } else {

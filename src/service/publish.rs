@@ -10,7 +10,7 @@ use crate::clock;
 use crate::cluster::CommandLog;
 use crate::feed::{self, Accepted, Demand, Draft, Feed, Limits, Message, Micros, PublisherState, SkipReport};
 use crate::store::entry::Entry;
-use crate::store::snapshot::{Outcome, Show};
+use crate::store::snapshot::{Outcome, Projection};
 use starling_core::command::By;
 use starling_core::event::Gate;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
@@ -82,7 +82,7 @@ impl Service {
             (epoch, 0, attachment)
         } else {
             let claim = SharedCommand::Claim { by, channels, session: draw_session(), ttl_ms: LEASE_MS };
-            let Outcome { epoch, revision: term, session, .. } = self.submit(id, claim, Show::NOTHING).await?;
+            let Outcome { epoch, revision: term, session, .. } = self.submit(id, claim, Projection::NOTHING).await?;
             let session = session.ok_or(Rejection::NotAMember(node))?;
             (epoch, term, self.attach(id, node, session).await?)
         };
@@ -124,7 +124,7 @@ impl Service {
         let (accepted, due) = self.publish_once(id, by, term, draft).await?;
         if let Some(session) = due {
             // It may have ended by now; the update was accepted all the same.
-            drop(self.submit(id, SharedCommand::Touch(by.node, session), Show::NOTHING).await);
+            drop(self.submit(id, SharedCommand::Touch(by.node, session), Projection::NOTHING).await);
         }
         Ok(accepted)
     }
@@ -158,7 +158,7 @@ impl Service {
                 }
                 let session = draw_session();
                 let acquire = SharedCommand::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS };
-                self.submit(id, acquire, Show::NOTHING).await?;
+                self.submit(id, acquire, Projection::NOTHING).await?;
             }
             // A fenced update gets no right that it does not have.
             let current = term.or(held).or_else(|| feed.term(by.node, channel));

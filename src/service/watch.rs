@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 pub use census::{CensusItem, CensusWatch, SetChange, SetPosition};
-pub use events::{EventItem, EventWatch, ResetReason, Selection};
+pub use events::{EventItem, EventSelection, EventWatch, ResetReason};
 pub use targets::{Change, Removal, TargetDelta, TargetItem, TargetWatch};
 
 /// What a look brings.

@@ -137,7 +137,7 @@ impl Entry {
     }
 
     /// True when that was the last stream that kept the session alive.
-    pub(super) fn untie(&mut self, session: SessionId) -> bool {
+    pub(super) fn detach(&mut self, session: SessionId) -> bool {
         count_down(&mut self.sessions, session)
     }
 

@@ -1,7 +1,7 @@
 //! Plain data about swarms: taken while a shard is locked, and used after.
 //!
 //! Everything here is owned by whoever asked, so that the lock is held for the copies alone, and a
-//! log that answers later, on another task, can answer the same. A [`Show`] says what of a swarm is
+//! log that answers later, on another task, can answer the same. A [`Projection`] says what of a swarm is
 //! copied: what is not asked for costs nothing.
 
 use starling_core::event::{EndReason, LeaveReason};
@@ -15,7 +15,7 @@ use starling_core::{Applied, Rules, Swarm};
 
 /// What is to be shown of a swarm as a command left it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Show {
+pub struct Projection {
     /// The swarm.
     pub swarm: bool,
     /// This member, if it is listed.
@@ -27,7 +27,7 @@ pub struct Show {
     pub members: usize,
 }
 
-impl Show {
+impl Projection {
     /// No more than what every outcome has.
     pub const NOTHING: Self = Self { swarm: false, member: None, joined: false, members: 0 };
     /// The swarm.
@@ -52,33 +52,33 @@ pub struct Outcome {
     pub created: bool,
     /// The acting node's session, after Join and Claim.
     pub session: Option<SessionId>,
-    /// The swarm; see [`Show::swarm`].
+    /// The swarm; see [`Projection::swarm`].
     pub swarm: Option<SwarmSnapshot>,
-    /// The member, if it is listed; see [`Show::member`].
+    /// The member, if it is listed; see [`Projection::member`].
     pub member: Option<MemberView>,
-    /// The lease of the member, in milliseconds; see [`Show::joined`].
+    /// The lease of the member, in milliseconds; see [`Projection::joined`].
     pub ttl_ms: Option<u32>,
-    /// Whom the member forwards to; see [`Show::joined`].
+    /// Whom the member forwards to; see [`Projection::joined`].
     pub targets: Option<TargetList>,
-    /// The first of those who are listed; see [`Show::members`].
+    /// The first of those who are listed; see [`Projection::members`].
     pub members: Vec<MemberView>,
 }
 
 impl Outcome {
     /// O(what is shown).
-    pub(super) fn new(id: SwarmId, swarm: &Swarm, applied: &Applied, show: Show) -> Self {
-        let joined = show.member.filter(|_| show.joined);
+    pub(super) fn new(id: SwarmId, swarm: &Swarm, applied: &Applied, projection: Projection) -> Self {
+        let joined = projection.member.filter(|_| projection.joined);
         Self {
             id,
             epoch: swarm.epoch(),
             revision: applied.revision,
             created: applied.created,
             session: applied.session,
-            swarm: show.swarm.then(|| SwarmSnapshot::new(id, swarm)),
-            member: show.member.and_then(|node| swarm.listed(node)),
+            swarm: projection.swarm.then(|| SwarmSnapshot::new(id, swarm)),
+            member: projection.member.and_then(|node| swarm.listed(node)),
             ttl_ms: joined.and_then(|node| swarm.roster().find(node)).map(|member| member.lease.ttl_ms),
             targets: joined.and_then(|node| swarm.targets(Some(node))),
-            members: if show.members == 0 { Vec::new() } else { swarm.page(0, show.members).0 },
+            members: if projection.members == 0 { Vec::new() } else { swarm.page(0, projection.members).0 },
         }
     }
 }

@@ -22,7 +22,7 @@ fn with_groups(numbers: std::ops::RangeInclusive<u64>) -> Store {
             retention_ms: 0,
             empty_ms: 1_000,
         };
-        let outcome = store.apply(id(number), Command::CreateGroup(create), 1, Show::SWARM).unwrap();
+        let outcome = store.apply(id(number), Command::CreateGroup(create), 1, Projection::SWARM).unwrap();
         assert!(outcome.created);
         assert_eq!(outcome.swarm.unwrap().id, id(number));
     }
@@ -59,7 +59,7 @@ fn list_shows_each_swarm_once() {
 #[test]
 fn outcome_shows_no_more_than_requested() {
     let store = with_groups(1..=1);
-    let outcome = store.apply(id(1), Command::Shared(SharedCommand::Expire), 2, Show::NOTHING).unwrap();
+    let outcome = store.apply(id(1), Command::Shared(SharedCommand::Expire), 2, Projection::NOTHING).unwrap();
     assert!(outcome.swarm.is_none() && outcome.member.is_none() && outcome.targets.is_none());
     assert!(outcome.members.is_empty() && outcome.ttl_ms.is_none() && !outcome.created);
 }

@@ -2,7 +2,7 @@
 //! connections, watchdog and response body make of it.
 //!
 //! [`toxic`] is a network that can be made bad, [`frames`] a client that sees every frame,
-//! [`stage`] a livestream with readers that come back, each judged by the history checker.
+//! [`fixture`] a livestream with readers that come back, each judged by the history checker.
 //!
 //! SOAK_SECONDS=n lets [`soak`] run longer, SEED=n with other faults.
 

@@ -1,7 +1,7 @@
 //! Watches over real gRPC: every rule of how state is streamed, how a watch
 //! resumes and how it ends, from the other side of the wire.
 //!
-//! [`stage`] sets a server and its swarms up, [`fold`] is what a client does with
+//! [`fixture`] sets a server and its swarms up, [`fold`] is what a client does with
 //! the messages of a watch, and checks each of them on the way.
 
 mod fixture;

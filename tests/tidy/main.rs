@@ -4,11 +4,13 @@
 //! The table of layers is in `layers.rs`, and the bans with their exceptions are in `words.rs`.
 //! Those two are meant to be edited; the rest reads the sources.
 
+mod circles;
 mod dependencies;
 mod documents;
 mod layers;
 mod lexer;
 mod links;
+mod names;
 mod tree;
 mod words;
 

@@ -254,12 +254,12 @@ impl ChannelLog {
             }
             accepted = rest;
         }
-        let news = !accepted.is_empty();
+        let progressed = !accepted.is_empty();
         let through = self.through;
         let run = self.run(epoch, point.term);
         run.extend(accepted);
         let count = run.prints.len();
-        if news && point.term == 0 {
+        if progressed && point.term == 0 {
             run.anchors.push(Anchor { index: count - 1, sequence: point.sequence, through });
         }
         count as u64

@@ -31,7 +31,7 @@ impl Progress {
     }
 
     /// Says what is done before the first picture and after the last one.
-    pub(super) fn stage(&self, what: &str) {
+    pub(super) fn phase(&self, what: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(what.to_owned()),
             None => remark!("{what}"),

@@ -39,7 +39,7 @@ pub(super) enum Part {
 
 impl Part {
     /// Who plays what: (node, part).
-    pub(super) fn cast(viewers: u64) -> impl Iterator<Item = (u64, Self)> {
+    pub(super) fn of_each(viewers: u64) -> impl Iterator<Item = (u64, Self)> {
         (0..viewers).map(move |number| {
             let part = match number {
                 0 => Self::Victim,
@@ -55,7 +55,7 @@ impl Part {
 
     /// How many must get everything.
     pub(super) fn complete(viewers: u64) -> u64 {
-        Self::cast(viewers).filter(|(_, part)| *part == Self::Complete).count() as u64
+        Self::of_each(viewers).filter(|(_, part)| *part == Self::Complete).count() as u64
     }
 
     pub(super) const fn name(self) -> &'static str {

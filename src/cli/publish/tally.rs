@@ -48,11 +48,11 @@ fn word(name: &str, of: &str) -> String {
 impl Tally {
     /// Adds a report. Answers with what is told here for the first time.
     pub(super) fn skipped(&mut self, skips: &Skips) -> Vec<String> {
-        let mut news = Vec::new();
+        let mut lines = Vec::new();
         for report in &skips.channels {
             let (channel, reason) = (report.channel(), report.reason());
             let missed = self.missed.entry((channel, reason)).or_insert_with(|| {
-                news.push(format!(
+                lines.push(format!(
                     "viewers miss updates on {}: {}",
                     word(channel.as_str_name(), "UPDATE_CHANNEL_"),
                     match reason {
@@ -66,7 +66,7 @@ impl Tally {
             missed.updates += report.updates;
             missed.subscribers = missed.subscribers.max(report.subscribers);
         }
-        news
+        lines
     }
 
     /// The first line of the totals. Programs read it.

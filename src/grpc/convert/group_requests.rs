@@ -10,7 +10,7 @@ use crate::pb::group::v1 as pb;
 use crate::service::New;
 use crate::service::mutation::{Mutation, NewSession};
 use crate::store::log::View;
-use crate::store::snapshot::{Outcome, Show};
+use crate::store::snapshot::{Outcome, Projection};
 use starling_core::command::SwarmUpdate;
 use starling_core::group::Config;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
@@ -96,8 +96,8 @@ impl Action for pb::JoinGroupRequest {
                 Err(_) => return invalid("mode", format!("{mode} is no mode")),
             },
         };
-        let show = Show { swarm: true, member: Some(node), joined: true, members: SHOWN };
-        Ok(ParsedAction::new(id, Mutation::Join(session), show))
+        let projection = Projection { swarm: true, member: Some(node), joined: true, members: SHOWN };
+        Ok(ParsedAction::new(id, Mutation::Join(session), projection))
     }
 
     fn respond(mut outcome: Outcome) -> pb::JoinGroupResponse {
@@ -137,7 +137,7 @@ impl Action for pb::ReportPeerRequest {
         let by = by(*node_id, *session_id, "", self)?;
         let target = fields::node("peer_node_id", *peer_node_id)?;
         report_reason(*reason)?;
-        Ok(ParsedAction::new(id, SharedCommand::ReportPeer(by, target), Show::NOTHING))
+        Ok(ParsedAction::new(id, SharedCommand::ReportPeer(by, target), Projection::NOTHING))
     }
 
     fn respond(outcome: Outcome) -> pb::ReportPeerResponse {
@@ -152,24 +152,24 @@ impl Action for pb::ReportPeerRequest {
 actions! {
     pb, KIND, group_id, |by|;
     EndGroupRequest {} => EndGroupResponse { group: group },
-    show: Show::SWARM, command: SharedCommand::End(by);
+    projection: Projection::SWARM, command: SharedCommand::End(by);
     LeaveGroupRequest {} => LeaveGroupResponse { group: group },
-    show: Show::SWARM, command: SharedCommand::Leave(by);
+    projection: Projection::SWARM, command: SharedCommand::Leave(by);
     StartScreenShareRequest {} => StartScreenShareResponse { group: group },
-    show: Show::SWARM, command: GroupCommand::StartShare(by);
+    projection: Projection::SWARM, command: GroupCommand::StartShare(by);
     StopScreenShareRequest {} => StopScreenShareResponse { group: group },
-    show: Show::SWARM, command: GroupCommand::StopShare(by);
+    projection: Projection::SWARM, command: GroupCommand::StopShare(by);
     UpdateGroupRequest { metadata, config } => UpdateGroupResponse { group: group },
-    show: Show::SWARM, command: SharedCommand::UpdateSwarm(by, update(metadata.as_ref(), config.as_ref())?);
+    projection: Projection::SWARM, command: SharedCommand::UpdateSwarm(by, update(metadata.as_ref(), config.as_ref())?);
     UpdateParticipantRequest { metadata, endpoint } => UpdateParticipantResponse { participant: own_participant },
-    show: Show::member(by.node),
+    projection: Projection::member(by.node),
     command: SharedCommand::UpdateMember(by, fields::member_update(metadata.as_ref(), endpoint.as_ref(), None)?);
     SetInterestRequest { interests } => SetInterestResponse { participant: own_participant },
-    show: Show::member(by.node), command: SharedCommand::SetInterest(by, fields::some_interests(KIND, interests)?);
+    projection: Projection::member(by.node), command: SharedCommand::SetInterest(by, fields::some_interests(KIND, interests)?);
     SetMediaRequest { audio_enabled, video_enabled } => SetMediaResponse { participant: own_participant },
-    show: Show::member(by.node), command: GroupCommand::SetMedia { by, audio: *audio_enabled, video: *video_enabled };
+    projection: Projection::member(by.node), command: GroupCommand::SetMedia { by, audio: *audio_enabled, video: *video_enabled };
     RemoveParticipantRequest { participant_node_id } => RemoveParticipantResponse { group: group },
-    show: Show::SWARM, command: SharedCommand::Remove(by, fields::node("participant_node_id", *participant_node_id)?);
+    projection: Projection::SWARM, command: SharedCommand::Remove(by, fields::node("participant_node_id", *participant_node_id)?);
 }
 
 fn group(outcome: &mut Outcome) -> Option<pb::Group> {

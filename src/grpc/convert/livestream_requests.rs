@@ -10,7 +10,7 @@ use crate::pb::swarm::v1::PeerReportReason;
 use crate::service::New;
 use crate::service::mutation::{Mutation, NewSession};
 use crate::store::log::View;
-use crate::store::snapshot::{Outcome, Show};
+use crate::store::snapshot::{Outcome, Projection};
 use starling_core::command::SwarmUpdate;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::livestream::Config;
@@ -152,8 +152,8 @@ impl Action for pb::JoinLivestreamRequest {
             request: fields::request(request_id, self)?,
             listens: None,
         };
-        let show = Show { swarm: true, member: Some(node), joined: true, members: 0 };
-        Ok(ParsedAction::new(id, Mutation::Join(session), show))
+        let projection = Projection { swarm: true, member: Some(node), joined: true, members: 0 };
+        Ok(ParsedAction::new(id, Mutation::Join(session), projection))
     }
 
     fn respond(mut outcome: Outcome) -> pb::JoinLivestreamResponse {
@@ -187,7 +187,7 @@ impl Action for pb::ReportPeerRequest {
         let by = by(*node_id, *session_id, "", self)?;
         let target = fields::node("peer_node_id", *peer_node_id)?;
         report_reason(*reason)?;
-        Ok(ParsedAction::new(id, SharedCommand::ReportPeer(by, target), Show::NOTHING))
+        Ok(ParsedAction::new(id, SharedCommand::ReportPeer(by, target), Projection::NOTHING))
     }
 
     fn respond(outcome: Outcome) -> pb::ReportPeerResponse {
@@ -202,34 +202,34 @@ impl Action for pb::ReportPeerRequest {
 actions! {
     pb, KIND, livestream_id, |by|;
     StartLivestreamRequest {} => StartLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: LivestreamCommand::Start(by);
+    projection: Projection::SWARM, command: LivestreamCommand::Start(by);
     PauseLivestreamRequest {} => PauseLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: LivestreamCommand::Pause(by);
+    projection: Projection::SWARM, command: LivestreamCommand::Pause(by);
     ResumeLivestreamRequest {} => ResumeLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: LivestreamCommand::Resume(by);
+    projection: Projection::SWARM, command: LivestreamCommand::Resume(by);
     EndLivestreamRequest {} => EndLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: SharedCommand::End(by);
+    projection: Projection::SWARM, command: SharedCommand::End(by);
     LeaveLivestreamRequest {} => LeaveLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: SharedCommand::Leave(by);
+    projection: Projection::SWARM, command: SharedCommand::Leave(by);
     UpdateLivestreamRequest { metadata, config } => UpdateLivestreamResponse { livestream: livestream },
-    show: Show::SWARM, command: SharedCommand::UpdateSwarm(by, update(metadata.as_ref(), config.as_ref())?);
+    projection: Projection::SWARM, command: SharedCommand::UpdateSwarm(by, update(metadata.as_ref(), config.as_ref())?);
     UpdateViewerRequest { metadata, endpoint, can_relay } => UpdateViewerResponse { viewer: own_viewer },
-    show: Show::member(by.node),
+    projection: Projection::member(by.node),
     command: SharedCommand::UpdateMember(by, fields::member_update(metadata.as_ref(), endpoint.as_ref(), *can_relay)?);
     SetInterestRequest { interests } => SetInterestResponse { viewer: own_viewer },
-    show: Show::member(by.node), command: SharedCommand::SetInterest(by, fields::some_interests(KIND, interests)?);
+    projection: Projection::member(by.node), command: SharedCommand::SetInterest(by, fields::some_interests(KIND, interests)?);
     AddModeratorRequest { viewer_node_id } => AddModeratorResponse { livestream: livestream, viewer: viewer },
-    show: about(*viewer_node_id)?, command: LivestreamCommand::AddModerator(by, target(*viewer_node_id)?);
+    projection: about(*viewer_node_id)?, command: LivestreamCommand::AddModerator(by, target(*viewer_node_id)?);
     RemoveModeratorRequest { viewer_node_id } => RemoveModeratorResponse { livestream: livestream, viewer: viewer },
-    show: about(*viewer_node_id)?, command: LivestreamCommand::RemoveModerator(by, target(*viewer_node_id)?);
+    projection: about(*viewer_node_id)?, command: LivestreamCommand::RemoveModerator(by, target(*viewer_node_id)?);
     MuteViewerRequest { viewer_node_id } => MuteViewerResponse { livestream: livestream, viewer: viewer },
-    show: about(*viewer_node_id)?, command: LivestreamCommand::Mute(by, target(*viewer_node_id)?);
+    projection: about(*viewer_node_id)?, command: LivestreamCommand::Mute(by, target(*viewer_node_id)?);
     UnmuteViewerRequest { viewer_node_id } => UnmuteViewerResponse { livestream: livestream, viewer: viewer },
-    show: about(*viewer_node_id)?, command: LivestreamCommand::Unmute(by, target(*viewer_node_id)?);
+    projection: about(*viewer_node_id)?, command: LivestreamCommand::Unmute(by, target(*viewer_node_id)?);
     RemoveViewerRequest { viewer_node_id } => RemoveViewerResponse { livestream: livestream },
-    show: Show::SWARM, command: SharedCommand::Remove(by, target(*viewer_node_id)?);
+    projection: Projection::SWARM, command: SharedCommand::Remove(by, target(*viewer_node_id)?);
     TransferBroadcastRequest { viewer_node_id } => TransferBroadcastResponse { livestream: livestream },
-    show: Show::SWARM, command: LivestreamCommand::Transfer(by, target(*viewer_node_id)?);
+    projection: Projection::SWARM, command: LivestreamCommand::Transfer(by, target(*viewer_node_id)?);
 }
 
 /// The viewer that a request is about.
@@ -238,8 +238,8 @@ fn target(number: u64) -> Parsed<NodeId> {
 }
 
 /// The livestream, and the viewer that a request is about.
-fn about(number: u64) -> Parsed<Show> {
-    Ok(Show { member: Some(target(number)?), ..Show::SWARM })
+fn about(number: u64) -> Parsed<Projection> {
+    Ok(Projection { member: Some(target(number)?), ..Projection::SWARM })
 }
 
 fn livestream(outcome: &mut Outcome) -> Option<pb::Livestream> {

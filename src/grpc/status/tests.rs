@@ -95,7 +95,7 @@ fn everything() -> Vec<Status> {
         End::Age,
         End::Deadline,
     ];
-    all.extend(ends.into_iter().filter_map(|end| end.farewell().1.err()));
+    all.extend(ends.into_iter().filter_map(|end| end.goodbye_and_status().1.err()));
     let over = Status::out_of_range("Error, decoded message length too large: found 9 bytes, the limit is: 4 bytes");
     all.extend([
         InvalidField { field: "f".into(), problem: "is wrong".into() }.into(),

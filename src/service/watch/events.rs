@@ -33,9 +33,9 @@ pub enum ResetReason {
 
 /// Which events a watcher wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Selection(u16);
+pub struct EventSelection(u16);
 
-impl Selection {
+impl EventSelection {
     /// Everything.
     pub const ALL: Self = Self(u16::MAX);
     /// Everything but what changes with nearly every command.
@@ -47,7 +47,7 @@ impl Selection {
     }
 }
 
-impl FromIterator<EventKind> for Selection {
+impl FromIterator<EventKind> for EventSelection {
     fn from_iter<I: IntoIterator<Item = EventKind>>(kinds: I) -> Self {
         Self(kinds.into_iter().fold(0, |bits, kind| bits | 1 << kind as u16))
     }
@@ -106,7 +106,7 @@ pub struct EventWatch {
     store: Arc<Store>,
     id: SwarmId,
     epoch: Epoch,
-    selection: Selection,
+    selection: EventSelection,
     page: usize,
     /// The last revision that was told, or passed over.
     cursor: u64,
@@ -123,7 +123,7 @@ impl Service {
     pub fn watch_events(
         &self,
         id: SwarmId,
-        selection: Selection,
+        selection: EventSelection,
         resume: Option<(u64, u64)>,
         page: usize,
     ) -> Result<EventWatch, ServiceError> {

@@ -70,7 +70,7 @@ impl Speaker {
         soon(self.outbox.send(pb::PublishUpdatesRequest { message })).await.expect("the stream is open");
     }
 
-    /// What comes next; wishes are passed over.
+    /// What comes next; interests are passed over.
     async fn event(&mut self) -> Result<Event, Status> {
         loop {
             let answer = soon(self.answers.message()).await?.expect("the stream goes on");

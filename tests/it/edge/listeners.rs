@@ -46,7 +46,7 @@ async fn listener_takes_no_capacity_and_is_no_target() {
         pb::PublishUpdateRequest { group_id: 7, node_id: 1, update: draft(UpdateChannel::Chat), ..Default::default() };
     answered(groups.publish_update(publish).await);
     soon(heard.message()).await.unwrap().expect("an update");
-    // Whoever becomes a participant needs a seat, and a participant that listens leaves one.
+    // Whoever becomes a participant needs a place, and a participant that listens leaves one.
     assert_eq!(fault(groups.join_group(join(3, pb::ParticipantMode::Active)).await), full);
     answered(groups.join_group(join(2, pb::ParticipantMode::Listener)).await);
     let active = answered(groups.join_group(join(3, pb::ParticipantMode::Active)).await).participant.unwrap();

@@ -167,7 +167,7 @@ async fn join_returns_the_current_state() {
 }
 
 #[tokio::test]
-async fn events_show_addresses_in_full_view_only() {
+async fn events_have_addresses_in_full_view_only() {
     let (_server, client) = on_air().await;
     let watch = async |view: MemberView, kinds: Vec<i32>| {
         let request = pb::WatchLivestreamRequest { livestream_id: 7, view: view.into(), kinds, ..Default::default() };

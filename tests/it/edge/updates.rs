@@ -136,7 +136,7 @@ impl Publisher {
         Ok(Some(answer.event.expect("an event says something")))
     }
 
-    /// What the server says next; signs of life and wishes are passed over.
+    /// What the server says next; signs of life and interests are passed over.
     pub(crate) async fn said(&mut self) -> Result<Option<Event>, Status> {
         loop {
             match self.heard().await? {

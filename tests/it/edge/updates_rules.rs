@@ -1,4 +1,4 @@
-//! Updates of a livestream: single ones, resumed subscriptions, wishes, statistics.
+//! Updates of a livestream: single ones, resumed subscriptions, interests, statistics.
 
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::livestream::v1::publish_updates_response::Event;
@@ -216,7 +216,7 @@ async fn demanded(publisher: &mut Publisher, highest: Interest, subscribers: u64
         match publisher.heard().await.unwrap() {
             Some(Event::Demand(demand)) if demand.channels == [expected] => return,
             Some(Event::Demand(_) | Event::KeyframeRequest(_)) => {}
-            other => panic!("a wish, not {other:?}"),
+            other => panic!("an interest, not {other:?}"),
         }
     }
 }
@@ -242,7 +242,7 @@ async fn asked(publisher: &mut Publisher) {
         match publisher.heard().await.unwrap() {
             Some(Event::KeyframeRequest(request)) => return assert_eq!(request.channel(), UpdateChannel::Visual),
             Some(Event::Demand(_)) => {}
-            other => panic!("a wish, not {other:?}"),
+            other => panic!("an interest, not {other:?}"),
         }
     }
 }

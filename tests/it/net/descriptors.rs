@@ -42,10 +42,10 @@ async fn server_without_descriptors_backs_off_and_recovers() {
     let client = starling_client::Client::connect(&url).await.unwrap();
 
     let began = Instant::now();
-    let mut crowd = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..100 {
         // The system takes them in for the server, up to its backlog.
-        crowd.push(TcpStream::connect(&address).await.unwrap());
+        connections.push(TcpStream::connect(&address).await.unwrap());
     }
     let mut complaints = 0;
     while complaints < 20 {
@@ -56,7 +56,7 @@ async fn server_without_descriptors_backs_off_and_recovers() {
     // Whoever is in is served all the while.
     let list = starling_client::pb::livestream::v1::ListLivestreamsRequest::default();
     client.clone().livestreams.list_livestreams(list).await.unwrap();
-    drop(crowd);
+    drop(connections);
     soon(async { while !is_served(&url).await {} }).await;
 
     server.running.signal("TERM");

@@ -96,7 +96,7 @@ pub(crate) fn draft(number: u64, bytes: usize) -> UpdateDraft {
     }
 }
 
-/// Publishes on VISUAL, at a pace, until it is told to stop.
+/// Publishes on VISUAL, at a period, until it is told to stop.
 #[derive(Debug)]
 pub(crate) struct LoggedPublisher {
     stop: watch::Sender<bool>,
@@ -105,8 +105,8 @@ pub(crate) struct LoggedPublisher {
 }
 
 impl LoggedPublisher {
-    /// Publishes updates of `bytes`, one each `pace`.
-    pub(crate) async fn start(client: Client, bytes: usize, pace: Duration) -> Self {
+    /// Publishes updates of `bytes`, one each `period`.
+    pub(crate) async fn start(client: Client, bytes: usize, period: Duration) -> Self {
         let publication = PublishOptions {
             retry: RETRY,
             ..PublishOptions::new(SwarmRef::Livestream(LIVESTREAM), BROADCASTER, vec![UpdateChannel::Visual])
@@ -115,7 +115,7 @@ impl LoggedPublisher {
         let (stop, stopped) = watch::channel(false);
         let (tell, published) = watch::channel(0);
         let mut running = JoinSet::new();
-        running.spawn(publish_at_a_pace(publisher, bytes, pace, stopped, tell));
+        running.spawn(publish_regularly(publisher, bytes, period, stopped, tell));
         Self { stop, published, running }
     }
 
@@ -137,16 +137,16 @@ impl LoggedPublisher {
     }
 }
 
-async fn publish_at_a_pace(
+async fn publish_regularly(
     mut publisher: Publisher,
     bytes: usize,
-    pace: Duration,
+    period: Duration,
     stopped: watch::Receiver<bool>,
     tell: watch::Sender<u64>,
 ) -> PublisherLog {
     let mut log = PublisherLog::new(BROADCASTER);
     log.opened(publisher.opened(), 1);
-    let mut ticks = interval(pace);
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Sent and not answered: sent again after a cut.
     let mut unanswered: Vec<UpdateDraft> = Vec::new();

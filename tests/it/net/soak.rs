@@ -21,8 +21,8 @@ const UNHARMED: u64 = 9;
 /// The time between two faults.
 const FAULTS: Duration = Duration::from_millis(100);
 /// The time between two updates.
-const PACE: Duration = Duration::from_millis(10);
-/// The size of an update: with [`PACE`] 800 KB/s.
+const INTERVAL: Duration = Duration::from_millis(10);
+/// The size of an update: with [`INTERVAL`] 800 KB/s.
 const SIZE: usize = 8_000;
 
 fn variable(name: &str, default: u64) -> u64 {
@@ -94,13 +94,13 @@ async fn failing_networks_lose_nothing_in_silence() {
     .await;
     let client = server.client().await;
     go_live(&client, Duration::from_millis(500)).await;
-    let publisher = LoggedPublisher::start(server.client().await, SIZE, PACE).await;
+    let publisher = LoggedPublisher::start(server.client().await, SIZE, INTERVAL).await;
     let mut readers = vec![Reader::start(server.client().await, UNHARMED).await];
     let mut networks = Vec::new();
     for number in 0..NETWORKS {
         let network = Toxic::before(server.address()).await;
-        for seat in 0..READERS {
-            readers.push(Reader::start(network.client().await, 10 + number * READERS + seat).await);
+        for index in 0..READERS {
+            readers.push(Reader::start(network.client().await, 10 + number * READERS + index).await);
         }
         networks.push(network);
     }

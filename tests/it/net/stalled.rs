@@ -17,8 +17,8 @@ use crate::net::toxic::{Toxic, Way};
 /// Later than anybody is.
 const PATIENT: Duration = Duration::from_secs(60);
 /// The time between two updates.
-const PACE: Duration = Duration::from_millis(5);
-/// The size of an update; with [`PACE`] 1 MB/s.
+const INTERVAL: Duration = Duration::from_millis(5);
+/// The size of an update; with [`INTERVAL`] 1 MB/s.
 const SIZE: usize = 5_000;
 /// More than a second of publishing.
 const A_WHILE: u64 = 300;
@@ -47,7 +47,7 @@ async fn on_air(configure: fn(&mut Config), max_lag: Duration) -> (Server, Clien
     let server = Server::with(configure).await;
     let client = server.client().await;
     go_live(&client, max_lag).await;
-    let publisher = LoggedPublisher::start(server.client().await, SIZE, PACE).await;
+    let publisher = LoggedPublisher::start(server.client().await, SIZE, INTERVAL).await;
     let healthy = Reader::start(server.client().await, HEALTHY).await;
     (server, client, publisher, healthy)
 }

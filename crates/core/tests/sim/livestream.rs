@@ -127,8 +127,8 @@ impl Run {
     }
 
     fn pass_time(&mut self, world: &mut World) {
-        let pace = if self.size == Size::Small { 400 } else { 20 };
-        world.now += world.rng.below(pace);
+        let step_ms = if self.size == Size::Small { 400 } else { 20 };
+        world.now += world.rng.below(step_ms);
         if world.is_due() && world.rng.chance(60) {
             world.expire();
         }
