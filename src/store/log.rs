@@ -34,7 +34,7 @@ pub struct Revision {
     encoded: [OnceLock<Box<[Bytes]>>; 2],
 }
 
-/// How much of a member the bytes of an event projection.
+/// How much of a member the bytes of an event hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     /// Without endpoint, interests and lease.
