@@ -3,8 +3,7 @@
 //!
 //! Each publisher keeps a [`PublisherLog`] of what it sent and what became of it,
 //! each subscriber a [`History`] of what it got. [`check`] compares them and
-//! trusts neither the server nor its figures. Tests, the demo and the benchmark
-//! all judge by it.
+//! trusts neither the server nor its figures. The tests and the demo judge by it.
 //!
 //! What is proved of each subscriber, on each [`Lane`] (source and channel):
 //!
