@@ -1,5 +1,5 @@
-//! The faults of `elara-diffusion` 0.2.0, each with a number from E1 to E44: the seed wrong
-//! where that is cheap to show, and ours right.
+//! The faults of `elara-diffusion` 0.2.0, E1 to E44 of `docs/seed-faults.md`: the seed
+//! wrong where that is cheap to show, and ours right.
 //!
 //! Elsewhere: E44 (a README about types that do not exist) is a matter of documents:
 //! `tests/tidy/documents.rs` holds `docs/api.md` against the schema (every RPC, and no
