@@ -191,8 +191,6 @@ pub struct Overrides {
     pub log_format: Option<LogFormat>,
 }
 
-// === impl Config ===
-
 impl Config {
     /// Puts the layers together and checks the result.
     ///

@@ -49,8 +49,6 @@ struct Signals {
     hangup: Option<tokio::signal::unix::Signal>,
 }
 
-// === impl Shutdown ===
-
 impl Shutdown {
     /// A handle that does not drain yet.
     #[must_use]
@@ -127,8 +125,6 @@ impl Shutdown {
     }
 }
 
-// === impl StreamGuard ===
-
 impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.shared.open_streams.send_if_modified(|open| {
@@ -137,8 +133,6 @@ impl Drop for StreamGuard {
         });
     }
 }
-
-// === impl Signal ===
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,8 +143,6 @@ impl fmt::Display for Signal {
         })
     }
 }
-
-// === impl Signals ===
 
 #[cfg(unix)]
 impl Signals {

@@ -158,8 +158,6 @@ fn beginning(text: &str) -> Cow<'_, str> {
 
 const PANIC_TARGET: &str = "starling::panic";
 
-// === impl Log ===
-
 impl Log {
     /// Whether its lines are JSON.
     #[must_use]
@@ -182,8 +180,6 @@ impl Log {
         self.queue.flush(LAST_FLUSH);
     }
 }
-
-// === impl Form ===
 
 impl Form {
     fn of(format: LogFormat, terminal: bool) -> Self {

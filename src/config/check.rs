@@ -158,8 +158,6 @@ impl LogConfig {
     }
 }
 
-// === impl Faults ===
-
 impl Faults {
     fn number<T: Copy + Display + PartialOrd>(&mut self, key: &str, value: T, range: RangeInclusive<T>) {
         self.rule(&[key], range.contains(&value), || format!("{value} is not in {} to {}", range.start(), range.end()));

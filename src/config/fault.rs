@@ -30,8 +30,6 @@ pub(super) struct Faults {
     origins: HashMap<String, String>,
 }
 
-// === impl ConfigError ===
-
 impl ConfigError {
     /// The faults, in the order in which they are displayed.
     #[must_use]
@@ -57,8 +55,6 @@ impl fmt::Display for ConfigError {
         Ok(())
     }
 }
-
-// === impl Faults ===
 
 impl Faults {
     /// Notes where the value of `key` came from, for the faults that follow.

@@ -56,8 +56,6 @@ pub(super) struct LimitLayer {
     now: fn() -> Instant,
 }
 
-// === impl Limit ===
-
 impl Limit {
     /// Whether a line is to be written.
     fn admit(&self, event: &Event<'_>, now: Instant) -> bool {
@@ -95,8 +93,6 @@ fn is_limited(meta: &Metadata<'_>) -> bool {
     meta.target() != PANIC_TARGET && (is_ours || *meta.level() <= Level::INFO)
 }
 
-// === impl LeftOut ===
-
 impl LeftOut {
     fn of(event: &Event<'_>) -> Self {
         let meta = event.metadata();
@@ -130,8 +126,6 @@ impl Visit for Message {
         }
     }
 }
-
-// === impl LimitLayer ===
 
 impl LimitLayer {
     pub(super) fn new(limit: Arc<Limit>) -> Self {

@@ -92,8 +92,6 @@ struct Writer<W> {
     notices: Arc<Notices>,
 }
 
-// === impl Queue ===
-
 impl Queue {
     /// Starts the thread that writes to `out`, together with what `limit` has left out.
     ///
@@ -171,8 +169,6 @@ impl<'q> MakeWriter<'q> for Queue {
     }
 }
 
-// === impl Line ===
-
 /// It never fails: the subscriber would print the error, and panic where it cannot.
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -184,8 +180,6 @@ impl Write for Line<'_> {
         Ok(())
     }
 }
-
-// === impl Writer ===
 
 impl<W: Write> Writer<W> {
     fn run(mut self) {
@@ -218,8 +212,6 @@ impl<W: Write> Writer<W> {
         }
     }
 }
-
-// === impl Shared ===
 
 impl Shared {
     /// Waits for something to do and swaps what is pending for `empty`. Answers the number

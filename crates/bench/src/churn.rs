@@ -39,6 +39,22 @@ pub(crate) struct CallSpread {
     in_flight: u64,
 }
 
+/// How the churn of a measurement runs, and how it is told.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct ChurnRuns {
+    #[command(flatten)]
+    pub(crate) lanes: CallSpread,
+    /// How long the churn of each run lasts, without the joins at its beginning.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
+    /// Runs; the medians are told.
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) runs: u32,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Who comes and goes.
 #[derive(Clone, Debug)]
 pub(crate) struct Churn {

@@ -1,13 +1,12 @@
 //! `starling-bench join`: viewers that come and go.
 
 use std::io::Write;
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::child::{spent, usage};
-use super::churn::{CallSpread, Churn, Churned};
+use super::churn::{CallSpread, Churn, ChurnRuns, Churned};
 use super::livestream::{BUDGET, TestLivestream};
 use super::rate::Rate;
 use super::table::{self, Column, mebibytes};
@@ -25,16 +24,7 @@ pub(crate) struct Join {
     #[arg(long, value_name = "R", default_value = "burst")]
     rate: Rate,
     #[command(flatten)]
-    lanes: CallSpread,
-    /// How long each run lasts, without the joins at its beginning.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
-    duration: Duration,
-    /// Runs; the medians are told.
-    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    runs: u32,
-    /// Print one JSON object instead of a table.
-    #[arg(long)]
-    json: bool,
+    runs: ChurnRuns,
 }
 
 /// All runs.
@@ -120,26 +110,26 @@ const COLUMNS: &[Column<Phase>] = &[
 
 impl Join {
     pub(crate) async fn run(self) -> Result<(), BenchError> {
-        descriptors::allow(self.lanes.connections())?;
-        let bar = progress::bar(self.runs.into());
+        descriptors::allow(self.runs.lanes.connections())?;
+        let bar = progress::bar(self.runs.runs.into());
         let mut outcomes = Vec::new();
-        for _ in 0..self.runs {
+        for _ in 0..self.runs.runs {
             outcomes.push(self.once().await?);
             bar.inc(1);
         }
         bar.finish_and_clear();
-        let Self { viewers, rate, lanes, duration, runs, json, .. } = self;
+        let Self { viewers, rate, runs: ChurnRuns { lanes, duration, runs, json }, .. } = self;
         let report = Report { viewers, rate, lanes, duration: duration.as_secs_f64(), runs, outcomes };
         if json { table::print_json(&report) } else { report.print() }
     }
 
     async fn once(&self) -> Result<Outcome, BenchError> {
         let livestream = TestLivestream::open(None, BUDGET).await?;
-        let churn = Churn::new(&livestream, 0..self.viewers, self.lanes, None);
+        let churn = Churn::new(&livestream, 0..self.viewers, self.runs.lanes, None);
         let empty = livestream.usage();
         let fill = Phase::of(&livestream, churn.fill()).await?;
         let full = livestream.usage();
-        let churn = Phase::of(&livestream, churn.turns(self.rate, self.duration)).await?;
+        let churn = Phase::of(&livestream, churn.turns(self.rate, self.runs.duration)).await?;
         Ok(Outcome {
             fill,
             churn,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::child::{spent, usage};
-use super::churn::{CallSpread, Churn, Churned};
+use super::churn::{CallSpread, Churn, ChurnRuns, Churned};
 use super::join_times::JoinTimes;
 use super::latencies::Latency;
 use super::livestream::{BUDGET, TestLivestream, node};
@@ -40,16 +40,7 @@ pub(crate) struct Watch {
     #[arg(long, value_name = "R", default_value = "1000")]
     churn: Rate,
     #[command(flatten)]
-    lanes: CallSpread,
-    /// How long the churn of each run lasts, once without watches and once with them.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
-    duration: Duration,
-    /// Runs; the medians are told.
-    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    runs: u32,
-    /// Print one JSON object instead of a table.
-    #[arg(long)]
-    json: bool,
+    runs: ChurnRuns,
 }
 
 /// All runs.
@@ -166,15 +157,15 @@ fn percent(part: u64, of: u64) -> f64 {
 
 impl Watch {
     pub(crate) async fn run(self) -> Result<(), BenchError> {
-        descriptors::allow(self.watchers + self.lanes.connections())?;
-        let bar = progress::bar(self.runs.into());
+        descriptors::allow(self.watchers + self.runs.lanes.connections())?;
+        let bar = progress::bar(self.runs.runs.into());
         let mut outcomes = Vec::new();
-        for _ in 0..self.runs {
+        for _ in 0..self.runs.runs {
             outcomes.push(self.once().await?);
             bar.inc(1);
         }
         bar.finish_and_clear();
-        let Self { watchers, viewers, churn, lanes, duration, runs, json } = self;
+        let Self { watchers, viewers, churn, runs: ChurnRuns { lanes, duration, runs, json } } = self;
         let report = Report { watchers, viewers, churn, lanes, duration: duration.as_secs_f64(), runs, outcomes };
         if json { table::print_json(&report) } else { report.print() }
     }
@@ -185,10 +176,10 @@ impl Watch {
         let sessions = livestream.join(0..self.watchers, |_| Interest::High).await?;
         let others = self.watchers..self.watchers + self.viewers;
         let join_times = Arc::new(JoinTimes::new(node(others.start)..node(others.end)));
-        let silent = Churn::new(&livestream, others.clone(), self.lanes, None);
+        let silent = Churn::new(&livestream, others.clone(), self.runs.lanes, None);
         silent.fill().await?;
         let before = livestream.usage();
-        let unwatched = silent.turns(self.churn, self.duration).await?;
+        let unwatched = silent.turns(self.churn, self.runs.duration).await?;
         let alone = spent(before, livestream.usage());
         // Everybody is in again.
         silent.fill().await?;
@@ -205,8 +196,8 @@ impl Watch {
         let count = Arc::clone(&watchers.count);
         settled(&count).await;
         let (server, own, began, first) = (livestream.usage(), usage("self"), Instant::now(), count.deltas());
-        let marked = Churn::new(&livestream, others, self.lanes, Some(Arc::clone(&join_times)));
-        let watched = marked.turns(self.churn, self.duration).await?;
+        let marked = Churn::new(&livestream, others, self.runs.lanes, Some(Arc::clone(&join_times)));
+        let watched = marked.turns(self.churn, self.runs.duration).await?;
         settled(&count).await;
         let (after, seconds) = (livestream.usage(), began.elapsed().as_secs_f64());
         watchers.check()?;
