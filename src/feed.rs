@@ -5,8 +5,12 @@
 //! per delivery window. A subscriber holds a cursor and not a queue: a slow one costs
 //! nothing, and learns by a gap what it missed.
 //!
+//! The way of an update: `publish` takes it, `wire` encodes it, `ring` keeps it as a `record`,
+//! `schedule` wakes for it, `cursor` reads it for one subscriber, `chunk_cache` joins it with others
+//! for all who read the same. `state` is the feed itself, `lane` one (source, channel) of it.
+//!
 //! Lock order: a swarm's shard, then its feed, then its subscribers or its wake schedule.
-//! Nobody but the wake task is woken under a lock.
+//! Nobody is woken under the locks of the feed; under its shard only the wake task is.
 
 mod authors;
 mod chunk_cache;

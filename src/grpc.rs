@@ -1,8 +1,10 @@
-//! The edge: protobuf and HTTP/2 outside, the service inside.
+//! The edge: protobuf and gRPC outside, the service inside.
 //!
 //! A request is parsed in [`convert`] (or [`fields`]), handed to the service, and
-//! its answer converted back; errors become statuses in [`status`] alone. Streams
-//! are driven by [`stream`].
+//! its answer, plain data, converted back; errors become statuses in [`status`] alone.
+//! All requests that change a swarm which is there go the way of [`action`]. Streams are driven by
+//! [`stream`], the body of updates by HTTP/2 itself ([`body`]). The connections are those of
+//! [`transport`](crate::transport), which asks [`protocol`] what it must know of gRPC.
 
 mod action;
 mod body;

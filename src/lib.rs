@@ -8,12 +8,15 @@
 //! - [`clock`]: the one place where time enters.
 //! - [`sync`]: locks and atomics of the update path, which a model checker can take over.
 //! - [`feed`]: updates. A ring of encoded records per swarm, read by cursors.
-//! - [`store`]: all swarms, in shards: swarm, event log and watchers under one lock.
+//! - [`store`]: all swarms, in shards: swarm, event log and watchers under one lock, which plain
+//!   data leaves.
 //! - [`cluster`]: the command log, the only way to change a swarm; the sweeper.
 //! - [`service`]: use cases, without transport or wire format.
+//! - [`pb`]: the generated code.
+//! - [`shutdown`]: the drain.
 //! - [`transport`]: connections of HTTP/2; knows no swarm and no protobuf.
-//! - [`grpc`]: the edge, over the generated code in [`pb`].
-//! - [`config`], [`telemetry`], [`shutdown`], [`app`]: the process.
+//! - [`grpc`]: the edge.
+//! - [`config`], [`telemetry`], [`app`]: the process.
 //! - [`cli`]: the command line; its client is [`starling_client`], and [`starling_verify`] proves from
 //!   outside that no update was lost without a gap.
 

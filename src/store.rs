@@ -5,8 +5,9 @@
 //! timetable. Nothing waits and nothing is woken while a shard is locked; what
 //! is to be woken is collected in [`wake::Wakes`] and woken after.
 //!
-//! Reading goes through [`Store::read`]; changing through the command log
-//! alone, which calls [`Store::apply`].
+//! Reading goes through [`Store::read`] and [`Store::list`]; changing through the command log
+//! alone, which calls [`Store::apply`]. What leaves a shard is plain data ([`snapshot`]) that the
+//! caller owns; protobuf is made of it outside.
 
 pub mod census;
 pub mod entry;

@@ -6,10 +6,11 @@
 //!
 //! From the bottom up, each file using only those before it: [`hash`], [`config`] and
 //! [`state`]; [`id`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
-//! [`propagation`] and [`stats`]; [`command`], what is asked, and [`wire`], its byte form;
-//! [`member`] and [`roster`], who is in; [`event`], what is told. `base` is what every swarm
-//! has, `rules` carries out the commands of both kinds, [`livestream`] and [`group`] say what
-//! each kind does in its own way, [`swarm`] is the two together.
+//! [`propagation`], [`stats`] and [`summary`]; [`command`], what is asked, and [`wire`], its byte
+//! form; [`member`], [`roster`] and [`last_members`], who is in and who was; [`event`], what is told,
+//! and [`Applied`], what a command did. `base` is what every swarm has, `rules` carries out the
+//! commands of both kinds, [`livestream`] and [`group`] say what each kind does in its own way,
+//! [`swarm`] is the two together.
 
 // Order of iteration must be the same in every process.
 #![warn(clippy::iter_over_hash_type)]
