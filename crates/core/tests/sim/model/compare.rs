@@ -53,7 +53,24 @@ impl Model {
                 Event::Livestream(LivestreamEvent::StateChanged { .. }) | Event::Group(GroupEvent::Ended { .. }) => {
                     summary_changed = true;
                 }
-                Event::Shared(_) | Event::Livestream(_) | Event::Group(_) => {}
+                Event::Shared(
+                    // Replaced: the node is in again.
+                    SharedEvent::Left { .. } | SharedEvent::MemberUpdated { .. } | SharedEvent::AuthorityGranted { .. },
+                )
+                | Event::Livestream(
+                    LivestreamEvent::BroadcasterLost { .. }
+                    | LivestreamEvent::BroadcasterJoined { .. }
+                    | LivestreamEvent::PlacementChanged { .. }
+                    | LivestreamEvent::TopologySwitched { .. }
+                    | LivestreamEvent::ModeratorChanged { .. }
+                    | LivestreamEvent::MuteChanged { .. },
+                )
+                | Event::Group(
+                    GroupEvent::OwnerChanged { .. }
+                    | GroupEvent::MediaChanged { .. }
+                    | GroupEvent::ShareStarted { .. }
+                    | GroupEvent::ShareStopped { .. },
+                ) => {}
             }
         }
         assert_eq!((&applied.left, &applied.interests), (&left, &interests));
