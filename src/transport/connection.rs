@@ -110,6 +110,7 @@ impl ConnectionShared {
         if let CloseRequest::SayGoodbye(spread) = request {
             self.spread.store(u32::try_from(spread.as_millis()).unwrap_or(u32::MAX), Ordering::Release);
         }
+        // Requests only rise: a drain that follows an age must not be undone by a second age.
         if self.request.fetch_max(request.rank(), Ordering::AcqRel) < request.rank() {
             self.requested.notify_waiters();
             self.wakes.set(CLOSE_REQUEST);
@@ -136,6 +137,7 @@ impl ConnectionShared {
         loop {
             let requests = self.requests();
             tokio::pin!(requests);
+            // Before the look: a request between the look and the wait would be missed.
             requests.as_mut().enable();
             if self.is_requested(CloseRequest::EndStreams) {
                 return;
@@ -174,9 +176,12 @@ pub(crate) struct StreamExecutor(pub(super) Arc<ConnectionShared>);
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
+        // hyper executes the stream of a call before it takes the next one (`hyper_order.rs`): what was announced
+        // last is this one's. Without an announcement it is none of the service's streams.
         let (progress, inline) = self.0.expected.lock().take().unzip();
         let stream = Stream { future: Box::pin(stream), progress };
         if inline.unwrap_or(false) {
+            // Not polled here: hyper is in the middle of its own poll. The connection adopts it right after.
             self.0.handed_over.lock().push(stream);
             self.0.wakes.set(HANDED_OVER);
         } else {
@@ -214,6 +219,7 @@ impl Future for Stream {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(progress) = &self.progress {
+            // The waker before the look: the detector that cuts in between wakes this poll again.
             progress.set_stream_waker(cx.waker());
             if progress.is_cut() {
                 return Poll::Ready(());
@@ -296,12 +302,14 @@ impl<C> Connection<C> {
     fn adopt(&mut self) {
         let wakes = &self.wakes;
         for stream in self.shared.handed_over.lock().drain(..) {
+            // Slots are never given back: they hold no stream's memory, and the flags are few.
             if let Some(free) = self.slots.iter_mut().find(|slot| slot.stream.is_none()) {
                 free.take(stream, wakes);
             } else if let Some(mut slot) = InlineSlot::next_after(self.slots.len(), wakes) {
                 slot.take(stream, wakes);
                 self.slots.push(slot);
             } else {
+                // More streams than flags: the rest have tasks of their own, at the cost of a wake-up each.
                 spawn(stream);
             }
         }

@@ -19,6 +19,7 @@ impl Livestream {
     }
 
     pub(super) fn leave_tree(&mut self, tx: &mut Transaction<'_>, key: MemberKey) {
+        // Before it goes: afterwards nobody knows who fed it.
         self.touch_around(tx, key);
         let before = self.tree.before_remove(key);
         self.tree.remove(key);
@@ -28,13 +29,16 @@ impl Livestream {
     /// Notes whose place changed. In the star nobody else's does.
     fn note_moved(&self, tx: &mut Transaction<'_>, before: &Before) {
         if self.topology == Topology::Star {
+            // The tree is kept in the star too, so that the switch is a change of one field.
             tx.applied.touched.root = true;
             return;
         }
         let from = tx.moved.len();
+        // A list and no set: a join or leave knows a dozen parents at most.
         let mut parents: Vec<Option<Parent>> = Vec::new();
         self.tree.moved_since(before, |key, old, new| {
             if old.parent != new.parent {
+                // Who was edge-served had no parent to lose.
                 tx.base.stats.reparentings += u64::from(old.parent.is_some());
                 for parent in [old.parent, new.parent] {
                     if !parents.contains(&parent) {
@@ -59,6 +63,8 @@ impl Livestream {
             Some(Parent::Root) => touched.root = true,
             Some(Parent::Relay(key)) => {
                 touched.nodes.extend(tx.base.roster.get(key).map(|member| member.node));
+                // One level up as well: a relay with children is sent the media at HIGH at least
+                // (`Target::interests`), so whether it has any changes its own parent's list.
                 match self.tree.place(key).and_then(|place| place.parent) {
                     Some(Parent::Relay(above)) => {
                         touched.nodes.extend(tx.base.roster.get(above).map(|member| member.node))
@@ -98,6 +104,7 @@ impl Livestream {
     /// Another node is the root: the place of everyone who receives from it changed.
     pub(super) fn root_moved(&self, tx: &mut Transaction<'_>) {
         match self.topology {
+            // Their place in the tree is the same, and their parent another node: `None` tells them for certain.
             Topology::Star | Topology::Mesh => tx.moved.extend(self.tree.keys().iter().map(|key| (*key, None))),
             Topology::Tree => {
                 let served = self.tree.root_children().iter().chain(self.tree.backed_by_root());
@@ -112,10 +119,12 @@ impl Livestream {
         let (viewers, threshold) = (self.tree.len(), self.config().star_to_tree_threshold as usize);
         let topology = match self.topology {
             Topology::Star if viewers > threshold => Topology::Tree,
+            // A fifth below: viewers who come and go about the threshold must not switch everybody each time.
             Topology::Tree if 5 * viewers <= 4 * threshold => Topology::Star,
             unchanged => unchanged,
         };
         if topology != self.topology {
+            // One event for all: thousands of placements would say no more than that everybody looks again.
             self.topology = topology;
             tx.applied.touched.all = true;
             tx.event(LivestreamEvent::TopologySwitched { topology });

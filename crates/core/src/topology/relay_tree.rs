@@ -15,6 +15,19 @@
 //! key is in exactly one slot and `position` is the inverse of `slots`. From the
 //! layout follow: one parent each, no cycle, nobody over the fan-out, every
 //! attached node reaches the root through relays.
+//!
+//! An example, f = 2, relays A to D, leaf-only x to z; the slots and who feeds them:
+//!
+//! ```text
+//! slot     0     1     2     3   |  4     5     6
+//! node     A     B     C     D   |  x     y     z
+//! parent   root  root  A     A   |  B     B     C       attached: slots below 2 * (4 + 1) = 10
+//! ```
+//!
+//! B leaves: D, the last relay, takes slot 1, and z, the last node, the slot that D left (3), which is now the first of
+//! the leaf-only ones: A D C | z x y. Moved are D and z. D has B's children, x and y; z has D's former parent A; and the
+//! children of the slot before the hole (of A) have another backup, D for B. `before_remove` notes just these: the
+//! occupants of the slots 1, 3 and 6, and the children of the slots 0 and 1 and of the last relay before and after.
 
 use crate::id::MemberKey;
 
@@ -98,6 +111,7 @@ impl RelayTree {
         let last = self.slots.len();
         self.slots.push(key);
         self.settle(last);
+        // A relay takes the first leaf-only slot; who stood there goes to the end, where nobody depends on it.
         if can_relay {
             self.slots.swap(last, self.relays);
             self.settle(last);
@@ -111,6 +125,7 @@ impl RelayTree {
         let Some(slot) = self.slot(key) else { return false };
         self.position[key.index()] = NOWHERE;
         let hole = if slot < self.relays {
+            // The last relay fills the hole: any other one would leave a second hole among the relays.
             self.relays -= 1;
             self.slots[slot] = self.slots[self.relays];
             self.slots[self.relays] = key;
@@ -121,11 +136,13 @@ impl RelayTree {
         } else {
             slot
         };
+        // The last node fills what is left: at the end of the array a hole costs nobody a place.
         self.slots.swap_remove(hole);
         if hole < self.slots.len() {
             self.settle(hole);
         }
         if self.slots.is_empty() {
+            // A tree that is empty again must not keep 4 bytes for each key that ever was.
             self.position = Vec::new();
         }
         true
@@ -148,6 +165,8 @@ impl RelayTree {
     pub fn backed_by(&self, key: MemberKey) -> &[MemberKey] {
         match self.slot(key) {
             Some(slot) if slot < self.relays && self.relays > 1 => {
+                // Backups go round: children of slot i turn to slot i + 1, those of the last relay to slot 0. A relay
+                // is never the backup of its own children, and takes over one block at most.
                 let previous = slot.checked_sub(1).unwrap_or(self.relays - 1);
                 &self.slots[self.child_slots(previous)]
             }
@@ -212,11 +231,13 @@ impl RelayTree {
             }
         }
         for &(parent, old) in &before.blocks[..before.block_count] {
+            // All children of a slot share their place: one comparison decides for the whole block.
             let new = self.place_below(parent);
             if new == old {
                 continue;
             }
             for &key in &self.slots[self.child_slots(parent)] {
+                // Movers were told above, with the place that they came from.
                 if movers.iter().all(|(mover, _)| *mover != key) && before.subject != Some(key) {
                     see(key, old, new);
                 }
@@ -250,6 +271,7 @@ impl RelayTree {
         if let Some(&key) = self.slots.get(slot) {
             before.mover(key, self.place_of_slot(slot));
         }
+        // A slot that is a relay's before or after has children at one of the two times.
         let relays = self.relays.max(after);
         if slot >= relays {
             return;
@@ -315,6 +337,7 @@ impl RelayTree {
     }
 
     fn depth_of_slot(&self, slot: usize) -> u32 {
+        // By multiplication, not by logarithm: it is exact, and a tree of 10^6 nodes at f = 2 has some 20 levels.
         let (mut depth, mut level, mut end) = (1, self.fanout, self.fanout);
         while slot >= end {
             level *= self.fanout;
