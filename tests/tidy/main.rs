@@ -6,6 +6,7 @@
 
 mod circles;
 mod dependencies;
+mod document_names;
 mod documents;
 mod layers;
 mod lexer;
