@@ -30,6 +30,10 @@ pub struct App {
 
 impl App {
     /// Takes the address that the configuration names; port 0 stands for a free one.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be bound.
     pub async fn bind(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind(config.server.listen).await?;
         let address = listener.local_addr()?;

@@ -45,6 +45,10 @@ impl CommandLog {
 
     /// Submits a command. The outcome shows the swarm as the command left it, before any other
     /// command, and is the caller's: nothing of the store is borrowed.
+    ///
+    /// # Errors
+    ///
+    /// The swarm's [`Rejection`]; then nothing is changed.
     #[expect(clippy::unused_async, reason = "a replicated log answers later, and callers must be ready for it")]
     pub async fn submit(&self, id: SwarmId, command: Command, projection: Projection) -> Result<Outcome, Rejection> {
         let (id, at, command) = logged(id, self.clock.now(), command);
@@ -52,6 +56,10 @@ impl CommandLog {
     }
 
     /// Tells the swarm that a session has one more stream on this pod.
+    ///
+    /// # Errors
+    ///
+    /// When the session is not a current one, or the swarm has ended or does not exist.
     #[expect(clippy::unused_async, reason = "a replicated log answers later, and callers must be ready for it")]
     pub async fn attach(&self, id: SwarmId, node: NodeId, session: SessionId) -> Result<Arc<SessionEnd>, Rejection> {
         let (id, at, attach) = logged(id, self.clock.now(), SharedCommand::Attach(node, session, THIS_POD).into());

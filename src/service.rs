@@ -141,6 +141,11 @@ impl Service {
     }
 
     /// Makes a livestream; its broadcaster is the acting node.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::TooManySwarms`]; `Exists` for an id that names a livestream of another configuration;
+    /// `RequestReused` for a request that named another one.
     pub async fn create_livestream(
         &self,
         new: New<livestream::Config>,
@@ -159,6 +164,10 @@ impl Service {
     }
 
     /// Makes a group.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::create_livestream`].
     pub async fn create_group(&self, new: New<group::Config>, owner: Option<NodeId>) -> Result<Outcome, ServiceError> {
         let command = |new: &New<group::Config>| {
             Command::CreateGroup(CreateGroup {
@@ -203,6 +212,10 @@ impl Service {
     }
 
     /// Submits a change of a swarm, and shows the swarm as the change left it.
+    ///
+    /// # Errors
+    ///
+    /// The swarm's refusal; then nothing is changed.
     pub async fn submit(
         &self,
         id: SwarmId,
@@ -219,11 +232,19 @@ impl Service {
     }
 
     /// A swarm as it is now.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such swarm.
     pub fn swarm(&self, id: SwarmId) -> Result<SwarmSnapshot, ServiceError> {
         self.read(id, |swarm| SwarmSnapshot::new(id, swarm))
     }
 
     /// True when a swarm has ended and is only kept for a while.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such swarm.
     pub fn is_over(&self, id: SwarmId) -> Result<bool, ServiceError> {
         self.read(id, Swarm::is_over)
     }
@@ -235,6 +256,10 @@ impl Service {
     }
 
     /// Up to `limit` members in slab order, from slot `from` on.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such swarm, or it has ended.
     pub fn list_members(&self, id: SwarmId, from: Option<u64>, limit: usize) -> Result<MemberPage, ServiceError> {
         let from = from.map_or(0, |from| usize::try_from(from).unwrap_or(usize::MAX));
         self.read(id, |swarm| {
@@ -248,6 +273,10 @@ impl Service {
     }
 
     /// Those of these nodes that are listed, in this order. O(nodes).
+    ///
+    /// # Errors
+    ///
+    /// When there is no such swarm, or it has ended.
     pub fn named_members(&self, id: SwarmId, nodes: &[NodeId]) -> Result<MemberPage, ServiceError> {
         self.read(id, |swarm| {
             if swarm.is_over() {
@@ -259,6 +288,10 @@ impl Service {
     }
 
     /// One member that is listed. The broadcaster is not.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such swarm or member, the swarm has ended, or the node is the broadcaster.
     pub fn member(&self, id: SwarmId, node: NodeId) -> Result<(MemberView, Epoch, u64), ServiceError> {
         self.read(id, |swarm| {
             if swarm.is_over() {
@@ -275,6 +308,10 @@ impl Service {
 
     /// Up to `limit` nodes that are kept from the CHAT of a livestream, from `from` on; `None` = from
     /// the first one. O(limit).
+    ///
+    /// # Errors
+    ///
+    /// When there is no such livestream, or it has ended.
     pub fn list_muted(&self, id: SwarmId, from: Option<NodeId>, limit: usize) -> Result<MutedPage, ServiceError> {
         self.read(id, |swarm| {
             let Rules::Livestream(livestream) = swarm.rules() else { return Err(Rejection::NoSuchSwarm.into()) };
@@ -289,6 +326,10 @@ impl Service {
     }
 
     /// What a swarm and its feed count.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such swarm.
     pub fn stats(&self, id: SwarmId) -> Result<(StatsSnapshot, Counts), ServiceError> {
         let now = self.clock().now();
         let look = |entry: &Entry| (StatsSnapshot::new(entry.swarm(), now), entry.feed());
@@ -298,6 +339,10 @@ impl Service {
 
     /// Renews the lease of a session that has no stream, when less than half of it
     /// remains. Answers its length in milliseconds, and the swarm's epoch and revision.
+    ///
+    /// # Errors
+    ///
+    /// When the swarm has ended or does not exist, the node has left, or `session` is not its session any more.
     pub async fn renew_lease(
         &self,
         id: SwarmId,

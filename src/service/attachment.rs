@@ -24,7 +24,11 @@ pub struct Attachment {
 }
 
 impl Service {
-    /// Ties a stream to a session, which lives at least as long.
+    /// Binds a stream to a session, which lives at least as long.
+    ///
+    /// # Errors
+    ///
+    /// When the session is not a current one, or the swarm has ended or does not exist.
     pub async fn attach(&self, id: SwarmId, node: NodeId, session: SessionId) -> Result<Attachment, ServiceError> {
         let end = self.log.attach(id, node, session).await?;
         Ok(Attachment { log: self.log.clone(), id, node, session: Some(session), end })

@@ -63,6 +63,10 @@ impl Service {
     /// Claims channels for a node, and keeps its session alive; the broadcaster gets
     /// one if it has none. The CHAT of a livestream is not claimed: members write to
     /// it, and keep their session alive if they name it.
+    ///
+    /// # Errors
+    ///
+    /// The claim's refusal: no such swarm, ended, no member, or no right to publish on one of the channels.
     pub async fn publish(
         &self,
         id: SwarmId,
@@ -114,6 +118,10 @@ impl Service {
     /// Publishes one update under the node's current term, which it gets if there is
     /// none. With `term` given, under no other. An accepted update is a sign of life of
     /// its session.
+    ///
+    /// # Errors
+    ///
+    /// When the node may not publish there, or the feed does not take the update; see [`PublishError`].
     pub async fn publish_one(
         &self,
         id: SwarmId,
@@ -171,6 +179,10 @@ impl Service {
     }
 
     /// Asks for a keyframe of a source; `None` = the broadcaster.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such swarm, it has ended, or the asking node or the source is no member.
     pub fn request_keyframe(
         &self,
         id: SwarmId,
@@ -302,6 +314,10 @@ impl PublishHandle {
     }
 
     /// Publishes one update.
+    ///
+    /// # Errors
+    ///
+    /// When the feed does not take the update; the stream may go on. See [`PublishError`].
     pub fn send(&self, draft: Draft) -> Result<Accepted, PublishError> {
         if self.feed.is_shared(draft.channel) {
             let (accepted, _) = chat(&self.log, self.id, &self.feed, self.source, self.session, &draft)?;

@@ -69,6 +69,10 @@ pub struct Requests(VecDeque<Remembered>);
 
 impl Requests {
     /// The revision at which a request succeeded, if it is a repeat. O(256).
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::RequestReused`] when the name stands for another request.
     pub fn recall(&self, by: &By, method: Method, now: u64) -> Result<Option<u64>, Rejection> {
         let Some(request) = &by.request else { return Ok(None) };
         let mut fresh = self.0.iter().filter(|known| known.at + KEPT_FOR_MS >= now);

@@ -120,6 +120,10 @@ pub struct EventWatch {
 impl Service {
     /// Watches a swarm's events from a position `(epoch, revision)`, or from now
     /// with the roster first, in pages of `page` members.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such swarm.
     pub fn watch_events(
         &self,
         id: SwarmId,

@@ -87,6 +87,10 @@ pub struct TargetWatch {
 
 impl Service {
     /// Watches the targets of a node; `None` = of whoever is the broadcaster.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such swarm, it has ended, or the node is no member.
     pub fn watch_targets(&self, id: SwarmId, node: Option<NodeId>) -> Result<TargetWatch, ServiceError> {
         let store = Arc::clone(self.log.store());
         let found = store.watchers(id, |entry| {
@@ -105,6 +109,10 @@ impl Service {
     }
 
     /// The targets of a node now; `None` = of the broadcaster.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such swarm, it has ended, or the node is no member.
     pub fn targets(&self, id: SwarmId, node: Option<NodeId>) -> Result<(Epoch, u64, TargetList), ServiceError> {
         let found = self.read(id, |swarm| {
             if swarm.is_over() {
