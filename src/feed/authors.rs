@@ -54,6 +54,12 @@ impl Authors {
         self.by_node.get(&node)
     }
 
+    /// How many are remembered that are no members any more.
+    #[cfg(test)]
+    pub(super) const fn departed(&self) -> usize {
+        self.departed
+    }
+
     /// Notes that members have left. O(left)
     pub(super) fn leave(&mut self, nodes: &[NodeId]) {
         for node in nodes {

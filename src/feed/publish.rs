@@ -145,6 +145,12 @@ impl Feed {
         }
     }
 
+    /// Authors of the CHAT that have left, and may be forgotten when there are many.
+    #[cfg(test)]
+    pub(crate) fn departed_authors(&self) -> usize {
+        self.state.lock().authors.departed()
+    }
+
     /// What is known of a publisher whose session is `session`.
     pub fn publisher(&self, source: NodeId, session: Option<SessionId>, channel: Channel) -> PublisherState {
         let state = self.state.lock();

@@ -1,13 +1,17 @@
-//! Reads that take a shard's lock more than once.
+//! Reads that take a shard's lock more than once, and what a command does around its swarm.
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use starling_core::SharedCommand;
-use starling_core::command::CreateGroup;
+use starling_core::command::{By, CreateGroup, CreateLivestream, Join};
 use starling_core::group::Config;
-use starling_core::id::Epoch;
+use starling_core::id::{Epoch, NodeId};
+use starling_core::interest::Channel;
+use starling_core::livestream;
 
 use super::*;
+use crate::feed::{Draft, Message, Timestamp};
 
 /// A store of two shards with groups of these numbers.
 fn with_groups(numbers: std::ops::RangeInclusive<u64>) -> Store {
@@ -62,4 +66,36 @@ fn outcome_shows_no_more_than_requested() {
     let outcome = store.apply(id(1), Command::Shared(SharedCommand::Expire), 2, Projection::NOTHING).unwrap();
     assert!(outcome.swarm.is_none() && outcome.member.is_none() && outcome.targets.is_none());
     assert!(outcome.members.is_empty() && outcome.ttl_ms.is_none() && !outcome.created);
+}
+
+#[test]
+fn feed_is_told_who_left() {
+    let store = with_groups(1..=0);
+    let id = SwarmId::new(SwarmKind::Livestream, 1).unwrap();
+    let [broadcaster, author] = [1, 2].map(|node| NodeId::new(node).unwrap());
+    let session = SessionId::new(7).unwrap();
+    let apply = |command: Command| store.apply(id, command, 1, Projection::NOTHING).unwrap();
+    apply(Command::CreateLivestream(CreateLivestream {
+        epoch: Epoch::drawn(1),
+        broadcaster,
+        config: livestream::Config::default(),
+        metadata: Box::default(),
+        retention_ms: 0,
+    }));
+    apply(SharedCommand::Join(Join::bare(author, session, 1_000)).into());
+    let feed = store.read(id, Entry::feed).unwrap();
+    let draft = Draft {
+        channel: Channel::Chat,
+        payload: Bytes::from_static(b"hello"),
+        keyframe: false,
+        urgent: false,
+        temporal_layer: 0,
+        publisher_sequence: 1,
+        publish_time: None,
+        accept_time: Timestamp { seconds: 0, nanos: 0 },
+    };
+    feed.chat(Message { author, session, muted: false, draft }, 1, true).unwrap();
+    assert_eq!(feed.departed_authors(), 0);
+    apply(SharedCommand::Leave(By { node: author, session: None, request: None }).into());
+    assert_eq!(feed.departed_authors(), 1, "otherwise authors are remembered for ever");
 }

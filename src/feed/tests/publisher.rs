@@ -228,8 +228,11 @@ fn chat_numbers_belong_to_the_authors_session() {
     assert_eq!(chat(1, true, 1), Ok(true), "a repeat says nothing new");
     assert_eq!(chat(1, false, 3), Ok(false));
     assert_eq!(chat(1, false, 2), Err(AppendError::OutOfOrder));
+    assert_eq!(fixture.feed.departed_authors(), 0);
     fixture.feed.members_left(&[author]);
+    assert_eq!(fixture.feed.departed_authors(), 1);
     let anew = fixture.feed.publisher(author, SessionId::new(2), Channel::Chat);
     assert_eq!((anew.accepted, anew.previous), (0, SessionId::new(1).map(|session| (session, 3))));
     assert_eq!(chat(2, false, 1), Ok(false));
+    assert_eq!(fixture.feed.departed_authors(), 0, "it is in again");
 }
