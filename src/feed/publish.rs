@@ -151,6 +151,12 @@ impl Feed {
         self.state.lock().authors.departed()
     }
 
+    /// Whether late joiners have a keyframe of a source to start at.
+    #[cfg(test)]
+    pub(crate) fn has_start(&self, source: NodeId, channel: Channel) -> bool {
+        self.state.lock().lanes.get((Some(source), channel)).is_some_and(|lane| lane.run.is_some())
+    }
+
     /// What is known of a publisher whose session is `session`.
     pub fn publisher(&self, source: NodeId, session: Option<SessionId>, channel: Channel) -> PublisherState {
         let state = self.state.lock();

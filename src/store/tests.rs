@@ -68,6 +68,35 @@ fn outcome_shows_no_more_than_requested() {
     assert!(outcome.members.is_empty() && outcome.ttl_ms.is_none() && !outcome.created);
 }
 
+fn draft(channel: Channel, keyframe: bool) -> Draft {
+    Draft {
+        channel,
+        payload: Bytes::from_static(b"hello"),
+        keyframe,
+        urgent: false,
+        temporal_layer: 0,
+        publisher_sequence: 1,
+        publish_time: None,
+        accept_time: Timestamp { seconds: 0, nanos: 0 },
+    }
+}
+
+#[test]
+fn nobody_starts_at_what_a_departed_source_published() {
+    let store = with_groups(1..=1);
+    let (node, session) = (NodeId::new(2).unwrap(), SessionId::new(7).unwrap());
+    let apply = |command: SharedCommand| store.apply(id(1), command.into(), 1, Projection::NOTHING).unwrap();
+    apply(SharedCommand::Join(Join::bare(node, session, 1_000)));
+    let by = By { node, session: None, request: None };
+    let channels = [Channel::Visual].into_iter().collect();
+    let term = apply(SharedCommand::Claim { by: by.clone(), channels, session, ttl_ms: 1_000 }).revision;
+    let feed = store.read(id(1), Entry::feed).unwrap();
+    feed.publish(node, term, draft(Channel::Visual, true), 1).unwrap();
+    assert!(feed.has_start(node, Channel::Visual));
+    apply(SharedCommand::Leave(by));
+    assert!(!feed.has_start(node, Channel::Visual));
+}
+
 #[test]
 fn feed_is_told_who_left() {
     let store = with_groups(1..=0);
@@ -84,16 +113,7 @@ fn feed_is_told_who_left() {
     }));
     apply(SharedCommand::Join(Join::bare(author, session, 1_000)).into());
     let feed = store.read(id, Entry::feed).unwrap();
-    let draft = Draft {
-        channel: Channel::Chat,
-        payload: Bytes::from_static(b"hello"),
-        keyframe: false,
-        urgent: false,
-        temporal_layer: 0,
-        publisher_sequence: 1,
-        publish_time: None,
-        accept_time: Timestamp { seconds: 0, nanos: 0 },
-    };
+    let draft = draft(Channel::Chat, false);
     feed.chat(Message { author, session, muted: false, draft }, 1, true).unwrap();
     assert_eq!(feed.departed_authors(), 0);
     apply(SharedCommand::Leave(By { node: author, session: None, request: None }).into());
