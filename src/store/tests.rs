@@ -13,11 +13,11 @@ use starling_core::livestream;
 use super::*;
 use crate::feed::{Draft, Message, Timestamp};
 
-/// A store of two shards with groups of these numbers.
-fn with_groups(numbers: std::ops::RangeInclusive<u64>) -> Store {
+/// A store of two shards with so many groups, numbered from 1.
+fn with_groups(count: u64) -> Store {
     let settings = Settings { shards: 2, event_log_revisions: 16, ring_bytes: 1 << 16, feed_memory_bytes: 1 << 20 };
     let store = Store::new(settings);
-    for number in numbers {
+    for number in 1..=count {
         let create = CreateGroup {
             epoch: Epoch::drawn(number),
             owner: None,
@@ -40,7 +40,7 @@ fn id(number: u64) -> SwarmId {
 #[test]
 fn list_shows_each_swarm_once() {
     let all = 3 * LISTED_AT_ONCE as u64 + 1;
-    let store = with_groups(1..=all);
+    let store = with_groups(all);
     for limit in [1, LISTED_AT_ONCE - 1, LISTED_AT_ONCE, LISTED_AT_ONCE + 1, 2 * LISTED_AT_ONCE, 1_000] {
         let (mut after, mut seen) = (None, BTreeSet::new());
         loop {
@@ -62,7 +62,7 @@ fn list_shows_each_swarm_once() {
 
 #[test]
 fn outcome_shows_no_more_than_requested() {
-    let store = with_groups(1..=1);
+    let store = with_groups(1);
     let outcome = store.apply(id(1), Command::Shared(SharedCommand::Expire), 2, Projection::NOTHING).unwrap();
     assert!(outcome.swarm.is_none() && outcome.member.is_none() && outcome.targets.is_none());
     assert!(outcome.members.is_empty() && outcome.ttl_ms.is_none() && !outcome.created);
@@ -83,7 +83,7 @@ fn draft(channel: Channel, keyframe: bool) -> Draft {
 
 #[test]
 fn nobody_starts_at_what_a_departed_source_published() {
-    let store = with_groups(1..=1);
+    let store = with_groups(1);
     let (node, session) = (NodeId::new(2).unwrap(), SessionId::new(7).unwrap());
     let apply = |command: SharedCommand| store.apply(id(1), command.into(), 1, Projection::NOTHING).unwrap();
     apply(SharedCommand::Join(Join::bare(node, session, 1_000)));
@@ -99,7 +99,7 @@ fn nobody_starts_at_what_a_departed_source_published() {
 
 #[test]
 fn feed_is_told_who_left() {
-    let store = with_groups(1..=0);
+    let store = with_groups(0);
     let id = SwarmId::new(SwarmKind::Livestream, 1).unwrap();
     let [broadcaster, author] = [1, 2].map(|node| NodeId::new(node).unwrap());
     let session = SessionId::new(7).unwrap();
