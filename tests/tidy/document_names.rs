@@ -43,8 +43,8 @@ fn name_parts(span: &str) -> Option<Vec<&str>> {
         part.starts_with(|c: char| c.is_ascii_uppercase()) && part.contains(|c: char| c.is_ascii_lowercase())
     };
     // A plain word between backticks may be anything: a value, a command.
-    let is_name = parts.len() > 1 || name.contains('_') || parts.iter().any(|part| is_camel(part));
-    (is_name && parts.iter().all(|part| is_word(part))).then_some(parts)
+    let is_name = parts.len() > 1 || name.contains('_') || parts.iter().any(is_camel);
+    (is_name && parts.iter().all(is_word)).then_some(parts)
 }
 
 /// The names in a document that nothing has: (line, name).
