@@ -11,8 +11,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use starling::feed::{
     Cursor, Delivery, Draft, Encoded, Feed, Limits, Memory, Micros, Opening, Selection, Settings, Start, Timestamp,
 };
+use starling_core::channel::Channel;
 use starling_core::event::{Gate, Grant};
-use starling_core::interest::{Channel, Interest, InterestChange, Interests};
+use starling_core::interest::{Interest, InterestChange, Interests};
 use starling_core::{NodeId, SessionId};
 
 const TERM: u64 = 1;

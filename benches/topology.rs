@@ -134,7 +134,7 @@ fn commands(c: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
             b.iter(|| {
                 draw += 1;
-                black_box(swarm.targets(NodeId::new(splitmix64(draw) % size as u64 + 2)))
+                black_box(swarm.targets(NodeId::new(splitmix64(draw) % size as u64 + 2).into()))
             });
         });
     }

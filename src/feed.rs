@@ -41,9 +41,10 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use starling_core::channel::{Channel, ChannelSet};
 use starling_core::event::Gate;
 use starling_core::id::NodeId;
-use starling_core::interest::{Channel, ChannelSet, Interests};
+use starling_core::interest::Interests;
 
 use lane::has_runs;
 

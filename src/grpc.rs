@@ -36,7 +36,7 @@ use tonic::{Response, Status};
 
 use crate::service::{Service, ServiceError};
 use crate::shutdown::Shutdown;
-use starling_core::interest::Channel;
+use starling_core::channel::Channel;
 
 type Answer<T> = Result<Response<T>, Status>;
 

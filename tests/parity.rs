@@ -11,8 +11,9 @@ use elara_diffusion::{
     PropagationPriority, PropagationScheduler, PropagationTopology, StateUpdate, SwarmConfig,
 };
 use fixture::{BROADCASTER, SwarmFixture, by, node, seed_node};
+use starling_core::channel::{Channel, ChannelSet, PerChannel};
 use starling_core::hash::splitmix64;
-use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
+use starling_core::interest::{Interest, Interests};
 use starling_core::member::{Media, Role, ViewerMode};
 use starling_core::propagation::{Filter, Priority};
 use starling_core::topology::Topology;
@@ -121,7 +122,11 @@ fn interests_of_viewers_match_the_seed() {
     assert_eq!(ours(2, Channel::Audio), seeds(2, 1_001));
     assert_eq!(ours(3, Channel::Visual), seeds(3, 1_000));
     assert_eq!(ours(3, Channel::Audio), seeds(3, 1_001));
-    assert_eq!(Interests::participant().levels(), [Interest::High; 5], "as the seed's groups register");
+    assert_eq!(
+        Interests::participant().levels(),
+        PerChannel::new([Interest::High; 5]),
+        "as the seed's groups register"
+    );
 }
 
 #[test]

@@ -38,7 +38,7 @@ use super::subscriber::Selection;
 use super::time::Micros;
 use super::wire::Encoded;
 use read::ReadOutcome;
-use starling_core::interest::Channel;
+use starling_core::channel::Channel;
 use state::CursorState;
 
 pub use open::{Greeting, Opening, Resume, Start};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use starling_core::interest::Channel;
+use starling_core::channel::Channel;
 
 /// A point in time, as protobuf has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

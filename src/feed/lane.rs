@@ -6,8 +6,8 @@ use super::keyframe_requests::KeyframeRequests;
 use super::numbers::Numbers;
 use super::position::{LaneId, TermSeq};
 use super::skips::Skips;
+use starling_core::channel::Channel;
 use starling_core::event::{Gate, Grant};
-use starling_core::interest::Channel;
 use starling_core::propagation::Filter;
 
 /// Lanes beyond this number take the place of one that nobody uses.

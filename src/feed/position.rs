@@ -1,7 +1,7 @@
 //! Where an update stands: its lane, and its place on that lane.
 
+use starling_core::channel::Channel;
 use starling_core::id::NodeId;
-use starling_core::interest::Channel;
 
 /// (term, sequence): a place on one lane.
 pub type TermSeq = (u64, u64);

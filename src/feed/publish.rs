@@ -13,9 +13,9 @@ use super::schedule::Appended;
 use super::state::{Feed, State};
 use super::time::Micros;
 use crate::sync::atomic::Ordering;
+use starling_core::channel::{Channel, ChannelSet};
 use starling_core::event::{Gate, Grant};
 use starling_core::id::{NodeId, SessionId};
-use starling_core::interest::{Channel, ChannelSet};
 
 /// What became of an update that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::lane::{Lane, Lanes};
 use super::record::Record;
 use super::time::Micros;
-use starling_core::interest::Channel;
+use starling_core::channel::Channel;
 
 /// The newest records of a swarm.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::subscribers::Subscribers;
 use super::time::Micros;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use starling_core::interest::Channel;
+use starling_core::channel::Channel;
 
 /// What is kept of a swarm's updates, and who may add to it.
 #[derive(Debug)]

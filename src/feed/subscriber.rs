@@ -6,14 +6,15 @@ use std::task::Waker;
 use super::position::LaneId;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use starling_core::channel::{Channel, ChannelSet, PerChannel};
 use starling_core::id::NodeId;
-use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
+use starling_core::interest::{Interest, Interests};
 
 /// The interest of a subscription in each channel, by the index of the channel.
 ///
 /// Subscriptions of one class are held back for the same delivery windows, get the same
 /// kinds of updates and are woken together.
-pub(super) type DeliveryClass = [Interest; 5];
+pub(super) type DeliveryClass = PerChannel<Interest>;
 
 /// The lanes that one subscription asked for.
 #[derive(Clone, Debug)]
@@ -85,11 +86,11 @@ impl Subscriber {
         let interests = self.interests.lock();
         let mut class = interests.levels();
         for interest in interests.overrides() {
-            let level = &mut class[interest.channel.index()];
+            let level = &mut class[interest.channel];
             *level = (*level).max(interest.level);
         }
         for channel in Channel::ALL.into_iter().filter(|channel| !self.selection.channels.contains(*channel)) {
-            class[channel.index()] = Interest::None;
+            class[channel] = Interest::None;
         }
         class
     }

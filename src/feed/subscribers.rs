@@ -7,8 +7,9 @@ use std::task::Waker;
 use super::subscriber::{Selection, Subscriber};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use starling_core::channel::{Channel, ChannelSet};
 use starling_core::id::NodeId;
-use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
+use starling_core::interest::{Interest, Interests};
 
 /// The demand for one lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::draft::{Draft, Timestamp};
 use super::position::Position;
+use starling_core::channel::Channel;
 use starling_core::id::NodeId;
-use starling_core::interest::Channel;
 
 /// The fields that are written here, by the name of their message. Whoever adds a field to one
 /// of these messages adds it here too, and to [`encode`], in the order of the numbers.

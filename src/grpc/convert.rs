@@ -16,9 +16,10 @@ use crate::service::watch::{Removal, ResetReason, TargetDelta};
 use crate::store::log::View;
 use crate::store::snapshot::StatsSnapshot;
 use starling_core::Event;
+use starling_core::channel::{Channel, ChannelSet};
 use starling_core::event::{EndReason, LeaveReason};
 use starling_core::id::{NodeId, SessionId, SwarmKind};
-use starling_core::interest::{Channel, ChannelSet, Interest, Interests};
+use starling_core::interest::{Interest, Interests};
 use starling_core::propagation::{Filter, Priority};
 use starling_core::topology::{Peer, Placement, Target, TargetList, Topology};
 
@@ -166,7 +167,8 @@ pub(super) fn interests(interests: &Interests) -> Vec<pb::ChannelInterest> {
         interest: pb::Interest::from(level).into(),
         ..Default::default()
     };
-    let levels = Channel::ALL.into_iter().zip(interests.standing()).map(|(channel, level)| item(channel, level));
+    let standing = interests.standing();
+    let levels = standing.iter().map(|(channel, level)| item(channel, *level));
     let overrides = interests.overrides().iter().map(|o| pb::ChannelInterest {
         source_node_id: o.source.map_or(0, |source| source.get()),
         expire_time: o.expires_at.map(timestamp),
@@ -209,9 +211,9 @@ impl From<Peer> for pb::Peer {
 impl From<Target> for pb::Target {
     fn from(target: Target) -> Self {
         let Target { node, session, endpoint, can_relay, interests } = target;
-        let channels = Channel::ALL.into_iter().zip(interests).map(|(channel, level)| pb::TargetChannel {
+        let channels = interests.iter().map(|(channel, level)| pb::TargetChannel {
             channel: pb::UpdateChannel::from(channel).into(),
-            interest: pb::Interest::from(level).into(),
+            interest: pb::Interest::from(*level).into(),
             quality: pb::Quality::from(level.filter(channel)).into(),
             track: 0,
         });
@@ -338,8 +340,8 @@ fn delivery(counts: &feed::Counts) -> pb::DeliveryStats {
 pub(super) fn stats(stats: &StatsSnapshot, counts: &feed::Counts) -> pb::SwarmStats {
     let leaves = LeaveReason::ALL.into_iter().zip(stats.leaves).filter(|(_, count)| *count > 0);
     let mut interests = Vec::new();
-    for (channel, counts) in Channel::ALL.into_iter().zip(stats.interests) {
-        for (level, members) in Interest::ALL.into_iter().zip(counts).filter(|(_, members)| *members > 0) {
+    for (channel, counts) in stats.interests.iter() {
+        for (level, members) in Interest::ALL.into_iter().zip(*counts).filter(|(_, members)| *members > 0) {
             let (channel, interest) = (pb::UpdateChannel::from(channel).into(), pb::Interest::from(level).into());
             interests.push(pb::InterestCount { channel, interest, members, track: 0 });
         }

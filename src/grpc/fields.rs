@@ -10,11 +10,12 @@ use crate::pb::swarm::v1 as pb;
 use crate::service::subscribe::ResumePoint;
 use crate::service::watch::EventSelection;
 use crate::store::log::View;
+use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::{By, MemberUpdate, SwarmUpdate};
 use starling_core::event::EventKind;
 use starling_core::hash::FixedHasher;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
-use starling_core::interest::{Channel, ChannelSet, Interest, InterestChange};
+use starling_core::interest::{Interest, InterestChange};
 use starling_core::request::RequestId;
 
 /// The longest metadata of a swarm, in bytes.

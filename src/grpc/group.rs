@@ -1,5 +1,6 @@
 //! GroupService.
 
+use starling_core::topology::Forwarder;
 use tonic::{Request, Response, Streaming};
 
 use super::convert::group_requests::NewGroup;
@@ -163,7 +164,7 @@ impl GroupService for Edge {
         let pb::GetTargetsRequest { group_id, of_node_id, node_id: _ } = request.into_inner();
         let id = fields::swarm_id(KIND, group_id)?;
         let node = fields::node("of_node_id", of_node_id)?;
-        let (epoch, revision, targets) = self.service.targets(id, Some(node)).map_err(refused(KIND))?;
+        let (epoch, revision, targets) = self.service.targets(id, Forwarder::Node(node)).map_err(refused(KIND))?;
         Ok(Response::new(pb::GetTargetsResponse { epoch: epoch.get(), revision, targets: Some(targets.into()) }))
     }
 
@@ -222,7 +223,7 @@ impl GroupService for Edge {
         let id = fields::swarm_id(KIND, group_id)?;
         let of = fields::node("of_node_id", of_node_id)?;
         let node = fields::observer(node_id, session_id)?;
-        let watch = self.service.watch_targets(id, Some(of)).map_err(refused(KIND))?;
+        let watch = self.service.watch_targets(id, Forwarder::Node(of)).map_err(refused(KIND))?;
         // Without a session it follows whom it watches.
         let tied = if session_id == 0 { Some(of) } else { node };
         let lifetime = self.lifetime(id, tied, session_id).await?.over_connection(connection);

@@ -221,8 +221,8 @@ impl LivestreamService for Edge {
     async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {
         let pb::GetTargetsRequest { livestream_id, of_node_id, node_id: _ } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
-        let node = NodeId::new(of_node_id);
-        let (epoch, revision, targets) = self.service.targets(id, node).map_err(refused(KIND))?;
+        let of = NodeId::new(of_node_id).into();
+        let (epoch, revision, targets) = self.service.targets(id, of).map_err(refused(KIND))?;
         Ok(Response::new(pb::GetTargetsResponse { epoch: epoch.get(), revision, targets: Some(targets.into()) }))
     }
 
@@ -284,7 +284,7 @@ impl LivestreamService for Edge {
         let pb::WatchTargetsRequest { livestream_id, of_node_id, session_id, node_id } = request.into_inner();
         let id = fields::swarm_id(KIND, livestream_id)?;
         let (of, node) = (NodeId::new(of_node_id), fields::observer(node_id, session_id)?);
-        let watch = self.service.watch_targets(id, of).map_err(refused(KIND))?;
+        let watch = self.service.watch_targets(id, of.into()).map_err(refused(KIND))?;
         // Without a session it follows whom it watches.
         let tied = if session_id == 0 { of } else { node };
         let lifetime = self.lifetime(id, tied, session_id).await?.over_connection(connection);

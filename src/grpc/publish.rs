@@ -23,9 +23,9 @@ use crate::pb::livestream::v1::publish_updates_response::Event;
 use crate::pb::swarm::v1 as shared;
 use crate::service::publish::{PublishError, PublishHandle};
 use starling_core::Rejection;
+use starling_core::channel::{Channel, PerChannel};
 use starling_core::command::By;
 use starling_core::id::{SessionId, SwarmKind};
-use starling_core::interest::Channel;
 
 /// The most updates that one acknowledgement covers.
 const UPDATES_PER_ACK: usize = 64;
@@ -45,7 +45,7 @@ pub(super) struct PublishStream {
     lifetime: StreamLifetime,
     layers: u32,
     /// Wait for their acknowledgement, by channel.
-    accepted: [Option<Accepted>; 5],
+    accepted: PerChannel<Option<Accepted>>,
     /// When the demand may be told again.
     demand_at: Instant,
     /// When it may be told again who skips updates.
@@ -103,7 +103,7 @@ impl PublishStream {
             handle,
             lifetime,
             layers,
-            accepted: [None; 5],
+            accepted: PerChannel::default(),
             demand_at: Instant::now(),
             skips_at: Instant::now(),
             ready: VecDeque::from([Event::Opened(opened)]),
@@ -259,7 +259,7 @@ impl PublishStream {
         };
         let channel = draft.channel;
         match self.handle.send(draft) {
-            Ok(accepted) => self.accepted[channel.index()] = Some(accepted),
+            Ok(accepted) => self.accepted[channel] = Some(accepted),
             Err(refusal) => {
                 // In order: what was taken before is acknowledged before.
                 self.acknowledge();
@@ -291,7 +291,7 @@ impl PublishStream {
 
     /// Acknowledges what was taken on each channel.
     fn acknowledge(&mut self) {
-        let accepted = self.accepted.iter_mut().filter_map(Option::take);
+        let accepted = Channel::ALL.into_iter().filter_map(|channel| self.accepted[channel].take());
         let channels: Vec<_> = accepted
             .map(|Accepted { position, publisher_sequence, .. }| shared::ChannelAck {
                 accepted_through: publisher_sequence,

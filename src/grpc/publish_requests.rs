@@ -2,8 +2,8 @@
 
 use super::fields::{self, Parsed};
 use crate::pb::{group, livestream, swarm::v1 as shared};
+use starling_core::channel::ChannelSet;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
-use starling_core::interest::ChannelSet;
 
 /// A message of a publish stream.
 #[derive(Debug)]

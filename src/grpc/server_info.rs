@@ -7,7 +7,8 @@ use tonic::{Request, Response};
 use super::{Answer, Edge, convert, fields};
 use crate::pb::swarm::v1 as pb;
 use crate::pb::swarm::v1::server_service_server::ServerService;
-use starling_core::interest::{Channel, Interest};
+use starling_core::channel::Channel;
+use starling_core::interest::Interest;
 
 #[tonic::async_trait]
 impl ServerService for Edge {

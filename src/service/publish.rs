@@ -11,10 +11,10 @@ use crate::cluster::CommandLog;
 use crate::feed::{self, Accepted, Demand, Draft, Feed, Limits, Message, Micros, PublisherState, SkipReport};
 use crate::store::entry::Entry;
 use crate::store::snapshot::{Outcome, Projection};
+use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::By;
 use starling_core::event::Gate;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
-use starling_core::interest::{Channel, ChannelSet};
 use starling_core::{Rejection, Rules, SharedCommand, Swarm};
 
 /// The lease of a session that publishing makes, in milliseconds.

@@ -13,8 +13,9 @@ use crate::feed::{
 };
 use crate::store::entry::Entry;
 use starling_core::Rejection;
+use starling_core::channel::{Channel, ChannelSet};
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId};
-use starling_core::interest::{Channel, ChannelSet, Interests};
+use starling_core::interest::Interests;
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]

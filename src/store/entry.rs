@@ -1,5 +1,6 @@
 //! One swarm and all that lives and changes with it.
 
+use starling_core::topology::Forwarder;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
@@ -46,8 +47,8 @@ pub struct Entry {
     changed: Arc<Notify>,
     /// Where the log goes when the swarm does, for those who have not read its end.
     final_log: Arc<OnceLock<EventLog>>,
-    /// Who waits for changes of a node's targets; `None` = the broadcaster's.
-    targets: HashMap<Option<NodeId>, Watched>,
+    /// Who waits for changes of whose targets.
+    targets: HashMap<Forwarder, Watched>,
     /// Sessions with streams on this pod that keep them alive.
     sessions: HashMap<SessionId, (Arc<SessionEnd>, u32)>,
     /// Nodes with streams on this pod that follow them from session to session.
@@ -116,18 +117,18 @@ impl Entry {
 
     /// Starts to watch the targets of a node: notified when they may
     /// have changed.
-    pub(crate) fn watch_targets(&mut self, node: Option<NodeId>) -> Arc<Notify> {
-        let watched = self.targets.entry(node).or_default();
+    pub(crate) fn watch_targets(&mut self, of: Forwarder) -> Arc<Notify> {
+        let watched = self.targets.entry(of).or_default();
         watched.watchers += 1;
         Arc::clone(&watched.changed)
     }
 
     /// Ends what [`Self::watch_targets`] began.
-    pub(crate) fn unwatch_targets(&mut self, node: Option<NodeId>) {
-        if let Some(watched) = self.targets.get_mut(&node) {
+    pub(crate) fn unwatch_targets(&mut self, of: Forwarder) {
+        if let Some(watched) = self.targets.get_mut(&of) {
             watched.watchers -= 1;
             if watched.watchers == 0 {
-                self.targets.remove(&node);
+                self.targets.remove(&of);
             }
         }
     }
@@ -205,9 +206,11 @@ impl Entry {
             return;
         }
         let broadcaster = self.swarm.as_deref().and_then(Swarm::broadcaster);
-        let roots = [None, broadcaster].into_iter().filter(|_| touched.root);
-        for node in roots.chain(touched.nodes.iter().copied().map(Some)) {
-            wakes.extend(self.targets.get(&node).map(|watched| Arc::clone(&watched.changed)));
+        let broadcaster = broadcaster.filter(|_| touched.root);
+        let root = touched.root.then_some(Forwarder::Broadcaster);
+        let nodes = broadcaster.into_iter().chain(touched.nodes.iter().copied());
+        for forwarder in root.into_iter().chain(nodes.map(Forwarder::Node)) {
+            wakes.extend(self.targets.get(&forwarder).map(|watched| Arc::clone(&watched.changed)));
         }
     }
 }

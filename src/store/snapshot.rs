@@ -4,13 +4,15 @@
 //! log that answers later, on another task, can answer the same. A [`Projection`] says what of a swarm is
 //! copied: what is not asked for costs nothing.
 
+use starling_core::channel::PerChannel;
 use starling_core::event::{EndReason, LeaveReason};
 use starling_core::group::{self, Group};
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId};
+use starling_core::interest::Interest;
 use starling_core::livestream::{self, Livestream};
 use starling_core::member::MemberView;
 use starling_core::stats::Unique;
-use starling_core::topology::{TargetList, Topology};
+use starling_core::topology::{Forwarder, TargetList, Topology};
 use starling_core::{Applied, Rules, Swarm};
 
 /// What is to be shown of a swarm as a command left it.
@@ -77,7 +79,7 @@ impl Outcome {
             swarm: projection.swarm.then(|| SwarmSnapshot::new(id, swarm)),
             member: projection.member.and_then(|node| swarm.listed(node)),
             ttl_ms: joined.and_then(|node| swarm.roster().find(node)).map(|member| member.lease.ttl_ms),
-            targets: joined.and_then(|node| swarm.targets(Some(node))),
+            targets: joined.and_then(|node| swarm.targets(Forwarder::Node(node))),
             members: if projection.members == 0 { Vec::new() } else { swarm.page(0, projection.members).0 },
         }
     }
@@ -217,7 +219,7 @@ pub struct StatsSnapshot {
     /// Nodes that were ever in.
     pub unique: UniqueCount,
     /// Members by channel and interest.
-    pub interests: [[u64; 5]; 5],
+    pub interests: PerChannel<[u64; Interest::ALL.len()]>,
     /// Time in ACTIVE, in milliseconds.
     pub active_ms: u64,
     /// Livestreams: hops to the farthest viewer that peers serve.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use starling_core::SharedCommand;
+use starling_core::channel::Channel;
 use starling_core::command::{By, CreateGroup, CreateLivestream, Join};
 use starling_core::group::Config;
 use starling_core::id::{Epoch, NodeId};
-use starling_core::interest::Channel;
 use starling_core::livestream;
 
 use super::*;

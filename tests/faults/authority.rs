@@ -4,7 +4,8 @@ use elara_diffusion::{
     AuthorityProof, AuthoritySet, InterestDeclaration, InterestLevel, InterestMap, LivestreamAuthority,
     LivestreamInterest,
 };
-use starling_core::interest::{Channel, ChannelSet, Interest, InterestChange};
+use starling_core::channel::{Channel, ChannelSet, PerChannel};
+use starling_core::interest::{Interest, InterestChange};
 use starling_core::member::ViewerMode;
 use starling_core::propagation::Filter;
 use starling_core::{
@@ -53,7 +54,10 @@ fn e33_lurker_lurks_on_every_channel() {
     let mut fixture = SwarmFixture::with_viewers(1);
     fixture.join_as(2, ViewerMode::Lurker);
     let levels = fixture.view(2).interests.levels();
-    assert_eq!(levels, [Interest::Low, Interest::None, Interest::None, Interest::None, Interest::None]);
+    assert_eq!(
+        levels,
+        PerChannel::new([Interest::Low, Interest::None, Interest::None, Interest::None, Interest::None])
+    );
 }
 
 #[test]
@@ -79,7 +83,7 @@ fn e35_leaving_removes_the_nodes_interests() {
     fixture.go(SharedCommand::SetInterest(by(2), vec![change(Channel::Visual, Interest::Critical, Some(60_000))]));
     fixture.leave(2);
     fixture.leave(3);
-    assert_eq!(fixture.swarm().stats().interests, [[0; 5]; 5]);
+    assert_eq!(fixture.swarm().stats().interests, Default::default());
     let due = fixture.as_livestream().config().broadcaster_timeout_ms;
     assert_eq!(fixture.swarm().next_expiry(), Some(fixture.now + due), "only the broadcaster is waited for");
 }

@@ -133,7 +133,7 @@ impl SwarmFixture {
 
     /// Whom a node forwards to; `None` stands for the broadcaster.
     pub(crate) fn targets(&self, number: Option<u64>) -> BTreeSet<u64> {
-        let list = self.swarm().targets(number.map(node)).expect("a member has a list");
+        let list = self.swarm().targets(number.map(node).into()).expect("a member has a list");
         let targets: BTreeSet<u64> = list.targets.iter().map(|target| target.node.get()).collect();
         assert_eq!(targets.len(), list.targets.len(), "nobody is listed twice");
         targets

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use elara_diffusion::{GroupSwarm, InterestDeclaration, InterestLevel, InterestMap};
-use starling_core::interest::{Channel, Interest, InterestChange};
+use starling_core::channel::Channel;
+use starling_core::interest::{Interest, InterestChange};
 use starling_core::member::{Media, Role};
 use starling_core::{Command, Event, GroupCommand, GroupEvent, Rejection, SharedCommand};
 

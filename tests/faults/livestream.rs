@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use elara_diffusion::{LivestreamSwarm, SwarmConfig, SwarmState};
+use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::Join;
-use starling_core::interest::{Channel, ChannelSet};
 use starling_core::livestream::State;
 use starling_core::member::ViewerMode;
 use starling_core::topology::Topology;
@@ -153,7 +153,7 @@ fn e22_statistics_are_counted() {
     assert_eq!((stats.joins, stats.peak, stats.unique.count()), (11, 10, 10));
     assert_eq!(stats.leaves, [1, 1, 0, 0, 0], "one left, one was replaced");
     assert_eq!(stats.active_time(fixture.now), 5_000);
-    assert_eq!(stats.interests[Channel::Visual.index()], [0, 0, 0, 9, 0]);
+    assert_eq!(stats.interests[Channel::Visual], [0, 0, 0, 9, 0]);
 }
 
 #[test]

@@ -12,9 +12,10 @@ use starling::feed::{
     AppendError, Cursor, Delivery, Draft, Feed, Gap, GapReason, Limits, Memory, Micros, NextStep, Opening, Selection,
     Settings, Start, Timestamp, bucket_bound,
 };
+use starling_core::channel::Channel;
 use starling_core::event::{Gate, Grant};
 use starling_core::id::SessionId;
-use starling_core::interest::{Channel, Interest, InterestChange, Interests};
+use starling_core::interest::{Interest, InterestChange, Interests};
 
 use crate::fixture::{BROADCASTER, node, seed_node};
 

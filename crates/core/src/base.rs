@@ -1,10 +1,11 @@
 //! What every swarm has, of either kind, and one command at work on it.
 
+use super::channel::PerChannel;
 use super::command::{By, Join};
 use super::error::Rejection;
 use super::event::{Applied, Event, SharedEvent};
 use super::id::{Epoch, MemberKey, NodeId, PodId, SessionId};
-use super::interest::{InterestChange, Interests, MAX_OVERRIDES};
+use super::interest::{Interest, InterestChange, Interests, MAX_OVERRIDES};
 use super::last_members::LastMembers;
 use super::member::{Lease, Member, MemberView};
 use super::request::Requests;
@@ -138,9 +139,9 @@ impl Base {
         self.roster.check();
         let left: u64 = self.stats.leaves.iter().sum();
         assert_eq!(self.stats.joins - left, self.roster.len() as u64, "each join has at most one leave");
-        let mut interests = [[0; 5]; 5];
-        for (channel, level) in self.roster.iter().flat_map(|(_, member)| member.levels().into_iter().enumerate()) {
-            interests[channel][level as usize] += 1;
+        let mut interests = PerChannel::<[u64; Interest::ALL.len()]>::default();
+        for levels in self.roster.iter().map(|(_, member)| member.levels()) {
+            levels.iter().for_each(|(channel, level)| interests[channel][*level as usize] += 1);
         }
         assert_eq!(interests, self.stats.interests, "members by interest add up");
         assert!(self.ended.is_none() || self.roster.is_empty(), "an ended swarm is empty");

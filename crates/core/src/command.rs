@@ -4,9 +4,10 @@
 //! (beside it) the time. The same commands in the same order make the same swarm
 //! on every pod.
 
+use super::channel::ChannelSet;
 use super::config::{GroupConfig, LivestreamConfig};
 use super::id::{Epoch, NodeId, PodId, SessionId};
-use super::interest::{ChannelSet, InterestChange};
+use super::interest::InterestChange;
 pub use super::request::By;
 use super::request::RequestId;
 use super::role::ViewerMode;

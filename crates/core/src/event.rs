@@ -1,8 +1,9 @@
 //! What a command did: the visible changes, and what else must know of it.
 
+use super::channel::{Channel, ChannelSet};
 use super::config::{GroupConfig, LivestreamConfig};
 use super::id::{MemberKey, NodeId, SessionId};
-use super::interest::{Channel, ChannelSet, Interests};
+use super::interest::Interests;
 use super::member::MemberView;
 use super::role::Media;
 use super::roster::Roster;

@@ -6,19 +6,19 @@
 mod media;
 
 use super::base::{Base, Transaction};
+use super::channel::{Channel, ChannelSet, PerChannel};
 use super::command::{By, CreateGroup, GroupCommand, Join, SwarmUpdate};
 use super::config::Configured;
 pub use super::config::GroupConfig as Config;
 use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant, GroupEvent, SharedEvent};
 use super::id::{MemberKey, NodeId};
-use super::interest::{Channel, ChannelSet};
 use super::member::MemberView;
 use super::request::Method;
 use super::role::{Media, Role};
 use super::rules::{RuleSet, act};
 use super::state::{EndReason, LeaveReason};
-use super::topology::{Target, TargetList, Topology};
+use super::topology::{Forwarder, Target, TargetList, Topology};
 
 /// The most listeners of a group.
 pub const MAX_LISTENERS: u32 = 256;
@@ -249,7 +249,7 @@ impl RuleSet for Group {
 
     fn unclaimed(&self, base: &Base, node: NodeId, channels: ChannelSet) -> ChannelSet {
         let held = base.roster.find(node).and_then(|member| member.terms.as_deref());
-        channels.iter().filter(|channel| held.is_none_or(|terms| terms[channel.index()] == 0)).collect()
+        channels.iter().filter(|channel| held.is_none_or(|terms| terms[*channel] == 0)).collect()
     }
 
     fn claim(&mut self, tx: &mut Transaction<'_>, by: &By, channels: ChannelSet, _: Join) -> Result<(), Rejection> {
@@ -284,8 +284,8 @@ impl RuleSet for Group {
 
     /// All other participants; a listener feeds nobody, and nobody feeds a listener.
     /// O(participants).
-    fn targets(&self, base: &Base, node: Option<NodeId>) -> Option<TargetList> {
-        let node = node?;
+    fn targets(&self, base: &Base, of: Forwarder) -> Option<TargetList> {
+        let Forwarder::Node(node) = of else { return None };
         let listens = base.roster.find(node)?.is_listener();
         let others = base.roster.iter().map(|(_, member)| member);
         let fed = others.filter(|member| !listens && member.node != node && !member.is_listener());
@@ -294,7 +294,7 @@ impl RuleSet for Group {
             session: member.session,
             endpoint: member.endpoint.clone(),
             can_relay: false,
-            interests: Channel::ALL.map(|channel| member.interests.level(Some(node), channel)),
+            interests: PerChannel::from_fn(|channel| member.interests.level(Some(node), channel)),
         });
         let targets = targets.collect();
         Some(TargetList { topology: Topology::Mesh, placement: None, parent: None, backup: None, targets })

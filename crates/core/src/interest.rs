@@ -1,64 +1,7 @@
 //! What a node wants of each channel, and for how long.
 
+use super::channel::{Channel, PerChannel};
 use super::id::NodeId;
-
-/// A kind of state that a source publishes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Channel {
-    /// Video.
-    Visual,
-    /// Sound.
-    Audio,
-    /// A shared screen.
-    Screen,
-    /// Text messages.
-    Chat,
-    /// Anything else.
-    Data,
-}
-
-impl Channel {
-    /// Every channel, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Visual, Self::Audio, Self::Screen, Self::Chat, Self::Data];
-
-    /// Position in [`Channel::ALL`].
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-}
-
-/// A set of channels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ChannelSet(u8);
-
-impl ChannelSet {
-    /// True when `channel` is in the set.
-    pub const fn contains(self, channel: Channel) -> bool {
-        self.0 & (1 << channel.index()) != 0
-    }
-
-    /// True when the set has no member.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The members, in the order of [`Channel::ALL`].
-    pub fn iter(self) -> impl Iterator<Item = Channel> {
-        Channel::ALL.into_iter().filter(move |channel| self.contains(*channel))
-    }
-
-    /// The set as five bits, bit n for the nth channel.
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-}
-
-impl FromIterator<Channel> for ChannelSet {
-    fn from_iter<I: IntoIterator<Item = Channel>>(channels: I) -> Self {
-        Self(channels.into_iter().fold(0, |bits, channel| bits | 1 << channel.index()))
-    }
-}
 
 /// How much of a channel a node wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,7 +58,7 @@ pub struct InterestOverride {
 /// level says, and does not expire, is not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Interests {
-    standing: [Interest; 5],
+    standing: PerChannel<Interest>,
     // Boxed because nearly no member has one, and there may be a million members.
     #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in every member")]
     overrides: Option<Box<Vec<InterestOverride>>>,
@@ -128,20 +71,22 @@ pub const MAX_OVERRIDES: u32 = 5 * 256;
 impl Interests {
     /// Defaults of a viewer that plays the stream.
     pub const fn active_viewer() -> Self {
-        Self::standing_at([Interest::High, Interest::High, Interest::High, Interest::Medium, Interest::Medium])
+        let (high, medium) = (Interest::High, Interest::Medium);
+        Self::standing_at(PerChannel::new([high, high, high, medium, medium]))
     }
 
     /// Defaults of a viewer that only keeps an eye on the stream.
     pub const fn lurker() -> Self {
-        Self::standing_at([Interest::Low, Interest::None, Interest::None, Interest::None, Interest::None])
+        let none = Interest::None;
+        Self::standing_at(PerChannel::new([Interest::Low, none, none, none, none]))
     }
 
     /// Defaults of a member of a group.
     pub const fn participant() -> Self {
-        Self::standing_at([Interest::High; 5])
+        Self::standing_at(PerChannel::new([Interest::High; 5]))
     }
 
-    const fn standing_at(standing: [Interest; 5]) -> Self {
+    const fn standing_at(standing: PerChannel<Interest>) -> Self {
         Self { standing, overrides: None }
     }
 
@@ -151,15 +96,12 @@ impl Interests {
     pub fn level(&self, source: Option<NodeId>, channel: Channel) -> Interest {
         let find =
             |wanted: Option<NodeId>| self.overrides().iter().find(|o| o.channel == channel && o.source == wanted);
-        source
-            .and_then(|_| find(source))
-            .or_else(|| find(None))
-            .map_or_else(|| self.standing[channel.index()], |o| o.level)
+        source.and_then(|_| find(source)).or_else(|| find(None)).map_or_else(|| self.standing[channel], |o| o.level)
     }
 
     /// The levels of all channels for sources in general.
-    pub fn levels(&self) -> [Interest; 5] {
-        Channel::ALL.map(|channel| self.level(None, channel))
+    pub fn levels(&self) -> PerChannel<Interest> {
+        PerChannel::from_fn(|channel| self.level(None, channel))
     }
 
     /// The overrides in force, in the order in which they were set.
@@ -188,8 +130,8 @@ impl Interests {
         self.retain(|o| o.channel != channel || o.source != source);
         let expires_at = ttl_ms.map(|ttl| now + u64::from(ttl));
         match (source, expires_at) {
-            (None, None) => self.standing[channel.index()] = level,
-            (Some(_), None) if self.standing[channel.index()] == level && !self.has_general_override(channel) => {}
+            (None, None) => self.standing[channel] = level,
+            (Some(_), None) if self.standing[channel] == level && !self.has_general_override(channel) => {}
             _ if self.overrides().len() >= MAX_OVERRIDES as usize => {}
             _ => {
                 let new = InterestOverride { source, channel, level, expires_at };
@@ -199,7 +141,7 @@ impl Interests {
     }
 
     /// The levels that nothing overrides for ever.
-    pub const fn standing(&self) -> [Interest; 5] {
+    pub const fn standing(&self) -> PerChannel<Interest> {
         self.standing
     }
 

@@ -5,7 +5,7 @@
 //! or refuses and changes nothing.
 //!
 //! From the bottom up, each file using only those before it: [`hash`], [`config`] and
-//! [`state`]; [`id`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
+//! [`state`]; [`id`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
 //! [`propagation`], [`stats`] and [`summary`]; [`command`], what is asked, and [`wire`], its byte
 //! form; [`member`], [`roster`] and [`last_members`], who is in and who was; [`event`], what is told,
 //! and [`Applied`], what a command did. `base` is what every swarm has, `rules` carries out the
@@ -27,6 +27,7 @@ macro_rules! from_parts {
 }
 
 mod base;
+pub mod channel;
 pub mod command;
 pub mod config;
 pub mod error;

@@ -11,13 +11,13 @@ mod placement;
 use std::collections::BTreeSet;
 
 use super::base::{Base, Transaction};
+use super::channel::{Channel, ChannelSet, PerChannel};
 use super::command::{By, CreateLivestream, Join, LivestreamCommand, SwarmUpdate};
 use super::config::Configured;
 pub use super::config::LivestreamConfig as Config;
 use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant, LivestreamEvent, SharedEvent};
 use super::id::{MemberKey, NodeId, SessionId};
-use super::interest::{Channel, ChannelSet};
 use super::member::MemberView;
 use super::request::Method;
 use super::role::{Role, ViewerMode};
@@ -25,7 +25,7 @@ use super::rules::{RuleSet, act};
 pub use super::state::State;
 use super::state::{EndReason, LeaveReason};
 use super::topology::relay_tree::Parent;
-use super::topology::{RelayTree, TargetList, Topology};
+use super::topology::{Forwarder, RelayTree, TargetList, Topology};
 
 /// The most mutes of a livestream.
 pub const MAX_MUTES: u32 = 10_000;
@@ -43,7 +43,7 @@ pub struct Livestream {
     /// Since when the broadcaster has had no session.
     absent_since: Option<u64>,
     /// Current term per channel; 0 = none.
-    terms: [u64; 5],
+    terms: PerChannel<u64>,
     tree: RelayTree,
     topology: Topology,
     moderators: BTreeSet<NodeId>,
@@ -61,7 +61,7 @@ impl Livestream {
             named_broadcaster: broadcaster,
             broadcaster,
             absent_since: Some(now),
-            terms: [0; 5],
+            terms: PerChannel::default(),
             topology: Topology::Star,
             moderators: BTreeSet::new(),
             muted: BTreeSet::new(),
@@ -125,13 +125,13 @@ impl Livestream {
     }
 
     fn grant(&self, base: &Base, channel: Channel) -> Grant {
-        let (term, gate) = (self.terms[channel.index()], self.gate(channel));
+        let (term, gate) = (self.terms[channel], self.gate(channel));
         Grant { source: self.broadcaster, channel, term, session: self.broadcaster_session(base), gate }
     }
 
     /// Ends all terms.
     fn revoke(&mut self, tx: &mut Transaction<'_>) {
-        self.terms = [0; 5];
+        self.terms = PerChannel::default();
         tx.applied.grants.extend(Channel::ALL.map(|channel| self.grant(tx.base, channel)));
     }
 
@@ -292,7 +292,7 @@ impl RuleSet for Livestream {
     }
 
     fn unclaimed(&self, _: &Base, _: NodeId, channels: ChannelSet) -> ChannelSet {
-        channels.iter().filter(|channel| self.terms[channel.index()] == 0).collect()
+        channels.iter().filter(|channel| self.terms[*channel] == 0).collect()
     }
 
     fn claim(&mut self, tx: &mut Transaction<'_>, by: &By, channels: ChannelSet, join: Join) -> Result<(), Rejection> {
@@ -330,8 +330,8 @@ impl RuleSet for Livestream {
         })
     }
 
-    fn targets(&self, base: &Base, node: Option<NodeId>) -> Option<TargetList> {
-        self.target_list(base, node)
+    fn targets(&self, base: &Base, of: Forwarder) -> Option<TargetList> {
+        self.target_list(base, of)
     }
 
     fn grants(&self, base: &Base) -> Vec<Grant> {
@@ -365,6 +365,6 @@ impl RuleSet for Livestream {
             Topology::Mesh => panic!("a livestream is no mesh"),
         }
         assert_eq!(self.state == State::Ended, base.ended.is_some());
-        assert!(present || self.terms == [0; 5], "terms end with the session");
+        assert!(present || self.terms == PerChannel::default(), "terms end with the session");
     }
 }

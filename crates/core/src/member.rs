@@ -1,5 +1,6 @@
 //! A member of a swarm: one session of one node.
 
+use super::channel::PerChannel;
 use super::command::Join;
 use super::id::{NodeId, PodId, SessionId};
 use super::interest::{Interest, Interests};
@@ -85,7 +86,7 @@ pub struct Member {
     /// The request that made this session, and its revision.
     pub(super) join_request: Option<Box<(RequestId, u64)>>,
     /// Groups: current term per channel; 0 = none. Boxed: viewers have none.
-    pub(super) terms: Option<Box<[u64; 5]>>,
+    pub(super) terms: Option<Box<PerChannel<u64>>>,
 }
 
 /// A member as others see it.
@@ -191,7 +192,7 @@ impl Member {
     }
 
     /// The levels of all channels for sources in general.
-    pub fn levels(&self) -> [Interest; 5] {
+    pub fn levels(&self) -> PerChannel<Interest> {
         self.interests.levels()
     }
 }

@@ -4,7 +4,8 @@
 //! "What is sent to whom"). The values of priority, delay and quality are those of
 //! `elara-diffusion` 0.2.0; the filter is what its documentation promised.
 
-use super::interest::{Channel, Interest};
+use super::channel::Channel;
+use super::interest::Interest;
 
 /// Order among updates and targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,18 +1,19 @@
 //! The commands that both kinds of swarms know, and what each kind does differently.
 
 use super::base::{Base, Transaction};
+use super::channel::ChannelSet;
 use super::command::{By, Join, MemberUpdate, SharedCommand, SwarmUpdate};
 use super::error::Rejection;
 use super::event::{Applied, Event, Grant, SharedEvent};
 use super::id::{MemberKey, NodeId, SessionId};
-use super::interest::{ChannelSet, Interests};
+use super::interest::Interests;
 use super::last_members::LastMembers;
 use super::member::{Lease, MemberView};
 use super::request::Method;
 use super::role::Role;
 use super::roster::Timer;
 use super::state::{EndReason, LeaveReason};
-use super::topology::TargetList;
+use super::topology::{Forwarder, TargetList};
 
 /// The most that one Expire carries out, so that it never holds its shard for
 /// long; the rest is due at once again.
@@ -72,8 +73,8 @@ pub(super) trait RuleSet {
     /// A member as others see it.
     fn view(&self, base: &Base, key: MemberKey) -> Option<MemberView>;
 
-    /// Whom a node forwards to; `None` stands for the broadcaster.
-    fn targets(&self, base: &Base, node: Option<NodeId>) -> Option<TargetList>;
+    /// Whom it forwards to; `None` when it is not in the swarm.
+    fn targets(&self, base: &Base, of: Forwarder) -> Option<TargetList>;
 
     /// The rights to publish that are in force.
     fn grants(&self, base: &Base) -> Vec<Grant>;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::channel::PerChannel;
 use super::hash::splitmix64;
 use super::id::NodeId;
 use super::interest::Interest;
@@ -17,7 +18,7 @@ pub struct Stats {
     /// The most members at one time.
     pub peak: u64,
     /// Members by channel and interest.
-    pub interests: [[u64; 5]; 5],
+    pub interests: PerChannel<[u64; Interest::ALL.len()]>,
     /// Time in ACTIVE before `active_since`, in milliseconds.
     pub active_ms: u64,
     /// When the swarm last became ACTIVE, while it is.
@@ -31,29 +32,29 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(super) fn joined(&mut self, node: NodeId, levels: [Interest; 5]) {
+    pub(super) fn joined(&mut self, node: NodeId, levels: PerChannel<Interest>) {
         self.joins += 1;
         self.unique.insert(node);
         self.wants(levels);
     }
 
-    pub(super) fn left(&mut self, reason: LeaveReason, levels: [Interest; 5]) {
+    pub(super) fn left(&mut self, reason: LeaveReason, levels: PerChannel<Interest>) {
         self.leaves[reason as usize] += 1;
-        for (channel, level) in levels.into_iter().enumerate() {
-            self.interests[channel][level as usize] -= 1;
+        for (channel, level) in levels.iter() {
+            self.interests[channel][*level as usize] -= 1;
         }
     }
 
-    pub(super) fn wants_instead(&mut self, before: [Interest; 5], after: [Interest; 5]) {
-        for (channel, level) in before.into_iter().enumerate() {
-            self.interests[channel][level as usize] -= 1;
+    pub(super) fn wants_instead(&mut self, before: PerChannel<Interest>, after: PerChannel<Interest>) {
+        for (channel, level) in before.iter() {
+            self.interests[channel][*level as usize] -= 1;
         }
         self.wants(after);
     }
 
-    fn wants(&mut self, levels: [Interest; 5]) {
-        for (channel, level) in levels.into_iter().enumerate() {
-            self.interests[channel][level as usize] += 1;
+    fn wants(&mut self, levels: PerChannel<Interest>) {
+        for (channel, level) in levels.iter() {
+            self.interests[channel][*level as usize] += 1;
         }
     }
 

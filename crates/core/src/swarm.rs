@@ -1,13 +1,13 @@
 //! A swarm of either kind, and the one way to change it.
 
 use super::base::Base;
+use super::channel::Channel;
 use super::command::{Command, SharedCommand};
 use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant};
 use super::group::Group;
 use super::hash::FixedHasher;
 use super::id::{Epoch, MemberKey, NodeId, SessionId, SwarmKind};
-use super::interest::Channel;
 use super::last_members::LastMembers;
 use super::livestream::Livestream;
 use super::member::MemberView;
@@ -17,7 +17,7 @@ use super::rules::{self, RuleSet, next_expiry};
 use super::state::EndReason;
 use super::stats::Stats;
 use super::summary::{Detail, Summary};
-use super::topology::TargetList;
+use super::topology::{Forwarder, TargetList};
 
 /// A livestream or a group.
 #[derive(Clone, Debug, Hash)]
@@ -232,10 +232,10 @@ impl Swarm {
         next_expiry(&self.base, self.rules.set())
     }
 
-    /// Whom a node forwards to; `None` stands for the broadcaster. `None` when there is no
-    /// such member, and for the broadcaster of a group. O(targets).
-    pub fn targets(&self, node: Option<NodeId>) -> Option<TargetList> {
-        self.rules.set().targets(&self.base, node)
+    /// Whom it forwards to; `None` when there is no such member, and for the broadcaster of a
+    /// group. O(targets).
+    pub fn targets(&self, of: Forwarder) -> Option<TargetList> {
+        self.rules.set().targets(&self.base, of)
     }
 
     /// The rights to publish that are in force.

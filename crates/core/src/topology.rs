@@ -2,8 +2,9 @@
 
 pub mod relay_tree;
 
+use super::channel::{Channel, PerChannel};
 use super::id::{NodeId, SessionId};
-use super::interest::{Channel, Interest};
+use super::interest::Interest;
 
 pub use relay_tree::RelayTree;
 
@@ -38,6 +39,22 @@ impl Placement {
     }
 }
 
+/// Who forwards to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Forwarder {
+    /// Whoever is the broadcaster of a livestream, with a session or without.
+    Broadcaster,
+    /// A member.
+    Node(NodeId),
+}
+
+impl From<Option<NodeId>> for Forwarder {
+    /// As requests name it: no node is the broadcaster.
+    fn from(node: Option<NodeId>) -> Self {
+        node.map_or(Self::Broadcaster, Self::Node)
+    }
+}
+
 /// A node that another one must forward to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
@@ -49,18 +66,18 @@ pub struct Target {
     pub endpoint: Box<[u8]>,
     /// Whether it forwards.
     pub can_relay: bool,
-    /// The interest per channel, in the order of [`Channel::ALL`].
-    pub interests: [Interest; 5],
+    /// The interest per channel.
+    pub interests: PerChannel<Interest>,
 }
 
 impl Target {
     /// The interests of a target, given whether others hang on it: a node that
     /// feeds children needs the media even when it does not watch itself.
-    pub fn interests(own: [Interest; 5], has_children: bool) -> [Interest; 5] {
+    pub fn interests(own: PerChannel<Interest>, has_children: bool) -> PerChannel<Interest> {
         let mut interests = own;
         if has_children {
             for channel in [Channel::Visual, Channel::Audio, Channel::Screen] {
-                let level = &mut interests[channel.index()];
+                let level = &mut interests[channel];
                 *level = (*level).max(Interest::High);
             }
         }

@@ -22,13 +22,14 @@
 
 use std::str;
 
+use crate::channel::{Channel, ChannelSet};
 use crate::command::{
     By, Command, CreateGroup, CreateLivestream, GroupCommand, Join, LivestreamCommand, MemberUpdate, SharedCommand,
     SwarmUpdate,
 };
 use crate::config::{GroupConfig, LivestreamConfig};
 use crate::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
-use crate::interest::{Channel, ChannelSet, Interest, InterestChange};
+use crate::interest::{Interest, InterestChange};
 use crate::request::RequestId;
 use crate::role::ViewerMode;
 
@@ -267,7 +268,7 @@ impl Wire for ChannelSet {
     fn take(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         let start = reader.offset;
         let bits = reader.byte()?;
-        let within = |channel: &Channel| bits & (1 << channel.index()) != 0;
+        let within = |channel: &Channel| bits & (1 << *channel as u8) != 0;
         let set: Self = Channel::ALL.into_iter().filter(within).collect();
         if set.bits() == bits {
             Ok(set)

@@ -3,7 +3,8 @@
 use super::context::Read;
 use super::state::CursorState;
 use crate::feed::lane::has_runs;
-use starling_core::interest::{Channel, Interest};
+use starling_core::channel::Channel;
+use starling_core::interest::Interest;
 use starling_core::propagation::Filter;
 
 impl CursorState {

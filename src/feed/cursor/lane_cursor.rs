@@ -10,7 +10,8 @@ use crate::feed::record::Record;
 use crate::feed::skips::Counted;
 use crate::feed::time::Micros;
 use crate::feed::token_bucket::TokenBucket;
-use starling_core::interest::{Channel, Interest};
+use starling_core::channel::Channel;
+use starling_core::interest::Interest;
 use starling_core::propagation::Filter;
 
 /// What one cursor knows of one lane.

@@ -12,8 +12,9 @@ use crate::feed::position::{LaneId, Position, TermSeq};
 use crate::feed::ring::Ring;
 use crate::feed::state::State;
 use crate::feed::subscriber::Selection;
+use starling_core::channel::Channel;
 use starling_core::id::NodeId;
-use starling_core::interest::{Channel, Interests};
+use starling_core::interest::Interests;
 use starling_core::propagation::Filter;
 
 /// Where a subscription begins when it does not resume.

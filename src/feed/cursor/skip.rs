@@ -6,7 +6,7 @@ use super::state::CursorState;
 use crate::feed::gap::{Gap, GapReason};
 use crate::feed::position::LaneId;
 use crate::feed::record::Record;
-use starling_core::interest::Channel;
+use starling_core::channel::Channel;
 use starling_core::propagation::Filter;
 
 impl CursorState {

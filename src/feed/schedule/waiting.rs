@@ -10,7 +10,7 @@ use crate::feed::subscriber::{DeliveryClass, ParkedSubscriber, Subscriber};
 use crate::feed::time::Micros;
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
-use starling_core::interest::Channel;
+use starling_core::channel::{Channel, PerChannel};
 
 /// What the wake task is to do next.
 #[derive(Debug)]
@@ -39,9 +39,9 @@ struct State {
     /// used again and never removed: `ParkState` holds their indices.
     classes: Vec<ParkedClass>,
     /// The number after the newest update, by channel and kind.
-    ends: [[u64; KINDS.len()]; 5],
+    ends: PerChannel<[u64; KINDS.len()]>,
     /// The same of urgent updates.
-    urgent_ends: [[u64; KINDS.len()]; 5],
+    urgent_ends: PerChannel<[u64; KINDS.len()]>,
     /// The highest of `ends`.
     end: u64,
     subscriptions: usize,
@@ -84,10 +84,10 @@ impl State {
     fn window(&self, class: &DeliveryClass, next: u64) -> Option<Micros> {
         // By channel and kind, not by record: the answer does not cost more for who is far behind.
         let unread = Channel::ALL.into_iter().flat_map(|channel| KINDS.map(|kind| (channel, kind)));
-        let unread = unread.filter(|(channel, kind)| self.ends[channel.index()][*kind as usize] > next);
+        let unread = unread.filter(|(channel, kind)| self.ends[*channel][*kind as usize] > next);
         let window = |(channel, kind): (Channel, Kind)| {
             let window = window(class, channel, kind)?;
-            Some(if self.urgent_ends[channel.index()][kind as usize] > next { 0 } else { window })
+            Some(if self.urgent_ends[channel][kind as usize] > next { 0 } else { window })
         };
         unread.filter_map(window).min()
     }
@@ -137,7 +137,7 @@ impl WakeSchedule {
     /// Makes the classes due that get an update. O(classes).
     pub(in crate::feed) fn on_append(&self, update: Appended, now: Micros) {
         let mut state = self.state.lock();
-        let (channel, kind) = (update.channel.index(), update.kind as usize);
+        let (channel, kind) = (update.channel, update.kind as usize);
         // Publishers append under the feed's lock and come here after it: not always in order.
         let end = &mut state.ends[channel][kind];
         *end = (*end).max(update.number + 1);

@@ -3,7 +3,7 @@
 use crate::feed::record::{Kind, Record};
 use crate::feed::subscriber::DeliveryClass;
 use crate::feed::time::Micros;
-use starling_core::interest::Channel;
+use starling_core::channel::Channel;
 
 pub(super) const KINDS: [Kind; 3] = [Kind::Keyframe, Kind::Top, Kind::Plain];
 
@@ -30,7 +30,7 @@ impl Appended {
 
 /// The delivery window of a class for one kind of update; `None` when it does not get them.
 pub(super) fn window(class: &DeliveryClass, channel: Channel, kind: Kind) -> Option<Micros> {
-    let interest = class[channel.index()];
+    let interest = class[channel];
     let propagation = interest.propagation().filter(|_| kind.passes(interest.filter(channel)))?;
     Some(Micros::from(propagation.delay_ms) * 1_000)
 }

@@ -13,7 +13,7 @@ use super::{Over, Step, Watch};
 use crate::service::{Service, ServiceError};
 use crate::store::Store;
 use starling_core::id::{Epoch, NodeId, SwarmId};
-use starling_core::topology::{Peer, Placement, Target, TargetList, Topology};
+use starling_core::topology::{Forwarder, Peer, Placement, Target, TargetList, Topology};
 use starling_core::{Rejection, Swarm};
 
 /// Why a target is no target any more.
@@ -79,50 +79,52 @@ struct Told {
 pub struct TargetWatch {
     store: Arc<Store>,
     id: SwarmId,
-    node: Option<NodeId>,
+    of: Forwarder,
     epoch: Epoch,
     told: Option<Told>,
     changed: Arc<Notify>,
 }
 
 impl Service {
-    /// Watches the targets of a node; `None` = of whoever is the broadcaster.
+    /// Watches whom it forwards to.
     ///
     /// # Errors
     ///
     /// When there is no such swarm, it has ended, or the node is no member.
-    pub fn watch_targets(&self, id: SwarmId, node: Option<NodeId>) -> Result<TargetWatch, ServiceError> {
+    pub fn watch_targets(&self, id: SwarmId, of: Forwarder) -> Result<TargetWatch, ServiceError> {
         let store = Arc::clone(self.log.store());
         let found = store.watchers(id, |entry| {
             let swarm = entry.swarm();
             if swarm.is_over() {
                 return Err(Rejection::Ended);
             }
-            if let Some(node) = node.filter(|_| swarm.targets(node).is_none()) {
+            if let Forwarder::Node(node) = of
+                && swarm.targets(of).is_none()
+            {
                 return Err(Rejection::NotAMember(node));
             }
             let epoch = swarm.epoch();
-            Ok((epoch, entry.watch_targets(node)))
+            Ok((epoch, entry.watch_targets(of)))
         });
         let (epoch, changed) = found.ok_or(Rejection::NoSuchSwarm)??;
-        Ok(TargetWatch { store, id, node, epoch, told: None, changed })
+        Ok(TargetWatch { store, id, of, epoch, told: None, changed })
     }
 
-    /// The targets of a node now; `None` = of the broadcaster.
+    /// Whom it forwards to now.
     ///
     /// # Errors
     ///
     /// When there is no such swarm, it has ended, or the node is no member.
-    pub fn targets(&self, id: SwarmId, node: Option<NodeId>) -> Result<(Epoch, u64, TargetList), ServiceError> {
+    pub fn targets(&self, id: SwarmId, of: Forwarder) -> Result<(Epoch, u64, TargetList), ServiceError> {
         let found = self.read(id, |swarm| {
             if swarm.is_over() {
                 return Err(Rejection::Ended);
             }
-            let targets = match (swarm.targets(node), node) {
+            let targets = match (swarm.targets(of), of) {
                 (Some(targets), _) => targets,
-                (None, Some(node)) => return Err(Rejection::NotAMember(node)),
+                (None, Forwarder::Node(node)) => return Err(Rejection::NotAMember(node)),
                 // There is no livestream of this id.
-                (None, None) => return Err(Rejection::NoSuchSwarm),
+                (None, Forwarder::Broadcaster) => return Err(Rejection::NoSuchSwarm),
             };
             Ok((swarm.epoch(), swarm.revision(), targets))
         })?;
@@ -148,7 +150,7 @@ impl TargetWatch {
             if swarm.is_over() || swarm.epoch() != self.epoch {
                 return Err(Over::SwarmEnded);
             }
-            let list = swarm.targets(self.node).ok_or(Over::NodeLeft)?;
+            let list = swarm.targets(self.of).ok_or(Over::NodeLeft)?;
             let gone = |told: &Told| gone(told, &list, swarm);
             let gone = self.told.as_ref().map(gone).unwrap_or_default();
             Ok((swarm.revision(), list, gone))
@@ -208,10 +210,10 @@ impl Watch for TargetWatch {
 
 impl Drop for TargetWatch {
     fn drop(&mut self) {
-        let (node, epoch) = (self.node, self.epoch);
+        let (of, epoch) = (self.of, self.epoch);
         self.store.watchers(self.id, |entry| {
             if entry.swarm().epoch() == epoch {
-                entry.unwatch_targets(node);
+                entry.unwatch_targets(of);
             }
         });
     }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::interest::{Channel, Interest, InterestChange};
+use crate::channel::Channel;
+use crate::interest::{Interest, InterestChange};
 use crate::role::ViewerMode;
 use crate::roster::Timer;
 

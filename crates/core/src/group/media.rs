@@ -2,11 +2,11 @@
 
 use super::Group;
 use crate::base::{Base, Transaction};
+use crate::channel::{Channel, ChannelSet};
 use crate::command::By;
 use crate::error::Rejection;
 use crate::event::{Gate, Grant, GroupEvent, SharedEvent};
 use crate::id::{MemberKey, NodeId};
-use crate::interest::{Channel, ChannelSet};
 use crate::member::Member;
 use crate::role::{Media, Role};
 
@@ -77,7 +77,7 @@ impl Group {
         let term = tx.base.revision + 1;
         tx.base.roster.update(key, |member| {
             let terms = member.terms.get_or_insert_default();
-            channels.iter().for_each(|channel| terms[channel.index()] = term);
+            channels.iter().for_each(|channel| terms[channel] = term);
         });
         let grants = self.grants_of(tx.base.roster.at(key)).filter(|grant| channels.contains(grant.channel));
         tx.applied.grants.extend(grants);
@@ -119,7 +119,7 @@ impl Group {
         let terms = member.terms.as_deref().copied().unwrap_or_default();
         let media = media(member).ok();
         Channel::ALL.into_iter().filter_map(move |channel| {
-            let term = terms[channel.index()];
+            let term = terms[channel];
             let gate = self.gate_of(source, media?, channel);
             (term != 0).then_some(Grant { source, channel, term, session: Some(session), gate })
         })

@@ -27,7 +27,7 @@ fn expired_ttl_falls_back_to_the_standing_level() {
     assert!(interests.set(change(None, Interest::None, Some(500)), 1_000));
     assert_eq!(interests.next_expiry(), Some(1_500));
     assert!(!interests.expire(1_499));
-    assert_eq!(interests.levels()[0], Interest::None);
+    assert_eq!(interests.levels()[Channel::Visual], Interest::None);
     assert!(interests.expire(1_500));
     assert_eq!(interests, Interests::active_viewer());
     assert_eq!(interests.next_expiry(), None);
@@ -49,7 +49,7 @@ fn standing_level_replaces_a_temporary_one() {
     interests.set(change(None, Interest::None, Some(500)), 0);
     assert!(interests.set(change(None, Interest::Medium, None), 10));
     assert_eq!(interests.overrides(), []);
-    assert_eq!(interests.levels()[0], Interest::Medium);
+    assert_eq!(interests.levels()[Channel::Visual], Interest::Medium);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn full_list_admits_changes_but_no_new_override() {
 #[test]
 fn random_changes_follow_the_precedence_rule() {
     let mut interests = Interests::participant();
-    let mut standing = [Interest::High; 5];
+    let mut standing = PerChannel::new([Interest::High; 5]);
     let mut overrides: BTreeMap<(Option<NodeId>, Channel), (Interest, Option<u64>)> = BTreeMap::new();
     let mut now = 0;
     for step in 0..20_000_u64 {
@@ -133,8 +133,8 @@ fn random_changes_follow_the_precedence_rule() {
         let until = ttl_ms.map(|ttl| now + u64::from(ttl));
         overrides.remove(&(source, channel));
         match (source, until) {
-            (None, None) => standing[channel.index()] = level,
-            (Some(_), None) if standing[channel.index()] == level && !overrides.contains_key(&(None, channel)) => {}
+            (None, None) => standing[channel] = level,
+            (Some(_), None) if standing[channel] == level && !overrides.contains_key(&(None, channel)) => {}
             _ => {
                 overrides.insert((source, channel), (level, until));
             }
@@ -142,7 +142,7 @@ fn random_changes_follow_the_precedence_rule() {
 
         for channel in Channel::ALL {
             let own = |source: Option<NodeId>| overrides.get(&(source, channel)).map(|(level, _)| *level);
-            let all = own(None).unwrap_or_else(|| standing[channel.index()]);
+            let all = own(None).unwrap_or_else(|| standing[channel]);
             assert_eq!(interests.level(None, channel), all);
             for source in [SOURCE, OTHER] {
                 let one = own(source).unwrap_or(all);

@@ -2,11 +2,11 @@
 
 use super::{Livestream, MAX_MODERATORS, MAX_MUTES};
 use crate::base::Transaction;
+use crate::channel::{Channel, ChannelSet, PerChannel};
 use crate::command::{By, Join};
 use crate::error::Rejection;
 use crate::event::{Grant, LivestreamEvent, SharedEvent};
 use crate::id::NodeId;
-use crate::interest::{Channel, ChannelSet};
 use crate::role::{Role, ViewerMode};
 use crate::rules::RuleSet;
 
@@ -20,7 +20,7 @@ impl Livestream {
         }
         let channels: ChannelSet = channels.iter().filter(|channel| *channel != Channel::Chat).collect();
         for channel in channels.iter() {
-            self.terms[channel.index()] = tx.base.revision + 1;
+            self.terms[channel] = tx.base.revision + 1;
             tx.applied.grants.push(self.grant(tx.base, channel));
         }
         if !channels.is_empty() {
@@ -80,7 +80,7 @@ impl Livestream {
             return Err(Rejection::NotActiveViewer(to));
         };
         let from = self.broadcaster;
-        self.terms = [0; 5];
+        self.terms = PerChannel::default();
         let revoked = Channel::ALL.map(|channel| Grant { session: None, ..self.grant(tx.base, channel) });
         tx.applied.grants.extend(revoked);
         tx.applied.former_sources.push(from);

@@ -6,7 +6,7 @@ use crate::event::LivestreamEvent;
 use crate::id::{MemberKey, NodeId};
 use crate::role::Role;
 use crate::topology::relay_tree::{Before, Parent};
-use crate::topology::{Peer, Placement, Target, TargetList, Topology};
+use crate::topology::{Forwarder, Peer, Placement, Target, TargetList, Topology};
 
 impl Livestream {
     /// Puts a viewer into the tree, as a relay if its role says so.
@@ -165,16 +165,15 @@ impl Livestream {
 
     /// Whom a node forwards to: the broadcaster for `None`, else a viewer.
     /// `None` when that is no member. O(targets).
-    pub(super) fn target_list(&self, base: &Base, node: Option<NodeId>) -> Option<TargetList> {
-        let node = node.filter(|node| *node != self.broadcaster);
-        let (children, placement) = match node {
-            None if self.topology == Topology::Star => (self.tree.keys(), None),
-            None => (self.tree.root_children(), None),
-            Some(node) => {
+    pub(super) fn target_list(&self, base: &Base, of: Forwarder) -> Option<TargetList> {
+        let (children, placement) = match of {
+            Forwarder::Node(node) if node != self.broadcaster => {
                 let key = base.roster.key(node)?;
                 let children = if self.topology == Topology::Star { &[] } else { self.tree.children(key) };
                 (children, self.placement(base, key))
             }
+            _ if self.topology == Topology::Star => (self.tree.keys(), None),
+            _ => (self.tree.root_children(), None),
         };
         let targets = children.iter().map(|key| self.target(base, *key)).collect();
         let peer = |node: NodeId| {

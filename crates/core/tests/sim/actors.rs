@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::{By, Join, MemberUpdate, SwarmUpdate};
 use starling_core::event::LeaveReason;
-use starling_core::interest::{Channel, ChannelSet, Interest, InterestChange};
+use starling_core::interest::{Interest, InterestChange};
 use starling_core::request::RequestId;
 use starling_core::{Applied, Command, GroupCommand, LivestreamCommand, NodeId, SessionId, SharedCommand};
 

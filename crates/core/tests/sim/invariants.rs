@@ -14,7 +14,7 @@ pub(crate) type Lists = BTreeMap<Option<NodeId>, TargetList>;
 pub(crate) fn lists_of(swarm: &Swarm, nodes: impl IntoIterator<Item = Option<NodeId>>) -> Lists {
     let root = swarm.broadcaster();
     let nodes = nodes.into_iter().filter(|node| node.is_none() || *node != root);
-    nodes.filter_map(|node| Some((node, swarm.targets(node)?))).collect()
+    nodes.filter_map(|node| Some((node, swarm.targets(node.into())?))).collect()
 }
 
 /// Everybody's list.
@@ -67,7 +67,7 @@ fn check_star(swarm: &Swarm, livestream: &Livestream, lists: &Lists) {
 }
 
 fn check_mesh(group: &Swarm, lists: &Lists) {
-    assert!(group.targets(NodeId::new(u64::MAX)).is_none());
+    assert!(group.targets(NodeId::new(u64::MAX).into()).is_none());
     let all = group.roster().iter().map(|(_, member)| member);
     let (listeners, members): (Vec<_>, Vec<_>) = all.partition(|member| member.is_listener());
     for listener in listeners {
@@ -84,7 +84,7 @@ fn check_mesh(group: &Swarm, lists: &Lists) {
         for target in &list.targets {
             let member = group.roster().find(target.node).expect("a target is a member");
             assert_eq!((target.session, &target.endpoint), (member.session, &member.endpoint));
-            let wanted = starling_core::interest::Channel::ALL.map(|c| member.interests.level(Some(*node), c));
+            let wanted = starling_core::channel::PerChannel::from_fn(|c| member.interests.level(Some(*node), c));
             assert_eq!(target.interests, wanted, "a source is told what is wanted of it");
         }
     }

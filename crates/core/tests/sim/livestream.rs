@@ -4,6 +4,7 @@
 use starling_core::command::{CreateLivestream, Join};
 use starling_core::livestream::{Config, State};
 use starling_core::member::ViewerMode;
+use starling_core::topology::Forwarder;
 use starling_core::{Command, Epoch, GroupCommand, LivestreamCommand, NodeId, SharedCommand};
 
 use crate::actors::{Actors, bytes, member_update, node, swarm_update};
@@ -308,7 +309,7 @@ impl Run {
             }
             if let Some(swarm) = world.slot.as_deref() {
                 assert!(swarm.roster().is_empty() && swarm.grants().is_empty());
-                assert!(swarm.targets(None).is_some_and(|list| list.targets.is_empty()));
+                assert!(swarm.targets(Forwarder::Broadcaster).is_some_and(|list| list.targets.is_empty()));
             }
         }
         let mut rounds = 0;

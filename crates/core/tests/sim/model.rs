@@ -9,9 +9,9 @@ mod compare;
 use std::collections::{BTreeMap, BTreeSet};
 
 use starling_core::MemberKey;
+use starling_core::channel::Channel;
 use starling_core::command::{CreateGroup, CreateLivestream};
 use starling_core::event::{EndReason, Grant, LeaveReason};
-use starling_core::interest::Channel;
 use starling_core::livestream::State;
 use starling_core::member::{MemberView, Role, ViewerMode};
 use starling_core::topology::Topology;

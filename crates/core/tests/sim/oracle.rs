@@ -4,9 +4,9 @@
 //! capacity. Knows the model only, never the core. Repeated requests come before
 //! all of this and are not judged here.
 
+use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::{By, CreateGroup, CreateLivestream, Join};
 use starling_core::group::MAX_LISTENERS;
-use starling_core::interest::{Channel, ChannelSet};
 use starling_core::livestream::State;
 use starling_core::member::{Role, ViewerMode};
 use starling_core::{Command, GroupCommand, LivestreamCommand, NodeId, Rejection, SessionId, SharedCommand};

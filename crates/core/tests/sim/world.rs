@@ -10,6 +10,7 @@
 //! livestream weighs its viewers, a group the square of its participants (its lists
 //! are that long).
 
+use starling_core::topology::Forwarder;
 use std::collections::BTreeSet;
 
 use starling_core::command::{By, CreateGroup, CreateLivestream};
@@ -268,7 +269,7 @@ impl World {
         let Some(swarm) = self.slot.as_deref() else { return Before::default() };
         nodes.insert(None);
         for node in nodes_of(command) {
-            let list = swarm.targets(Some(node));
+            let list = swarm.targets(Forwarder::Node(node));
             nodes.extend(list.into_iter().flat_map(|list| list.targets).take(8).map(|target| Some(target.node)));
             let mut above = Some(node);
             for _parent_and_grandparent in 0..2 {

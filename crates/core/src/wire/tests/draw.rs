@@ -188,7 +188,7 @@ impl Draw {
 
     fn channels(&mut self) -> ChannelSet {
         let bits = self.choose("ChannelSet", 1 << Channel::ALL.len());
-        Channel::ALL.into_iter().filter(|channel| bits & (1 << channel.index()) != 0).collect()
+        Channel::ALL.into_iter().filter(|channel| bits & (1 << *channel as u8) != 0).collect()
     }
 
     /// Now and then more than fits a length of one byte.
