@@ -17,7 +17,7 @@ use starling_core::interest::{Interest, InterestChange, Interests};
 use starling_core::{NodeId, SessionId};
 
 const TERM: u64 = 1;
-const NOW: Micros = 1_000_000;
+const NOW: Micros = Micros::from_millis(1_000);
 
 fn source() -> NodeId {
     NodeId::new(1).unwrap()
@@ -28,7 +28,12 @@ fn feed() -> Arc<Feed> {
     let shape = Settings {
         ring_bytes: 8 << 20,
         shared_chat: true,
-        limits: Limits { max_age: Micros::MAX / 2, keyframe_interval: None, max_lag: Micros::MAX / 2, bandwidth: None },
+        limits: Limits {
+            max_age: Micros::from_millis(u64::MAX / 2_000),
+            keyframe_interval: None,
+            max_lag: Micros::from_millis(u64::MAX / 2_000),
+            bandwidth: None,
+        },
     };
     let feed = Feed::new(shape, Memory::new(1 << 30));
     let (channel, session, gate) = (Channel::Visual, SessionId::new(1), Gate::Open);

@@ -5,8 +5,9 @@
 //! [`uptime`] for ages of updates.
 
 use std::fmt;
+use std::ops::{Add, AddAssign, Mul};
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -64,12 +65,71 @@ fn system_time() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Microseconds on a clock that never goes back; for ages, not for commands.
-pub fn uptime() -> u64 {
+/// Microseconds: a moment by [`uptime`], or how far two of them are apart. Not to be mixed
+/// with the milliseconds of commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Micros(u64);
+
+impl Micros {
+    /// None.
+    pub const ZERO: Self = Self(0);
+
+    /// So many microseconds.
+    pub const fn new(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// So many milliseconds.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis * 1_000)
+    }
+
+    /// The number of microseconds.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The difference; zero when `other` is more.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl Add for Micros {
+    type Output = Self;
+
+    fn add(self, later: Self) -> Self {
+        Self(self.0 + later.0)
+    }
+}
+
+impl AddAssign for Micros {
+    fn add_assign(&mut self, later: Self) {
+        *self = *self + later;
+    }
+}
+
+impl Mul<u64> for Micros {
+    type Output = Self;
+
+    fn mul(self, times: u64) -> Self {
+        Self(self.0 * times)
+    }
+}
+
+impl From<Micros> for Duration {
+    fn from(micros: Micros) -> Self {
+        Self::from_micros(micros.0)
+    }
+}
+
+/// The time on a clock that never goes back; for ages, not for commands.
+pub fn uptime() -> Micros {
     static START: OnceLock<Instant> = OnceLock::new();
     let since = START.get_or_init(Instant::now).elapsed();
     // Not from zero: what is older than the process is never younger than nothing.
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX) + 3_600_000_000
+    Micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX) + 3_600_000_000)
 }
 
 #[cfg(test)]

@@ -33,7 +33,6 @@ mod skips;
 mod state;
 mod subscriber;
 mod subscribers;
-mod time;
 mod token_bucket;
 mod wire;
 
@@ -48,6 +47,7 @@ use starling_core::interest::Interests;
 
 use lane::has_runs;
 
+pub use crate::clock::Micros;
 pub use counts::{BUCKETS, Counts, bucket_bound};
 pub use cursor::{Cursor, Greeting, Opening, Resume, Start};
 pub use delivery::{Delivery, FilterChange};
@@ -64,7 +64,6 @@ pub use skips::SkipReport;
 pub use state::Feed;
 pub use subscriber::{ParkedSubscriber, Selection};
 pub use subscribers::Demand;
-pub use time::Micros;
 pub use wire::{Encoded, frame};
 
 /// The side of the readers: who wants what, and who is to be woken.

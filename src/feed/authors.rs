@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::numbers::Numbers;
-use super::time::Micros;
 use super::token_bucket::TokenBucket;
+use crate::clock::Micros;
 use starling_core::id::{NodeId, SessionId};
 
 /// Messages per second that one member may write to the CHAT of a livestream, and how

@@ -1,21 +1,21 @@
 //! What a feed counts, on this pod.
 
 use super::gap::GapReason;
-use super::time::Micros;
+use crate::clock::Micros;
 
 /// Number of latency buckets: up to 64 us, 128 us, .., 34 s, and all above.
 pub const BUCKETS: usize = 21;
 
 /// Upper bound of the first bucket, in microseconds; each next one is twice as wide.
-const FIRST: Micros = 64;
+const FIRST: u64 = 64;
 
-/// Upper bound of a latency bucket in microseconds, inclusive; `None` = all above.
+/// Upper bound of a latency bucket, inclusive; `None` = all above.
 pub const fn bucket_bound(bucket: usize) -> Option<Micros> {
-    if bucket + 1 < BUCKETS { Some(FIRST << bucket) } else { None }
+    if bucket + 1 < BUCKETS { Some(Micros::new(FIRST << bucket)) } else { None }
 }
 
 fn bucket(latency: Micros) -> usize {
-    let doublings = latency.div_ceil(FIRST).max(1).next_power_of_two().trailing_zeros();
+    let doublings = latency.get().div_ceil(FIRST).max(1).next_power_of_two().trailing_zeros();
     (doublings as usize).min(BUCKETS - 1)
 }
 
@@ -61,9 +61,10 @@ mod tests {
     #[test]
     fn latency_falls_into_its_narrowest_bucket() {
         for latency in [0, 1, 64, 65, 128, 129, 1_000_000, 33_554_432, 33_554_433, u64::MAX / 4] {
+            let latency = Micros::new(latency);
             let found = bucket(latency);
-            assert!(bucket_bound(found).is_none_or(|bound| latency <= bound), "{latency}");
-            assert!(found == 0 || bucket_bound(found - 1).is_some_and(|bound| latency > bound), "{latency}");
+            assert!(bucket_bound(found).is_none_or(|bound| latency <= bound), "{latency:?}");
+            assert!(found == 0 || bucket_bound(found - 1).is_some_and(|bound| latency > bound), "{latency:?}");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! When a publisher is asked for a keyframe.
 
-use super::time::Micros;
+use crate::clock::Micros;
 
 /// The least time between two requests.
-const LEAST: Micros = 200_000;
+const LEAST: Micros = Micros::from_millis(200);
 /// How often a request is repeated while somebody waits.
-const REPEAT: Micros = 1_000_000;
+const REPEAT: Micros = Micros::from_millis(1_000);
 
 /// One subscriber's wait for a keyframe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl KeyframeRequests {
     /// longest time without a keyframe; `None` = any.
     pub(super) fn due(&mut self, interval: Option<Micros>, now: Micros) -> Option<Micros> {
         let fresh = *self.fresh.get_or_insert(now);
-        let asked = |later: Micros| self.asked.map_or(0, |at| at + later);
+        let asked = |later: Micros| self.asked.map_or(Micros::ZERO, |at| at + later);
         let interval = interval.map(|interval| (fresh + interval).max(asked(interval)));
         let request = if self.pending {
             Some(asked(LEAST))
@@ -103,33 +103,36 @@ impl KeyframeRequests {
 mod tests {
     use super::*;
 
+    const NOW: Micros = Micros::new(5);
+    const INTERVAL: Option<Micros> = Some(Micros::from_millis(2_000));
+
     #[test]
     fn request_is_forwarded_at_most_every_200_ms() {
         let mut requests = KeyframeRequests::default();
         requests.begin();
-        assert_eq!(requests.due(None, 5), None);
+        assert_eq!(requests.due(None, NOW), None);
         requests.ask();
-        assert_eq!(requests.due(None, 5), Some(0));
-        requests.asked(1_000_000);
+        assert_eq!(requests.due(None, NOW), Some(Micros::new(0)));
+        requests.asked(Micros::new(1_000_000));
         requests.ask();
-        assert_eq!(requests.due(None, 5), Some(1_200_000));
+        assert_eq!(requests.due(None, NOW), Some(Micros::new(1_200_000)));
     }
 
     #[test]
     fn request_repeats_every_second_while_subscribers_wait() {
         let mut requests = KeyframeRequests::default();
         let wait = requests.add_waiter();
-        requests.asked(10);
-        assert_eq!(requests.due(None, 5), Some(1_000_010));
+        requests.asked(Micros::new(10));
+        assert_eq!(requests.due(None, NOW), Some(Micros::new(1_000_010)));
         requests.remove_waiter(wait);
-        assert_eq!(requests.due(None, 5), None);
+        assert_eq!(requests.due(None, NOW), None);
     }
 
     #[test]
     fn keyframe_serves_only_those_already_waiting() {
         let mut requests = KeyframeRequests::default();
         let served = requests.add_waiter();
-        requests.keyframe(1);
+        requests.keyframe(Micros::new(1));
         assert!(!requests.is_requested(), "though nobody has read it yet");
         let late = requests.add_waiter();
         requests.remove_waiter(served);
@@ -142,10 +145,10 @@ mod tests {
     fn missing_keyframe_is_requested_once_per_interval() {
         let mut requests = KeyframeRequests::default();
         requests.begin();
-        assert_eq!(requests.due(Some(2_000_000), 1_000), Some(2_001_000));
-        requests.asked(2_001_000);
-        assert_eq!(requests.due(Some(2_000_000), 5), Some(4_001_000));
-        requests.keyframe(2_500_000);
-        assert_eq!(requests.due(Some(2_000_000), 5), Some(4_500_000));
+        assert_eq!(requests.due(INTERVAL, Micros::new(1_000)), Some(Micros::new(2_001_000)));
+        requests.asked(Micros::new(2_001_000));
+        assert_eq!(requests.due(INTERVAL, NOW), Some(Micros::new(4_001_000)));
+        requests.keyframe(Micros::new(2_500_000));
+        assert_eq!(requests.due(INTERVAL, NOW), Some(Micros::new(4_500_000)));
     }
 }

@@ -5,10 +5,10 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::time::Micros;
+use crate::clock::Micros;
 
 /// Looking through all feeds is for one publisher in this time.
-const PAUSE: Micros = 100_000;
+const PAUSE: Micros = Micros::from_millis(100);
 
 /// Whoever holds records, and can let go of those that nobody reads.
 ///
@@ -66,10 +66,11 @@ impl Memory {
     /// Shrinks the rings that nobody reads to their newest runs. O(feeds); one
     /// thread at a time does it, and not again right after. False when it did not.
     pub(super) fn reclaim(&self, now: Micros) -> bool {
-        let Some(mut feeds) = self.feeds.try_lock().filter(|_| self.reclaim_at.load(Ordering::Relaxed) <= now) else {
+        let Some(mut feeds) = self.feeds.try_lock().filter(|_| self.reclaim_at.load(Ordering::Relaxed) <= now.get())
+        else {
             return false;
         };
-        self.reclaim_at.store(now + PAUSE, Ordering::Relaxed);
+        self.reclaim_at.store((now + PAUSE).get(), Ordering::Relaxed);
         feeds.retain(|feed| feed.strong_count() > 0);
         let all: Vec<_> = feeds.iter().filter_map(Weak::upgrade).collect();
         drop(feeds);

@@ -11,7 +11,7 @@ use super::record::{Place, Record, is_top};
 use super::ring::Ring;
 use super::schedule::Appended;
 use super::state::{Feed, State};
-use super::time::Micros;
+use crate::clock::Micros;
 use crate::sync::atomic::Ordering;
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::event::{Gate, Grant};

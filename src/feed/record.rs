@@ -3,8 +3,8 @@
 use super::draft::Draft;
 use super::lane::Tally;
 use super::position::{Position, TermSeq};
-use super::time::Micros;
 use super::wire::{self, Encoded};
+use crate::clock::Micros;
 use starling_core::id::NodeId;
 use starling_core::propagation::Filter;
 

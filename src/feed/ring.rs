@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::lane::{Lane, Lanes};
 use super::record::Record;
-use super::time::Micros;
+use crate::clock::Micros;
 use starling_core::channel::Channel;
 
 /// The newest records of a swarm.

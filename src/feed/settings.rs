@@ -1,6 +1,6 @@
 //! What a feed is made for, and what it is limited to.
 
-use super::time::Micros;
+use crate::clock::Micros;
 
 /// What a feed is for.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use super::schedule::WakeSchedule;
 use super::settings::{Limits, Settings};
 use super::subscriber::Selection;
 use super::subscribers::Subscribers;
-use super::time::Micros;
+use crate::clock::Micros;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use starling_core::channel::Channel;

@@ -20,8 +20,9 @@ mod wake_schedule;
 const SOURCE: u64 = 7;
 /// The session of the source.
 const SESSION: u64 = 70;
-const MS: Micros = 1_000;
-const SECOND: Micros = 1_000_000;
+const MS: Micros = Micros::from_millis(1);
+const SECOND: Micros = Micros::from_millis(1_000);
+const HOUR: Micros = Micros::from_millis(3_600_000);
 
 fn source() -> NodeId {
     NodeId::new(SOURCE).unwrap()
@@ -35,8 +36,7 @@ fn shape(ring_bytes: usize) -> Settings {
     Settings { ring_bytes, shared_chat: true, limits: LIMITS }
 }
 
-const LIMITS: Limits =
-    Limits { max_age: 3_600 * SECOND, keyframe_interval: None, max_lag: 3_600 * SECOND, bandwidth: None };
+const LIMITS: Limits = Limits { max_age: HOUR, keyframe_interval: None, max_lag: HOUR, bandwidth: None };
 
 fn limited(limits: Limits) -> Settings {
     Settings { limits, ..shape(1 << 20) }
@@ -50,7 +50,7 @@ struct FeedFixture {
 
 impl FeedFixture {
     fn new(shape: Settings) -> Self {
-        let fixture = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: 100 * SECOND };
+        let fixture = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: SECOND * 100 };
         for channel in [Channel::Visual, Channel::Audio, Channel::Screen, Channel::Data] {
             fixture.grant(channel, 3, Gate::Open);
         }

@@ -1,6 +1,6 @@
 //! A token bucket.
 
-use super::time::Micros;
+use crate::clock::Micros;
 
 /// Tokens that come at a steady rate and pile up to a limit. The balance may fall
 /// below zero, so that one large item passes and is paid for after.
@@ -23,7 +23,7 @@ impl TokenBucket {
 
     /// What there is now, in tokens.
     pub(super) fn balance(&mut self, now: Micros) -> i128 {
-        let passed = i128::from(now.saturating_sub(self.at));
+        let passed = i128::from(now.saturating_sub(self.at).get());
         self.at = self.at.max(now);
         let full = i128::from(self.burst) * MILLIONTHS;
         self.balance = (self.balance + passed * i128::from(self.per_second)).min(full);

@@ -202,7 +202,7 @@ fn subscribed(subscription: &Subscription, greeting: Greeting, heartbeat: Durati
         waiting_for_keyframe: waiting.collect(),
         heartbeat_interval: prost_types::Duration::try_from(heartbeat).ok(),
         bytes_per_second: limits.bandwidth.unwrap_or(0),
-        max_lag: prost_types::Duration::try_from(Duration::from_micros(limits.max_lag)).ok(),
+        max_lag: prost_types::Duration::try_from(Duration::from(limits.max_lag)).ok(),
     }
 }
 

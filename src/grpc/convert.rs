@@ -328,7 +328,7 @@ fn delivery(counts: &feed::Counts) -> pb::DeliveryStats {
             .collect(),
         latency: latency
             .map(|(bucket, count)| {
-                let bound = feed::bucket_bound(bucket).map(Duration::from_micros);
+                let bound = feed::bucket_bound(bucket).map(Duration::from);
                 pb::LatencyBucket { le: bound.and_then(|bound| bound.try_into().ok()), count }
             })
             .collect(),

@@ -94,7 +94,7 @@ impl PublishStream {
             session_id,
             heartbeat_interval: prost_types::Duration::try_from(lifetime.heartbeat()).ok(),
             subscriber_bytes_per_second: limits.bandwidth.unwrap_or(0),
-            keyframe_interval: limits.keyframe_interval.map(|micros| convert::duration(micros / 1_000)),
+            keyframe_interval: limits.keyframe_interval.map(|micros| convert::duration(micros.get() / 1_000)),
         };
         Ok(Self {
             kind,
@@ -193,7 +193,7 @@ impl PublishStream {
             })
         }));
         let now = Instant::now();
-        let keyframes = next.map(|at| now + Duration::from_micros(at.saturating_sub(clock::uptime())));
+        let keyframes = next.map(|at| now + Duration::from(at.saturating_sub(clock::uptime())));
         if !self.handle.may_want_else() {
             return keyframes;
         }

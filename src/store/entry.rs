@@ -222,7 +222,7 @@ fn feed_settings(swarm: &Swarm, ring_bytes: usize) -> feed::Settings {
 
 /// What of it the configuration of the swarm says, and may say otherwise later.
 fn limits(swarm: &Swarm) -> Limits {
-    const OLDEST: Micros = 10_000_000;
+    const OLDEST: Micros = Micros::from_millis(10_000);
     let (keyframes_ms, lag_ms, bandwidth) = match swarm.rules() {
         Rules::Livestream(livestream) => {
             let config = livestream.config();
@@ -233,9 +233,9 @@ fn limits(swarm: &Swarm) -> Limits {
             (config.keyframe_interval_ms, config.max_lag_ms, config.subscriber_bytes_per_second)
         }
     };
-    let micros = |ms: u32| Micros::from(ms) * 1_000;
+    let micros = |ms: u32| Micros::from_millis(ms.into());
     Limits {
-        max_age: OLDEST.max(2 * micros(keyframes_ms)),
+        max_age: OLDEST.max(micros(keyframes_ms) * 2),
         keyframe_interval: Some(micros(keyframes_ms)),
         max_lag: micros(lag_ms),
         bandwidth: Some(bandwidth),

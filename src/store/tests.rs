@@ -11,7 +11,7 @@ use starling_core::id::{Epoch, NodeId};
 use starling_core::livestream;
 
 use super::*;
-use crate::feed::{Draft, Message, Timestamp};
+use crate::feed::{Draft, Message, Micros, Timestamp};
 
 /// A store of two shards with so many groups, numbered from 1.
 fn with_groups(count: u64) -> Store {
@@ -91,7 +91,7 @@ fn nobody_starts_at_what_a_departed_source_published() {
     let channels = [Channel::Visual].into_iter().collect();
     let term = apply(SharedCommand::Claim { by: by.clone(), channels, session, ttl_ms: 1_000 }).revision;
     let feed = store.read(id(1), Entry::feed).unwrap();
-    feed.publish(node, term, draft(Channel::Visual, true), 1).unwrap();
+    feed.publish(node, term, draft(Channel::Visual, true), Micros::new(1)).unwrap();
     assert!(feed.has_start(node, Channel::Visual));
     apply(SharedCommand::Leave(by));
     assert!(!feed.has_start(node, Channel::Visual));
@@ -114,7 +114,7 @@ fn feed_is_told_who_left() {
     apply(SharedCommand::Join(Join::bare(author, session, 1_000)).into());
     let feed = store.read(id, Entry::feed).unwrap();
     let draft = draft(Channel::Chat, false);
-    feed.chat(Message { author, session, muted: false, draft }, 1, true).unwrap();
+    feed.chat(Message { author, session, muted: false, draft }, Micros::new(1), true).unwrap();
     assert_eq!(feed.departed_authors(), 0);
     apply(SharedCommand::Leave(By { node: author, session: None, request: None }).into());
     assert_eq!(feed.departed_authors(), 1, "otherwise authors are remembered for ever");

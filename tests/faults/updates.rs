@@ -19,7 +19,7 @@ use starling_core::interest::{Interest, InterestChange, Interests};
 
 use crate::fixture::{BROADCASTER, node, seed_node};
 
-const SECOND: Micros = 1_000_000;
+const SECOND: Micros = Micros::from_millis(1_000);
 const TERM: u64 = 3;
 const VIEWER: u64 = 2;
 
@@ -35,13 +35,13 @@ impl FeedFixture {
             ring_bytes: 8 << 20,
             shared_chat: true,
             limits: Limits {
-                max_age: 3_600 * SECOND,
-                keyframe_interval: Some(2 * SECOND),
-                max_lag: 3_600 * SECOND,
+                max_age: SECOND * 3_600,
+                keyframe_interval: Some(SECOND * 2),
+                max_lag: SECOND * 3_600,
                 bandwidth,
             },
         };
-        let fixture = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: 1_700_000_000 * SECOND };
+        let fixture = Self { feed: Feed::new(shape, Memory::new(1 << 30)), now: SECOND * 1_700_000_000 };
         fixture.grant(TERM);
         fixture
     }
@@ -140,9 +140,9 @@ fn e21_late_joiners_start_at_the_newest_keyframe() {
     assert_eq!(fixture.read(&mut late).0.len(), 2, "the cached keyframe, and what depends on it");
 
     assert_eq!(due(&fixture), []);
-    fixture.now -= SECOND;
+    fixture.now = fixture.now.saturating_sub(SECOND);
     assert_eq!(due(&fixture), [], "a clock that goes back changes nothing");
-    fixture.now += 3 * SECOND;
+    fixture.now += SECOND * 3;
     assert_eq!(due(&fixture), [Channel::Visual], "after the interval, on a clock that is no wall clock");
 }
 
@@ -216,7 +216,7 @@ fn e38_interest_and_priority_decide_delivery() {
     rest([&high, &low, &nobody]);
     fixture.put(false);
     assert!(
-        matches!(fixture.feed.next_step(fixture.now), NextStep::SleepUntil(at) if at == fixture.now + 10_000),
+        matches!(fixture.feed.next_step(fixture.now), NextStep::SleepUntil(at) if at == fixture.now + Micros::from_millis(10)),
         "in the window of HIGH"
     );
     fixture.publish(TERM, true, true).expect("the term is in force");
@@ -241,7 +241,7 @@ fn e39_byte_sums_never_overflow_and_budgets_refill() {
             fixture.put(true);
             let (updates, gaps) = fixture.read(&mut viewer);
             assert_eq!((updates.len(), gaps.len()), (1, 0), "after so long there is a whole second to spend");
-            fixture.now = fixture.now.saturating_add(u64::MAX / 4);
+            fixture.now = Micros::new(fixture.now.get().saturating_add(u64::MAX / 4));
         }
     }
     let mut fixture = FeedFixture::new(Some(20_000));
@@ -269,11 +269,15 @@ fn e40_latencies_are_counted_one_by_one() {
     fixture.read(&mut viewer);
     for latency in [0, 100, 100, 5_000] {
         fixture.put(true);
-        fixture.now += latency;
+        fixture.now += Micros::new(latency);
         fixture.read(&mut viewer);
     }
     let counts = fixture.feed.counts();
     let told: Vec<_> = (0..).map_while(bucket_bound).zip(counts.latency).filter(|(_, count)| *count > 0).collect();
-    assert_eq!(told, [(64, 1), (128, 2), (8_192, 1)], "by powers of two, in microseconds");
+    assert_eq!(
+        told,
+        [(64, 1), (128, 2), (8_192, 1)].map(|(bound, count)| (Micros::new(bound), count)),
+        "by powers of two, in microseconds"
+    );
     assert_eq!((counts.published, counts.delivered), (4, 4));
 }

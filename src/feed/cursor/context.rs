@@ -1,5 +1,6 @@
 //! What one look into the ring has at hand, and what it brings.
 
+use crate::clock::Micros;
 use crate::feed::counts::Counts;
 use crate::feed::delivery::Delivery;
 use crate::feed::gap::{Gap, GapReason};
@@ -7,7 +8,6 @@ use crate::feed::lane::Lanes;
 use crate::feed::position::LaneId;
 use crate::feed::ring::Ring;
 use crate::feed::skips;
-use crate::feed::time::Micros;
 
 /// What one look into the ring has at hand: parts of the feed, which is locked meanwhile.
 #[derive(Debug)]

@@ -2,13 +2,13 @@
 
 use super::context::{Batch, Read};
 use super::lane_state::{LaneState, Loss};
+use crate::clock::Micros;
 use crate::feed::delivery::{Delivery, FilterChange};
 use crate::feed::gap::{Gap, GapReason};
 use crate::feed::lane::{Lane, Tally, has_runs};
 use crate::feed::position::{LaneId, TermSeq};
 use crate::feed::record::Record;
 use crate::feed::skips::Counted;
-use crate::feed::time::Micros;
 use crate::feed::token_bucket::TokenBucket;
 use starling_core::channel::Channel;
 use starling_core::interest::Interest;

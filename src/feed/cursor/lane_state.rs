@@ -208,6 +208,7 @@ impl LaneState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Micros;
 
     fn loss(counted: u64) -> Loss {
         let (reason, after, lost) = (GapReason::Evicted, Some((1, 2)), Some(3));
@@ -285,7 +286,7 @@ mod tests {
         assert!(!state.request_keyframe(&mut requests));
         assert_eq!(state.on_loss_ended(), Some(loss(2)));
         assert!(!state.request_keyframe(&mut requests));
-        requests.keyframe(1);
+        requests.keyframe(Micros::new(1));
         assert!(state.request_keyframe(&mut requests), "the one that came is gone");
     }
 }

@@ -4,13 +4,13 @@ use super::context::{Batch, Read};
 use super::lane_cursor::LaneCursor;
 use super::lane_state::LaneState;
 use super::state::CursorState;
+use crate::clock::Micros;
 use crate::feed::delivery::Delivery;
 use crate::feed::gap::{Gap, GapReason};
 use crate::feed::lane::Lanes;
 use crate::feed::position::LaneId;
 use crate::feed::record::Record;
 use crate::feed::state::State;
-use crate::feed::time::Micros;
 use crate::feed::token_bucket::TokenBucket;
 use starling_core::propagation::Filter;
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::lane_cursor::LaneCursor;
+use crate::clock::Micros;
 use crate::feed::delivery::Delivery;
 use crate::feed::settings::Limits;
 use crate::feed::subscriber::{DeliveryClass, Subscriber};
-use crate::feed::time::Micros;
 use crate::feed::token_bucket::TokenBucket;
 
 /// What a cursor knows; all it does is done under the feed's lock.

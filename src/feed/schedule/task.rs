@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 
 use super::waiting::NextStep;
 use crate::clock;
+use crate::clock::Micros;
 use crate::feed::subscriber::ParkedSubscriber;
-use crate::feed::time::Micros;
 
 /// Subscriptions that are woken before the task yields: each costs a few hundred
 /// nanoseconds, so that others of the worker wait some 50 us at most.
@@ -31,7 +31,7 @@ async fn run(changed: Arc<Notify>, next_step: impl Fn(Micros) -> NextStep) {
                 }
             }
             NextStep::SleepUntil(at) => {
-                let wait = Duration::from_micros(at.saturating_sub(clock::uptime()));
+                let wait = Duration::from(at.saturating_sub(clock::uptime()));
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
                     () = changed.notified() => {}

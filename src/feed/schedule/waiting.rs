@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::window::{Appended, KINDS, window};
+use crate::clock::Micros;
 use crate::feed::record::Kind;
 use crate::feed::subscriber::{DeliveryClass, ParkedSubscriber, Subscriber};
-use crate::feed::time::Micros;
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use starling_core::channel::{Channel, PerChannel};
@@ -87,7 +87,7 @@ impl State {
         let unread = unread.filter(|(channel, kind)| self.ends[*channel][*kind as usize] > next);
         let window = |(channel, kind): (Channel, Kind)| {
             let window = window(class, channel, kind)?;
-            Some(if self.urgent_ends[channel][kind as usize] > next { 0 } else { window })
+            Some(if self.urgent_ends[channel][kind as usize] > next { Micros::ZERO } else { window })
         };
         unread.filter_map(window).min()
     }
@@ -172,7 +172,7 @@ impl WakeSchedule {
         let mut state = self.state.lock();
         // Under the lock that `on_append` takes: an update is found here, or finds the class here.
         let window = if state.end > next { state.window(&class, next) } else { None };
-        if window == Some(0) {
+        if window == Some(Micros::ZERO) {
             return false;
         }
         let at = state.class(class);
@@ -216,8 +216,8 @@ impl WakeSchedule {
     pub(in crate::feed) fn wake_all(&self) {
         let mut state = self.state.lock();
         // 0 is in the past on any clock. Classes without subscribers drop it in `next_step`.
-        state.classes.iter_mut().for_each(|parked| parked.due = Some(0));
-        state.next = Some(0);
+        state.classes.iter_mut().for_each(|parked| parked.due = Some(Micros::ZERO));
+        state.next = Some(Micros::ZERO);
         drop(state);
         self.changed.notify_one();
     }

@@ -1,8 +1,8 @@
 //! How long an update may be held back from a delivery class.
 
+use crate::clock::Micros;
 use crate::feed::record::{Kind, Record};
 use crate::feed::subscriber::DeliveryClass;
-use crate::feed::time::Micros;
 use starling_core::channel::Channel;
 
 pub(super) const KINDS: [Kind; 3] = [Kind::Keyframe, Kind::Top, Kind::Plain];
@@ -24,7 +24,7 @@ impl Appended {
     /// How long it may be held back from a class; `None` when the class does not get it.
     pub(super) fn window(&self, class: &DeliveryClass) -> Option<Micros> {
         let window = window(class, self.channel, self.kind)?;
-        Some(if self.urgent { 0 } else { window })
+        Some(if self.urgent { Micros::ZERO } else { window })
     }
 }
 
@@ -32,5 +32,5 @@ impl Appended {
 pub(super) fn window(class: &DeliveryClass, channel: Channel, kind: Kind) -> Option<Micros> {
     let interest = class[channel];
     let propagation = interest.propagation().filter(|_| kind.passes(interest.filter(channel)))?;
-    Some(Micros::from(propagation.delay_ms) * 1_000)
+    Some(Micros::from_millis(propagation.delay_ms.into()))
 }

@@ -109,7 +109,7 @@ fn chat_has_one_order_and_quotas_per_author() {
     }
     assert_eq!(chat(&fixture, 5, 0), Err(AppendError::Quota));
     assert_eq!(chat(&fixture, 6, 0), Ok(11));
-    fixture.now += 200 * MS;
+    fixture.now += MS * 200;
     assert_eq!(chat(&fixture, 5, 0), Ok(12));
     assert_eq!(chat(&fixture, 5, 0), Err(AppendError::Quota));
     assert_eq!(reader.sequences(&fixture), (1..=12).collect::<Vec<_>>());

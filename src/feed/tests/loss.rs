@@ -50,14 +50,14 @@ fn new_term_has_no_gap_after_complete_delivery() {
 
 #[test]
 fn lagging_reader_jumps_to_newest_keyframe_with_audio() {
-    let mut fixture = FeedFixture::new(limited(Limits { max_lag: 2 * SECOND, ..LIMITS }));
+    let mut fixture = FeedFixture::new(limited(Limits { max_lag: SECOND * 2, ..LIMITS }));
     let channels =
         [(Channel::Visual, Interest::High), (Channel::Audio, Interest::High), (Channel::Data, Interest::High)];
     let (mut reader, _) = fixture.open(&channels, Start::Keyframe);
     fixture.visual(true);
     fixture.put(Channel::Audio, 3, draft(false, 0));
     fixture.put(Channel::Data, 3, draft(false, 0));
-    fixture.now += 3 * SECOND;
+    fixture.now += SECOND * 3;
     fixture.visual(false);
     fixture.put(Channel::Audio, 3, draft(false, 0));
     // Late, but there is nothing to jump to.
@@ -76,10 +76,10 @@ fn lagging_reader_jumps_to_newest_keyframe_with_audio() {
 
 #[test]
 fn late_reader_without_newer_keyframe_gets_everything() {
-    let mut fixture = FeedFixture::new(limited(Limits { max_lag: 2 * SECOND, ..LIMITS }));
+    let mut fixture = FeedFixture::new(limited(Limits { max_lag: SECOND * 2, ..LIMITS }));
     let mut reader = fixture.viewer(Start::Keyframe);
     fixture.visual(true);
-    fixture.now += 60 * SECOND;
+    fixture.now += SECOND * 60;
     fixture.visual(false);
     assert_eq!(reader.sequences(&fixture), [1, 2]);
 }

@@ -25,11 +25,11 @@ fn resume_is_not_lagging_before_catching_up() {
     for number in 1..=20 {
         fixture.visual(number % 10 == 1);
     }
-    fixture.now += 10 * SECOND;
+    fixture.now += SECOND * 10;
     let mut reader = fixture.resumed(Channel::Visual, (3, 2));
     assert_eq!(reader.sequences(&fixture).len(), 18);
     fixture.visual(false);
-    fixture.now += 10 * SECOND;
+    fixture.now += SECOND * 10;
     fixture.visual(true);
     assert_eq!(
         reader.read(&fixture),

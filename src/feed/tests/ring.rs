@@ -25,7 +25,7 @@ fn live_start_waits_for_a_requested_keyframe() {
     fixture.visual(true);
     fixture.visual(false);
     assert_eq!(reader.sequences(&fixture), [3, 4]);
-    assert_eq!(fixture.feed.keyframes_due(source(), 3, channels, fixture.now + 60 * SECOND).0, []);
+    assert_eq!(fixture.feed.keyframes_due(source(), 3, channels, fixture.now + SECOND * 60).0, []);
 }
 
 #[test]
@@ -71,12 +71,12 @@ fn run_over_half_the_ring_requests_a_keyframe() {
 
 #[test]
 fn records_age_but_the_newest_run_does_not() {
-    let mut fixture = FeedFixture::new(limited(Limits { max_age: 10 * SECOND, ..LIMITS }));
+    let mut fixture = FeedFixture::new(limited(Limits { max_age: SECOND * 10, ..LIMITS }));
     fixture.visual(true);
     fixture.visual(true);
     fixture.put(Channel::Audio, 3, draft(false, 0));
     let before = fixture.feed.bytes();
-    fixture.now += 11 * SECOND;
+    fixture.now += SECOND * 11;
     assert_eq!(fixture.viewer(Start::Keyframe).sequences(&fixture), [2]);
     assert!(fixture.feed.bytes() < before / 2);
 }

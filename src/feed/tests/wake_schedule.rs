@@ -38,7 +38,7 @@ fn next_wake_up(fixture: &FeedFixture) -> Option<Micros> {
     loop {
         match fixture.feed.next_step(fixture.now) {
             NextStep::Wake(parked) => parked.iter().for_each(ParkedSubscriber::wake),
-            NextStep::SleepUntil(at) => return Some(at - fixture.now),
+            NextStep::SleepUntil(at) => return Some(at.saturating_sub(fixture.now)),
             NextStep::AwaitChange => return None,
             NextStep::Stop => panic!("somebody reads"),
         }
@@ -55,12 +55,12 @@ fn each_class_wakes_when_its_window_ends() {
     fixture.visual(true);
     let mut order = Vec::new();
     for window in [0, 10, 50, 200] {
-        fixture.now += window * MS - order.last().map_or(0, |(_, at)| *at);
+        fixture.now += (MS * window).saturating_sub(order.last().map_or(Micros::ZERO, |(_, at)| *at));
         let next = next_wake_up(&fixture);
-        order.extend(parked.iter().zip(levels).filter(|(one, _)| one.was_woken()).map(|(_, l)| (l, window * MS)));
+        order.extend(parked.iter().zip(levels).filter(|(one, _)| one.was_woken()).map(|(_, l)| (l, MS * window)));
         assert_eq!(next.is_none(), window == 200);
     }
-    let windows = [0, 10, 50, 200].map(|window| window * MS);
+    let windows = [0, 10, 50, 200].map(|window| MS * window);
     assert_eq!(order, levels.into_iter().zip(windows).collect::<Vec<_>>());
 }
 
@@ -91,8 +91,8 @@ fn filtered_updates_wake_nobody() {
     fixture.put(Channel::Audio, 3, draft(false, 0));
     assert_eq!(next_wake_up(&fixture), None);
     fixture.visual(true);
-    assert_eq!(next_wake_up(&fixture), Some(200 * MS));
-    fixture.now += 200 * MS;
+    assert_eq!(next_wake_up(&fixture), Some(MS * 200));
+    fixture.now += MS * 200;
     next_wake_up(&fixture);
     assert_eq!([low.was_woken(), none.was_woken()], [true, false]);
 }
@@ -120,8 +120,8 @@ fn an_update_before_parking_is_not_missed() {
     fixture.visual(false);
     assert!(!critical.0.park(), "it looks again at once");
     assert!(medium.cursor.park());
-    assert_eq!(next_wake_up(&fixture), Some(50 * MS));
-    fixture.now += 50 * MS;
+    assert_eq!(next_wake_up(&fixture), Some(MS * 50));
+    fixture.now += MS * 50;
     next_wake_up(&fixture);
     assert!(medium.was_woken());
     medium.park(&fixture);
