@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Server, soon};
-use crate::net::fixture::{LIVESTREAM, LoggedPublisher, Reader, end, go_live, join, judged, subscribe};
+use crate::net::fixture::{LIVESTREAM, PacedPublisher, Reader, end, go_live, join, judged, subscribe};
 use crate::net::frames::{WIDE, Wire};
 
 /// What a client of HTTP/2 says first, and settings that leave everything as it is.
@@ -124,7 +124,7 @@ async fn connection_age_loses_nothing_for_reconnecting_clients() {
     let server = aging(Duration::from_millis(500)).await;
     let client = server.client().await;
     go_live(&client, Duration::from_secs(60)).await;
-    let publisher = LoggedPublisher::start(server.client().await, 1_000, Duration::from_millis(5)).await;
+    let publisher = PacedPublisher::start(server.client().await, 1_000, Duration::from_millis(5)).await;
     let mut readers = Vec::new();
     for node in 10..14 {
         readers.push(Reader::start(server.client().await, node).await);

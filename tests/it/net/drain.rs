@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::harness::{PATIENCE, Server};
 use crate::net::connections::{PREFACE, closed};
-use crate::net::fixture::{LoggedPublisher, go_live, join, subscribe, until};
+use crate::net::fixture::{PacedPublisher, go_live, join, subscribe, until};
 use crate::net::frames::{WIDE, Wire};
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn unresponsive_clients_are_cut_at_the_deadline() {
     .await;
     let client = server.client().await;
     go_live(&client, Duration::from_secs(60)).await;
-    let publisher = LoggedPublisher::start(server.client().await, 50_000, Duration::from_millis(5)).await;
+    let publisher = PacedPublisher::start(server.client().await, 50_000, Duration::from_millis(5)).await;
     let streams = server.streams();
     // One that never opens the window of its stream, and one that does not read its socket.
     let mut windowless = Wire::connect(server.address(), 1_000).await;

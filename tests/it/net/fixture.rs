@@ -96,15 +96,15 @@ pub(crate) fn draft(number: u64, bytes: usize) -> UpdateDraft {
     }
 }
 
-/// Publishes on VISUAL, at a period, until it is told to stop.
+/// Publishes on VISUAL, at a period, comes back after each cut, until it is told to stop.
 #[derive(Debug)]
-pub(crate) struct LoggedPublisher {
+pub(crate) struct PacedPublisher {
     stop: watch::Sender<bool>,
     published: watch::Receiver<u64>,
     running: JoinSet<PublisherLog>,
 }
 
-impl LoggedPublisher {
+impl PacedPublisher {
     /// Publishes updates of `bytes`, one each `period`.
     pub(crate) async fn start(client: Client, bytes: usize, period: Duration) -> Self {
         let publication = PublishOptions {
@@ -241,7 +241,7 @@ impl Reader {
     }
 
     /// Waits until it has what is published from now on.
-    pub(crate) async fn catch_up_with(&mut self, publisher: &LoggedPublisher) {
+    pub(crate) async fn catch_up_with(&mut self, publisher: &PacedPublisher) {
         let now = publisher.published();
         self.wait_until(|seen| seen.last > now).await;
     }

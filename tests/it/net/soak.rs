@@ -9,7 +9,7 @@ use starling_client::pb::swarm::v1::GapReason;
 use tokio::time::{Instant, interval};
 
 use crate::harness::Server;
-use crate::net::fixture::{LoggedPublisher, Reader, Seen, end, go_live, judged};
+use crate::net::fixture::{PacedPublisher, Reader, Seen, end, go_live, judged};
 use crate::net::toxic::{Toxic, Way, Ways};
 
 /// Networks that fail, each by itself.
@@ -94,7 +94,7 @@ async fn failing_networks_lose_nothing_in_silence() {
     .await;
     let client = server.client().await;
     go_live(&client, Duration::from_millis(500)).await;
-    let publisher = LoggedPublisher::start(server.client().await, SIZE, INTERVAL).await;
+    let publisher = PacedPublisher::start(server.client().await, SIZE, INTERVAL).await;
     let mut readers = vec![Reader::start(server.client().await, UNHARMED).await];
     let mut networks = Vec::new();
     for number in 0..NETWORKS {

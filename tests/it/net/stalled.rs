@@ -9,7 +9,7 @@ use starling_client::pb::livestream::v1 as pb;
 
 use crate::harness::{Server, soon};
 use crate::net::fixture::{
-    LIVESTREAM, LoggedPublisher, Reader, end, go_live, join, join_request, judged, subscribe, until,
+    LIVESTREAM, PacedPublisher, Reader, end, go_live, join, join_request, judged, subscribe, until,
 };
 use crate::net::frames::{WIDE, Wire};
 use crate::net::toxic::{Toxic, Way};
@@ -43,11 +43,11 @@ fn inquisitive(config: &mut Config) {
 }
 
 /// A server on air with somebody who publishes, and somebody who reads.
-async fn on_air(configure: fn(&mut Config), max_lag: Duration) -> (Server, Client, LoggedPublisher, Reader) {
+async fn on_air(configure: fn(&mut Config), max_lag: Duration) -> (Server, Client, PacedPublisher, Reader) {
     let server = Server::with(configure).await;
     let client = server.client().await;
     go_live(&client, max_lag).await;
-    let publisher = LoggedPublisher::start(server.client().await, SIZE, INTERVAL).await;
+    let publisher = PacedPublisher::start(server.client().await, SIZE, INTERVAL).await;
     let healthy = Reader::start(server.client().await, HEALTHY).await;
     (server, client, publisher, healthy)
 }
@@ -62,7 +62,7 @@ async fn slow_readers(client: &Client) -> u64 {
 /// The end: the healthy one was never disturbed, and all are told the truth.
 async fn verdict(
     client: &Client,
-    publisher: LoggedPublisher,
+    publisher: PacedPublisher,
     mut healthy: Reader,
     others: Vec<Reader>,
     max_lag: Duration,

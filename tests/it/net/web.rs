@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::{Server, soon};
 use crate::net::connections::closed;
-use crate::net::fixture::{LoggedPublisher, Reader, deliveries, end, go_live, join, judged, subscribe, until};
+use crate::net::fixture::{PacedPublisher, Reader, deliveries, end, go_live, join, judged, subscribe, until};
 use crate::net::frames::framed;
 
 /// A response of HTTP/1.1 whose body comes in chunks.
@@ -77,7 +77,7 @@ async fn a_browser_gets_every_update_and_the_status() {
     let client = server.client().await;
     go_live(&client, Duration::from_secs(60)).await;
     let mut page = Page::subscribe(&server, &subscribe(10, join(&client, 10).await)).await;
-    let mut publisher = LoggedPublisher::start(client.clone(), 40_000, Duration::from_millis(5)).await;
+    let mut publisher = PacedPublisher::start(client.clone(), 40_000, Duration::from_millis(5)).await;
     publisher.wait_for_more(50).await;
     let log = publisher.finish().await;
     end(&client).await;
@@ -108,7 +108,7 @@ async fn a_browser_that_does_not_read_is_cut() {
     let server = Server::with(|config| config.streams.stall_timeout = Duration::from_secs(1)).await;
     let client = server.client().await;
     go_live(&client, Duration::from_secs(60)).await;
-    let publisher = LoggedPublisher::start(client.clone(), 20_000, Duration::from_millis(5)).await;
+    let publisher = PacedPublisher::start(client.clone(), 20_000, Duration::from_millis(5)).await;
     let healthy = Reader::start(client.clone(), 11).await;
     let page = Page::subscribe(&server, &subscribe(10, join(&client, 10).await)).await;
     let open = server.open_streams();
