@@ -160,6 +160,13 @@ const fn http_settings(config: &Config) -> server::Http {
             keepalive_timeout: config.server.http2_keepalive_timeout,
             max_local_error_reset_streams: config.server.max_local_error_reset_streams,
             max_header_list_bytes: config.server.max_header_list_bytes,
+            memory: transport::MemorySettings {
+                receiving: config.memory.receiving_bytes,
+                receiving_connection: config.memory.receiving_connection_bytes,
+                sending: config.memory.sending_bytes,
+                sending_connection: config.memory.sending_connection_bytes,
+                streams: config.memory.streams_bytes,
+            },
         },
         reflection: config.server.reflection,
         grpc_web: config.server.grpc_web,

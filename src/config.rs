@@ -39,6 +39,8 @@ pub struct Config {
     pub feed: FeedConfig,
     /// Sizes of request messages.
     pub limits: LimitsConfig,
+    /// What all connections may hold.
+    pub memory: MemoryConfig,
     /// What is logged, and how.
     pub log: LogConfig,
 }
@@ -153,6 +155,22 @@ pub struct LimitsConfig {
     /// Largest id of a swarm or a node that a client may choose.
     #[serde(with = "number_text")]
     pub max_id: u64,
+}
+
+/// What all connections may hold together, and what one of them may.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// Requests that have not come whole.
+    pub receiving_bytes: usize,
+    /// The same of one connection.
+    pub receiving_connection_bytes: usize,
+    /// Answers that are made and not taken.
+    pub sending_bytes: usize,
+    /// The same of one connection.
+    pub sending_connection_bytes: usize,
+    /// What streams hold by being open.
+    pub streams_bytes: usize,
 }
 
 /// What is logged, and how.

@@ -6,6 +6,7 @@
 //! The modules, from the inside out; each uses only those before it:
 //!
 //! - [`clock`]: the one place where time enters.
+//! - `budget`: limits in bytes that connections share.
 //! - [`sync`]: locks and atomics of the update path, which a model checker can take over.
 //! - [`feed`]: updates. A ring of encoded records per swarm, read by cursors.
 //! - [`store`]: all swarms, in shards: swarm, event log and watchers under one lock, which plain
@@ -20,6 +21,7 @@
 //! - [`cli`]: the command line; its client is [`starling_client`], and [`starling_verify`] proves from
 //!   outside that no update was lost without a gap.
 
+mod budget;
 pub mod clock;
 mod sync;
 

@@ -13,6 +13,7 @@
 //!      └──► stall: cuts off who does not read
 //! ```
 
+mod accounts;
 mod connection;
 mod fast_path;
 #[cfg(test)]
@@ -58,6 +59,32 @@ pub struct Settings {
     pub max_local_error_reset_streams: usize,
     /// The largest list of headers, in bytes.
     pub max_header_list_bytes: u32,
+    /// What connections may hold.
+    pub memory: MemorySettings,
+}
+
+/// What connections may hold, in bytes: all of them, and one.
+#[derive(Clone, Copy, Debug)]
+pub struct MemorySettings {
+    /// Requests that have not come whole.
+    pub receiving: usize,
+    /// The same of one connection.
+    pub receiving_connection: usize,
+    /// Answers that are made and not taken.
+    pub sending: usize,
+    /// The same of one connection.
+    pub sending_connection: usize,
+    /// What streams hold by being open.
+    pub streams: usize,
+}
+
+#[cfg(test)]
+impl MemorySettings {
+    /// Budgets that are never full.
+    const UNLIMITED: Self = {
+        let all = usize::MAX;
+        Self { receiving: all, receiving_connection: all, sending: all, sending_connection: all, streams: all }
+    };
 }
 
 /// What becomes of a request.

@@ -9,13 +9,14 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::Faults;
 use super::{
-    Config, DrainConfig, FeedConfig, LimitsConfig, LogConfig, RetentionConfig, ServerConfig, StoreConfig, StreamsConfig,
+    Config, DrainConfig, FeedConfig, LimitsConfig, LogConfig, MemoryConfig, RetentionConfig, ServerConfig, StoreConfig,
+    StreamsConfig,
 };
 
 impl Config {
     /// Adds what is out of its range or against a rule. The destructuring makes a new key ask for its range.
     pub(super) fn check(&self, faults: &mut Faults) {
-        let Self { server, drain, streams, store, retention, feed, limits, log } = self;
+        let Self { server, drain, streams, store, retention, feed, limits, memory, log } = self;
         server.check(faults);
         drain.check(faults);
         streams.check(faults);
@@ -23,6 +24,7 @@ impl Config {
         retention.check(faults);
         feed.check(faults);
         limits.check(feed, faults);
+        memory.check(limits, faults);
         log.check(faults);
     }
 }
@@ -145,6 +147,41 @@ impl LimitsConfig {
         let least = feed.payload_bytes.saturating_add(PUBLISH_OVERHEAD_BYTES);
         faults.rule(&["limits.publish_receive_bytes", "feed.payload_bytes"], publish_receive_bytes >= least, || {
             format!("{publish_receive_bytes} is less than feed.payload_bytes + {PUBLISH_OVERHEAD_BYTES}, {least}")
+        });
+    }
+}
+
+impl MemoryConfig {
+    fn check(&self, limits: &LimitsConfig, faults: &mut Faults) {
+        let Self {
+            receiving_bytes,
+            receiving_connection_bytes,
+            sending_bytes,
+            sending_connection_bytes,
+            streams_bytes,
+        } = *self;
+        let all = [
+            ("memory.receiving_bytes", receiving_bytes),
+            ("memory.receiving_connection_bytes", receiving_connection_bytes),
+            ("memory.sending_bytes", sending_bytes),
+            ("memory.sending_connection_bytes", sending_connection_bytes),
+            ("memory.streams_bytes", streams_bytes),
+        ];
+        for (key, bytes) in all {
+            faults.number(key, bytes, MIB..=1_024 * 1_024 * MIB);
+        }
+        let share = receiving_connection_bytes;
+        let keys = ["memory.receiving_connection_bytes", "memory.receiving_bytes"];
+        faults.rule(&keys, share <= receiving_bytes, || {
+            format!("{share} is more than memory.receiving_bytes, {receiving_bytes}")
+        });
+        let largest = limits.publish_receive_bytes.max(limits.receive_bytes);
+        let keys = ["memory.receiving_connection_bytes", "limits.publish_receive_bytes", "limits.receive_bytes"];
+        faults.rule(&keys, share >= largest, || format!("{share} is less than the largest request, {largest}"));
+        let share = sending_connection_bytes;
+        let keys = ["memory.sending_connection_bytes", "memory.sending_bytes"];
+        faults.rule(&keys, share <= sending_bytes, || {
+            format!("{share} is more than memory.sending_bytes, {sending_bytes}")
         });
     }
 }

@@ -74,7 +74,7 @@ fn unknown_key_is_refused_naming_the_known_ones() {
         format!(
             "drain.spred: unknown key (from {name}); [drain] has spread, timeout\n\
              drian: unknown section (from {name}); there are {}",
-            "drain, feed, limits, log, retention, server, store, streams"
+            "drain, feed, limits, log, memory, retention, server, store, streams"
         )
     );
 }
@@ -222,6 +222,11 @@ fn every_range_accepts_exactly_its_ends() {
             &["9007199254740991", "18446744073709551615"],
             &["9007199254740990", "18446744073709551616", "x"],
         ),
+        ("memory.receiving_bytes", &["33554432", "1099511627776"], &["33554431", "1048575", "1099511627777"]),
+        ("memory.receiving_connection_bytes", &["2097152", "134217728"], &["2097151", "1048575", "134217729"]),
+        ("memory.sending_bytes", &["16777216", "1099511627776"], &["16777215", "1048575", "1099511627777"]),
+        ("memory.sending_connection_bytes", &["1048576", "134217728"], &["1048575", "134217729"]),
+        ("memory.streams_bytes", &["1048576", "1099511627776"], &["1048575", "1099511627777"]),
         ("log.filter", &["off", "warn,starling=debug"], &["starling=loud"]),
         ("log.format", &["auto", "human", "json"], &["JSON", "yaml"]),
     ];

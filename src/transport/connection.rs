@@ -17,10 +17,11 @@
 //! hyper does not promise: the tests in `hyper_order` fail when that changes.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -29,8 +30,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use super::accounts::{Accounts, Budgets};
 use super::stall::StreamProgress;
 use super::wake_set::WakeSet;
+use crate::budget::Holder;
 
 /// The flags of a connection: for the body of its first inline stream, most often the only
 /// one, because flag 0 has the cheapest waker; for HTTP/2, for streams that hyper handed
@@ -73,6 +76,8 @@ impl CloseRequest {
 /// What is shared by the parts of one connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionShared {
+    peer: IpAddr,
+    accounts: Accounts,
     wakes: Arc<WakeSet>,
     /// [`CloseRequest::rank`].
     request: AtomicU8,
@@ -88,8 +93,11 @@ pub(crate) struct ConnectionShared {
 }
 
 impl ConnectionShared {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+    /// A connection from `peer`, with its accounts in the budgets of its server.
+    pub(crate) fn new(peer: IpAddr, budgets: &Budgets) -> Arc<Self> {
+        Arc::new_cyclic(|shared: &Weak<Self>| Self {
+            peer,
+            accounts: budgets.open(shared.clone()),
             wakes: WakeSet::new(),
             request: AtomicU8::new(CloseRequest::None.rank()),
             spread: AtomicU32::new(0),
@@ -98,6 +106,12 @@ impl ConnectionShared {
             expected: Mutex::new(None),
             handed_over: Mutex::new(Vec::new()),
         })
+    }
+
+    /// What it holds of each budget.
+    #[allow(dead_code, reason = "what is reserved comes next")]
+    pub(crate) const fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// Announces the stream that hyper is about to execute.
@@ -159,6 +173,17 @@ impl ConnectionShared {
     /// The bytes that came.
     pub(crate) fn received(&self) -> usize {
         self.received.load(Ordering::Relaxed)
+    }
+}
+
+impl Holder for ConnectionShared {
+    fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    fn cut(&self, budget: &'static str) {
+        tracing::info!(peer = %self.peer, budget, "cut a connection");
+        self.request(CloseRequest::Now);
     }
 }
 
@@ -373,10 +398,12 @@ impl<C: Future + GracefulShutdown> Future for Connection<C> {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, poll_fn};
+    use std::net::Ipv4Addr;
 
     use futures_util::future::BoxFuture;
 
     use super::*;
+    use crate::transport::MemorySettings;
     use crate::transport::stall::StallDetector;
 
     /// A connection that does this.
@@ -406,7 +433,7 @@ mod tests {
 
     #[test]
     fn late_stream_ends_with_its_connection() {
-        let shared = ConnectionShared::new();
+        let shared = ConnectionShared::new(Ipv4Addr::LOCALHOST.into(), &Budgets::new(MemorySettings::UNLIMITED));
         let left = Arc::downgrade(&shared);
         let of_fake = Arc::clone(&shared);
         let fake = FakeConnection(Box::pin(async move {
@@ -424,7 +451,7 @@ mod tests {
 
     #[test]
     fn panicking_stream_leaves_others_running() {
-        let shared = ConnectionShared::new();
+        let shared = ConnectionShared::new(Ipv4Addr::LOCALHOST.into(), &Budgets::new(MemorySettings::UNLIMITED));
         let looks = Arc::<AtomicUsize>::default();
         let mut connection = Connection::new(FakeConnection(Box::pin(pending())), Arc::clone(&shared));
         hand_over(&shared, async { panic!("on purpose") });

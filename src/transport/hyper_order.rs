@@ -18,7 +18,7 @@ use tower::BoxError;
 
 use super::request_body::CompleteBody;
 use super::stall::StreamProgress;
-use super::{Plan, Protocol, Settings, serve};
+use super::{MemorySettings, Plan, Protocol, Settings, serve};
 use crate::shutdown::Shutdown;
 
 /// Requests of one connection: all are sent before the first answer is read.
@@ -129,6 +129,7 @@ async fn each_stream_uses_the_progress_of_its_call() {
         keepalive_timeout: Duration::from_secs(60),
         max_local_error_reset_streams: 100,
         max_header_list_bytes: 16 * 1024,
+        memory: MemorySettings::UNLIMITED,
     };
     let wrong = Arc::<Mutex<Vec<String>>>::default();
     let found = Arc::clone(&wrong);

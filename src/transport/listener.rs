@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tower::BoxError;
 
+use super::accounts::Budgets;
 use super::connection::{CloseRequest, Connection, ConnectionShared, GracefulShutdown, StreamExecutor};
 use super::fast_path::FastPath;
 use super::request_body::CompleteBody;
@@ -127,6 +128,7 @@ where
     B::Error: Into<BoxError>,
 {
     let stalls = StallDetector::new(settings.stall_timeout);
+    let budgets = Budgets::new(settings.memory);
     let mut connections = JoinSet::new();
     let mut open_connections = Vec::<OpenConnection>::new();
     let mut refused = 0_u64;
@@ -161,9 +163,9 @@ where
             }
             accepted = accept => match accepted {
                 Ok(_) if connections.len() >= settings.max_connections => refused += 1,
-                Ok((socket, _)) => {
+                Ok((socket, peer)) => {
                     prepare(&socket);
-                    let shared = ConnectionShared::new();
+                    let shared = ConnectionShared::new(peer.ip(), &budgets);
                     open_connections.push(OpenConnection::new(&shared, &settings));
                     let service = FastPath::<_, P>::new(service.clone(), stalls.clone(), Arc::clone(&shared));
                     connections.spawn(connection(builder(&settings, &shared), service, socket, shared));

@@ -1,0 +1,346 @@
+//! Limits in bytes that many connections share.
+//!
+//! A [`Budget`] is what all may hold together for one purpose, an [`Account`] what one connection
+//! holds of it, up to its share, and a [`Reservation`] is a piece of that, given back when it is
+//! dropped. Bytes are reserved before the memory is set aside, or as soon as it is known.
+//!
+//! When a budget is full, whoever holds most of it is cut: of the peer address that holds most,
+//! the connection that holds most. What a connection that was cut holds no longer counts, although
+//! its memory is free only when its tasks have ended, a moment later: so others are served at once.
+
+#![allow(dead_code, reason = "connections have accounts; what is reserved comes next")]
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+/// Whoever an [`Account`] belongs to.
+pub(crate) trait Holder: Send + Sync {
+    /// Where it comes from.
+    fn peer(&self) -> IpAddr;
+
+    /// Ends it, because it holds most of a budget that is full.
+    fn cut(&self, budget: &'static str);
+}
+
+/// Why there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The connection holds its share.
+    Share,
+    /// The budget is full, and nobody holds more of it than this connection, which is cut.
+    Budget,
+}
+
+/// What all connections may hold for one purpose.
+pub(crate) struct Budget {
+    name: &'static str,
+    limit: usize,
+    share: usize,
+    used: AtomicUsize,
+    /// Connections that were cut for it.
+    cut: AtomicU64,
+    accounts: Mutex<Vec<Weak<Account>>>,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes, of which one connection may hold `share`. The name is the key of
+    /// its setting.
+    pub(crate) fn new(name: &'static str, limit: usize, share: usize) -> Arc<Self> {
+        let (used, cut, accounts) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::default());
+        Arc::new(Self { name, limit, share, used, cut, accounts })
+    }
+
+    /// Opens the account of a connection.
+    pub(crate) fn open(self: &Arc<Self>, holder: Weak<dyn Holder>) -> Arc<Account> {
+        let account = Arc::new(Account { budget: Arc::clone(self), holder, held: Mutex::default() });
+        let mut accounts = self.accounts.lock();
+        // Amortised O(1): before the list would grow, those that are gone make room.
+        if accounts.len() == accounts.capacity() {
+            accounts.retain(|account| account.strong_count() > 0);
+        }
+        accounts.push(Arc::downgrade(&account));
+        account
+    }
+
+    /// Bytes that are held.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Cuts connections until no more than the limit is held. O(accounts) for each that is cut.
+    /// False when `asking` is one of them.
+    fn make_room(&self, asking: &Arc<Account>) -> bool {
+        // One at a time: two at once would cut two where one is enough.
+        let accounts = self.accounts.lock();
+        while self.used() > self.limit {
+            let Some(largest) = largest(accounts.iter().filter_map(Weak::upgrade)) else { return true };
+            largest.close();
+            let cut = self.cut.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::warn!(
+                budget = self.name,
+                limit = self.limit,
+                cut,
+                "a budget is full: cut the connection that holds most"
+            );
+            if Arc::ptr_eq(&largest, asking) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget")
+            .field("name", &self.name)
+            .field("limit", &self.limit)
+            .field("used", &self.used())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Of the address that holds most, the account that holds most.
+fn largest(accounts: impl Iterator<Item = Arc<Account>>) -> Option<Arc<Account>> {
+    let mut addresses = HashMap::<IpAddr, (usize, usize, Arc<Account>)>::new();
+    for account in accounts {
+        let held = account.held();
+        let Some(holder) = account.holder.upgrade().filter(|_| held > 0) else { continue };
+        let (total, most, largest) =
+            addresses.entry(network(holder.peer())).or_insert_with(|| (0, held, Arc::clone(&account)));
+        *total += held;
+        if held > *most {
+            (*most, *largest) = (held, account);
+        }
+    }
+    addresses.into_values().max_by_key(|(total, most, _)| (*total, *most)).map(|(_, _, account)| account)
+}
+
+/// What counts as one address: of IPv6 the first 64 bits, which one customer has to himself.
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(peer) => IpAddr::V4(peer),
+        IpAddr::V6(peer) => IpAddr::V6(Ipv6Addr::from_bits(peer.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
+/// What one connection holds of a budget.
+pub(crate) struct Account {
+    budget: Arc<Budget>,
+    holder: Weak<dyn Holder>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    bytes: usize,
+    /// It was cut: what it holds does not count any more.
+    closed: bool,
+}
+
+impl Account {
+    /// Sets `bytes` aside.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room: [`Full::Share`] changes nothing, after [`Full::Budget`] the
+    /// connection ends.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Result<Reservation, Full> {
+        self.take(bytes)?;
+        Ok(Reservation { account: Arc::clone(self), bytes })
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn held(&self) -> usize {
+        let held = self.held.lock();
+        if held.closed { 0 } else { held.bytes }
+    }
+
+    fn take(self: &Arc<Self>, bytes: usize) -> Result<(), Full> {
+        {
+            let mut held = self.held.lock();
+            if held.closed {
+                return Err(Full::Budget);
+            }
+            if held.bytes.saturating_add(bytes) > self.budget.share {
+                return Err(Full::Share);
+            }
+            held.bytes += bytes;
+        }
+        let used = self.budget.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if used > self.budget.limit && !self.budget.make_room(self) {
+            self.give_back(bytes);
+            return Err(Full::Budget);
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, bytes: usize) {
+        let mut held = self.held.lock();
+        held.bytes -= bytes;
+        if !held.closed {
+            self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn close(&self) {
+        {
+            let mut held = self.held.lock();
+            if std::mem::replace(&mut held.closed, true) {
+                return;
+            }
+            self.budget.used.fetch_sub(held.bytes, Ordering::Relaxed);
+        }
+        if let Some(holder) = self.holder.upgrade() {
+            holder.cut(self.budget.name);
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        debug_assert_eq!(self.held.get_mut().bytes, 0, "each reservation holds its account");
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("budget", &self.budget.name).field("held", &self.held()).finish_non_exhaustive()
+    }
+}
+
+/// Bytes that are set aside, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// Sets more aside.
+    ///
+    /// # Errors
+    ///
+    /// As [`Account::reserve`]; what is set aside already stays so.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Full> {
+        self.account.take(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Gives some of it back.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.account.give_back(bytes);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.account.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    struct Connection {
+        peer: IpAddr,
+        cut: AtomicBool,
+    }
+
+    impl Holder for Connection {
+        fn peer(&self) -> IpAddr {
+            self.peer
+        }
+
+        fn cut(&self, budget: &'static str) {
+            assert_eq!(budget, "memory.test_bytes");
+            assert!(!self.cut.swap(true, Ordering::Relaxed), "once");
+        }
+    }
+
+    /// A connection from 10.0.0.`host`.
+    fn connection(budget: &Arc<Budget>, host: u8) -> (Arc<Connection>, Arc<Account>) {
+        let peer = Ipv4Addr::new(10, 0, 0, host).into();
+        let connection = Arc::new(Connection { peer, cut: AtomicBool::new(false) });
+        let holder: Weak<dyn Holder> = Arc::<Connection>::downgrade(&connection);
+        let account = budget.open(holder);
+        (connection, account)
+    }
+
+    fn is_cut(connection: &Connection) -> bool {
+        connection.cut.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn reservations_are_given_back_when_dropped() {
+        let budget = Budget::new("memory.test_bytes", 100, 50);
+        let (_connection, account) = connection(&budget, 1);
+        let mut first = account.reserve(20).unwrap();
+        first.grow(10).unwrap();
+        let second = account.reserve(20).unwrap();
+        assert_eq!((budget.used(), account.held()), (50, 50));
+        first.shrink(5);
+        assert_eq!(budget.used(), 45);
+        drop((first, second));
+        assert_eq!((budget.used(), account.held()), (0, 0));
+    }
+
+    #[test]
+    fn share_refuses_and_cuts_nobody() {
+        let budget = Budget::new("memory.test_bytes", 100, 50);
+        let (connection, account) = connection(&budget, 1);
+        let mut held = account.reserve(40).unwrap();
+        assert_eq!(account.reserve(11).unwrap_err(), Full::Share);
+        assert_eq!(held.grow(usize::MAX).unwrap_err(), Full::Share);
+        assert_eq!((budget.used(), is_cut(&connection)), (40, false));
+    }
+
+    #[test]
+    fn full_budget_cuts_its_largest_holder() {
+        let budget = Budget::new("memory.test_bytes", 100, 60);
+        let (alone, on_its_own) = connection(&budget, 1);
+        let (smaller, third) = connection(&budget, 2);
+        let (larger, second) = connection(&budget, 2);
+        let held = (on_its_own.reserve(40).unwrap(), second.reserve(31).unwrap(), third.reserve(20).unwrap());
+        let (other, asking) = connection(&budget, 3);
+        let more = asking.reserve(20).unwrap();
+        assert_eq!([&alone, &smaller, &larger, &other].map(|one| is_cut(one)), [false, false, true, false]);
+        assert_eq!((budget.used(), second.held()), (80, 0), "what was cut does not count");
+        assert_eq!(second.reserve(1).unwrap_err(), Full::Budget);
+        drop((held, more));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn largest_holder_that_asks_is_cut() {
+        let budget = Budget::new("memory.test_bytes", 100, 90);
+        let (other, small) = connection(&budget, 1);
+        let (greedy, large) = connection(&budget, 2);
+        let held = (small.reserve(30).unwrap(), large.reserve(60).unwrap());
+        assert_eq!(large.reserve(20).unwrap_err(), Full::Budget);
+        assert_eq!((is_cut(&other), is_cut(&greedy), budget.used()), (false, true, 30));
+        drop(held);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn one_customer_of_ipv6_is_one_address() {
+        let parse = |text: &str| network(text.parse().unwrap());
+        assert_eq!(parse("2001:db8:1:2:3:4:5:6"), parse("2001:db8:1:2::1"));
+        assert_ne!(parse("2001:db8:1:2::1"), parse("2001:db8:1:3::1"));
+        assert_eq!(parse("::ffff:10.0.0.1"), parse("10.0.0.1"));
+        assert_ne!(parse("10.0.0.1"), parse("10.0.0.2"));
+    }
+}
