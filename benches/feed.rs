@@ -59,7 +59,7 @@ fn publish(feed: &Feed, bytes: usize, keyframe: bool) {
 fn viewer(feed: &Arc<Feed>, node: u64) -> Cursor {
     let mut interests = Interests::default();
     let change = InterestChange { channel: Channel::Visual, source: None, level: Interest::High, ttl_ms: None };
-    interests.set(change, 0);
+    interests.set(&[change], 0);
     let channels = [Channel::Visual].into_iter().collect();
     let opening = Opening {
         selection: Selection { node: NodeId::new(node).unwrap(), channels, sources: None },

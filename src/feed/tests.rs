@@ -111,7 +111,7 @@ impl FeedFixture {
 fn interests(levels: &[(Channel, Interest)]) -> Interests {
     let mut interests = Interests::default();
     for (channel, level) in levels {
-        interests.set(InterestChange { channel: *channel, source: None, level: *level, ttl_ms: None }, 0);
+        interests.set(&[InterestChange { channel: *channel, source: None, level: *level, ttl_ms: None }], 0);
     }
     interests
 }

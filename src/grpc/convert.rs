@@ -19,7 +19,7 @@ use starling_core::Event;
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::event::{EndReason, LeaveReason};
 use starling_core::id::{NodeId, SessionId, SwarmKind};
-use starling_core::interest::{Interest, Interests};
+use starling_core::interest::{Interest, InterestOverride, InterestUpdate, Interests};
 use starling_core::propagation::{Filter, Priority};
 use starling_core::topology::{Peer, Placement, Target, TargetList, Topology};
 
@@ -50,8 +50,17 @@ fn authority_granted(node: NodeId, on: ChannelSet, term: u64) -> pb::AuthorityGr
     pb::AuthorityGranted { node_id: node.get(), channels: channels(on), term, track: 0 }
 }
 
-fn interest_changed(node: NodeId, wanted: &Interests) -> pb::InterestChanged {
-    pb::InterestChanged { node_id: node.get(), interests: interests(wanted) }
+fn interest_changed(node: NodeId, updates: &[InterestUpdate]) -> pb::InterestChanged {
+    let told = |update: &InterestUpdate| match *update {
+        InterestUpdate::Standing(channel, level) => channel_interest(channel, level),
+        InterestUpdate::Override(one) => interest_override(&one),
+        InterestUpdate::Gone(source, channel) => pb::ChannelInterest {
+            channel: pb::UpdateChannel::from(channel).into(),
+            source_node_id: source.map_or(0, NodeId::get),
+            ..Default::default()
+        },
+    };
+    pb::InterestChanged { node_id: node.get(), interests: updates.iter().map(told).collect() }
 }
 
 /// Why a swarm ended; UNSPECIFIED = it has not.
@@ -162,19 +171,25 @@ impl From<feed::GapReason> for pb::GapReason {
 
 /// The standing level of every channel, then the overrides.
 pub(super) fn interests(interests: &Interests) -> Vec<pb::ChannelInterest> {
-    let item = |channel: Channel, level: Interest| pb::ChannelInterest {
+    let standing = interests.standing();
+    let levels = standing.iter().map(|(channel, level)| channel_interest(channel, *level));
+    levels.chain(interests.overrides().iter().map(interest_override)).collect()
+}
+
+fn channel_interest(channel: Channel, level: Interest) -> pb::ChannelInterest {
+    pb::ChannelInterest {
         channel: pb::UpdateChannel::from(channel).into(),
         interest: pb::Interest::from(level).into(),
         ..Default::default()
-    };
-    let standing = interests.standing();
-    let levels = standing.iter().map(|(channel, level)| item(channel, *level));
-    let overrides = interests.overrides().iter().map(|o| pb::ChannelInterest {
-        source_node_id: o.source.map_or(0, |source| source.get()),
-        expire_time: o.expires_at.map(timestamp),
-        ..item(o.channel, o.level)
-    });
-    levels.chain(overrides).collect()
+    }
+}
+
+fn interest_override(one: &InterestOverride) -> pb::ChannelInterest {
+    pb::ChannelInterest {
+        source_node_id: one.source.map_or(0, NodeId::get),
+        expire_time: one.expires_at.map(timestamp),
+        ..channel_interest(one.channel, one.level)
+    }
 }
 
 impl From<Placement> for pb::Placement {

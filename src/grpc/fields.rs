@@ -1,5 +1,7 @@
 //! Fields of requests: parsed once, here, or refused by name.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use prost::Message;
 use prost_types::Duration;
@@ -198,7 +200,12 @@ pub(super) fn interests(kind: SwarmKind, wanted: &[pb::ChannelInterest]) -> Pars
             ttl_ms,
         })
     };
-    wanted.iter().enumerate().map(parse).collect()
+    let changes: Vec<_> = wanted.iter().enumerate().map(parse).collect::<Parsed<_>>()?;
+    let mut known = HashSet::with_capacity(changes.len());
+    match changes.iter().position(|change| !known.insert((change.source, change.channel))) {
+        Some(index) => invalid(format!("interests[{index}]"), "repeats a source and channel"),
+        None => Ok(changes),
+    }
 }
 
 /// Interests of a SetInterest, which must name one.

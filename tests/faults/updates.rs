@@ -75,7 +75,7 @@ impl FeedFixture {
 
     fn viewer(&self, level: Interest) -> Cursor {
         let mut interests = Interests::default();
-        interests.set(InterestChange { channel: Channel::Visual, source: None, level, ttl_ms: None }, 0);
+        interests.set(&[InterestChange { channel: Channel::Visual, source: None, level, ttl_ms: None }], 0);
         let channels = [Channel::Visual].into_iter().collect();
         let opening = Opening {
             selection: Selection { node: node(VIEWER), channels, sources: None },

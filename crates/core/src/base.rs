@@ -5,7 +5,7 @@ use super::command::{By, Join};
 use super::error::Rejection;
 use super::event::{Applied, Event, SharedEvent};
 use super::id::{Epoch, MemberKey, NodeId, PodId, SessionId};
-use super::interest::{Interest, InterestChange, Interests, MAX_OVERRIDES};
+use super::interest::{Interest, InterestChange, InterestUpdate, Interests, MAX_OVERRIDES};
 use super::last_members::LastMembers;
 use super::member::{Lease, Member, MemberView};
 use super::request::Requests;
@@ -206,11 +206,11 @@ impl<'a> Transaction<'a> {
         self.event(SharedEvent::Joined { key, member: Box::new(member) });
     }
 
-    pub(super) fn tell_interests(&mut self, key: MemberKey) {
+    pub(super) fn tell_interests(&mut self, key: MemberKey, updates: Vec<InterestUpdate>) {
         let member = self.base.roster.at(key);
-        let (node, interests) = (member.node, member.interests.clone());
-        self.applied.interests.push((node, interests.clone()));
-        self.event(SharedEvent::InterestChanged { key, node, interests });
+        let node = member.node;
+        self.applied.interests.push((node, member.interests.clone()));
+        self.event(SharedEvent::InterestChanged { key, node, updates });
     }
 }
 

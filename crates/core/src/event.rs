@@ -3,7 +3,7 @@
 use super::channel::{Channel, ChannelSet};
 use super::config::{GroupConfig, LivestreamConfig};
 use super::id::{MemberKey, NodeId, SessionId};
-use super::interest::Interests;
+use super::interest::{InterestUpdate, Interests};
 use super::member::MemberView;
 use super::role::Media;
 use super::roster::Roster;
@@ -49,8 +49,8 @@ pub enum SharedEvent {
         key: MemberKey,
         /// Who.
         node: NodeId,
-        /// All its interests.
-        interests: Interests,
+        /// What is another; the rest is as before.
+        updates: Vec<InterestUpdate>,
     },
     /// A member says something else of itself.
     MemberUpdated {

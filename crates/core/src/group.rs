@@ -13,6 +13,7 @@ pub use super::config::GroupConfig as Config;
 use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant, GroupEvent, SharedEvent};
 use super::id::{MemberKey, NodeId};
+use super::interest::InterestUpdate;
 use super::member::MemberView;
 use super::request::Method;
 use super::role::{Media, Role};
@@ -98,6 +99,17 @@ impl Group {
         Self::revoke(tx, key);
     }
 
+    /// Drops what members want of a node that publishes nothing any more. No event tells of it but
+    /// the node's own. O(members), for each may want something of it.
+    fn forget_source(tx: &mut Transaction<'_>, node: NodeId) {
+        for key in tx.base.roster.keys() {
+            if tx.base.roster.update(key, |member| member.interests.forget(node)) {
+                let member = tx.base.roster.at(key);
+                tx.applied.interests.push((member.node, member.interests.clone()));
+            }
+        }
+    }
+
     fn revoke(tx: &mut Transaction<'_>, key: MemberKey) {
         let (source, terms) = tx.base.roster.update(key, |member| (member.node, member.terms.take()));
         if terms.is_some() {
@@ -145,12 +157,18 @@ impl RuleSet for Group {
         if Some(by.node) == self.owner { Ok(()) } else { Err(Rejection::NotOwner { node: by.node }) }
     }
 
-    fn join(&mut self, tx: &mut Transaction<'_>, join: Join) -> Result<(), Rejection> {
-        tx.base.has_room_for(&join.interests, join.node)?;
+    fn join(&mut self, tx: &mut Transaction<'_>, mut join: Join) -> Result<(), Rejection> {
         let node = join.node;
         let before = tx.base.roster.find(node).map(|member| (member.session, member.role));
         let listened = matches!(before, Some((_, Role::Listener)));
         let listens = join.listens.unwrap_or(listened);
+        // Peers leave while a request is on its way: that is no error, and nothing to keep.
+        join.interests.retain(|change| match change.source {
+            Some(source) if source == node => !listens,
+            Some(source) => self.is_source(tx.base, source),
+            None => true,
+        });
+        tx.base.has_room_for(&join.interests, node)?;
         let role = match before {
             Some((_, role)) if listens == listened => role,
             _ if listens => Role::Listener,
@@ -170,6 +188,9 @@ impl RuleSet for Group {
                     self.end_share(tx);
                 }
                 *self.count(before) -= 1;
+                if listens && !listened {
+                    Self::forget_source(tx, node);
+                }
                 tx.rejoin(key, join, role);
                 key
             }
@@ -200,11 +221,7 @@ impl RuleSet for Group {
         if self.sharing == Some(node) {
             self.end_share(tx);
         }
-        for key in tx.base.roster.keys() {
-            if tx.base.roster.update(key, |member| member.interests.forget(node)) {
-                tx.tell_interests(key);
-            }
-        }
+        Self::forget_source(tx, node);
         self.note_emptiness(tx.base.now);
         if self.owner == Some(node) {
             let participants = tx.base.roster.iter().map(|(_, member)| member).filter(|member| !member.is_listener());
@@ -229,8 +246,18 @@ impl RuleSet for Group {
         tx.applied.touched.all |= endpoint_changed;
     }
 
-    fn interests_changed(&self, tx: &mut Transaction<'_>, _: MemberKey) {
-        tx.applied.touched.all = true;
+    fn is_source(&self, base: &Base, node: NodeId) -> bool {
+        base.roster.find(node).is_some_and(|member| !member.is_listener())
+    }
+
+    fn interests_changed(&self, tx: &mut Transaction<'_>, _: MemberKey, updates: &[InterestUpdate]) {
+        // Each source's list says what is wanted of it.
+        for update in updates {
+            match update.source() {
+                Some(source) => tx.applied.touched.nodes.push(source),
+                None => tx.applied.touched.all = true,
+            }
+        }
     }
 
     fn reconfigure(&mut self, update: &SwarmUpdate) -> bool {
@@ -306,6 +333,9 @@ impl RuleSet for Group {
 
     fn check(&self, base: &Base) {
         assert!(self.sharing.is_none_or(|node| base.roster.key(node).is_some()), "a member shares its screen");
+        let wanted = base.roster.iter().flat_map(|(_, member)| member.interests.overrides());
+        let mut sources = wanted.filter_map(|one| one.source);
+        assert!(sources.all(|source| self.is_source(base, source)), "nobody wants what is not published");
         let mut counted = (0, 0);
         for (_, member) in base.roster.iter() {
             match member.role {

@@ -1,5 +1,10 @@
 //! What a node wants of each channel, and for how long.
 
+#![expect(clippy::disallowed_types, reason = "overrides are shared and immutable: plain data still")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::channel::{Channel, PerChannel};
 use super::id::NodeId;
 
@@ -51,17 +56,62 @@ pub struct InterestOverride {
     pub expires_at: Option<u64>,
 }
 
+/// One way in which a node's interests differ from what they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InterestUpdate {
+    /// The standing level of a channel is another.
+    Standing(Channel, Interest),
+    /// An override is new, or another.
+    Override(InterestOverride),
+    /// An override fell away.
+    Gone(Option<NodeId>, Channel),
+}
+
+impl InterestUpdate {
+    /// The source that it is about; `None` = every source.
+    pub const fn source(&self) -> Option<NodeId> {
+        match self {
+            Self::Standing(..) => None,
+            Self::Override(one) => one.source,
+            Self::Gone(source, _) => *source,
+        }
+    }
+}
+
+/// What an override is about. The order puts those about every source first.
+type Key = (Option<NodeId>, Channel);
+
+const fn key(one: &InterestOverride) -> Key {
+    (one.source, one.channel)
+}
+
 /// A node's interests: a standing level per channel, and overrides.
 ///
 /// The narrowest override wins: (source, channel), then (every source,
 /// channel), then the standing level. An override that says what the standing
-/// level says, and does not expire, is not kept.
+/// level says, and does not expire, is not kept. A clone shares the overrides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Interests {
     standing: PerChannel<Interest>,
-    // Boxed because nearly no member has one, and there may be a million members.
-    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in every member")]
-    overrides: Option<Box<Vec<InterestOverride>>>,
+    // One pointer, because nearly no member has one, and there may be a million members. Shared, and never changed in
+    // place: views and events are copies, and 1 280 overrides are 40 KB.
+    overrides: Option<Arc<Overrides>>,
+}
+
+/// Never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Overrides {
+    /// In the order of their keys.
+    list: Vec<InterestOverride>,
+    /// When the first of them falls away. The roster asks at each change of a member.
+    next_expiry: Option<u64>,
+}
+
+impl Overrides {
+    fn new(list: Vec<InterestOverride>) -> Option<Arc<Self>> {
+        let next_expiry = list.iter().filter_map(|one| one.expires_at).min();
+        (!list.is_empty()).then(|| Arc::new(Self { list, next_expiry }))
+    }
 }
 
 /// The most overrides that one member may hold: every channel of every source of
@@ -92,11 +142,12 @@ impl Interests {
 
     /// The level for `channel` of `source` (`None`: of sources in general).
     ///
-    /// O(overrides of this member).
+    /// O(log(overrides of this member)).
     pub fn level(&self, source: Option<NodeId>, channel: Channel) -> Interest {
-        let find =
-            |wanted: Option<NodeId>| self.overrides().iter().find(|o| o.channel == channel && o.source == wanted);
-        source.and_then(|_| find(source)).or_else(|| find(None)).map_or_else(|| self.standing[channel], |o| o.level)
+        source
+            .and_then(|_| self.find((source, channel)))
+            .or_else(|| self.find((None, channel)))
+            .map_or_else(|| self.standing[channel], |one| one.level)
     }
 
     /// The levels of all channels for sources in general.
@@ -104,40 +155,85 @@ impl Interests {
         PerChannel::from_fn(|channel| self.level(None, channel))
     }
 
-    /// The overrides in force, in the order in which they were set.
+    /// The overrides in force, by source and channel; those about every source first.
     pub fn overrides(&self) -> &[InterestOverride] {
-        self.overrides.as_deref().map_or(&[], Vec::as_slice)
+        self.overrides.as_deref().map_or(&[], |overrides| &overrides.list)
     }
 
-    /// Sets one level. Returns true when anything changed, and changes nothing
-    /// when a new override would pass [`MAX_OVERRIDES`] (see [`Self::has_room_for`]).
-    pub fn set(&mut self, change: InterestChange, now: u64) -> bool {
-        self.set_all(&[change], now)
+    fn find(&self, wanted: Key) -> Option<&InterestOverride> {
+        let list = self.overrides();
+        list.binary_search_by_key(&wanted, key).ok().map(|at| &list[at])
     }
 
-    /// Sets several levels, one after the other. Returns true when anything is
-    /// another in the end.
-    pub fn set_all(&mut self, changes: &[InterestChange], now: u64) -> bool {
-        let before = self.clone();
-        for change in changes {
-            self.put(*change, now);
-        }
-        *self != before
-    }
-
-    fn put(&mut self, change: InterestChange, now: u64) {
-        let InterestChange { channel, source, level, ttl_ms } = change;
-        self.retain(|o| o.channel != channel || o.source != source);
-        let expires_at = ttl_ms.map(|ttl| now + u64::from(ttl));
-        match (source, expires_at) {
-            (None, None) => self.standing[channel] = level,
-            (Some(_), None) if self.standing[channel] == level && !self.has_general_override(channel) => {}
-            _ if self.overrides().len() >= MAX_OVERRIDES as usize => {}
-            _ => {
-                let new = InterestOverride { source, channel, level, expires_at };
-                self.overrides.get_or_insert_default().push(new);
+    /// Sets several levels, one after the other, and tells what is another in the end: nothing
+    /// when nothing is. A new override that would pass [`MAX_OVERRIDES`] changes nothing (see
+    /// [`Self::has_room_for`]).
+    ///
+    /// O(overrides of this member + changes * log(changes)).
+    pub fn set(&mut self, changes: &[InterestChange], now: u64) -> Vec<InterestUpdate> {
+        let (mut standing, mut count) = (self.standing, self.overrides().len());
+        let mut has_general = PerChannel::from_fn(|channel| self.find((None, channel)).is_some());
+        let mut edits = BTreeMap::<Key, Option<InterestOverride>>::new();
+        for InterestChange { channel, source, level, ttl_ms } in changes.iter().copied() {
+            let key = (source, channel);
+            let exists = edits.get(&key).map_or_else(|| self.find(key).is_some(), Option::is_some);
+            let expires_at = ttl_ms.map(|ttl| now + u64::from(ttl));
+            let new = match (source, expires_at) {
+                (None, None) => {
+                    standing[channel] = level;
+                    None
+                }
+                (Some(_), None) if standing[channel] == level && !has_general[channel] => None,
+                _ if !exists && count >= MAX_OVERRIDES as usize => continue,
+                _ => Some(InterestOverride { source, channel, level, expires_at }),
+            };
+            if source.is_none() {
+                has_general[channel] = new.is_some();
             }
+            count = count + usize::from(new.is_some()) - usize::from(exists);
+            edits.insert(key, new);
         }
+        edits.retain(|key, new| self.find(*key) != new.as_ref());
+        let mut updates: Vec<_> = (standing.iter().zip(self.standing.iter()))
+            .filter(|((_, new), (_, old))| new != old)
+            .map(|((channel, level), _)| InterestUpdate::Standing(channel, *level))
+            .collect();
+        let told = |(key, new): (&Key, &Option<InterestOverride>)| match new {
+            Some(new) => InterestUpdate::Override(*new),
+            None => InterestUpdate::Gone(key.0, key.1),
+        };
+        updates.extend(edits.iter().map(told));
+        self.standing = standing;
+        self.edit(edits);
+        updates
+    }
+
+    /// Takes over what another node was told of its interests.
+    pub fn update(&mut self, update: InterestUpdate) {
+        match update {
+            InterestUpdate::Standing(channel, level) => self.standing[channel] = level,
+            InterestUpdate::Override(new) => self.edit(BTreeMap::from([(key(&new), Some(new))])),
+            InterestUpdate::Gone(source, channel) => self.edit(BTreeMap::from([((source, channel), None)])),
+        }
+    }
+
+    /// Replaces overrides, and drops those that have no successor. One pass: edits one by one would
+    /// move the rest of the list with each.
+    fn edit(&mut self, edits: BTreeMap<Key, Option<InterestOverride>>) {
+        if edits.is_empty() {
+            return;
+        }
+        let mut list = Vec::with_capacity(self.overrides().len() + edits.len());
+        let mut rest = self.overrides();
+        for (edited, new) in edits {
+            let (before, after) = rest.split_at(rest.partition_point(|one| key(one) < edited));
+            list.extend_from_slice(before);
+            list.extend(new);
+            rest = if after.first().is_some_and(|one| key(one) == edited) { &after[1..] } else { after };
+        }
+        list.extend_from_slice(rest);
+        list.shrink_to_fit();
+        self.overrides = Overrides::new(list);
     }
 
     /// The levels that nothing overrides for ever.
@@ -145,43 +241,40 @@ impl Interests {
         self.standing
     }
 
-    /// True when `changes` cannot pass [`MAX_OVERRIDES`].
+    /// True when `changes` cannot pass [`MAX_OVERRIDES`]. O(changes * log(overrides)).
     pub fn has_room_for(&self, changes: &[InterestChange]) -> bool {
-        let known =
-            |c: &InterestChange| self.overrides().iter().any(|o| o.source == c.source && o.channel == c.channel);
-        let new = changes.iter().filter(|c| (c.source.is_some() || c.ttl_ms.is_some()) && !known(c));
-        self.overrides().len() + new.count() <= MAX_OVERRIDES as usize
+        let is_new = |change: &&InterestChange| {
+            (change.source.is_some() || change.ttl_ms.is_some()) && self.find((change.source, change.channel)).is_none()
+        };
+        self.overrides().len() + changes.iter().filter(is_new).count() <= MAX_OVERRIDES as usize
     }
 
-    /// When the next override falls away.
+    /// When the next override falls away. O(1).
     pub fn next_expiry(&self) -> Option<u64> {
-        self.overrides().iter().filter_map(|o| o.expires_at).min()
+        self.overrides.as_deref().and_then(|overrides| overrides.next_expiry)
     }
 
-    /// Drops what has expired at `now`. Returns true when anything did.
-    pub fn expire(&mut self, now: u64) -> bool {
-        self.retain(|o| o.expires_at.is_none_or(|at| at > now))
+    /// Drops what has expired at `now`, and tells it. O(overrides of this member).
+    pub fn expire(&mut self, now: u64) -> Vec<InterestUpdate> {
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            self.overrides().iter().partition(|one| one.expires_at.is_none_or(|at| at > now));
+        if !gone.is_empty() {
+            self.overrides = Overrides::new(kept);
+        }
+        gone.into_iter().map(|one| InterestUpdate::Gone(one.source, one.channel)).collect()
     }
 
     /// Drops what is said about a source that left. Returns true when anything was.
+    /// O(log(overrides of this member)) when nothing was.
     pub fn forget(&mut self, source: NodeId) -> bool {
-        self.retain(|o| o.source != Some(source))
-    }
-
-    /// True when an override is about every source of `channel`.
-    fn has_general_override(&self, channel: Channel) -> bool {
-        self.overrides().iter().any(|o| o.channel == channel && o.source.is_none())
-    }
-
-    fn retain(&mut self, keep: impl FnMut(&InterestOverride) -> bool) -> bool {
-        let Some(overrides) = &mut self.overrides else { return false };
-        let before = overrides.len();
-        overrides.retain(keep);
-        let changed = overrides.len() != before;
-        if overrides.is_empty() {
-            self.overrides = None;
+        let list = self.overrides();
+        let from = list.partition_point(|one| one.source < Some(source));
+        let to = from + list[from..].partition_point(|one| one.source == Some(source));
+        if from == to {
+            return false;
         }
-        changed
+        self.overrides = Overrides::new([&list[..from], &list[to..]].concat());
+        true
     }
 }
 

@@ -8,6 +8,7 @@ mod membership;
 mod moderation;
 mod placement;
 
+use super::interest::InterestUpdate;
 use std::collections::BTreeSet;
 
 use super::base::{Base, Transaction};
@@ -206,7 +207,8 @@ impl RuleSet for Livestream {
         if by.node == self.broadcaster { Ok(()) } else { Err(Rejection::NotBroadcaster { node: by.node }) }
     }
 
-    fn join(&mut self, tx: &mut Transaction<'_>, join: Join) -> Result<(), Rejection> {
+    fn join(&mut self, tx: &mut Transaction<'_>, mut join: Join) -> Result<(), Rejection> {
+        join.interests.retain(|change| change.source.is_none());
         let broadcasts = join.node == self.broadcaster;
         if broadcasts && join.mode.is_some() {
             return Err(Rejection::BroadcasterCannotView);
@@ -269,7 +271,12 @@ impl RuleSet for Livestream {
         }
     }
 
-    fn interests_changed(&self, tx: &mut Transaction<'_>, key: MemberKey) {
+    /// There is one source, the broadcaster: nothing is said of it that is not said of all.
+    fn is_source(&self, _: &Base, _: NodeId) -> bool {
+        false
+    }
+
+    fn interests_changed(&self, tx: &mut Transaction<'_>, key: MemberKey, _: &[InterestUpdate]) {
         if tx.base.roster.at(key).is_viewer() {
             self.touch_around(tx, key);
         }

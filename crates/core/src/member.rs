@@ -158,9 +158,7 @@ impl Member {
         if let Some(metadata) = join.metadata {
             self.metadata = metadata;
         }
-        for change in join.interests {
-            self.interests.set(change, now);
-        }
+        self.interests.set(&join.interests, now);
     }
 
     pub(super) fn view(&self) -> MemberView {

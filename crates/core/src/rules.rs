@@ -6,7 +6,7 @@ use super::command::{By, Join, MemberUpdate, SharedCommand, SwarmUpdate};
 use super::error::Rejection;
 use super::event::{Applied, Event, Grant, SharedEvent};
 use super::id::{MemberKey, NodeId, SessionId};
-use super::interest::Interests;
+use super::interest::{InterestUpdate, Interests};
 use super::last_members::LastMembers;
 use super::member::{Lease, MemberView};
 use super::request::Method;
@@ -45,8 +45,11 @@ pub(super) trait RuleSet {
     /// A member said something else of itself: its role was `before`.
     fn member_updated(&mut self, tx: &mut Transaction<'_>, key: MemberKey, before: Role, endpoint_changed: bool);
 
+    /// True when members may want more or less of this node than of others.
+    fn is_source(&self, base: &Base, node: NodeId) -> bool;
+
     /// The interests of a member changed.
-    fn interests_changed(&self, tx: &mut Transaction<'_>, key: MemberKey);
+    fn interests_changed(&self, tx: &mut Transaction<'_>, key: MemberKey, updates: &[InterestUpdate]);
 
     /// Changes the configuration. True when it is another one now.
     fn reconfigure(&mut self, update: &SwarmUpdate) -> bool;
@@ -113,10 +116,12 @@ pub(super) fn apply(base: &mut Base, rules: &mut dyn RuleSet, command: SharedCom
             Ok(base.unchanged())
         }
         SharedCommand::Expire => Ok(expire(base, rules)),
-        SharedCommand::SetInterest(by, changes) => act(base, rules, by, Method::SetInterest, |rules, tx, by| {
+        SharedCommand::SetInterest(by, mut changes) => act(base, rules, by, Method::SetInterest, |rules, tx, by| {
             let key = tx.base.member(by)?;
+            // Peers leave while a request is on its way: that is no error, and nothing to keep.
+            changes.retain(|change| change.source.is_none_or(|source| rules.is_source(tx.base, source)));
             tx.base.has_room_for(&changes, by.node)?;
-            set_interests(tx, rules, key, |interests, now| interests.set_all(&changes, now));
+            set_interests(tx, rules, key, |interests, now| interests.set(&changes, now));
             Ok(())
         }),
         SharedCommand::UpdateMember(by, update) => {
@@ -228,13 +233,14 @@ fn set_interests(
     tx: &mut Transaction<'_>,
     rules: &dyn RuleSet,
     key: MemberKey,
-    set: impl FnOnce(&mut Interests, u64) -> bool,
+    set: impl FnOnce(&mut Interests, u64) -> Vec<InterestUpdate>,
 ) {
     let (now, before) = (tx.base.now, tx.base.roster.at(key).levels());
-    if tx.base.roster.update(key, |member| set(&mut member.interests, now)) {
+    let updates = tx.base.roster.update(key, |member| set(&mut member.interests, now));
+    if !updates.is_empty() {
         tx.base.stats.wants_instead(before, tx.base.roster.at(key).levels());
-        rules.interests_changed(tx, key);
-        tx.tell_interests(key);
+        rules.interests_changed(tx, key, &updates);
+        tx.tell_interests(key, updates);
     }
 }
 

@@ -124,9 +124,7 @@ pub(super) fn shared_event(event: &SharedEvent, revision: u64, view: View) -> On
         SharedEvent::AuthorityGranted { node, channels } => {
             On::AuthorityGranted(authority_granted(*node, *channels, revision))
         }
-        SharedEvent::InterestChanged { key: _, node, interests } => {
-            On::InterestChanged(interest_changed(*node, interests))
-        }
+        SharedEvent::InterestChanged { key: _, node, updates } => On::InterestChanged(interest_changed(*node, updates)),
         SharedEvent::MemberUpdated { key: _, member } => {
             On::ParticipantUpdated(pb::ParticipantUpdated { participant: Some(participant(member, view)) })
         }

@@ -48,6 +48,9 @@ fn share(node_id: u64) -> pb::StartScreenShareRequest {
     pb::StartScreenShareRequest { group_id: CALL, node_id, ..Default::default() }
 }
 
+const CHANNELS: [UpdateChannel; 5] =
+    [UpdateChannel::Visual, UpdateChannel::Audio, UpdateChannel::Screen, UpdateChannel::Chat, UpdateChannel::Data];
+
 fn interest(source_node_id: u64) -> ChannelInterest {
     ChannelInterest {
         channel: UpdateChannel::Visual.into(),
@@ -353,20 +356,69 @@ async fn existing_group_is_created_again_only_unchanged() {
 async fn interests_are_limited_per_member() {
     let server = Server::start().await;
     let client = server.client().await;
-    make_group(&client, CALL, 16).await;
-    join_group(&client, CALL, MEMBER).await;
+    make_group(&client, CALL, 256).await;
+    for node in 1..=256 {
+        join_group(&client, CALL, node).await;
+    }
     let set = |interests| pb::SetInterestRequest { group_id: CALL, node_id: MEMBER, interests, ..Default::default() };
-    let every = (100..100 + 1_280).map(interest).collect();
-    answered(client.clone().groups.set_interest(set(every)).await);
+    let in_one = |source| CHANNELS.map(|channel| ChannelInterest { channel: channel.into(), ..interest(source) });
+    answered(client.clone().groups.set_interest(set((1..=256).flat_map(in_one).collect())).await);
     let untouched = Untouched::from(server).await;
+    let for_a_time = ChannelInterest { ttl: Some(Duration { seconds: 60, nanos: 0 }), ..interest(0) };
     let call = calls! { client, Groups;
-        set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER, interests: vec![interest(50)] }
-        join_group JoinGroupRequest { group_id: CALL, node_id: MEMBER, interests: vec![interest(50)] }
+        set_interest SetInterestRequest { group_id: CALL, node_id: MEMBER, interests: vec![for_a_time] }
+        join_group JoinGroupRequest { group_id: CALL, node_id: MEMBER, interests: vec![for_a_time] }
     };
     untouched.refuses_all(call, &Fault::new(ResourceExhausted, "QUOTA")).await;
     // One that is there may change.
     let change = ChannelInterest { interest: Interest::Critical.into(), ..interest(100) };
     answered(client.clone().groups.set_interest(set(vec![change])).await);
+}
+
+/// What a member wants of single sources, as it is answered.
+async fn wanted(client: &Client, interests: Vec<ChannelInterest>) -> Vec<(u64, Interest)> {
+    let request = pb::SetInterestRequest { group_id: CALL, node_id: MEMBER, interests, ..Default::default() };
+    let answer = answered(client.clone().groups.set_interest(request).await);
+    let interests = answer.participant.expect("the answer shows the participant").interests;
+    let of_one = interests.iter().filter(|one| one.source_node_id != 0);
+    of_one.map(|one| (one.source_node_id, one.interest())).collect()
+}
+
+#[tokio::test]
+async fn interest_lasts_as_long_as_its_source_participates() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    make_group(&client, CALL, 16).await;
+    join_group(&client, CALL, MEMBER).await;
+    join_group(&client, CALL, 100).await;
+    assert_eq!(wanted(&client, vec![interest(101), interest(100)]).await, [(100, Interest::Low)], "101 is not in");
+    join_group(&client, CALL, 100).await;
+    let audio = ChannelInterest { channel: UpdateChannel::Audio.into(), ..interest(0) };
+    assert_eq!(wanted(&client, vec![audio.clone()]).await, [(100, Interest::Low)], "a rejoin keeps it");
+    let listen = pb::JoinGroupRequest {
+        group_id: CALL,
+        node_id: 100,
+        mode: pb::ParticipantMode::Listener.into(),
+        ..Default::default()
+    };
+    answered(client.clone().groups.join_group(listen).await);
+    assert_eq!(wanted(&client, vec![audio, interest(100)]).await, [], "it only listens");
+}
+
+#[tokio::test]
+async fn repeated_source_and_channel_is_refused() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    make_group(&client, CALL, 16).await;
+    join_group(&client, CALL, MEMBER).await;
+    let untouched = Untouched::from(server).await;
+    let high = ChannelInterest { interest: Interest::High.into(), ..interest(MEMBER) };
+    let call = calls! { client, Groups;
+        set_interest SetInterestRequest {
+            group_id: CALL, node_id: MEMBER, interests: vec![interest(MEMBER), interest(0), high]
+        }
+    };
+    untouched.refuses_all(call, &Fault::field("interests[2]")).await;
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ fn due_timers_follow_leases_and_interests() {
     base.renew(node(1), session(1), |lease, _| lease.attach(3)).unwrap();
     assert_eq!(base.roster.next_expiry(), None, "attached for as long as it likes");
     let brief = InterestChange { channel: Channel::Chat, source: None, level: Interest::None, ttl_ms: Some(50) };
-    base.roster.update(key, |member| member.interests.set(brief, 100));
+    base.roster.update(key, |member| member.interests.set(&[brief], 100));
     assert_eq!(base.roster.next_expiry(), Some(150));
     base.now = 120;
     base.pod_gone(3);

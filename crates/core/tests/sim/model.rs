@@ -84,6 +84,8 @@ pub(crate) struct Model {
     peak: u64,
     joins: u64,
     leaves: [u64; 5],
+    /// Whose interests the last command changed.
+    interested: BTreeSet<NodeId>,
 }
 
 impl Model {
@@ -134,6 +136,7 @@ impl Model {
             peak: 0,
             joins: 0,
             leaves: [0; 5],
+            interested: BTreeSet::new(),
         }
     }
 
@@ -172,6 +175,7 @@ impl Model {
         self.revision = applied.revision;
         self.take_grants(&applied.grants);
         let mut concerned = BTreeSet::new();
+        self.interested.clear();
         let topology = self.topology;
         let mut closed = Vec::new();
         if !applied.events.iter().any(|event| matches!(event, Event::Livestream(LivestreamEvent::Transferred { .. }))) {
@@ -203,6 +207,11 @@ impl Model {
             Event::Shared(SharedEvent::Joined { key, member }) => {
                 concerned.insert(member.node);
                 assert_ne!(Some(member.node), self.broadcaster);
+                self.interested.insert(member.node);
+                let listened = self.replaced.get(&member.node) == Some(&Role::Listener);
+                if member.role == Role::Listener && !listened {
+                    self.forget(member.node);
+                }
                 self.begin(member.node, member.session, Some((*key, (**member).clone())));
                 self.take_slot(member.node, member.role);
                 self.ownership.join(member.node, member.role, revision);
@@ -223,6 +232,7 @@ impl Model {
                     self.tree_slots.leave(*node);
                 } else {
                     self.ownership.leave(*node);
+                    self.forget(*node);
                 }
             }
             Event::Livestream(LivestreamEvent::BroadcasterLost { node, session, reason }) => {
@@ -276,11 +286,16 @@ impl Model {
                     assert_eq!(term, Some(revision), "a term is the revision that granted it");
                 }
             }
-            Event::Shared(SharedEvent::InterestChanged { key, node, interests }) => {
+            Event::Shared(SharedEvent::InterestChanged { key, node, updates }) => {
                 concerned.insert(*node);
+                self.interested.insert(*node);
+                assert!(!updates.is_empty(), "a change changes something");
                 self.edit_at(*key, *node, |view| {
-                    assert_ne!(view.interests, *interests, "a change changes something");
-                    view.interests = interests.clone();
+                    for update in updates {
+                        let before = view.interests.clone();
+                        view.interests.update(*update);
+                        assert_ne!(view.interests, before, "each update changes something");
+                    }
                 });
             }
             Event::Livestream(LivestreamEvent::PlacementChanged { key, node, placement }) => {
@@ -316,6 +331,15 @@ impl Model {
                 concerned.insert(*node);
                 assert_eq!(self.sharing.take(), Some(*node), "only a shared screen is taken down");
                 self.edit(*node, |view| view.sharing = false);
+            }
+        }
+    }
+
+    /// What others want of a node that publishes nothing any more falls away.
+    fn forget(&mut self, source: NodeId) {
+        for (node, known) in &mut self.members {
+            if known.view.as_mut().is_some_and(|(_, view)| view.interests.forget(source)) {
+                self.interested.insert(*node);
             }
         }
     }

@@ -144,7 +144,7 @@ impl RosterFold {
                 }
             }
             Change::InterestChanged(changed) => {
-                self.with(changed.node_id, |viewer| viewer.interests = changed.interests);
+                self.with(changed.node_id, |viewer| fold_interests(&mut viewer.interests, changed.interests));
             }
             Change::PlacementChanged(changed) => {
                 self.with(changed.node_id, |viewer| viewer.placement = changed.placement)
@@ -183,4 +183,19 @@ impl RosterFold {
         }
         assert_eq!(self.viewers.len(), viewers.len(), "the fold has viewers that the list has not");
     }
+}
+
+/// Levels for every source come first, then what differs, by source and channel.
+fn fold_interests(interests: &mut Vec<shared::ChannelInterest>, changed: Vec<shared::ChannelInterest>) {
+    let key = |one: &shared::ChannelInterest| {
+        let differs = one.source_node_id != 0 || one.expire_time.is_some();
+        (differs || one.interest() == shared::Interest::Unspecified, one.source_node_id, one.channel)
+    };
+    for change in changed {
+        interests.retain(|one| key(one) != key(&change));
+        if change.interest() != shared::Interest::Unspecified {
+            interests.push(change);
+        }
+    }
+    interests.sort_by_key(key);
 }

@@ -23,16 +23,11 @@ impl Model {
 
     /// What `Applied` says beside its events is what they say.
     pub(super) fn compare_effects(&self, applied: &Applied) {
-        let (mut left, mut interests, mut former, mut updated) = (Vec::new(), Vec::new(), Vec::new(), false);
+        let (mut left, mut former, mut updated) = (Vec::new(), Vec::new(), false);
+        let mut interested = self.interested.clone();
         let mut summary_changed = false;
         for event in &applied.events {
             match event {
-                Event::Shared(SharedEvent::Joined { member, .. }) => {
-                    interests.push((member.node, member.interests.clone()));
-                }
-                Event::Shared(SharedEvent::InterestChanged { node, interests: wanted, .. }) => {
-                    interests.push((*node, wanted.clone()));
-                }
                 Event::Shared(SharedEvent::Left { node, reason, .. }) if *reason != LeaveReason::Replaced => {
                     left.push((*node, *reason));
                     former.extend(self.broadcaster.is_none().then_some(*node));
@@ -44,7 +39,7 @@ impl Model {
                 }
                 Event::Livestream(LivestreamEvent::Transferred { from, viewer, .. }) => {
                     former.push(*from);
-                    interests.extend(viewer.iter().map(|(_, viewer)| (viewer.node, viewer.interests.clone())));
+                    interested.extend(viewer.iter().map(|(_, viewer)| viewer.node));
                     summary_changed = true;
                 }
                 Event::Livestream(LivestreamEvent::Updated { .. }) | Event::Group(GroupEvent::Updated { .. }) => {
@@ -55,7 +50,12 @@ impl Model {
                 }
                 Event::Shared(
                     // Replaced: the node is in again.
-                    SharedEvent::Left { .. } | SharedEvent::MemberUpdated { .. } | SharedEvent::AuthorityGranted { .. },
+                    SharedEvent::Left { .. }
+                    | SharedEvent::MemberUpdated { .. }
+                    | SharedEvent::AuthorityGranted { .. }
+                    // Told of as they were folded.
+                    | SharedEvent::Joined { .. }
+                    | SharedEvent::InterestChanged { .. },
                 )
                 | Event::Livestream(
                     LivestreamEvent::BroadcasterLost { .. }
@@ -73,7 +73,13 @@ impl Model {
                 ) => {}
             }
         }
-        assert_eq!((&applied.left, &applied.interests), (&left, &interests));
+        assert_eq!(applied.left, left);
+        let interests: BTreeMap<_, _> = applied.interests.iter().map(|(node, interests)| (*node, interests)).collect();
+        assert!(interests.keys().eq(&interested), "whose interests changed: {:?}, {interested:?}", interests.keys());
+        for (node, interests) in interests {
+            let view = self.members.get(&node).and_then(|known| known.view.as_ref());
+            assert!(view.is_none_or(|(_, view)| view.interests == *interests), "as they are now");
+        }
         assert_eq!(applied.former_sources, former);
         assert_eq!((applied.updated, applied.summary_changed), (updated, summary_changed && !applied.created));
     }
