@@ -50,6 +50,12 @@ impl Base {
         }
     }
 
+    /// What it takes outside itself, in bytes. O(1).
+    pub(super) fn heap_bytes(&self) -> usize {
+        let (roster, requests) = (self.roster.bytes(), self.requests.bytes());
+        self.metadata.len() + roster + requests + self.stats.unique.heap_bytes() + self.last_members.heap_bytes()
+    }
+
     /// The answer to a command that changed nothing visible.
     pub(super) fn unchanged(&self) -> Applied {
         Applied { revision: self.revision, ..Applied::default() }

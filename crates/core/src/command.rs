@@ -148,6 +148,8 @@ pub enum SharedCommand {
     PodGone(PodId),
     /// Carry out what is due.
     Expire,
+    /// Forget an ended swarm before its time, to make room.
+    Forget,
     /// Change what the acting node wants.
     SetInterest(By, Vec<InterestChange>),
     /// Change what the acting node says of itself.
@@ -262,9 +264,13 @@ impl SharedCommand {
             | Self::ReportPeer(by, _)
             | Self::Claim { by, .. }
             | Self::Acquire { by, .. } => Some(by),
-            Self::Join(_) | Self::Touch(..) | Self::Attach(..) | Self::Detach(..) | Self::PodGone(_) | Self::Expire => {
-                None
-            }
+            Self::Join(_)
+            | Self::Touch(..)
+            | Self::Attach(..)
+            | Self::Detach(..)
+            | Self::PodGone(_)
+            | Self::Expire
+            | Self::Forget => None,
         }
     }
 }

@@ -249,6 +249,11 @@ impl Interests {
         self.overrides().len() + changes.iter().filter(is_new).count() <= MAX_OVERRIDES as usize
     }
 
+    /// What the overrides take, in bytes. O(1).
+    pub fn heap_bytes(&self) -> usize {
+        self.overrides.as_deref().map_or(0, |overrides| size_of_val(overrides) + size_of_val(&*overrides.list))
+    }
+
     /// When the next override falls away. O(1).
     pub fn next_expiry(&self) -> Option<u64> {
         self.overrides.as_deref().and_then(|overrides| overrides.next_expiry)

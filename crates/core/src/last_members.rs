@@ -19,7 +19,10 @@ pub struct LastMember {
 
 /// The members at the end of a swarm, by node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct LastMembers(Box<[LastMember]>);
+pub struct LastMembers {
+    members: Box<[LastMember]>,
+    bytes: usize,
+}
 
 impl LastMembers {
     /// Those of a roster; none when they are too many. O(n log n).
@@ -33,12 +36,19 @@ impl LastMembers {
         };
         let mut members: Box<[_]> = roster.iter().map(|(_, found)| member(found)).collect();
         members.sort_unstable_by_key(|member| member.node);
-        Self(members)
+        let overrides: usize = members.iter().map(|member| member.interests.heap_bytes()).sum();
+        let bytes = size_of_val(&*members) + overrides;
+        Self { members, bytes }
+    }
+
+    /// What it takes outside itself, in bytes. O(1).
+    pub(super) const fn heap_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The member of this node, if this was its session. O(log n).
     pub fn find(&self, node: NodeId, session: SessionId) -> Option<&LastMember> {
-        let at = self.0.binary_search_by_key(&node, |member| member.node).ok()?;
-        Some(&self.0[at]).filter(|member| member.session == session)
+        let at = self.members.binary_search_by_key(&node, |member| member.node).ok()?;
+        Some(&self.members[at]).filter(|member| member.session == session)
     }
 }

@@ -179,6 +179,13 @@ impl Member {
         }
     }
 
+    /// What it holds outside its slot of the roster, in bytes. O(1).
+    pub(super) fn heap_bytes(&self) -> usize {
+        let request = self.join_request.as_ref().map_or(0, |made| size_of_val(&**made) + made.0.name.len());
+        let terms = self.terms.as_ref().map_or(0, |terms| size_of_val(&**terms));
+        self.endpoint.len() + self.metadata.len() + self.interests.heap_bytes() + request + terms
+    }
+
     /// True for those who only listen to a group.
     pub const fn is_listener(&self) -> bool {
         matches!(self.role, Role::Listener)

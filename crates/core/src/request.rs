@@ -7,6 +7,8 @@ use super::id::{NodeId, SessionId};
 
 /// How many requests a swarm remembers.
 const CAPACITY: usize = 256;
+/// The longest name of a request, in bytes.
+const LONGEST_NAME: usize = 64;
 /// How long a swarm remembers a request, in milliseconds.
 const KEPT_FOR_MS: u64 = 5 * 60 * 1000;
 
@@ -81,6 +83,11 @@ impl Requests {
             Some(known) if known.id.fingerprint == request.fingerprint => Ok(Some(known.revision)),
             Some(_) => Err(Rejection::RequestReused),
         }
+    }
+
+    /// What it takes at most, in bytes. O(1).
+    pub fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Remembered>() + self.0.len() * LONGEST_NAME
     }
 
     /// Remembers a success.

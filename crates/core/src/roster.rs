@@ -32,12 +32,22 @@ pub struct Roster {
     free: Vec<MemberKey>,
     index: HashMap<NodeId, MemberKey>,
     timers: BTreeSet<(u64, MemberKey, Timer)>,
+    /// What the members hold outside their slots, in bytes.
+    heap: usize,
 }
 
 impl Roster {
     /// Number of members.
     pub fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// What it takes, in bytes, as far as its collections tell. O(1).
+    pub fn bytes(&self) -> usize {
+        // A map of entries of 12 bytes is at most 7/8 full and grows by doubling; a set of entries of 24 bytes has nodes
+        // that are half full at least.
+        let (index, timers) = (self.index.capacity() * 20, self.timers.len() * 40);
+        self.slots.capacity() * size_of::<Option<Member>>() + self.free.capacity() * 4 + index + timers + self.heap
     }
 
     /// True when nobody is in.
@@ -110,6 +120,7 @@ impl Roster {
         });
         self.index.insert(member.node, key);
         self.schedule(key, &member);
+        self.heap += member.heap_bytes();
         self.slots[key.index()] = Some(member);
         key
     }
@@ -119,6 +130,7 @@ impl Roster {
         let member = self.slots[key.index()].take().expect("only taken slots are emptied");
         self.index.remove(&member.node);
         self.unschedule(key, &member);
+        self.heap -= member.heap_bytes();
         self.free.push(key);
         if self.index.is_empty() {
             *self = Self::default();
@@ -130,7 +142,9 @@ impl Roster {
     pub(super) fn update<R>(&mut self, key: MemberKey, change: impl FnOnce(&mut Member) -> R) -> R {
         let mut member = self.slots[key.index()].take().expect("only taken slots are changed");
         let before = (member.lease.deadline(), member.interests.next_expiry());
+        self.heap -= member.heap_bytes();
         let result = change(&mut member);
+        self.heap += member.heap_bytes();
         if before != (member.lease.deadline(), member.interests.next_expiry()) {
             for (at, timer) in [(before.0, Timer::Lease), (before.1, Timer::Interest)] {
                 if let Some(at) = at {
@@ -172,6 +186,7 @@ impl Roster {
         assert_eq!(members + self.free.len(), self.slots.len(), "what is not taken is free");
         assert!(self.free.iter().all(|key| self.get(*key).is_none()));
         assert_eq!(deadlines, self.timers, "the timetable holds exactly the members' deadlines");
+        assert_eq!(self.heap, self.iter().map(|(_, member)| member.heap_bytes()).sum(), "what they hold adds up");
     }
 
     fn schedule(&mut self, key: MemberKey, member: &Member) {

@@ -116,6 +116,7 @@ pub(super) fn apply(base: &mut Base, rules: &mut dyn RuleSet, command: SharedCom
             Ok(base.unchanged())
         }
         SharedCommand::Expire => Ok(expire(base, rules)),
+        SharedCommand::Forget => Ok(Applied { removed: base.ended.is_some(), ..base.unchanged() }),
         SharedCommand::SetInterest(by, mut changes) => act(base, rules, by, Method::SetInterest, |rules, tx, by| {
             let key = tx.base.member(by)?;
             // Peers leave while a request is on its way: that is no error, and nothing to keep.

@@ -114,6 +114,15 @@ impl Unique {
         }
     }
 
+    /// What it takes outside itself, in bytes. O(1).
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            // A set of entries of 8 bytes has nodes that are half full at least.
+            Self::Exact(nodes) => nodes.len() * 16,
+            Self::Estimate(registers) => registers.len(),
+        }
+    }
+
     /// True when [`Self::count`] is not exact.
     pub const fn is_estimate(&self) -> bool {
         matches!(self, Self::Estimate(_))

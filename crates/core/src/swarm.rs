@@ -57,7 +57,7 @@ pub type Former = Option<Box<Swarm>>;
 /// Applies a command to the swarm in `slot`, at `at` milliseconds since the Unix
 /// epoch (never earlier than any command before).
 ///
-/// Create fills the slot; the last Expire of an ended swarm empties it. The swarm that was
+/// Create fills the slot; the last Expire of an ended swarm, or a Forget, empties it. The swarm that was
 /// there before, and is not now, comes beside what the command did.
 ///
 /// # Errors
@@ -81,7 +81,9 @@ pub fn apply(slot: &mut Option<Box<Swarm>>, command: Command, at: u64) -> Result
                 Ok((applied, former))
             }
             // What is due for a swarm that is gone has been done.
-            None if command == Command::Shared(SharedCommand::Expire) => Ok((Applied::default(), None)),
+            None if matches!(command, Command::Shared(SharedCommand::Expire | SharedCommand::Forget)) => {
+                Ok((Applied::default(), None))
+            }
             None => Err(Rejection::NoSuchSwarm),
         },
     }
@@ -120,6 +122,16 @@ impl Swarm {
             base.now = before;
         }
         result
+    }
+
+    /// What it takes in memory, in bytes, as far as its collections tell. Not part of its state: two
+    /// that are equal may have grown differently. O(1).
+    pub fn bytes(&self) -> usize {
+        let rules = match &self.rules {
+            Rules::Livestream(livestream) => livestream.heap_bytes(),
+            Rules::Group(_) => 0,
+        };
+        size_of::<Self>() + self.base.heap_bytes() + rules
     }
 
     /// Livestream or group.

@@ -176,6 +176,7 @@ wire_enum!(SharedCommand {
     15 => ReportPeer(by, node),
     16 => Claim { by, channels, session, ttl_ms },
     28 => Acquire { by, channels, session, ttl_ms },
+    29 => Forget,
 });
 
 wire_enum!(LivestreamCommand {

@@ -82,6 +82,11 @@ impl RelayTree {
         self.slots.is_empty()
     }
 
+    /// What it takes outside itself, in bytes. O(1).
+    pub fn heap_bytes(&self) -> usize {
+        (self.slots.capacity() + self.position.capacity()) * size_of::<u32>()
+    }
+
     /// Number of nodes that forward.
     pub fn relays(&self) -> usize {
         self.relays

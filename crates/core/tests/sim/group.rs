@@ -168,6 +168,7 @@ impl GroupRun {
             }
             9 => self.create(world),
             10 => LivestreamCommand::Mute(by_owner, object).into(),
+            _ if world.rng.chance(50) => SharedCommand::Forget.into(),
             _ => SharedCommand::Expire.into(),
         }
     }

@@ -248,6 +248,7 @@ impl Run {
             }
             14 => self.create(world),
             15 => GroupCommand::StartShare(by_anyone).into(),
+            _ if world.rng.chance(50) => SharedCommand::Forget.into(),
             _ => SharedCommand::Expire.into(),
         }
     }

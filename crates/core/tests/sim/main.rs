@@ -51,7 +51,7 @@ fn groups(max: u32, seeds: Range<u64>, steps: usize) -> Coverage {
 fn small_livestreams_keep_the_contract() {
     let coverage = livestreams(Size::Small, 0..4, 10_000);
     coverage.assert_saw(
-        "AddModerator Attach Claim CreateLivestream Detach End Expire Join Leave Mute Pause PodGone \
+        "AddModerator Attach Claim CreateLivestream Detach End Expire Forget Join Leave Mute Pause PodGone \
          Remove RemoveModerator ReportPeer Resume SetInterest Start Touch Transfer Unmute UpdateMember \
          UpdateSwarm BroadcasterCannotView Ended Exists Full NoSuchMember NoSuchSwarm NotAMember \
          NotActiveViewer NotBroadcaster NotModerator RequestReused SessionReplaced TargetIsBroadcaster \
@@ -87,7 +87,7 @@ fn groups_keep_the_contract() {
     coverage.add(&groups(1, 3..4, 10_000));
     coverage.add(&groups(3, 4..5, 10_000));
     coverage.assert_saw(
-        "Attach Claim CreateGroup Detach End Expire Join Leave PodGone Remove ReportPeer SetInterest \
+        "Attach Claim CreateGroup Detach End Expire Forget Join Leave PodGone Remove ReportPeer SetInterest \
          SetMedia StartShare StopShare Touch UpdateMember UpdateSwarm ChannelDisabled Ended Exists Full \
          NoSuchMember NoSuchSwarm NotAMember NotOwner OnlyListens RequestReused ScreenShareHeld SessionReplaced \
          AuthorityGranted GroupEnded InterestChanged Joined Left MediaChanged MemberUpdated \

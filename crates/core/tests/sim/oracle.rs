@@ -30,7 +30,7 @@ impl Oracle<'_> {
     /// What is to become of a command.
     pub(crate) fn judge(&self, command: &Command) -> Verdict {
         match (self, command) {
-            (_, Command::Shared(SharedCommand::Expire))
+            (_, Command::Shared(SharedCommand::Expire | SharedCommand::Forget))
             | (Self::Nothing, Command::CreateLivestream(_) | Command::CreateGroup(_))
             | (Self::Livestream(..) | Self::Group(..), Command::Shared(SharedCommand::PodGone(_))) => Ok(()),
             (Self::Nothing, _) => Err(Rejection::NoSuchSwarm),
@@ -146,7 +146,7 @@ fn livestream(model: &Model, command: &Command) -> Verdict {
         Command::CreateLivestream(_)
         | Command::CreateGroup(_)
         | Command::Shared(SharedCommand::PodGone(_))
-        | Command::Shared(SharedCommand::Expire) => {
+        | Command::Shared(SharedCommand::Expire | SharedCommand::Forget) => {
             unreachable!("judged before")
         }
     }
@@ -223,7 +223,7 @@ fn group(model: &Model, command: &Command) -> Verdict {
         Command::CreateLivestream(_)
         | Command::CreateGroup(_)
         | Command::Shared(SharedCommand::PodGone(_))
-        | Command::Shared(SharedCommand::Expire) => {
+        | Command::Shared(SharedCommand::Expire | SharedCommand::Forget) => {
             unreachable!("judged before")
         }
     }

@@ -85,6 +85,7 @@ impl Draw {
                 ttl_ms: self.small(),
             }
             .into(),
+            28 => SharedCommand::Forget.into(),
             other => panic!("no command is drawn for {other}"),
         }
     }

@@ -99,6 +99,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         ("07 07 08 80 01", SharedCommand::Detach(node, session, 128).into()),
         ("08 ffffffff0f", SharedCommand::PodGone(u32::MAX).into()),
         ("09", SharedCommand::Expire.into()),
+        ("1d", SharedCommand::Forget.into()),
         ("0a 07 00 00 02 01 01 ac02 05 01 ffffffff0f 05 00 01 00", SharedCommand::SetInterest(by(), changes).into()),
         ("0b 07 00 00 01 03 616263 01 00 01 00", SharedCommand::UpdateMember(by(), member_update).into()),
         ("0c 07 00 00 00 01 a0c21e 01 d00f 01 d10f 01 10 01 00", SharedCommand::UpdateSwarm(by(), swarm_update).into()),
