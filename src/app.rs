@@ -68,6 +68,8 @@ impl App {
             event_log_revisions: config.store.event_log_revisions,
             ring_bytes: config.feed.ring_bytes,
             feed_memory_bytes: config.feed.memory_bytes,
+            state_bytes: config.memory.state_bytes,
+            state_address_bytes: config.memory.state_address_bytes,
         }));
         let log = CommandLog::local(store, clock);
         let edge =

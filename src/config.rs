@@ -171,6 +171,10 @@ pub struct MemoryConfig {
     pub sending_connection_bytes: usize,
     /// What streams hold by being open.
     pub streams_bytes: usize,
+    /// All swarms, without updates and event logs.
+    pub state_bytes: usize,
+    /// What of it swarms may take that one address made.
+    pub state_address_bytes: usize,
 }
 
 /// What is logged, and how.

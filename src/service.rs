@@ -10,20 +10,25 @@ pub mod publish;
 pub mod subscribe;
 pub mod watch;
 
+use std::net::IpAddr;
 use std::ops::Bound;
 
 use crate::clock::Clock;
 use crate::cluster::CommandLog;
 use crate::feed::{Counts, Position};
+use crate::store::SwarmPermit;
 use crate::store::entry::Entry;
 use crate::store::snapshot::{Outcome, Projection, StatsSnapshot, SwarmSnapshot};
+use crate::store::state::Creator;
 use mutation::Mutation;
 use starling_core::command::{CreateGroup, CreateLivestream};
 use starling_core::hash::FixedHasher;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::member::{Member, MemberView};
 use starling_core::request::RequestId;
-use starling_core::{Command, Rejection, Rules, SharedCommand, Swarm, group, livestream};
+use starling_core::{
+    Command, GroupCommand, LivestreamCommand, Rejection, Rules, SharedCommand, Swarm, group, livestream,
+};
 
 /// Limits and times that the use cases need.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +61,9 @@ pub enum ServiceError {
         /// How many.
         max: usize,
     },
+    /// The memory for swarms is full, or what of it the swarms may take that one address made.
+    #[error("the memory for swarms is full")]
+    StateMemory,
 }
 
 /// A livestream or group to be.
@@ -140,16 +148,18 @@ impl Service {
         self.log.clock()
     }
 
-    /// Makes a livestream; its broadcaster is the acting node.
+    /// Makes a livestream; its broadcaster is the acting node. What it takes is booked on the address
+    /// that it comes `from`, of IPv6 its first 64 bits.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::TooManySwarms`]; `Exists` for an id that names a livestream of another configuration;
+    /// [`ServiceError::TooManySwarms`] and [`ServiceError::StateMemory`]; `Exists` for an id that names a livestream of another configuration;
     /// `RequestReused` for a request that named another one.
     pub async fn create_livestream(
         &self,
         new: New<livestream::Config>,
         broadcaster: NodeId,
+        from: Option<IpAddr>,
     ) -> Result<Outcome, ServiceError> {
         let command = |new: &New<livestream::Config>| {
             Command::CreateLivestream(CreateLivestream {
@@ -160,7 +170,7 @@ impl Service {
                 retention_ms: self.settings.retention_ms,
             })
         };
-        self.create(SwarmKind::Livestream, &new, command).await
+        self.create(SwarmKind::Livestream, &new, from, command).await
     }
 
     /// Makes a group.
@@ -168,7 +178,12 @@ impl Service {
     /// # Errors
     ///
     /// As [`Self::create_livestream`].
-    pub async fn create_group(&self, new: New<group::Config>, owner: Option<NodeId>) -> Result<Outcome, ServiceError> {
+    pub async fn create_group(
+        &self,
+        new: New<group::Config>,
+        owner: Option<NodeId>,
+        from: Option<IpAddr>,
+    ) -> Result<Outcome, ServiceError> {
         let command = |new: &New<group::Config>| {
             Command::CreateGroup(CreateGroup {
                 epoch: Epoch::drawn(rand::random()),
@@ -179,13 +194,14 @@ impl Service {
                 empty_ms: self.settings.empty_group_ms,
             })
         };
-        self.create(SwarmKind::Group, &new, command).await
+        self.create(SwarmKind::Group, &new, from, command).await
     }
 
     async fn create<C: Sync>(
         &self,
         kind: SwarmKind,
         new: &New<C>,
+        from: Option<IpAddr>,
         command: impl Fn(&New<C>) -> Command + Send + Sync,
     ) -> Result<Outcome, ServiceError> {
         let max = self.settings.max_swarms;
@@ -197,18 +213,44 @@ impl Service {
                 None => SwarmId::drawn(kind, rand::random()),
             });
             let known = self.log.store().read(id, |_| ()).is_some();
-            if !known && self.log.store().len() >= max {
-                return Err(ServiceError::TooManySwarms { max });
-            }
             if known && given.is_none() && new.request.is_none() {
                 continue;
             }
-            return match self.log.submit(id, command(new), Projection::SWARM).await {
-                Err(Rejection::Exists) if given.is_none() => Err(Rejection::RequestReused.into()),
-                outcome => Ok(outcome?),
+            let creator = from.map(|address| self.log.store().state().creator(address));
+            let permit = if known { None } else { Some(self.room_for_one(creator.as_deref()).await?) };
+            let outcome = match self.log.submit(id, command(new), Projection::SWARM).await {
+                Err(Rejection::Exists) if given.is_none() => return Err(Rejection::RequestReused.into()),
+                outcome => outcome?,
             };
+            drop(permit);
+            if let Some(creator) = creator.filter(|_| outcome.created) {
+                self.log.store().watchers(id, |entry| entry.book_on(creator));
+            }
+            return Ok(outcome);
         }
         Err(ServiceError::TooManySwarms { max })
+    }
+
+    /// Room for one more swarm, until the permit is dropped.
+    async fn room_for_one(&self, creator: Option<&Creator>) -> Result<SwarmPermit<'_>, ServiceError> {
+        let (store, max) = (self.log.store(), self.settings.max_swarms);
+        loop {
+            let permit = store.permit();
+            let (oldest, refusal) = match store.state().has_room(creator) {
+                Err(full) => (full.oldest_ended, ServiceError::StateMemory),
+                Ok(()) if store.len() + permit.number() > max => {
+                    (store.state().oldest_ended(), ServiceError::TooManySwarms { max })
+                }
+                Ok(()) => return Ok(permit),
+            };
+            drop(permit);
+            self.forget(oldest.ok_or(refusal)?).await;
+        }
+    }
+
+    /// Forgets an ended swarm, so that there is room. Who is as quick as this one may have done so.
+    async fn forget(&self, id: SwarmId) {
+        drop(self.log.submit(id, SharedCommand::Forget.into(), Projection::NOTHING).await);
     }
 
     /// Submits a change of a swarm, and shows the swarm as the change left it.
@@ -223,6 +265,11 @@ impl Service {
         projection: Projection,
     ) -> Result<Outcome, ServiceError> {
         let command = mutation.into().into_command(draw_session);
+        while may_grow(&command) {
+            let room = self.log.store().read(id, |entry| entry.booked().has_room());
+            let Some(Err(full)) = room else { break };
+            self.forget(full.oldest_ended.ok_or(ServiceError::StateMemory)?).await;
+        }
         Ok(self.log.submit(id, command, projection).await?)
     }
 
@@ -364,6 +411,26 @@ impl Service {
         }
         Ok((ttl_ms, epoch, revision))
     }
+}
+
+/// True when a swarm may take more memory after a command: those that end something, or keep alive
+/// what there is, are carried out when there is none.
+const fn may_grow(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Shared(
+            SharedCommand::Leave(_)
+                | SharedCommand::Touch(..)
+                | SharedCommand::Attach(..)
+                | SharedCommand::Detach(..)
+                | SharedCommand::PodGone(_)
+                | SharedCommand::Expire
+                | SharedCommand::Forget
+                | SharedCommand::End(_)
+                | SharedCommand::Remove(..)
+        ) | Command::Livestream(LivestreamCommand::Unmute(..) | LivestreamCommand::RemoveModerator(..))
+            | Command::Group(GroupCommand::StopShare(_))
+    )
 }
 
 /// A session id to be.

@@ -14,6 +14,7 @@ pub mod entry;
 pub mod log;
 mod shard;
 pub mod snapshot;
+pub(crate) mod state;
 pub mod wake;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(crate) use shard::Shard;
 use snapshot::{Outcome, Projection, SwarmSnapshot};
 use starling_core::id::{SessionId, SwarmId, SwarmKind};
 use starling_core::{Command, Rejection};
+use state::StateBudget;
 use wake::Wakes;
 
 /// Swarms that a list copies under one lock. A page does not promise to be of one moment: who is
@@ -46,6 +48,10 @@ pub struct Settings {
     pub ring_bytes: usize,
     /// How many bytes of records all feeds hold.
     pub feed_memory_bytes: usize,
+    /// How many bytes all swarms take, without their records.
+    pub state_bytes: usize,
+    /// How many of them swarms take that one address made.
+    pub state_address_bytes: usize,
 }
 
 /// All swarms of this process. Shared by reference.
@@ -56,6 +62,9 @@ pub struct Store {
     heads: Box<[[AtomicU64; 2]]>,
     census_changed: [Arc<Notify>; 2],
     swarms: AtomicUsize,
+    /// Swarms about to be made.
+    permits: AtomicUsize,
+    state: Arc<StateBudget>,
     /// When the sweeper means to look next.
     sweep_at: AtomicU64,
     sooner: Notify,
@@ -66,11 +75,15 @@ impl Store {
     pub fn new(settings: Settings) -> Self {
         assert!(settings.shards.is_power_of_two());
         let memory = Memory::new(settings.feed_memory_bytes);
+        let state = StateBudget::new(settings.state_bytes, settings.state_address_bytes);
+        let shard = |_| Mutex::new(Shard::new(settings, Arc::clone(&memory), Arc::clone(&state)));
         Self {
-            shards: (0..settings.shards).map(|_| Mutex::new(Shard::new(settings, Arc::clone(&memory)))).collect(),
+            shards: (0..settings.shards).map(shard).collect(),
             heads: (0..settings.shards).map(|_| Default::default()).collect(),
             census_changed: Default::default(),
             swarms: AtomicUsize::new(0),
+            permits: AtomicUsize::new(0),
+            state,
             sweep_at: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),
         }
@@ -192,6 +205,21 @@ impl Store {
         self.swarms.load(Ordering::Relaxed)
     }
 
+    /// Counts a swarm that is about to be made, so that many at the same time do not pass a limit.
+    pub(crate) fn permit(&self) -> SwarmPermit<'_> {
+        SwarmPermit { number: self.permits.fetch_add(1, Ordering::Relaxed) + 1, permits: &self.permits }
+    }
+
+    /// What all swarms take, in bytes, without updates and event logs.
+    pub fn state_bytes(&self) -> usize {
+        self.state.used()
+    }
+
+    /// What all swarms take, and may.
+    pub(crate) const fn state(&self) -> &Arc<StateBudget> {
+        &self.state
+    }
+
     /// True when there is no swarm.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -244,6 +272,26 @@ impl Store {
         }
         drop(wakes);
         result
+    }
+}
+
+/// A swarm about to be made.
+#[derive(Debug)]
+pub(crate) struct SwarmPermit<'a> {
+    number: usize,
+    permits: &'a AtomicUsize,
+}
+
+impl SwarmPermit<'_> {
+    /// How many there were with it.
+    pub(crate) const fn number(&self) -> usize {
+        self.number
+    }
+}
+
+impl Drop for SwarmPermit<'_> {
+    fn drop(&mut self) {
+        self.permits.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -159,6 +159,8 @@ impl MemoryConfig {
             sending_bytes,
             sending_connection_bytes,
             streams_bytes,
+            state_bytes,
+            state_address_bytes,
         } = *self;
         let all = [
             ("memory.receiving_bytes", receiving_bytes),
@@ -166,10 +168,16 @@ impl MemoryConfig {
             ("memory.sending_bytes", sending_bytes),
             ("memory.sending_connection_bytes", sending_connection_bytes),
             ("memory.streams_bytes", streams_bytes),
+            ("memory.state_bytes", state_bytes),
+            ("memory.state_address_bytes", state_address_bytes),
         ];
         for (key, bytes) in all {
             faults.number(key, bytes, MIB..=1_024 * 1_024 * MIB);
         }
+        let keys = ["memory.state_address_bytes", "memory.state_bytes"];
+        faults.rule(&keys, state_address_bytes <= state_bytes, || {
+            format!("{state_address_bytes} is more than memory.state_bytes, {state_bytes}")
+        });
         let share = receiving_connection_bytes;
         let keys = ["memory.receiving_connection_bytes", "memory.receiving_bytes"];
         faults.rule(&keys, share <= receiving_bytes, || {

@@ -227,6 +227,8 @@ fn every_range_accepts_exactly_its_ends() {
         ("memory.sending_bytes", &["16777216", "1099511627776"], &["16777215", "1048575", "1099511627777"]),
         ("memory.sending_connection_bytes", &["1048576", "134217728"], &["1048575", "134217729"]),
         ("memory.streams_bytes", &["1048576", "1099511627776"], &["1048575", "1099511627777"]),
+        ("memory.state_bytes", &["268435456", "1099511627776"], &["268435455", "1048575", "1099511627777"]),
+        ("memory.state_address_bytes", &["1048576", "536870912"], &["1048575", "536870913"]),
         ("log.filter", &["off", "warn,starling=debug"], &["starling=loud"]),
         ("log.format", &["auto", "human", "json"], &["JSON", "yaml"]),
     ];

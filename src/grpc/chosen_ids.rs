@@ -53,6 +53,7 @@ impl Settings {
                     | SharedCommand::Detach(..)
                     | SharedCommand::PodGone(_)
                     | SharedCommand::Expire
+                    | SharedCommand::Forget
                     | SharedCommand::UpdateMember(..)
                     | SharedCommand::UpdateSwarm(..)
                     | SharedCommand::End(_)

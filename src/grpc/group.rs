@@ -23,9 +23,10 @@ const KIND: SwarmKind = SwarmKind::Group;
 #[tonic::async_trait]
 impl GroupService for Edge {
     async fn create_group(&self, request: Request<pb::CreateGroupRequest>) -> Answer<pb::CreateGroupResponse> {
+        let from = stream::address(&request);
         let NewGroup { new, owner } = request.into_inner().try_into()?;
         self.settings.allows_new(KIND, new.number, &[("node_id", new.node), ("owner_node_id", owner)])?;
-        let outcome = self.service.create_group(new, owner).await.map_err(refused(KIND))?;
+        let outcome = self.service.create_group(new, owner, from).await.map_err(refused(KIND))?;
         let (created, group) = (outcome.created, outcome.swarm.and_then(wire::group));
         Ok(Response::new(pb::CreateGroupResponse { group, created }))
     }

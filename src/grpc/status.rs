@@ -73,6 +73,7 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
             let message = refusal.to_string();
             status(Code::ResourceExhausted, Reason::TooManySwarms, message, &[("max", max.to_string())])
         }
+        ServiceError::StateMemory => retry(Code::ResourceExhausted, Reason::StateMemory, &refusal.to_string()),
     }
 }
 

@@ -5,6 +5,7 @@
 //! the heartbeat, or the end, whichever comes first.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::Edge;
 use super::convert;
 use super::status::{End, draining, refused};
 use super::timeout::Deadline;
+use crate::budget;
 use crate::clock::Clock;
 use crate::pb::swarm::v1 as pb;
 use crate::service::attachment::Attachment;
@@ -62,6 +64,11 @@ pub(super) enum LifetimeEvent {
 /// The connection that a request came over.
 pub(super) fn connection<T>(request: &Request<T>) -> Option<Arc<ConnectionShared>> {
     request.extensions().get().cloned()
+}
+
+/// What counts as the address of who sent a request.
+pub(super) fn address<T>(request: &Request<T>) -> Option<IpAddr> {
+    connection(request).map(|connection| budget::network(connection.peer()))
 }
 
 /// How long a stream may live, and what keeps what alive.

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::Settings;
 use super::census::Incarnation;
 use super::log::{EventLog, Origin};
+use super::state::{Booked, Creator, StateBudget};
 use super::wake::Wakes;
 use crate::feed::{self, Feed, Limits, Memory, Micros};
 use starling_core::event::{LeaveReason, Touched};
@@ -53,6 +54,7 @@ pub struct Entry {
     sessions: HashMap<SessionId, (Arc<SessionEnd>, u32)>,
     /// Nodes with streams on this pod that follow them from session to session.
     followers: HashMap<NodeId, (Arc<SessionEnd>, u32)>,
+    booked: Booked,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +64,13 @@ struct Watched {
 }
 
 impl Entry {
-    pub(super) fn new(settings: Settings, memory: &Arc<Memory>, id: SwarmId, swarm: Box<Swarm>) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        memory: &Arc<Memory>,
+        state: &Arc<StateBudget>,
+        id: SwarmId,
+        swarm: Box<Swarm>,
+    ) -> Self {
         let feed = Feed::new(feed_settings(&swarm, settings.ring_bytes), Arc::clone(memory));
         Self {
             incarnation: Incarnation::new(id, swarm.epoch()),
@@ -75,12 +83,29 @@ impl Entry {
             targets: HashMap::new(),
             sessions: HashMap::new(),
             followers: HashMap::new(),
+            booked: Booked::new(Arc::clone(state)),
         }
     }
 
     /// The swarm.
     pub fn swarm(&self) -> &Swarm {
         self.swarm.as_deref().expect("an entry is in its shard only while it has a swarm")
+    }
+
+    /// Books what the swarm takes now.
+    pub(super) fn book(&mut self, id: SwarmId) {
+        let (bytes, ended) = (self.swarm().bytes(), self.swarm().ended());
+        self.booked.set(bytes, ended.map(|(at, _)| (at, id)));
+    }
+
+    /// Books it on the address that made it.
+    pub(crate) fn book_on(&mut self, creator: Arc<Creator>) {
+        self.booked.book_on(creator);
+    }
+
+    /// What is booked for the swarm.
+    pub(crate) const fn booked(&self) -> &Booked {
+        &self.booked
     }
 
     /// Which of those that have had its id.

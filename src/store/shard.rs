@@ -8,6 +8,7 @@ use super::Settings;
 use super::census::{Census, CensusEvent, Incarnation};
 use super::entry::Entry;
 use super::log::Origin;
+use super::state::StateBudget;
 use super::wake::Wakes;
 use crate::feed::Memory;
 use starling_core::id::{SwarmId, SwarmKind};
@@ -21,12 +22,13 @@ pub(crate) struct Shard {
     census: [Census; 2],
     settings: Settings,
     memory: Arc<Memory>,
+    state: Arc<StateBudget>,
 }
 
 impl Shard {
-    pub(super) fn new(settings: Settings, memory: Arc<Memory>) -> Self {
+    pub(super) fn new(settings: Settings, memory: Arc<Memory>, state: Arc<StateBudget>) -> Self {
         let census = || Census::new(settings.event_log_revisions);
-        Self { entries: BTreeMap::new(), due: BTreeSet::new(), census: [census(), census()], settings, memory }
+        Self { entries: BTreeMap::new(), due: BTreeSet::new(), census: [census(), census()], settings, memory, state }
     }
 
     /// Applies a command to one swarm and everything around it.
@@ -58,6 +60,9 @@ impl Shard {
             changes.push(CensusEvent::Changed(incarnation));
         }
         entry.apply_effects(&mut applied, origin, wakes);
+        if !applied.removed {
+            entry.book(id);
+        }
         if entry.due != next {
             if let Some(due) = entry.due {
                 self.due.remove(&(due, id));
@@ -97,7 +102,7 @@ impl Shard {
             }
         };
         let swarm = swarm.expect("what was created is there");
-        self.entries.insert(id, Box::new(Entry::new(self.settings, &self.memory, id, swarm)));
+        self.entries.insert(id, Box::new(Entry::new(self.settings, &self.memory, &self.state, id, swarm)));
         replaced
     }
 

@@ -15,7 +15,14 @@ use crate::feed::{Draft, Message, Micros, Timestamp};
 
 /// A store of two shards with so many groups, numbered from 1.
 fn with_groups(count: u64) -> Store {
-    let settings = Settings { shards: 2, event_log_revisions: 16, ring_bytes: 1 << 16, feed_memory_bytes: 1 << 20 };
+    let settings = Settings {
+        shards: 2,
+        event_log_revisions: 16,
+        ring_bytes: 1 << 16,
+        feed_memory_bytes: 1 << 20,
+        state_bytes: usize::MAX,
+        state_address_bytes: usize::MAX,
+    };
     let store = Store::new(settings);
     for number in 1..=count {
         let create = CreateGroup {

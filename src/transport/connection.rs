@@ -108,6 +108,11 @@ impl ConnectionShared {
         })
     }
 
+    /// Where it comes from.
+    pub(crate) const fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// What it holds of each budget.
     #[allow(dead_code, reason = "what is reserved comes next")]
     pub(crate) const fn accounts(&self) -> &Accounts {

@@ -31,6 +31,7 @@ mod reopening;
 mod repeats;
 mod resuming;
 mod sizes;
+mod state_memory;
 mod subscribing;
 mod updates_rules;
 mod web;

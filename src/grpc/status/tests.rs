@@ -72,6 +72,7 @@ fn everything() -> Vec<Status> {
         all.extend(rejections().into_iter().map(|rejection| refused(kind)(rejection.into())));
         all.push(wrong_kind(kind));
         all.push(refused(kind)(ServiceError::TooManySwarms { max: 1 }));
+        all.push(refused(kind)(ServiceError::StateMemory));
         all.push(refused(kind)(ServiceError::Ended { epoch: Epoch::new(1).unwrap(), last: Vec::new() }));
     }
     let untaken = [

@@ -394,7 +394,7 @@ async fn interest_lasts_as_long_as_its_source_participates() {
     assert_eq!(wanted(&client, vec![interest(101), interest(100)]).await, [(100, Interest::Low)], "101 is not in");
     join_group(&client, CALL, 100).await;
     let audio = ChannelInterest { channel: UpdateChannel::Audio.into(), ..interest(0) };
-    assert_eq!(wanted(&client, vec![audio.clone()]).await, [(100, Interest::Low)], "a rejoin keeps it");
+    assert_eq!(wanted(&client, vec![audio]).await, [(100, Interest::Low)], "a rejoin keeps it");
     let listen = pb::JoinGroupRequest {
         group_id: CALL,
         node_id: 100,
