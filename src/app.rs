@@ -25,19 +25,21 @@ pub struct App {
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
+    health: Option<(TcpListener, SocketAddr)>,
     clock: Clock,
 }
 
 impl App {
-    /// Takes the address that the configuration names; port 0 stands for a free one.
+    /// Takes the addresses that the configuration names; port 0 stands for a free one.
     ///
     /// # Errors
     ///
-    /// When the address cannot be bound.
+    /// When an address cannot be bound. The error names it.
+    #[expect(clippy::unused_async, reason = "it needs a runtime")]
     pub async fn bind(config: Config) -> io::Result<Self> {
-        let listener = TcpListener::bind(config.server.listen).await?;
-        let address = listener.local_addr()?;
-        Ok(Self { config, listener, address, clock: Clock::system() })
+        let (listener, address) = listen(config.server.listen)?;
+        let health = config.server.health_listen.map(listen).transpose()?;
+        Ok(Self { config, listener, address, health, clock: Clock::system() })
     }
 
     /// The same with another clock.
@@ -51,12 +53,17 @@ impl App {
         self.address
     }
 
+    /// Where it will serve health alone, if it will.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(|(_, address)| *address)
+    }
+
     /// Serves until `shutdown` begins, then drains: health says NOT_SERVING, streams
     /// say goodbye over the spread, connections are told to go, and at the deadline
     /// whatever is left is dropped.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { config, listener, address, clock } = self;
-        let connections = config.server.max_connections;
+        let Self { config, listener, address, health: of_health, clock } = self;
+        let connections = config.server.max_connections + of_health.as_ref().map_or(0, |_| server::HEALTH_CONNECTIONS);
         if let Err(enough_for) = files::allow(connections as u64) {
             tracing::warn!(connections, enough_for, "the limit of open files (`ulimit -n`) is too low");
         }
@@ -77,15 +84,27 @@ impl App {
 
         let (reporter, health) = HealthReporter::new();
         let go_away = Shutdown::new();
-        let serve = server::serve(edge, http_settings(&config), health, listener, go_away.clone());
-        let sweep = sweeper::run(log);
-        tokio::pin!(serve, sweep);
+        let http = http_settings(&config);
+        let serve = server::serve(edge, http, health.clone(), listener, go_away.clone());
+        let beside = async {
+            let answer = async {
+                match of_health {
+                    Some((listener, address)) => {
+                        tracing::info!(%address, "serving health");
+                        server::serve_health(health, http.transport, listener).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(sweeper::run(log), answer);
+        };
+        tokio::pin!(serve, beside);
 
         reporter.serving(true);
         tracing::info!(%address, "serving");
         tokio::select! {
             () = &mut serve => unreachable!("the server serves until it is told to stop"),
-            () = &mut sweep => unreachable!("the sweeper runs for ever"),
+            () = &mut beside => unreachable!("the sweeper and health run for ever"),
             () = shutdown.draining() => {}
         }
 
@@ -105,13 +124,23 @@ impl App {
         tokio::select! {
             () = &mut serve => tracing::info!("drained"),
             () = drain => unreachable!("draining waits for the server"),
-            () = &mut sweep => unreachable!("the sweeper runs for ever"),
+            () = &mut beside => unreachable!("the sweeper and health run for ever"),
             () = tokio::time::sleep_until(deadline) => {
                 let streams = shutdown.open_streams();
                 tracing::warn!(streams, timeout = ?config.drain.timeout, "dropping what did not drain in time");
             }
         }
     }
+}
+
+/// Listens on an address; also where that is, with the port that it got.
+fn listen(wanted: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listen = || {
+        let listener = transport::listen(wanted)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    listen().map_err(|error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}")))
 }
 
 /// Rounded up: a short time must not become none.
@@ -153,6 +182,10 @@ const fn http_settings(config: &Config) -> server::Http {
     server::Http {
         transport: transport::Settings {
             max_connections: config.server.max_connections,
+            max_connections_per_address: match config.server.max_connections_per_address {
+                0 => usize::MAX,
+                share => share,
+            },
             max_age: config.server.max_connection_age,
             max_age_grace: config.server.max_connection_age_grace,
             goodbye_spread: config.drain.spread,

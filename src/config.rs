@@ -51,8 +51,13 @@ pub struct Config {
 pub struct ServerConfig {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// Where health alone is served too.
+    #[serde(with = "optional_address_text")]
+    pub health_listen: Option<SocketAddr>,
     /// Connections that may be open at the same time.
     pub max_connections: usize,
+    /// How many of those from one address may carry calls; zero for any number.
+    pub max_connections_per_address: usize,
     /// Age, +-10 %, at which a connection is told to go; zero for never.
     #[serde(with = "duration_text")]
     pub max_connection_age: Duration,
@@ -291,6 +296,26 @@ mod duration_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map_err(|error| D::Error::custom(format_args!("not a duration: {error}")))
+    }
+}
+
+/// TOML has no null: no address is empty text.
+mod optional_address_text {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "serde passes fields by reference")]
+    pub(super) fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+        match address {
+            Some(address) => serializer.collect_str(address),
+            None => serializer.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        (!text.is_empty()).then(|| text.parse().map_err(D::Error::custom)).transpose()
     }
 }
 

@@ -10,7 +10,8 @@
 //!      │ CloseRequest        │    └── wake_set         └─ a body that was handed over goes
 //!      └────────────────────►┘ polls some streams         to hyper past all layers
 //!      │ sweeps               inline
-//!      └──► stall: cuts off who does not read
+//!      ├──► stall: cuts off who does not read
+//!      └──► table: makes room, tells who is too old ◄── stream_count: who carries no stream
 //! ```
 
 mod accounts;
@@ -20,7 +21,10 @@ mod fast_path;
 mod hyper_order;
 mod listener;
 mod request_body;
+mod socket;
 mod stall;
+mod stream_count;
+mod table;
 mod wake_set;
 
 use std::time::Duration;
@@ -30,8 +34,9 @@ use http::{Request, StatusCode};
 use tower::BoxError;
 
 pub(crate) use connection::ConnectionShared;
-pub(crate) use fast_path::{AcceptsHandover, Handover};
+pub(crate) use fast_path::{AcceptsHandover, BeyondShare, Handover};
 pub(crate) use listener::serve;
+pub use socket::{kernel_bytes, kernel_bytes_per_connection, listen};
 pub(crate) use stall::StreamProgress;
 pub(crate) use wake_set::WakeSet;
 
@@ -40,6 +45,8 @@ pub(crate) use wake_set::WakeSet;
 pub struct Settings {
     /// Connections that may be open.
     pub max_connections: usize,
+    /// How many of one peer address (with IPv6: of its network of 64 bits) may carry streams.
+    pub max_connections_per_address: usize,
     /// How long a connection may live, +- 10 %; zero = for ever.
     pub max_age: Duration,
     /// How long it may stay after it was told to go.
@@ -99,6 +106,10 @@ pub(crate) enum Plan {
         inline: bool,
         /// The service may [hand over](Handover) the body of its answer.
         handover: bool,
+        /// Its client may send much.
+        uploads: bool,
+        /// It is served also when its peer address has its share of connections with streams.
+        beyond_share: bool,
     },
 }
 

@@ -109,11 +109,10 @@ fn tell(log: &Log, text: &str) {
 }
 
 async fn serve(config: Config, log: &Log) -> Result<(), CliError> {
-    let wanted = config.server.listen;
     // Before the address is told: whoever reads it may stop us at once.
     let last = log.clone();
     let signals = Shutdown::signals_with(move || last.flush())?;
-    let app = App::bind(config).await.map_err(|error| CliError(format!("cannot listen on {wanted}: {error}")))?;
+    let app = App::bind(config).await?;
     tell_address(log, app.address())?;
     let shutdown = Shutdown::new();
     let serving = app.run(shutdown.clone());

@@ -54,7 +54,9 @@ impl ServerConfig {
     fn check(&self, faults: &mut Faults) {
         let Self {
             listen: _,
+            health_listen: _,
             max_connections,
+            max_connections_per_address,
             max_connection_age,
             max_connection_age_grace,
             max_concurrent_streams,
@@ -66,6 +68,7 @@ impl ServerConfig {
             grpc_web: _,
         } = *self;
         faults.number("server.max_connections", max_connections, 1..=1_000_000);
+        faults.number("server.max_connections_per_address", max_connections_per_address, 0..=1_000_000);
         if !max_connection_age.is_zero() {
             faults.duration("server.max_connection_age", max_connection_age, SECOND..=30 * DAY);
         }

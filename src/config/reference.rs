@@ -78,6 +78,7 @@ pub(super) fn table(references: &[Reference]) -> String {
     let mut table = String::from("| key | variable | default | meaning |\n| --- | --- | --- | --- |\n");
     for reference in references {
         let Reference { key, env, default, meaning } = reference;
+        let default = if default.is_empty() { "\"\"" } else { default };
         writeln!(table, "| `{key}` | `{env}` | `{default}` | {meaning} |").expect("writing to a string does not fail");
     }
     table

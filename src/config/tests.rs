@@ -194,6 +194,8 @@ fn scalar_in_place_of_a_section_is_refused() {
 fn every_range_accepts_exactly_its_ends() {
     let ranges: &[(&str, &[&str], &[&str])] = &[
         ("server.max_connections", &["1", "1000000"], &["0", "1000001"]),
+        ("server.max_connections_per_address", &["0", "1", "1000000"], &["-1", "1000001"]),
+        ("server.health_listen", &["", "0.0.0.0:0", "[::1]:50052"], &["50052", "localhost:50052", "none"]),
         ("server.max_connection_age", &["0s", "1s", "30d"], &["1ms", "999ms", "31d"]),
         ("server.max_concurrent_streams", &["1", "65535"], &["0", "65536", "4294967296"]),
         ("server.http2_keepalive_interval", &["1s", "1h"], &["999ms", "3601s"]),

@@ -26,7 +26,7 @@ use tower::{Layer, Service};
 use super::message_count::Counted;
 use super::status;
 use super::timeout::{self, Deadline};
-use crate::transport::ConnectionShared;
+use crate::transport::{BeyondShare, ConnectionShared};
 
 /// What is asked of all calls.
 #[derive(Clone, Debug)]
@@ -88,6 +88,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if let Some(refused) = not_grpc(&request) {
             return Answer::refused(Response::builder().status(refused));
+        }
+        if request.extensions().get::<BeyondShare>().is_some() {
+            return Answer::failed(&status::too_many_connections());
         }
         if header_list_bytes(&request) > self.layer.max_header_list_bytes {
             return Answer::failed(&status::headers_too_large(self.layer.max_header_list_bytes));

@@ -7,6 +7,9 @@ use super::body::Updates;
 use super::status;
 use crate::transport::{Plan, Protocol};
 
+/// What the paths of the methods of health begin with.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
 /// gRPC, natively or as gRPC-Web.
 #[derive(Debug)]
 pub(super) struct Grpc;
@@ -19,16 +22,41 @@ impl Protocol for Grpc {
         if let Some((status, text)) = greeting(request, content) {
             return Plan::Answer(status, text);
         }
+        let path = request.uri().path();
         Plan::Serve {
-            inline: request.uri().path().ends_with("/SubscribeUpdates"),
+            inline: path.ends_with("/SubscribeUpdates"),
+            uploads: path.contains("/PublishUpdate"),
             // gRPC-Web frames bodies its own way, so that they must pass its layer.
             handover: !content.starts_with(b"application/grpc-web"),
+            // Whoever restarts what says nothing must not be kept from asking.
+            beyond_share: path.starts_with(HEALTH),
         }
     }
 
     fn reset() -> BoxError {
         // Not CANCELLED, which tonic takes for the end of the messages.
         status::reset().into()
+    }
+}
+
+/// The same on the port of health, where no call keeps the place of its connection, and none is refused for that.
+#[derive(Debug)]
+pub(super) struct GrpcOfHealth;
+
+impl Protocol for GrpcOfHealth {
+    type Body = Updates;
+
+    fn plan<B>(request: &Request<B>) -> Plan {
+        match Grpc::plan(request) {
+            Plan::Serve { inline, handover, uploads, .. } => {
+                Plan::Serve { inline, handover, uploads, beyond_share: true }
+            }
+            answer @ Plan::Answer(..) => answer,
+        }
+    }
+
+    fn reset() -> BoxError {
+        Grpc::reset()
     }
 }
 

@@ -20,7 +20,7 @@ use tracing::Span;
 use super::Edge;
 use super::call::CallLayer;
 use super::method_limits::MethodLimits;
-use super::protocol::Grpc;
+use super::protocol::{Grpc, GrpcOfHealth};
 use crate::pb;
 use crate::pb::group::v1::group_service_server::{self, GroupServiceServer};
 use crate::pb::livestream::v1::livestream_service_server::{self, LivestreamServiceServer};
@@ -35,6 +35,15 @@ pub const SERVICES: [&str; 4] = [
     group_service_server::SERVICE_NAME,
     server_service_server::SERVICE_NAME,
 ];
+
+/// Connections that the port of health has open at most; the one that came first makes room.
+pub const HEALTH_CONNECTIONS: usize = 64;
+/// Streams of one of them.
+const HEALTH_STREAMS: u32 = 8;
+/// What they may hold of each kind, in bytes: more than so many of them can.
+const HEALTH_BYTES: usize = 16 * 1024 * 1024;
+/// The largest question, in bytes: it holds the name of a service.
+const HEALTH_MESSAGE: usize = 1_024;
 
 /// What describes every method that is served.
 const DESCRIPTORS: [&[u8]; 4] = [
@@ -65,6 +74,28 @@ pub async fn serve<H: Health>(edge: Edge, http: Http, health: HealthServer<H>, l
         .layer(CallLayer::new(http.transport.max_header_list_bytes, &DESCRIPTORS))
         .service(routes(Routes::new(health), edge, http.reflection));
     transport::serve::<Grpc, _, _>(service, http.transport, listener, stop).await;
+}
+
+/// Serves health alone, until it is dropped. Calls of health are short: none keeps a connection from making
+/// room for the next, so that the server can always be asked.
+pub async fn serve_health<H: Health>(health: HealthServer<H>, transport: transport::Settings, listener: TcpListener) {
+    let transport = transport::Settings {
+        max_connections: HEALTH_CONNECTIONS,
+        max_connections_per_address: 0,
+        max_concurrent_streams: HEALTH_STREAMS,
+        memory: transport::MemorySettings {
+            receiving: HEALTH_BYTES,
+            receiving_connection: HEALTH_BYTES,
+            sending: HEALTH_BYTES,
+            sending_connection: HEALTH_BYTES,
+            streams: HEALTH_BYTES,
+        },
+        ..transport
+    };
+    let service = ServiceBuilder::new()
+        .layer(CallLayer::new(transport.max_header_list_bytes, &[tonic_health::pb::FILE_DESCRIPTOR_SET]))
+        .service(Routes::new(health.max_decoding_message_size(HEALTH_MESSAGE)).prepare());
+    transport::serve::<GrpcOfHealth, _, _>(service, transport, listener, Shutdown::new()).await;
 }
 
 fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {

@@ -218,6 +218,12 @@ pub(super) fn connection_age() -> Status {
     retry_after(Code::Unavailable, Reason::ConnectionAge, message, Duration::ZERO)
 }
 
+/// The peer address has its share of connections with streams.
+pub(super) fn too_many_connections() -> Status {
+    let message = "this address has as many connections with calls as it may; use one that has some, or end others";
+    retry(Code::ResourceExhausted, Reason::TooManyConnections, message)
+}
+
 /// The process is about to stop and takes nothing new.
 pub(super) fn draining() -> Status {
     retry(Code::Unavailable, Reason::Draining, "this process is shutting down")

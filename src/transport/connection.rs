@@ -20,7 +20,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -32,6 +32,7 @@ use tokio::sync::futures::Notified;
 
 use super::accounts::{Accounts, Budgets};
 use super::stall::StreamProgress;
+use super::stream_count::StreamCount;
 use super::wake_set::WakeSet;
 use crate::budget::Holder;
 
@@ -87,6 +88,9 @@ pub(crate) struct ConnectionShared {
     requested: Notify,
     /// Bytes received.
     received: AtomicUsize,
+    /// Its client may send much.
+    uploads: AtomicBool,
+    streams: Arc<StreamCount>,
     /// The next stream: its progress, and whether it is polled inline.
     expected: Mutex<Option<(Arc<StreamProgress>, bool)>>,
     handed_over: Mutex<Vec<Stream>>,
@@ -94,7 +98,7 @@ pub(crate) struct ConnectionShared {
 
 impl ConnectionShared {
     /// A connection from `peer`, with its accounts in the budgets of its server.
-    pub(crate) fn new(peer: IpAddr, budgets: &Budgets) -> Arc<Self> {
+    pub(super) fn new(peer: IpAddr, budgets: &Budgets, streams: Arc<StreamCount>) -> Arc<Self> {
         Arc::new_cyclic(|shared: &Weak<Self>| Self {
             peer,
             accounts: budgets.open(shared.clone()),
@@ -103,6 +107,8 @@ impl ConnectionShared {
             spread: AtomicU32::new(0),
             requested: Notify::new(),
             received: AtomicUsize::new(0),
+            uploads: AtomicBool::new(false),
+            streams,
             expected: Mutex::new(None),
             handed_over: Mutex::new(Vec::new()),
         })
@@ -111,6 +117,13 @@ impl ConnectionShared {
     /// Where it comes from.
     pub(crate) const fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// One that nothing bounds.
+    #[cfg(test)]
+    fn unbounded() -> Arc<Self> {
+        let budgets = Budgets::new(super::MemorySettings::UNLIMITED);
+        Self::new(std::net::Ipv4Addr::LOCALHOST.into(), &budgets, StreamCount::unbounded())
     }
 
     /// What it holds of each budget.
@@ -168,6 +181,20 @@ impl ConnectionShared {
     /// Ends the connection when it is woken.
     pub(crate) fn end(self: &Arc<Self>) -> Waker {
         Arc::new(End(Arc::clone(self))).into()
+    }
+
+    /// Its open streams.
+    pub(super) const fn streams(&self) -> &Arc<StreamCount> {
+        &self.streams
+    }
+
+    /// Notes that its client may send much.
+    pub(super) fn expect_much(&self) {
+        self.uploads.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn uploads(&self) -> bool {
+        self.uploads.load(Ordering::Relaxed)
     }
 
     /// Counts bytes that came.
@@ -355,6 +382,16 @@ impl<C> Connection<C> {
     }
 }
 
+impl<C: Future + GracefulShutdown> Connection<C> {
+    /// Tells a client that has no call under way that the connection goes, if its socket takes that at once.
+    fn say_goodbye(&mut self) {
+        if !self.closing && self.shared.streams.is_idle() {
+            self.connection.as_mut().shut_down_gracefully();
+            drop(self.connection.as_mut().poll(&mut Context::from_waker(&self.waker)));
+        }
+    }
+}
+
 impl<C> Drop for Connection<C> {
     fn drop(&mut self) {
         // Streams that came last hold what holds them.
@@ -373,6 +410,7 @@ impl<C: Future + GracefulShutdown> Future for Connection<C> {
             let woken = this.wakes.take();
             if woken & (1 << CLOSE_REQUEST) != 0 {
                 if this.shared.is_requested(CloseRequest::Now) {
+                    this.say_goodbye();
                     return Poll::Ready(None);
                 }
                 if this.shared.is_requested(CloseRequest::Graceful) && !std::mem::replace(&mut this.closing, true) {
@@ -401,77 +439,4 @@ impl<C: Future + GracefulShutdown> Future for Connection<C> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::{pending, poll_fn};
-    use std::net::Ipv4Addr;
-
-    use futures_util::future::BoxFuture;
-
-    use super::*;
-    use crate::transport::MemorySettings;
-    use crate::transport::stall::StallDetector;
-
-    /// A connection that does this.
-    struct FakeConnection(BoxFuture<'static, ()>);
-
-    impl Future for FakeConnection {
-        type Output = ();
-
-        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-            self.0.as_mut().poll(cx)
-        }
-    }
-
-    impl GracefulShutdown for FakeConnection {
-        fn shut_down_gracefully(self: Pin<&mut Self>) {}
-    }
-
-    /// Hands `stream` over as hyper does.
-    fn hand_over(shared: &Arc<ConnectionShared>, stream: impl Future<Output = ()> + Send + 'static) {
-        shared.expect_stream(StallDetector::new(Duration::from_secs(1)).stream(), true);
-        StreamExecutor(Arc::clone(shared)).execute(stream);
-    }
-
-    fn poll<C: Future + GracefulShutdown>(connection: &mut Connection<C>) -> Poll<Option<C::Output>> {
-        Pin::new(connection).poll(&mut Context::from_waker(Waker::noop()))
-    }
-
-    #[test]
-    fn late_stream_ends_with_its_connection() {
-        let shared = ConnectionShared::new(Ipv4Addr::LOCALHOST.into(), &Budgets::new(MemorySettings::UNLIMITED));
-        let left = Arc::downgrade(&shared);
-        let of_fake = Arc::clone(&shared);
-        let fake = FakeConnection(Box::pin(async move {
-            let stream = Arc::clone(&of_fake);
-            hand_over(&of_fake, async move {
-                let _held = stream;
-                pending().await
-            });
-        }));
-        let mut connection = Connection::new(fake, shared);
-        assert!(poll(&mut connection).is_ready());
-        drop(connection);
-        assert!(left.upgrade().is_none());
-    }
-
-    #[test]
-    fn panicking_stream_leaves_others_running() {
-        let shared = ConnectionShared::new(Ipv4Addr::LOCALHOST.into(), &Budgets::new(MemorySettings::UNLIMITED));
-        let looks = Arc::<AtomicUsize>::default();
-        let mut connection = Connection::new(FakeConnection(Box::pin(pending())), Arc::clone(&shared));
-        hand_over(&shared, async { panic!("on purpose") });
-        let counted = Arc::clone(&looks);
-        hand_over(
-            &shared,
-            poll_fn(move |_| {
-                counted.fetch_add(1, Ordering::Relaxed);
-                Poll::Pending
-            }),
-        );
-        assert!(poll(&mut connection).is_pending());
-        assert!(looks.load(Ordering::Relaxed) > 0);
-        assert_eq!(connection.slots.iter().filter(|slot| slot.stream.is_some()).count(), 1);
-        shared.request(CloseRequest::Now);
-        assert!(poll(&mut connection).is_ready());
-    }
-}
+mod tests;

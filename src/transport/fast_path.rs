@@ -25,11 +25,17 @@ use tower::{BoxError, ServiceExt};
 use super::connection::ConnectionShared;
 use super::request_body::CompleteBody;
 use super::stall::{StallDetector, StreamProgress, WatchedBody};
+use super::stream_count::OpenStream;
 use super::{Plan, Protocol};
 
 /// Marks a request whose answer may bring its body along in a [`Handover`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AcceptsHandover;
+
+/// Marks a request that is to be refused: its peer address has its share of connections with streams, and
+/// this one carries none yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BeyondShare;
 
 /// Takes a body past the layers of a service, in the extensions of an answer.
 pub(crate) struct Handover<U>(Arc<Mutex<Option<U>>>);
@@ -86,9 +92,17 @@ where
             // With HTTP/1 an answer goes with its connection.
             progress.set_stream_waker(&self.shared.end());
         }
+        let open = OpenStream::new(self.shared.streams());
         let state = match plan {
             Plan::Answer(status, text) => State::Text(Some((status, text))),
-            Plan::Serve { handover, .. } => {
+            Plan::Serve { handover, uploads, beyond_share, .. } => {
+                if open.is_none() && !beyond_share {
+                    self.shared.streams().count_refused();
+                    request.extensions_mut().insert(BeyondShare);
+                }
+                if uploads {
+                    self.shared.expect_much();
+                }
                 if handover {
                     request.extensions_mut().insert(AcceptsHandover);
                 }
@@ -99,7 +113,7 @@ where
                 State::Call(Box::pin(self.inner.clone().oneshot(request)))
             }
         };
-        Answer { state, stalls: self.stalls.clone(), progress, protocol: PhantomData }
+        Answer { state, stalls: self.stalls.clone(), progress, open, protocol: PhantomData }
     }
 }
 
@@ -108,6 +122,7 @@ pub(super) struct Answer<F, P> {
     state: State<F>,
     stalls: StallDetector,
     progress: Arc<StreamProgress>,
+    open: Option<OpenStream>,
     protocol: PhantomData<fn() -> P>,
 }
 
@@ -140,7 +155,8 @@ where
                 }
             }
         };
-        Poll::Ready(Ok(response.map(|body| self.stalls.watch(body, Arc::clone(&self.progress)))))
+        let open = self.open.take();
+        Poll::Ready(Ok(response.map(|body| self.stalls.watch(body, Arc::clone(&self.progress), open))))
     }
 }
 

@@ -104,7 +104,7 @@ impl Protocol for Probe {
     type Body = tonic::body::Body;
 
     fn plan<B>(request: &Request<B>) -> Plan {
-        Plan::Serve { inline: is_inline(request.uri().path()), handover: false }
+        Plan::Serve { inline: is_inline(request.uri().path()), handover: false, uploads: false, beyond_share: false }
     }
 
     fn reset() -> BoxError {
@@ -120,6 +120,7 @@ fn is_inline(path: &str) -> bool {
 async fn each_stream_uses_the_progress_of_its_call() {
     let settings = Settings {
         max_connections: 1,
+        max_connections_per_address: 1,
         max_age: Duration::ZERO,
         max_age_grace: Duration::ZERO,
         goodbye_spread: Duration::ZERO,

@@ -18,6 +18,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
+use super::stream_count::OpenStream;
+
 /// How often stalled streams are looked for: who is cut has made no progress for the
 /// timeout and up to this much more.
 pub(crate) const SWEEP: Duration = Duration::from_millis(500);
@@ -122,8 +124,8 @@ impl StallDetector {
     }
 
     /// Watches who reads `body`.
-    pub(crate) fn watch<B>(&self, body: B, progress: Arc<StreamProgress>) -> WatchedBody<B> {
-        WatchedBody { body, rest: Bytes::new(), progress, shared: Arc::clone(&self.shared) }
+    pub(super) fn watch<B>(&self, body: B, progress: Arc<StreamProgress>, open: Option<OpenStream>) -> WatchedBody<B> {
+        WatchedBody { body, rest: Bytes::new(), progress, shared: Arc::clone(&self.shared), _open: open }
     }
 
     /// Cuts off all who have made no progress for too long. O(streams).
@@ -155,6 +157,8 @@ pub(crate) struct WatchedBody<B> {
     rest: Bytes,
     progress: Arc<StreamProgress>,
     shared: Arc<Shared>,
+    /// Its stream is open as long as it is.
+    _open: Option<OpenStream>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for WatchedBody<B> {

@@ -21,6 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
+    health_address: Option<SocketAddr>,
     shutdown: Shutdown,
     running: JoinSet<()>,
 }
@@ -45,15 +46,20 @@ impl Server {
         config.streams.heartbeat_interval = Duration::from_secs(600);
         configure(&mut config);
         let app = App::bind(config).await.expect("a free port can be bound").with_clock(clock);
-        let address = app.address();
+        let (address, health_address) = (app.address(), app.health_address());
         let shutdown = Shutdown::new();
         let mut running = JoinSet::new();
         running.spawn(app.run(shutdown.clone()));
-        Self { address, shutdown, running }
+        Self { address, health_address, shutdown, running }
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers for its health alone; the configuration asks for it.
+    pub(crate) fn health_address(&self) -> SocketAddr {
+        self.health_address.expect("it listens there")
     }
 
     pub(crate) fn url(&self) -> String {

@@ -14,6 +14,7 @@ mod bodies;
 mod connections;
 mod descriptors;
 mod drain;
+mod full;
 mod rules;
 mod soak;
 mod stalled;

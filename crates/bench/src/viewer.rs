@@ -1,15 +1,16 @@
 //! Viewers that do as little as can be: read, count, and look at a sample.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::Uri;
 use prost::Message;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,9 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const STALLED_WINDOW: u32 = 65_535;
 /// Connections that are opened at the same time.
 const AT_ONCE: usize = 64;
+
+/// Connections from one loopback address: Starling gives each address a share.
+const OF_ONE_ADDRESS: u32 = 2_048;
 
 /// One viewer: its number, and how it subscribes.
 #[derive(Clone, Debug)]
@@ -57,6 +61,8 @@ pub(crate) struct ViewerContext {
     pub(crate) ready: Arc<Semaphore>,
     /// Permits to open a connection.
     connect_permits: Arc<Semaphore>,
+    /// How many were opened.
+    connected: Arc<AtomicU32>,
 }
 
 /// What viewers speak.
@@ -87,12 +93,28 @@ pub(crate) enum Behaviour {
 impl ViewerContext {
     pub(crate) fn new(address: SocketAddr, meter: Arc<Meter>, every: u64, protocol: Protocol) -> Self {
         let (ready, connect_permits) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(AT_ONCE)));
-        Self { address, meter, every, protocol, late: CancellationToken::new(), ready, connect_permits }
+        Self {
+            address,
+            meter,
+            every,
+            protocol,
+            late: CancellationToken::new(),
+            ready,
+            connect_permits,
+            connected: Arc::default(),
+        }
     }
 
     pub(crate) async fn connect(&self) -> Result<TcpStream, BenchError> {
         let _permit = self.connect_permits.acquire().await?;
-        let tcp = TcpStream::connect(self.address).await;
+        let block = u8::try_from(self.connected.fetch_add(1, Ordering::Relaxed) / OF_ONE_ADDRESS).unwrap_or(u8::MAX);
+        let tcp = if self.address.ip() == Ipv4Addr::LOCALHOST && block > 0 {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((Ipv4Addr::new(127, 0, 1, block), 0).into())?;
+            socket.connect(self.address).await
+        } else {
+            TcpStream::connect(self.address).await
+        };
         let tcp = tcp.map_err(|error| BenchError(format!("cannot connect to {}: {error}", self.address)))?;
         tcp.set_nodelay(true)?;
         Ok(tcp)

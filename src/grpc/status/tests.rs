@@ -105,6 +105,7 @@ fn everything() -> Vec<Status> {
         refused_by_transport(over),
         malformed_timeout(),
         connection_age(),
+        too_many_connections(),
     ]);
     all
 }

@@ -46,25 +46,6 @@ async fn aging(age: Duration) -> Server {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_closed() {
-    let server = Server::with(|config| config.server.max_connections = 3).await;
-    let client = server.client().await;
-    go_live(&client, Duration::from_secs(1)).await;
-    let silent = TcpStream::connect(server.address()).await.unwrap();
-    let mut other = Wire::connect(server.address(), WIDE).await;
-    let list = pb::ListLivestreamsRequest::default();
-    other.call("ListLivestreams", &list).await.unwrap();
-    for _ in 0..10 {
-        closed(TcpStream::connect(server.address()).await.unwrap()).await;
-    }
-    // Those that are in notice nothing.
-    other.call("ListLivestreams", &list).await.unwrap();
-    client.clone().livestreams.list_livestreams(list).await.unwrap();
-    drop(silent);
-    soon(async { while !is_served(&server.url()).await {} }).await;
-}
-
-#[tokio::test]
 async fn tunnel_is_refused_and_the_connection_continues() {
     let server = Server::start().await;
     let mut wire = Wire::connect(server.address(), WIDE).await;

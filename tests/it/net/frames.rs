@@ -1,6 +1,6 @@
 //! A client that sees every frame, and reads as much or as little as it is told to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::RecvStream;
@@ -52,6 +52,13 @@ impl Wire {
         Self::over(socket.connect(server).await.unwrap(), window).await
     }
 
+    /// The same from this address.
+    pub(crate) async fn connect_from(address: IpAddr, server: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        Self::over(socket.connect(server).await.unwrap(), WIDE).await
+    }
+
     async fn over(socket: TcpStream, window: u32) -> Self {
         socket.set_nodelay(true).unwrap();
         let mut builder = client::Builder::new();
@@ -83,7 +90,17 @@ impl Wire {
         method: &str,
         request: &impl Message,
     ) -> Result<Response<RecvStream>, h2::Error> {
-        let head = Request::post(format!("http://localhost/starling.livestream.v1.LivestreamService/{method}"))
+        self.call_of("starling.livestream.v1.LivestreamService", method, request).await
+    }
+
+    /// Calls a method of a service.
+    pub(crate) async fn call_of(
+        &mut self,
+        service: &str,
+        method: &str,
+        request: &impl Message,
+    ) -> Result<Response<RecvStream>, h2::Error> {
+        let head = Request::post(format!("http://localhost/{service}/{method}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(())
