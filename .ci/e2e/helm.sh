@@ -90,12 +90,12 @@ done
 ok 'preStop sleeps 5 s by default, is not there before Kubernetes 1.30 nor with 0 s'
 for probe in startup readiness liveness; do
     port=$(chart_py get Deployment birds $pod.containers.0.${probe}Probe.grpc.port "$scratch/full-values-$newest.yaml")
-    [[ $port == 6000 ]] || fail "the ${probe}Probe asks port $port"
+    [[ $port == 6001 ]] || fail "the ${probe}Probe asks port $port"
 done
 ports=$(chart_py get Service birds spec.ports.0.port "$scratch/full-values-$newest.yaml")/$(
     chart_py get Service birds-headless spec.ports.0.port "$scratch/full-values-$newest.yaml")
 [[ $ports == 443/6000 ]] || fail "ports of Service and headless Service: $ports"
-ok 'probes and headless Service follow config.server.listen, the Service has its own port'
+ok 'probes follow config.server.health_listen, the headless Service follows listen, the Service has its own port'
 
 render "$scratch/other.yaml" "$newest" --set config.store.shards=32
 before=$(grep checksum/config "$good") && after=$(grep checksum/config "$scratch/other.yaml")
@@ -125,6 +125,9 @@ refused 'config.drain.timeout: "5s" is not longer than config.drain.spread, "500
     --set config.drain.timeout=5s,config.drain.spread=5000ms
 refused 'config.server.listen: "127.0.0.1:50051" is not 0.0.0.0:PORT' --set config.server.listen=127.0.0.1:50051
 refused 'config.server.listen: "0.0.0.0:65536" is not 0.0.0.0:PORT' --set config.server.listen=0.0.0.0:65536
+refused 'config.server.health_listen: "" is not 0.0.0.0:PORT' --set config.server.health_listen=
+refused 'config.server.health_listen: "\[::\]:50051" has the port of config.server.listen' \
+    --set 'config.server.health_listen=[::]:50051'
 refused 'extraEnv: STARLING__DRAIN__TIMEOUT would win' \
     --set 'extraEnv[0].name=STARLING__DRAIN__TIMEOUT,extraEnv[0].value=1h'
 refused 'kubeVersion: >=1.27.0-0' --kube-version 1.26.0
@@ -157,9 +160,15 @@ for values in values full-values ipv6-values; do
         fail "the configuration of $values is refused"
     count=$(chart_py config "$file" "$scratch/printed.toml") || fail "the configuration of $values is not in force"
     serve_args=(--config "$toml")
-    start_server
+    start_server STARLING__SERVER__HEALTH_LISTEN=127.0.0.1:0 STARLING__LOG__FILTER=info STARLING__LOG__FORMAT=json
     "$starling" healthcheck --server "http://$address" || fail "not healthy with $values"
     ok "$values: $count keys in force, serves, is healthy"
+    # What the kubelet asks, where there is nothing else.
+    until_true 20 'the server to serve health' grep -q '"message":"serving health"' "$scratch/server.err"
+    health=$(sed -nE 's/.*"message":"serving health","address":"([0-9.:]+)".*/\1/p' "$scratch/server.err")
+    "$starling" healthcheck --server "http://$health" || fail "no health on its own port with $values"
+    ! "$starling" list --server "http://$health" >/dev/null 2>&1 || fail "more than health on its port with $values"
+    ok "health, and nothing else, is answered on its own port too"
 
     mapfile -t args < <(chart_py get Pod $name-test spec.containers.0.args "$rendered")
     service_port=$(chart_py get Service $name spec.ports.0.port "$rendered")

@@ -77,12 +77,24 @@ tolerations:
 {{- end }}
 {{- end }}
 
-{{/* The port that config.server.listen names. */}}
+{{/* The port of an address to listen on. Takes a dict: "key" for the message, "listen". */}}
+{{- define "starling.portOf" -}}
+{{- $port := regexFind "[0-9]+$" .listen | default "0" | atoi }}
+{{- if not (and (regexMatch `^(0\.0\.0\.0|\[::\]):[1-9][0-9]{0,4}$` .listen) (le $port 65535)) }}
+{{- fail (printf "%s: %q is not 0.0.0.0:PORT or [::]:PORT; in a pod the server must listen on all addresses, on a port that Services and probes can name" .key .listen) }}
+{{- end }}
+{{- $port }}
+{{- end }}
+
 {{- define "starling.port" -}}
-{{- $listen := .Values.config.server.listen }}
-{{- $port := regexFind "[0-9]+$" $listen | default "0" | atoi }}
-{{- if not (and (regexMatch `^(0\.0\.0\.0|\[::\]):[1-9][0-9]{0,4}$` $listen) (le $port 65535)) }}
-{{- fail (printf "config.server.listen: %q is not 0.0.0.0:PORT or [::]:PORT; in a pod the server must listen on all addresses, on a port that Services can name" $listen) }}
+{{- include "starling.portOf" (dict "key" "config.server.listen" "listen" .Values.config.server.listen) }}
+{{- end }}
+
+{{/* Where the kubelet asks for health. */}}
+{{- define "starling.healthPort" -}}
+{{- $port := include "starling.portOf" (dict "key" "config.server.health_listen" "listen" .Values.config.server.health_listen) }}
+{{- if eq $port (include "starling.port" .) }}
+{{- fail (printf "config.server.health_listen: %q has the port of config.server.listen" .Values.config.server.health_listen) }}
 {{- end }}
 {{- $port }}
 {{- end }}
@@ -118,7 +130,7 @@ tolerations:
 [{{ $section }}]
 {{- range $key, $value := . }}
 {{- if kindIs "string" $value }}
-{{- if not (has $key (list "listen" "filter" "format")) }}
+{{- if not (has $key (list "listen" "health_listen" "filter" "format")) }}
 {{- /* All other text is durations: a bad one is refused here, before a running pod is stopped for it. */}}
 {{- $_ := include "starling.milliseconds" (dict "key" (printf "config.%s.%s" $section $key) "text" $value) }}
 {{- end }}
