@@ -9,7 +9,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use starling::feed::{
-    Cursor, Delivery, Draft, Encoded, Feed, Limits, Memory, Micros, Opening, Selection, Settings, Start, Timestamp,
+    Cursor, Delivery, Draft, Encoded, Feed, Limits, Memory, Micros, Opening, Selection, Settings, Timestamp,
 };
 use starling_core::channel::Channel;
 use starling_core::event::{Gate, Grant};
@@ -61,15 +61,10 @@ fn viewer(feed: &Arc<Feed>, node: u64) -> Cursor {
     let change = InterestChange { channel: Channel::Visual, source: None, level: Interest::High, ttl_ms: None };
     interests.set(&[change], 0);
     let channels = [Channel::Visual].into_iter().collect();
-    let opening = Opening {
-        selection: Selection { node: NodeId::new(node).unwrap(), channels, sources: None },
-        interests,
-        expected: vec![source()],
-        start: Start::Keyframe,
-        resume: None,
-        waker: Waker::noop().clone(),
-    };
-    Cursor::open(feed, opening, NOW).0
+    let selection = Selection::new(NodeId::new(node).unwrap(), channels, Vec::new());
+    let mut viewer = Cursor::enter(feed, selection, interests, Waker::noop().clone(), NOW).unwrap();
+    viewer.begin(Opening { expected: vec![source()], ..Opening::default() }, NOW);
+    viewer
 }
 
 fn read(viewer: &mut Cursor) -> Vec<Encoded> {

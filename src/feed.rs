@@ -8,6 +8,8 @@
 //! The way of an update: `publish` takes it, `wire` encodes it, `ring` keeps it as a `record`,
 //! `schedule` wakes for it, `cursor` reads it for one subscriber, `chunk_cache` joins it with others
 //! for all who read the same. `state` is the feed itself, `lane` one (source, channel) of it.
+//! `subscribers` are all who read, `demand` counts what they want of whom; `memory` is what all
+//! feeds hold, in bytes that `heap` knows.
 //!
 //! Lock order: a swarm's shard, then its feed, then its subscribers or its wake schedule.
 //! Nobody is woken under the locks of the feed; under its shard only the wake task is.
@@ -17,8 +19,10 @@ mod chunk_cache;
 mod counts;
 mod cursor;
 mod delivery;
+mod demand;
 mod draft;
 mod gap;
+mod heap;
 mod keyframe_requests;
 mod lane;
 mod memory;
@@ -51,6 +55,7 @@ pub use crate::clock::Micros;
 pub use counts::{BUCKETS, Counts, bucket_bound};
 pub use cursor::{Cursor, Greeting, Opening, Resume, Start};
 pub use delivery::{Delivery, FilterChange};
+pub use demand::Demand;
 pub use draft::{Draft, Timestamp};
 pub use gap::{Gap, GapReason};
 pub use memory::Memory;
@@ -63,7 +68,7 @@ pub use settings::{Limits, Settings};
 pub use skips::SkipReport;
 pub use state::Feed;
 pub use subscriber::{ParkedSubscriber, Selection};
-pub use subscribers::Demand;
+pub use subscribers::MAX_NAMED;
 pub use wire::{Encoded, frame};
 
 /// The side of the readers: who wants what, and who is to be woken.
@@ -98,9 +103,9 @@ impl Feed {
     pub fn next_step(&self, now: Micros) -> NextStep {
         let step = self.schedule.next_step(now);
         match step {
-            NextStep::Stop => self.chunks.trim(0),
+            NextStep::Stop => self.chunks.trim(0, &self.memory),
             // Whoever is late reads alone.
-            NextStep::AwaitChange => self.chunks.trim(2),
+            NextStep::AwaitChange => self.chunks.trim(2, &self.memory),
             NextStep::Wake(_) | NextStep::SleepUntil(_) => {}
         }
         step
@@ -111,9 +116,9 @@ impl Feed {
         self.schedule.changed()
     }
 
-    /// What is wanted of `channels` of a source, in their order. O(subscriptions).
+    /// What is wanted of `channels` of a source, in their order. O(log sources) for each.
     pub fn demand(&self, source: NodeId, channels: ChannelSet) -> Vec<(Channel, Demand)> {
-        self.subscribers.demand(source, channels, self.shared_chat)
+        self.subscribers.demand(source, channels)
     }
 
     /// Rises when a subscription comes, goes or wants something else.

@@ -55,6 +55,9 @@ pub enum ServiceError {
         /// Where its updates ended: the newest positions.
         last: Vec<Position>,
     },
+    /// The process has no room for the updates of one more reader.
+    #[error("the process is out of memory for updates")]
+    FeedMemory,
     /// The process holds as many swarms as it may.
     #[error("at most {max} swarms")]
     TooManySwarms {

@@ -44,9 +44,9 @@ pub struct Settings {
     pub shards: usize,
     /// How many revisions an event log reaches back.
     pub event_log_revisions: usize,
-    /// How many bytes of records one swarm's feed holds.
+    /// How many bytes of memory the records of one swarm's feed take.
     pub ring_bytes: usize,
-    /// How many bytes of records all feeds hold.
+    /// How many bytes of memory all feeds hold.
     pub feed_memory_bytes: usize,
     /// How many bytes all swarms take, without their records.
     pub state_bytes: usize,
@@ -58,6 +58,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Store {
     shards: Box<[Mutex<Shard>]>,
+    feed_memory: Arc<Memory>,
     /// Newest census revision of each shard and kind, readable without the lock.
     heads: Box<[[AtomicU64; 2]]>,
     census_changed: [Arc<Notify>; 2],
@@ -79,6 +80,7 @@ impl Store {
         let shard = |_| Mutex::new(Shard::new(settings, Arc::clone(&memory), Arc::clone(&state)));
         Self {
             shards: (0..settings.shards).map(shard).collect(),
+            feed_memory: Arc::clone(&memory),
             heads: (0..settings.shards).map(|_| Default::default()).collect(),
             census_changed: Default::default(),
             swarms: AtomicUsize::new(0),
@@ -87,6 +89,11 @@ impl Store {
             sweep_at: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),
         }
+    }
+
+    /// What all feeds hold together.
+    pub const fn feed_memory(&self) -> &Arc<Memory> {
+        &self.feed_memory
     }
 
     /// Applies a command, and copies what is to be shown of the swarm as the command left it, in one

@@ -1,18 +1,24 @@
 //! What a viewer costs, measured by a counting allocator at 10^6 viewers, without
-//! endpoint and metadata.
+//! endpoint and metadata; and whether feeds book what they really take.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::sync::Arc;
+use std::task::Waker;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use peak_alloc::PeakAlloc;
 use starling::clock::Clock;
 use starling::cluster::CommandLog;
+use starling::feed::{self, Cursor, Draft, Feed, Limits, Memory, Message, Micros, Opening, Selection, Timestamp};
 use starling::store::snapshot::Projection;
 use starling::store::{Settings, Store};
+use starling_core::channel::Channel;
 use starling_core::command::{CreateLivestream, Join};
+use starling_core::event::{Gate, Grant};
 use starling_core::hash::splitmix64;
+use starling_core::interest::Interests;
 use starling_core::livestream::Config;
 use starling_core::request::RequestId;
 use starling_core::topology::RelayTree;
@@ -143,9 +149,98 @@ fn full_viewers() -> (usize, usize) {
     ((ALLOCATED.current_usage() - before) / COUNT, store.state_bytes() / COUNT)
 }
 
+/// A case of what clients can fill a feed with.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    payload: usize,
+    records: usize,
+    sources: u64,
+    channel: Channel,
+    /// Subscriptions that read everything.
+    readers: u64,
+}
+
+fn node(number: u64) -> NodeId {
+    NodeId::new(number).unwrap()
+}
+
+/// Bytes that a case leaves booked, and allocated.
+fn booked_and_allocated(case: Case) -> (usize, usize) {
+    let Case { payload, records, sources, channel, readers } = case;
+    let (memory, age) = (Memory::new(1 << 30), Micros::from_millis(10_000));
+    let limits = Limits { max_age: age, keyframe_interval: None, max_lag: age, bandwidth: None };
+    let shape = feed::Settings { ring_bytes: 8 << 20, shared_chat: true, limits };
+    let feed = Feed::new(shape, Arc::clone(&memory));
+    let before = ALLOCATED.current_usage();
+    let payload = Bytes::from(vec![7; payload]);
+    let mut cursors: Vec<_> = (0..readers)
+        .map(|number| {
+            let selection = Selection::new(node(1 << 32 | number), [channel].into_iter().collect(), Vec::new());
+            let interests = Interests::participant();
+            let mut cursor = Cursor::enter(&feed, selection, interests, Waker::noop().clone(), Micros::ZERO).unwrap();
+            cursor.begin(Opening::default(), Micros::ZERO);
+            cursor
+        })
+        .collect();
+    for number in 0..records as u64 {
+        let now = Micros::from_millis(number / 100);
+        let (source, session) = (node(1 + number % sources), SessionId::new(1 + number % sources).unwrap());
+        let draft = Draft {
+            channel,
+            payload: payload.clone(),
+            keyframe: number < sources,
+            urgent: false,
+            temporal_layer: 0,
+            publisher_sequence: 2 * (1 + number / sources),
+            publish_time: None,
+            accept_time: Timestamp { seconds: 1_700_000_000, nanos: 1 },
+        };
+        if channel == Channel::Chat {
+            feed.chat(Message { author: source, session, muted: false, draft }, now, true).unwrap();
+        } else {
+            if number < sources {
+                let grant = Grant { source, channel, term: 1, session: Some(session), gate: Gate::Open };
+                feed.enforce(&[grant], &[], false);
+            }
+            feed.publish(source, 1, draft, now).unwrap();
+        }
+        for cursor in &mut cursors {
+            assert!(!cursor.read(now).is_empty());
+        }
+    }
+    drop(payload);
+    let found = (memory.used(), ALLOCATED.current_usage() - before);
+    drop((cursors, feed));
+    assert_eq!(memory.used(), 0);
+    found
+}
+
+fn feeds() {
+    let case = |payload, records, sources, channel, readers| Case { payload, records, sources, channel, readers };
+    let [visual, audio, chat] = [Channel::Visual, Channel::Audio, Channel::Chat];
+    let payloads = [0, 10, 100, 1_200].into_iter();
+    let full = payloads.flat_map(|payload| {
+        let many = [(1, visual, 0), (1, visual, 1), (250, audio, 0), (250, audio, 1)];
+        many.map(|(sources, channel, readers)| case(payload, 50_000, sources, channel, readers))
+    });
+    let small = [
+        case(10, 1, 1, visual, 0),
+        case(10, 900, 900, visual, 0),
+        case(10, 20_000, 20_000, chat, 0),
+        case(10, 300, 300, audio, 20),
+    ];
+    for case in full.chain(small) {
+        let (booked, allocated) = booked_and_allocated(case);
+        eprintln!("{case:?}: booked {booked}, {:.3} of what is allocated", booked as f64 / allocated as f64);
+        assert!(booked >= allocated, "{case:?}: {booked} for {allocated}");
+        assert!(booked * 10 <= allocated * 13, "{case:?}: {booked} for {allocated}");
+    }
+}
+
 // One test, because the allocator counts for the whole process.
 #[test]
-fn memory_per_viewer_is_bounded() {
+fn memory_is_bounded_and_booked() {
+    feeds();
     let (topology, store) = (topology(), store());
     eprintln!("topology: {topology} bytes per viewer; store, event log included: {store}");
     assert!(topology <= 100, "{topology}");

@@ -1,7 +1,8 @@
 //! Who writes to the CHAT of a livestream: the numbers and the quota of each author.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, VecDeque};
 
+use super::heap::{allocated, in_tree};
 use super::numbers::Numbers;
 use super::token_bucket::TokenBucket;
 use crate::clock::Micros;
@@ -15,71 +16,116 @@ pub(super) const QUOTA: (u64, u64) = (5, 10);
 /// again finds its numbers and its quota as they were.
 const DEPARTED: usize = 4_096;
 
+/// Departures that are looked at with each message: one more than a member that writes can add.
+const FORGOTTEN_AT_ONCE: usize = 2;
+
 /// One author.
 #[derive(Debug)]
 pub(super) struct Author {
-    pub(super) numbers: Numbers,
+    numbers: Numbers,
     pub(super) quota: TokenBucket,
-    /// It is no member any more.
-    departed: bool,
+    /// Which departure it was with which it has left; `None` = it is a member.
+    departed: Option<u64>,
+}
+
+impl Author {
+    /// What became of the numbers that it gave.
+    pub(super) const fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
 }
 
 /// All authors of one feed: the members that have written, and some that have left.
 #[derive(Debug, Default)]
 pub(super) struct Authors {
-    by_node: HashMap<NodeId, Author>,
-    departed: usize,
+    /// A tree and no hash table: that would move all of them at once when it grows.
+    by_node: BTreeMap<NodeId, Box<Author>>,
+    /// Who has left, in that order. Whoever has come back, and left again, is in it twice.
+    departures: VecDeque<(NodeId, u64)>,
+    /// Number of the departure to come.
+    next_departure: u64,
+    /// Bytes of the ranges of all numbers.
+    ranges: usize,
 }
 
+/// What one author takes, its ranges apart.
+pub(super) const AUTHOR: usize = allocated(size_of::<Author>()) + in_tree(size_of::<(NodeId, Box<Author>)>());
+
 impl Authors {
-    /// An author that is a member with this session, made if need be.
+    /// An author that is a member with this session, made if need be. O(log authors).
     pub(super) fn author(&mut self, node: NodeId, session: SessionId, now: Micros) -> &mut Author {
-        if self.departed > 2 * DEPARTED && !self.by_node.contains_key(&node) {
-            self.forget(now);
-        }
-        let author = self.by_node.entry(node).or_insert_with(|| Author {
-            numbers: Numbers::default(),
-            quota: TokenBucket::full(QUOTA.0, QUOTA.1, now),
-            departed: false,
+        self.forget(now);
+        let author = self.by_node.entry(node).or_insert_with(|| {
+            let (numbers, quota) = (Numbers::default(), TokenBucket::full(QUOTA.0, QUOTA.1, now));
+            Box::new(Author { numbers, quota, departed: None })
         });
-        if std::mem::replace(&mut author.departed, false) {
-            self.departed -= 1;
-        }
+        author.departed = None;
+        self.ranges -= author.numbers.bytes();
         author.numbers.begin(session);
+        self.ranges += author.numbers.bytes();
         author
     }
 
     /// What is known of an author.
     pub(super) fn get(&self, node: NodeId) -> Option<&Author> {
-        self.by_node.get(&node)
+        self.by_node.get(&node).map(Box::as_ref)
+    }
+
+    /// Notes what became of the number of a message.
+    pub(super) fn note(&mut self, node: NodeId, number: u64, accepted: bool) {
+        let Some(author) = self.by_node.get_mut(&node) else { return };
+        self.ranges -= author.numbers.bytes();
+        if accepted {
+            author.numbers.accept(number)
+        } else {
+            author.numbers.reject(number)
+        }
+        self.ranges += author.numbers.bytes();
     }
 
     /// How many are remembered that are no members any more.
     #[cfg(test)]
-    pub(super) const fn departed(&self) -> usize {
-        self.departed
+    pub(super) fn departed(&self) -> usize {
+        self.by_node.values().filter(|author| author.departed.is_some()).count()
     }
 
-    /// Notes that members have left. O(left)
+    /// Notes that members have left. O(log authors) for each.
     pub(super) fn leave(&mut self, nodes: &[NodeId]) {
         for node in nodes {
             if let Some(author) = self.by_node.get_mut(node)
-                && !std::mem::replace(&mut author.departed, true)
+                && author.departed.is_none()
             {
-                self.departed += 1;
+                author.departed = Some(self.next_departure);
+                self.departures.push_back((*node, self.next_departure));
+                self.next_departure += 1;
             }
         }
     }
 
-    /// Forgets those that left and whose quota is whole again, when too many are
-    /// remembered. O(authors), once in 4 096 new ones.
+    /// Forgets those that left first and whose quota is whole again, when too many are
+    /// remembered.
     fn forget(&mut self, now: Micros) {
-        let mut surplus = self.departed.saturating_sub(DEPARTED);
-        self.by_node.retain(|_, author| {
-            let forgotten = surplus > 0 && author.departed && author.quota.is_full(now);
-            surplus -= usize::from(forgotten);
-            !forgotten
-        });
-        self.departed = self.by_node.values().filter(|author| author.departed).count();
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            if self.departures.len() <= DEPARTED {
+                return;
+            }
+            let Some((node, departure)) = self.departures.pop_front() else { return };
+            let Some(author) = self.by_node.get_mut(&node).filter(|author| author.departed == Some(departure)) else {
+                continue;
+            };
+            if author.quota.is_full(now) {
+                self.ranges -= author.numbers.bytes();
+                self.by_node.remove(&node);
+            } else {
+                // In two seconds it is; until then, a quota must not come back with a new session.
+                self.departures.push_back((node, departure));
+            }
+        }
+    }
+
+    /// Bytes of memory that they take. O(1).
+    pub(super) fn bytes(&self) -> usize {
+        let departures = self.departures.capacity() * size_of::<(NodeId, u64)>();
+        self.by_node.len() * AUTHOR + self.ranges + allocated(departures)
     }
 }

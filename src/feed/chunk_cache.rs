@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::heap::allocated;
+use super::memory::Memory;
 use super::wire::{Encoded, frame};
 use crate::sync::Mutex;
 
@@ -28,10 +30,17 @@ struct Chunk {
     bytes: Bytes,
 }
 
+impl Chunk {
+    fn cost(&self) -> usize {
+        allocated(self.bytes.len()) + allocated(size_of_val(&*self.numbers)) + size_of::<Self>()
+    }
+}
+
 impl ChunkCache {
     /// These updates as one gRPC message. Nothing is copied when it is one, or when
-    /// somebody has asked for the same ones before.
-    pub(super) fn join(&self, updates: &[Encoded]) -> Bytes {
+    /// somebody has asked for the same ones before. It is shared while `memory`, which books it, has
+    /// room.
+    pub(super) fn join(&self, updates: &[Encoded], memory: &Memory) -> Bytes {
         if let [one] = updates {
             return one.message().clone();
         }
@@ -42,17 +51,37 @@ impl ChunkCache {
             return chunk.bytes.clone();
         }
         let bytes = frame(updates.iter().map(Encoded::item));
+        let chunk = Chunk { numbers: numbers().collect(), bytes: bytes.clone() };
+        let (before, cost) = (cost(&recent), chunk.cost());
         if recent.len() == KEPT {
             recent.pop_front();
         }
-        recent.push_back(Chunk { numbers: numbers().collect(), bytes: bytes.clone() });
+        if memory.has_room_for(cost) {
+            recent.push_back(chunk);
+        }
+        memory.book(before, self::cost(&recent));
         bytes
     }
 
     /// Forgets all but the newest `kept`.
-    pub(super) fn trim(&self, kept: usize) {
+    pub(super) fn trim(&self, kept: usize, memory: &Memory) {
         let mut recent = self.recent.lock();
         let old = recent.len().saturating_sub(kept);
+        if old == 0 {
+            return;
+        }
+        let before = cost(&recent);
         recent.drain(..old);
+        memory.book(before, cost(&recent));
     }
+
+    /// Bytes of memory that are held.
+    pub(super) fn bytes(&self) -> usize {
+        cost(&self.recent.lock())
+    }
+}
+
+/// Bytes of memory that chunks hold. O(chunks), sixteen at most.
+fn cost(chunks: &VecDeque<Chunk>) -> usize {
+    chunks.iter().map(Chunk::cost).sum()
 }

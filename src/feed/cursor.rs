@@ -29,6 +29,7 @@ mod skip;
 mod state;
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use bytes::Bytes;
 
@@ -39,6 +40,7 @@ use super::wire::Encoded;
 use crate::clock::Micros;
 use read::ReadOutcome;
 use starling_core::channel::Channel;
+use starling_core::interest::Interests;
 use state::CursorState;
 
 pub use open::{Greeting, Opening, Resume, Start};
@@ -51,15 +53,32 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// A place in the ring for a new subscription. O(lanes).
-    pub fn open(feed: &Arc<Feed>, opening: Opening, now: Micros) -> (Self, Greeting) {
-        let Opening { selection, interests, expected, start, resume, waker } = opening;
+    /// A subscription that counts from now on, and has no place in the ring before it
+    /// [begins](Self::begin). O(overrides + sources named); takes no lock but that of the
+    /// subscriptions, so that it may be done under the swarm's shard. `None` when the subscriptions of
+    /// the node would name more than [`MAX_NAMED`](super::MAX_NAMED) sources.
+    pub fn enter(
+        feed: &Arc<Feed>,
+        selection: Selection,
+        interests: Interests,
+        waker: Waker,
+        now: Micros,
+    ) -> Option<Self> {
         // Before anything is looked at: from here on the ring is not shrunk when memory runs out.
-        let subscriber = feed.subscribers.add(selection, interests.clone(), waker);
+        let subscriber = feed.subscribers.add(selection, interests, waker)?;
         feed.schedule.enter();
-        let mut reader = CursorState::new(subscriber, feed.limits(), resume.is_some(), now);
+        Some(Self { feed: Arc::clone(feed), reader: CursorState::new(subscriber, now) })
+    }
+
+    /// Finds the place in the ring. O(lanes * log records).
+    pub fn begin(&mut self, opening: Opening, now: Micros) -> Greeting {
+        let Self { feed, reader } = self;
+        let Opening { expected, start, mut resume } = opening;
+        resume.iter_mut().for_each(Resume::sort);
+        reader.resumed = resume.is_some();
         let mut state = feed.state.lock();
-        let State { ring, lanes, .. } = &mut *state;
+        let State { ring, lanes, limits, .. } = &mut *state;
+        reader.set_limits(*limits, now);
         // Otherwise done with each append only, and the last one may be long ago.
         ring.expire(lanes, now);
         // Lanes on which nothing was published yet: the greeting names them, and the wait for their
@@ -69,10 +88,15 @@ impl Cursor {
                 lanes.slot((Some(source).filter(|_| !feed.is_shared(channel)), channel));
             }
         }
-        let greeting = reader.open(&mut state, &interests, start, resume.as_ref());
+        // The version before the interests, as always.
+        (reader.version, reader.class) = (reader.subscriber.version(), reader.subscriber.class());
+        let wanted = reader.subscriber.wanted();
+        let greeting = reader.open(&mut state, &wanted.interests, start, resume.as_ref());
+        reader.book(&mut state);
+        feed.book(&mut state);
         drop(state);
         feed.producers.notify_waiters();
-        (Self { feed: Arc::clone(feed), reader }, greeting)
+        greeting
     }
 
     /// What was asked for.
@@ -91,19 +115,28 @@ impl Cursor {
             && self.feed.schedule.park(&reader.subscriber, reader.class, reader.next, reader.read_at)
     }
 
-    /// Reads what is new, in order: a segment of the ring at most. O(what is read) under
-    /// the feed's lock.
+    /// Reads what is new, in order: a segment of the ring at most. O(what is read), bounded, under
+    /// the feed's lock. When it brings nothing and the cursor [is behind](Self::is_behind), there
+    /// was more to pass over than goes under one lock: it is to be called again.
     pub fn read(&mut self, now: Micros) -> Vec<Delivery> {
         let Self { feed, reader } = self;
         // Woken by something else, it may still be parked.
         feed.schedule.unpark(&reader.subscriber);
         let mut state = feed.state.lock();
         let ReadOutcome { deliveries, notify_publishers } = reader.read(&mut state, now);
+        if reader.book(&mut state) {
+            feed.book(&mut state);
+        }
         drop(state);
         if notify_publishers {
             feed.producers.notify_waiters();
         }
         deliveries
+    }
+
+    /// True when the last read has left something over.
+    pub const fn is_behind(&self) -> bool {
+        !self.reader.at_end
     }
 
     /// Tells where the losses end of which nobody knows it yet, when nothing will come any
@@ -119,7 +152,7 @@ impl Cursor {
 
     /// These updates as one gRPC message, shared with others who get the same.
     pub fn join(&self, updates: &[Encoded]) -> Bytes {
-        self.feed.chunks.join(updates)
+        self.feed.chunks.join(updates, &self.feed.memory)
     }
 }
 
@@ -135,6 +168,8 @@ impl Drop for Cursor {
                     cursor.state.withdraw_request(&mut lane.requests);
                 }
             }
+            state.cursors -= self.reader.booked;
+            self.feed.book(&mut state);
         }
         self.feed.schedule.leave(&self.reader.subscriber);
         self.feed.subscribers.remove(&self.reader.subscriber);

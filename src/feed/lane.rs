@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::heap::{allocated, table};
 use super::keyframe_requests::KeyframeRequests;
 use super::numbers::Numbers;
 use super::position::{LaneId, TermSeq};
@@ -63,11 +64,11 @@ pub(super) struct Lane {
     pub(super) numbers: VecDeque<u64>,
     /// Those kept beyond the ring; older than all of `numbers`.
     pub(super) kept: VecDeque<u64>,
-    pub(super) kept_bytes: usize,
+    pub(super) kept_cost: usize,
     /// The newest keyframe to start from.
     pub(super) run: Option<u64>,
-    /// Bytes since that keyframe.
-    pub(super) run_bytes: usize,
+    /// What it and the records since take of memory.
+    pub(super) run_cost: usize,
     pub(super) requests: KeyframeRequests,
     /// Who skips its updates.
     pub(super) skips: Skips,
@@ -88,9 +89,9 @@ impl Lane {
             publisher: Numbers::default(),
             numbers: VecDeque::new(),
             kept: VecDeque::new(),
-            kept_bytes: 0,
+            kept_cost: 0,
             run: None,
-            run_bytes: 0,
+            run_cost: 0,
             requests: KeyframeRequests::default(),
             skips: Skips::default(),
         }
@@ -99,6 +100,11 @@ impl Lane {
     /// True when updates depend on those since their keyframe.
     pub(super) const fn has_runs(&self) -> bool {
         has_runs(self.id.1)
+    }
+
+    /// True when late joiners start at its newest keyframe.
+    pub(super) const fn starts_at_keyframes(&self) -> bool {
+        matches!(self.id.1, Channel::Visual | Channel::Screen | Channel::Data)
     }
 
     /// The point that the next update gets.
@@ -110,7 +116,7 @@ impl Lane {
     }
 
     /// Puts a grant in force; term 0 is none.
-    pub(super) fn grant(&mut self, grant: &Grant) {
+    fn grant(&mut self, grant: &Grant) {
         if let Some(session) = grant.session.filter(|_| grant.term != self.term && grant.term != 0) {
             self.layers = 1;
             if self.publisher.session() != Some(session) {
@@ -141,14 +147,21 @@ impl Lane {
         self.run.is_some_and(|run| if self.has_runs() { number >= run } else { number == run })
     }
 
-    /// All its records, oldest first.
-    pub(super) fn records(&self) -> impl DoubleEndedIterator<Item = u64> {
-        self.kept.iter().chain(&self.numbers).copied()
+    /// Its records from `number` on, oldest first. O(log n), and O(1) for each.
+    pub(super) fn records_from(&self, number: u64) -> impl Iterator<Item = u64> {
+        let from = |numbers: &VecDeque<u64>| numbers.partition_point(|n| *n < number);
+        let (kept, live) = (self.kept.range(from(&self.kept)..), self.numbers.range(from(&self.numbers)..));
+        kept.chain(live).copied()
     }
 
     /// Its oldest record from `number` on. O(log n).
     pub(super) fn first_from(&self, number: u64) -> Option<u64> {
-        let find = |numbers: &VecDeque<u64>| numbers.get(numbers.partition_point(|n| *n < number)).copied();
+        self.records_from(number).next()
+    }
+
+    /// Its oldest record for which `later` is true, as it is for all that follow. O(log n) calls.
+    pub(super) fn first_that(&self, later: impl Fn(u64) -> bool) -> Option<u64> {
+        let find = |numbers: &VecDeque<u64>| numbers.get(numbers.partition_point(|n| !later(*n))).copied();
         find(&self.kept).or_else(|| find(&self.numbers))
     }
 
@@ -176,6 +189,8 @@ pub(super) struct Lanes {
     slots: Vec<Lane>,
     by_key: HashMap<LaneId, usize>,
     births: u64,
+    /// Bytes of the ranges that the numbers of publishers have.
+    ranges: usize,
 }
 
 impl Lanes {
@@ -190,6 +205,7 @@ impl Lanes {
         let slot = match idle {
             Some(slot) => {
                 self.by_key.remove(&self.slots[slot].id);
+                self.ranges -= self.slots[slot].publisher.bytes();
                 self.slots[slot] = lane;
                 slot
             }
@@ -228,5 +244,34 @@ impl Lanes {
 
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Puts a grant in force on the lane of a slot.
+    pub(super) fn grant(&mut self, slot: usize, grant: &Grant) {
+        self.changing_numbers(slot, |lane| lane.grant(grant));
+    }
+
+    /// Notes that a fresh number of the publisher was accepted.
+    pub(super) fn accept(&mut self, slot: usize, number: u64) {
+        self.changing_numbers(slot, |lane| lane.publisher.accept(number));
+    }
+
+    /// Notes that a fresh number of the publisher was rejected.
+    pub(super) fn reject(&mut self, slot: usize, number: u64) {
+        self.changing_numbers(slot, |lane| lane.publisher.reject(number));
+    }
+
+    fn changing_numbers(&mut self, slot: usize, change: impl FnOnce(&mut Lane)) {
+        let lane = &mut self.slots[slot];
+        self.ranges -= lane.publisher.bytes();
+        change(lane);
+        self.ranges += lane.publisher.bytes();
+    }
+
+    /// Bytes of memory that lanes take, the queues of their records apart.
+    pub(super) fn bytes(&self) -> usize {
+        const ENTRY: usize = size_of::<(LaneId, usize)>();
+        let (slots, keys) = (self.slots.capacity() * size_of::<Lane>(), table(self.by_key.capacity(), ENTRY));
+        allocated(slots) + allocated(keys) + self.ranges
     }
 }

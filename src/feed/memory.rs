@@ -1,51 +1,82 @@
-//! What all feeds of the process may hold together.
+//! What all feeds of the process may hold together, and how they let go of it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::ring::LET_GO_AT_ONCE;
 use crate::clock::Micros;
 
-/// Looking through all feeds is for one publisher in this time.
+/// After a look at all feeds that has found no room, nobody looks for this time.
 const PAUSE: Micros = Micros::from_millis(100);
+
+/// Feeds that one publisher looks through for room at most.
+const FEEDS_AT_ONCE: usize = 64;
+
+/// Records that go for one publisher at most: some 200 us.
+const RECORDS_AT_ONCE: usize = 2_048;
+
+/// What a feed that was asked to let go has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LetGo {
+    /// So many records went, and there may be more that can go, now or with time.
+    Some(usize),
+    /// Nothing is left that could go; the feed enrols anew with its next record.
+    All,
+}
 
 /// Whoever holds records, and can let go of those that nobody reads.
 ///
 /// A feed has its memory, and the memory all feeds: by this trait it need not know what a feed
-/// is. It is called through a vtable, but only when memory runs out, and once in [`PAUSE`]
-/// at most; what each publish and each read does is a plain atomic addition.
+/// is. It is called through a vtable, but only when memory runs out or time has passed; what each
+/// publish and each read does is a plain atomic addition.
 pub(super) trait Reclaim: Send + Sync {
-    /// Lets go of what nobody reads, and books it.
-    fn reclaim(&self);
+    /// Lets go of what nobody reads, and of what is more than `share` bytes, some of it at a time, and
+    /// books it.
+    fn reclaim(&self, share: usize) -> LetGo;
+
+    /// Lets go of what is too old, some of it at a time, and books it.
+    fn age(&self, now: Micros) -> LetGo;
 }
 
-/// Bytes of records in all rings, and their limit.
+/// Bytes that all feeds hold, and their limit.
 #[derive(Debug)]
 pub struct Memory {
     limit: usize,
     used: AtomicUsize,
-    feeds: Mutex<Vec<Weak<dyn Reclaim>>>,
-    /// When the feeds may be looked through again.
+    /// Those that may have something to let go of. The next one to be asked is in front.
+    feeds: Mutex<VecDeque<Weak<dyn Reclaim>>>,
+    /// When the feeds may be looked through again for room.
     reclaim_at: AtomicU64,
+    /// Feeds that were asked for room, one after the other, and had none.
+    barren: AtomicUsize,
 }
 
 impl Memory {
-    /// Room for `limit` bytes of records.
+    /// Room for `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0), feeds: Mutex::default(), reclaim_at: AtomicU64::new(0) })
+        Arc::new(Self {
+            limit,
+            used: AtomicUsize::new(0),
+            feeds: Mutex::default(),
+            reclaim_at: AtomicU64::new(0),
+            barren: AtomicUsize::new(0),
+        })
     }
 
-    /// Bytes of records held now.
+    /// Bytes held now.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
-        self.used() + bytes <= self.limit
+        // Whoever adds nothing is not kept from going on.
+        bytes == 0 || self.used() + bytes <= self.limit
     }
 
-    /// Books what a ring holds now against what it held before.
+    /// Books what a feed holds now against what it held before.
     pub(super) fn book(&self, before: usize, now: usize) {
         if now >= before {
             self.used.fetch_add(now - before, Ordering::Relaxed);
@@ -54,28 +85,83 @@ impl Memory {
         }
     }
 
-    /// A feed holds something for the first time.
+    /// A feed holds something that can go.
     pub(super) fn enrol(&self, feed: Weak<dyn Reclaim>) {
-        let mut feeds = self.feeds.lock();
-        if feeds.len() == feeds.capacity() {
-            feeds.retain(|feed| feed.strong_count() > 0);
-        }
-        feeds.push(feed);
+        self.feeds.lock().push_back(feed);
     }
 
-    /// Shrinks the rings that nobody reads to their newest runs. O(feeds); one
-    /// thread at a time does it, and not again right after. False when it did not.
-    pub(super) fn reclaim(&self, now: Micros) -> bool {
-        let Some(mut feeds) = self.feeds.try_lock().filter(|_| self.reclaim_at.load(Ordering::Relaxed) <= now.get())
-        else {
+    /// Feeds that may have something to let go of.
+    pub fn enrolled(&self) -> usize {
+        self.feeds.lock().len()
+    }
+
+    /// What each feed may hold when there is no more: an equal part for all.
+    pub(super) fn share(&self) -> usize {
+        self.limit / self.enrolled().max(1)
+    }
+
+    /// Has rings that nobody reads let go of all but their newest runs, and others of what is more
+    /// than their share, one feed after the other, until there is room for `bytes`. One call looks at [`FEEDS_AT_ONCE`] feeds, or lets go of
+    /// [`RECORDS_AT_ONCE`] records, and the next goes on. False when there is no room then, or
+    /// when all feeds were looked through in vain a moment ago.
+    pub(super) fn reclaim(&self, bytes: usize, now: Micros) -> bool {
+        if self.reclaim_at.load(Ordering::Relaxed) > now.get() {
             return false;
+        }
+        let (mut records, share) = (0, self.share());
+        for _ in 0..FEEDS_AT_ONCE {
+            let went = match self.ask_next(|feed| feed.reclaim(share)) {
+                Some(LetGo::Some(went)) => went,
+                Some(LetGo::All) => 1,
+                None => 0,
+            };
+            if self.has_room_for(bytes) {
+                self.barren.store(0, Ordering::Relaxed);
+                return true;
+            }
+            let barren = if went == 0 { self.barren.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
+            if went > 0 {
+                self.barren.store(0, Ordering::Relaxed);
+            } else if barren > self.enrolled() {
+                self.barren.store(0, Ordering::Relaxed);
+                self.reclaim_at.store((now + PAUSE).get(), Ordering::Relaxed);
+                return false;
+            }
+            records += went;
+            if records >= RECORDS_AT_ONCE {
+                break;
+            }
+        }
+        false
+    }
+
+    /// Has the next feed let go of what is too old, so much as goes under one lock. False when that
+    /// feed has more of it: it is the next one again. To be done with every feed that is
+    /// [enrolled](Self::enrolled) every few seconds: then rings that nobody reads or writes get empty
+    /// too.
+    pub fn age_next(&self, now: Micros) -> bool {
+        self.ask_next(|feed| feed.age(now)) != Some(LetGo::Some(LET_GO_AT_ONCE))
+    }
+
+    /// Asks the feed in front to let go. It stays there if it has more at once, and stands at the end if
+    /// it may have more with time.
+    fn ask_next(&self, ask: impl Fn(&dyn Reclaim) -> LetGo) -> Option<LetGo> {
+        let feed = {
+            let mut feeds = self.feeds.lock();
+            let next = feeds.pop_front()?;
+            if feeds.len() <= feeds.capacity() / 4 {
+                let room = feeds.len() * 2;
+                feeds.shrink_to(room);
+            }
+            next
         };
-        self.reclaim_at.store((now + PAUSE).get(), Ordering::Relaxed);
-        feeds.retain(|feed| feed.strong_count() > 0);
-        let all: Vec<_> = feeds.iter().filter_map(Weak::upgrade).collect();
-        drop(feeds);
-        // After the lock: a feed enrols while it holds its own, which `reclaim` takes.
-        all.iter().for_each(|feed| feed.reclaim());
-        true
+        // Without the lock: a feed enrols while it holds its own, which `ask` takes.
+        let answer = ask(&*feed.upgrade()?);
+        match answer {
+            LetGo::All => {}
+            LetGo::Some(LET_GO_AT_ONCE) => self.feeds.lock().push_front(feed),
+            LetGo::Some(_) => self.feeds.lock().push_back(feed),
+        }
+        Some(answer)
     }
 }

@@ -7,6 +7,7 @@
 //! and lie together: they are kept as ranges, at most [`RANGES`] of them. When there are
 //! more, the lowest is given up, and what lies up to its end is not known any more.
 
+use super::heap::allocated;
 use starling_core::id::SessionId;
 
 /// The most ranges of numbers that were not accepted, for one source and channel.
@@ -84,6 +85,11 @@ impl Numbers {
     pub(super) const fn next(&self) -> u64 {
         // Given numbers end at MAX_GIVEN: there are 2^63 more.
         self.highest + 1
+    }
+
+    /// Bytes of memory of its ranges.
+    pub(super) const fn bytes(&self) -> usize {
+        allocated(self.missing.capacity() * size_of::<Range>())
     }
 
     /// What a number says about its update. O(log ranges).

@@ -2,7 +2,7 @@
 
 use std::sync::Weak;
 
-use super::authors::QUOTA;
+use super::authors::{AUTHOR, Author, Authors, QUOTA};
 use super::draft::Draft;
 use super::lane::{Lane, has_runs};
 use super::numbers::{Numbers, Verdict};
@@ -119,7 +119,6 @@ impl Feed {
         }
         let mut state = self.state.lock();
         let State { ring, lanes, .. } = &mut *state;
-        let before = ring.bytes();
         if over {
             self.closed.store(true, Ordering::Release);
         }
@@ -127,7 +126,7 @@ impl Feed {
             let key = (Some(grant.source), grant.channel);
             if grant.term != 0 || lanes.find(key).is_some() {
                 let slot = lanes.slot(key);
-                lanes.at_mut(slot).grant(grant);
+                lanes.grant(slot, grant);
             }
         }
         for key in gone.iter().flat_map(|node| Channel::ALL.map(|channel| (Some(*node), channel))) {
@@ -135,7 +134,11 @@ impl Feed {
                 ring.release(lane);
             }
         }
-        self.memory.book(before, ring.bytes());
+        if over {
+            // Nobody writes any more.
+            state.authors = Authors::default();
+        }
+        self.book(&mut state);
     }
 
     /// Notes that members have left, who may have written to the CHAT.
@@ -161,7 +164,7 @@ impl Feed {
     pub fn publisher(&self, source: NodeId, session: Option<SessionId>, channel: Channel) -> PublisherState {
         let state = self.state.lock();
         let (numbers, keyframe_wanted) = if self.is_shared(channel) {
-            (state.authors.get(source).map(|author| &author.numbers), false)
+            (state.authors.get(source).map(Author::numbers), false)
         } else {
             let lane = state.lanes.get((Some(source), channel));
             (lane.map(|lane| &lane.publisher), lane.map_or_else(|| has_runs(channel), Lane::wants_keyframe_first))
@@ -207,7 +210,7 @@ impl Feed {
     pub fn publish(&self, source: NodeId, term: u64, draft: Draft, now: Micros) -> Result<Accepted, Rejected> {
         match self.enter(source, term, draft.clone(), now, false) {
             Err(Rejected { refusal: AppendError::Memory, .. }) => {
-                self.make_room(now);
+                self.make_room(draft.payload.len(), now);
                 self.enter(source, term, draft, now, true)
             }
             outcome => outcome,
@@ -237,19 +240,20 @@ impl Feed {
             }
         }
         let refusal = match lane.gate {
-            Gate::Open => (!self.has_room(ring, &draft)).then_some(AppendError::Memory),
+            Gate::Open => (!self.has_room(ring, lane, &draft, 0)).then_some(AppendError::Memory),
             gate => Some(AppendError::Closed(gate)),
         };
         if let Some(refusal) = refusal {
             if last || refusal != AppendError::Memory {
-                lane.publisher.reject(number);
+                lanes.reject(slot, number);
+                self.book(&mut state);
             }
             return Err(Rejected { publisher_sequence: number, refusal });
         }
         if !lane.continues_at(given) {
             lane.origin = lane.term;
         }
-        lane.publisher.accept(number);
+        lanes.accept(slot, number);
         let keyframe_wanted = wanted && !draft.keyframe;
         let (position, appended) = self.append(&mut state, slot, None, &draft, now);
         drop(state);
@@ -269,16 +273,25 @@ impl Feed {
         let Message { author, session, muted, draft } = message;
         let mut state = self.state.lock();
         let State { ring, lanes, authors, .. } = &mut *state;
-        let known = authors.author(author, session, now);
         let slot = lanes.slot((None, Channel::Chat));
-        let number = draft.given_number().unwrap_or_else(|| known.numbers.next());
-        let refusal = match known.numbers.judge(number) {
-            Verdict::Repeat => return Ok(Accepted::before(lanes.at(slot), &known.numbers, false)),
+        let new = if authors.get(author).is_some() { 0 } else { AUTHOR };
+        let has_room = self.has_room(ring, lanes.at(slot), &draft, new);
+        if new > 0 && !has_room {
+            // Nothing is noted of whom nothing is known.
+            return Err(Rejected {
+                publisher_sequence: draft.given_number().unwrap_or(1),
+                refusal: AppendError::Memory,
+            });
+        }
+        let known = authors.author(author, session, now);
+        let number = draft.given_number().unwrap_or_else(|| known.numbers().next());
+        let refusal = match known.numbers().judge(number) {
+            Verdict::Repeat => return Ok(Accepted::before(lanes.at(slot), known.numbers(), false)),
             Verdict::OutOfOrder => Some(AppendError::OutOfOrder),
             Verdict::Unknown => Some(AppendError::OutcomeUnknown),
             Verdict::Fresh if muted => Some(AppendError::Muted),
             Verdict::Fresh if known.quota.balance(now) < 1 => Some(AppendError::Quota),
-            Verdict::Fresh => (!self.has_room(ring, &draft)).then_some(AppendError::Memory),
+            Verdict::Fresh => (!has_room).then_some(AppendError::Memory),
         };
         if let Some(refusal) = refusal {
             let counts = match refusal {
@@ -287,20 +300,22 @@ impl Feed {
                 _ => true,
             };
             if counts {
-                known.numbers.reject(number);
+                authors.note(author, number, false);
+                self.book(&mut state);
             }
             return Err(Rejected { publisher_sequence: number, refusal });
         }
         known.quota.take(1);
-        known.numbers.accept(number);
+        authors.note(author, number, true);
         let (position, appended) = self.append(&mut state, slot, Some(author), &draft, now);
         drop(state);
         self.schedule.on_append(appended, now);
         Ok(Accepted { position, publisher_sequence: number, duplicate: false, keyframe_wanted: false })
     }
 
-    fn has_room(&self, ring: &Ring, draft: &Draft) -> bool {
-        self.memory.has_room_for(ring.growth(draft.payload.len()))
+    /// Whether there is memory for an update on a lane, and for so many bytes more.
+    fn has_room(&self, ring: &Ring, lane: &Lane, draft: &Draft, more: usize) -> bool {
+        self.memory.has_room_for(more + ring.growth(Record::cost_at_most(draft.payload.len()), lane))
     }
 
     fn append(
@@ -312,7 +327,6 @@ impl Feed {
         now: Micros,
     ) -> (Position, Appended) {
         let State { ring, lanes, enrolled, counts, .. } = state;
-        let before = ring.bytes();
         let lane = lanes.at_mut(slot);
         let (term, sequence) = lane.next();
         let (source, channel) = lane.id;
@@ -323,15 +337,15 @@ impl Feed {
         counts.published += 1;
         counts.published_bytes += draft.payload.len() as u64;
         let place = Place { lane: slot, previous, tally, origin, layers, author, at: now };
-        let record = Record::encode(position, place, draft);
+        let record = Box::new(Record::encode(position, place, draft));
         let appended = Appended::new(ring.end(), &record);
         ring.append(lanes, record);
-        self.memory.book(before, ring.bytes());
         if !*enrolled {
             *enrolled = true;
             let own = Weak::clone(&self.own);
             self.memory.enrol(own);
         }
+        self.book(state);
         (position, appended)
     }
 }

@@ -1,6 +1,7 @@
 //! One update as the ring holds it: its encoded form, and what readers decide by.
 
 use super::draft::Draft;
+use super::heap::allocated;
 use super::lane::Tally;
 use super::position::{Position, TermSeq};
 use super::wire::{self, Encoded};
@@ -19,8 +20,8 @@ pub struct Record {
     pub(super) lane: usize,
     /// Readers get no more than a segment at once.
     pub(super) segment: u64,
-    /// The update before it on its lane, in whatever term.
-    pub(super) previous: Option<TermSeq>,
+    /// The update before it on its lane, in whatever term; (0, 0) = none.
+    previous: TermSeq,
     /// What the lane had carried before it.
     pub(super) tally: Tally,
     /// The term in which its publisher began anew: runs go on over the terms since.
@@ -35,6 +36,15 @@ pub struct Record {
     pub(super) at: Micros,
     encoded: Encoded,
 }
+
+// There may be millions of them: 160 bytes are a size class of allocators.
+const _: () = assert!(size_of::<Record>() <= 160, "a record stays small");
+
+/// What `Bytes` allocate to be shared, with the first clone.
+const SHARED: usize = 24;
+
+/// What surrounds a payload in its message at most, in bytes.
+const ENVELOPE: usize = 112;
 
 /// What a filter tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +88,7 @@ impl Record {
             keyframe,
             lane,
             segment: 0,
-            previous,
+            previous: previous.unwrap_or_default(),
             tally,
             origin,
             layers,
@@ -128,10 +138,34 @@ impl Record {
         &self.encoded
     }
 
-    /// What it takes of the ring, and of a subscriber's bandwidth, in bytes.
+    /// The update before it on its lane, in whatever term.
+    pub(super) const fn previous(&self) -> Option<TermSeq> {
+        match self.previous {
+            (0, 0) => None,
+            point => Some(point),
+        }
+    }
+
+    /// Bytes of its message: what it takes of a subscriber's bandwidth, and of a segment.
     pub(super) const fn length(&self) -> usize {
         self.encoded.length()
     }
+
+    /// Bytes of memory that it takes, its place in the ring apart.
+    pub(super) const fn cost(&self) -> usize {
+        cost(self.encoded.length())
+    }
+
+    /// The most that one with such a payload may take.
+    pub(super) const fn cost_at_most(payload: usize) -> usize {
+        cost(payload + ENVELOPE)
+    }
+}
+
+/// What a record with a message of `length` bytes takes: its box, its message, and the counter by
+/// which that is shared.
+const fn cost(length: usize) -> usize {
+    allocated(size_of::<Record>()) + allocated(length) + allocated(SHARED)
 }
 
 /// True on the top one of several temporal layers.

@@ -8,8 +8,9 @@ use super::authors::Authors;
 use super::chunk_cache::ChunkCache;
 use super::counts::Counts;
 use super::lane::Lanes;
-use super::memory::{Memory, Reclaim};
+use super::memory::{LetGo, Memory, Reclaim};
 use super::position::Position;
+use super::record::Record;
 use super::ring::Ring;
 use super::schedule::WakeSchedule;
 use super::settings::{Limits, Settings};
@@ -45,6 +46,10 @@ pub(super) struct State {
     pub(super) authors: Authors,
     /// The memory knows of the feed.
     pub(super) enrolled: bool,
+    /// Bytes that cursors hold, of each lane some.
+    pub(super) cursors: usize,
+    /// Bytes that are booked with the memory.
+    booked: usize,
     pub(super) counts: Counts,
 }
 
@@ -54,20 +59,22 @@ impl Feed {
         Arc::new_cyclic(|own| Self {
             own: Weak::clone(own),
             shared_chat: shape.shared_chat,
-            memory,
             state: Mutex::new(State {
                 limits: shape.limits,
                 ring: Ring::new(shape.ring_bytes, shape.limits.max_age),
                 lanes: Lanes::default(),
                 authors: Authors::default(),
                 enrolled: false,
+                cursors: 0,
+                booked: 0,
                 counts: Counts::default(),
             }),
-            subscribers: Subscribers::default(),
+            subscribers: Subscribers::new(shape.shared_chat, Arc::clone(&memory)),
             schedule: WakeSchedule::default(),
             chunks: ChunkCache::default(),
             producers: Arc::default(),
             closed: AtomicBool::new(false),
+            memory,
         })
     }
 
@@ -88,10 +95,30 @@ impl Feed {
         self.shared_chat && channel == Channel::Chat
     }
 
-    /// Frees what nobody reads, here and in other feeds. False when that has just
-    /// been tried. O(feeds).
-    pub fn make_room(&self, now: Micros) -> bool {
-        self.memory.reclaim(now)
+    /// Frees what nobody reads in other feeds, or what is here beyond the feed's share, for an update
+    /// with a payload of so many bytes.
+    pub fn make_room(&self, payload: usize, now: Micros) {
+        let bytes = Record::cost_at_most(payload);
+        if self.memory.reclaim(bytes, now) {
+            return;
+        }
+        let mut state = self.state.lock();
+        let State { ring, lanes, .. } = &mut *state;
+        ring.shrink_to(self.memory.share().saturating_sub(bytes), lanes);
+        self.book(&mut state);
+    }
+
+    /// True when there is room for one more reader, maybe after others have let go of something.
+    pub fn has_room_for_readers(&self, now: Micros) -> bool {
+        self.memory.has_room_for(1) || self.memory.reclaim(1, now)
+    }
+
+    /// Books what the feed holds now: to be called when that may have changed.
+    pub(super) fn book(&self, state: &mut State) {
+        let held = state.held();
+        if held != state.booked {
+            self.memory.book(std::mem::replace(&mut state.booked, held), held);
+        }
     }
 
     /// True when nothing will come any more.
@@ -128,27 +155,66 @@ impl Feed {
         self.state.lock().counts
     }
 
-    /// Bytes of records held.
-    pub fn bytes(&self) -> usize {
+    /// Bytes of memory that the ring holds.
+    #[cfg(test)]
+    pub(super) fn ring_bytes(&self) -> usize {
         self.state.lock().ring.bytes()
+    }
+
+    /// Bytes of memory that are held: records, lanes, authors, cursors, joined updates.
+    pub fn bytes(&self) -> usize {
+        self.state.lock().held() + self.chunks.bytes() + self.subscribers.bytes()
+    }
+}
+
+impl State {
+    /// Bytes of memory that are held. O(1).
+    fn held(&self) -> usize {
+        self.ring.bytes() + self.lanes.bytes() + self.authors.bytes() + self.cursors
+    }
+
+    /// What became of a feed that has let `gone` records go.
+    fn after(&mut self, gone: usize) -> LetGo {
+        if gone == 0 && self.ring.is_empty() {
+            // Under the lock: the next append finds it so, and enrols.
+            self.enrolled = false;
+            return LetGo::All;
+        }
+        LetGo::Some(gone)
     }
 }
 
 impl Reclaim for Feed {
-    fn reclaim(&self) {
-        if !self.subscribers.is_empty() {
-            return;
-        }
+    fn reclaim(&self, share: usize) -> LetGo {
+        let is_read = !self.subscribers.is_empty();
         let mut state = self.state.lock();
         let State { ring, lanes, .. } = &mut *state;
-        let before = ring.bytes();
-        ring.shrink(lanes);
-        self.memory.book(before, ring.bytes());
+        let mut gone = if is_read { 0 } else { ring.shrink(lanes) };
+        if gone == 0 {
+            gone = ring.shrink_to(share, lanes);
+        }
+        self.book(&mut state);
+        state.after(gone)
+    }
+
+    fn age(&self, now: Micros) -> LetGo {
+        let mut state = self.state.lock();
+        let State { ring, lanes, .. } = &mut *state;
+        let gone = ring.expire(lanes, now);
+        self.book(&mut state);
+        let answer = state.after(gone);
+        let settled = state.ring.is_settled();
+        drop(state);
+        if settled {
+            // What was joined has gone from the ring.
+            self.chunks.trim(0, &self.memory);
+        }
+        answer
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.memory.book(self.state.get_mut().ring.bytes(), 0);
+        self.memory.book(self.state.get_mut().booked + self.chunks.bytes(), 0);
     }
 }

@@ -6,7 +6,7 @@ use std::task::Waker;
 use super::position::LaneId;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use starling_core::channel::{Channel, ChannelSet, PerChannel};
+use starling_core::channel::{ChannelSet, PerChannel};
 use starling_core::id::NodeId;
 use starling_core::interest::{Interest, Interests};
 
@@ -23,17 +23,24 @@ pub struct Selection {
     pub node: NodeId,
     /// The channels; nothing of others is delivered.
     pub channels: ChannelSet,
-    /// The sources; `None` = all but the subscriber itself.
+    /// The sources, in order; `None` = all but the subscriber itself.
     pub sources: Option<Vec<NodeId>>,
 }
 
 impl Selection {
-    /// True when a lane was asked for.
+    /// One by which a node asks for these channels, of these sources or, without any, of all but itself.
+    pub fn new(node: NodeId, channels: ChannelSet, mut sources: Vec<NodeId>) -> Self {
+        sources.sort_unstable();
+        sources.dedup();
+        Self { node, channels, sources: (!sources.is_empty()).then_some(sources) }
+    }
+
+    /// True when a lane was asked for. O(log sources).
     pub fn contains(&self, (source, channel): LaneId) -> bool {
         let source = match (source, &self.sources) {
             (None, _) => true,
             (Some(source), None) => source != self.node,
-            (Some(source), Some(sources)) => sources.contains(&source),
+            (Some(source), Some(sources)) => sources.binary_search(&source).is_ok(),
         };
         source && self.channels.contains(channel)
     }
@@ -60,20 +67,60 @@ impl ParkState {
     }
 }
 
+/// What a node wants, made ready for those who read.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) interests: Interests,
+    /// By channel, the highest interest in any source.
+    highest: DeliveryClass,
+}
+
+impl Wanted {
+    /// O(overrides).
+    pub(super) fn new(interests: Interests) -> Self {
+        let mut highest = interests.levels();
+        for interest in interests.overrides() {
+            let level = &mut highest[interest.channel];
+            *level = (*level).max(interest.level);
+        }
+        Self { interests, highest }
+    }
+}
+
+/// The interests of one node, which all its subscriptions share.
+#[derive(Debug)]
+pub(super) struct NodeInterests {
+    wanted: Mutex<Arc<Wanted>>,
+    version: AtomicU64,
+}
+
+impl NodeInterests {
+    pub(super) fn new(wanted: Wanted) -> Self {
+        Self { wanted: Mutex::new(Arc::new(wanted)), version: AtomicU64::new(0) }
+    }
+
+    pub(super) fn wanted(&self) -> Arc<Wanted> {
+        Arc::clone(&self.wanted.lock())
+    }
+
+    pub(super) fn set(&self, wanted: Wanted) {
+        *self.wanted.lock() = Arc::new(wanted);
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 /// One subscription as the feed knows it.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub(super) selection: Selection,
     pub(super) park: ParkState,
-    pub(super) interests: Mutex<Interests>,
-    version: AtomicU64,
+    interests: Arc<NodeInterests>,
     waker: Waker,
 }
 
 impl Subscriber {
-    pub(super) fn new(selection: Selection, interests: Interests, waker: Waker) -> Self {
-        let (park, interests, version) = (ParkState::default(), Mutex::new(interests), AtomicU64::new(0));
-        Self { selection, park, interests, version, waker }
+    pub(super) fn new(selection: Selection, interests: Arc<NodeInterests>, waker: Waker) -> Self {
+        Self { selection, park: ParkState::default(), interests, waker }
     }
 
     /// Makes the subscription read.
@@ -81,32 +128,23 @@ impl Subscriber {
         self.waker.wake_by_ref();
     }
 
-    /// By channel, the highest interest in any source that was asked for.
+    /// By channel, the highest interest in any source.
     pub(super) fn class(&self) -> DeliveryClass {
-        let interests = self.interests.lock();
-        let mut class = interests.levels();
-        for interest in interests.overrides() {
-            let level = &mut class[interest.channel];
-            *level = (*level).max(interest.level);
-        }
-        for channel in Channel::ALL.into_iter().filter(|channel| !self.selection.channels.contains(*channel)) {
-            class[channel] = Interest::None;
-        }
-        class
+        let wanted = self.wanted();
+        DeliveryClass::from_fn(|channel| match self.selection.channels.contains(channel) {
+            true => wanted.highest[channel],
+            false => Interest::None,
+        })
     }
 
     /// Changes whenever the interests do.
     pub(super) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
+        self.interests.version.load(Ordering::Acquire)
     }
 
-    pub(super) fn interests(&self) -> Interests {
-        self.interests.lock().clone()
-    }
-
-    pub(super) fn set_interests(&self, interests: &Interests) {
-        interests.clone_into(&mut self.interests.lock());
-        self.version.fetch_add(1, Ordering::AcqRel);
+    /// What its node wants.
+    pub(super) fn wanted(&self) -> Arc<Wanted> {
+        self.interests.wanted()
     }
 }
 

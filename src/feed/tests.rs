@@ -9,6 +9,7 @@ use starling_core::id::SessionId;
 use starling_core::interest::{Interest, InterestChange};
 
 mod channels;
+mod demand;
 mod loss;
 #[cfg(feature = "shuttle")]
 mod model;
@@ -30,6 +31,12 @@ fn source() -> NodeId {
 
 fn reader() -> NodeId {
     NodeId::new(99).unwrap()
+}
+
+/// A node for each set of interests: all subscriptions of one node have the same.
+fn reader_with(levels: &[(Channel, Interest)]) -> NodeId {
+    let number = levels.iter().fold(0, |number, (channel, level)| number * 25 + *channel as u64 * 5 + *level as u64);
+    NodeId::new(100 + number).unwrap()
 }
 
 fn shape(ring_bytes: usize) -> Settings {
@@ -84,15 +91,11 @@ impl FeedFixture {
     }
 
     fn open_as(&self, levels: &[(Channel, Interest)], start: Start, resume: Option<Resume>) -> (Reader, Greeting) {
-        let opening = Opening {
-            selection: Selection { node: reader(), channels: levels.iter().map(|(c, _)| *c).collect(), sources: None },
-            interests: interests(levels),
-            expected: vec![source()],
-            start,
-            resume,
-            waker: Waker::noop().clone(),
-        };
-        let (cursor, greeting) = Cursor::open(&self.feed, opening, self.now);
+        let selection = Selection::new(reader_with(levels), levels.iter().map(|(c, _)| *c).collect(), Vec::new());
+        let opening = Opening { expected: vec![source()], start, resume };
+        let waker = Waker::noop().clone();
+        let mut cursor = Cursor::enter(&self.feed, selection, interests(levels), waker, self.now).unwrap();
+        let greeting = cursor.begin(opening, self.now);
         (Reader(cursor), greeting)
     }
 
@@ -148,6 +151,11 @@ enum Got {
 struct Reader(Cursor);
 
 impl Reader {
+    /// Sets the interests of its node.
+    fn set_interests(&self, fixture: &FeedFixture, levels: &[(Channel, Interest)]) {
+        assert_eq!(fixture.feed.set_interests(self.0.selection().node, &interests(levels)).len(), 1);
+    }
+
     fn read(&mut self, fixture: &FeedFixture) -> Vec<Got> {
         let batches = std::iter::repeat_with(|| self.0.read(fixture.now));
         batches

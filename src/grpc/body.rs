@@ -108,9 +108,14 @@ impl Updates {
         match self.subscription.step() {
             Step::Item(deliveries) => self.rest = self.chunk(deliveries),
             // The sign of life follows a look, so that its heads are those of now.
-            Step::Idle(_) if self.beat => {
+            Step::Idle(_) if self.beat && !self.subscription.is_behind() => {
                 self.beat = false;
                 self.rest = framed(Item::Heartbeat(self.heartbeat()));
+            }
+            // It had much to pass over, and others of the task get their turn first.
+            Step::Idle(_) if self.subscription.is_behind() => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             // It parks with the next look.
             Step::Idle(_) => {}

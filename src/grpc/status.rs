@@ -69,6 +69,7 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
             let positions = last.into_iter().map(Into::into).collect();
             ended(&pb::LastPositions { epoch: epoch.get(), positions })
         }
+        ServiceError::FeedMemory => retry(Code::ResourceExhausted, Reason::FeedMemory, &refusal.to_string()),
         ServiceError::TooManySwarms { max } => {
             let message = refusal.to_string();
             status(Code::ResourceExhausted, Reason::TooManySwarms, message, &[("max", max.to_string())])
@@ -187,6 +188,12 @@ pub(super) fn headers_too_large(max: usize) -> Status {
     status(Code::ResourceExhausted, Reason::HeadersTooLarge, message, &[("max", max.to_string())])
 }
 
+/// A message is larger than it may be.
+pub(super) fn message_too_large(max: impl std::fmt::Display) -> Status {
+    let message = format!("the message is larger than {max} bytes");
+    status(Code::ResourceExhausted, Reason::MessageTooLarge, message, &[("max", max.to_string())])
+}
+
 /// What tonic refused before a method saw it, in words of ours: a message over the limit is no
 /// index out of range, and who is told so must be able to tell why.
 pub(super) fn refused_by_transport(refused: Status) -> Status {
@@ -196,8 +203,7 @@ pub(super) fn refused_by_transport(refused: Status) -> Status {
     // "..., the limit is: 65536 bytes"
     let max = refused.message().split(|letter: char| !letter.is_ascii_digit()).rfind(|word| !word.is_empty());
     let max = max.unwrap_or_default();
-    let message = format!("the message is larger than {max} bytes");
-    status(Code::ResourceExhausted, Reason::MessageTooLarge, message, &[("max", max.to_owned())])
+    message_too_large(max)
 }
 
 /// A `grpc-timeout` that cannot be read.

@@ -257,7 +257,7 @@ fn chat(
     };
     match attempt(false) {
         Err(PublishError::Feed(feed::Rejected { refusal: feed::AppendError::Memory, .. })) => {
-            feed.make_room(clock::uptime());
+            feed.make_room(draft.payload.len(), clock::uptime());
             attempt(true)
         }
         outcome => outcome,

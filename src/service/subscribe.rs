@@ -9,7 +9,7 @@ use super::watch::{Over, Step};
 use super::{Service, ServiceError, member};
 use crate::clock;
 use crate::feed::{
-    Cursor, Delivery, Encoded, Feed, Gap, Greeting, Limits, Opening, Position, Resume, Selection, Start,
+    Cursor, Delivery, Encoded, Feed, Gap, Greeting, Limits, MAX_NAMED, Opening, Position, Resume, Selection, Start,
 };
 use crate::store::entry::Entry;
 use starling_core::Rejection;
@@ -77,11 +77,8 @@ fn reader(entry: &Entry, request: &Request) -> Result<Interests, ServiceError> {
 
 impl Request {
     fn selection(&self) -> Selection {
-        Selection {
-            node: self.node,
-            channels: if self.channels.is_empty() { Channel::ALL.into_iter().collect() } else { self.channels },
-            sources: (!self.sources.is_empty()).then(|| self.sources.clone()),
-        }
+        let channels = if self.channels.is_empty() { Channel::ALL.into_iter().collect() } else { self.channels };
+        Selection::new(self.node, channels, self.sources.clone())
     }
 }
 
@@ -92,38 +89,38 @@ impl Service {
     /// # Errors
     ///
     /// [`ServiceError::Ended`] when the swarm has ended and the node was no member then, names
-    /// no session, or does not resume.
+    /// no session, or does not resume; [`ServiceError::FeedMemory`] when the process has no room for
+    /// it; [`Rejection::Quota`] when the subscriptions of the node would name too many sources.
     pub fn subscribe(
         &self,
         id: SwarmId,
         request: Request,
         waker: Waker,
     ) -> Result<(Subscription, Greeting), ServiceError> {
+        let (selection, now) = (request.selection(), clock::uptime());
+        let feed = self.log.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
+        if !feed.has_room_for_readers(now) {
+            return Err(ServiceError::FeedMemory);
+        }
         let found = self.log.store().read(id, |entry| {
             let interests = reader(entry, &request)?;
-            let selection = request.selection();
-            let Request { start, resume, .. } = request;
-            let swarm = entry.swarm();
-            let expected = swarm.broadcaster().into_iter().collect();
-            let epoch = swarm.epoch();
-            let opening = Opening {
-                selection,
-                interests,
-                expected,
-                start,
-                resume: resume.map(|ResumePoint { epoch: of, positions, open_gaps }| Resume {
-                    same_epoch: of == epoch.get(),
-                    positions,
-                    open_gaps,
-                }),
-                waker,
-            };
-            let feed = entry.feed();
+            let (swarm, feed) = (entry.swarm(), entry.feed());
             // Under the shard: no change of interest slips in between.
-            let (cursor, greeting) = Cursor::open(&feed, opening, clock::uptime());
-            Ok::<_, ServiceError>((Subscription { feed, cursor, epoch, after_end: swarm.is_over() }, greeting))
+            let cursor = Cursor::enter(&feed, selection, interests, waker, now)
+                .ok_or(Rejection::Quota { what: "sources of the subscriptions of a member", max: MAX_NAMED })?;
+            let subscription = Subscription { feed, cursor, epoch: swarm.epoch(), after_end: swarm.is_over() };
+            Ok::<_, ServiceError>((subscription, swarm.broadcaster()))
         });
-        let (subscription, greeting) = found.ok_or(Rejection::NoSuchSwarm)??;
+        // Its place is found without the shard.
+        let (mut subscription, broadcaster) = found.ok_or(Rejection::NoSuchSwarm)??;
+        let same_epoch = |resume: &ResumePoint| resume.epoch == subscription.epoch.get();
+        let resume = request.resume.map(|resume| {
+            let same_epoch = same_epoch(&resume);
+            let ResumePoint { positions, open_gaps, .. } = resume;
+            Resume { same_epoch, positions, open_gaps }
+        });
+        let opening = Opening { expected: broadcaster.into_iter().collect(), start: request.start, resume };
+        let greeting = subscription.cursor.begin(opening, now);
         subscription.feed.start_wake_task();
         Ok((subscription, greeting))
     }
@@ -150,11 +147,15 @@ impl Subscription {
         self.feed.heads(self.cursor.selection())
     }
 
-    /// Brings what is new. The end comes after the last update.
+    /// Brings what is new. The end comes after the last update. When it is idle and
+    /// [is behind](Self::is_behind), there is more to look at: it is to be called again, in a while.
     pub fn step(&mut self) -> Step<Vec<Delivery>> {
         // Asked before the read: what was published before the end is read after.
         let closed = self.feed.is_closed();
         let mut deliveries = self.cursor.read(clock::uptime());
+        if self.cursor.is_behind() && deliveries.is_empty() {
+            return Step::Idle(0);
+        }
         if deliveries.is_empty() && closed {
             deliveries = self.cursor.finish();
         }
@@ -163,6 +164,11 @@ impl Subscription {
             (true, true) => Step::Over(Over::SwarmEnded),
             (true, false) => Step::Idle(0),
         }
+    }
+
+    /// True when the last step had more to look at than goes under one lock.
+    pub const fn is_behind(&self) -> bool {
+        self.cursor.is_behind()
     }
 
     /// Waits for what comes next, after a look that brought nothing. False when there

@@ -49,7 +49,7 @@ impl Shard {
         let next = slot.as_deref().and_then(Swarm::next_expiry);
         let mut changes = Vec::new();
         if applied.created {
-            let replaced = self.install(id, fresh);
+            let replaced = self.install(id, fresh, wakes);
             changes.extend(replaced.map(|old| removed(old, former.as_deref())));
         }
         let Some(entry) = self.entries.get_mut(&id) else { return Ok(applied) };
@@ -75,6 +75,7 @@ impl Shard {
             // Watchers hold the `Notify`; they find the swarm gone.
             wakes.push(entry.changed());
             if let Some(entry) = self.entries.remove(&id) {
+                wakes.let_go(entry.feed());
                 entry.close();
             }
         }
@@ -87,7 +88,7 @@ impl Shard {
     /// Puts a new swarm in its place. One that replaces an ended one gets a log
     /// and a feed of its own; readers of the old ones have been told of its end,
     /// or find it in the old log. Returns the incarnation that was replaced.
-    fn install(&mut self, id: SwarmId, fresh: Option<Box<Swarm>>) -> Option<Arc<Incarnation>> {
+    fn install(&mut self, id: SwarmId, fresh: Option<Box<Swarm>>, wakes: &mut Wakes) -> Option<Arc<Incarnation>> {
         let (swarm, replaced) = match self.entries.remove(&id) {
             None => (fresh, None),
             Some(mut old) => {
@@ -97,6 +98,7 @@ impl Shard {
                 // The core has put the new swarm where the old one was.
                 let swarm = old.swarm.take();
                 let replaced = old.incarnation();
+                wakes.let_go(old.feed());
                 old.close();
                 (swarm, Some(replaced))
             }

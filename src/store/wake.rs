@@ -14,6 +14,8 @@ pub struct Wakes {
     changed: Vec<Arc<Notify>>,
     parked: Vec<ParkedSubscriber>,
     feeds: Vec<Arc<Feed>>,
+    /// Of swarms that are there no more: their records are many allocations.
+    gone: Vec<Arc<Feed>>,
     #[expect(clippy::vec_box, reason = "a roster is handed over as it comes, boxed")]
     retired: Vec<Box<Roster>>,
     #[expect(clippy::vec_box, reason = "a swarm is handed over as it comes, boxed")]
@@ -39,6 +41,11 @@ impl Wakes {
     /// Makes everybody who reads a feed look.
     pub(super) fn wake_all(&mut self, feed: Arc<Feed>) {
         self.feeds.push(feed);
+    }
+
+    /// Keeps a feed until it can be freed without hurry.
+    pub(super) fn let_go(&mut self, feed: Arc<Feed>) {
+        self.gone.push(feed);
     }
 
     /// Keeps what a command left behind until it can be freed without hurry.

@@ -10,7 +10,7 @@ use elara_diffusion::{
 };
 use starling::feed::{
     AppendError, Cursor, Delivery, Draft, Feed, Gap, GapReason, Limits, Memory, Micros, NextStep, Opening, Selection,
-    Settings, Start, Timestamp, bucket_bound,
+    Settings, Timestamp, bucket_bound,
 };
 use starling_core::channel::Channel;
 use starling_core::event::{Gate, Grant};
@@ -77,15 +77,11 @@ impl FeedFixture {
         let mut interests = Interests::default();
         interests.set(&[InterestChange { channel: Channel::Visual, source: None, level, ttl_ms: None }], 0);
         let channels = [Channel::Visual].into_iter().collect();
-        let opening = Opening {
-            selection: Selection { node: node(VIEWER), channels, sources: None },
-            interests,
-            expected: vec![node(BROADCASTER)],
-            start: Start::Keyframe,
-            resume: None,
-            waker: Waker::noop().clone(),
-        };
-        Cursor::open(&self.feed, opening, self.now).0
+        let selection = Selection::new(node(VIEWER), channels, Vec::new());
+        let viewer = Cursor::enter(&self.feed, selection, interests, Waker::noop().clone(), self.now);
+        let mut viewer = viewer.expect("it names no sources");
+        viewer.begin(Opening { expected: vec![node(BROADCASTER)], ..Opening::default() }, self.now);
+        viewer
     }
 
     /// What comes: updates, and the gaps.

@@ -17,7 +17,8 @@ impl CursorState {
         }
         // The version is read before the interests: what changes in between is applied again.
         (self.version, self.class) = (version, self.subscriber.class());
-        let interests = self.subscriber.interests();
+        let wanted = self.subscriber.wanted();
+        let interests = &wanted.interests;
         for (slot, cursor) in self.cursors.iter_mut().enumerate() {
             let Some(cursor) = cursor.as_mut().filter(|cursor| cursor.is_wanted()) else { continue };
             let lane = read.lanes.at_mut(slot);

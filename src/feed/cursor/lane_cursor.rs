@@ -85,7 +85,7 @@ impl LaneCursor {
 
     /// Goes on at this record, whatever came before.
     pub(super) const fn continue_at(&mut self, record: &Record) {
-        self.last = record.previous;
+        self.last = record.previous();
         self.tally = Some(record.tally);
     }
 
@@ -128,7 +128,7 @@ impl LaneCursor {
         let (term, sequence) = record.position.point();
         // Told by positions where that is possible: `tally` may not be known. Whoever resumes before
         // the first update of a term (sequence 0) has missed nothing of that term.
-        if self.last == record.previous || sequence == 1 && self.last == Some((term, 0)) {
+        if self.last == record.previous() || sequence == 1 && self.last == Some((term, 0)) {
             return Some(0);
         }
         self.tally.map(|tally| record.tally.since(tally, self.filter()))

@@ -1,7 +1,5 @@
 //! Where a subscription begins on each lane: anew, or where an earlier one stopped.
 
-use std::task::Waker;
-
 use super::lane_cursor::LaneCursor;
 use super::lane_state::{LaneState, Loss};
 use super::state::CursorState;
@@ -11,7 +9,6 @@ use crate::feed::lane::{Lane, Lanes};
 use crate::feed::position::{LaneId, Position, TermSeq};
 use crate::feed::ring::Ring;
 use crate::feed::state::State;
-use crate::feed::subscriber::Selection;
 use starling_core::channel::Channel;
 use starling_core::id::NodeId;
 use starling_core::interest::Interests;
@@ -45,32 +42,36 @@ impl Resume {
         if self.same_epoch { GapReason::UnknownPosition } else { GapReason::EpochChanged }
     }
 
-    /// The last position on a lane, if it is given.
-    fn position(&self, lane: LaneId) -> Option<&Position> {
-        self.positions.iter().find(|position| (position.source, position.channel) == lane)
+    /// Puts everything in the order of lanes, by which it is found.
+    pub(super) fn sort(&mut self) {
+        // Stable: of several for one lane the first one counts.
+        self.positions.sort_by_key(|position| (position.source, position.channel));
+        self.open_gaps.sort_by_key(|gap| gap.lane);
     }
 
-    /// The gap that is open on a lane.
+    /// The last position on a lane, if it is given. O(log positions).
+    fn position(&self, lane: LaneId) -> Option<&Position> {
+        let of = |position: &Position| (position.source, position.channel);
+        let at = self.positions.partition_point(|position| of(position) < lane);
+        self.positions.get(at).filter(|position| of(position) == lane)
+    }
+
+    /// The gap that is open on a lane. O(log gaps).
     fn open_gap(&self, lane: LaneId) -> Option<&Gap> {
-        self.open_gaps.iter().find(|gap| gap.lane == lane && self.same_epoch)
+        let at = self.open_gaps.partition_point(|gap| gap.lane < lane);
+        self.open_gaps.get(at).filter(|gap| gap.lane == lane && self.same_epoch)
     }
 }
 
-/// What a subscription asks for.
-#[derive(Clone, Debug)]
+/// Where a subscription is to begin.
+#[derive(Clone, Debug, Default)]
 pub struct Opening {
-    /// Who, and which lanes.
-    pub selection: Selection,
-    /// What the reader wants now.
-    pub interests: Interests,
     /// Sources that are expected to publish, though they may not have yet.
     pub expected: Vec<NodeId>,
     /// Where to begin.
     pub start: Start,
     /// Where an earlier one stopped.
     pub resume: Option<Resume>,
-    /// Makes the subscription look for what is new.
-    pub waker: Waker,
 }
 
 /// Where a subscription begins, as it turned out.
@@ -96,7 +97,7 @@ struct Begin<'a> {
 }
 
 impl CursorState {
-    /// Finds the place of a new subscription in the ring. O(lanes).
+    /// Finds the place of a new subscription in the ring. O(lanes * log records).
     pub(super) fn open(
         &mut self,
         state: &mut State,
@@ -190,7 +191,7 @@ impl CursorState {
             match loss {
                 Some((after, reason)) => {
                     // Nothing was lost after all when the lane starts right there.
-                    let lost = first.filter(|first| after >= first.previous).map(|_| 0);
+                    let lost = first.filter(|first| after >= first.previous()).map(|_| 0);
                     let tally = first.map_or(lane.tally, |first| first.tally);
                     cursor.state.on_run_lost(Loss { reason, after, lost, tally, counted: 0 });
                 }
@@ -218,7 +219,7 @@ impl CursorState {
                         let run = lanes.at(slot).run.filter(|_| starts && keyframes)?;
                         // Only where the picture starts at its keyframe: after a resume it goes on
                         // elsewhere, and so does the sound.
-                        (ring.get(run)?.previous == cursor.last).then_some(run)
+                        (ring.get(run)?.previous() == cursor.last).then_some(run)
                     })
                     .min()?;
                 lane.first_from(oldest)
@@ -231,16 +232,14 @@ impl CursorState {
     fn resume_at(&mut self, slot: usize, cursor: &mut LaneCursor, at: TermSeq, begin: &mut Begin<'_>) {
         let (ring, lane) = (begin.ring, begin.lanes.at(slot));
         let open_gap = begin.resume.and_then(|resume| resume.open_gap(cursor.lane));
-        let later = |number: &u64| ring.get(*number).is_some_and(|record| record.position.point() > at);
-        // From the newest back: those who resume have missed little.
-        let first = lane.records().rev().take_while(later).last();
+        let first = lane.first_that(|number| ring.get(number).is_some_and(|record| record.position.point() > at));
         (cursor.last, cursor.delivered) = (Some(at), Some(at));
         // `counted`: what the lane had carried where the reader goes on.
         let (gone, counted) = match first.and_then(|number| Some((number, ring.get(number)?))) {
             Some((number, record)) => {
                 // A point alone does not say what the lane had carried with it: that is known only
                 // when the record after it is there.
-                let nothing_between = record.previous == Some(at) || at.1 == 0 && record.previous < Some(at);
+                let nothing_between = record.previous() == Some(at) || at.1 == 0 && record.previous() < Some(at);
                 cursor.tally = nothing_between.then_some(record.tally);
                 self.next = self.next.min(number);
                 (false, record.tally)

@@ -14,6 +14,9 @@ use crate::feed::state::State;
 use crate::feed::token_bucket::TokenBucket;
 use starling_core::propagation::Filter;
 
+/// Records that are looked at under one lock: some 100 us, and more than a segment can have.
+pub(super) const LOOKED_AT_ONCE: usize = 4_096;
+
 /// What a read brought.
 #[derive(Debug)]
 pub(super) struct ReadOutcome {
@@ -23,12 +26,11 @@ pub(super) struct ReadOutcome {
 }
 
 impl CursorState {
-    /// Reads a segment at most.
+    /// Reads a segment at most, and looks at [`LOOKED_AT_ONCE`] records at most.
     pub(super) fn read(&mut self, state: &mut State, now: Micros) -> ReadOutcome {
         let State { ring, lanes, counts, limits, .. } = state;
         if self.limits != *limits {
-            self.limits = *limits;
-            self.fill_budget(now);
+            self.set_limits(*limits, now);
         }
         self.read_at = now;
         let out = Batch::new(std::mem::take(&mut self.opening), counts);
@@ -38,7 +40,8 @@ impl CursorState {
         self.apply_interests(&mut read);
         self.lapped |= ring.lost() > self.next;
         self.skip_lag(&mut read);
-        while let Some((number, record)) = read.ring.next_from(self.next) {
+        for _ in 0..LOOKED_AT_ONCE {
+            let Some((number, record)) = read.ring.next_from(self.next) else { break };
             // Readers who stop at the same places share chunks, however far apart they began.
             if read.out.segment.is_some_and(|segment| segment != record.segment) {
                 break;
@@ -141,7 +144,7 @@ impl CursorState {
             return false;
         }
         let wanted = self.subscriber.selection.contains(lane.id);
-        let interest = self.subscriber.interests().level(lane.id.0, lane.id.1);
+        let interest = self.subscriber.wanted().interests.level(lane.id.0, lane.id.1);
         let mut cursor = LaneCursor::new(lane, interest, wanted);
         if wanted {
             // Also when nothing passes: holes need a reason.

@@ -2,6 +2,7 @@
 
 use super::context::Read;
 use super::lane_state::LaneState;
+use super::read::LOOKED_AT_ONCE;
 use super::state::CursorState;
 use crate::feed::gap::{Gap, GapReason};
 use crate::feed::position::LaneId;
@@ -22,6 +23,7 @@ impl CursorState {
         if ring.next_from(self.next).is_none_or(|(_, oldest)| oldest.at >= horizon) {
             return;
         }
+        let mut looks = LOOKED_AT_ONCE;
         for slot in 0..self.cursors.len() {
             let Some(cursor) = self.cursors[slot].as_ref().filter(|cursor| cursor.state.is_open() && cursor.has_runs())
             else {
@@ -36,8 +38,10 @@ impl CursorState {
                 let flows = !cursor.state.awaits_keyframe() || record.keyframe;
                 flows && record.passes(cursor.filter()) && cursor.last < Some(record.position.point())
             };
-            let ahead = std::iter::successors(lane.first_from(from), |number| lane.first_from(number + 1));
-            let oldest = ahead.take_while(|number| *number < run).filter_map(|number| ring.get(number)).find(comes);
+            let ahead = lane.records_from(from).take_while(|number| *number < run).take(looks);
+            // Whatever is not looked at now is with a later read, which has gone by what is before it.
+            let ahead = ahead.inspect(|_| looks -= 1);
+            let oldest = ahead.filter_map(|number| ring.get(number)).find(comes);
             if oldest.is_some_and(|record| record.at < horizon) {
                 self.jump(slot, from, GapReason::Lagging, read);
             }

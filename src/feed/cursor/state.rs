@@ -5,9 +5,12 @@ use std::sync::Arc;
 use super::lane_cursor::LaneCursor;
 use crate::clock::Micros;
 use crate::feed::delivery::Delivery;
+use crate::feed::heap::allocated;
 use crate::feed::settings::Limits;
+use crate::feed::state::State;
 use crate::feed::subscriber::{DeliveryClass, Subscriber};
 use crate::feed::token_bucket::TokenBucket;
+use starling_core::id::NodeId;
 
 /// What a cursor knows; all it does is done under the feed's lock.
 #[derive(Debug)]
@@ -34,13 +37,19 @@ pub(super) struct CursorState {
     pub(super) limits: Limits,
     /// Told before all else.
     pub(super) opening: Vec<Delivery>,
+    /// Bytes that the feed has booked for it.
+    pub(super) booked: usize,
 }
+
+/// What a cursor is limited to before it has looked at the feed.
+const UNKNOWN: Limits =
+    Limits { max_age: Micros::ZERO, keyframe_interval: None, max_lag: Micros::ZERO, bandwidth: None };
 
 impl CursorState {
     /// One that has not looked at any lane yet.
-    pub(super) fn new(subscriber: Arc<Subscriber>, limits: Limits, resumed: bool, now: Micros) -> Self {
-        let mut state = Self {
-            version: 0,
+    pub(super) fn new(subscriber: Arc<Subscriber>, now: Micros) -> Self {
+        Self {
+            version: subscriber.version(),
             class: subscriber.class(),
             next: u64::MAX,
             read_at: now,
@@ -49,17 +58,34 @@ impl CursorState {
             caught_up: false,
             at_end: false,
             lapped: false,
-            resumed,
-            limits,
+            resumed: false,
+            limits: UNKNOWN,
             opening: Vec::new(),
+            booked: 0,
             subscriber,
-        };
-        state.fill_budget(now);
-        state
+        }
     }
 
-    /// A second's worth to begin with.
-    pub(super) fn fill_budget(&mut self, now: Micros) {
+    /// Bytes of memory that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        let sources = self.subscriber.selection.sources.as_ref().map_or(0, Vec::capacity);
+        size_of::<Self>()
+            + allocated(size_of::<Subscriber>())
+            + allocated(sources * size_of::<NodeId>())
+            + allocated(self.cursors.capacity() * size_of::<Option<LaneCursor>>())
+    }
+
+    /// Notes with the feed what it holds. True when that has changed.
+    pub(super) fn book(&mut self, state: &mut State) -> bool {
+        let held = self.bytes();
+        let before = std::mem::replace(&mut self.booked, held);
+        state.cursors = state.cursors - before + held;
+        before != held
+    }
+
+    /// Acts on these limits from now on, with a second's worth of bytes to begin with.
+    pub(super) fn set_limits(&mut self, limits: Limits, now: Micros) {
+        self.limits = limits;
         self.budget = self.limits.bandwidth.map(|bytes| TokenBucket::full(bytes, bytes, now));
     }
 

@@ -1,9 +1,5 @@
 use super::*;
 
-fn set_interests(fixture: &FeedFixture, levels: &[(Channel, Interest)]) {
-    assert_eq!(fixture.feed.set_interests(reader(), &interests(levels)).len(), 1);
-}
-
 #[test]
 fn low_interest_gets_keyframes_and_none_gets_nothing() {
     let fixture = FeedFixture::new(shape(1 << 20));
@@ -44,9 +40,9 @@ fn lowering_applies_at_once_raising_at_a_keyframe() {
     fixture.visual(true);
     assert_eq!(reader.sequences(&fixture), [1]);
     fixture.visual(false);
-    set_interests(&fixture, &[(Channel::Visual, Interest::Low)]);
+    reader.set_interests(&fixture, &[(Channel::Visual, Interest::Low)]);
     assert_eq!(reader.read(&fixture), [Got::Filter(Channel::Visual, Interest::Low)]);
-    set_interests(&fixture, &[(Channel::Visual, Interest::High)]);
+    reader.set_interests(&fixture, &[(Channel::Visual, Interest::High)]);
     fixture.visual(false);
     assert_eq!(reader.read(&fixture), [], "deltas without their predecessors");
     fixture.visual(true);
@@ -66,14 +62,14 @@ fn raising_from_none_starts_at_undelivered_cached_keyframe() {
     fixture.visual(true);
     fixture.visual(false);
     assert_eq!(reader.read(&fixture), []);
-    set_interests(&fixture, &[(Channel::Visual, Interest::High)]);
+    reader.set_interests(&fixture, &[(Channel::Visual, Interest::High)]);
     let raised = Got::Filter(Channel::Visual, Interest::High);
     let update = |sequence| Got::Update(Channel::Visual, 3, sequence);
     assert_eq!(reader.read(&fixture), [raised.clone(), update(1), update(2)]);
-    set_interests(&fixture, &[(Channel::Visual, Interest::None)]);
+    reader.set_interests(&fixture, &[(Channel::Visual, Interest::None)]);
     fixture.visual(false);
     assert_eq!(reader.read(&fixture), [Got::Filter(Channel::Visual, Interest::None)]);
-    set_interests(&fixture, &[(Channel::Visual, Interest::High)]);
+    reader.set_interests(&fixture, &[(Channel::Visual, Interest::High)]);
     fixture.visual(false);
     assert_eq!(reader.read(&fixture), [raised], "nothing twice");
     fixture.visual(true);

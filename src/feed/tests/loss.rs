@@ -114,9 +114,11 @@ fn bandwidth_limit_drops_whole_runs_before_audio() {
 #[test]
 fn bandwidth_limit_drops_the_top_layer_first() {
     let probe = FeedFixture::new(shape(1 << 20));
-    probe.visual(false);
+    probe.visual(true);
+    assert_eq!(probe.viewer(Start::Keyframe).sequences(&probe), [1]);
+    let bytes = probe.feed.counts().delivered_bytes;
     // After five updates less than a quarter is left, and more than an eighth.
-    let bandwidth = probe.feed.bytes() as u64 * 6 + probe.feed.bytes() as u64 / 5;
+    let bandwidth = bytes * 6 + bytes / 5;
     let fixture = FeedFixture::new(limited(Limits { bandwidth: Some(bandwidth), ..LIMITS }));
     fixture.feed.declare(source(), 3, [Channel::Visual].into_iter().collect(), 2);
     let mut reader = fixture.viewer(Start::Keyframe);

@@ -23,7 +23,7 @@ struct SharedFeed {
 impl SharedFeed {
     fn new(ring_bytes: usize) -> Self {
         let FeedFixture { feed, now } = FeedFixture::new(shape(ring_bytes));
-        Self { feed, clock: AtomicU64::new(now), still: false, wake_tasks: AtomicU64::new(0) }
+        Self { feed, clock: AtomicU64::new(now.get()), still: false, wake_tasks: AtomicU64::new(0) }
     }
 
     fn still() -> Self {
@@ -31,7 +31,7 @@ impl SharedFeed {
     }
 
     fn now(&self) -> Micros {
-        self.clock.load(Ordering::Relaxed)
+        Micros::new(self.clock.load(Ordering::Relaxed))
     }
 
     fn put(&self, draft: Draft) -> Result<Accepted, AppendError> {
@@ -44,7 +44,7 @@ impl SharedFeed {
 
     /// A reader of DATA; it brings the wake task along when it needs one.
     fn subscribe<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, level: Interest) -> TaskReader<'scope> {
-        let task_reader = TaskReader::open(self, Channel::Data, level);
+        let task_reader = TaskReader::open(self, Channel::Data, &[(Channel::Data, level)]);
         self.start_wake_task(scope);
         task_reader
     }
@@ -63,7 +63,7 @@ impl SharedFeed {
             match self.feed.next_step(self.now()) {
                 NextStep::Wake(parked) => parked.iter().for_each(ParkedSubscriber::wake),
                 NextStep::SleepUntil(at) if !self.still => {
-                    self.clock.fetch_max(at, Ordering::Relaxed);
+                    self.clock.fetch_max(at.get(), Ordering::Relaxed);
                     // What rang meanwhile is heard by the next call.
                     changed.notified().now_or_never();
                 }
@@ -97,17 +97,13 @@ struct TaskReader<'a> {
 }
 
 impl<'a> TaskReader<'a> {
-    fn open(shared: &'a SharedFeed, channel: Channel, level: Interest) -> Self {
+    fn open(shared: &'a SharedFeed, channel: Channel, levels: &[(Channel, Interest)]) -> Self {
         let task = Arc::<Task>::default();
-        let opening = Opening {
-            selection: Selection { node: reader(), channels: [channel].into_iter().collect(), sources: None },
-            interests: interests(&[(channel, level)]),
-            expected: vec![source()],
-            start: Start::Keyframe,
-            resume: None,
-            waker: Arc::clone(&task).into(),
-        };
-        let (cursor, greeting) = Cursor::open(&shared.feed, opening, shared.now());
+        let selection = Selection::new(reader(), [channel].into_iter().collect(), Vec::new());
+        let (feed, waker) = (&shared.feed, Arc::clone(&task).into());
+        let mut cursor = Cursor::enter(feed, selection, interests(levels), waker, shared.now()).unwrap();
+        let opening = Opening { expected: vec![source()], ..Opening::default() };
+        let greeting = cursor.begin(opening, shared.now());
         let last = greeting.positions.first().map(|position| position.sequence);
         Self { shared, cursor, task, channel, last: last.unwrap_or(0), lost: last.is_none(), gaps: 0 }
     }
@@ -225,7 +221,7 @@ fn check_laps(
     check(move || {
         let shared = &SharedFeed::new(ring_bytes);
         thread::scope(|scope| {
-            let mut task_reader = TaskReader::open(shared, channel, level);
+            let mut task_reader = TaskReader::open(shared, channel, &[(channel, level)]);
             shared.start_wake_task(scope);
             scope.spawn(move || {
                 task_reader.read_to_the_end();
@@ -244,10 +240,10 @@ fn lapped_reader_gets_gap_before_later_updates() {
     let publish = |shared: &SharedFeed| {
         for _ in 0..12 {
             shared.data();
-            assert!(shared.feed.bytes() <= 600);
+            assert!(shared.feed.ring_bytes() <= 2_000);
         }
     };
-    check_laps(600, Channel::Data, Interest::Critical, publish, |task_reader| {
+    check_laps(2_000, Channel::Data, Interest::Critical, publish, |task_reader| {
         assert_eq!((task_reader.last, task_reader.lost), (12, false));
     });
 }
@@ -260,7 +256,7 @@ fn loss_is_reported_without_a_later_update() {
             shared.put(Draft { channel: Channel::Audio, ..draft(false, 0) }).unwrap();
         }
     };
-    check_laps(600, Channel::Data, Interest::Critical, publish, |task_reader| {
+    check_laps(2_000, Channel::Data, Interest::Critical, publish, |task_reader| {
         assert_eq!((task_reader.last, task_reader.lost), (2, false));
     });
 }
@@ -270,10 +266,10 @@ fn lapped_video_reader_continues_at_a_keyframe() {
     let publish = |shared: &SharedFeed| {
         for number in 0..18 {
             shared.put(draft(number % 3 == 0, 0)).unwrap();
-            assert!(shared.feed.bytes() <= 1_200);
+            assert!(shared.feed.ring_bytes() <= 4_000);
         }
     };
-    check_laps(1_200, Channel::Visual, Interest::High, publish, |task_reader| {
+    check_laps(4_000, Channel::Visual, Interest::High, publish, |task_reader| {
         assert!(task_reader.last == 18 || task_reader.lost, "{}", task_reader.last);
     });
 }
@@ -306,7 +302,7 @@ fn interest_change_reaches_a_parking_reader() {
         let shared = &SharedFeed::still();
         thread::scope(|scope| {
             let mut low = shared.subscribe(scope, Interest::Low);
-            let mut none = TaskReader::open(shared, Channel::Visual, Interest::None);
+            let mut none = TaskReader::open(shared, Channel::Visual, &[(Channel::Data, Interest::Low)]);
             scope.spawn(move || low.read_to(2));
             scope.spawn(move || none.read_to(2));
             scope.spawn(|| {
@@ -348,11 +344,11 @@ fn the_wake_task_ends_and_another_one_starts() {
     check(|| {
         let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
-            let last = TaskReader::open(shared, Channel::Data, Interest::High);
+            let last = TaskReader::open(shared, Channel::Data, &[(Channel::Data, Interest::High)]);
             assert!(shared.feed.needs_wake_task());
             let first = scope.spawn(|| shared.run_wake_task());
             scope.spawn(move || drop(last));
-            let mut next = TaskReader::open(shared, Channel::Data, Interest::High);
+            let mut next = TaskReader::open(shared, Channel::Data, &[(Channel::Data, Interest::High)]);
             if shared.feed.needs_wake_task() {
                 first.join().unwrap();
                 scope.spawn(|| shared.run_wake_task());
@@ -382,7 +378,8 @@ fn readers_share_chunks_during_cache_trimming() {
     check(|| {
         let shared = &SharedFeed::new(1 << 20);
         thread::scope(|scope| {
-            let task_readers = [(); 2].map(|()| TaskReader::open(shared, Channel::Data, Interest::High));
+            let task_readers =
+                [(); 2].map(|()| TaskReader::open(shared, Channel::Data, &[(Channel::Data, Interest::High)]));
             (0..3).for_each(|_| shared.data());
             let chunks = task_readers.map(|mut task_reader| {
                 scope.spawn(move || {

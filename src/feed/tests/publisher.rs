@@ -236,3 +236,24 @@ fn chat_numbers_belong_to_the_authors_session() {
     assert_eq!(chat(2, false, 1), Ok(false));
     assert_eq!(fixture.feed.departed_authors(), 0, "it is in again");
 }
+
+#[test]
+fn authors_that_left_are_forgotten_one_by_one() {
+    let mut fixture = FeedFixture::new(shape(1 << 20));
+    let node = |number| NodeId::new(number).unwrap();
+    let write = |fixture: &FeedFixture, number| fixture.feed.chat(message(number, 0), fixture.now, true).unwrap();
+    for number in 1..=6_000 {
+        write(&fixture, number);
+        fixture.feed.members_left(&[node(number)]);
+    }
+    assert_eq!(fixture.feed.departed_authors(), 6_000, "a quota does not come back with a new session");
+    fixture.now += SECOND * 2;
+    // Each message has two of them forgotten.
+    for number in 10_000..12_000 {
+        write(&fixture, number);
+    }
+    let departed = fixture.feed.departed_authors();
+    assert!((4_000..=4_096).contains(&departed), "{departed}");
+    assert_eq!(fixture.feed.publisher(node(6_000), None, Channel::Chat).accepted, 1, "the last ones are remembered");
+    assert_eq!(fixture.feed.publisher(node(1), None, Channel::Chat), PublisherState::default());
+}

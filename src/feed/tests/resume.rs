@@ -39,13 +39,13 @@ fn resume_is_not_lagging_before_catching_up() {
 
 #[test]
 fn resume_reports_updates_evicted_meanwhile() {
-    let fixture = FeedFixture::new(shape(4_000));
+    let fixture = FeedFixture::new(shape(9_400));
     for number in 1..=100 {
         fixture.visual(number % 10 == 1);
     }
     let got = fixture.resumed(Channel::Visual, (3, 7)).read(&fixture);
     assert_eq!(got[..2], [Got::Lost(Some((3, 7)), Some((3, 91)), Evicted, None), update(91)]);
-    let fixture = FeedFixture::new(shape(4_000));
+    let fixture = FeedFixture::new(shape(9_400));
     for _ in 1..=100 {
         fixture.put(Channel::Audio, 3, draft(false, 0));
     }
@@ -102,7 +102,7 @@ fn restored_interest_does_not_redeliver_updates() {
         let position = Position { source: Some(source()), channel, term: 3, sequence: 1 };
         let resume = Resume { same_epoch: true, positions: vec![position], open_gaps: Vec::new() };
         let (mut reader, _) = fixture.open_as(&[(channel, Interest::None)], Start::Keyframe, Some(resume));
-        fixture.feed.set_interests(super::reader(), &interests(&[(channel, Interest::High)]));
+        reader.set_interests(&fixture, &[(channel, Interest::High)]);
         assert_eq!(reader.read(&fixture), [Got::Filter(channel, Interest::High)]);
     }
 }

@@ -10,15 +10,13 @@ struct ParkedReader {
 impl ParkedReader {
     fn new(fixture: &FeedFixture, level: Interest) -> Self {
         let woken = Arc::<Woken>::default();
-        let opening = Opening {
-            selection: Selection { node: reader(), channels: [Channel::Visual].into_iter().collect(), sources: None },
-            interests: interests(&[(Channel::Visual, level)]),
-            expected: vec![source()],
-            start: Start::Keyframe,
-            resume: None,
-            waker: Arc::clone(&woken).into(),
-        };
-        let mut parked = Self { cursor: Cursor::open(&fixture.feed, opening, fixture.now).0, woken };
+        let node = reader_with(&[(Channel::Visual, level)]);
+        let selection = Selection::new(node, [Channel::Visual].into_iter().collect(), Vec::new());
+        let (wanted, waker) = (interests(&[(Channel::Visual, level)]), Arc::clone(&woken).into());
+        let mut cursor = Cursor::enter(&fixture.feed, selection, wanted, waker, fixture.now).unwrap();
+        let opening = Opening { expected: vec![source()], ..Opening::default() };
+        cursor.begin(opening, fixture.now);
+        let mut parked = Self { cursor, woken };
         parked.park(fixture);
         parked
     }
@@ -145,7 +143,7 @@ fn end_and_interest_change_wake_at_once() {
     fixture.visual(true);
     let parked = ParkedReader::new(&fixture, Interest::Low);
     let now = interests(&[(Channel::Visual, Interest::High)]);
-    fixture.feed.set_interests(reader(), &now).iter().for_each(ParkedSubscriber::wake);
+    fixture.feed.set_interests(parked.cursor.selection().node, &now).iter().for_each(ParkedSubscriber::wake);
     assert!(parked.was_woken());
     assert!(!parked.cursor.park(), "it has to look first");
     fixture.feed.enforce(&[], &[], true);
