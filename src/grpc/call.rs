@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::message_count::Counted;
+use super::message_count::{Counted, Takes};
 use super::status;
 use super::timeout::{self, Deadline};
 use crate::transport::{BeyondShare, ConnectionShared};
@@ -32,6 +32,8 @@ use crate::transport::{BeyondShare, ConnectionShared};
 #[derive(Clone, Debug)]
 pub(super) struct CallLayer {
     max_header_list_bytes: usize,
+    /// The most bytes of the message that opens a stream.
+    max_first_bytes: usize,
     /// Paths of methods that take a stream of messages.
     streams: Arc<HashSet<String>>,
 }
@@ -42,7 +44,7 @@ impl CallLayer {
     /// # Panics
     ///
     /// When one of them is not a file descriptor set.
-    pub(super) fn new(max_header_list_bytes: u32, descriptors: &[&[u8]]) -> Self {
+    pub(super) fn new(max_header_list_bytes: u32, max_first_bytes: usize, descriptors: &[&[u8]]) -> Self {
         let mut streams = HashSet::new();
         for set in descriptors {
             let set = FileDescriptorSet::decode(*set).expect("the descriptors are compiled in");
@@ -54,7 +56,7 @@ impl CallLayer {
                 }
             }
         }
-        Self { max_header_list_bytes: max_header_list_bytes as usize, streams: Arc::new(streams) }
+        Self { max_header_list_bytes: max_header_list_bytes as usize, max_first_bytes, streams: Arc::new(streams) }
     }
 }
 
@@ -103,8 +105,9 @@ where
             request.extensions_mut().insert(deadline);
         }
         let limit = Limit { deadline, connection: request.extensions().get().cloned(), over: None };
-        let one = !self.layer.streams.contains(request.uri().path());
-        let future = self.inner.call(request.map(|body| Counted::new(body, one)));
+        let is_stream = self.layer.streams.contains(request.uri().path());
+        let takes = if is_stream { Takes::Stream(self.layer.max_first_bytes) } else { Takes::One };
+        let future = self.inner.call(request.map(|body| Counted::new(body, takes)));
         Answer { state: Pending::Call(Box::pin(future)), limit }
     }
 }
@@ -311,7 +314,7 @@ mod tests {
 
     #[test]
     fn client_streaming_methods_are_found_in_descriptors() {
-        let layer = CallLayer::new(0, &[crate::pb::DESCRIPTORS, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET]);
+        let layer = CallLayer::new(0, 0, &[crate::pb::DESCRIPTORS, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET]);
         let mut streams: Vec<_> = layer.streams.iter().map(String::as_str).collect();
         streams.sort_unstable();
         assert_eq!(

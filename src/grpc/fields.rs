@@ -1,6 +1,7 @@
 //! Fields of requests: parsed once, here, or refused by name.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 
 use bytes::Bytes;
 use prost::Message;
@@ -32,6 +33,10 @@ pub(super) const MAX_LEASE_MS: u32 = 300_000;
 pub(super) const DEFAULT_LEASE_MS: u32 = 30_000;
 /// The most ids or nodes that a list may be asked for by name.
 const NAMED: usize = 1_000;
+/// The most states to select by, for which enumerations have room.
+const STATES: usize = 8;
+/// The most kinds of events to select, for which enumerations have room.
+const KINDS: usize = 32;
 /// The longest request_id, in characters.
 const REQUEST_ID: usize = 64;
 /// The most interests in one request: every channel of every source of the
@@ -164,8 +169,22 @@ pub(super) fn channel(field: &str, number: i32) -> Parsed<Channel> {
 }
 
 pub(super) fn channels(field: &str, numbers: &[i32]) -> Parsed<ChannelSet> {
+    at_most(field, numbers, Channel::ALL.len())?;
+    distinct(field, numbers.iter())?;
     let parse = |(index, number): (usize, &i32)| channel(&format!("{field}[{index}]"), *number);
     numbers.iter().enumerate().map(parse).collect()
+}
+
+/// Refuses a list that is too long before any of it is looked at.
+pub(super) fn at_most<T>(field: &str, list: &[T], most: usize) -> Parsed<()> {
+    if list.len() <= most { Ok(()) } else { invalid(field, format!("must be at most {most}, not {}", list.len())) }
+}
+
+/// Refuses a list that has something twice. O(n).
+fn distinct<T: Hash + Eq>(field: &str, mut list: impl Iterator<Item = T>) -> Parsed<()> {
+    let mut seen = HashSet::new();
+    list.position(|item| !seen.insert(item))
+        .map_or(Ok(()), |index| invalid(format!("{field}[{index}]"), "was given before"))
 }
 
 fn level(field: &str, number: i32) -> Parsed<Interest> {
@@ -182,9 +201,7 @@ fn level(field: &str, number: i32) -> Parsed<Interest> {
 
 /// Interests of a Join or SetInterest; sources are for groups only.
 pub(super) fn interests(kind: SwarmKind, wanted: &[pb::ChannelInterest]) -> Parsed<Vec<InterestChange>> {
-    if wanted.len() > INTERESTS {
-        return invalid("interests", format!("must be at most {INTERESTS}"));
-    }
+    at_most("interests", wanted, INTERESTS)?;
     let parse = |(index, change): (usize, &pb::ChannelInterest)| {
         let pb::ChannelInterest { channel: number, interest, source_node_id, ttl, expire_time: _, track: of } = change;
         let field = |name: &str| format!("interests[{index}].{name}");
@@ -201,11 +218,8 @@ pub(super) fn interests(kind: SwarmKind, wanted: &[pb::ChannelInterest]) -> Pars
         })
     };
     let changes: Vec<_> = wanted.iter().enumerate().map(parse).collect::<Parsed<_>>()?;
-    let mut known = HashSet::with_capacity(changes.len());
-    match changes.iter().position(|change| !known.insert((change.source, change.channel))) {
-        Some(index) => invalid(format!("interests[{index}]"), "repeats a source and channel"),
-        None => Ok(changes),
-    }
+    distinct("interests", changes.iter().map(|change| (change.source, change.channel)))?;
+    Ok(changes)
 }
 
 /// Interests of a SetInterest, which must name one.
@@ -232,9 +246,8 @@ pub(super) fn page_size(size: i32, max: usize) -> Parsed<usize> {
 
 /// The sources of a subscription.
 pub(super) fn sources(numbers: &[u64]) -> Parsed<Vec<NodeId>> {
-    if numbers.len() > SOURCES {
-        return invalid("source_node_ids", format!("must be at most {SOURCES}"));
-    }
+    at_most("source_node_ids", numbers, SOURCES)?;
+    distinct("source_node_ids", numbers.iter())?;
     let parse = |(index, number): (usize, &u64)| node(&format!("source_node_ids[{index}]"), *number);
     numbers.iter().enumerate().map(parse).collect()
 }
@@ -251,11 +264,10 @@ pub(super) fn start(number: i32) -> Parsed<Start> {
 /// Where an earlier subscription stopped.
 pub(super) fn resume(point: Option<pb::SubscriptionPosition>) -> Parsed<Option<ResumePoint>> {
     let Some(pb::SubscriptionPosition { epoch, positions, open_gaps }) = point else { return Ok(None) };
-    for (field, length) in [("positions", positions.len()), ("open_gaps", open_gaps.len())] {
-        if length > INTERESTS {
-            return invalid(format!("resume_from.{field}"), format!("must be at most {INTERESTS}"));
-        }
-    }
+    at_most("resume_from.positions", &positions, INTERESTS)?;
+    at_most("resume_from.open_gaps", &open_gaps, INTERESTS)?;
+    distinct("resume_from.positions", positions.iter().map(|position| (position.source_node_id, position.channel)))?;
+    distinct("resume_from.open_gaps", open_gaps.iter().map(|gap| (gap.source_node_id, gap.channel)))?;
     let position = |(index, position): (usize, &pb::UpdatePosition)| {
         let pb::UpdatePosition { source_node_id, channel: number, term, sequence, track: of } = *position;
         let field = |name: &str| format!("resume_from.positions[{index}].{name}");
@@ -384,6 +396,8 @@ pub(super) fn kinds(numbers: &[i32], kind: impl Fn(i32) -> Option<EventKind>) ->
     if numbers.is_empty() {
         return Ok(EventSelection::DEFAULT);
     }
+    at_most("kinds", numbers, KINDS)?;
+    distinct("kinds", numbers.iter())?;
     let parse = |(index, number): (usize, &i32)| {
         kind(*number).map_or_else(|| invalid(format!("kinds[{index}]"), format!("{number} is no kind of event")), Ok)
     };
@@ -415,9 +429,8 @@ pub(super) fn named<'a>(
     if numbers.is_empty() {
         return Ok(None);
     }
-    if numbers.len() > NAMED {
-        return invalid(field, format!("must be at most {NAMED}"));
-    }
+    at_most(field, numbers, NAMED)?;
+    distinct(field, numbers.iter())?;
     if let Some(index) = numbers.iter().position(|number| *number == 0) {
         return invalid(format!("{field}[{index}]"), "must not be 0");
     }
@@ -431,9 +444,10 @@ pub(super) fn named<'a>(
 
 /// States to select by; none stands for all. Zero names no state.
 pub(super) fn states(numbers: &[i32], is_state: impl Fn(i32) -> bool) -> Parsed<Vec<i32>> {
+    at_most("states", numbers, STATES)?;
+    distinct("states", numbers.iter())?;
     match numbers.iter().position(|number| *number == 0 || !is_state(*number)) {
         Some(index) => invalid(format!("states[{index}]"), format!("{} is no state", numbers[index])),
-        None if numbers.len() > NAMED => invalid("states", format!("must be at most {NAMED}")),
         None => Ok(numbers.to_vec()),
     }
 }

@@ -1,8 +1,10 @@
-//! The body of a request, held against the number of messages that its method takes.
+//! The body of a request, held against the number of messages that its method takes, and against the
+//! length of the first one of a stream.
 //!
 //! tonic reads past the messages that follow the first one of a unary call, and would carry the
-//! call out. [`Counted`] stands behind gRPC-Web, where the body is length-prefixed messages, and
-//! counts them.
+//! call out. It also has one limit for all messages of a stream, of which the first one opens it and
+//! is small: lists in a message of some MiB take milliseconds to decode. [`Counted`] stands behind
+//! gRPC-Web, where the body is length-prefixed messages, and looks at their prefixes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,11 +19,21 @@ use super::status;
 /// Flag and length in front of every message.
 pub(super) const PREFIX: usize = 5;
 
-/// The body of a request to a method that takes one message.
+/// What a method takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// One message.
+    One,
+    /// As many as come, of which the first has at most so many bytes.
+    Stream(usize),
+}
+
+/// The body of a request, whose messages are looked at as they come.
 #[derive(Debug)]
 pub(super) struct Counted<B> {
     body: B,
-    /// `None` = as many as come.
+    takes: Takes,
+    /// `None` = nothing is asked of what is to come.
     message: Option<Message>,
 }
 
@@ -38,9 +50,9 @@ enum Message {
 }
 
 impl<B> Counted<B> {
-    /// With `one`, exactly one message.
-    pub(super) fn new(body: B, one: bool) -> Self {
-        Self { body, message: one.then_some(Message::Prefix([0; PREFIX], 0)) }
+    /// The body of a request to a method that takes these messages.
+    pub(super) const fn new(body: B, takes: Takes) -> Self {
+        Self { body, takes, message: Some(Message::Prefix([0; PREFIX], 0)) }
     }
 }
 
@@ -73,6 +85,16 @@ impl Message {
         Ok(())
     }
 
+    /// The length of the first message, as soon as its prefix has come.
+    fn first(&mut self, data: &[u8]) -> Option<usize> {
+        let Self::Prefix(prefix, known) = self else { return None };
+        let more = data.len().min(PREFIX - *known);
+        prefix[*known..*known + more].copy_from_slice(&data[..more]);
+        *known += more;
+        let [_, length @ ..] = *prefix;
+        (*known == PREFIX).then(|| u32::from_be_bytes(length) as usize)
+    }
+
     const fn content(left: usize) -> Self {
         if left == 0 { Self::Complete } else { Self::Content(left) }
     }
@@ -100,10 +122,19 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose().map_err(Into::into)?;
+        let takes = self.takes;
         let Some(message) = &mut self.message else { return Poll::Ready(frame.map(Ok)) };
-        let counted = match frame.as_ref().map(Frame::data_ref) {
-            Some(Some(data)) => message.take(data),
-            Some(None) | None => message.end(),
+        let counted = match (takes, frame.as_ref().map(Frame::data_ref)) {
+            (Takes::One, Some(Some(data))) => message.take(data),
+            (Takes::One, Some(None) | None) => message.end(),
+            (Takes::Stream(most), Some(Some(data))) => {
+                let first = message.first(data);
+                if first.is_some() {
+                    self.message = None;
+                }
+                first.filter(|length| *length > most).map_or(Ok(()), |_| Err(status::message_too_large(most)))
+            }
+            (Takes::Stream(_), Some(None) | None) => Ok(()),
         };
         Poll::Ready(match counted {
             Ok(()) => frame.map(Ok),
@@ -113,7 +144,8 @@ where
 
     fn is_end_stream(&self) -> bool {
         // An empty body must be asked, so that it can be refused.
-        !matches!(self.message, Some(Message::Prefix(..))) && self.body.is_end_stream()
+        let must_be_asked = self.takes == Takes::One && matches!(self.message, Some(Message::Prefix(..)));
+        !must_be_asked && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -149,6 +181,16 @@ mod tests {
         assert!(!is_one(&[b"\0\0\0\0\x01a", b"\0"]), "as soon as the second one begins");
         assert!(!is_one(&[b"\0\0\0\0\x01a\0\0\0\0\x01b"]));
         assert!(!is_one(&[b"\0\0\0\0\0\0\0\0\0\0"]));
+    }
+
+    #[test]
+    fn length_of_the_first_message_is_known_by_its_prefix() {
+        let first = |chunks: &[&[u8]]| {
+            let mut message = Message::Prefix([0; PREFIX], 0);
+            chunks.iter().map(|chunk| message.first(chunk)).collect::<Vec<_>>()
+        };
+        assert_eq!(first(&[b"\0\0\x01\0\0ab"]), [Some(65_536)]);
+        assert_eq!(first(&[b"\0\0", b"", b"\0\0\x02"]), [None, None, Some(2)]);
     }
 
     #[test]

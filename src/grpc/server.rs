@@ -67,11 +67,12 @@ pub struct Http {
 /// Serves until `stop` begins and all connections are gone.
 pub async fn serve<H: Health>(edge: Edge, http: Http, health: HealthServer<H>, listener: TcpListener, stop: Shutdown) {
     let trace = TraceLayer::new_for_grpc().make_span_with(span).on_request(()).on_response(()).on_failure(on_failure);
+    let calls = CallLayer::new(http.transport.max_header_list_bytes, edge.settings.receive_bytes, &DESCRIPTORS);
     let service = ServiceBuilder::new()
         .layer(trace)
         .layer(option_layer(http.grpc_web.then(cors)))
         .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)))
-        .layer(CallLayer::new(http.transport.max_header_list_bytes, &DESCRIPTORS))
+        .layer(calls)
         .service(routes(Routes::new(health), edge, http.reflection));
     transport::serve::<Grpc, _, _>(service, http.transport, listener, stop).await;
 }
@@ -92,8 +93,9 @@ pub async fn serve_health<H: Health>(health: HealthServer<H>, transport: transpo
         },
         ..transport
     };
+    let descriptors = [tonic_health::pb::FILE_DESCRIPTOR_SET];
     let service = ServiceBuilder::new()
-        .layer(CallLayer::new(transport.max_header_list_bytes, &[tonic_health::pb::FILE_DESCRIPTOR_SET]))
+        .layer(CallLayer::new(transport.max_header_list_bytes, HEALTH_MESSAGE, &descriptors))
         .service(Routes::new(health.max_decoding_message_size(HEALTH_MESSAGE)).prepare());
     transport::serve::<GrpcOfHealth, _, _>(service, transport, listener, Shutdown::new()).await;
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost_types::Duration;
 use starling_client::pb::livestream::v1 as pb;
-use starling_client::pb::swarm::v1::ChannelInterest;
+use starling_client::pb::swarm::v1::{ChannelInterest, Gap, SubscriptionPosition, UpdatePosition};
 
 use crate::edge::livestream_calls::{interest, join, looks, looks_at_members, of_members, on_target, reporting};
 use crate::edge::refusals::{Untouched, calls};
@@ -236,6 +236,46 @@ async fn unknown_enum_value_is_refused() {
     };
     let fields =
         ["mode", "mode", "reason", "reason", "kinds[1]", "kinds[2]", "start_from", "channels[1]", "channels[0]"];
+    world.refuses_each(calls, &fields.map(Fault::field)).await;
+}
+
+#[tokio::test]
+async fn repeated_and_surplus_elements_are_refused() {
+    let world = on_air().await;
+    let resume = |positions: Vec<UpdatePosition>, open_gaps: Vec<Gap>| {
+        Some(SubscriptionPosition { epoch: 1, positions, open_gaps })
+    };
+    let (position, gap) =
+        (UpdatePosition { channel: 1, ..Default::default() }, Gap { channel: 1, ..Default::default() });
+    let calls = calls! { world.client, Livestreams;
+        // Not one of them is looked at: they are wrong too.
+        watch_livestream WatchLivestreamRequest { livestream_id: 7, kinds: vec![99; 33] }
+        watch_livestream WatchLivestreamRequest { livestream_id: 7, kinds: vec![1, 2, 1] }
+        subscribe_updates SubscribeUpdatesRequest { livestream_id: 7, node_id: 2, channels: vec![99; 6] }
+        subscribe_updates SubscribeUpdatesRequest { livestream_id: 7, node_id: 2, channels: vec![1, 1] }
+        subscribe_updates SubscribeUpdatesRequest {
+            livestream_id: 7, node_id: 2, resume_from: resume(vec![position, position], vec![])
+        }
+        subscribe_updates SubscribeUpdatesRequest {
+            livestream_id: 7, node_id: 2, resume_from: resume(vec![], vec![gap, gap])
+        }
+        list_livestreams ListLivestreamsRequest { states: vec![99; 9] }
+        list_livestreams ListLivestreamsRequest { states: vec![1, 2, 2] }
+        list_livestreams ListLivestreamsRequest { livestream_ids: vec![7, 8, 7] }
+        list_viewers ListViewersRequest { livestream_id: 7, node_ids: vec![2, 3, 3] }
+    };
+    let fields = [
+        "kinds",
+        "kinds[2]",
+        "channels",
+        "channels[1]",
+        "resume_from.positions[1]",
+        "resume_from.open_gaps[1]",
+        "states",
+        "states[2]",
+        "livestream_ids[2]",
+        "node_ids[2]",
+    ];
     world.refuses_each(calls, &fields.map(Fault::field)).await;
 }
 

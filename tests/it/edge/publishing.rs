@@ -318,6 +318,12 @@ async fn refused_claim_changes_nothing() {
         (pb::PublishOpen { channels: vec![], ..open(7, BROADCASTER) }, Fault::field("open.channels")),
         (pb::PublishOpen { channels: vec![1, 0], ..open(7, BROADCASTER) }, Fault::field("open.channels[1]")),
         (pb::PublishOpen { channels: vec![6], ..open(7, BROADCASTER) }, Fault::field("open.channels[0]")),
+        (pb::PublishOpen { channels: vec![1, 2, 1], ..open(7, BROADCASTER) }, Fault::field("open.channels[2]")),
+        (pb::PublishOpen { channels: vec![9; 60_000], ..open(7, BROADCASTER) }, Fault::field("open.channels")),
+        (
+            pb::PublishOpen { channels: vec![1; 2_000_000], ..open(7, BROADCASTER) },
+            Fault::new(ResourceExhausted, "MESSAGE_TOO_LARGE"),
+        ),
         (pb::PublishOpen { temporal_layers: 9, ..open(7, BROADCASTER) }, Fault::field("open.temporal_layers")),
         (open(99, BROADCASTER), Fault::new(NotFound, "LIVESTREAM_NOT_FOUND")),
         (open(8, BROADCASTER), Fault::new(FailedPrecondition, "ENDED")),
