@@ -73,6 +73,8 @@ impl App {
         let store = Arc::new(Store::new(store::Settings {
             shards: config.store.shards,
             event_log_revisions: config.store.event_log_revisions,
+            event_log_bytes: config.store.event_log_bytes,
+            event_logs_bytes: config.memory.event_logs_bytes,
             ring_bytes: config.feed.ring_bytes,
             feed_memory_bytes: config.feed.memory_bytes,
             state_bytes: config.memory.state_bytes,

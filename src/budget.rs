@@ -15,6 +15,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
@@ -141,6 +142,8 @@ struct Held {
     bytes: usize,
     /// It was cut: what it holds does not count any more.
     closed: bool,
+    /// Who waits for room.
+    waiting: Vec<Waker>,
 }
 
 impl Account {
@@ -153,6 +156,19 @@ impl Account {
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Result<Reservation, Full> {
         self.take(bytes)?;
         Ok(Reservation { account: Arc::clone(self), bytes })
+    }
+
+    /// Ready when so many bytes more would be within the share. Whoever waits is woken when there is room
+    /// again, once a quarter of the share is free. An account that was cut never has any.
+    pub(crate) fn poll_room(&self, bytes: usize, cx: &Context<'_>) -> Poll<()> {
+        let mut held = self.held.lock();
+        if !held.closed && held.bytes.saturating_add(bytes) <= self.budget.share {
+            return Poll::Ready(());
+        }
+        if !held.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
+            held.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Bytes that it holds.
@@ -181,11 +197,16 @@ impl Account {
     }
 
     fn give_back(&self, bytes: usize) {
-        let mut held = self.held.lock();
-        held.bytes -= bytes;
-        if !held.closed {
-            self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
-        }
+        let woken = {
+            let mut held = self.held.lock();
+            held.bytes -= bytes;
+            if !held.closed {
+                self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            let share = self.budget.share;
+            if held.bytes <= share - share / 4 { std::mem::take(&mut held.waiting) } else { Vec::new() }
+        };
+        woken.into_iter().for_each(Waker::wake);
     }
 
     fn close(&self) {
@@ -333,6 +354,32 @@ mod tests {
         assert_eq!((is_cut(&other), is_cut(&greedy), budget.used()), (false, true, 30));
         drop(held);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_when_there_is_room() {
+        let budget = Budget::new("memory.test_bytes", 1_000, 100);
+        let (_connection, account) = connection(&budget, 1);
+        let wakes = Arc::new(Wakes(AtomicU64::new(0)));
+        let waker = Waker::from(Arc::clone(&wakes));
+        let cx = Context::from_waker(&waker);
+        let mut held = account.reserve(90).unwrap();
+        assert!(account.poll_room(10, &cx).is_ready());
+        assert!(account.poll_room(11, &cx).is_pending() && account.poll_room(11, &cx).is_pending());
+        held.shrink(14);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0, "less than a quarter is free");
+        held.shrink(1);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "once");
+        drop(held);
+    }
+
+    /// Counts how often it is woken.
+    struct Wakes(AtomicU64);
+
+    impl std::task::Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub struct StoreConfig {
     pub shards: usize,
     /// Revisions of each swarm that a watch can resume from.
     pub event_log_revisions: usize,
+    /// Bytes that these may hold for one swarm.
+    pub event_log_bytes: usize,
     /// Swarms that may exist at the same time.
     pub max_swarms: usize,
     /// Longest page of a list.
@@ -180,6 +182,8 @@ pub struct MemoryConfig {
     pub state_bytes: usize,
     /// What of it swarms may take that one address made.
     pub state_address_bytes: usize,
+    /// The event logs of all swarms.
+    pub event_logs_bytes: usize,
 }
 
 /// What is logged, and how.

@@ -28,6 +28,7 @@ mod status;
 mod stream;
 mod subscribe;
 mod timeout;
+mod unread;
 mod watch;
 
 use std::time::Duration;

@@ -24,7 +24,7 @@ use mutation::Mutation;
 use starling_core::command::{CreateGroup, CreateLivestream};
 use starling_core::hash::FixedHasher;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
-use starling_core::member::{Member, MemberView};
+use starling_core::member::{Member, MemberView, View};
 use starling_core::request::RequestId;
 use starling_core::{
     Command, GroupCommand, LivestreamCommand, Rejection, Rules, SharedCommand, Swarm, group, livestream,
@@ -89,7 +89,7 @@ pub struct New<Config> {
 pub struct MemberPage {
     /// In slab order.
     pub members: Vec<MemberView>,
-    /// The slot where the next page begins, if there is one.
+    /// The slot where the next page begins, or the index of its first node, if there is one.
     pub next: Option<u64>,
     /// The incarnation that they are members of.
     pub epoch: Epoch,
@@ -136,6 +136,10 @@ fn is_due(member: &Member, now: u64) -> bool {
     let half = u64::from(member.lease.ttl_ms) / 2;
     member.lease.deadline().is_some_and(|at| at.saturating_sub(now) < half)
 }
+
+/// A page of a list ends before the entry that would make it longer than this, in bytes on the wire; one
+/// entry may be longer.
+const PAGE_BYTES: usize = 64 * 1024;
 
 /// How often a drawn id may collide before we give up: never, with 2^53 of them.
 const DRAWS: usize = 8;
@@ -299,41 +303,78 @@ impl Service {
         self.read(id, Swarm::is_over)
     }
 
-    /// Up to `limit` swarms of a kind in a fixed order, after `after`; and where the next page
-    /// begins, if there may be one.
+    /// Up to `limit` swarms of a kind in a fixed order, after `after`, and up to 64 KiB of them; and where
+    /// the next page begins, if there may be one.
     pub fn list(&self, kind: SwarmKind, after: Option<SwarmId>, limit: usize) -> (Vec<SwarmSnapshot>, Option<SwarmId>) {
-        self.log.store().list(kind, after, limit)
+        self.log.store().list(kind, after, limit, PAGE_BYTES)
     }
 
-    /// Up to `limit` members in slab order, from slot `from` on.
+    /// Those of these swarms that are there, in this order, from the one at `from` on, and up to 64 KiB of
+    /// them; and where the next page begins, if there may be one.
+    pub fn named(&self, kind: SwarmKind, numbers: &[u64], from: u64) -> (Vec<SwarmSnapshot>, Option<u64>) {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for (index, number) in (0..).zip(numbers).skip_while(|(index, _)| *index < from) {
+            let Some(swarm) = SwarmId::new(kind, *number).and_then(|id| self.swarm(id).ok()) else { continue };
+            bytes += swarm.wire_bytes();
+            if bytes > PAGE_BYTES && !found.is_empty() {
+                return (found, Some(index));
+            }
+            found.push(swarm);
+        }
+        (found, None)
+    }
+
+    /// Up to `limit` members in slab order, from slot `from` on, and up to 64 KiB of them.
     ///
     /// # Errors
     ///
     /// When there is no such swarm, or it has ended.
-    pub fn list_members(&self, id: SwarmId, from: Option<u64>, limit: usize) -> Result<MemberPage, ServiceError> {
+    pub fn list_members(
+        &self,
+        id: SwarmId,
+        from: Option<u64>,
+        limit: usize,
+        view: View,
+    ) -> Result<MemberPage, ServiceError> {
         let from = from.map_or(0, |from| usize::try_from(from).unwrap_or(usize::MAX));
         self.read(id, |swarm| {
             if swarm.is_over() {
                 return Err(Rejection::Ended.into());
             }
-            let (members, next) = swarm.page(from, limit);
+            let (members, next) = swarm.page(from, limit, PAGE_BYTES, view);
             let next = next.map(|slot| slot as u64);
             Ok(MemberPage { members, next, epoch: swarm.epoch(), revision: swarm.revision() })
         })?
     }
 
-    /// Those of these nodes that are listed, in this order. O(nodes).
+    /// Those of these nodes that are listed, in this order, from the one at `from` on, and up to 64 KiB of
+    /// them. O(nodes).
     ///
     /// # Errors
     ///
     /// When there is no such swarm, or it has ended.
-    pub fn named_members(&self, id: SwarmId, nodes: &[NodeId]) -> Result<MemberPage, ServiceError> {
+    pub fn named_members(
+        &self,
+        id: SwarmId,
+        nodes: &[NodeId],
+        from: u64,
+        view: View,
+    ) -> Result<MemberPage, ServiceError> {
         self.read(id, |swarm| {
             if swarm.is_over() {
                 return Err(Rejection::Ended.into());
             }
-            let members = nodes.iter().filter_map(|node| swarm.listed(*node)).collect();
-            Ok(MemberPage { members, next: None, epoch: swarm.epoch(), revision: swarm.revision() })
+            let (mut members, mut next, mut bytes) = (Vec::new(), None, 0);
+            for (index, node) in (0..).zip(nodes).skip_while(|(index, _)| *index < from) {
+                let Some(member) = swarm.listed(*node, view) else { continue };
+                bytes += member.wire_bytes();
+                if bytes > PAGE_BYTES && !members.is_empty() {
+                    next = Some(index);
+                    break;
+                }
+                members.push(member);
+            }
+            Ok(MemberPage { members, next, epoch: swarm.epoch(), revision: swarm.revision() })
         })?
     }
 
@@ -342,7 +383,7 @@ impl Service {
     /// # Errors
     ///
     /// When there is no such swarm or member, the swarm has ended, or the node is the broadcaster.
-    pub fn member(&self, id: SwarmId, node: NodeId) -> Result<(MemberView, Epoch, u64), ServiceError> {
+    pub fn member(&self, id: SwarmId, node: NodeId, view: View) -> Result<(MemberView, Epoch, u64), ServiceError> {
         self.read(id, |swarm| {
             if swarm.is_over() {
                 return Err(Rejection::Ended.into());
@@ -351,7 +392,7 @@ impl Service {
                 Some(broadcaster) if broadcaster == node => Rejection::TargetIsBroadcaster,
                 Some(_) | None => Rejection::NoSuchMember(node),
             };
-            let member = swarm.listed(node).ok_or_else(missing)?;
+            let member = swarm.listed(node, view).ok_or_else(missing)?;
             Ok((member, swarm.epoch(), swarm.revision()))
         })?
     }

@@ -18,7 +18,7 @@ pub(crate) mod state;
 pub mod wake;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use crate::feed::Memory;
 use census::Census;
 use entry::{Entry, SessionEnd};
+use log::LogMemory;
 pub(crate) use shard::Shard;
 use snapshot::{Outcome, Projection, SwarmSnapshot};
 use starling_core::id::{SessionId, SwarmId, SwarmKind};
@@ -37,6 +38,12 @@ use wake::Wakes;
 /// there throughout is in it once.
 const LISTED_AT_ONCE: usize = 64;
 
+/// Revisions that are taken from one event log under one lock, when all logs hold too much.
+const TRIMMED_AT_ONCE: usize = 256;
+
+/// How often that is done at most after one command.
+const TRIMS: usize = 4;
+
 /// Sizes of the store.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -44,6 +51,10 @@ pub struct Settings {
     pub shards: usize,
     /// How many revisions an event log reaches back.
     pub event_log_revisions: usize,
+    /// How many bytes the event log of one swarm holds.
+    pub event_log_bytes: usize,
+    /// How many bytes all event logs hold.
+    pub event_logs_bytes: usize,
     /// How many bytes of memory the records of one swarm's feed take.
     pub ring_bytes: usize,
     /// How many bytes of memory all feeds hold.
@@ -61,6 +72,11 @@ pub struct Store {
     feed_memory: Arc<Memory>,
     /// Newest census revision of each shard and kind, readable without the lock.
     heads: Box<[[AtomicU64; 2]]>,
+    /// How much the largest event log of each shard holds, readable without the lock.
+    largest_logs: Box<[AtomicU32]>,
+    log_memory: Arc<LogMemory>,
+    /// Held by whoever makes room in event logs.
+    trimming: Mutex<()>,
     census_changed: [Arc<Notify>; 2],
     swarms: AtomicUsize,
     /// Swarms about to be made.
@@ -77,11 +93,15 @@ impl Store {
         assert!(settings.shards.is_power_of_two());
         let memory = Memory::new(settings.feed_memory_bytes);
         let state = StateBudget::new(settings.state_bytes, settings.state_address_bytes);
-        let shard = |_| Mutex::new(Shard::new(settings, Arc::clone(&memory), Arc::clone(&state)));
+        let logs = LogMemory::new(settings.event_logs_bytes);
+        let shard = |_| Mutex::new(Shard::new(settings, Arc::clone(&memory), Arc::clone(&state), Arc::clone(&logs)));
         Self {
             shards: (0..settings.shards).map(shard).collect(),
             feed_memory: Arc::clone(&memory),
             heads: (0..settings.shards).map(|_| Default::default()).collect(),
+            largest_logs: (0..settings.shards).map(|_| AtomicU32::new(0)).collect(),
+            log_memory: logs,
+            trimming: Mutex::default(),
             census_changed: Default::default(),
             swarms: AtomicUsize::new(0),
             permits: AtomicUsize::new(0),
@@ -152,15 +172,16 @@ impl Store {
         self.shard(id).lock().entry_mut(id).map(change)
     }
 
-    /// Swarms of one kind in the order (shard, id), after `after`, at most `limit`; the last one's id
-    /// when there were as many. No lock is held for more than [`LISTED_AT_ONCE`] of them.
+    /// Swarms of one kind in the order (shard, id), after `after`, at most `limit` and `bytes` on the wire
+    /// (one may be longer); the last one's id when there may be more. No lock is held for more than [`LISTED_AT_ONCE`] of them.
     pub fn list(
         &self,
         kind: SwarmKind,
         mut after: Option<SwarmId>,
         limit: usize,
+        bytes: usize,
     ) -> (Vec<SwarmSnapshot>, Option<SwarmId>) {
-        let mut found: Vec<SwarmSnapshot> = Vec::new();
+        let (mut found, mut size) = (Vec::<SwarmSnapshot>::new(), 0);
         let first = after.map_or(0, |id| id.shard(self.shards.len()));
         for shard in &self.shards[first..] {
             loop {
@@ -169,10 +190,19 @@ impl Store {
                 found.reserve(most);
                 {
                     let shard = shard.lock();
-                    let swarms = shard.swarms(kind, after).take(most);
-                    found.extend(swarms.map(|(id, swarm)| SwarmSnapshot::new(id, swarm)));
+                    for (id, swarm) in shard.swarms(kind, after).take(most) {
+                        let swarm = SwarmSnapshot::new(id, swarm);
+                        size += swarm.wire_bytes();
+                        if size > bytes && !found.is_empty() {
+                            break;
+                        }
+                        found.push(swarm);
+                    }
                 }
                 let last = found.last().map(|swarm| swarm.id);
+                if size > bytes && !found.is_empty() {
+                    return (found, last);
+                }
                 if found.len() == limit {
                     return (found, last);
                 }
@@ -272,13 +302,39 @@ impl Store {
             if self.heads[number][id.kind as usize].swap(head, Ordering::AcqRel) != head {
                 wakes.push(Arc::clone(&self.census_changed[id.kind as usize]));
             }
+            self.largest_logs[number].store(shard.largest_log(), Ordering::Relaxed);
             (result, shard.next_due())
         };
         if due.is_some_and(|due| due < self.sweep_at.load(Ordering::Acquire)) {
             self.sooner.notify_one();
         }
         drop(wakes);
+        if self.log_memory.is_over() {
+            self.trim_logs();
+        }
         result
+    }
+
+    /// Takes from the largest event logs while all hold more than they may: so a log loses nothing
+    /// while another one holds more than twice as much. O(shards) for each log that is halved, of
+    /// which one call halves no more than [`TRIMS`]; the commands to come go on.
+    fn trim_logs(&self) {
+        // Whoever finds another one at it leaves it to that one.
+        let Some(_trimming) = self.trimming.try_lock() else { return };
+        for _ in 0..TRIMS {
+            let classes = self.largest_logs.iter().map(|class| class.load(Ordering::Relaxed)).enumerate();
+            let Some((number, 1..)) = classes.max_by_key(|(_, class)| *class) else { return };
+            let given_up = {
+                let mut shard = self.shards[number].lock();
+                let given_up = shard.halve_largest_log(TRIMMED_AT_ONCE);
+                self.largest_logs[number].store(shard.largest_log(), Ordering::Relaxed);
+                given_up
+            };
+            self.log_memory.count_evicted(given_up.len());
+            if !self.log_memory.is_over() {
+                return;
+            }
+        }
     }
 }
 

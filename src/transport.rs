@@ -25,6 +25,7 @@ mod socket;
 mod stall;
 mod stream_count;
 mod table;
+mod unread;
 mod wake_set;
 
 use std::time::Duration;

@@ -58,6 +58,8 @@ fn store_and_log() -> (Arc<Store>, CommandLog) {
     let store = Arc::new(Store::new(Settings {
         shards: 64,
         event_log_revisions: 4_096,
+        event_log_bytes: 4 << 20,
+        event_logs_bytes: 128 << 20,
         ring_bytes: 8 << 20,
         feed_memory_bytes: 1 << 30,
         state_bytes: usize::MAX,

@@ -24,7 +24,7 @@ impl Config {
         retention.check(faults);
         feed.check(faults);
         limits.check(feed, faults);
-        memory.check(limits, faults);
+        memory.check(limits, store, faults);
         log.check(faults);
     }
 }
@@ -107,10 +107,11 @@ impl StreamsConfig {
 
 impl StoreConfig {
     fn check(&self, faults: &mut Faults) {
-        let Self { shards, event_log_revisions, max_swarms, list_page } = *self;
+        let Self { shards, event_log_revisions, event_log_bytes, max_swarms, list_page } = *self;
         faults.number("store.shards", shards, 1..=4_096);
         faults.rule(&["store.shards"], shards.is_power_of_two(), || format!("{shards} is not a power of two"));
         faults.number("store.event_log_revisions", event_log_revisions, 16..=1_048_576);
+        faults.number("store.event_log_bytes", event_log_bytes, 16 * KIB..=1_024 * MIB);
         faults.rule(&["store.max_swarms"], max_swarms >= 1, || format!("{max_swarms} is not 1 or more"));
         faults.number("store.list_page", list_page, 1..=1_000);
     }
@@ -155,7 +156,7 @@ impl LimitsConfig {
 }
 
 impl MemoryConfig {
-    fn check(&self, limits: &LimitsConfig, faults: &mut Faults) {
+    fn check(&self, limits: &LimitsConfig, store: &StoreConfig, faults: &mut Faults) {
         let Self {
             receiving_bytes,
             receiving_connection_bytes,
@@ -164,6 +165,7 @@ impl MemoryConfig {
             streams_bytes,
             state_bytes,
             state_address_bytes,
+            event_logs_bytes,
         } = *self;
         let all = [
             ("memory.receiving_bytes", receiving_bytes),
@@ -173,6 +175,7 @@ impl MemoryConfig {
             ("memory.streams_bytes", streams_bytes),
             ("memory.state_bytes", state_bytes),
             ("memory.state_address_bytes", state_address_bytes),
+            ("memory.event_logs_bytes", event_logs_bytes),
         ];
         for (key, bytes) in all {
             faults.number(key, bytes, MIB..=1_024 * 1_024 * MIB);
@@ -189,6 +192,11 @@ impl MemoryConfig {
         let largest = limits.publish_receive_bytes.max(limits.receive_bytes);
         let keys = ["memory.receiving_connection_bytes", "limits.publish_receive_bytes", "limits.receive_bytes"];
         faults.rule(&keys, share >= largest, || format!("{share} is less than the largest request, {largest}"));
+        let one = store.event_log_bytes;
+        let keys = ["memory.event_logs_bytes", "store.event_log_bytes"];
+        faults.rule(&keys, event_logs_bytes >= one, || {
+            format!("{event_logs_bytes} is less than store.event_log_bytes, {one}")
+        });
         let share = sending_connection_bytes;
         let keys = ["memory.sending_connection_bytes", "memory.sending_bytes"];
         faults.rule(&keys, share <= sending_bytes, || {

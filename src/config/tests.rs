@@ -209,6 +209,7 @@ fn every_range_accepts_exactly_its_ends() {
         ("streams.stall_timeout", &["1s", "10m"], &["999ms", "601s"]),
         ("store.shards", &["1", "4096"], &["0", "3", "8192"]),
         ("store.event_log_revisions", &["16", "1048576"], &["15", "1048577"]),
+        ("store.event_log_bytes", &["16384", "134217728"], &["16383", "1073741825"]),
         ("store.max_swarms", &["1", "4294967296"], &["0", "-1"]),
         ("store.list_page", &["1", "1000"], &["0", "1001"]),
         ("retention.ended", &["0s", "24h"], &["86401s"]),
@@ -231,6 +232,7 @@ fn every_range_accepts_exactly_its_ends() {
         ("memory.streams_bytes", &["1048576", "1099511627776"], &["1048575", "1099511627777"]),
         ("memory.state_bytes", &["268435456", "1099511627776"], &["268435455", "1048575", "1099511627777"]),
         ("memory.state_address_bytes", &["1048576", "536870912"], &["1048575", "536870913"]),
+        ("memory.event_logs_bytes", &["4194304", "1099511627776"], &["1048575", "1099511627777"]),
         ("log.filter", &["off", "warn,starling=debug"], &["starling=loud"]),
         ("log.format", &["auto", "human", "json"], &["JSON", "yaml"]),
     ];

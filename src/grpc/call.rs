@@ -26,6 +26,7 @@ use tower::{Layer, Service};
 use super::message_count::{Counted, Takes};
 use super::status;
 use super::timeout::{self, Deadline};
+use super::unread::Unread;
 use crate::transport::{BeyondShare, ConnectionShared};
 
 /// What is asked of all calls.
@@ -36,6 +37,8 @@ pub(super) struct CallLayer {
     max_first_bytes: usize,
     /// Paths of methods that take a stream of messages.
     streams: Arc<HashSet<String>>,
+    /// Paths of methods that answer with one.
+    answer_streams: Arc<HashSet<String>>,
 }
 
 impl CallLayer {
@@ -45,18 +48,26 @@ impl CallLayer {
     ///
     /// When one of them is not a file descriptor set.
     pub(super) fn new(max_header_list_bytes: u32, max_first_bytes: usize, descriptors: &[&[u8]]) -> Self {
-        let mut streams = HashSet::new();
+        let (mut streams, mut answer_streams) = (HashSet::new(), HashSet::new());
         for set in descriptors {
             let set = FileDescriptorSet::decode(*set).expect("the descriptors are compiled in");
             for file in &set.file {
                 for service in &file.service {
-                    let methods = service.method.iter().filter(|method| method.client_streaming());
                     let path = |method: &str| format!("/{}.{}/{method}", file.package(), service.name());
-                    streams.extend(methods.map(|method| path(method.name())));
+                    let methods = || service.method.iter();
+                    let streaming = methods().filter(|method| method.client_streaming());
+                    streams.extend(streaming.map(|method| path(method.name())));
+                    let streaming = methods().filter(|method| method.server_streaming());
+                    answer_streams.extend(streaming.map(|method| path(method.name())));
                 }
             }
         }
-        Self { max_header_list_bytes: max_header_list_bytes as usize, max_first_bytes, streams: Arc::new(streams) }
+        Self {
+            max_header_list_bytes: max_header_list_bytes as usize,
+            max_first_bytes,
+            streams: Arc::new(streams),
+            answer_streams: Arc::new(answer_streams),
+        }
     }
 }
 
@@ -104,11 +115,13 @@ where
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
-        let limit = Limit { deadline, connection: request.extensions().get().cloned(), over: None };
+        let connection = request.extensions().get::<Arc<ConnectionShared>>().cloned();
+        let limit = Limit { deadline, connection: connection.clone(), over: None };
+        let whole = !self.layer.answer_streams.contains(request.uri().path());
         let is_stream = self.layer.streams.contains(request.uri().path());
         let takes = if is_stream { Takes::Stream(self.layer.max_first_bytes) } else { Takes::One };
         let future = self.inner.call(request.map(|body| Counted::new(body, takes)));
-        Answer { state: Pending::Call(Box::pin(future)), limit }
+        Answer { state: Pending::Call(Box::pin(future)), limit, connection, whole }
     }
 }
 
@@ -191,6 +204,10 @@ impl Limit {
 pub(super) struct Answer<F> {
     state: Pending<F>,
     limit: Limit,
+    /// Counts answers that are not taken.
+    connection: Option<Arc<ConnectionShared>>,
+    /// The answer is one message.
+    whole: bool,
 }
 
 enum Pending<F> {
@@ -201,14 +218,16 @@ enum Pending<F> {
 impl<F> Answer<F> {
     fn refused(response: http::response::Builder) -> Self {
         let (parts, ()) = response.body(()).expect("a status and some headers").into_parts();
-        let limit = Limit::NONE;
-        Self { state: Pending::Refused(Some(Box::new(parts))), limit }
+        Self::told(parts)
     }
 
     fn failed(status: &Status) -> Self {
         let (parts, ()) = status.clone().into_http().into_parts();
-        let limit = Limit::NONE;
-        Self { state: Pending::Refused(Some(Box::new(parts))), limit }
+        Self::told(parts)
+    }
+
+    fn told(parts: http::response::Parts) -> Self {
+        Self { state: Pending::Refused(Some(Box::new(parts))), limit: Limit::NONE, connection: None, whole: true }
     }
 }
 
@@ -233,12 +252,25 @@ where
         }
         if let Poll::Ready(answer) = call.as_mut().poll(cx) {
             let limit = std::mem::replace(&mut this.limit, Limit::NONE);
-            let bounded = |body| tonic::body::Body::new(CallBody { body: Some(body), limit });
-            return Poll::Ready(answer.map(|answer| match Status::from_header_map(answer.headers()) {
-                Some(refused) if refused.code() == Code::OutOfRange => {
-                    status::refused_by_transport(refused).into_http()
+            let connection = this.connection.take();
+            return Poll::Ready(answer.map(|answer| {
+                if let Some(refused) = Status::from_header_map(answer.headers())
+                    && refused.code() == Code::OutOfRange
+                {
+                    return status::refused_by_transport(refused).into_http();
                 }
-                _ => answer.map(bounded),
+                let (parts, body) = answer.into_parts();
+                let body = match this.whole {
+                    true => Unread::whole(body, connection, cx),
+                    false => Ok(Unread::stream(body, connection)),
+                };
+                match body {
+                    Ok(body) => {
+                        let bounded = CallBody { body: Some(body), limit };
+                        Response::from_parts(parts, tonic::body::Body::new(bounded))
+                    }
+                    Err(status) => status.into_http(),
+                }
             }));
         }
         let over = ready!(this.limit.poll_over(cx));
@@ -249,7 +281,7 @@ where
 /// The body of an answer, which ends with what limits its call.
 struct CallBody {
     /// `None` when all was said.
-    body: Option<tonic::body::Body>,
+    body: Option<Unread>,
     limit: Limit,
 }
 
@@ -276,11 +308,11 @@ impl Body for CallBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), |body| body.size_hint())
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

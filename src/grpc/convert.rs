@@ -13,13 +13,13 @@ use bytes::Bytes;
 use crate::feed;
 use crate::pb::swarm::v1 as pb;
 use crate::service::watch::{Removal, ResetReason, TargetDelta};
-use crate::store::log::View;
 use crate::store::snapshot::StatsSnapshot;
 use starling_core::Event;
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::event::{EndReason, LeaveReason};
 use starling_core::id::{NodeId, SessionId, SwarmKind};
 use starling_core::interest::{Interest, InterestOverride, InterestUpdate, Interests};
+use starling_core::member::View;
 use starling_core::propagation::{Filter, Priority};
 use starling_core::topology::{Peer, Placement, Target, TargetList, Topology};
 

@@ -12,13 +12,13 @@ use crate::feed::{Draft, Gap, GapReason, MAX_GIVEN, Position, Start, Timestamp};
 use crate::pb::swarm::v1 as pb;
 use crate::service::subscribe::ResumePoint;
 use crate::service::watch::EventSelection;
-use crate::store::log::View;
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::{By, MemberUpdate, SwarmUpdate};
 use starling_core::event::EventKind;
 use starling_core::hash::FixedHasher;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::interest::{Interest, InterestChange};
+use starling_core::member::View;
 use starling_core::request::RequestId;
 
 /// The longest metadata of a swarm, in bytes.
@@ -419,13 +419,8 @@ pub(super) fn shown(selection: EventSelection, view: View) -> Parsed<EventSelect
     if hidden { invalid("kinds", "INTEREST needs the view FULL") } else { Ok(selection) }
 }
 
-/// What a list is asked for by name: nothing, or all of it on one page.
-pub(super) fn named<'a>(
-    field: &str,
-    numbers: &'a [u64],
-    page_size: i32,
-    page_token: &str,
-) -> Parsed<Option<&'a [u64]>> {
+/// What a list is asked for by name; `None` = by page.
+pub(super) fn named<'a>(field: &str, numbers: &'a [u64], page_size: i32) -> Parsed<Option<&'a [u64]>> {
     if numbers.is_empty() {
         return Ok(None);
     }
@@ -434,10 +429,8 @@ pub(super) fn named<'a>(
     if let Some(index) = numbers.iter().position(|number| *number == 0) {
         return invalid(format!("{field}[{index}]"), "must not be 0");
     }
-    for (paged, of) in [(page_size != 0, "page_size"), (!page_token.is_empty(), "page_token")] {
-        if paged {
-            return invalid(of, format!("must be unset with {field}"));
-        }
+    if page_size != 0 {
+        return invalid("page_size", format!("must be unset with {field}"));
     }
     Ok(Some(numbers))
 }

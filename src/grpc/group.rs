@@ -16,6 +16,7 @@ use super::watch::{EventSource, Group, SetSource, TargetSource};
 use super::{Answer, Edge};
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_service_server::GroupService;
+use crate::store::snapshot::SwarmSnapshot;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 
 const KIND: SwarmKind = SwarmKind::Group;
@@ -41,21 +42,22 @@ impl GroupService for Edge {
         let pb::ListGroupsRequest { page_size, page_token, group_ids, states } = request.into_inner();
         let limit = fields::page_size(page_size, self.settings.list_page)?;
         let states = fields::states(&states, |number| pb::GroupState::try_from(number).is_ok())?;
-        let list = List::Swarms(KIND);
         let token = PageToken::parse(&page_token)?;
-        token.map_or(Ok(()), |token| token.is_of(list))?;
         let wanted = |found: &pb::Group| states.is_empty() || states.contains(&found.state);
-        if let Some(numbers) = fields::named("group_ids", &group_ids, page_size, &page_token)? {
-            let ids = numbers.iter().filter_map(|number| SwarmId::new(KIND, *number));
-            let found = ids.filter_map(|id| wire::group(self.service.swarm(id).ok()?));
-            let groups = found.filter(wanted).collect();
-            return Ok(Response::new(pb::ListGroupsResponse { groups, next_page_token: String::new() }));
+        let shown = |found: Vec<SwarmSnapshot>| found.into_iter().filter_map(wire::group).filter(wanted).collect();
+        if let Some(numbers) = fields::named("group_ids", &group_ids, page_size)? {
+            let list = List::NamedSwarms(KIND, page_token::names(numbers));
+            token.map_or(Ok(()), |token| token.is_of(list))?;
+            let (found, next) = self.service.named(KIND, numbers, token.map_or(0, PageToken::start));
+            let next_page_token = page_token::next_page(list, next);
+            return Ok(Response::new(pb::ListGroupsResponse { groups: shown(found), next_page_token }));
         }
+        let list = List::Swarms(KIND);
+        token.map_or(Ok(()), |token| token.is_of(list))?;
         let after = token.and_then(|token| SwarmId::new(KIND, token.start()));
         let (found, next) = self.service.list(KIND, after, limit);
-        let groups = found.into_iter().filter_map(wire::group).filter(wanted).collect();
         let next_page_token = page_token::next_page(list, next.map(SwarmId::get));
-        Ok(Response::new(pb::ListGroupsResponse { groups, next_page_token }))
+        Ok(Response::new(pb::ListGroupsResponse { groups: shown(found), next_page_token }))
     }
 
     async fn update_group(&self, request: Request<pb::UpdateGroupRequest>) -> Answer<pb::UpdateGroupResponse> {
@@ -92,7 +94,7 @@ impl GroupService for Edge {
         let id = fields::swarm_id(KIND, group_id)?;
         let node = fields::node("participant_node_id", participant_node_id)?;
         let view = fields::view(view)?;
-        let (member, epoch, revision) = self.service.member(id, node).map_err(refused(KIND))?;
+        let (member, epoch, revision) = self.service.member(id, node, view).map_err(refused(KIND))?;
         let participant = Some(wire::participant(&member, view));
         Ok(Response::new(pb::GetParticipantResponse { participant, epoch: epoch.get(), revision }))
     }
@@ -106,16 +108,20 @@ impl GroupService for Edge {
         let view = fields::view(view)?;
         let limit = fields::page_size(page_size, self.settings.list_page)?;
         let token = PageToken::parse(&page_token)?;
-        let named = fields::named("node_ids", &node_ids, page_size, &page_token)?;
+        let named = fields::named("node_ids", &node_ids, page_size)?;
+        let start = token.map(PageToken::start);
         let page = match named {
             Some(nodes) => {
                 let nodes: Vec<_> = nodes.iter().copied().filter_map(NodeId::new).collect();
-                self.service.named_members(id, &nodes)
+                self.service.named_members(id, &nodes, start.unwrap_or(0), view)
             }
-            None => self.service.list_members(id, token.map(PageToken::start), limit),
+            None => self.service.list_members(id, start, limit, view),
         };
         let page = page.map_err(refused(KIND))?;
-        let list = List::Members(id, page.epoch);
+        let list = match named {
+            Some(nodes) => List::NamedMembers(id, page.epoch, page_token::names(nodes)),
+            None => List::Members(id, page.epoch),
+        };
         token.map_or(Ok(()), |token| token.is_of(list))?;
         Ok(Response::new(pb::ListParticipantsResponse {
             participants: page.members.iter().map(|member| wire::participant(member, view)).collect(),
@@ -241,7 +247,8 @@ impl GroupService for Edge {
         let view = fields::view(view)?;
         let selection = fields::shown(fields::kinds(&kinds, wire::event_kind)?, view)?;
         let resume = resume_from.map(|position| (position.epoch, position.revision));
-        let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
+        let watch =
+            self.service.watch_events(id, selection, resume, self.settings.list_page, view).map_err(refused(KIND))?;
         let lifetime = self.watch_lifetime(id, node, session_id).await?.over_connection(connection);
         Ok(Response::new(stream::run(EventSource::<Group>::new(watch, view), lifetime)))
     }

@@ -16,6 +16,7 @@ use super::{Answer, Edge};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_service_server::LivestreamService;
 use crate::service::MutedPage;
+use crate::store::snapshot::SwarmSnapshot;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 
 const KIND: SwarmKind = SwarmKind::Livestream;
@@ -52,21 +53,22 @@ impl LivestreamService for Edge {
         let pb::ListLivestreamsRequest { page_size, page_token, livestream_ids, states } = request.into_inner();
         let limit = fields::page_size(page_size, self.settings.list_page)?;
         let states = fields::states(&states, |number| pb::LivestreamState::try_from(number).is_ok())?;
-        let list = List::Swarms(KIND);
         let token = PageToken::parse(&page_token)?;
-        token.map_or(Ok(()), |token| token.is_of(list))?;
         let wanted = |found: &pb::Livestream| states.is_empty() || states.contains(&found.state);
-        if let Some(numbers) = fields::named("livestream_ids", &livestream_ids, page_size, &page_token)? {
-            let ids = numbers.iter().filter_map(|number| SwarmId::new(KIND, *number));
-            let found = ids.filter_map(|id| wire::livestream(self.service.swarm(id).ok()?));
-            let livestreams = found.filter(wanted).collect();
-            return Ok(Response::new(pb::ListLivestreamsResponse { livestreams, next_page_token: String::new() }));
+        let shown = |found: Vec<SwarmSnapshot>| found.into_iter().filter_map(wire::livestream).filter(wanted).collect();
+        if let Some(numbers) = fields::named("livestream_ids", &livestream_ids, page_size)? {
+            let list = List::NamedSwarms(KIND, page_token::names(numbers));
+            token.map_or(Ok(()), |token| token.is_of(list))?;
+            let (found, next) = self.service.named(KIND, numbers, token.map_or(0, PageToken::start));
+            let next_page_token = page_token::next_page(list, next);
+            return Ok(Response::new(pb::ListLivestreamsResponse { livestreams: shown(found), next_page_token }));
         }
+        let list = List::Swarms(KIND);
+        token.map_or(Ok(()), |token| token.is_of(list))?;
         let after = token.and_then(|token| SwarmId::new(KIND, token.start()));
         let (found, next) = self.service.list(KIND, after, limit);
-        let livestreams = found.into_iter().filter_map(wire::livestream).filter(wanted).collect();
         let next_page_token = page_token::next_page(list, next.map(SwarmId::get));
-        Ok(Response::new(pb::ListLivestreamsResponse { livestreams, next_page_token }))
+        Ok(Response::new(pb::ListLivestreamsResponse { livestreams: shown(found), next_page_token }))
     }
 
     async fn update_livestream(
@@ -130,7 +132,7 @@ impl LivestreamService for Edge {
         let id = fields::swarm_id(KIND, livestream_id)?;
         let node = fields::node("viewer_node_id", viewer_node_id)?;
         let view = fields::view(view)?;
-        let (member, epoch, revision) = self.service.member(id, node).map_err(refused(KIND))?;
+        let (member, epoch, revision) = self.service.member(id, node, view).map_err(refused(KIND))?;
         let viewer = Some(wire::viewer(&member, view));
         Ok(Response::new(pb::GetViewerResponse { viewer, epoch: epoch.get(), revision }))
     }
@@ -141,16 +143,20 @@ impl LivestreamService for Edge {
         let view = fields::view(view)?;
         let limit = fields::page_size(page_size, self.settings.list_page)?;
         let token = PageToken::parse(&page_token)?;
-        let named = fields::named("node_ids", &node_ids, page_size, &page_token)?;
+        let named = fields::named("node_ids", &node_ids, page_size)?;
+        let start = token.map(PageToken::start);
         let page = match named {
             Some(nodes) => {
                 let nodes: Vec<_> = nodes.iter().copied().filter_map(NodeId::new).collect();
-                self.service.named_members(id, &nodes)
+                self.service.named_members(id, &nodes, start.unwrap_or(0), view)
             }
-            None => self.service.list_members(id, token.map(PageToken::start), limit),
+            None => self.service.list_members(id, start, limit, view),
         };
         let page = page.map_err(refused(KIND))?;
-        let list = List::Members(id, page.epoch);
+        let list = match named {
+            Some(nodes) => List::NamedMembers(id, page.epoch, page_token::names(nodes)),
+            None => List::Members(id, page.epoch),
+        };
         token.map_or(Ok(()), |token| token.is_of(list))?;
         Ok(Response::new(pb::ListViewersResponse {
             viewers: page.members.iter().map(|member| wire::viewer(member, view)).collect(),
@@ -306,7 +312,8 @@ impl LivestreamService for Edge {
         let view = fields::view(view)?;
         let selection = fields::shown(fields::kinds(&kinds, wire::event_kind)?, view)?;
         let resume = resume_from.map(|position| (position.epoch, position.revision));
-        let watch = self.service.watch_events(id, selection, resume, self.settings.list_page).map_err(refused(KIND))?;
+        let watch =
+            self.service.watch_events(id, selection, resume, self.settings.list_page, view).map_err(refused(KIND))?;
         let lifetime = self.watch_lifetime(id, node, session_id).await?.over_connection(connection);
         Ok(Response::new(stream::run(EventSource::<Livestream>::new(watch, view), lifetime)))
     }

@@ -17,8 +17,17 @@ pub(super) enum List {
     Swarms(SwarmKind),
     /// The members of an incarnation of a swarm.
     Members(SwarmId, Epoch),
+    /// Those of the named swarms of a kind that are there; see [`names`].
+    NamedSwarms(SwarmKind, u64),
+    /// Those of the named nodes that are members of an incarnation of a swarm.
+    NamedMembers(SwarmId, Epoch, u64),
     /// The muted nodes of an incarnation of a livestream.
     Muted(SwarmId, Epoch),
+}
+
+/// What stands for a list of names, so that a token is valid for the same names alone.
+pub(super) fn names(numbers: &[u64]) -> u64 {
+    FixedHasher::digest(&("page names", numbers))
 }
 
 /// A token that is well-formed. Of which list it is can be asked once that is known.
@@ -75,9 +84,11 @@ mod tests {
         let mut lists = Vec::new();
         for kind in [SwarmKind::Livestream, SwarmKind::Group] {
             lists.push(List::Swarms(kind));
+            lists.extend([names(&[1]), names(&[1, 2])].map(|names| List::NamedSwarms(kind, names)));
             for id in [1, 2] {
                 let id = SwarmId::new(kind, id).unwrap();
                 lists.extend([List::Members(id, one), List::Members(id, two), List::Muted(id, one)]);
+                lists.extend([names(&[1]), names(&[1, 2])].map(|names| List::NamedMembers(id, one, names)));
             }
         }
         lists

@@ -93,9 +93,12 @@ pub async fn serve_health<H: Health>(health: HealthServer<H>, transport: transpo
         },
         ..transport
     };
-    let descriptors = [tonic_health::pb::FILE_DESCRIPTOR_SET];
     let service = ServiceBuilder::new()
-        .layer(CallLayer::new(transport.max_header_list_bytes, HEALTH_MESSAGE, &descriptors))
+        .layer(CallLayer::new(
+            transport.max_header_list_bytes,
+            HEALTH_MESSAGE,
+            &[tonic_health::pb::FILE_DESCRIPTOR_SET],
+        ))
         .service(Routes::new(health.max_decoding_message_size(HEALTH_MESSAGE)).prepare());
     transport::serve::<GrpcOfHealth, _, _>(service, transport, listener, Shutdown::new()).await;
 }

@@ -230,6 +230,12 @@ pub(super) fn too_many_connections() -> Status {
     retry(Code::ResourceExhausted, Reason::TooManyConnections, message)
 }
 
+/// The connection holds all that it may.
+pub(super) fn connection_memory() -> Status {
+    let message = "this connection holds all that it may; take what has been answered, then call again";
+    retry(Code::ResourceExhausted, Reason::ConnectionMemory, message)
+}
+
 /// The process is about to stop and takes nothing new.
 pub(super) fn draining() -> Status {
     retry(Code::Unavailable, Reason::Draining, "this process is shutting down")

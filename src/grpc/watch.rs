@@ -17,11 +17,11 @@ use crate::service::watch::{
     CensusItem, CensusWatch, Change, EventItem, EventWatch, ResetReason, SetChange, Step, TargetItem, TargetWatch,
     Watch,
 };
-use crate::store::log::View;
 use kind::{EventMessage, Kind, SetMessage, TargetMessage};
 pub(super) use kind::{Group, Livestream};
 use starling_core::Event;
 use starling_core::id::{NodeId, SwarmKind};
+use starling_core::member::View;
 
 /// The targets of a node.
 pub(super) struct TargetSource<K> {
@@ -73,7 +73,7 @@ impl<K: Kind> Source for TargetSource<K> {
             Step::Over(over) => Step::Over(over),
             Step::Item(TargetItem { revision, change }) => {
                 let message = match change {
-                    Change::Snapshot(list) => TargetMessage::Snapshot(list.into()),
+                    Change::Snapshot(list) => TargetMessage::Snapshot(Arc::unwrap_or_clone(list).into()),
                     Change::Delta(delta) => TargetMessage::Delta(delta.into()),
                 };
                 Step::Item(vec![self.message(revision, message)])

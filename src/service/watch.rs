@@ -17,6 +17,10 @@ pub use census::{CensusItem, CensusWatch, SetChange, SetPosition};
 pub use events::{EventItem, EventSelection, EventWatch, ResetReason};
 pub use targets::{Change, Removal, TargetDelta, TargetItem, TargetWatch};
 
+/// A look ends before the entry that would bring more than this, in bytes on the wire; one entry may be
+/// longer. A stream keeps the buffer of its largest message, so that this is less than a page of a list.
+const LOOK_BYTES: usize = 16 * 1024;
+
 /// What a look brings.
 #[derive(Debug)]
 pub enum Step<Item> {

@@ -1,6 +1,7 @@
 //! One swarm and all that lives and changes with it.
 
-use starling_core::topology::Forwarder;
+use parking_lot::Mutex;
+use starling_core::topology::{Forwarder, TargetList};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::Settings;
 use super::census::Incarnation;
-use super::log::{EventLog, Origin};
+use super::log::{EventLog, LogMemory, Origin, Revision};
 use super::state::{Booked, Creator, StateBudget};
 use super::wake::Wakes;
 use crate::feed::{self, Feed, Limits, Memory, Micros};
@@ -42,6 +43,8 @@ pub struct Entry {
     pub(super) swarm: Option<Box<Swarm>>,
     incarnation: Arc<Incarnation>,
     pub(super) due: Option<u64>,
+    /// [`EventLog::class`], as its shard knows it.
+    pub(super) log_class: u32,
     log: EventLog,
     feed: Arc<Feed>,
     /// Rings after each revision.
@@ -61,6 +64,16 @@ pub struct Entry {
 struct Watched {
     changed: Arc<Notify>,
     watchers: u32,
+    /// As it is now, once a watcher has asked for it; for all of them.
+    list: Mutex<Option<Arc<TargetList>>>,
+}
+
+impl Watched {
+    /// Forgets the list; whom to wake.
+    fn touch(&self) -> Arc<Notify> {
+        *self.list.lock() = None;
+        Arc::clone(&self.changed)
+    }
 }
 
 impl Entry {
@@ -68,6 +81,7 @@ impl Entry {
         settings: Settings,
         memory: &Arc<Memory>,
         state: &Arc<StateBudget>,
+        logs: &Arc<LogMemory>,
         id: SwarmId,
         swarm: Box<Swarm>,
     ) -> Self {
@@ -76,7 +90,8 @@ impl Entry {
             incarnation: Incarnation::new(id, swarm.epoch()),
             swarm: Some(swarm),
             due: None,
-            log: EventLog::new(settings.event_log_revisions),
+            log_class: 0,
+            log: EventLog::new(settings.event_log_revisions, settings.event_log_bytes, Arc::clone(logs)),
             feed,
             changed: Arc::default(),
             final_log: Arc::default(),
@@ -118,14 +133,20 @@ impl Entry {
         &self.log
     }
 
+    /// Gives up the older half of its log, at most `limit` revisions of it.
+    pub(super) fn halve_log(&mut self, limit: usize) -> Vec<Arc<Revision>> {
+        self.log.trim(self.log.bytes() / 2, limit)
+    }
+
     /// Its last events once it is gone; empty until then.
     pub fn final_log(&self) -> Arc<OnceLock<EventLog>> {
         Arc::clone(&self.final_log)
     }
 
-    /// Ends with its swarm: leaves the log to those who still read it.
-    pub(super) fn close(self) {
-        let Self { log, final_log, .. } = self;
+    /// Ends with its swarm: leaves the end of the log to those who still read it.
+    pub(super) fn close(self, wakes: &mut Wakes) {
+        let Self { mut log, final_log, .. } = self;
+        wakes.free(log.close());
         // Nobody else closes it.
         final_log.set(log).expect("an entry is closed once");
     }
@@ -146,6 +167,26 @@ impl Entry {
         let watched = self.targets.entry(of).or_default();
         watched.watchers += 1;
         Arc::clone(&watched.changed)
+    }
+
+    /// The targets of a node that is watched, copied once for all who watch it; `None` when it is no
+    /// member. O(1), or O(targets) for the first who asks after a change.
+    pub(crate) fn targets(&self, of: Forwarder) -> Option<Arc<TargetList>> {
+        let swarm = self.swarm();
+        // The broadcaster forwards without a session, too.
+        if let Forwarder::Node(node) = of
+            && swarm.broadcaster() != Some(node)
+        {
+            swarm.roster().key(node)?;
+        }
+        let Some(watched) = self.targets.get(&of) else { return swarm.targets(of).map(Arc::new) };
+        let mut list = watched.list.lock();
+        match &*list {
+            // What touches a list tells so.
+            Some(known) => debug_assert_eq!(Some(&**known), swarm.targets(of).as_ref()),
+            None => *list = swarm.targets(of).map(Arc::new),
+        }
+        list.clone()
     }
 
     /// Ends what [`Self::watch_targets`] began.
@@ -227,7 +268,7 @@ impl Entry {
             return;
         }
         if touched.all {
-            self.targets.values().for_each(|watched| wakes.push(Arc::clone(&watched.changed)));
+            self.targets.values().for_each(|watched| wakes.push(watched.touch()));
             return;
         }
         let broadcaster = self.swarm.as_deref().and_then(Swarm::broadcaster);
@@ -235,7 +276,7 @@ impl Entry {
         let root = touched.root.then_some(Forwarder::Broadcaster);
         let nodes = broadcaster.into_iter().chain(touched.nodes.iter().copied());
         for forwarder in root.into_iter().chain(nodes.map(Forwarder::Node)) {
-            wakes.extend(self.targets.get(&forwarder).map(|watched| Arc::clone(&watched.changed)));
+            wakes.extend(self.targets.get(&forwarder).map(Watched::touch));
         }
     }
 }

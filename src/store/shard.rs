@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Settings;
 use super::census::{Census, CensusEvent, Incarnation};
 use super::entry::Entry;
-use super::log::Origin;
+use super::log::{LogMemory, Origin, Revision};
 use super::state::StateBudget;
 use super::wake::Wakes;
 use crate::feed::Memory;
@@ -19,16 +19,25 @@ use starling_core::{Applied, Command, Rejection, Swarm};
 pub(crate) struct Shard {
     entries: BTreeMap<SwarmId, Box<Entry>>,
     due: BTreeSet<(u64, SwarmId)>,
+    /// Swarms by how much their event logs hold.
+    logs: BTreeSet<(u32, SwarmId)>,
     census: [Census; 2],
     settings: Settings,
     memory: Arc<Memory>,
     state: Arc<StateBudget>,
+    log_memory: Arc<LogMemory>,
 }
 
 impl Shard {
-    pub(super) fn new(settings: Settings, memory: Arc<Memory>, state: Arc<StateBudget>) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        memory: Arc<Memory>,
+        state: Arc<StateBudget>,
+        log_memory: Arc<LogMemory>,
+    ) -> Self {
         let census = || Census::new(settings.event_log_revisions);
-        Self { entries: BTreeMap::new(), due: BTreeSet::new(), census: [census(), census()], settings, memory, state }
+        let (entries, due, logs) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { entries, due, logs, census: [census(), census()], settings, memory, state, log_memory }
     }
 
     /// Applies a command to one swarm and everything around it.
@@ -63,6 +72,7 @@ impl Shard {
         if !applied.removed {
             entry.book(id);
         }
+        classify(&mut self.logs, id, entry);
         if entry.due != next {
             if let Some(due) = entry.due {
                 self.due.remove(&(due, id));
@@ -76,7 +86,8 @@ impl Shard {
             wakes.push(entry.changed());
             if let Some(entry) = self.entries.remove(&id) {
                 wakes.let_go(entry.feed());
-                entry.close();
+                self.logs.remove(&(entry.log_class, id));
+                entry.close(wakes);
             }
         }
         let census = &mut self.census[id.kind as usize];
@@ -99,13 +110,29 @@ impl Shard {
                 let swarm = old.swarm.take();
                 let replaced = old.incarnation();
                 wakes.let_go(old.feed());
-                old.close();
+                self.logs.remove(&(old.log_class, id));
+                old.close(wakes);
                 (swarm, Some(replaced))
             }
         };
         let swarm = swarm.expect("what was created is there");
-        self.entries.insert(id, Box::new(Entry::new(self.settings, &self.memory, &self.state, id, swarm)));
+        let entry = Entry::new(self.settings, &self.memory, &self.state, &self.log_memory, id, swarm);
+        self.entries.insert(id, Box::new(entry));
         replaced
+    }
+
+    /// How much the largest of its event logs holds, as [`EventLog::class`](super::log::EventLog) says it.
+    pub(super) fn largest_log(&self) -> u32 {
+        self.logs.last().map_or(0, |(class, _)| *class)
+    }
+
+    /// Takes the older half of the largest log away, at most `limit` revisions.
+    pub(super) fn halve_largest_log(&mut self, limit: usize) -> Vec<Arc<Revision>> {
+        let Some((_, id)) = self.logs.last().copied() else { return Vec::new() };
+        let entry = self.entries.get_mut(&id).expect("a log is in the index only while its swarm is there");
+        let given_up = entry.halve_log(limit);
+        classify(&mut self.logs, id, entry);
+        given_up
     }
 
     pub(super) fn entry(&self, id: SwarmId) -> Option<&Entry> {
@@ -147,6 +174,16 @@ impl Shard {
 
     pub(super) fn due(&self, now: u64) -> Vec<SwarmId> {
         self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
+    }
+}
+
+/// Puts the log of a swarm in its place among the others. O(1) while its class stays.
+fn classify(logs: &mut BTreeSet<(u32, SwarmId)>, id: SwarmId, entry: &mut Entry) {
+    let class = entry.log().class();
+    let before = std::mem::replace(&mut entry.log_class, class);
+    if class != before {
+        logs.remove(&(before, id));
+        logs.extend((class > 0).then_some((class, id)));
     }
 }
 

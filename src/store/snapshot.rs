@@ -10,7 +10,7 @@ use starling_core::group::{self, Group};
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId};
 use starling_core::interest::Interest;
 use starling_core::livestream::{self, Livestream};
-use starling_core::member::MemberView;
+use starling_core::member::{MemberView, View};
 use starling_core::stats::Unique;
 use starling_core::topology::{Forwarder, TargetList, Topology};
 use starling_core::{Applied, Rules, Swarm};
@@ -25,7 +25,7 @@ pub struct Projection {
     /// What that member must know after it joined: the length of its lease, and its targets. O(targets): at
     /// most the threshold of the star (1 000), the fan-out of the tree (64), or a group (256).
     pub joined: bool,
-    /// Up to so many of those who are listed.
+    /// Up to so many of those who are listed, as [`View::Basic`] shows them: 384 bytes of each at most.
     pub members: usize,
 }
 
@@ -77,10 +77,13 @@ impl Outcome {
             created: applied.created,
             session: applied.session,
             swarm: projection.swarm.then(|| SwarmSnapshot::new(id, swarm)),
-            member: projection.member.and_then(|node| swarm.listed(node)),
+            member: projection.member.and_then(|node| swarm.listed(node, View::Full)),
             ttl_ms: joined.and_then(|node| swarm.roster().find(node)).map(|member| member.lease.ttl_ms),
             targets: joined.and_then(|node| swarm.targets(Forwarder::Node(node))),
-            members: if projection.members == 0 { Vec::new() } else { swarm.page(0, projection.members).0 },
+            members: match projection.members {
+                0 => Vec::new(),
+                limit => swarm.page(0, limit, usize::MAX, View::Basic).0,
+            },
         }
     }
 }
@@ -152,6 +155,18 @@ pub struct GroupDetail {
 }
 
 impl SwarmSnapshot {
+    /// The most bytes that it takes on the wire.
+    pub fn wire_bytes(&self) -> usize {
+        // Numbers, times and the configuration; then each moderator.
+        const REST: usize = 160;
+        const MODERATOR: usize = 10;
+        let moderators = match &self.detail {
+            SwarmDetail::Livestream(livestream) => livestream.moderators.len() * MODERATOR,
+            SwarmDetail::Group(_) => 0,
+        };
+        REST + self.metadata.len() + moderators
+    }
+
     /// O(moderators).
     pub(crate) fn new(id: SwarmId, swarm: &Swarm) -> Self {
         let summary = swarm.summary();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use starling_core::SharedCommand;
 use starling_core::channel::Channel;
-use starling_core::command::{By, CreateGroup, CreateLivestream, Join};
+use starling_core::command::{By, CreateGroup, CreateLivestream, Join, SwarmUpdate};
 use starling_core::group::Config;
 use starling_core::id::{Epoch, NodeId};
 use starling_core::livestream;
@@ -13,21 +13,29 @@ use starling_core::livestream;
 use super::*;
 use crate::feed::{Draft, Message, Micros, Timestamp};
 
+const SETTINGS: Settings = Settings {
+    shards: 2,
+    event_log_revisions: 16,
+    event_log_bytes: 1 << 20,
+    event_logs_bytes: 1 << 20,
+    ring_bytes: 1 << 16,
+    feed_memory_bytes: 1 << 20,
+    state_bytes: usize::MAX,
+    state_address_bytes: usize::MAX,
+};
+
 /// A store of two shards with so many groups, numbered from 1.
 fn with_groups(count: u64) -> Store {
-    let settings = Settings {
-        shards: 2,
-        event_log_revisions: 16,
-        ring_bytes: 1 << 16,
-        feed_memory_bytes: 1 << 20,
-        state_bytes: usize::MAX,
-        state_address_bytes: usize::MAX,
-    };
-    let store = Store::new(settings);
+    let store = Store::new(SETTINGS);
+    make_groups(&store, count);
+    store
+}
+
+fn make_groups(store: &Store, count: u64) {
     for number in 1..=count {
         let create = CreateGroup {
             epoch: Epoch::drawn(number),
-            owner: None,
+            owner: NodeId::new(2),
             config: Config::default(),
             metadata: Box::default(),
             retention_ms: 0,
@@ -37,7 +45,6 @@ fn with_groups(count: u64) -> Store {
         assert!(outcome.created);
         assert_eq!(outcome.swarm.unwrap().id, id(number));
     }
-    store
 }
 
 fn id(number: u64) -> SwarmId {
@@ -51,7 +58,7 @@ fn list_shows_each_swarm_once() {
     for limit in [1, LISTED_AT_ONCE - 1, LISTED_AT_ONCE, LISTED_AT_ONCE + 1, 2 * LISTED_AT_ONCE, 1_000] {
         let (mut after, mut seen) = (None, BTreeSet::new());
         loop {
-            let (page, next) = store.list(SwarmKind::Group, after, limit);
+            let (page, next) = store.list(SwarmKind::Group, after, limit, usize::MAX);
             assert!(page.len() <= limit);
             assert_eq!(next, page.last().map(|swarm| swarm.id).filter(|_| page.len() == limit));
             for swarm in page {
@@ -64,7 +71,7 @@ fn list_shows_each_swarm_once() {
         }
         assert_eq!(seen, (1..=all).map(id).collect());
     }
-    assert_eq!(store.list(SwarmKind::Livestream, None, 10).0.len(), 0);
+    assert_eq!(store.list(SwarmKind::Livestream, None, 10, usize::MAX).0.len(), 0);
 }
 
 #[test]
@@ -125,4 +132,54 @@ fn feed_is_told_who_left() {
     assert_eq!(feed.departed_authors(), 0);
     apply(SharedCommand::Leave(By { node: author, session: None, request: None }).into());
     assert_eq!(feed.departed_authors(), 1, "otherwise authors are remembered for ever");
+}
+
+/// Updates the metadata of a group, so often.
+fn describe(store: &Store, number: u64, times: u64) {
+    for time in 0..times {
+        let mut metadata = vec![0; 256];
+        metadata[..8].copy_from_slice(&time.to_be_bytes());
+        let by = By { node: NodeId::new(2).unwrap(), session: None, request: None };
+        let update = SwarmUpdate { metadata: Some(metadata.into()), ..SwarmUpdate::default() };
+        let update = SharedCommand::UpdateSwarm(by, update);
+        store.apply(id(number), update.into(), 1, Projection::NOTHING).unwrap();
+    }
+}
+
+/// How many revisions the log of a group holds.
+fn revisions(store: &Store, number: u64) -> u64 {
+    let reaches = |entry: &Entry| {
+        let head = entry.log().head();
+        let is_there = |back: &u64| matches!(entry.log().since(head - back, 1), log::Since::Events(_));
+        (0..=head).take_while(is_there).last().unwrap_or(0)
+    };
+    store.read(id(number), reaches).unwrap()
+}
+
+#[test]
+fn largest_logs_give_way_when_all_hold_too_much() {
+    let settings = Settings { event_log_revisions: 100_000, ..SETTINGS };
+    let store = Store::new(settings);
+    let count = 40;
+    make_groups(&store, count);
+    // One log takes nearly all there is, then goes quiet.
+    describe(&store, 1, 10_000);
+    assert!(store.log_memory.used() > SETTINGS.event_logs_bytes / 2, "it is alone");
+    for number in 2..=count {
+        describe(&store, number, 5);
+        assert!(store.log_memory.used() <= SETTINGS.event_logs_bytes, "after each command");
+    }
+    for number in 2..=count {
+        assert_eq!(revisions(&store, number), 6, "with its creation: the small ones keep all");
+    }
+    assert!(store.log_memory.evicted() > 0 && revisions(&store, 1) > 6);
+    let held: usize = (1..=count).map(|number| store.read(id(number), |entry| entry.log().bytes()).unwrap()).sum();
+    assert_eq!(store.log_memory.used(), held, "booked as it is");
+    // All of them together want more than there is: they share it.
+    for _ in 0..30 {
+        (1..=count).for_each(|number| describe(&store, number, 20));
+    }
+    let shares = (1..=count).map(|number| store.read(id(number), |entry| entry.log().bytes()).unwrap());
+    let (least, most) = shares.fold((usize::MAX, 0), |(least, most), bytes| (least.min(bytes), most.max(bytes)));
+    assert!(store.log_memory.used() <= SETTINGS.event_logs_bytes && least * 8 > most, "{least} to {most}");
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::log::Revision;
 use crate::feed::{Feed, ParkedSubscriber};
 use starling_core::roster::Roster;
 use starling_core::{Applied, Swarm};
@@ -20,6 +21,7 @@ pub struct Wakes {
     retired: Vec<Box<Roster>>,
     #[expect(clippy::vec_box, reason = "a swarm is handed over as it comes, boxed")]
     former: Vec<Box<Swarm>>,
+    revisions: Vec<Arc<Revision>>,
 }
 
 impl Wakes {
@@ -51,6 +53,11 @@ impl Wakes {
     /// Keeps what a command left behind until it can be freed without hurry.
     pub(super) fn retire(&mut self, applied: Applied) {
         self.retired.extend(applied.retired);
+    }
+
+    /// Keeps revisions that a log has given up until they can be freed without hurry.
+    pub(super) fn free(&mut self, revisions: Vec<Arc<Revision>>) {
+        self.revisions.extend(revisions);
     }
 
     /// Keeps a swarm that is there no more until it can be freed without hurry.

@@ -127,7 +127,6 @@ impl ConnectionShared {
     }
 
     /// What it holds of each budget.
-    #[allow(dead_code, reason = "what is reserved comes next")]
     pub(crate) const fn accounts(&self) -> &Accounts {
         &self.accounts
     }

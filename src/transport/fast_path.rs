@@ -113,7 +113,14 @@ where
                 State::Call(Box::pin(self.inner.clone().oneshot(request)))
             }
         };
-        Answer { state, stalls: self.stalls.clone(), progress, open, protocol: PhantomData }
+        Answer {
+            state,
+            stalls: self.stalls.clone(),
+            progress,
+            open,
+            shared: Arc::clone(&self.shared),
+            protocol: PhantomData,
+        }
     }
 }
 
@@ -123,6 +130,7 @@ pub(super) struct Answer<F, P> {
     stalls: StallDetector,
     progress: Arc<StreamProgress>,
     open: Option<OpenStream>,
+    shared: Arc<ConnectionShared>,
     protocol: PhantomData<fn() -> P>,
 }
 
@@ -150,7 +158,10 @@ where
             State::Call(call) => {
                 let mut response = ready!(call.as_mut().poll(cx))?;
                 match Handover::take(&mut response) {
-                    Some(body) => response.map(|_| ResponseBody::HandedOver(Box::new(body))),
+                    Some(body) => {
+                        self.progress.count_in(&self.shared.accounts().sending);
+                        response.map(|_| ResponseBody::HandedOver(Box::new(body)))
+                    }
                     None => response.map(|body| ResponseBody::Other(Box::pin(body))),
                 }
             }

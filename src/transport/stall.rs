@@ -19,13 +19,15 @@ use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
 use super::stream_count::OpenStream;
+use super::unread::UnreadBody;
+use crate::budget::Account;
 
 /// How often stalled streams are looked for: who is cut has made no progress for the
 /// timeout and up to this much more.
 pub(crate) const SWEEP: Duration = Duration::from_millis(500);
 
 /// What is handed out at once at most, in bytes.
-const PORTION: usize = 32 * 1024;
+pub(super) const PORTION: usize = 32 * 1024;
 
 /// A DATA frame below this many bytes is copied by HTTP/2, and counted by some
 /// clients against a flood (`too_many_data_frames` of h2 0.4).
@@ -34,6 +36,9 @@ const SMALLEST: usize = 256;
 /// HTTP/2 cuts what it is handed into DATA frames of this many bytes, unless the client
 /// takes larger ones.
 const FRAME: usize = 16 * 1024;
+
+/// How long a stream that its connection has no room for may make no progress, in sweeps.
+const PATIENCE: u64 = 4;
 
 /// Watches the streams of one server.
 #[derive(Clone, Debug)]
@@ -60,6 +65,8 @@ pub(crate) struct StreamProgress {
     /// The body was asked, and has nothing.
     waits: AtomicBool,
     is_cut: AtomicBool,
+    /// Set for a body that was handed over.
+    unread: OnceLock<Box<UnreadBody>>,
     /// Wakes the task that polls the stream.
     stream_waker: OnceLock<Waker>,
     /// Is woken for the body, where it is not what is woken for HTTP/2.
@@ -67,6 +74,11 @@ pub(crate) struct StreamProgress {
 }
 
 impl StreamProgress {
+    /// Counts what its reader does not take in this account.
+    pub(crate) fn count_in(&self, account: &Arc<Account>) {
+        self.unread.get_or_init(|| Box::new(UnreadBody::new(Arc::clone(account))));
+    }
+
     /// Names what is to be woken when the progress is cut off, if nothing is yet.
     pub(crate) fn set_stream_waker(&self, stream_waker: &Waker) {
         self.stream_waker.get_or_init(|| stream_waker.clone());
@@ -135,7 +147,10 @@ impl StallDetector {
         self.shared.streams.lock().retain(|progress| {
             let Some(progress) = progress.upgrade() else { return false };
             let offered = progress.offered.load(Ordering::Relaxed);
-            let stuck = offered != 0 && now.saturating_sub(offered) > self.shared.timeout;
+            let since = if offered == 0 { 0 } else { now.saturating_sub(offered) };
+            // More than a whole sweep.
+            let fits = progress.unread.get().is_none_or(|unread| unread.count(since > 1));
+            let stuck = since > self.shared.timeout || (!fits && since > PATIENCE);
             if stuck {
                 progress.cut();
                 slow += 1;
@@ -179,6 +194,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for WatchedBody<B> {
             this.rest = data.split_off(portion(data.len()));
         }
         let data = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data());
+        if let Some(unread) = this.progress.unread.get()
+            && let Poll::Ready(Some(Ok(frame))) = &frame
+        {
+            unread.hand_out(frame.data_ref().map_or(0, Bytes::len));
+        }
         let offered = if data { this.shared.sweeps.load(Ordering::Relaxed) } else { 0 };
         this.progress.offered.store(offered, Ordering::Relaxed);
         this.progress.waits.store(frame.is_pending(), Ordering::Relaxed);

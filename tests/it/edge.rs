@@ -23,6 +23,7 @@ mod livestream_calls;
 mod livestream_fields;
 mod livestream_rules;
 mod log;
+mod page_bytes;
 mod pages;
 mod publishing;
 mod races;

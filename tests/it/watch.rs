@@ -7,6 +7,7 @@
 mod fixture;
 mod fold;
 
+mod bounds;
 mod census;
 mod churn;
 mod ends;

@@ -1,5 +1,7 @@
 //! What a command did: the visible changes, and what else must know of it.
 
+mod size;
+
 use super::channel::{Channel, ChannelSet};
 use super::config::{GroupConfig, LivestreamConfig};
 use super::id::{MemberKey, NodeId, SessionId};

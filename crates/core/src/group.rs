@@ -14,7 +14,7 @@ use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant, GroupEvent, SharedEvent};
 use super::id::{MemberKey, NodeId};
 use super::interest::InterestUpdate;
-use super::member::MemberView;
+use super::member::{MemberView, View};
 use super::request::Method;
 use super::role::{Media, Role};
 use super::rules::{RuleSet, act};
@@ -197,7 +197,7 @@ impl RuleSet for Group {
             _ => tx.insert(join, role),
         };
         *self.count(role) += 1;
-        if let Some(member) = self.view(tx.base, key) {
+        if let Some(member) = self.view(tx.base, key, View::Full) {
             tx.tell_joined(key, member);
         }
         tx.applied.touched.all = true;
@@ -304,9 +304,9 @@ impl RuleSet for Group {
 
     fn settle(&mut self, _: &mut Transaction<'_>) {}
 
-    fn view(&self, base: &Base, key: MemberKey) -> Option<MemberView> {
+    fn view(&self, base: &Base, key: MemberKey, view: View) -> Option<MemberView> {
         let member = base.roster.get(key)?;
-        Some(MemberView { sharing: self.sharing == Some(member.node), ..member.view() })
+        Some(MemberView { sharing: self.sharing == Some(member.node), ..member.view(view) })
     }
 
     /// All other participants; a listener feeds nobody, and nobody feeds a listener.

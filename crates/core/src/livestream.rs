@@ -19,7 +19,7 @@ pub use super::config::LivestreamConfig as Config;
 use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant, LivestreamEvent, SharedEvent};
 use super::id::{MemberKey, NodeId, SessionId};
-use super::member::MemberView;
+use super::member::{MemberView, View};
 use super::request::Method;
 use super::role::{Role, ViewerMode};
 use super::rules::{RuleSet, act};
@@ -333,13 +333,13 @@ impl RuleSet for Livestream {
         self.tell_moves(tx);
     }
 
-    fn view(&self, base: &Base, key: MemberKey) -> Option<MemberView> {
+    fn view(&self, base: &Base, key: MemberKey, view: View) -> Option<MemberView> {
         let member = base.roster.get(key)?;
         Some(MemberView {
             placement: self.placement(base, key),
             moderator: self.is_moderator(member.node),
             muted: self.muted.contains(&member.node),
-            ..member.view()
+            ..member.view(view)
         })
     }
 

@@ -89,6 +89,15 @@ pub struct Member {
     pub(super) terms: Option<Box<PerChannel<u64>>>,
 }
 
+/// How much of a member is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Without its endpoint and interests.
+    Basic,
+    /// Everything.
+    Full,
+}
+
 /// A member as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberView {
@@ -161,7 +170,8 @@ impl Member {
         self.interests.set(&join.interests, now);
     }
 
-    pub(super) fn view(&self) -> MemberView {
+    pub(super) fn view(&self, view: View) -> MemberView {
+        let full = view == View::Full;
         MemberView {
             node: self.node,
             session: self.session,
@@ -169,8 +179,8 @@ impl Member {
             role: self.role,
             ttl_ms: self.lease.ttl_ms,
             attached: self.lease.is_attached(),
-            interests: self.interests.clone(),
-            endpoint: self.endpoint.clone(),
+            interests: if full { self.interests.clone() } else { Interests::default() },
+            endpoint: if full { self.endpoint.clone() } else { Box::default() },
             metadata: self.metadata.clone(),
             placement: None,
             moderator: false,

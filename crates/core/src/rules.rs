@@ -8,7 +8,7 @@ use super::event::{Applied, Event, Grant, SharedEvent};
 use super::id::{MemberKey, NodeId, SessionId};
 use super::interest::{InterestUpdate, Interests};
 use super::last_members::LastMembers;
-use super::member::{Lease, MemberView};
+use super::member::{Lease, MemberView, View};
 use super::request::Method;
 use super::role::Role;
 use super::roster::Timer;
@@ -74,7 +74,7 @@ pub(super) trait RuleSet {
     fn settle(&mut self, tx: &mut Transaction<'_>);
 
     /// A member as others see it.
-    fn view(&self, base: &Base, key: MemberKey) -> Option<MemberView>;
+    fn view(&self, base: &Base, key: MemberKey, view: View) -> Option<MemberView>;
 
     /// Whom it forwards to; `None` when it is not in the swarm.
     fn targets(&self, base: &Base, of: Forwarder) -> Option<TargetList>;
@@ -268,7 +268,7 @@ fn update_member(
         member.endpoint = endpoint.unwrap_or_else(|| std::mem::take(&mut member.endpoint));
     });
     rules.member_updated(tx, key, before, endpoint_changed);
-    let view = rules.view(tx.base, key);
+    let view = rules.view(tx.base, key, View::Full);
     tx.applied.events.extend(view.map(|member| SharedEvent::MemberUpdated { key, member: Box::new(member) }.into()));
     Ok(())
 }

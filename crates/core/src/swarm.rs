@@ -10,7 +10,7 @@ use super::hash::FixedHasher;
 use super::id::{Epoch, MemberKey, NodeId, SessionId, SwarmKind};
 use super::last_members::LastMembers;
 use super::livestream::Livestream;
-use super::member::MemberView;
+use super::member::{MemberView, View};
 use super::role::Role;
 use super::roster::Roster;
 use super::rules::{self, RuleSet, next_expiry};
@@ -224,19 +224,37 @@ impl Swarm {
 
     /// A member as others see it.
     pub fn view(&self, key: MemberKey) -> Option<MemberView> {
-        self.rules.set().view(&self.base, key)
+        self.view_as(key, View::Full)
     }
 
     /// A page of those who are listed: viewers or participants. The broadcaster has
     /// a session and is not among them. See [`Roster::page`].
-    pub fn page(&self, from: usize, limit: usize) -> (Vec<MemberView>, Option<usize>) {
+    ///
+    /// It ends before the member that would make it longer than `bytes` on the wire; the first one
+    /// is always in it.
+    pub fn page(&self, from: usize, limit: usize, bytes: usize, view: View) -> (Vec<MemberView>, Option<usize>) {
+        // No more than can fit.
+        let limit = limit.min(bytes / MemberView::LEAST_WIRE_BYTES + 1);
         let (keys, next) = self.roster().page(from, limit, |member| is_listed(member.role));
-        (keys.into_iter().filter_map(|key| self.view(key)).collect(), next)
+        let (mut members, mut size) = (Vec::new(), 0);
+        for key in keys {
+            let Some(member) = self.view_as(key, view) else { continue };
+            size += member.wire_bytes();
+            if size > bytes && !members.is_empty() {
+                return (members, Some(key.index()));
+            }
+            members.push(member);
+        }
+        (members, next)
     }
 
     /// A viewer or participant; `None` for everybody else, the broadcaster too.
-    pub fn listed(&self, node: NodeId) -> Option<MemberView> {
-        self.view(self.roster().key(node)?).filter(|view| is_listed(view.role))
+    pub fn listed(&self, node: NodeId, view: View) -> Option<MemberView> {
+        self.view_as(self.roster().key(node)?, view).filter(|member| is_listed(member.role))
+    }
+
+    fn view_as(&self, key: MemberKey, view: View) -> Option<MemberView> {
+        self.rules.set().view(&self.base, key, view)
     }
 
     /// When something falls due next, in milliseconds since the Unix epoch.

@@ -7,12 +7,11 @@ use super::{authority_granted, duration, end_reason, interest_changed, interests
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_event::Change as On;
 use crate::pb::swarm::v1::{self as shared};
-use crate::store::log::View;
 use crate::store::snapshot::{SwarmDetail, SwarmSnapshot};
 use starling_core::event::{EndReason, EventKind};
 use starling_core::group::Config;
 use starling_core::id::{NodeId, SwarmId};
-use starling_core::member::{MemberView, Role};
+use starling_core::member::{MemberView, Role, View};
 use starling_core::summary::Summary;
 use starling_core::{GroupEvent, SharedEvent};
 

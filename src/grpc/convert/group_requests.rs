@@ -9,11 +9,11 @@ use crate::grpc::fields::{self, InvalidField, Parsed, by, interests, invalid, le
 use crate::pb::group::v1 as pb;
 use crate::service::New;
 use crate::service::mutation::{Mutation, NewSession};
-use crate::store::log::View;
 use crate::store::snapshot::{Outcome, Projection};
 use starling_core::command::SwarmUpdate;
 use starling_core::group::Config;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::member::View;
 use starling_core::{GroupCommand, SharedCommand};
 
 const KIND: SwarmKind = SwarmKind::Group;

@@ -7,12 +7,11 @@ use super::{authority_granted, duration, end_reason, interest_changed, interests
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_event::Change as On;
 use crate::pb::swarm::v1::{self as shared};
-use crate::store::log::View;
 use crate::store::snapshot::{SwarmDetail, SwarmSnapshot};
 use starling_core::event::EventKind;
 use starling_core::id::SwarmId;
 use starling_core::livestream::{Config, State};
-use starling_core::member::{MemberView, Role, ViewerMode};
+use starling_core::member::{MemberView, Role, View, ViewerMode};
 use starling_core::summary::{Detail, Summary};
 use starling_core::{LivestreamEvent, SharedEvent};
 

@@ -9,12 +9,11 @@ use crate::pb::livestream::v1 as pb;
 use crate::pb::swarm::v1::PeerReportReason;
 use crate::service::New;
 use crate::service::mutation::{Mutation, NewSession};
-use crate::store::log::View;
 use crate::store::snapshot::{Outcome, Projection};
 use starling_core::command::SwarmUpdate;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::livestream::Config;
-use starling_core::member::ViewerMode;
+use starling_core::member::{View, ViewerMode};
 use starling_core::{LivestreamCommand, SharedCommand};
 
 const KIND: SwarmKind = SwarmKind::Livestream;

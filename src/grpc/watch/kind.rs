@@ -6,10 +6,9 @@ use prost_types::Timestamp;
 use crate::grpc::convert::{group as group_wire, livestream as livestream_wire};
 use crate::pb::swarm::v1 as shared;
 use crate::pb::{group::v1 as group, livestream::v1 as livestream};
-use crate::store::log::View;
 use crate::store::snapshot::SwarmSnapshot;
 use starling_core::id::{SwarmId, SwarmKind};
-use starling_core::member::MemberView;
+use starling_core::member::{MemberView, View};
 use starling_core::summary::Summary;
 
 /// What a watch of targets says.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{ResetReason, Step, Watch};
+use super::{LOOK_BYTES, ResetReason, Step, Watch};
 use crate::service::Service;
 use crate::store::census::{Census, CensusEvent};
 use crate::store::{Shard, Store};
@@ -12,7 +12,7 @@ use starling_core::Swarm;
 use starling_core::id::{Epoch, SwarmId, SwarmKind};
 use starling_core::summary::Summary;
 
-/// Swarms or events read under one lock.
+/// Swarms or events read under one lock; and see [`LOOK_BYTES`].
 const AT_ONCE: usize = 256;
 
 /// Where a watch stopped: the incarnation of the set, and the last revision of each shard.
@@ -188,27 +188,39 @@ impl CensusWatch {
                 (*phase, *cursor, *in_sync) = (Phase::Scan(None), census.head(), false);
                 return vec![CensusItem::About { shard, revision: None, change: SetChange::Reset(reason) }];
             };
-            let mut items = Vec::new();
+            let (mut items, mut bytes) = (Vec::new(), 0);
             for (number, event) in events.take(AT_ONCE) {
+                if bytes >= LOOK_BYTES {
+                    break;
+                }
                 *cursor = number;
                 // What is ahead of the scan will be seen by it.
                 let (told, revision) = match phase {
                     Phase::Scan(done) => (done.is_some_and(|done| event.incarnation().id() <= done), None),
                     Phase::Live => (true, Some(number)),
                 };
-                items.extend(told.then(|| CensusItem::About { shard, revision, change: change(event, swarms) }));
-            }
-            if let (Phase::Scan(done), true) = (*phase, *cursor == census.head()) {
-                let mut page = swarms.swarms(kind, done).take(AT_ONCE).peekable();
-                let (mut last, mut told) = (done, 0);
-                while let Some((id, swarm)) = page.next() {
-                    (last, told) = (Some(id), told + 1);
-                    // With the last swarm of the shard it is told where the shard stands.
-                    let revision = (page.peek().is_none() && told < AT_ONCE).then_some(*cursor);
-                    let change = SetChange::Swarm { id, summary: swarm.summary(), created: false };
+                if told {
+                    let (change, size) = change(event, swarms);
+                    bytes += size;
                     items.push(CensusItem::About { shard, revision, change });
                 }
-                *phase = if told < AT_ONCE { Phase::Live } else { Phase::Scan(last) };
+            }
+            if let (Phase::Scan(done), true) = (*phase, *cursor == census.head()) {
+                let mut page = swarms.swarms(kind, done).peekable();
+                let mut last = done;
+                while items.len() < AT_ONCE
+                    && bytes < LOOK_BYTES
+                    && let Some((id, swarm)) = page.next()
+                {
+                    last = Some(id);
+                    // With the last swarm of the shard it is told where the shard stands.
+                    let revision = page.peek().is_none().then_some(*cursor);
+                    let summary = swarm.summary();
+                    bytes += summary.bytes();
+                    let change = SetChange::Swarm { id, summary, created: false };
+                    items.push(CensusItem::About { shard, revision, change });
+                }
+                *phase = if page.peek().is_none() { Phase::Live } else { Phase::Scan(last) };
             }
             items
         })
@@ -222,15 +234,17 @@ impl Watch for CensusWatch {
 }
 
 /// What is told of an event: of a swarm that is there how it is now, of one that is gone
-/// how it was last, whatever has its id since.
-fn change(event: &CensusEvent, swarms: &Shard) -> SetChange {
+/// how it was last, whatever has its id since. And how many bytes that is, roughly.
+fn change(event: &CensusEvent, swarms: &Shard) -> (SetChange, usize) {
     let incarnation = event.incarnation();
     let id = incarnation.id();
     let current = || swarms.swarm(id).map(Swarm::summary).filter(|current| current.epoch == incarnation.epoch());
     let summary = incarnation.last().cloned().or_else(current).expect("a swarm that is not gone is there");
-    match event {
+    let bytes = summary.bytes();
+    let change = match event {
         CensusEvent::Created(_) => SetChange::Swarm { id, summary, created: true },
         CensusEvent::Changed(_) => SetChange::Swarm { id, summary, created: false },
         CensusEvent::Removed(_) => SetChange::Removed { id, summary },
-    }
+    };
+    (change, bytes)
 }

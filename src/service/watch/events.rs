@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
-use super::{Over, Step, Watch};
+use super::{LOOK_BYTES, Over, Step, Watch};
 use crate::service::{Service, ServiceError};
 use crate::store::Store;
 use crate::store::entry::Entry;
@@ -12,7 +12,7 @@ use crate::store::log::{EventLog, Revision, Since};
 use crate::store::snapshot::SwarmSnapshot;
 use starling_core::event::EventKind;
 use starling_core::id::{Epoch, SwarmId};
-use starling_core::member::MemberView;
+use starling_core::member::{MemberView, View};
 use starling_core::{Event, LivestreamEvent, Rejection, Swarm};
 
 /// Revisions read under one lock.
@@ -108,6 +108,7 @@ pub struct EventWatch {
     epoch: Epoch,
     selection: EventSelection,
     page: usize,
+    view: View,
     /// The last revision that was told, or passed over.
     cursor: u64,
     phase: Phase,
@@ -119,7 +120,7 @@ pub struct EventWatch {
 
 impl Service {
     /// Watches a swarm's events from a position `(epoch, revision)`, or from now
-    /// with the roster first, in pages of `page` members.
+    /// with the roster first, in pages of up to `page` members and 16 KiB.
     ///
     /// # Errors
     ///
@@ -130,6 +131,7 @@ impl Service {
         selection: EventSelection,
         resume: Option<(u64, u64)>,
         page: usize,
+        view: View,
     ) -> Result<EventWatch, ServiceError> {
         let store = Arc::clone(self.log.store());
         let watch = store.read(id, |entry| {
@@ -145,6 +147,7 @@ impl Service {
                 epoch,
                 selection,
                 page,
+                view,
                 cursor,
                 phase,
                 changed: entry.changed(),
@@ -228,7 +231,7 @@ impl EventWatch {
         let revision = self.cursor;
         Some(match self.phase {
             Phase::Roster { next, reason } => {
-                let (members, next) = swarm.page(next, self.page);
+                let (members, next) = swarm.page(next, self.page, LOOK_BYTES, self.view);
                 self.phase = next.map_or(Phase::Told, |next| Phase::Roster { next, reason });
                 if members.is_empty() {
                     return None;

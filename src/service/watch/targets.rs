@@ -2,7 +2,7 @@
 //!
 //! Conflating: the watch remembers what it told last, and tells the smallest
 //! change to the state of now. A slow watcher gets one merged delta; a removal
-//! cannot be lost; memory is one target list per watcher.
+//! cannot be lost. The lists are shared: those who watch the same node, and have come as far, hold one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use super::{Over, Step, Watch};
 use crate::service::{Service, ServiceError};
 use crate::store::Store;
+use starling_core::Rejection;
 use starling_core::id::{Epoch, NodeId, SwarmId};
 use starling_core::topology::{Forwarder, Peer, Placement, Target, TargetList, Topology};
-use starling_core::{Rejection, Swarm};
 
 /// Why a target is no target any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct TargetDelta {
 #[derive(Debug)]
 pub enum Change {
     /// The whole list; the first item.
-    Snapshot(TargetList),
+    Snapshot(Arc<TargetList>),
     /// What changed since the last item.
     Delta(TargetDelta),
 }
@@ -67,11 +67,7 @@ pub struct TargetItem {
 struct Told {
     /// The list is the same up to here.
     revision: u64,
-    topology: Topology,
-    placement: Option<Placement>,
-    parent: Option<Peer>,
-    backup: Option<Peer>,
-    targets: BTreeMap<NodeId, Target>,
+    list: Arc<TargetList>,
 }
 
 /// A watch of one node's targets.
@@ -150,56 +146,60 @@ impl TargetWatch {
             if swarm.is_over() || swarm.epoch() != self.epoch {
                 return Err(Over::SwarmEnded);
             }
-            let list = swarm.targets(self.of).ok_or(Over::NodeLeft)?;
-            let gone = |told: &Told| gone(told, &list, swarm);
-            let gone = self.told.as_ref().map(gone).unwrap_or_default();
-            Ok((swarm.revision(), list, gone))
+            Ok((swarm.revision(), entry.targets(self.of).ok_or(Over::NodeLeft)?))
         });
-        // The comparison, and the clones of what is told, come after the lock.
-        let (revision, list, gone) = match found.unwrap_or(Err(Over::SwarmEnded)) {
+        // The comparison comes after the lock.
+        let (revision, list) = match found.unwrap_or(Err(Over::SwarmEnded)) {
             Ok(found) => found,
             Err(over) => return Step::Over(over),
         };
         let change = match &mut self.told {
-            None => Some(Change::Snapshot(list.clone())),
+            None => Some(Change::Snapshot(Arc::clone(&list))),
             Some(told) => {
                 told.revision = revision;
-                delta(told, &list, gone).map(Change::Delta)
+                if Arc::ptr_eq(&told.list, &list) { None } else { self.delta(&list).map(Change::Delta) }
             }
         };
-        let Some(change) = change else { return Step::Idle(revision) };
-        let TargetList { topology, placement, parent, backup, targets } = list;
-        let targets = targets.into_iter().map(|target| (target.node, target)).collect();
-        self.told = Some(Told { revision, topology, placement, parent, backup, targets });
-        Step::Item(TargetItem { revision, change })
+        self.told = Some(Told { revision, list });
+        change.map_or(Step::Idle(revision), |change| Step::Item(TargetItem { revision, change }))
     }
-}
 
-/// What was told and is no target any more, and why.
-fn gone(told: &Told, list: &TargetList, swarm: &Swarm) -> Vec<(NodeId, Removal)> {
-    let mut missing: BTreeMap<NodeId, ()> = told.targets.keys().map(|node| (*node, ())).collect();
-    for target in &list.targets {
-        missing.remove(&target.node);
-    }
-    let why = |node| if swarm.roster().key(node).is_some() { Removal::Reassigned } else { Removal::Gone };
-    missing.into_keys().map(|node| (node, why(node))).collect()
-}
-
-fn delta(told: &Told, list: &TargetList, removed: Vec<(NodeId, Removal)>) -> Option<TargetDelta> {
-    let (mut added, mut updated) = (Vec::new(), Vec::new());
-    for target in &list.targets {
-        match told.targets.get(&target.node) {
-            None => added.push(target.clone()),
-            Some(before) if before != target => updated.push(target.clone()),
-            Some(_) => {}
+    /// What became of the list that was told; `None` = nothing. O(targets), without a lock but for the reasons
+    /// of removals.
+    fn delta(&self, list: &TargetList) -> Option<TargetDelta> {
+        let told = &self.told.as_ref()?.list;
+        let mut before: BTreeMap<NodeId, &Target> = told.targets.iter().map(|target| (target.node, target)).collect();
+        let (mut added, mut updated) = (Vec::new(), Vec::new());
+        for target in &list.targets {
+            match before.remove(&target.node) {
+                None => added.push(target.clone()),
+                Some(before) if before != target => updated.push(target.clone()),
+                Some(_) => {}
+            }
         }
+        let removed = self.removals(before.into_keys().collect());
+        let same_place = told.topology == list.topology && told.placement == list.placement;
+        let same_peers = told.parent == list.parent && told.backup == list.backup;
+        let nothing = added.is_empty() && updated.is_empty() && removed.is_empty() && same_place && same_peers;
+        let (parent, backup) = (list.parent.clone(), list.backup.clone());
+        let TargetList { topology, placement, .. } = *list;
+        (!nothing).then_some(TargetDelta { topology, placement, parent, backup, added, updated, removed })
     }
-    let same_place = told.topology == list.topology && told.placement == list.placement;
-    let same_peers = told.parent == list.parent && told.backup == list.backup;
-    let nothing = added.is_empty() && updated.is_empty() && removed.is_empty() && same_place && same_peers;
-    let (parent, backup) = (list.parent.clone(), list.backup.clone());
-    let TargetList { topology, placement, .. } = *list;
-    (!nothing).then_some(TargetDelta { topology, placement, parent, backup, added, updated, removed })
+
+    /// Why these are no targets any more: whether they are still in, as of now. O(nodes) under the lock.
+    fn removals(&self, nodes: Vec<NodeId>) -> Vec<(NodeId, Removal)> {
+        if nodes.is_empty() {
+            return Vec::new();
+        }
+        let is_in = self.store.read(self.id, |entry| {
+            let swarm = Some(entry.swarm()).filter(|swarm| swarm.epoch() == self.epoch);
+            let is_in = |node: &NodeId| swarm.is_some_and(|swarm| swarm.roster().key(*node).is_some());
+            nodes.iter().map(is_in).collect::<Vec<_>>()
+        });
+        let is_in = is_in.unwrap_or_default().into_iter().chain(std::iter::repeat(false));
+        let why = |is_in| if is_in { Removal::Reassigned } else { Removal::Gone };
+        nodes.into_iter().zip(is_in.map(why)).collect()
+    }
 }
 
 impl Watch for TargetWatch {

@@ -5,6 +5,7 @@ use crate::base::Transaction;
 use crate::command::Join;
 use crate::event::{LivestreamEvent, SharedEvent};
 use crate::id::MemberKey;
+use crate::member::View;
 use crate::role::{Role, ViewerMode};
 use crate::rules::RuleSet;
 use crate::state::LeaveReason;
@@ -61,7 +62,7 @@ impl Livestream {
     }
 
     fn tell_joined(&self, tx: &mut Transaction<'_>, key: MemberKey) {
-        if let Some(member) = self.view(tx.base, key) {
+        if let Some(member) = self.view(tx.base, key, View::Full) {
             tx.tell_joined(key, member);
         }
     }

@@ -7,6 +7,7 @@ use crate::command::{By, Join};
 use crate::error::Rejection;
 use crate::event::{Grant, LivestreamEvent, SharedEvent};
 use crate::id::NodeId;
+use crate::member::View;
 use crate::role::{Role, ViewerMode};
 use crate::rules::RuleSet;
 
@@ -106,7 +107,7 @@ impl Livestream {
             });
             self.enter_tree(tx, key);
         }
-        let viewer = old.and_then(|key| Some((key, Box::new(self.view(tx.base, key)?))));
+        let viewer = old.and_then(|key| Some((key, Box::new(self.view(tx.base, key, View::Full)?))));
         tx.applied.interests.extend(viewer.iter().map(|(_, viewer)| (viewer.node, viewer.interests.clone())));
         tx.event(LivestreamEvent::Transferred { from, to, to_key, viewer });
         tx.applied.summary_changed = true;
