@@ -1,6 +1,7 @@
 //! The process: bind, run, drain.
 
 pub mod files;
+pub mod memory;
 
 use std::io;
 use std::net::SocketAddr;

@@ -159,6 +159,12 @@ for values in values full-values ipv6-values; do
         >"$scratch/printed.toml" 2>"$scratch/server.err" ||
         fail "the configuration of $values is refused"
     count=$(chart_py config "$file" "$scratch/printed.toml") || fail "the configuration of $values is not in force"
+    if [[ $values == values ]]; then
+        limit=$(chart_py get Deployment $name $pod.containers.0.resources.limits.memory "$rendered")
+        most=$(sed -nE 's/^# +([0-9]+)  in all$/\1/p' "$scratch/printed.toml")
+        ((most > 0 && most * 5 / 4 <= ${limit%Gi} * 1024)) || fail "the budgets add up to $most MiB, the limit is $limit"
+        ok "the limit of memory, $limit, is a quarter more than all budgets, $most MiB"
+    fi
     serve_args=(--config "$toml")
     start_server STARLING__SERVER__HEALTH_LISTEN=127.0.0.1:0 STARLING__LOG__FILTER=info STARLING__LOG__FORMAT=json
     "$starling" healthcheck --server "http://$address" || fail "not healthy with $values"

@@ -8,7 +8,7 @@ use std::thread;
 
 use super::error::CliError;
 use super::format::print_text;
-use crate::app::App;
+use crate::app::{self, App};
 use crate::config::{Config, ConfigError, LogConfig, LogFormat, Overrides, environment};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, Log, NOTICE, TelemetryError};
@@ -36,7 +36,7 @@ impl Serve {
             Err(error) => return refuse(&error),
         };
         if self.print_config {
-            return match print_text(&config.to_toml()) {
+            return match print_text(&(config.to_toml() + &app::memory::comment(&config))) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(CliError(text)) => fail(config.log.format, |log| tell(log, &text)),
             };

@@ -17,11 +17,16 @@ async fn nobody() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
+/// A configuration as `--print-config` prints it.
+fn as_printed(config: &Config) -> String {
+    config.to_toml() + &starling::app::memory::comment(config)
+}
+
 #[tokio::test]
 async fn the_configuration_in_force_is_printed() {
     let printed = run(starling(&["serve", "--print-config"])).await;
     assert!(printed.status.success());
-    assert_eq!(text(&printed.stdout), Config::default().to_toml());
+    assert_eq!(text(&printed.stdout), as_printed(&Config::default()));
 
     // Defaults, then the file, then the environment, then flags.
     let directory = TempDir::new().unwrap();
@@ -36,7 +41,7 @@ async fn the_configuration_in_force_is_printed() {
     expected.server.listen = "127.0.0.1:3".parse().unwrap();
     expected.drain.spread = std::time::Duration::from_secs(1);
     expected.drain.timeout = std::time::Duration::from_secs(3);
-    assert_eq!(text(&printed.stdout), expected.to_toml());
+    assert_eq!(text(&printed.stdout), as_printed(&expected));
     let again = directory.path().join("again.toml");
     std::fs::write(&again, &printed.stdout).unwrap();
     let reprinted = run(starling(&["--config", again.to_str().unwrap(), "--print-config"])).await;
