@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn length_of_the_first_message_is_known_by_its_prefix() {
+    fn first_message_length_is_known_by_its_prefix() {
         let first = |chunks: &[&[u8]]| {
             let mut message = Message::Prefix([0; PREFIX], 0);
             chunks.iter().map(|chunk| message.first(chunk)).collect::<Vec<_>>()

@@ -127,7 +127,7 @@ fn shared_memory_is_taken_from_unread_feeds() {
     while memory.used() < 59_000 {
         put(&stages[1], true).unwrap();
     }
-    assert!(stages.iter().any(|stage| stage.feed.ring_bytes() > 20_000));
+    assert!(stages.iter().any(|fixture| fixture.feed.ring_bytes() > 20_000));
     for _ in 0..40 {
         put(&stages[0], true).unwrap();
         assert!(memory.used() <= 60_000);
