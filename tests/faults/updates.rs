@@ -77,7 +77,8 @@ impl FeedFixture {
         let mut interests = Interests::default();
         interests.set(&[InterestChange { channel: Channel::Visual, source: None, level, ttl_ms: None }], 0);
         let channels = [Channel::Visual].into_iter().collect();
-        let selection = Selection::new(node(VIEWER), channels, Vec::new());
+        // One node has one interest, however often it subscribes.
+        let selection = Selection::new(node(VIEWER + level as u64), channels, Vec::new());
         let viewer = Cursor::enter(&self.feed, selection, interests, Waker::noop().clone(), self.now);
         let mut viewer = viewer.expect("it names no sources");
         viewer.begin(Opening { expected: vec![node(BROADCASTER)], ..Opening::default() }, self.now);

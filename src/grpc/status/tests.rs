@@ -106,6 +106,7 @@ fn everything() -> Vec<Status> {
         malformed_timeout(),
         connection_age(),
         too_many_connections(),
+        connection_memory(),
     ]);
     all
 }
