@@ -193,6 +193,7 @@ const fn http_settings(config: &Config) -> server::Http {
             max_age_grace: config.server.max_connection_age_grace,
             goodbye_spread: config.drain.spread,
             stall_timeout: config.streams.stall_timeout,
+            receive_timeout: config.streams.receive_timeout,
             max_concurrent_streams: config.server.max_concurrent_streams,
             keepalive_interval: config.server.http2_keepalive_interval,
             keepalive_timeout: config.server.http2_keepalive_timeout,

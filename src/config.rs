@@ -107,6 +107,9 @@ pub struct StreamsConfig {
     /// Time that a reader may make no progress.
     #[serde(with = "duration_text")]
     pub stall_timeout: Duration,
+    /// Time that a message may take to come.
+    #[serde(with = "duration_text")]
+    pub receive_timeout: Duration,
 }
 
 /// The in-memory store.

@@ -10,12 +10,14 @@
 //!      │ CloseRequest        │    └── wake_set         └─ a body that was handed over goes
 //!      └────────────────────►┘ polls some streams         to hyper past all layers
 //!      │ sweeps               inline
-//!      ├──► stall: cuts off who does not read
+//!      ├──► stall: ends who does not read, and who does not send
 //!      └──► table: makes room, tells who is too old ◄── stream_count: who carries no stream
 //! ```
 
 mod accounts;
 mod connection;
+mod counted_socket;
+mod data_frames;
 mod fast_path;
 #[cfg(test)]
 mod hyper_order;
@@ -35,7 +37,7 @@ use http::{Request, StatusCode};
 use tower::BoxError;
 
 pub(crate) use connection::ConnectionShared;
-pub(crate) use fast_path::{AcceptsHandover, BeyondShare, Handover};
+pub(crate) use fast_path::{AcceptsHandover, BeyondShare, Handover, StreamRefused};
 pub(crate) use listener::serve;
 pub use socket::{kernel_bytes, kernel_bytes_per_connection, listen};
 pub(crate) use stall::StreamProgress;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub goodbye_spread: Duration,
     /// How long a reader may make no progress.
     pub stall_timeout: Duration,
+    /// How long a message may take to come.
+    pub receive_timeout: Duration,
     /// Streams that one connection may have open.
     pub max_concurrent_streams: u32,
     /// How often a silent connection is pinged.

@@ -95,13 +95,14 @@ impl DrainConfig {
 
 impl StreamsConfig {
     fn check(&self, faults: &mut Faults) {
-        let Self { heartbeat_interval, max_age, stall_timeout } = *self;
+        let Self { heartbeat_interval, max_age, stall_timeout, receive_timeout } = *self;
         let shortest = Duration::from_millis(100);
         faults.duration("streams.heartbeat_interval", heartbeat_interval, shortest..=10 * MINUTE);
         if !max_age.is_zero() {
             faults.duration("streams.max_age", max_age, SECOND..=30 * DAY);
         }
         faults.duration("streams.stall_timeout", stall_timeout, SECOND..=10 * MINUTE);
+        faults.duration("streams.receive_timeout", receive_timeout, SECOND..=10 * MINUTE);
     }
 }
 

@@ -23,11 +23,11 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::message_count::{Counted, Takes};
+use super::message_count::{Counted, Limits, Takes};
 use super::status;
 use super::timeout::{self, Deadline};
 use super::unread::Unread;
-use crate::transport::{BeyondShare, ConnectionShared};
+use crate::transport::{BeyondShare, ConnectionShared, StreamRefused};
 
 /// What is asked of all calls.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub(super) struct CallLayer {
     max_header_list_bytes: usize,
     /// The most bytes of the message that opens a stream.
     max_first_bytes: usize,
+    /// The largest message of any method, in bytes.
+    largest_message: usize,
     /// Paths of methods that take a stream of messages.
     streams: Arc<HashSet<String>>,
     /// Paths of methods that answer with one.
@@ -47,7 +49,12 @@ impl CallLayer {
     /// # Panics
     ///
     /// When one of them is not a file descriptor set.
-    pub(super) fn new(max_header_list_bytes: u32, max_first_bytes: usize, descriptors: &[&[u8]]) -> Self {
+    pub(super) fn new(
+        max_header_list_bytes: u32,
+        max_first_bytes: usize,
+        largest_message: usize,
+        descriptors: &[&[u8]],
+    ) -> Self {
         let (mut streams, mut answer_streams) = (HashSet::new(), HashSet::new());
         for set in descriptors {
             let set = FileDescriptorSet::decode(*set).expect("the descriptors are compiled in");
@@ -65,6 +72,7 @@ impl CallLayer {
         Self {
             max_header_list_bytes: max_header_list_bytes as usize,
             max_first_bytes,
+            largest_message,
             streams: Arc::new(streams),
             answer_streams: Arc::new(answer_streams),
         }
@@ -108,6 +116,9 @@ where
         if header_list_bytes(&request) > self.layer.max_header_list_bytes {
             return Answer::failed(&status::headers_too_large(self.layer.max_header_list_bytes));
         }
+        if request.extensions().get::<StreamRefused>().is_some() {
+            return Answer::failed(&status::connection_memory());
+        }
         let deadline = match timeout::deadline(request.headers(), Instant::now()) {
             Ok(deadline) => deadline,
             Err(timeout::Malformed) => return Answer::failed(&status::malformed_timeout()),
@@ -120,7 +131,8 @@ where
         let whole = !self.layer.answer_streams.contains(request.uri().path());
         let is_stream = self.layer.streams.contains(request.uri().path());
         let takes = if is_stream { Takes::Stream(self.layer.max_first_bytes) } else { Takes::One };
-        let future = self.inner.call(request.map(|body| Counted::new(body, takes)));
+        let limits = Limits::of(request.extensions(), self.layer.largest_message);
+        let future = self.inner.call(request.map(|body| Counted::new(body, takes, limits)));
         Answer { state: Pending::Call(Box::pin(future)), limit, connection, whole }
     }
 }
@@ -346,7 +358,7 @@ mod tests {
 
     #[test]
     fn client_streaming_methods_are_found_in_descriptors() {
-        let layer = CallLayer::new(0, 0, &[crate::pb::DESCRIPTORS, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET]);
+        let layer = CallLayer::new(0, 0, 0, &[crate::pb::DESCRIPTORS, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET]);
         let mut streams: Vec<_> = layer.streams.iter().map(String::as_str).collect();
         streams.sort_unstable();
         assert_eq!(

@@ -67,7 +67,9 @@ pub struct Http {
 /// Serves until `stop` begins and all connections are gone.
 pub async fn serve<H: Health>(edge: Edge, http: Http, health: HealthServer<H>, listener: TcpListener, stop: Shutdown) {
     let trace = TraceLayer::new_for_grpc().make_span_with(span).on_request(()).on_response(()).on_failure(on_failure);
-    let calls = CallLayer::new(http.transport.max_header_list_bytes, edge.settings.receive_bytes, &DESCRIPTORS);
+    let (small, large) = (edge.settings.receive_bytes, edge.settings.publish_receive_bytes);
+    let calls = CallLayer::new(http.transport.max_header_list_bytes, small, small.max(large), &DESCRIPTORS);
+    let health = health.max_decoding_message_size(small);
     let service = ServiceBuilder::new()
         .layer(trace)
         .layer(option_layer(http.grpc_web.then(cors)))
@@ -134,7 +136,8 @@ fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {
     // Older clients know v1alpha only.
     let v1 = descriptors().build_v1().expect("the compiled descriptors are valid");
     let v1alpha = descriptors().build_v1alpha().expect("the compiled descriptors are valid");
-    routes.add_service(v1).add_service(v1alpha).prepare()
+    let routes = routes.add_service(v1.max_decoding_message_size(small));
+    routes.add_service(v1alpha.max_decoding_message_size(small)).prepare()
 }
 
 /// How long browsers may remember that they may call.

@@ -182,6 +182,11 @@ pub(super) fn one_message(what: &str) -> Status {
     status(Code::Unimplemented, Reason::RequestCardinality, message, &[])
 }
 
+/// A message did not come in time.
+pub(super) fn receive_timeout() -> Status {
+    status(Code::DeadlineExceeded, Reason::ReceiveTimeout, "the message did not come in time", &[])
+}
+
 /// The headers of a request are too large.
 pub(super) fn headers_too_large(max: usize) -> Status {
     let message = format!("the headers may have {max} bytes, each with 32 more");

@@ -2,8 +2,13 @@
 
 use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
+
 use super::MemorySettings;
-use crate::budget::{Account, Budget, Holder};
+use crate::budget::{Account, Budget, Holder, Reservation};
+
+/// What a peer may send on one connection before it is read, in bytes.
+pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// What the connections of one server may hold.
 #[derive(Clone, Debug)]
@@ -26,8 +31,10 @@ impl Budgets {
 
     /// The accounts of one more connection.
     pub(super) fn open(&self, holder: Weak<dyn Holder>) -> Accounts {
+        let receiving = self.receiving.open(Weak::clone(&holder));
         Accounts {
-            receiving: self.receiving.open(Weak::clone(&holder)),
+            unasked: Arc::new(Unasked { receiving: Arc::clone(&receiving), blocked: Mutex::default() }),
+            receiving,
             sending: self.sending.open(Weak::clone(&holder)),
             streams: self.streams.open(holder),
         }
@@ -36,7 +43,6 @@ impl Budgets {
 
 /// What one connection holds.
 #[derive(Debug)]
-#[allow(dead_code, reason = "what is reserved comes next")]
 pub(crate) struct Accounts {
     /// Requests that have not come whole.
     pub(crate) receiving: Arc<Account>,
@@ -44,4 +50,34 @@ pub(crate) struct Accounts {
     pub(crate) sending: Arc<Account>,
     /// What its streams hold by being open.
     pub(crate) streams: Arc<Account>,
+    /// What it may have sent that nobody asks for.
+    pub(super) unasked: Arc<Unasked>,
+}
+
+/// What a connection may have sent that nobody asks for, because its answers are not read: as much
+/// as the window of the connection, for as long as one of its streams is so.
+#[derive(Debug)]
+pub(super) struct Unasked {
+    receiving: Arc<Account>,
+    /// How many streams are blocked, and what is set aside for them.
+    blocked: Mutex<(usize, Option<Reservation>)>,
+}
+
+impl Unasked {
+    pub(super) fn block(&self) {
+        let (streams, held) = &mut *self.blocked.lock();
+        *streams += 1;
+        if held.is_none() {
+            // Without room its share is used up already, or it is being cut.
+            *held = self.receiving.reserve(CONNECTION_WINDOW as usize).ok();
+        }
+    }
+
+    pub(super) fn unblock(&self) {
+        let (streams, held) = &mut *self.blocked.lock();
+        *streams -= 1;
+        if *streams == 0 {
+            *held = None;
+        }
+    }
 }

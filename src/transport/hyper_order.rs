@@ -125,6 +125,7 @@ async fn each_stream_uses_the_progress_of_its_call() {
         max_age_grace: Duration::ZERO,
         goodbye_spread: Duration::ZERO,
         stall_timeout: Duration::from_secs(60),
+        receive_timeout: Duration::from_secs(60),
         max_concurrent_streams: 100,
         keepalive_interval: Duration::from_secs(60),
         keepalive_timeout: Duration::from_secs(60),

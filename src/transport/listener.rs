@@ -1,11 +1,9 @@
 //! Connections: accepted, served, and told to go.
 
 use std::future::Future;
-use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,13 +12,14 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::{self, Builder, HttpServerConnExec};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tower::BoxError;
 
+use super::accounts::CONNECTION_WINDOW;
 use super::connection::{CloseRequest, Connection, ConnectionShared, GracefulShutdown, StreamExecutor};
+use super::counted_socket::CountedSocket;
 use super::fast_path::FastPath;
 use super::request_body::CompleteBody;
 use super::socket::{WideBuffer, WideBuffers};
@@ -44,6 +43,12 @@ const HEADER_LIST: u32 = 320 * 1024;
 /// What one stream may have waiting in HTTP/2, in bytes (hyper: 400 KiB).
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// What a peer may send of one stream before it is read, in bytes. A publisher 100 ms away still gets 5 MB/s.
+const STREAM_WINDOW: u32 = 512 * 1024;
+
+/// The least that hyper takes for what it buffers of HTTP/1, in bytes.
+const LEAST_HTTP1_BUFFER: usize = 8 * 1024;
+
 /// Serves what comes to `listener` until `stop`, then until all connections are gone.
 /// Dropping it cuts them.
 pub(crate) async fn serve<P, S, B>(service: S, settings: Settings, listener: TcpListener, stop: Shutdown)
@@ -55,7 +60,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let stalls = StallDetector::new(settings.stall_timeout);
+    let stalls = StallDetector::new(settings.stall_timeout, settings.receive_timeout);
     let mut connections = JoinSet::new();
     let mut table = Table::new(settings);
     let wide_buffers = Arc::default();
@@ -88,7 +93,7 @@ where
                         socket::prepare(&socket);
                         let (id, shared) = table.add(peer.ip(), Instant::now());
                         let service = FastPath::<_, P>::new(service.clone(), stalls.clone(), Arc::clone(&shared));
-                        let socket = CountedSocket { socket, shared, wide: None, wide_buffers: Arc::clone(&wide_buffers) };
+                        let socket = CountedSocket::new(socket, shared, Arc::clone(&wide_buffers));
                         let connection = connection(&settings, service, socket);
                         // Whatever becomes of it, its place is free then.
                         connections.spawn(AssertUnwindSafe(connection).catch_unwind().map(move |ended| {
@@ -110,8 +115,13 @@ where
 
 fn builder(settings: &Settings, shared: &Arc<ConnectionShared>) -> Builder<StreamExecutor> {
     let mut builder = Builder::new(StreamExecutor(Arc::clone(shared)));
-    // Without a timer HTTP/1 would wait for ever for the headers of a request.
-    builder.http1().timer(TokioTimer::new());
+    // Without a timer HTTP/1 would wait for ever for the headers of a request. They count as what they are there, and
+    // with HTTP/2 with 32 bytes more for each, so that all that is taken there finds room here too.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE)
+        .max_buf_size((2 * settings.max_header_list_bytes as usize).max(LEAST_HTTP1_BUFFER));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -121,6 +131,8 @@ fn builder(settings: &Settings, shared: &Arc<ConnectionShared>) -> Builder<Strea
         .max_pending_accept_reset_streams(settings.max_local_error_reset_streams)
         .max_header_list_size(settings.max_header_list_bytes.max(HEADER_LIST))
         .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(settings.keepalive_interval)
         .keep_alive_timeout(settings.keepalive_timeout)
         .auto_date_header(false);
@@ -145,7 +157,7 @@ where
     let connection = builder(settings, &shared).serve_connection(TokioIo::new(socket), service).into_owned();
     Connection::new(connection, shared).map(|ended| {
         if let Some(Err(error)) = ended {
-            tracing::info!(%error, "a connection broke");
+            tracing::info!(reason = root(&*error), %error, "a connection broke");
         }
     })
 }
@@ -164,48 +176,7 @@ where
     }
 }
 
-/// A socket that counts what was heard from it, and has room for more where much may come.
-struct CountedSocket {
-    socket: TcpStream,
-    shared: Arc<ConnectionShared>,
-    wide: Option<WideBuffer>,
-    wide_buffers: Arc<WideBuffers>,
-}
-
-impl AsyncRead for CountedSocket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.wide.is_none() && self.shared.uploads() {
-            self.wide = self.wide_buffers.widen(&self.socket);
-        }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        self.shared.count_received(buffer.filled().len() - before);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for CountedSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
+/// The innermost cause, which names what HTTP/2 told the peer as it closed the connection.
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
 }

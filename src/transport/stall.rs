@@ -1,4 +1,4 @@
-//! Finds streams whose client reads nothing, and ends them.
+//! Finds streams whose client reads nothing or does not send what it began, and ends them.
 //!
 //! A body that has handed out data is not asked for more before that has found room
 //! in HTTP/2. A client that keeps its connection alive and takes nothing is invisible
@@ -6,7 +6,11 @@
 //! the future of the stream. HTTP/2 then resets it.
 //!
 //! HTTP/2 takes whatever it is handed once there is room for one byte of it, so that
-//! large messages are handed out in portions.
+//! large messages are handed out in portions. What has found room counts at a least rate,
+//! so that a client that takes a byte now and then is not one that reads.
+//!
+//! A request that is owed is noted as the time by which it must be there. When that has
+//! passed its body is woken, to say so; one that nobody asks any more is cut off.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,9 +22,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
+use super::accounts::{Accounts, Unasked};
 use super::stream_count::OpenStream;
 use super::unread::UnreadBody;
 use crate::budget::Account;
+use crate::budget::Reservation;
 
 /// How often stalled streams are looked for: who is cut has made no progress for the
 /// timeout and up to this much more.
@@ -39,6 +45,17 @@ const FRAME: usize = 16 * 1024;
 
 /// How long a stream that its connection has no room for may make no progress, in sweeps.
 const PATIENCE: u64 = 4;
+/// The time is counted in this many parts of a sweep: a reader must take one byte in each, 1 KiB/s.
+const READ_PER_SWEEP: u64 = 512;
+
+/// A sender must send so many bytes of a message in each sweep, 4 KiB/s.
+const SENT_PER_SWEEP: u64 = 2_048;
+
+/// The first message must be there after so many times what each may take.
+const FIRST: u64 = 3;
+
+/// Sweeps that a body has to say that its message came too late.
+const TO_SAY: u64 = 4;
 
 /// Watches the streams of one server.
 #[derive(Clone, Debug)]
@@ -48,20 +65,35 @@ pub(crate) struct StallDetector {
 
 #[derive(Debug)]
 struct Shared {
-    /// In sweeps.
+    /// How long a reader may make no progress, in sweeps.
     timeout: u64,
+    /// How long a message may take to come, in sweeps.
+    receive_timeout: u64,
     /// How many there were; from 1.
     sweeps: AtomicU64,
     streams: Mutex<Vec<Weak<StreamProgress>>>,
     cut: AtomicU64,
+    late: AtomicU64,
 }
 
-/// Who reads the body of one answer.
-#[derive(Debug, Default)]
+/// How the client of one stream gets on.
+#[derive(Debug)]
 pub(crate) struct StreamProgress {
-    /// The sweep before data was handed out that has not found room yet; 0 = there is
-    /// none.
+    shared: Arc<Shared>,
+    /// What the stream holds by being open.
+    _held: Option<Reservation>,
+    /// Since when data waits for room, in parts of a sweep, put forward by what has found room;
+    /// 0 = none waits.
     offered: AtomicU64,
+    /// The last sweep in which a message may come; 0 = none is owed.
+    owed: AtomicU64,
+    /// It has passed, and that was told.
+    late: AtomicBool,
+    /// Wakes who waits for the message.
+    receiver: Mutex<Option<Waker>>,
+    /// Where it counts what it has sent while its answer is not read; only of a stream of messages.
+    unasked: OnceLock<Arc<Unasked>>,
+    blocked: AtomicBool,
     /// The body was asked, and has nothing.
     waits: AtomicBool,
     is_cut: AtomicBool,
@@ -112,6 +144,87 @@ impl StreamProgress {
         !self.is_inline() && self.stream_waker.get().is_some_and(|waker| waker.will_wake(task))
     }
 
+    /// A message has begun that announces so many bytes, or its end is to come.
+    pub(crate) fn owes_message(&self, bytes: usize) {
+        self.owe(self.shared.receive_timeout.saturating_add(bytes as u64 / SENT_PER_SWEEP));
+    }
+
+    /// All has come that was begun.
+    pub(crate) fn owes_nothing(&self) {
+        self.owed.store(0, Ordering::Relaxed);
+    }
+
+    fn owe(&self, sweeps: u64) {
+        let now = self.shared.sweeps.load(Ordering::Relaxed);
+        self.owed.store(now.saturating_add(sweeps), Ordering::Relaxed);
+    }
+
+    /// True when what is owed is late; else `receiver` is woken when it is.
+    pub(crate) fn poll_late(&self, receiver: &Waker) -> bool {
+        if self.owed.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut noted = self.receiver.lock();
+        if !noted.as_ref().is_some_and(|noted| noted.will_wake(receiver)) {
+            *noted = Some(receiver.clone());
+        }
+        // Under the lock: who is late in between is woken. Again, since what was owed may have come.
+        self.is_late(self.shared.sweeps.load(Ordering::Relaxed))
+    }
+
+    fn is_late(&self, now: u64) -> bool {
+        let owed = self.owed.load(Ordering::Relaxed);
+        owed != 0 && now > owed
+    }
+
+    /// True when what is owed became late by this sweep.
+    fn becomes_late(&self, now: u64) -> bool {
+        if !self.is_late(now) {
+            return false;
+        }
+        if self.is_late(now.saturating_sub(TO_SAY)) {
+            self.cut();
+        }
+        let becomes = !self.late.swap(true, Ordering::Relaxed);
+        if becomes {
+            self.receiver.lock().iter().for_each(Waker::wake_by_ref);
+        }
+        becomes
+    }
+
+    /// So many bytes have found room, and `more` are handed out.
+    fn offer(&self, taken: usize, more: bool) {
+        let now = || self.shared.sweeps.load(Ordering::Relaxed) * READ_PER_SWEEP;
+        let offered = match self.offered.load(Ordering::Relaxed) {
+            _ if !more => 0,
+            0 => now(),
+            since => now().min(since + taken as u64),
+        };
+        self.offered.store(offered, Ordering::Relaxed);
+        self.block(more);
+    }
+
+    /// It sends a stream of messages, over this connection.
+    pub(crate) fn sends_stream(&self, connection: &Accounts) {
+        self.unasked.get_or_init(|| Arc::clone(&connection.unasked));
+    }
+
+    /// Whether its messages wait because its answer is not read.
+    fn block(&self, blocked: bool) {
+        let Some(unasked) = self.unasked.get() else { return };
+        match (self.blocked.swap(blocked, Ordering::Relaxed), blocked) {
+            (false, true) => unasked.block(),
+            (true, false) => unasked.unblock(),
+            _ => {}
+        }
+    }
+
+    /// How long it has taken too little of what it was offered, in parts of a sweep.
+    fn waits_for(&self, now: u64) -> u64 {
+        let offered = self.offered.load(Ordering::Relaxed);
+        if offered == 0 { 0 } else { (now * READ_PER_SWEEP).saturating_sub(offered) }
+    }
+
     fn cut(&self) {
         self.is_cut.store(true, Ordering::Release);
         if let Some(stream_waker) = self.stream_waker.get() {
@@ -120,37 +233,66 @@ impl StreamProgress {
     }
 }
 
+impl Drop for StreamProgress {
+    fn drop(&mut self) {
+        self.block(false);
+    }
+}
+
 impl StallDetector {
-    /// One that cuts streams off after `timeout` without progress.
-    pub(crate) fn new(timeout: Duration) -> Self {
-        let timeout = u64::try_from(timeout.as_millis().div_ceil(SWEEP.as_millis())).unwrap_or(u64::MAX);
-        let (sweeps, streams, cut) = (AtomicU64::new(1), Mutex::default(), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { timeout, sweeps, streams, cut }) }
+    /// One that cuts off who reads nothing for `timeout`, and who owes a message for `receive_timeout`.
+    pub(crate) fn new(timeout: Duration, receive_timeout: Duration) -> Self {
+        let sweeps = |time: Duration| u64::try_from(time.as_millis().div_ceil(SWEEP.as_millis())).unwrap_or(u64::MAX);
+        Self {
+            shared: Arc::new(Shared {
+                timeout: sweeps(timeout),
+                receive_timeout: sweeps(receive_timeout),
+                sweeps: AtomicU64::new(1),
+                streams: Mutex::default(),
+                cut: AtomicU64::new(0),
+                late: AtomicU64::new(0),
+            }),
+        }
     }
 
-    /// The progress of one more stream.
-    pub(crate) fn stream(&self) -> Arc<StreamProgress> {
-        let progress = Arc::<StreamProgress>::default();
+    /// The progress of one more stream, whose first message is owed, and what it holds by being open.
+    pub(crate) fn stream(&self, held: Option<Reservation>) -> Arc<StreamProgress> {
+        let progress = Arc::new(StreamProgress {
+            shared: Arc::clone(&self.shared),
+            _held: held,
+            offered: AtomicU64::new(0),
+            owed: AtomicU64::new(0),
+            late: AtomicBool::new(false),
+            receiver: Mutex::default(),
+            unread: OnceLock::new(),
+            unasked: OnceLock::new(),
+            blocked: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
+            stream_waker: OnceLock::new(),
+            body_waker: OnceLock::new(),
+        });
+        progress.owe(self.shared.receive_timeout.saturating_mul(FIRST));
         self.shared.streams.lock().push(Arc::downgrade(&progress));
         progress
     }
 
     /// Watches who reads `body`.
-    pub(super) fn watch<B>(&self, body: B, progress: Arc<StreamProgress>, open: Option<OpenStream>) -> WatchedBody<B> {
-        WatchedBody { body, rest: Bytes::new(), progress, shared: Arc::clone(&self.shared), _open: open }
+    pub(super) fn watch<B>(body: B, progress: Arc<StreamProgress>, open: Option<OpenStream>) -> WatchedBody<B> {
+        WatchedBody { body, rest: Bytes::new(), handed_out: 0, progress, _open: open }
     }
 
     /// Cuts off all who have made no progress for too long. O(streams).
     pub(crate) fn sweep(&self) {
         let now = self.shared.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut slow = 0;
+        let (mut slow, mut late) = (0, 0);
         self.shared.streams.lock().retain(|progress| {
             let Some(progress) = progress.upgrade() else { return false };
-            let offered = progress.offered.load(Ordering::Relaxed);
-            let since = if offered == 0 { 0 } else { now.saturating_sub(offered) };
+            late += u64::from(progress.becomes_late(now));
+            let since = progress.waits_for(now);
             // More than a whole sweep.
-            let fits = progress.unread.get().is_none_or(|unread| unread.count(since > 1));
-            let stuck = since > self.shared.timeout || (!fits && since > PATIENCE);
+            let fits = progress.unread.get().is_none_or(|unread| unread.count(since > READ_PER_SWEEP));
+            let stuck = since > self.shared.timeout * READ_PER_SWEEP || (!fits && since > PATIENCE * READ_PER_SWEEP);
             if stuck {
                 progress.cut();
                 slow += 1;
@@ -161,6 +303,10 @@ impl StallDetector {
             let total = self.shared.cut.fetch_add(slow, Ordering::Relaxed) + slow;
             tracing::info!(reason = "SLOW_READER", streams = slow, total, "cut off who did not read");
         }
+        if late > 0 {
+            let total = self.shared.late.fetch_add(late, Ordering::Relaxed) + late;
+            tracing::info!(reason = "RECEIVE_TIMEOUT", streams = late, total, "refused whose message did not come");
+        }
     }
 }
 
@@ -170,8 +316,9 @@ pub(crate) struct WatchedBody<B> {
     body: B,
     /// What is to be handed out next.
     rest: Bytes,
+    /// The bytes that were handed out last.
+    handed_out: usize,
     progress: Arc<StreamProgress>,
-    shared: Arc<Shared>,
     /// Its stream is open as long as it is.
     _open: Option<OpenStream>,
 }
@@ -193,14 +340,14 @@ impl<B: Body<Data = Bytes> + Unpin> Body for WatchedBody<B> {
         {
             this.rest = data.split_off(portion(data.len()));
         }
-        let data = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data());
-        if let Some(unread) = this.progress.unread.get()
-            && let Poll::Ready(Some(Ok(frame))) = &frame
-        {
-            unread.hand_out(frame.data_ref().map_or(0, Bytes::len));
+        let taken = std::mem::take(&mut this.handed_out);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            this.handed_out = frame.data_ref().map_or(0, Bytes::len);
+            if let Some(unread) = this.progress.unread.get() {
+                unread.hand_out(this.handed_out);
+            }
         }
-        let offered = if data { this.shared.sweeps.load(Ordering::Relaxed) } else { 0 };
-        this.progress.offered.store(offered, Ordering::Relaxed);
+        this.progress.offer(taken, this.handed_out > 0);
         this.progress.waits.store(frame.is_pending(), Ordering::Relaxed);
         frame
     }
@@ -221,4 +368,110 @@ fn portion(length: usize) -> usize {
     let most = length.min(PORTION);
     let tail = if most > FRAME { most % FRAME } else { 0 };
     if is_small(length - most) || is_small(tail) { most - SMALLEST } else { most }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::sync::woken::Woken;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+    /// The timeout, in sweeps.
+    const SWEEPS: u64 = 20;
+
+    /// A body of messages: how large each is, and how many are left.
+    struct Messages(usize, usize);
+
+    impl Body for Messages {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.1.checked_sub(1).map(|left| {
+                self.1 = left;
+                Ok(Frame::data(vec![0; self.0].into()))
+            }))
+        }
+    }
+
+    fn poll<B: Body<Data = Bytes> + Unpin>(body: &mut WatchedBody<B>) {
+        assert!(Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+
+    /// The sweep in which a reader is cut that takes a message of `bytes` every `each` sweeps.
+    fn cut_after(bytes: usize, each: u64) -> Option<u64> {
+        let detector = StallDetector::new(TIMEOUT, TIMEOUT);
+        let progress = detector.stream(None);
+        progress.owes_nothing();
+        let mut body = StallDetector::watch(Messages(bytes, usize::MAX), Arc::clone(&progress), None);
+        (1..20 * SWEEPS).find(|sweep| {
+            if sweep % each == 1 || each == 1 {
+                poll(&mut body);
+            }
+            detector.sweep();
+            progress.is_cut()
+        })
+    }
+
+    #[test]
+    fn reader_is_measured_by_what_it_takes() {
+        assert_eq!(cut_after(100, u64::MAX), Some(SWEEPS + 1), "it takes nothing");
+        let trickle = cut_after(100, 18).expect("100 bytes each 9 s");
+        assert!((SWEEPS..2 * SWEEPS).contains(&trickle), "{trickle}");
+        assert_eq!(cut_after(10_000, 18), None, "more than 1 KiB/s");
+        assert_eq!(cut_after(600, 1), None);
+    }
+
+    #[test]
+    fn reader_with_nothing_to_take_owes_nothing() {
+        let detector = StallDetector::new(TIMEOUT, TIMEOUT);
+        let progress = detector.stream(None);
+        progress.owes_nothing();
+        let mut body = StallDetector::watch(Messages(3, 1), Arc::clone(&progress), None);
+        poll(&mut body);
+        poll(&mut body);
+        (0..3 * SWEEPS).for_each(|_| detector.sweep());
+        assert!(!progress.is_cut());
+    }
+
+    /// Sweeps until the message is late.
+    fn sweeps_until_late(detector: &StallDetector, progress: &StreamProgress) -> u64 {
+        let woken = Arc::<Woken>::default();
+        assert!(!progress.poll_late(&Arc::clone(&woken).into()));
+        let sweeps = (1..).find(|_| {
+            detector.sweep();
+            progress.poll_late(&Arc::clone(&woken).into())
+        });
+        assert_eq!(woken.take(), 1, "it is told once");
+        sweeps.unwrap()
+    }
+
+    #[test]
+    fn large_messages_may_take_longer() {
+        let detector = StallDetector::new(TIMEOUT, TIMEOUT);
+        let progress = detector.stream(None);
+        assert_eq!(sweeps_until_late(&detector, &progress), FIRST * SWEEPS + 1);
+        for (bytes, more) in [(0, 0), (40 * 1024, 20)] {
+            let progress = detector.stream(None);
+            progress.owes_message(bytes);
+            assert_eq!(sweeps_until_late(&detector, &progress), SWEEPS + more + 1);
+        }
+        let nothing = detector.stream(None);
+        nothing.owes_nothing();
+        (0..5 * SWEEPS).for_each(|_| detector.sweep());
+        assert!(!nothing.poll_late(Waker::noop()));
+    }
+
+    #[test]
+    fn late_message_nobody_asks_for_ends_its_stream() {
+        let detector = StallDetector::new(TIMEOUT, TIMEOUT);
+        let progress = detector.stream(None);
+        progress.owes_message(0);
+        (0..SWEEPS + TO_SAY).for_each(|_| detector.sweep());
+        assert!(!progress.is_cut());
+        detector.sweep();
+        assert!(progress.is_cut());
+    }
 }

@@ -102,6 +102,8 @@ fn everything() -> Vec<Status> {
         InvalidField { field: "f".into(), problem: "is wrong".into() }.into(),
         one_message("it was sent two"),
         headers_too_large(1),
+        connection_memory(),
+        receive_timeout(),
         refused_by_transport(over),
         malformed_timeout(),
         connection_age(),

@@ -24,7 +24,7 @@ impl GracefulShutdown for FakeConnection {
 
 /// Hands `stream` over as hyper does.
 fn hand_over(shared: &Arc<ConnectionShared>, stream: impl Future<Output = ()> + Send + 'static) {
-    shared.expect_stream(StallDetector::new(Duration::from_secs(1)).stream(), true);
+    shared.expect_stream(StallDetector::new(Duration::from_secs(1), Duration::from_secs(1)).stream(None), true);
     StreamExecutor(Arc::clone(shared)).execute(stream);
 }
 

@@ -6,7 +6,7 @@
 
 mod health;
 mod limits;
-mod raw;
+pub(crate) mod raw;
 mod requests;
 mod responses;
 mod web;

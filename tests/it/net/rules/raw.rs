@@ -1,6 +1,7 @@
 //! A client of HTTP/2 that sends what it is told to, in frames of its choice.
 
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use h2::client::{self, SendRequest};
@@ -19,52 +20,52 @@ const LIVESTREAMS: &str = "/starling.livestream.v1.LivestreamService/";
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     send: SendRequest<Bytes>,
-    pub(super) pings: PingPong,
+    pub(crate) pings: PingPong,
     _driver: JoinSet<()>,
 }
 
 /// The head of a request, like one of a gRPC library's unless it is changed.
 #[derive(Clone, Debug)]
-pub(super) struct Head {
-    pub(super) method: Method,
+pub(crate) struct Head {
+    pub(crate) method: Method,
     path: String,
     headers: HeaderMap,
 }
 
 impl Head {
     /// A call of the livestreams.
-    pub(super) fn call(method: &str) -> Self {
+    pub(crate) fn call(method: &str) -> Self {
         Self::path(&format!("{LIVESTREAMS}{method}"))
     }
 
-    pub(super) fn path(path: &str) -> Self {
+    pub(crate) fn path(path: &str) -> Self {
         let headers = [("content-type", "application/grpc"), ("te", "trailers")];
         let headers = headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         Self { method: Method::POST, path: path.to_owned(), headers: headers.into_iter().collect() }
     }
 
     /// With one more header.
-    pub(super) fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
         self.headers.append(name, HeaderValue::from_bytes(value.as_ref()).unwrap());
         self
     }
 
     /// With another value in place of the usual one.
-    pub(super) fn but(mut self, name: &'static str, value: &'static str) -> Self {
+    pub(crate) fn but(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers.insert(name, HeaderValue::from_static(value));
         self
     }
 
-    pub(super) fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.remove(name);
         self
     }
 }
 
 impl Connection {
-    pub(super) async fn open(server: SocketAddr) -> Self {
+    pub(crate) async fn open(server: SocketAddr) -> Self {
         let socket = TcpStream::connect(server).await.unwrap();
         let (send, mut connection) = soon(client::handshake(socket)).await.unwrap();
         let pings = connection.ping_pong().unwrap();
@@ -74,7 +75,7 @@ impl Connection {
     }
 
     /// Sends the head of a request, and the end with it if `end`.
-    pub(super) async fn begin(&self, head: Head, end: bool) -> Exchange {
+    pub(crate) async fn begin(&self, head: Head, end: bool) -> Exchange {
         let Head { method, path, headers } = head;
         let mut request = Request::builder().method(method).uri(format!("http://localhost{path}")).body(()).unwrap();
         *request.headers_mut() = headers;
@@ -84,14 +85,14 @@ impl Connection {
     }
 
     /// Sends one message, and waits for all of the answer.
-    pub(super) async fn unary(&self, head: Head, request: &impl Message) -> Answer {
+    pub(crate) async fn unary(&self, head: Head, request: &impl Message) -> Answer {
         let mut exchange = self.begin(head, false).await;
         exchange.send(framed(request), true);
         exchange.answer().await
     }
 
     /// Whether the livestream is there.
-    pub(super) async fn exists(&self, livestream_id: u64) -> bool {
+    pub(crate) async fn exists(&self, livestream_id: u64) -> bool {
         let found = self.unary(Head::call("GetLivestream"), &pb::GetLivestreamRequest { livestream_id }).await;
         match found.status() {
             "0" => true,
@@ -103,50 +104,60 @@ impl Connection {
 
 /// A request that was begun.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     body: SendStream<Bytes>,
     response: client::ResponseFuture,
 }
 
 impl Exchange {
-    pub(super) fn send(&mut self, data: impl Into<Bytes>, end: bool) {
+    pub(crate) fn send(&mut self, data: impl Into<Bytes>, end: bool) {
         self.body.send_data(data.into(), end).unwrap();
     }
 
-    pub(super) fn reset(&mut self, reason: Reason) {
+    pub(crate) fn reset(&mut self, reason: Reason) {
         self.body.send_reset(reason);
     }
 
     /// Waits until the server resets the stream.
-    pub(super) async fn is_reset(&mut self) -> Reason {
+    pub(crate) async fn is_reset(&mut self) -> Reason {
         soon(std::future::poll_fn(|cx| self.body.poll_reset(cx))).await.unwrap()
     }
 
+    /// Ready when nothing more can be sent, because the connection is gone too.
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.body.poll_reset(cx).map(drop)
+    }
+
+    /// What sends, and what answers.
+    pub(crate) fn split(self) -> (SendStream<Bytes>, client::ResponseFuture) {
+        (self.body, self.response)
+    }
+
     /// Waits for the head of the answer.
-    pub(super) async fn answering(&mut self) -> Incoming {
+    pub(crate) async fn answering(&mut self) -> Incoming {
         let response = soon(&mut self.response).await.unwrap();
         let (head, body) = response.into_parts();
         Incoming { status: head.status, headers: head.headers, body, rest: BytesMut::new() }
     }
 
     /// Waits for all of the answer.
-    pub(super) async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> Answer {
         self.answering().await.whole().await
     }
 }
 
 /// An answer whose head came.
 #[derive(Debug)]
-pub(super) struct Incoming {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+pub(crate) struct Incoming {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     body: RecvStream,
     rest: BytesMut,
 }
 
 impl Incoming {
     /// The next message; `None` at the end.
-    pub(super) async fn message(&mut self) -> Option<Bytes> {
+    pub(crate) async fn message(&mut self) -> Option<Bytes> {
         loop {
             if let (StatusCode::OK, Some(length)) = (self.status, self.rest.get(1..5)) {
                 let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
@@ -161,7 +172,7 @@ impl Incoming {
         }
     }
 
-    pub(super) async fn whole(mut self) -> Answer {
+    pub(crate) async fn whole(mut self) -> Answer {
         let mut messages = Vec::new();
         while let Some(message) = self.message().await {
             messages.push(message);
@@ -175,25 +186,25 @@ impl Incoming {
 
 /// All of an answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) http: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) messages: Vec<Bytes>,
+pub(crate) struct Answer {
+    pub(crate) http: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) messages: Vec<Bytes>,
     /// `None` when it was trailers only.
-    pub(super) trailers: Option<HeaderMap>,
+    pub(crate) trailers: Option<HeaderMap>,
 }
 
 impl Answer {
     /// What has the status.
-    pub(super) fn last(&self) -> &HeaderMap {
+    pub(crate) fn last(&self) -> &HeaderMap {
         self.trailers.as_ref().unwrap_or(&self.headers)
     }
 
-    pub(super) fn status(&self) -> &str {
+    pub(crate) fn status(&self) -> &str {
         self.last().get("grpc-status").map_or("none", |status| status.to_str().unwrap())
     }
 
-    pub(super) fn fault(&self) -> Fault {
+    pub(crate) fn fault(&self) -> Fault {
         Fault::of(&Status::from_header_map(self.last()).expect("there is a status"))
     }
 }
