@@ -99,6 +99,7 @@ pub async fn serve_health<H: Health>(health: HealthServer<H>, transport: transpo
         .layer(CallLayer::new(
             transport.max_header_list_bytes,
             HEALTH_MESSAGE,
+            HEALTH_MESSAGE,
             &[tonic_health::pb::FILE_DESCRIPTOR_SET],
         ))
         .service(Routes::new(health.max_decoding_message_size(HEALTH_MESSAGE)).prepare());

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::{self, Builder, HttpServerConnExec};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tower::BoxError;
@@ -22,9 +22,8 @@ use super::connection::{CloseRequest, Connection, ConnectionShared, GracefulShut
 use super::counted_socket::CountedSocket;
 use super::fast_path::FastPath;
 use super::request_body::CompleteBody;
-use super::socket::{WideBuffer, WideBuffers};
 use super::stall::{SWEEP, StallDetector};
-use super::table::Table;
+use super::table::{HANDSHAKE, Table};
 use super::{Protocol, Settings, socket};
 use crate::shutdown::Shutdown;
 

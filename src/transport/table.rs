@@ -25,7 +25,7 @@ use super::stream_count::{AddressShare, Common, StreamCount};
 use crate::budget::network;
 
 /// How long a client may take to say what it speaks.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The least that a client says: the preface of HTTP/2; requests of HTTP/1 have a
 /// deadline of their own.
