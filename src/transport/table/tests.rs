@@ -20,6 +20,7 @@ fn table(max_connections: usize, max_connections_per_address: usize) -> Table {
         max_age_grace: Duration::from_secs(40),
         goodbye_spread: Duration::from_secs(5),
         stall_timeout: Duration::from_secs(10),
+        receive_timeout: Duration::from_secs(10),
         max_concurrent_streams: 100,
         keepalive_interval: Duration::from_secs(20),
         keepalive_timeout: Duration::from_secs(10),
