@@ -157,7 +157,7 @@ fn revisions(store: &Store, number: u64) -> u64 {
 }
 
 #[test]
-fn largest_logs_give_way_when_all_hold_too_much() {
+fn largest_logs_give_way_when_all_are_full() {
     let settings = Settings { event_log_revisions: 100_000, ..SETTINGS };
     let store = Store::new(settings);
     let count = 40;

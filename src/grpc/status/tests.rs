@@ -107,6 +107,7 @@ fn everything() -> Vec<Status> {
         refused_by_transport(over),
         malformed_timeout(),
         connection_age(),
+        connection_memory(),
         too_many_connections(),
         connection_memory(),
     ]);

@@ -29,7 +29,7 @@ async fn roster_pages_are_short_when_members_are_long() {
 }
 
 #[tokio::test]
-async fn resume_beyond_the_bytes_of_the_log_is_lapped() {
+async fn resume_beyond_the_bytes_of_a_log_lapses() {
     const LOG: usize = 16 * 1024;
     let server = Server::with(|config| config.store.event_log_bytes = LOG).await;
     let livestream = LivestreamFixture::create(server.client().await, 7, shape(50, 5)).await;
