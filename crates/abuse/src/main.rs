@@ -1,0 +1,149 @@
+//! `starling-abuse`: what one client can do to a server, case by case, beside a healthy pair that must not notice it.
+
+mod attacker;
+mod case;
+mod cases;
+mod ending;
+mod error;
+mod frames;
+mod healthy;
+mod link;
+mod report;
+mod run;
+mod server;
+mod settings;
+mod world;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::time::Instant;
+
+use crate::attacker::Form;
+use crate::case::{Budgets, Case};
+use crate::error::AbuseError;
+use crate::report::Report;
+use crate::run::{Attacked, Target};
+use crate::settings::KnownSettings;
+
+/// Open files of this program and of the server: a connection takes one of each.
+const FILES: u64 = 17_500;
+
+/// Attacks a server that it starts itself: STARLING_BIN, or the one beside it.
+#[derive(Debug, Parser)]
+#[command(name = "starling-abuse")]
+struct Arguments {
+    /// Only this case; may be given again.
+    #[arg(long = "case", value_name = "NAME")]
+    cases: Vec<String>,
+    /// A few seconds for each case, against small budgets: the form for CI.
+    #[arg(long)]
+    short: bool,
+    /// All cases one after another against one server with its defaults, for so many minutes.
+    #[arg(long, value_name = "N", conflicts_with = "short")]
+    minutes: Option<u64>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Print the names of the cases.
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(AbuseError(text)) => {
+            writeln!(std::io::stderr(), "starling-abuse: {text}").ok();
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether all holds.
+fn run(arguments: &Arguments) -> Result<bool, AbuseError> {
+    let mut out = std::io::stdout();
+    if arguments.list {
+        for case in cases::ALL {
+            writeln!(out, "{}: {}", case.name(), case.does())?;
+        }
+        return Ok(true);
+    }
+    rlimit::increase_nofile_limit(FILES)?;
+    let chosen = chosen(&arguments.cases)?;
+    let program = server::program()?;
+    let known = KnownSettings::of(&program)?;
+    let form = if arguments.short { Form::Short } else { Form::Large };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let report = runtime.block_on(async {
+        match arguments.minutes {
+            Some(minutes) => again(&program, &known, &chosen, Duration::from_secs(60 * minutes)).await,
+            None => once(&Target { program: &program, known: &known, form }, &chosen).await,
+        }
+    })?;
+    if arguments.json {
+        report.print_json(&mut out)?
+    } else {
+        report.print(&mut out)?
+    }
+    Ok(report.passed())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static dyn Case>, AbuseError> {
+    if names.is_empty() {
+        return Ok(cases::ALL.to_vec());
+    }
+    let find = |name: &String| {
+        let found = cases::ALL.iter().find(|case| case.name() == name);
+        found.copied().ok_or_else(|| AbuseError(format!("there is no case {name}; --list names them")))
+    };
+    names.iter().map(find).collect()
+}
+
+/// Runs each case against a server of its own.
+async fn once(target: &Target<'_>, chosen: &[&'static dyn Case]) -> Result<Report, AbuseError> {
+    let mut report = Report::default();
+    for case in chosen {
+        let began = Instant::now();
+        let (row, highest) = target.run(*case).await?;
+        tell(&row.failures, case.name(), began.elapsed());
+        report.highest = report.highest.max(highest);
+        report.rows.push(row);
+    }
+    Ok(report)
+}
+
+/// Runs the cases one after another against one server, again and again.
+async fn again(
+    program: &Path,
+    known: &KnownSettings,
+    chosen: &[&'static dyn Case],
+    time: Duration,
+) -> Result<Report, AbuseError> {
+    let mut report = Report::default();
+    let mut attacked = Attacked::start(program, &[]).await?;
+    let budgets = Budgets { form: Form::Large, known, set: &[] };
+    let ends = Instant::now() + time;
+    for case in chosen.iter().cycle() {
+        if Instant::now() >= ends || !attacked.is_alive() {
+            break;
+        }
+        let began = Instant::now();
+        let row = attacked.run(*case, Form::Large, &budgets).await;
+        tell(&row.failures, case.name(), began.elapsed());
+        report.rows.push(row);
+    }
+    report.highest = attacked.highest;
+    Ok(report)
+}
+
+/// Tells how far it is, to those who wait.
+fn tell(failures: &[String], case: &str, took: Duration) {
+    let verdict = if failures.is_empty() { "passed".into() } else { format!("FAILED: {}", failures.join("; ")) };
+    let took = humantime::format_duration(Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)));
+    writeln!(std::io::stderr(), "{case}: {verdict}, in {took}").ok();
+}

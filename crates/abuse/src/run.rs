@@ -1,0 +1,181 @@
+//! One case: a server, the healthy pair, the attack beside it, and what must hold.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::attacker::{Attacker, Form};
+use crate::case::{Budgets, Case, Limit, allowed};
+use crate::ending::Ending;
+use crate::error::AbuseError;
+use crate::healthy::{HealthyPair, HealthyReport};
+use crate::report::{MemoryFigures, Row};
+use crate::server::{Memory, Server};
+use crate::settings::KnownSettings;
+
+/// For how long a case attacks, unless it is done before.
+const SHORT: Duration = Duration::from_secs(4);
+const LARGE: Duration = Duration::from_secs(30);
+/// What a case needs beside: what it builds before, and what ends it.
+const MARGIN: Duration = Duration::from_secs(120);
+/// For how long the healthy pair is watched before.
+const QUIET_SHORT: Duration = Duration::from_secs(1);
+const QUIET_LARGE: Duration = Duration::from_secs(5);
+/// Memory must be back by then.
+const BACK: Duration = Duration::from_secs(60);
+/// How often it is looked at, and how often the server is, meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
+/// The healthy pair is watched for so long after an attack, also when memory is back at once.
+const AFTER: Duration = Duration::from_secs(1);
+/// What may stay after an attack beside what the budgets say is in use: 64 MiB.
+const STAYS: u64 = 64 << 20;
+
+/// What cases run against.
+#[derive(Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) known: &'a KnownSettings,
+    pub(crate) form: Form,
+}
+
+/// A server with the healthy pair at work.
+#[derive(Debug)]
+pub(crate) struct Attacked {
+    server: Server,
+    /// Dropped before the server would be, so that its end is no cut.
+    pair: Option<HealthyPair>,
+    /// The highest memory that was seen.
+    pub(crate) highest: u64,
+}
+
+impl Attacked {
+    pub(crate) async fn start(program: &Path, environment: &[(String, &str)]) -> Result<Self, AbuseError> {
+        let server = Server::start(program, environment)?;
+        let pair = Some(HealthyPair::start(server.address).await?);
+        Ok(Self { server, pair, highest: 0 })
+    }
+
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.server.ended().is_none()
+    }
+
+    fn seen(&self) -> HealthyReport {
+        self.pair.as_ref().expect("it is at work until the end").take()
+    }
+
+    fn memory(&mut self) -> Memory {
+        let memory = self.server.memory().unwrap_or(Memory { resident: 0, peak: 0 });
+        self.highest = self.highest.max(memory.peak);
+        memory
+    }
+
+    /// Runs a case.
+    pub(crate) async fn run(&mut self, case: &dyn Case, form: Form, budgets: &Budgets<'_>) -> Row {
+        drop(self.seen());
+        sleep(form.pick(QUIET_SHORT, QUIET_LARGE)).await;
+        let quiet = self.seen();
+        self.server.logged();
+        self.server.forget_peak();
+        let before = self.memory().resident;
+        let time = form.pick(SHORT, LARGE);
+        let attacker = Attacker::new(self.server.address, form, time);
+        let attack = timeout(time + MARGIN, case.run(&attacker)).await;
+        let mut failures = Vec::new();
+        match attack {
+            Ok(Ok(())) => {}
+            Ok(Err(ending)) => attacker.note(ending),
+            Err(_) => failures.push("the attack did not come to its end".into()),
+        }
+        let peak = self.memory().peak;
+        let attacked = self.seen();
+        let budget = allowed(case.budget(budgets));
+        let kept = case.kept(budgets);
+        let stays = budget.min(kept + kept / 5 + STAYS);
+        let (after, back_after) = self.back(before + stays).await;
+        let memory = MemoryFigures { before, peak, after, allowed: budget, back_after };
+        let (endings, figures) = attacker.into_outcome();
+        let row = Row {
+            case: case.name(),
+            does: case.does(),
+            unknown_settings: Vec::new(),
+            died: self.server.ended(),
+            memory,
+            quiet,
+            attacked,
+            after: self.seen(),
+            endings: endings.counts().iter().map(|(ending, count)| (ending.to_string(), *count)).collect(),
+            log: self.server.logged(),
+            figures,
+            failures,
+        };
+        judged(row, case.limit(), &endings.counts(), stays)
+    }
+
+    /// Waits until memory is at most `bound`; what it is then, and after how many seconds it was.
+    async fn back(&mut self, bound: u64) -> (u64, Option<f64>) {
+        let began = Instant::now();
+        let mut back_after = None;
+        loop {
+            let resident = self.memory().resident;
+            let passed = began.elapsed();
+            if resident <= bound && back_after.is_none() {
+                back_after = Some(passed.as_secs_f64());
+            }
+            let done = back_after.is_some() && passed >= AFTER;
+            if done || passed >= BACK || !self.is_alive() {
+                return (resident, back_after);
+            }
+            sleep(LOOK).await;
+        }
+    }
+}
+
+impl Drop for Attacked {
+    fn drop(&mut self) {
+        drop(self.pair.take());
+    }
+}
+
+impl Target<'_> {
+    /// Runs a case against a server of its own; the row, and the server's highest memory.
+    pub(crate) async fn run(&self, case: &dyn Case) -> Result<(Row, u64), AbuseError> {
+        let set = self.form.pick(case.settings(), &[]);
+        let (environment, unknown) = self.known.environment(set);
+        let mut attacked = Attacked::start(self.program, &environment).await?;
+        let budgets = Budgets { form: self.form, known: self.known, set };
+        let mut row = attacked.run(case, self.form, &budgets).await;
+        row.unknown_settings = unknown;
+        Ok((row, attacked.highest))
+    }
+}
+
+/// Adds what does not hold.
+fn judged(mut row: Row, limit: Limit, endings: &BTreeMap<Ending, u64>, stays: u64) -> Row {
+    let mut fails = |text: String| row.failures.push(text);
+    if let Some(died) = &row.died {
+        fails(format!("the server died: {died}"));
+    }
+    let MemoryFigures { before, peak, allowed, back_after, .. } = row.memory;
+    if peak > before + allowed {
+        fails("memory grew beyond the budget".into());
+    }
+    if back_after.is_none() {
+        fails(format!("memory did not come back to {} MiB more than before", stays.div_ceil(1 << 20)));
+    }
+    let (refusals, cuts) =
+        [&row.attacked, &row.after].iter().fold((0, 0), |(r, c), seen| (r + seen.refusals, c + seen.cuts));
+    if refusals + cuts > 0 {
+        let errors = [&row.attacked, &row.after].iter().flat_map(|seen| seen.errors.clone()).collect::<Vec<_>>();
+        fails(format!("the healthy pair was refused {refusals} times and cut {cuts} times ({})", errors.join(", ")));
+    }
+    let limited = endings.keys().any(Ending::is_limit);
+    let says_why = endings.keys().any(Ending::says_why) || (limited && !row.log.is_empty());
+    match limit {
+        Limit::Told if !says_why => fails("the attacker was not limited with a reason".into()),
+        Limit::Never if limited => fails("an honest client was refused or cut".into()),
+        Limit::Told | Limit::Never | Limit::Cheap => {}
+    }
+    row
+}
