@@ -170,14 +170,14 @@ impl Shared {
 
     /// Publishes, subscribes and calls until it is stopped.
     async fn work(&self) {
-        let all = async {
+        let all = Box::pin(async {
             tokio::join!(
                 self.reopened(|| self.subscribe()),
                 self.reopened(|| self.publish()),
                 self.reopened(|| self.call_again()),
                 self.call_anew(),
             )
-        };
+        });
         self.stop.run_until_cancelled(all).await;
     }
 
@@ -185,12 +185,15 @@ impl Shared {
     async fn reopened<F: Future<Output = Result<(), AbuseError>>>(&self, open: impl Fn() -> F) {
         loop {
             let ended = open().await;
-            let mut counts = self.lock();
-            counts.cuts += 1;
-            counts.error(&ended.err().map_or_else(|| "a stream ended".into(), |error| error.to_string()));
-            drop(counts);
+            self.cut(ended);
             sleep(REOPEN).await;
         }
+    }
+
+    fn cut(&self, ended: Result<(), AbuseError>) {
+        let mut counts = self.lock();
+        counts.cuts += 1;
+        counts.error(&ended.err().map_or_else(|| "a stream ended".into(), |error| error.to_string()));
     }
 
     async fn publish(&self) -> Result<(), AbuseError> {

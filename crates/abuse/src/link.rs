@@ -42,6 +42,8 @@ impl Link {
             .initial_window_size(stream_window)
             .initial_connection_window_size(window)
             .enable_push(false)
+            // Answers that are not read are no attack on this program.
+            .data_frame_budget(usize::MAX)
             .handshake(tcp)
             .await
             .map_err(|error| Ending::of_h2(&error))?;
@@ -153,16 +155,18 @@ pub(crate) async fn trailers(body: &mut RecvStream) -> Ending {
     }
 }
 
-/// Notices the end of an answer that nobody reads.
-pub(crate) async fn unread_ending(mut body: RecvStream) -> Ending {
+/// Notices the end of an answer that nobody reads, and hands it back: its part of the connection's window is used up
+/// until it is dropped.
+pub(crate) async fn unread_ending(mut body: RecvStream) -> (Ending, Option<RecvStream>) {
     // What is not released closes the window, so that only the end is heard.
-    loop {
+    let ending = loop {
         match body.data().await {
             Some(Ok(_)) => {}
-            Some(Err(error)) => return Ending::of_h2(&error),
-            None => return trailers(&mut body).await,
+            Some(Err(error)) => break Ending::of_h2(&error),
+            None => break trailers(&mut body).await,
         }
-    }
+    };
+    (ending, Some(body))
 }
 
 /// A message with gRPC's prefix.

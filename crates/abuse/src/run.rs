@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::attacker::{Attacker, Form};
 use crate::case::{Budgets, Case, Limit, allowed};
@@ -81,6 +81,7 @@ impl Attacked {
         let before = self.memory().resident;
         let time = form.pick(SHORT, LARGE);
         let attacker = Attacker::new(self.server.address, form, time);
+        let began = Instant::now();
         let attack = timeout(time + MARGIN, case.run(&attacker)).await;
         let mut failures = Vec::new();
         match attack {
@@ -88,6 +89,8 @@ impl Attacked {
             Ok(Err(ending)) => attacker.note(ending),
             Err(_) => failures.push("the attack did not come to its end".into()),
         }
+        // Long enough for the healthy pair to notice what was short.
+        sleep_until(began + AFTER).await;
         let peak = self.memory().peak;
         let attacked = self.seen();
         let budget = allowed(case.budget(budgets));

@@ -51,6 +51,8 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
     log: Log,
+    /// Kept open: a server that speaks must not fail for it.
+    _says: BufReader<ChildStdout>,
 }
 
 /// Memory of a process in bytes: now, and at most since [`Server::forget_peak`].
@@ -66,20 +68,20 @@ impl Server {
         let mut command = without_settings(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log", "info", "--log-format", "json"]);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut says = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
+        let logs = BufReader::new(child.stderr.take().expect("standard error is a pipe"));
         let log = Log::default();
+        let kept = log.clone();
+        // Ends with the server. A log that nobody takes would stop it.
+        std::thread::spawn(move || keep(logs, &kept));
         match address(&mut says)? {
-            Some(address) => {
-                let kept = log.clone();
-                // Ends with the server. A log that nobody takes would stop it.
-                std::thread::spawn(move || keep(says, &kept));
-                Ok(Self { child, address, log })
-            }
+            Some(address) => Ok(Self { child, address, log, _says: says }),
             None => {
                 child.kill()?;
                 child.wait()?;
-                Err(AbuseError("the server did not start".into()))
+                let why: Vec<_> = log.take().into_keys().collect();
+                Err(AbuseError(format!("the server did not start: {}", why.join(", "))))
             }
         }
     }
@@ -117,7 +119,7 @@ impl Drop for Server {
     }
 }
 
-/// Reads the log up to the line that names the address; `None` at its end.
+/// Reads up to the line that names the address; `None` at the end.
 fn address(says: &mut BufReader<ChildStdout>) -> Result<Option<SocketAddr>, AbuseError> {
     let mut line = String::new();
     while says.read_line(&mut line)? > 0 {
@@ -130,7 +132,7 @@ fn address(says: &mut BufReader<ChildStdout>) -> Result<Option<SocketAddr>, Abus
     Ok(None)
 }
 
-fn keep(mut says: BufReader<ChildStdout>, log: &Log) {
+fn keep(mut says: impl BufRead, log: &Log) {
     let mut line = String::new();
     while says.read_line(&mut line).is_ok_and(|read| read > 0) {
         if let Some(line) = shortened(&line) {

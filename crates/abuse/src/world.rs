@@ -1,7 +1,7 @@
 //! Swarms that cases attack with: what any client may build by ordinary calls.
 
 use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::{self, FuturesUnordered};
 use prost::Message;
 use starling_client::Client;
 use starling_client::pb::group::v1 as groups;
@@ -10,7 +10,7 @@ use starling_client::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel};
 
 use crate::attacker::Attacker;
 use crate::ending::Ending;
-use crate::link::{GROUPS, LIVESTREAMS, Link};
+use crate::link::{GROUPS, LIVESTREAMS, Link, unread_ending};
 
 /// Calls under way at the same time.
 const AT_ONCE: usize = 64;
@@ -18,8 +18,8 @@ const AT_ONCE: usize = 64;
 const LEASE: prost_types::Duration = prost_types::Duration { seconds: 300, nanos: 0 };
 /// The most participants of a group.
 pub(crate) const GROUP: u64 = 256;
-/// The most interests of a member.
-const OVERRIDES: usize = 1_280;
+/// The most overrides of a member.
+pub(crate) const OVERRIDES: u64 = 1_280;
 
 /// The broadcaster of livestreams, and the owner of groups.
 pub(crate) const FIRST: u64 = 1;
@@ -74,15 +74,20 @@ pub(crate) async fn each<F: Future<Output = Result<(), Ending>>>(
     Ok(())
 }
 
-/// A full group in which every participant has overrides about every other one on each channel.
-pub(crate) async fn full_group(link: &Link) -> Result<u64, Ending> {
+/// A group with so many participants, the first of which owns it.
+pub(crate) async fn group(link: &Link, participants: u64) -> Result<u64, Ending> {
     let (group_id, owner_node_id) = (Client::random_node(), FIRST);
     let config = Some(groups::GroupConfig { max_participants: Some(256), ..Default::default() });
     let create = groups::CreateGroupRequest { group_id, owner_node_id, config, ..Default::default() };
     link.call::<groups::CreateGroupResponse>(&group_method("CreateGroup"), &create).await?;
-    let nodes = || FIRST..FIRST + GROUP;
-    each(nodes(), |node| async move { join_group(link, group_id, node).await.map(drop) }).await?;
-    each(nodes(), |node| set_interests(link, group_id, node, overrides(node))).await?;
+    each(FIRST..FIRST + participants, |node| async move { join_group(link, group_id, node).await.map(drop) }).await?;
+    Ok(group_id)
+}
+
+/// A full group in which every participant has overrides about every other one on each channel.
+pub(crate) async fn full_group(link: &Link) -> Result<u64, Ending> {
+    let group_id = group(link, GROUP).await?;
+    each(FIRST..FIRST + GROUP, |node| set_interests(link, group_id, node, overrides(node))).await?;
     Ok(group_id)
 }
 
@@ -107,13 +112,10 @@ pub(crate) async fn set_interests(
     link.call::<groups::SetInterestResponse>(&group_method("SetInterest"), &set).await.map(drop)
 }
 
-/// Interests of a participant in all others.
+/// Interests of a participant in all others, other than the default.
 fn overrides(of: u64) -> Vec<ChannelInterest> {
     let others = (FIRST..FIRST + GROUP).filter(move |node| *node != of);
-    others
-        .flat_map(|source| CHANNELS.map(|channel| interest(source, channel, Interest::High)))
-        .take(OVERRIDES)
-        .collect()
+    others.flat_map(|source| CHANNELS.map(|channel| interest(source, channel, Interest::Low))).collect()
 }
 
 pub(crate) fn interest(source_node_id: u64, channel: UpdateChannel, interest: Interest) -> ChannelInterest {
@@ -126,19 +128,27 @@ pub(crate) async fn ask_without_reading(
     connections: u64,
     calls: u64,
     method: &str,
-    message: &(impl Message + Sync),
+    message: &impl Message,
 ) -> Result<(), Ending> {
     let mut links = Vec::new();
     for _ in 0..connections {
         links.push(attacker.narrow_link().await?);
     }
     let link_calls = links.iter().flat_map(|link| (0..calls).map(move |_| link));
-    let all = link_calls.map(|link| async move {
-        match link.unread(method, message).await {
-            Ok(body) => crate::link::unread_ending(body).await,
-            Err(ending) => ending,
-        }
-    });
-    attacker.note_all(all).await;
+    let mut asked: FuturesUnordered<_> = link_calls
+        .map(|link| async move {
+            match link.unread(method, message).await {
+                Ok(body) => unread_ending(body).await,
+                Err(ending) => (ending, None),
+            }
+        })
+        .collect();
+    // An answer that is let go gives its part of the window back: all are kept.
+    let mut kept = Vec::new();
+    while let Some(Some((ending, body))) = attacker.in_time(asked.next()).await {
+        attacker.note(ending);
+        kept.push(body);
+    }
+    attacker.over().await;
     Ok(())
 }

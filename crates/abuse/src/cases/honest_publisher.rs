@@ -46,7 +46,7 @@ impl Case for HonestPublisher {
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
         Box::pin(async move {
-            let link = attacker.link().await?;
+            let mut link = attacker.link().await?;
             let mut publishers = Vec::new();
             for number in 0..STREAMS {
                 publishers.push(publish(attacker, &link, livestream(&link).await?, PAYLOADS[number % PAYLOADS.len()]));
@@ -60,6 +60,9 @@ impl Case for HonestPublisher {
                     }
                     Err(ending) => attacker.note(ending),
                 }
+            }
+            if let Some(ending) = link.has_ended() {
+                attacker.note(ending);
             }
             attacker.figure(format!("{sent} updates acknowledged"));
             Ok(())

@@ -1,5 +1,7 @@
 //! HPACK bomb: a large header in the table, named thousands of times by one byte each.
 
+use prost::encoding::encode_varint;
+
 use super::hold_floods;
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
@@ -31,8 +33,8 @@ impl Case for HpackBomb {
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
         // A literal that goes into the table, with its length in the form for long ones.
         let mut stored = b"\x40\x01b\x7f".to_vec();
-        let rest = VALUE - 127;
-        stored.extend_from_slice(&[(rest & 0x7f) as u8 | 0x80, (rest >> 7) as u8]);
+        // What does not fit into seven bits follows as protobuf writes numbers.
+        encode_varint(VALUE as u64 - 127, &mut stored);
         stored.extend_from_slice(&[b'a'; VALUE]);
         let mut block = call_headers(&format!("{LIVESTREAMS}GetLivestream"));
         block.extend_from_slice(&stored);

@@ -40,7 +40,7 @@ impl Case for InterestFlips {
             let link = attacker.link().await?;
             let group = full_group(&link).await?;
             let flip = |number: u64| {
-                let wanted = if number.is_multiple_of(2) { Interest::Low } else { Interest::Medium };
+                let wanted = if number.is_multiple_of(2) { Interest::Medium } else { Interest::Low };
                 let changed = vec![interest(FIRST + 1, UpdateChannel::Visual, wanted)];
                 set_interests(&link, group, FIRST, changed)
             };

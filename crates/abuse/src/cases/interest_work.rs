@@ -52,7 +52,7 @@ impl Case for InterestWork {
             }
             let mut slowest = Duration::ZERO;
             for number in 0..9 {
-                let wanted = if number % 2 == 0 { Interest::Low } else { Interest::Medium };
+                let wanted = if number % 2 == 0 { Interest::Medium } else { Interest::Low };
                 let began = Instant::now();
                 set_interests(&link, group_id, FIRST, vec![interest(FIRST + 1, UpdateChannel::Visual, wanted)]).await?;
                 slowest = slowest.max(began.elapsed());

@@ -1,6 +1,7 @@
 //! One message with millions of elements.
 
 use bytes::Bytes;
+use prost::encoding::encode_varint;
 use starling_client::pb::swarm::v1::UpdateChannel;
 
 use crate::attacker::Attacker;
@@ -8,7 +9,7 @@ use crate::case::{Attack, Budgets, Case};
 use crate::ending::Ending;
 use crate::link::{Call, Link, prefix};
 use crate::settings::Setting;
-use crate::world::livestream_method;
+use crate::world::{livestream, livestream_method};
 
 /// What a publish stream takes at most, less what is around the elements.
 const CHANNELS: u32 = (2 << 20) - 64;
@@ -38,17 +39,15 @@ impl Case for PackedOpen {
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
         Box::pin(async move {
             let link = attacker.link().await?;
-            let message = packed(CHANNELS);
+            let message = packed(livestream(&link).await?.id, CHANNELS);
             let again = async || {
-                let mut ending = Ending::Served;
                 while !attacker.is_over() {
-                    ending = open(&link, message.clone()).await;
+                    let ending = open(&link, message.clone()).await;
                     attacker.note(ending.clone());
-                    if !matches!(ending, Ending::Refused(..)) {
+                    if !matches!(ending, Ending::Refused(..) | Ending::Served) {
                         break;
                     }
                 }
-                ending
             };
             futures_util::future::join_all((0..AT_ONCE).map(|_| again())).await;
             Ok(())
@@ -68,26 +67,19 @@ async fn open(link: &Link, message: Bytes) -> Ending {
     }
 }
 
-/// `PublishUpdatesRequest { open: PublishOpen { livestream_id: 7, node_id: 1, channels } }`, with its prefix.
-fn packed(channels: u32) -> Bytes {
-    let mut inner = vec![0x08, 7, 0x10, 1, 0x22];
-    varint(&mut inner, channels);
+/// `PublishUpdatesRequest { open: PublishOpen { livestream_id, node_id: 1, channels } }`, with its prefix.
+fn packed(livestream_id: u64, channels: u32) -> Bytes {
+    let mut inner = vec![0x08];
+    encode_varint(livestream_id, &mut inner);
+    inner.extend_from_slice(&[0x10, 1, 0x22]);
+    encode_varint(u64::from(channels), &mut inner);
     inner.resize(inner.len() + channels as usize, UpdateChannel::Data as u8);
     let mut outer = vec![0x0a];
-    varint(&mut outer, u32::try_from(inner.len()).unwrap_or(u32::MAX));
+    encode_varint(inner.len() as u64, &mut outer);
     outer.append(&mut inner);
     let mut message = prefix(outer.len()).to_vec();
     message.append(&mut outer);
     message.into()
-}
-
-/// A number as protobuf writes lengths.
-fn varint(out: &mut Vec<u8>, mut number: u32) {
-    while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
 }
 
 #[cfg(test)]
@@ -100,11 +92,11 @@ mod tests {
 
     #[test]
     fn packed_message_is_the_schema_s() {
-        let message = packed(300);
+        let message = packed(7_000, 300);
         let Some(Publish::Open(open)) = PublishUpdatesRequest::decode(&message[5..]).unwrap().message else {
             panic!("it is an open");
         };
-        assert_eq!((open.livestream_id, open.node_id, open.channels.len()), (7, 1, 300));
+        assert_eq!((open.livestream_id, open.node_id, open.channels.len()), (7_000, 1, 300));
         assert_eq!(message[..5], prefix(message.len() - 5));
     }
 }

@@ -13,6 +13,8 @@ use crate::settings::Setting;
 
 /// How long the server gives a client to say what it speaks (`src/transport/listener.rs`), and a bit.
 const HANDSHAKE: Duration = Duration::from_secs(13);
+/// The same for the headers of HTTP/1.1.
+const HEADERS: Duration = Duration::from_secs(33);
 
 pub(super) struct Slowloris;
 
@@ -50,11 +52,12 @@ impl Case for Slowloris {
                     }
                 }
             });
+            let patience = attacker.form.pick(HANDSHAKE, HEADERS);
             let mut open = 0_u64;
             let limited = async |connection| {
                 tokio::select! {
                     ending = connection => Some(ending),
-                    () = sleep(HANDSHAKE) => None,
+                    () = sleep(patience) => None,
                 }
             };
             for ending in futures_util::future::join_all(all.map(limited)).await {
@@ -63,7 +66,7 @@ impl Case for Slowloris {
                     None => open += 1,
                 }
             }
-            attacker.figure(format!("{open} still open after {} s", HANDSHAKE.as_secs()));
+            attacker.figure(format!("{open} still open after {} s", patience.as_secs()));
             Ok(())
         })
     }

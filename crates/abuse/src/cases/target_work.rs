@@ -66,7 +66,7 @@ impl Case for TargetWork {
                 link.call::<GetTargetsResponse>(&get, &request).await?;
                 slowest = slowest.max(began.elapsed());
                 if number.is_multiple_of(100) {
-                    let level = if number.is_multiple_of(200) { Interest::Low } else { Interest::Medium };
+                    let level = if number.is_multiple_of(200) { Interest::Medium } else { Interest::Low };
                     set_interests(&link, group_id, FIRST + 1, vec![wanted(FIRST, UpdateChannel::Visual, level)])
                         .await?;
                 }

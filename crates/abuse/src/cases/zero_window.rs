@@ -52,7 +52,8 @@ impl Case for ZeroWindow {
             let subscribe = livestream_method("SubscribeUpdates");
             let mut readers = Vec::new();
             for _ in 0..attacker.form.pick(200, 1_000) {
-                readers.push(unread_ending(reader.unread(&subscribe, &request).await?));
+                let body = reader.unread(&subscribe, &request).await?;
+                readers.push(async { unread_ending(body).await.0 });
             }
             let publishes = async {
                 let publish = livestream_method("PublishUpdate");
