@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
-use starling_client::pb::group::v1::SubscribeUpdatesRequest;
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use starling_client::pb::group::v1::publish_updates_request::Message as Publish;
+use starling_client::pb::group::v1::{PublishOpen, PublishUpdatesRequest, SubscribeUpdatesRequest};
 use starling_client::pb::swarm::v1::{Interest, UpdateChannel};
 use tokio::time::Instant;
 
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case, Limit};
+use crate::ending::Ending;
+use crate::link::{Call, Link, framed, send_all};
 use crate::settings::Setting;
-use crate::world::{CHANNELS, FIRST, full_group, group_method, interest, set_interests};
+use crate::world::{CHANNELS, FIRST, GROUP, full_group, group_method, interest, set_interests};
 
 pub(super) struct InterestWork;
 
@@ -19,7 +24,8 @@ impl Case for InterestWork {
     }
 
     fn does(&self) -> &'static str {
-        "1 275 overrides and 1 000 subscriptions of one participant (short: 200), nine SetInterest of 25 bytes"
+        "1 275 overrides and 1 000 subscriptions of one participant (short: 200), a publish stream of every one, nine \
+         SetInterest of 25 bytes"
     }
 
     fn settings(&self) -> &'static [Setting] {
@@ -41,7 +47,7 @@ impl Case for InterestWork {
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
         Box::pin(async move {
-            let (link, subscriber) = tokio::try_join!(attacker.link(), attacker.link())?;
+            let (link, subscriber, publisher) = tokio::try_join!(attacker.link(), attacker.link(), attacker.link())?;
             let group_id = full_group(&link).await?;
             let channels = CHANNELS.map(Into::into).to_vec();
             let request = SubscribeUpdatesRequest { group_id, node_id: FIRST, channels, ..Default::default() };
@@ -49,6 +55,10 @@ impl Case for InterestWork {
             let mut subscriptions = Vec::new();
             for _ in 0..attacker.form.pick(200, 1_000) {
                 subscriptions.push(subscriber.unread(&subscribe, &request).await?);
+            }
+            let mut publications = Vec::new();
+            for node_id in FIRST..FIRST + GROUP {
+                publications.push(publish(&publisher, group_id, node_id).await?);
             }
             let mut slowest = Duration::ZERO;
             for number in 0..9 {
@@ -58,7 +68,23 @@ impl Case for InterestWork {
                 slowest = slowest.max(began.elapsed());
             }
             attacker.figure(format!("slowest SetInterest {} ms", slowest.as_millis()));
+            // What follows from the changes is not done when they are answered.
+            attacker.over().await;
             Ok(())
         })
+    }
+}
+
+/// Opens a publish stream of a participant, who is told the demand for it after each change.
+async fn publish(link: &Link, group_id: u64, node_id: u64) -> Result<(SendStream<Bytes>, RecvStream), Ending> {
+    let Call { response, mut body } = link.begin(&group_method("PublishUpdates")).await?;
+    let channels = [UpdateChannel::Visual, UpdateChannel::Audio, UpdateChannel::Chat, UpdateChannel::Data];
+    let channels = channels.map(Into::into).to_vec();
+    let open = PublishOpen { group_id, node_id, channels, ..Default::default() };
+    send_all(&mut body, framed(&PublishUpdatesRequest { message: Some(Publish::Open(open)) })).await?;
+    let response = response.await.map_err(|error| Ending::of_h2(&error))?;
+    match Ending::of_headers(response.headers()) {
+        Some(refused) => Err(refused),
+        None => Ok((body, response.into_body())),
     }
 }

@@ -11,7 +11,7 @@ use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
 use crate::link::unread_ending;
 use crate::settings::Setting;
-use crate::world::{FIRST, livestream, livestream_method};
+use crate::world::{FIRST, join_livestream, livestream, livestream_method};
 
 /// Between two updates.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -46,9 +46,11 @@ impl Case for ZeroWindow {
         Box::pin(async move {
             let (link, reader) = tokio::try_join!(attacker.link(), attacker.narrow_link())?;
             let stream = livestream(&link).await?;
+            let (livestream_id, node_id) = (stream.id, FIRST + 1);
+            let session_id = join_livestream(&link, livestream_id, node_id).await?;
             let channels = vec![UpdateChannel::Data.into()];
             let request =
-                SubscribeUpdatesRequest { livestream_id: stream.id, node_id: FIRST, channels, ..Default::default() };
+                SubscribeUpdatesRequest { livestream_id, node_id, session_id, channels, ..Default::default() };
             let subscribe = livestream_method("SubscribeUpdates");
             let mut readers = Vec::new();
             for _ in 0..attacker.form.pick(200, 1_000) {
