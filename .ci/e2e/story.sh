@@ -24,41 +24,17 @@ PYTHON=${PYTHON:-$ci/venv/bin/python}
 PUBLISH_SECONDS=${PUBLISH_SECONDS:-20}
 LEASE_SECONDS=${LEASE_SECONDS:-4}
 here=$root/.ci/e2e/story
-export PATH=$ci/protoc/bin:$PATH
-files=(starling/swarm/v1/{swarm,server}.proto starling/livestream/v1/livestream.proto)
 languages=("$@")
 [[ $# -gt 0 ]] || languages=(go node java python browser)
+# shellcheck source-path=SCRIPTDIR source=languages.sh
+source .ci/e2e/languages.sh
 
-# tool_LANGUAGE installs what generates and runs it, make_LANGUAGE makes the program of a copy of its directory, in
-# which it runs, and run_LANGUAGE is it.
+# run_LANGUAGE is its program.
 
-tool_go() {
-    go_tool protoc-gen-go google.golang.org/protobuf cmd/protoc-gen-go "$protoc_gen_go_version" &&
-        go_tool protoc-gen-go-grpc google.golang.org/grpc/cmd/protoc-gen-go-grpc '' "$protoc_gen_go_grpc_version"
-}
-make_go() {
-    protoc -I "$root/proto" --go_out=gen --go-grpc_out=gen "${files[@]}"
-    printf 'module starling.dev/go\n\ngo 1.26\n' >gen/starling.dev/go/go.mod
-    go vet . && go build -o story .
-}
-run_go() { timeout 90 ./story "$@"; }
+run_go() { timeout 90 ./program "$@"; }
 
-tool_node() { node_packages .ci/generate/ts-proto; }
-make_node() {
-    ln -s "$ci/node/ts-proto/node_modules" node_modules
-    protoc -I "$root/proto" --plugin=node_modules/.bin/protoc-gen-ts_proto --ts_proto_out=gen \
-        --ts_proto_opt=outputServices=grpc-js "${files[@]}" google/rpc/status.proto google/rpc/error_details.proto
-    node_modules/.bin/tsc
-}
 run_node() { timeout 90 node built/story.js "$@"; }
 
-tool_java() { :; } # comes with protoc
-make_java() {
-    protoc -I "$root/proto" --java_out=gen --grpc-java_out=gen "${files[@]}"
-    find . -name '*.java' >sources
-    # This much code compiles in half the time when the virtual machine does not optimise itself.
-    javac -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC -proc:none -d classes -classpath "$ci/java/*" @sources
-}
 run_java() { timeout 90 java -classpath "classes:$ci/java/*" Story "$@"; }
 
 tool_python() { :; } # are there for other steps, too
@@ -76,14 +52,6 @@ make_browser() {
 }
 run_browser() { timeout $((PUBLISH_SECONDS + 70)) node serve.mjs "$@" "$PUBLISH_SECONDS" "$LEASE_SECONDS"; }
 
-# made LANGUAGE
-made() {
-    cp -r "$here/$1" "$scratch/$1"
-    mkdir -p "$scratch/$1/gen"
-    cd "$scratch/$1"
-    "make_$1" || fail "$1 does not compile"
-}
-
 # told LANGUAGE: against a server of its own.
 told() {
     local line
@@ -98,29 +66,6 @@ told() {
     server_stops
 }
 
-# side_by_side STEP: for every language, each in a process of its own; tells what they print, one after the other.
-side_by_side() {
-    local step=$1 language failed=
-    declare -A process=()
-    for language in "${languages[@]}"; do
-        "$step" "$language" >"$scratch/$language.log" 2>&1 &
-        process[$language]=$!
-    done
-    for language in "${languages[@]}"; do
-        wait "${process[$language]}" || failed+=" $language"
-        cat "$scratch/$language.log"
-    done
-    [[ -z $failed ]] || fail "not $step:$failed"
-    printf '%s after %d s\n' "$step" "$SECONDS"
-}
-
-echo 'what is needed:'
-mkdir -p "$ci/bin"
-python_packages
-apt_package mvn maven
-java_packages
-for language in "${languages[@]}"; do
-    "tool_$language" || fail "what $language needs cannot be had"
-done
+tools
 side_by_side made
 side_by_side told
