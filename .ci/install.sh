@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# How .ci/run, .ci/generate/run.sh and .ci/e2e/story.sh install what is missing, and what they have in common. To be
+# How .ci/run, .ci/generate/run.sh, .ci/e2e/story.sh and .ci/e2e/abuse.sh install what is missing, and what they have in common. To be
 # sourced at the root of the repository. Nothing here relies on errexit.
 
 ci=$PWD/target/ci

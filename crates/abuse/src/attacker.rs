@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::ending::{Ending, Endings};
 use crate::frames::FrameLink;
 use crate::link::{DEFAULT_WINDOW, Link, WIDE};
+
+/// Where attackers come from: limits may count by address.
+const ADDRESS: [u8; 4] = [127, 0, 0, 2];
 
 /// How large a case is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +51,14 @@ impl Attacker {
         Self { address, form, ends, endings: Endings::default(), figures: Mutex::default() }
     }
 
-    /// A connection of TCP.
+    /// A connection of TCP, from an address that the healthy pair does not have.
     pub(crate) async fn tcp(&self) -> Result<TcpStream, Ending> {
-        TcpStream::connect(self.address).await.map_err(|_| Ending::Closed)
+        let connected = async {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::from((ADDRESS, 0)))?;
+            socket.connect(self.address).await
+        };
+        connected.await.map_err(|_| Ending::Closed)
     }
 
     /// A connection that reads what it is sent.

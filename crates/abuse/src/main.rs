@@ -27,10 +27,13 @@ use crate::case::{Budgets, Case};
 use crate::error::AbuseError;
 use crate::report::Report;
 use crate::run::{Attacked, Target};
-use crate::settings::KnownSettings;
+use crate::settings::{KnownSettings, Setting};
 
 /// Open files of this program and of the server: a connection takes one of each.
 const FILES: u64 = 17_500;
+
+/// Settings of a long run: streams that end of their age would count as cut.
+const AGELESS: &[Setting] = &[("server.max_connection_age", "0s"), ("streams.max_age", "0s")];
 
 /// Attacks a server that it starts itself: STARLING_BIN, or the one beside it.
 #[derive(Debug, Parser)]
@@ -125,7 +128,8 @@ async fn again(
     time: Duration,
 ) -> Result<Report, AbuseError> {
     let mut report = Report::default();
-    let mut attacked = Attacked::start(program, &[]).await?;
+    let (environment, _) = known.environment(AGELESS);
+    let mut attacked = Attacked::start(program, &environment).await?;
     let budgets = Budgets { form: Form::Large, known, set: &[] };
     let ends = Instant::now() + time;
     for case in chosen.iter().cycle() {

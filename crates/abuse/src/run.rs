@@ -170,8 +170,7 @@ fn judged(mut row: Row, limit: Limit, endings: &BTreeMap<Ending, u64>, stays: u6
     let (refusals, cuts) =
         [&row.attacked, &row.after].iter().fold((0, 0), |(r, c), seen| (r + seen.refusals, c + seen.cuts));
     if refusals + cuts > 0 {
-        let errors = [&row.attacked, &row.after].iter().flat_map(|seen| seen.errors.clone()).collect::<Vec<_>>();
-        fails(format!("the healthy pair was refused {refusals} times and cut {cuts} times ({})", errors.join(", ")));
+        fails(format!("the healthy pair was refused {refusals} times and cut {cuts} times"));
     }
     let limited = endings.keys().any(Ending::is_limit);
     let says_why = endings.keys().any(Ending::says_why) || (limited && !row.log.is_empty());

@@ -16,6 +16,8 @@ use crate::settings::without_settings;
 const PROGRAM: &str = "STARLING_BIN";
 /// Different lines of the log that are kept.
 const LINES: usize = 64;
+/// Characters that are kept of an error.
+const WHY: usize = 40;
 
 /// Where the server is: named by the environment, or beside this program.
 pub(crate) fn program() -> Result<PathBuf, AbuseError> {
@@ -148,7 +150,8 @@ fn shortened(line: &str) -> Option<String> {
     let text = |key: &str| entry[key].as_str();
     let message = format!("{} {}", text("level")?, text("message")?);
     let why = ["reason", "error", "budget"].into_iter().find_map(text);
-    Some(why.map_or_else(|| message.clone(), |why| format!("{message}: {why}")))
+    let first = |why: &str| why.chars().take(WHY).collect::<String>();
+    Some(why.map_or_else(|| message.clone(), |why| format!("{message}: {}", first(why))))
 }
 
 fn memory(status: &str) -> Option<Memory> {

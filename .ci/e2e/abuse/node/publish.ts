@@ -14,6 +14,9 @@ import {
 import { UpdateChannel } from "./gen/starling/swarm/v1/swarm";
 
 const BROADCASTER = 1;
+// Updates of a stream that may wait for their acknowledgement. grpc-js itself takes 1 MiB of messages without a word, and
+// then forgets each that was sent by going through all of them: of small ones, for minutes.
+const WINDOW = 1024;
 const channel = UpdateChannel.UPDATE_CHANNEL_DATA;
 const [address, pid, seconds, stop] = [process.argv[2], ...process.argv.slice(3).map(Number)] as
   [string, number, number, number];
@@ -44,7 +47,8 @@ async function open(client: LivestreamServiceClient) {
 async function publish(
   { stream, answers }: Awaited<ReturnType<typeof open>>, payload: number, until: number,
 ): Promise<number> {
-  let through = 0;
+  let [sent, through] = [0, 0];
+  let acknowledge = () => {}; // wakes who waits for an acknowledgement
   const acknowledged = (async () => {
     for (;;) {
       const { done, value } = await answers.next();
@@ -55,11 +59,11 @@ async function publish(
         throw new Error(`after ${through} acknowledgements the server says ${JSON.stringify(value)}`);
       }
       through = value.ack?.channels[0].acceptedThrough ?? through;
+      acknowledge();
     }
   })().catch((ended) => {
     throw new Error(`${payload} bytes, after ${sent} updates, ${through} acknowledged: ${String(ended)}`);
   });
-  let sent = 0;
   const sends = (async () => {
     while (Date.now() < until) {
       sent++;
@@ -68,6 +72,9 @@ async function publish(
         await once(stream, "drain");
       } else if (sent % 64 === 0) {
         await breathe();
+      }
+      while (sent - through >= WINDOW) {
+        await new Promise<void>((resolve) => (acknowledge = resolve));
       }
     }
     stream.end();
