@@ -39,16 +39,17 @@ impl Form {
 pub(crate) struct Attacker {
     pub(crate) address: SocketAddr,
     pub(crate) form: Form,
+    time: Duration,
     /// When it ends by itself.
-    ends: Instant,
+    ends: Mutex<Instant>,
     endings: Endings,
     figures: Mutex<Vec<String>>,
 }
 
 impl Attacker {
     pub(crate) fn new(address: SocketAddr, form: Form, time: Duration) -> Self {
-        let ends = Instant::now() + time;
-        Self { address, form, ends, endings: Endings::default(), figures: Mutex::default() }
+        let ends = Mutex::new(Instant::now() + time);
+        Self { address, form, time, ends, endings: Endings::default(), figures: Mutex::default() }
     }
 
     /// A connection of TCP, from an address that the healthy pair does not have.
@@ -105,19 +106,28 @@ impl Attacker {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).push(figure);
     }
 
+    /// Begins its time: what was built before does not count.
+    pub(crate) fn begin(&self) {
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + self.time;
+    }
+
+    fn ends(&self) -> Instant {
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether its time is over.
     pub(crate) fn is_over(&self) -> bool {
-        Instant::now() >= self.ends
+        Instant::now() >= self.ends()
     }
 
     /// Waits for something, at most until the time is over.
     pub(crate) async fn in_time<F: Future>(&self, what: F) -> Option<F::Output> {
-        timeout_at(self.ends, what).await.ok()
+        timeout_at(self.ends(), what).await.ok()
     }
 
     /// Waits until the time is over.
     pub(crate) async fn over(&self) {
-        sleep_until(self.ends).await;
+        sleep_until(self.ends()).await;
     }
 
     pub(crate) fn into_outcome(self) -> (Endings, Vec<String>) {

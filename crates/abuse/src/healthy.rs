@@ -14,7 +14,7 @@ use starling_client::Client;
 use starling_client::pb::livestream::v1::publish_updates_request::Message as Publish;
 use starling_client::pb::livestream::v1::{self as pb};
 use starling_client::pb::swarm::v1::delivery::Item;
-use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
+use starling_client::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel, UpdateDraft};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -162,7 +162,10 @@ impl Shared {
             .start_livestream(pb::StartLivestreamRequest { livestream_id, node_id, ..Default::default() })
             .await?;
         for (node_id, session) in [BROADCASTER, VIEWER].into_iter().zip(&mut self.sessions) {
-            let join = pb::JoinLivestreamRequest { livestream_id, node_id, ..Default::default() };
+            // What comes at once, rather than with what follows.
+            let (channel, interest) = (UpdateChannel::Data.into(), Interest::High.into());
+            let interests = vec![ChannelInterest { channel, interest, ..Default::default() }];
+            let join = pb::JoinLivestreamRequest { livestream_id, node_id, interests, ..Default::default() };
             *session = livestreams.join_livestream(join).await?.into_inner().session_id;
         }
         Ok(())

@@ -130,6 +130,7 @@ pub(crate) async fn ask_without_reading(
     method: &str,
     message: &impl Message,
 ) -> Result<(), Ending> {
+    attacker.begin();
     let mut links = Vec::new();
     for _ in 0..connections {
         links.push(attacker.narrow_link().await?);

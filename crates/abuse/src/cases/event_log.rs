@@ -45,6 +45,7 @@ impl Case for EventLog {
             let about = |node| interest(node, UpdateChannel::Visual, Interest::Low);
             let overrides = || (OTHERS..OTHERS + OVERRIDES).map(about).collect();
             each(FIRST..FIRST + GROUP - 1, |node| set_interests(&link, group, node, overrides())).await?;
+            attacker.begin();
             let mut left = 0;
             while left < attacker.form.pick(40, OVERRIDES) && !attacker.is_over() {
                 join_group(&link, group, OTHERS + left).await?;

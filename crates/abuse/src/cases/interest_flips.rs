@@ -44,6 +44,7 @@ impl Case for InterestFlips {
                 let changed = vec![interest(FIRST + 1, UpdateChannel::Visual, wanted)];
                 set_interests(&link, group, FIRST, changed)
             };
+            attacker.begin();
             let flips = 0..attacker.form.pick(3_000, 100_000);
             each(flips.take_while(|_| !attacker.is_over()), flip).await
         })

@@ -60,6 +60,7 @@ impl Case for InterestWork {
             for node_id in FIRST..FIRST + GROUP {
                 publications.push(publish(&publisher, group_id, node_id).await?);
             }
+            attacker.begin();
             let mut slowest = Duration::ZERO;
             for number in 0..9 {
                 let wanted = if number % 2 == 0 { Interest::Medium } else { Interest::Low };

@@ -55,6 +55,7 @@ impl Case for TargetWork {
             }
             let get = group_method("GetTargets");
             let request = GetTargetsRequest { group_id, of_node_id: FIRST, ..Default::default() };
+            attacker.begin();
             let mut ticks = interval(INTERVAL);
             let mut slowest = Duration::ZERO;
             for number in 0_u64.. {

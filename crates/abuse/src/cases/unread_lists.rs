@@ -8,6 +8,9 @@ use crate::case::{Attack, Budgets, Case};
 use crate::settings::Setting;
 use crate::world::{FIRST, ask_without_reading, each, join_livestream, livestream, livestream_method};
 
+/// The first of their ids, which all take eight bytes.
+const MODERATORS: u64 = 1 << 52;
+
 pub(super) struct UnreadLists;
 
 impl Case for UnreadLists {
@@ -42,7 +45,7 @@ impl Case for UnreadLists {
             }
             let add = livestream_method("AddModerator");
             for &livestream_id in &livestream_ids {
-                each(FIRST + 1..=FIRST + moderators, |viewer_node_id| {
+                each(MODERATORS..MODERATORS + moderators, |viewer_node_id| {
                     let add = &add;
                     async move {
                         join_livestream(link, livestream_id, viewer_node_id).await?;

@@ -1,12 +1,15 @@
 //! Watches that begin with a large roster, which nobody reads.
 
-use starling_client::pb::livestream::v1::WatchLivestreamRequest;
+use starling_client::pb::livestream::v1::{JoinLivestreamRequest, JoinLivestreamResponse, WatchLivestreamRequest};
 use starling_client::pb::swarm::v1::MemberView;
 
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
 use crate::settings::Setting;
-use crate::world::{FIRST, ask_without_reading, each, join_livestream, livestream, livestream_method};
+use crate::world::{FIRST, ask_without_reading, each, livestream, livestream_method};
+
+/// What a viewer says of itself, in bytes.
+const METADATA: usize = 512;
 
 pub(super) struct UnreadRosters;
 
@@ -16,7 +19,7 @@ impl Case for UnreadRosters {
     }
 
     fn does(&self) -> &'static str {
-        "8 000 WatchLivestream (short: 1 600) of a livestream with 50 000 viewers (short: 2 000), none read"
+        "8 000 WatchLivestream (short: 1 600) of a livestream with 50 000 viewers (short: 2 000) with 512 bytes of metadata, none read"
     }
 
     fn settings(&self) -> &'static [Setting] {
@@ -24,12 +27,12 @@ impl Case for UnreadRosters {
     }
 
     fn budget(&self, budgets: &Budgets<'_>) -> u64 {
-        // The viewers are state, of at most 1 KiB each.
-        unread_budget(budgets) + budgets.form.pick(2 << 20, 50 << 20)
+        unread_budget(budgets) + self.kept(budgets)
     }
 
+    // The viewers are state, of at most 2 KiB each.
     fn kept(&self, budgets: &Budgets<'_>) -> u64 {
-        budgets.form.pick(2 << 20, 50 << 20)
+        budgets.form.pick(4 << 20, 100 << 20)
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
@@ -37,9 +40,12 @@ impl Case for UnreadRosters {
             let link = attacker.link().await?;
             let livestream_id = livestream(&link).await?.id;
             let viewers = attacker.form.pick(2_000, 50_000);
-            each(FIRST + 1..=viewers, |node| {
-                let link = &link;
-                async move { join_livestream(link, livestream_id, node).await.map(drop) }
+            let join = livestream_method("JoinLivestream");
+            each(FIRST + 1..=viewers, |node_id| {
+                let metadata = Some(vec![7; METADATA].into());
+                let request = JoinLivestreamRequest { livestream_id, node_id, metadata, ..Default::default() };
+                let (link, join) = (&link, &join);
+                async move { link.call::<JoinLivestreamResponse>(join, &request).await.map(drop) }
             })
             .await?;
             let request = WatchLivestreamRequest { livestream_id, view: MemberView::Full.into(), ..Default::default() };
