@@ -15,7 +15,7 @@ use crate::link::{GROUPS, LIVESTREAMS, Link, unread_ending};
 /// Calls under way at the same time.
 const AT_ONCE: usize = 64;
 /// The longest lease that there is, in seconds: members without a stream stay.
-const LEASE: prost_types::Duration = prost_types::Duration { seconds: 300, nanos: 0 };
+pub(crate) const LEASE: prost_types::Duration = prost_types::Duration { seconds: 300, nanos: 0 };
 /// The most participants of a group.
 pub(crate) const GROUP: u64 = 256;
 /// The most overrides of a member.

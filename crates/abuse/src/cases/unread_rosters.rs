@@ -6,7 +6,7 @@ use starling_client::pb::swarm::v1::MemberView;
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
 use crate::settings::Setting;
-use crate::world::{FIRST, ask_without_reading, each, livestream, livestream_method};
+use crate::world::{FIRST, LEASE, ask_without_reading, each, livestream, livestream_method};
 
 /// What a viewer says of itself, in bytes.
 const METADATA: usize = 512;
@@ -42,8 +42,9 @@ impl Case for UnreadRosters {
             let viewers = attacker.form.pick(2_000, 50_000);
             let join = livestream_method("JoinLivestream");
             each(FIRST + 1..=viewers, |node_id| {
-                let metadata = Some(vec![7; METADATA].into());
-                let request = JoinLivestreamRequest { livestream_id, node_id, metadata, ..Default::default() };
+                let (metadata, lease_ttl) = (Some(vec![7; METADATA].into()), Some(LEASE));
+                let request =
+                    JoinLivestreamRequest { livestream_id, node_id, metadata, lease_ttl, ..Default::default() };
                 let (link, join) = (&link, &join);
                 async move { link.call::<JoinLivestreamResponse>(join, &request).await.map(drop) }
             })
