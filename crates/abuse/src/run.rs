@@ -181,3 +181,80 @@ fn judged(mut row: Row, limit: Limit, endings: &BTreeMap<Ending, u64>, stays: u6
     }
     row
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::healthy::Latency;
+
+    fn seen(refusals: u64, cuts: u64) -> HealthyReport {
+        let latency = Latency::default();
+        HealthyReport {
+            deliveries: latency,
+            old_connection: latency,
+            new_connection: latency,
+            gaps: 0,
+            refusals,
+            cuts,
+            errors: Vec::new(),
+        }
+    }
+
+    /// A case that grew by 10 of 20 bytes and gave them back.
+    fn good() -> Row {
+        Row {
+            case: "a-case",
+            does: "nothing",
+            unknown_settings: Vec::new(),
+            died: None,
+            memory: MemoryFigures { before: 100, peak: 110, after: 100, allowed: 20, back_after: Some(0.0) },
+            quiet: seen(0, 0),
+            attacked: seen(0, 0),
+            after: seen(0, 0),
+            endings: BTreeMap::new(),
+            log: BTreeMap::new(),
+            figures: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    fn failures(row: Row, limit: Limit, endings: &[Ending]) -> usize {
+        let endings = endings.iter().map(|ending| (ending.clone(), 1)).collect();
+        judged(row, limit, &endings, 64).failures.len()
+    }
+
+    #[test]
+    fn each_thing_that_must_hold_is_judged() {
+        let bad: [fn(&mut Row); 5] = [
+            |row| row.died = Some("signal 9".into()),
+            |row| row.memory.peak = 121,
+            |row| row.memory.back_after = None,
+            |row| row.attacked = seen(1, 0),
+            |row| row.after = seen(0, 1),
+        ];
+        assert_eq!(failures(good(), Limit::Cheap, &[]), 0);
+        for spoil in bad {
+            let mut row = good();
+            spoil(&mut row);
+            assert_eq!(failures(row, Limit::Cheap, &[]), 1);
+        }
+    }
+
+    #[test]
+    fn attacker_must_be_told_why() {
+        let told = Ending::Told("GOAWAY ENHANCE_YOUR_CALM".into());
+        assert_eq!(failures(good(), Limit::Told, &[Ending::Served, told]), 0);
+        assert_eq!(failures(good(), Limit::Told, &[Ending::Served]), 1);
+        assert_eq!(failures(good(), Limit::Told, &[Ending::Closed]), 1);
+        let mut logged = good();
+        logged.log = BTreeMap::from([("WARN cut".into(), 1)]);
+        assert_eq!(failures(logged.clone(), Limit::Told, &[Ending::Closed]), 0);
+        assert_eq!(failures(logged, Limit::Told, &[Ending::Served]), 1, "nothing was limited");
+    }
+
+    #[test]
+    fn honest_client_must_not_be_limited() {
+        assert_eq!(failures(good(), Limit::Never, &[Ending::Served]), 0);
+        assert_eq!(failures(good(), Limit::Never, &[Ending::Served, Ending::Closed]), 1);
+    }
+}
