@@ -3,6 +3,7 @@
 
 mod connection_flood;
 mod continuation_flood;
+mod dripped_messages;
 mod event_log;
 mod feed_records;
 mod half_messages;
@@ -22,6 +23,7 @@ mod small_data_flood;
 mod stream_exhaustion;
 mod swarm_state;
 mod target_work;
+mod trickle_reader;
 mod unread_lists;
 mod unread_participants;
 mod unread_rosters;
@@ -54,8 +56,10 @@ pub(crate) const ALL: &[&dyn Case] = &[
     &small_data_flood::SmallDataFlood,
     &ping_flood::PingFlood,
     &zero_window::ZeroWindow,
+    &trickle_reader::TrickleReader,
     &stream_exhaustion::StreamExhaustion,
     &slowloris::Slowloris,
+    &dripped_messages::DrippedMessages,
     &oversize_messages::OversizeMessages,
     &lying_lengths::LyingLengths,
 ];

@@ -23,7 +23,9 @@ const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
-/// Flags of HEADERS and CONTINUATION.
+/// The flag of the last frame of a stream.
+pub(crate) const END_STREAM: u8 = 1;
+/// The flag of HEADERS and CONTINUATION.
 pub(crate) const END_HEADERS: u8 = 4;
 
 /// Appends a frame.

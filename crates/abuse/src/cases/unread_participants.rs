@@ -1,6 +1,7 @@
 //! Large lists of participants, which nobody reads.
 
-use starling_client::pb::group::v1::ListParticipantsRequest;
+use prost::Message;
+use starling_client::pb::group::v1::{ListParticipantsRequest, ListParticipantsResponse};
 use starling_client::pb::swarm::v1::MemberView;
 
 use super::unread_rosters::{UNREAD, unread_budget};
@@ -37,9 +38,17 @@ impl Case for UnreadParticipants {
         Box::pin(async move {
             let link = attacker.link().await?;
             let group_id = full_group(&link).await?;
-            let request = ListParticipantsRequest { group_id, view: MemberView::Full.into(), ..Default::default() };
+            let request = ListParticipantsRequest {
+                group_id,
+                page_size: 1_000,
+                view: MemberView::Full.into(),
+                ..Default::default()
+            };
+            let list = group_method("ListParticipants");
+            let one: ListParticipantsResponse = link.call(&list, &request).await?;
+            attacker.figure(format!("one answer has {} bytes", one.encoded_len()));
             let calls = attacker.form.pick(60, 300);
-            ask_without_reading(attacker, 1, calls, &group_method("ListParticipants"), &request).await
+            ask_without_reading(attacker, 1, calls, &list, &request).await
         })
     }
 }
