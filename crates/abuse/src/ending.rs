@@ -48,6 +48,19 @@ impl Ending {
         *self != Self::Served
     }
 
+    /// Whether it says that the caller is wrong, rather than that it asks for too much.
+    pub(crate) fn is_mistake(&self) -> bool {
+        const MISTAKES: [&str; 6] = [
+            "INVALID_ARGUMENT",
+            "NOT_FOUND",
+            "ALREADY_EXISTS",
+            "FAILED_PRECONDITION",
+            "PERMISSION_DENIED",
+            "UNIMPLEMENTED",
+        ];
+        matches!(self, Self::Refused(code, _) if MISTAKES.contains(&code.as_str()))
+    }
+
     /// Whether it comes with its reason.
     pub(crate) fn says_why(&self) -> bool {
         match self {
@@ -117,6 +130,7 @@ mod tests {
         let bare = Ending::of_status(&Status::internal("no details"));
         assert_eq!(bare.to_string(), "INTERNAL");
         assert!(bare.is_limit() && !bare.says_why());
+        assert!(Ending::of_status(&Status::not_found("it")).is_mistake() && !ending.is_mistake());
     }
 
     #[test]

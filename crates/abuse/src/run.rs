@@ -86,6 +86,7 @@ impl Attacked {
         let mut failures = Vec::new();
         match attack {
             Ok(Ok(())) => {}
+            Ok(Err(ending)) if ending.is_mistake() => failures.push(format!("the case is at fault: {ending}")),
             Ok(Err(ending)) => attacker.note(ending),
             Err(_) => failures.push("the attack did not come to its end".into()),
         }

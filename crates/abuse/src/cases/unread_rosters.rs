@@ -8,8 +8,8 @@ use crate::case::{Attack, Budgets, Case};
 use crate::settings::Setting;
 use crate::world::{FIRST, LEASE, ask_without_reading, each, livestream, livestream_method};
 
-/// What a viewer says of itself, in bytes.
-const METADATA: usize = 512;
+/// What a viewer says of itself, and where it is, in bytes: as much as there may be.
+const MEMBER: usize = 256;
 
 pub(super) struct UnreadRosters;
 
@@ -19,7 +19,7 @@ impl Case for UnreadRosters {
     }
 
     fn does(&self) -> &'static str {
-        "8 000 WatchLivestream (short: 1 600) of a livestream with 50 000 viewers (short: 2 000) with 512 bytes of metadata, none read"
+        "8 000 WatchLivestream (short: 1 600) of a livestream with 50 000 viewers (short: 2 000) with 512 bytes of their own, none read"
     }
 
     fn settings(&self) -> &'static [Setting] {
@@ -42,9 +42,16 @@ impl Case for UnreadRosters {
             let viewers = attacker.form.pick(2_000, 50_000);
             let join = livestream_method("JoinLivestream");
             each(FIRST + 1..=viewers, |node_id| {
-                let (metadata, lease_ttl) = (Some(vec![7; METADATA].into()), Some(LEASE));
-                let request =
-                    JoinLivestreamRequest { livestream_id, node_id, metadata, lease_ttl, ..Default::default() };
+                let opaque: bytes::Bytes = vec![7; MEMBER].into();
+                let (metadata, endpoint, lease_ttl) = (Some(opaque.clone()), Some(opaque), Some(LEASE));
+                let request = JoinLivestreamRequest {
+                    livestream_id,
+                    node_id,
+                    metadata,
+                    endpoint,
+                    lease_ttl,
+                    ..Default::default()
+                };
                 let (link, join) = (&link, &join);
                 async move { link.call::<JoinLivestreamResponse>(join, &request).await.map(drop) }
             })
