@@ -20,8 +20,9 @@ impl Case for RapidReset {
         "opens streams and resets each at once, a million in all"
     }
 
-    fn budget(&self, _budgets: &Budgets<'_>) -> u64 {
-        0
+    // Streams that were reset and are not gone yet, of at most 16 KiB each.
+    fn budget(&self, budgets: &Budgets<'_>) -> u64 {
+        budgets.bytes("server.max_local_error_reset_streams", 1_024) * (16 << 10)
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
