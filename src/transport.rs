@@ -22,6 +22,7 @@ mod fast_path;
 #[cfg(test)]
 mod hyper_order;
 mod listener;
+mod portion;
 mod request_body;
 mod socket;
 mod stall;

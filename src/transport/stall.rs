@@ -23,6 +23,7 @@ use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
 use super::accounts::{Accounts, Unasked};
+use super::portion::portion;
 use super::stream_count::OpenStream;
 use super::unread::UnreadBody;
 use crate::budget::Account;
@@ -31,17 +32,6 @@ use crate::budget::Reservation;
 /// How often stalled streams are looked for: who is cut has made no progress for the
 /// timeout and up to this much more.
 pub(crate) const SWEEP: Duration = Duration::from_millis(500);
-
-/// What is handed out at once at most, in bytes.
-pub(super) const PORTION: usize = 32 * 1024;
-
-/// A DATA frame below this many bytes is copied by HTTP/2, and counted by some
-/// clients against a flood (`too_many_data_frames` of h2 0.4).
-const SMALLEST: usize = 256;
-
-/// HTTP/2 cuts what it is handed into DATA frames of this many bytes, unless the client
-/// takes larger ones.
-const FRAME: usize = 16 * 1024;
 
 /// How long a stream that its connection has no room for may make no progress, in sweeps.
 const PATIENCE: u64 = 4;
@@ -359,15 +349,6 @@ impl<B: Body<Data = Bytes> + Unpin> Body for WatchedBody<B> {
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
     }
-}
-
-/// How much of so many bytes is handed out at a time, so that no frame is small unless all
-/// of it is.
-fn portion(length: usize) -> usize {
-    let is_small = |rest| (1..SMALLEST).contains(&rest);
-    let most = length.min(PORTION);
-    let tail = if most > FRAME { most % FRAME } else { 0 };
-    if is_small(length - most) || is_small(tail) { most - SMALLEST } else { most }
 }
 
 #[cfg(test)]

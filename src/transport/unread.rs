@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::stall::PORTION;
+use super::portion::PORTION;
 use crate::budget::{Account, Full, Reservation};
 
 /// What HTTP/2 keeps of a frame beside its bytes.
