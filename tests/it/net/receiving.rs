@@ -2,6 +2,7 @@
 //! begun, streams that are open.
 
 use std::net::SocketAddr;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -43,6 +44,20 @@ async fn sending(connection: &Connection, head: Head, bytes: Bytes) -> Exchange 
     call
 }
 
+/// The largest message that may open a stream, but for a few bytes.
+const FIRST: usize = 60_000;
+
+/// So many calls whose first message has begun.
+async fn half_sent(connection: &Connection, calls: usize) -> Vec<Exchange> {
+    let mut all = Vec::new();
+    for _ in 0..calls {
+        all.push(sending(connection, Head::path(PUBLISH), half(FIRST)).await);
+    }
+    // In order on one connection: what was sent before was seen before.
+    assert_eq!(lists(connection).await, "0");
+    all
+}
+
 fn too_much() -> Fault {
     Fault::new(Code::ResourceExhausted, "CONNECTION_MEMORY")
 }
@@ -59,22 +74,19 @@ async fn lists(connection: &Connection) -> String {
 async fn half_messages_beyond_their_share_are_refused() {
     let server = Server::with(|config| config.memory.receiving_connection_bytes = 2 * MIB).await;
     let connection = Connection::open(server.address()).await;
-    let mut first = sending(&connection, Head::path(PUBLISH), half(MIB)).await;
-    let _second = sending(&connection, Head::path(PUBLISH), half(MIB - 1)).await;
-    // In order on one connection: what was sent before was seen before.
-    assert_eq!(lists(&connection).await, "0");
+    let mut held = half_sent(&connection, 2 * MIB / FIRST).await;
     for path in [PUBLISH, "/starling.livestream.v1.LivestreamService/ListLivestreams"] {
-        let answer = sending(&connection, Head::path(path), half(60_000)).await.answer().await;
+        let answer = sending(&connection, Head::path(path), half(FIRST)).await.answer().await;
         assert_eq!(answer.fault(), too_much(), "{path}");
         let status = Status::from_header_map(answer.last()).unwrap();
         assert_eq!(retry_delay(&status), Some(Duration::from_secs(1)));
     }
     // What is whole at once needs no room, and what is given back serves others.
     assert_eq!(lists(&connection).await, "0");
-    first.reset(h2::Reason::CANCEL);
+    held[0].reset(h2::Reason::CANCEL);
     assert_eq!(lists(&connection).await, "0");
-    let mut third = sending(&connection, Head::path(PUBLISH), half(60_000)).await;
-    third.send(vec![0; 59_999], true);
+    let mut third = sending(&connection, Head::path(PUBLISH), half(FIRST)).await;
+    third.send(vec![0; FIRST - 1], true);
     assert_eq!(third.answer().await.fault().code, Code::Internal, "it is no message of this method");
 }
 
@@ -85,16 +97,16 @@ async fn full_budget_cuts_who_holds_most() {
     };
     let server = Server::with(small).await;
     let (healthy, greedy) = (Connection::open(server.address()).await, Connection::open(server.address()).await);
-    let _one = sending(&healthy, Head::path(PUBLISH), half(2 * MIB)).await;
-    assert_eq!(lists(&healthy).await, "0");
-    let mut held = Vec::new();
-    for _ in 0..2 {
-        held.push(sending(&greedy, Head::path(PUBLISH), half(3 * MIB / 2)).await);
-    }
-    // The connection, and not the stream, ends.
-    for mut one in held {
+    let mut one = half_sent(&healthy, 1).await.remove(0);
+    let mut held = half_sent(&greedy, 3 * MIB / FIRST).await;
+    let _others = half_sent(&healthy, MIB / FIRST - 1).await;
+    assert!(one.poll_closed(&mut Context::from_waker(Waker::noop())).is_pending());
+    // The next does not fit, and who asks for it holds less.
+    let _last = sending(&healthy, Head::path(PUBLISH), half(FIRST)).await;
+    for one in &mut held {
         soon(std::future::poll_fn(|cx| one.poll_closed(cx))).await;
     }
+    assert!(one.poll_closed(&mut Context::from_waker(Waker::noop())).is_pending(), "it is served on");
     assert_eq!(lists(&healthy).await, "0");
 }
 
