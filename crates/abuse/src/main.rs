@@ -85,7 +85,7 @@ fn run(arguments: &Arguments) -> Result<bool, AbuseError> {
     let report = runtime.block_on(async {
         match arguments.minutes {
             Some(minutes) => again(&program, &known, &chosen, Duration::from_secs(60 * minutes)).await,
-            None => once(&Target { program: &program, known: &known, form }, &chosen).await,
+            None => Ok(once(&Target { program: &program, known: &known, form }, &chosen).await),
         }
     })?;
     if arguments.json {
@@ -108,16 +108,23 @@ fn chosen(names: &[String]) -> Result<Vec<&'static dyn Case>, AbuseError> {
 }
 
 /// Runs each case against a server of its own.
-async fn once(target: &Target<'_>, chosen: &[&'static dyn Case]) -> Result<Report, AbuseError> {
+async fn once(target: &Target<'_>, chosen: &[&'static dyn Case]) -> Report {
     let mut report = Report::default();
     for case in chosen {
         let began = Instant::now();
-        let (row, highest) = target.run(*case).await?;
-        tell(&row.failures, case.name(), began.elapsed());
-        report.highest = report.highest.max(highest);
-        report.rows.push(row);
+        match target.run(*case).await {
+            Ok((row, highest)) => {
+                tell(&row.failures, case.name(), began.elapsed());
+                report.highest = report.highest.max(highest);
+                report.rows.push(row);
+            }
+            Err(AbuseError(why)) => {
+                tell(std::slice::from_ref(&why), case.name(), began.elapsed());
+                report.errors.push(format!("{}: {why}", case.name()));
+            }
+        }
     }
-    Ok(report)
+    report
 }
 
 /// Runs the cases one after another against one server, again and again.

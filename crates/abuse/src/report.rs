@@ -49,6 +49,8 @@ pub(crate) struct MemoryFigures {
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
+    /// Cases that could not be run.
+    pub(crate) errors: Vec<String>,
     /// The highest memory of any server, in bytes.
     pub(crate) highest: u64,
 }
@@ -72,6 +74,9 @@ impl Report {
         for row in &self.rows {
             writeln!(out, "| {} |", row.cells().map(|cell| cell.replace('|', "/")).join(" | "))?;
         }
+        for error in &self.errors {
+            writeln!(out, "\nnot run: {error}")?;
+        }
         Ok(writeln!(out, "\nhighest memory of the server: {} MiB", mebibytes(self.highest))?)
     }
 
@@ -82,7 +87,7 @@ impl Report {
     }
 
     pub(crate) fn passed(&self) -> bool {
-        self.rows.iter().all(|row| row.failures.is_empty())
+        self.errors.is_empty() && self.rows.iter().all(|row| row.failures.is_empty())
     }
 }
 
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn row_fits_under_the_titles() {
-        let report = Report { rows: vec![row(&[])], highest: 7 << 20 };
+        let report = Report { rows: vec![row(&[])], errors: Vec::new(), highest: 7 << 20 };
         let mut out = Vec::new();
         assert!(report.print(&mut out).is_ok());
         let text = String::from_utf8(out).unwrap();
@@ -182,7 +187,8 @@ mod tests {
 
     #[test]
     fn one_failure_fails_the_run() {
-        let passed = |rows| Report { rows, highest: 0 }.passed();
+        let passed = |rows| Report { rows, errors: Vec::new(), highest: 0 }.passed();
+        assert!(!Report { rows: Vec::new(), errors: vec!["a-case".into()], highest: 0 }.passed());
         assert!(passed(vec![row(&[])]));
         assert!(!passed(vec![row(&[]), row(&["the server died"])]));
     }

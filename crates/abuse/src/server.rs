@@ -148,8 +148,9 @@ fn keep(mut says: impl BufRead, log: &Log) {
 fn shortened(line: &str) -> Option<String> {
     let entry: Value = serde_json::from_str(line).ok()?;
     let text = |key: &str| entry[key].as_str();
-    let message = format!("{} {}", text("level")?, text("message")?);
-    let why = ["reason", "error", "budget"].into_iter().find_map(text);
+    let key = text("key").map_or_else(String::new, |key| format!(" {key}"));
+    let message = format!("{} {}{key}", text("level")?, text("message")?);
+    let why = ["reason", "error", "problem", "budget"].into_iter().find_map(text);
     let first = |why: &str| why.chars().take(WHY).collect::<String>();
     Some(why.map_or_else(|| message.clone(), |why| format!("{message}: {}", first(why))))
 }

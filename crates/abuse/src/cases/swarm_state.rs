@@ -31,7 +31,11 @@ impl Case for SwarmState {
     }
 
     fn settings(&self) -> &'static [Setting] {
-        &[("memory.state_bytes", "16777216"), ("memory.event_logs_bytes", "16777216")]
+        &[
+            ("memory.state_bytes", "16777216"),
+            ("memory.state_address_bytes", "12582912"),
+            ("memory.event_logs_bytes", "16777216"),
+        ]
     }
 
     // Each livestream brings its first event, its entry in the lists and their log along.
