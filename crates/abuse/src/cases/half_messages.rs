@@ -1,13 +1,16 @@
 //! Messages that lack their last byte.
 
 use bytes::Bytes;
+use starling_client::pb::livestream::v1::publish_updates_request::Message as Publish;
+use starling_client::pb::livestream::v1::{PublishOpen, PublishUpdatesRequest};
+use starling_client::pb::swarm::v1::UpdateChannel;
 
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
 use crate::ending::Ending;
-use crate::link::{Call, Link, prefix};
+use crate::link::{Call, Link, framed, prefix};
 use crate::settings::Setting;
-use crate::world::livestream_method;
+use crate::world::{FIRST, Livestream, livestream, livestream_method};
 
 /// The largest messages of a publish stream and of other calls, in bytes.
 const PUBLISH: usize = 2 << 20;
@@ -41,12 +44,18 @@ impl Case for HalfMessages {
         Box::pin(async move {
             let calls = attacker.form.pick(64, 1_000);
             let (publishes, unary) = tokio::try_join!(attacker.link(), attacker.link())?;
+            // Messages as large as these are taken when a stream is open; two streams of a livestream end each other.
+            let mut opens = Vec::new();
+            for _ in 0..calls {
+                opens.push(open(livestream(&unary).await?));
+            }
+            attacker.begin();
             let publish = livestream_method("PublishUpdates");
             let get = livestream_method("GetLivestream");
             let zeros = Bytes::from(vec![0; PUBLISH]);
-            let all = (0..calls).flat_map(|_| {
-                [(&publishes, &publish, PUBLISH), (&unary, &get, UNARY)]
-                    .map(|(link, method, size)| half(link, method, zeros.slice(..size - 1), size))
+            let all = opens.into_iter().flat_map(|open| {
+                [(&publishes, &publish, open, PUBLISH), (&unary, &get, Bytes::new(), UNARY)]
+                    .map(|(link, method, first, size)| half(link, method, first, zeros.slice(..size - 1), size))
             });
             attacker.note_all(all).await;
             Ok(())
@@ -54,10 +63,23 @@ impl Case for HalfMessages {
     }
 }
 
-/// Sends a prefix and less than it announces; how the call ended.
-async fn half(link: &Link, method: &str, part: Bytes, announced: usize) -> Ending {
+/// The first message of a publish stream.
+fn open(stream: Livestream) -> Bytes {
+    let open = PublishOpen {
+        livestream_id: stream.id,
+        node_id: FIRST,
+        session_id: stream.session,
+        channels: vec![UpdateChannel::Data.into()],
+        ..Default::default()
+    };
+    framed(&PublishUpdatesRequest { message: Some(Publish::Open(open)) })
+}
+
+/// Sends what comes first, then a prefix and less than it announces; how the call ended.
+async fn half(link: &Link, method: &str, first: Bytes, part: Bytes, announced: usize) -> Ending {
     let begun = async {
         let mut call = link.begin(method).await?;
+        call.body.send_data(first, false).map_err(|e| Ending::of_h2(&e))?;
         call.body.send_data(Bytes::copy_from_slice(&prefix(announced)), false).map_err(|e| Ending::of_h2(&e))?;
         call.body.send_data(part, false).map_err(|e| Ending::of_h2(&e))?;
         Ok(call)
