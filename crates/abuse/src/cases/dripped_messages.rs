@@ -14,8 +14,9 @@ use crate::world::livestream_method;
 
 /// Between two bytes.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// What is announced, in bytes.
+/// What is announced, in bytes. The larger a message, the longer it may take.
 const ANNOUNCED: usize = 60_000;
+const ANNOUNCED_SHORT: usize = 1_000;
 
 pub(super) struct DrippedMessages;
 
@@ -25,24 +26,26 @@ impl Case for DrippedMessages {
     }
 
     fn does(&self) -> &'static str {
-        "sends messages of 60 000 bytes by 4 bytes a second, on 250 publish streams and as many unary calls (short: 32)"
+        "sends messages of 60 000 bytes (short: 1 000) by 4 bytes a second, on 250 publish streams and as many unary calls \
+         (short: 32)"
     }
 
     fn settings(&self) -> &'static [Setting] {
-        &[("streams.receive_timeout", "2s")]
+        &[("streams.receive_timeout", "1s")]
     }
 
     // What has come of each is little.
     fn budget(&self, budgets: &Budgets<'_>) -> u64 {
-        budgets.form.pick(64, 500) * ANNOUNCED as u64
+        budgets.form.pick(64 * ANNOUNCED_SHORT, 500 * ANNOUNCED) as u64
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
         Box::pin(async move {
             let (publishes, unary) = tokio::try_join!(attacker.link(), attacker.link())?;
             let methods = [(&publishes, "PublishUpdates"), (&unary, "GetLivestream")];
+            let announced = attacker.form.pick(ANNOUNCED_SHORT, ANNOUNCED);
             let all = (0..attacker.form.pick(32, 250))
-                .flat_map(|_| methods.map(|(link, method)| drip(link, livestream_method(method))));
+                .flat_map(|_| methods.map(|(link, method)| drip(link, livestream_method(method), announced)));
             attacker.note_all(all).await;
             Ok(())
         })
@@ -50,13 +53,13 @@ impl Case for DrippedMessages {
 }
 
 /// Drips until the call ends; how it did.
-async fn drip(link: &Link, method: String) -> Ending {
+async fn drip(link: &Link, method: String, announced: usize) -> Ending {
     let Call { response, mut body } = match link.begin(&method).await {
         Ok(call) => call,
         Err(ending) => return ending,
     };
     let drips = async {
-        send_all(&mut body, Bytes::copy_from_slice(&prefix(ANNOUNCED))).await?;
+        send_all(&mut body, Bytes::copy_from_slice(&prefix(announced))).await?;
         let mut ticks = interval(INTERVAL);
         loop {
             ticks.tick().await;
