@@ -544,10 +544,11 @@ call G/EndGroup '{"group_id":9,"node_id":1}'
 expect 'r.group.state == "GROUP_STATE_ENDED"'
 # As many interests as a member may have.
 interests() {
-    python3 -c 'import json, sys; print(json.dumps([dict(channel=1 + i % 5, interest=2, source_node_id=100 + i // 5) for i in range(*map(int, sys.argv[1:]))]))' "$@"
+    python3 -c 'import json, sys; print(json.dumps([dict(channel=1 + i % 5, interest=2, source_node_id=1 + i // 5) for i in range(*map(int, sys.argv[1:]))]))' "$@"
 }
-call G/CreateGroup '{"group_id":8}'
-call G/JoinGroup '{"group_id":8,"node_id":1,"lease_ttl":"300s"}'
+call G/CreateGroup '{"group_id":8,"config":{"max_participants":256}}'
+seq 256 | xargs -P 4 -I{} "$GRPCURL" -plaintext -d '{"group_id":8,"node_id":{},"lease_ttl":"300s"}' "$address" \
+    starling.group.v1.GroupService/JoinGroup >/dev/null || fail 'not everybody joined'
 call G/SetInterest '{"group_id":8,"node_id":1,"interests":'"$(interests 0 1280)"'}'
 state >"$scratch/before"
 
@@ -656,7 +657,7 @@ refused G/StartScreenShare '{"group_id":7,"node_id":3}' FAILED_PRECONDITION SCRE
 
 refused L/JoinLivestream '{"livestream_id":8,"node_id":3}' RESOURCE_EXHAUSTED SWARM_FULL
 refused G/JoinGroup '{"group_id":7,"node_id":4}' RESOURCE_EXHAUSTED SWARM_FULL
-refused G/SetInterest '{"group_id":8,"node_id":1,"interests":'"$(interests 1280 1281)"'}' RESOURCE_EXHAUSTED QUOTA
+refused G/SetInterest '{"group_id":8,"node_id":1,"interests":[{"channel":1,"interest":2,"ttl":"60s"}]}' RESOURCE_EXHAUSTED QUOTA
 refused G/SetInterest '{"group_id":8,"node_id":1,"interests":'"$(interests 0 1281)"'}' INVALID_ARGUMENT INVALID_FIELD interests
 
 refused L/PauseLivestream '{"livestream_id":7,"node_id":3}' PERMISSION_DENIED NOT_BROADCASTER
