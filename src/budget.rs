@@ -46,26 +46,35 @@ pub(crate) struct Budget {
     /// Connections that were cut for it.
     cut: AtomicU64,
     accounts: Mutex<Vec<Weak<Account>>>,
+    /// Accounts that are gone and still in the list, which keeps their memory.
+    gone: AtomicUsize,
 }
 
 impl Budget {
     /// A budget of `limit` bytes, of which one connection may hold `share`. The name is the key of
     /// its setting.
     pub(crate) fn new(name: &'static str, limit: usize, share: usize) -> Arc<Self> {
-        let (used, cut, accounts) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::default());
-        Arc::new(Self { name, limit, share, used, cut, accounts })
+        let (used, cut, gone) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(0));
+        Arc::new(Self { name, limit, share, used, cut, accounts: Mutex::default(), gone })
     }
 
     /// Opens the account of a connection.
     pub(crate) fn open(self: &Arc<Self>, holder: Weak<dyn Holder>) -> Arc<Account> {
         let account = Arc::new(Account { budget: Arc::clone(self), holder, held: Mutex::default() });
-        let mut accounts = self.accounts.lock();
-        // Amortised O(1): before the list would grow, those that are gone make room.
-        if accounts.len() == accounts.capacity() {
-            accounts.retain(|account| account.strong_count() > 0);
-        }
-        accounts.push(Arc::downgrade(&account));
+        self.accounts.lock().push(Arc::downgrade(&account));
         account
+    }
+
+    /// Counts an account that is gone. When those are half of the list it is cleared of them: amortised O(1).
+    fn forget(&self) {
+        let gone = self.gone.fetch_add(1, Ordering::Relaxed) + 1;
+        // Whoever makes room holds the lock, and may be the last to hold an account.
+        let Some(mut accounts) = self.accounts.try_lock() else { return };
+        if 2 * gone > accounts.len() {
+            accounts.retain(|account| account.strong_count() > 0);
+            accounts.shrink_to_fit();
+            self.gone.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Bytes that are held.
@@ -226,6 +235,7 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         debug_assert_eq!(self.held.get_mut().bytes, 0, "each reservation holds its account");
+        self.budget.forget();
     }
 }
 
@@ -380,6 +390,16 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn list_of_accounts_shrinks_with_them() {
+        let budget = Budget::new("memory.test_bytes", 100, 50);
+        let mut open: Vec<_> = (0..1_000).map(|_| connection(&budget, 1)).collect();
+        open.truncate(10);
+        let accounts = budget.accounts.lock();
+        assert!(accounts.len() <= 20 && accounts.capacity() <= 20, "{} of {}", accounts.len(), accounts.capacity());
+        assert_eq!(accounts.iter().filter(|account| account.strong_count() > 0).count(), 10);
     }
 
     #[test]
