@@ -8,8 +8,6 @@
 //! the connection that holds most. What a connection that was cut holds no longer counts, although
 //! its memory is free only when its tasks have ended, a moment later: so others are served at once.
 
-#![allow(dead_code, reason = "connections have accounts; what is reserved comes next")]
-
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -139,6 +137,10 @@ pub(crate) fn network(peer: IpAddr) -> IpAddr {
     }
 }
 
+/// So many may wait for room of one account. A stream that ended leaves its waker behind, and with that the memory of
+/// its task: beyond this all are woken, and those that still wait come back.
+const WAITING: usize = 1_024;
+
 /// What one connection holds of a budget.
 pub(crate) struct Account {
     budget: Arc<Budget>,
@@ -174,9 +176,15 @@ impl Account {
         if !held.closed && held.bytes.saturating_add(bytes) <= self.budget.share {
             return Poll::Ready(());
         }
+        let mut woken = Vec::new();
         if !held.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
+            if held.waiting.len() >= WAITING {
+                woken = std::mem::take(&mut held.waiting);
+            }
             held.waiting.push(cx.waker().clone());
         }
+        drop(held);
+        woken.into_iter().for_each(Waker::wake);
         Poll::Pending
     }
 
@@ -252,26 +260,6 @@ pub(crate) struct Reservation {
     bytes: usize,
 }
 
-impl Reservation {
-    /// Sets more aside.
-    ///
-    /// # Errors
-    ///
-    /// As [`Account::reserve`]; what is set aside already stays so.
-    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Full> {
-        self.account.take(bytes)?;
-        self.bytes += bytes;
-        Ok(())
-    }
-
-    /// Gives some of it back.
-    pub(crate) fn shrink(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        self.account.give_back(bytes);
-    }
-}
-
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.account.give_back(self.bytes);
@@ -284,6 +272,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
+    use crate::sync::woken::Woken;
 
     struct Connection {
         peer: IpAddr,
@@ -318,13 +307,12 @@ mod tests {
     fn reservations_are_given_back_when_dropped() {
         let budget = Budget::new("memory.test_bytes", 100, 50);
         let (_connection, account) = connection(&budget, 1);
-        let mut first = account.reserve(20).unwrap();
-        first.grow(10).unwrap();
+        let first = account.reserve(30).unwrap();
         let second = account.reserve(20).unwrap();
         assert_eq!((budget.used(), account.held()), (50, 50));
-        first.shrink(5);
-        assert_eq!(budget.used(), 45);
-        drop((first, second));
+        drop(first);
+        assert_eq!(budget.used(), 20);
+        drop(second);
         assert_eq!((budget.used(), account.held()), (0, 0));
     }
 
@@ -332,9 +320,9 @@ mod tests {
     fn share_refuses_and_cuts_nobody() {
         let budget = Budget::new("memory.test_bytes", 100, 50);
         let (connection, account) = connection(&budget, 1);
-        let mut held = account.reserve(40).unwrap();
+        let _held = account.reserve(40).unwrap();
         assert_eq!(account.reserve(11).unwrap_err(), Full::Share);
-        assert_eq!(held.grow(usize::MAX).unwrap_err(), Full::Share);
+        assert_eq!(account.reserve(usize::MAX).unwrap_err(), Full::Share);
         assert_eq!((budget.used(), is_cut(&connection)), (40, false));
     }
 
@@ -370,26 +358,33 @@ mod tests {
     fn whoever_waits_is_woken_when_there_is_room() {
         let budget = Budget::new("memory.test_bytes", 1_000, 100);
         let (_connection, account) = connection(&budget, 1);
-        let wakes = Arc::new(Wakes(AtomicU64::new(0)));
-        let waker = Waker::from(Arc::clone(&wakes));
+        let woken = Arc::<Woken>::default();
+        let waker = Waker::from(Arc::clone(&woken));
         let cx = Context::from_waker(&waker);
-        let mut held = account.reserve(90).unwrap();
+        let [held, last, more] = [75, 1, 14].map(|bytes| account.reserve(bytes).unwrap());
         assert!(account.poll_room(10, &cx).is_ready());
         assert!(account.poll_room(11, &cx).is_pending() && account.poll_room(11, &cx).is_pending());
-        held.shrink(14);
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 0, "less than a quarter is free");
-        held.shrink(1);
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "once");
+        drop(more);
+        assert_eq!(woken.take(), 0, "less than a quarter is free");
+        drop(last);
+        assert_eq!(woken.take(), 1, "once");
         drop(held);
     }
 
-    /// Counts how often it is woken.
-    struct Wakes(AtomicU64);
-
-    impl std::task::Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
+    #[test]
+    fn ended_waiters_are_not_kept_for_ever() {
+        let budget = Budget::new("memory.test_bytes", 100, 50);
+        let (_connection, account) = connection(&budget, 1);
+        let held = account.reserve(50).unwrap();
+        let waiters: Vec<_> = (0..2 * WAITING).map(|_| Arc::<Woken>::default()).collect();
+        for waiter in &waiters {
+            let waker = Arc::clone(waiter).into();
+            assert!(account.poll_room(1, &Context::from_waker(&waker)).is_pending());
         }
+        assert_eq!(account.held.lock().waiting.len(), WAITING);
+        assert!(waiters[..WAITING].iter().all(|waiter| waiter.take() == 1), "they may come back");
+        drop(held);
+        assert!(waiters[WAITING..].iter().all(|waiter| waiter.take() == 1), "there is room");
     }
 
     #[test]

@@ -54,7 +54,7 @@ const LAYERS: &[Layer] = &[
           "starling_core bytes parking_lot thiserror tokio::select tokio::spawn tokio::sync tokio::task tokio::time"),
     layer("clock",     "",
           "tokio::time"),
-    layer("budget",    "",
+    layer("budget",    "sync",
           "parking_lot tracing"),
     layer("sync",      "",
           "parking_lot shuttle"),
