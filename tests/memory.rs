@@ -68,6 +68,17 @@ fn store_and_log() -> (Arc<Store>, CommandLog) {
     (Arc::clone(&store), CommandLog::local(store, Clock::system()))
 }
 
+/// Makes a livestream with so many bytes of metadata.
+fn create(epoch: u64, metadata: usize) -> Command {
+    Command::CreateLivestream(CreateLivestream {
+        epoch: Epoch::drawn(epoch),
+        broadcaster: NodeId::new(1).unwrap(),
+        config: Config::default(),
+        metadata: vec![7; metadata].into(),
+        retention_ms: 0,
+    })
+}
+
 fn join(number: u64) -> Join {
     Join {
         node: NodeId::new(number + 2).unwrap(),
@@ -87,14 +98,7 @@ fn store() -> usize {
     let build = || {
         let (store, log) = store_and_log();
         let id = SwarmId::new(SwarmKind::Livestream, 7).unwrap();
-        let create = CreateLivestream {
-            epoch: Epoch::drawn(1),
-            broadcaster: NodeId::new(1).unwrap(),
-            config: Config::default(),
-            metadata: Box::default(),
-            retention_ms: 0,
-        };
-        submit(&log, id, Command::CreateLivestream(create));
+        submit(&log, id, create(1, 0));
         for number in 0..VIEWERS as u64 {
             submit(&log, id, SharedCommand::Join(join(number)).into());
         }
@@ -111,15 +115,8 @@ fn livestreams() -> (usize, usize) {
     let before = ALLOCATED.current_usage();
     let (store, log) = store_and_log();
     for number in 1..=COUNT as u64 {
-        let create = CreateLivestream {
-            epoch: Epoch::drawn(number),
-            broadcaster: NodeId::new(1).unwrap(),
-            config: Config::default(),
-            metadata: vec![7; 1_024].into(),
-            retention_ms: 0,
-        };
         let id = SwarmId::new(SwarmKind::Livestream, number).unwrap();
-        submit(&log, id, Command::CreateLivestream(create));
+        submit(&log, id, create(number, 1_024));
     }
     ((ALLOCATED.current_usage() - before) / COUNT, store.state_bytes() / COUNT)
 }
@@ -131,14 +128,7 @@ fn full_viewers() -> (usize, usize) {
     let before = ALLOCATED.current_usage();
     let (store, log) = store_and_log();
     let id = SwarmId::new(SwarmKind::Livestream, 7).unwrap();
-    let create = CreateLivestream {
-        epoch: Epoch::drawn(1),
-        broadcaster: NodeId::new(1).unwrap(),
-        config: Config::default(),
-        metadata: Box::default(),
-        retention_ms: 0,
-    };
-    submit(&log, id, Command::CreateLivestream(create));
+    submit(&log, id, create(1, 0));
     for number in 0..COUNT as u64 {
         let join = Join {
             endpoint: Some(vec![7; 256].into()),
