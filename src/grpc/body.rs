@@ -33,7 +33,7 @@ use shared::delivery::Item;
 use starling_core::event::LeaveReason;
 use starling_core::id::NodeId;
 
-/// The bell of updates, and that of the lifetime.
+/// The flag of updates, and that of the lifetime.
 pub(super) const UPDATES_WAKE: u32 = 0;
 const LIFE: u32 = 1;
 
@@ -41,7 +41,7 @@ const LIFE: u32 = 1;
 pub(super) struct Updates {
     subscription: Subscription,
     clock: Clock,
-    /// Rung by updates, and by the lifetime.
+    /// Its flags are set by updates and by the lifetime.
     wakes: Arc<WakeSet>,
     life: Waker,
     progress: Option<Arc<StreamProgress>>,
@@ -86,8 +86,8 @@ impl Updates {
     /// Looks for what is to be told, until there is something to hand out or to wait for.
     fn look(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // What ends the stream goes before what is new: that is told, or stays where it is.
-        let rung = self.wakes.take();
-        if rung & (1 << LIFE) != 0 {
+        let set = self.wakes.take();
+        if set & (1 << LIFE) != 0 {
             let mut life = Context::from_waker(&self.life);
             while let Poll::Ready(Some(sign)) = self.signs.poll_next_unpin(&mut life) {
                 match sign {
@@ -99,7 +99,7 @@ impl Updates {
                 }
             }
         }
-        let woken = rung & (1 << UPDATES_WAKE) != 0 || self.beat;
+        let woken = set & (1 << UPDATES_WAKE) != 0 || self.beat;
         if !woken && (self.parked || self.subscription.park()) {
             self.parked = true;
             return self.wakes.park(cx.waker());

@@ -47,7 +47,7 @@ pub struct Entry {
     pub(super) log_class: u32,
     log: EventLog,
     feed: Arc<Feed>,
-    /// Rings after each revision.
+    /// Notified after each revision.
     changed: Arc<Notify>,
     /// Where the log goes when the swarm does, for those who have not read its end.
     final_log: Arc<OnceLock<EventLog>>,

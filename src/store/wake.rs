@@ -9,7 +9,7 @@ use crate::feed::{Feed, ParkedSubscriber};
 use starling_core::roster::Roster;
 use starling_core::{Applied, Swarm};
 
-/// Bells to ring and state to free after a shard is unlocked: done on drop.
+/// Whom to wake and what to free after a shard is unlocked: done on drop.
 #[derive(Debug, Default)]
 pub struct Wakes {
     changed: Vec<Arc<Notify>>,
