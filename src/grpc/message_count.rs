@@ -64,7 +64,7 @@ impl Limits {
     /// Sets room aside for a message that announces so many bytes.
     fn reserve(&self, bytes: usize) -> Result<Option<Reservation>, Status> {
         let Some(connection) = self.connection.as_ref().filter(|_| bytes <= self.largest) else { return Ok(None) };
-        connection.accounts().receiving.reserve(bytes).map(Some).map_err(|_| status::connection_memory())
+        connection.accounts().receiving().reserve(bytes).map(Some).map_err(|_| status::connection_memory())
     }
 }
 

@@ -83,7 +83,7 @@ impl Unread {
         }
         match Pin::new(&mut body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => match counted(&connection.accounts().sending, data, 0) {
+                Ok(data) => match counted(connection.accounts().sending(), data, 0) {
                     Ok(data) => Ok(Self { made: Some(data), ..Self::stream(body, None) }),
                     Err(Full::Share | Full::Budget) => Err(status::connection_memory()),
                 },
@@ -114,7 +114,7 @@ impl Body for Unread {
         };
         let accounts = connection.accounts();
         loop {
-            ready!(accounts.sending.poll_room(STEP, cx));
+            ready!(accounts.sending().poll_room(STEP, cx));
             let data = match this.made.take() {
                 Some(data) => data,
                 None => {
@@ -128,12 +128,12 @@ impl Body for Unread {
             };
             // A full frame: there may be more where it comes from.
             let besides = if data.len() < AT_ONCE { 0 } else { LOOKED_AT };
-            match counted(&accounts.sending, data.clone(), besides) {
+            match counted(accounts.sending(), data.clone(), besides) {
                 Ok(data) => {
                     let known = this.buffer.as_ref().map_or(SMALL, |(size, _)| *size);
                     if data.len() > known {
                         this.buffer = None;
-                        this.buffer = accounts.streams.reserve(data.len()).ok().map(|held| (data.len(), held));
+                        this.buffer = accounts.streams().reserve(data.len()).ok().map(|held| (data.len(), held));
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }

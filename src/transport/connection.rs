@@ -78,7 +78,7 @@ impl CloseRequest {
 #[derive(Debug)]
 pub(crate) struct ConnectionShared {
     peer: IpAddr,
-    accounts: Accounts,
+    accounts: Arc<Accounts>,
     wakes: Arc<WakeSet>,
     /// [`CloseRequest::rank`].
     request: AtomicU8,
@@ -98,10 +98,10 @@ pub(crate) struct ConnectionShared {
 
 impl ConnectionShared {
     /// A connection from `peer`, with its accounts in the budgets of its server.
-    pub(super) fn new(peer: IpAddr, budgets: &Budgets, streams: Arc<StreamCount>) -> Arc<Self> {
+    pub(super) fn new(peer: IpAddr, budgets: &Arc<Budgets>, streams: Arc<StreamCount>) -> Arc<Self> {
         Arc::new_cyclic(|shared: &Weak<Self>| Self {
             peer,
-            accounts: budgets.open(shared.clone()),
+            accounts: Accounts::new(Arc::clone(budgets), shared.clone()),
             wakes: WakeSet::new(),
             request: AtomicU8::new(CloseRequest::None.rank()),
             spread: AtomicU32::new(0),
@@ -127,7 +127,7 @@ impl ConnectionShared {
     }
 
     /// What it holds of each budget.
-    pub(crate) const fn accounts(&self) -> &Accounts {
+    pub(crate) const fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
     }
 

@@ -91,7 +91,7 @@ where
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let plan = P::plan(&request);
-        let held = self.shared.accounts().streams.reserve(OPEN_STREAM);
+        let held = self.shared.accounts().streams().reserve(OPEN_STREAM);
         let is_refused = held.is_err();
         let progress = self.stalls.stream(held.ok());
         if request.version() == Version::HTTP_2 {
@@ -164,7 +164,7 @@ where
                 let mut response = ready!(call.as_mut().poll(cx))?;
                 match Handover::take(&mut response) {
                     Some(body) => {
-                        self.progress.count_in(&self.shared.accounts().sending);
+                        self.progress.count_in(self.shared.accounts());
                         response.map(|_| ResponseBody::HandedOver(Box::new(body)))
                     }
                     None => response.map(|body| ResponseBody::Other(Box::pin(body))),

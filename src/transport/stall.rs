@@ -22,11 +22,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
-use super::accounts::{Accounts, Unasked};
+use super::accounts::Accounts;
 use super::portion::portion;
 use super::stream_count::OpenStream;
 use super::unread::UnreadBody;
-use crate::budget::Account;
 use crate::budget::Reservation;
 
 /// How often stalled streams are looked for: who is cut has made no progress for the
@@ -82,7 +81,7 @@ pub(crate) struct StreamProgress {
     /// Wakes who waits for the message.
     receiver: Mutex<Option<Waker>>,
     /// Where it counts what it has sent while its answer is not read; only of a stream of messages.
-    unasked: OnceLock<Arc<Unasked>>,
+    sends: OnceLock<Arc<Accounts>>,
     blocked: AtomicBool,
     /// The body was asked, and has nothing.
     waits: AtomicBool,
@@ -96,9 +95,9 @@ pub(crate) struct StreamProgress {
 }
 
 impl StreamProgress {
-    /// Counts what its reader does not take in this account.
-    pub(crate) fn count_in(&self, account: &Arc<Account>) {
-        self.unread.get_or_init(|| Box::new(UnreadBody::new(Arc::clone(account))));
+    /// Counts what its reader does not take in these accounts.
+    pub(crate) fn count_in(&self, accounts: &Arc<Accounts>) {
+        self.unread.get_or_init(|| Box::new(UnreadBody::new(Arc::clone(accounts))));
     }
 
     /// Names what is to be woken when the progress is cut off, if nothing is yet.
@@ -194,17 +193,17 @@ impl StreamProgress {
         self.block(more);
     }
 
-    /// It sends a stream of messages, over this connection.
-    pub(crate) fn sends_stream(&self, connection: &Accounts) {
-        self.unasked.get_or_init(|| Arc::clone(&connection.unasked));
+    /// It sends a stream of messages, over the connection with these accounts.
+    pub(crate) fn sends_stream(&self, accounts: &Arc<Accounts>) {
+        self.sends.get_or_init(|| Arc::clone(accounts));
     }
 
     /// Whether its messages wait because its answer is not read.
     fn block(&self, blocked: bool) {
-        let Some(unasked) = self.unasked.get() else { return };
+        let Some(accounts) = self.sends.get() else { return };
         match (self.blocked.swap(blocked, Ordering::Relaxed), blocked) {
-            (false, true) => unasked.block(),
-            (true, false) => unasked.unblock(),
+            (false, true) => accounts.block(),
+            (true, false) => accounts.unblock(),
             _ => {}
         }
     }
@@ -255,7 +254,7 @@ impl StallDetector {
             late: AtomicBool::new(false),
             receiver: Mutex::default(),
             unread: OnceLock::new(),
-            unasked: OnceLock::new(),
+            sends: OnceLock::new(),
             blocked: AtomicBool::new(false),
             waits: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),

@@ -85,7 +85,7 @@ fn after(request: CloseRequest, settings: &Settings) -> Option<(Duration, CloseR
 #[derive(Debug)]
 pub(super) struct Table {
     settings: Settings,
-    budgets: Budgets,
+    budgets: Arc<Budgets>,
     common: Arc<Common>,
     open: HashMap<u64, OpenConnection>,
     /// Connections by the sweep in which they were idle last, as far as known: no connection is idle since

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::accounts::Accounts;
 use super::portion::PORTION;
-use crate::budget::{Account, Full, Reservation};
+use crate::budget::{Full, Reservation};
 
 /// What HTTP/2 keeps of a frame beside its bytes.
 const OF_FRAME: u64 = 256;
@@ -21,7 +22,7 @@ const HELD: u64 = 64 * 1024 + PORTION as u64;
 /// What is known of such a body.
 #[derive(Debug)]
 pub(super) struct UnreadBody {
-    account: Arc<Account>,
+    accounts: Arc<Accounts>,
     /// Bytes that were handed out, and what they cost beside that.
     bytes: AtomicU64,
     frames: AtomicU64,
@@ -30,8 +31,8 @@ pub(super) struct UnreadBody {
 }
 
 impl UnreadBody {
-    pub(super) fn new(account: Arc<Account>) -> Self {
-        Self { account, bytes: AtomicU64::new(0), frames: AtomicU64::new(0), held: Mutex::default() }
+    pub(super) fn new(accounts: Arc<Accounts>) -> Self {
+        Self { accounts, bytes: AtomicU64::new(0), frames: AtomicU64::new(0), held: Mutex::default() }
     }
 
     /// Counts a frame. One task hands them out.
@@ -54,7 +55,7 @@ impl UnreadBody {
         if !is_stuck {
             *held = None;
         } else if held.is_none() {
-            match self.account.reserve(self.most()) {
+            match self.accounts.sending().reserve(self.most()) {
                 Ok(reservation) => *held = Some(reservation),
                 Err(Full::Share) => return false,
                 // Its connection ends.
@@ -70,8 +71,10 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Weak;
 
+    use super::super::MemorySettings;
+    use super::super::accounts::Budgets;
     use super::*;
-    use crate::budget::{Budget, Holder};
+    use crate::budget::Holder;
 
     struct Connection;
 
@@ -88,9 +91,10 @@ mod tests {
     #[test]
     fn handed_out_bytes_count_while_nothing_is_read() {
         let holder: Weak<dyn Holder> = Arc::<Connection>::downgrade(&Arc::new(Connection));
-        let budget = Budget::new("memory.test_bytes", 1 << 20, 150_000);
-        let account = budget.open(holder);
-        let [first, second] = [(); 2].map(|()| UnreadBody::new(Arc::clone(&account)));
+        let memory = MemorySettings { sending_connection: 150_000, ..MemorySettings::UNLIMITED };
+        let accounts = Accounts::new(Budgets::new(memory), holder);
+        let account = accounts.sending();
+        let [first, second] = [(); 2].map(|()| UnreadBody::new(Arc::clone(&accounts)));
         first.hand_out(1_000);
         assert!(first.count(false) && account.held() == 0, "whoever reads costs nothing");
         assert!(first.count(true) && first.count(true));
@@ -105,6 +109,6 @@ mod tests {
         assert!(!second.count(true), "its connection has no room for it");
         assert!(first.count(false) && second.count(true));
         drop((first, second));
-        assert_eq!(budget.used(), 0);
+        assert_eq!(account.held(), 0);
     }
 }
