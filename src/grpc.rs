@@ -21,6 +21,7 @@ mod page_token;
 mod protocol;
 mod publish;
 mod publish_requests;
+mod request_messages;
 pub mod server;
 mod server_info;
 mod set_position;

@@ -9,6 +9,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
+use super::request_messages;
 use super::status::draining;
 use crate::shutdown::Shutdown;
 
@@ -52,7 +53,11 @@ where
         if self.shutdown.is_draining() && !method.starts_with("Leave") {
             return Either::Right(future::ready(Ok(draining().into_http())));
         }
-        let service = if method.starts_with("PublishUpdate") { &mut self.publishing } else { &mut self.other };
-        Either::Left(service.call(request))
+        Either::Left(match method {
+            // Its messages are decoded, and their size bounded, by its method.
+            "PublishUpdates" => self.other.call(request_messages::pass(request)),
+            "PublishUpdate" => self.publishing.call(request),
+            _ => self.other.call(request),
+        })
     }
 }

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use prost::Message;
 use tokio::time::Instant;
 use tonic::{Request, Status, Streaming};
 
 use super::publish_requests::{Inbound, Open};
-use super::status::{End, draining, refused, refused_by_transport, reject_reason, unpublished};
+use super::request_messages::RequestMessages;
+use super::status::{End, draining, refused, reject_reason, unpublished};
 use super::stream::{LifetimeEvent, Messages, StreamLifetime, connection};
 use super::{Edge, Settings, convert, fields};
 use crate::clock;
@@ -56,12 +58,17 @@ pub(super) struct PublishStream {
 
 impl PublishStream {
     /// Reads the opening message and claims what it names.
-    pub(super) async fn open<M>(edge: &Edge, kind: SwarmKind, request: Request<Streaming<M>>) -> Result<Self, Status>
+    pub(super) async fn open<M>(
+        edge: &Edge,
+        kind: SwarmKind,
+        mut request: Request<Streaming<M>>,
+    ) -> Result<Self, Status>
     where
-        M: Into<Inbound> + Send + 'static,
+        M: Message + Default + Into<Inbound> + 'static,
     {
         let connection = connection(&request);
-        let mut inbound = request.into_inner().map(|message| message.map(Into::into)).boxed();
+        let messages = RequestMessages::of(&mut request, edge.settings.publish_receive_bytes);
+        let mut inbound = messages.map(|message| message.map(Into::into)).boxed();
         let first = tokio::select! {
             first = inbound.next() => first.transpose()?,
             () = edge.shutdown.draining() => return Err(draining()),
@@ -225,7 +232,7 @@ impl PublishStream {
                     self.tell_skips();
                     self.ended = Some(Ok(()));
                 }
-                Some(Err(status)) => self.ended = Some(Err(refused_by_transport(status))),
+                Some(Err(status)) => self.ended = Some(Err(status)),
             }
             // Before the next one is asked for: what is asked for must be taken.
             if self.ended.is_some() || taken == UPDATES_PER_ACK {

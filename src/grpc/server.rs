@@ -44,6 +44,9 @@ const HEALTH_STREAMS: u32 = 8;
 const HEALTH_BYTES: usize = 16 * 1024 * 1024;
 /// The largest question, in bytes: it holds the name of a service.
 const HEALTH_MESSAGE: usize = 1_024;
+/// The largest question to reflection, in bytes: it holds a name. tonic keeps the room of the largest for as long as
+/// its stream lives.
+const REFLECTION_MESSAGE: usize = 4 * 1_024;
 
 /// What describes every method that is served.
 const DESCRIPTORS: [&[u8]; 4] = [
@@ -137,8 +140,8 @@ fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {
     // Older clients know v1alpha only.
     let v1 = descriptors().build_v1().expect("the compiled descriptors are valid");
     let v1alpha = descriptors().build_v1alpha().expect("the compiled descriptors are valid");
-    let routes = routes.add_service(v1.max_decoding_message_size(small));
-    routes.add_service(v1alpha.max_decoding_message_size(small)).prepare()
+    let routes = routes.add_service(v1.max_decoding_message_size(REFLECTION_MESSAGE));
+    routes.add_service(v1alpha.max_decoding_message_size(REFLECTION_MESSAGE)).prepare()
 }
 
 /// How long browsers may remember that they may call.

@@ -5,6 +5,7 @@
 //! the heartbeat, or the end, whichever comes first.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use super::Edge;
 use super::convert;
 use super::status::{End, draining, refused};
 use super::timeout::Deadline;
-use crate::budget;
+use crate::budget::{self, Full, Reservation};
 use crate::clock::Clock;
 use crate::pb::swarm::v1 as pb;
 use crate::service::attachment::Attachment;
@@ -44,6 +45,11 @@ pub(super) trait Source: Send + 'static {
 
     /// What is new.
     fn step(&mut self) -> Step<Vec<Self::Message>>;
+
+    /// Bytes that it holds only because its last message may not have been taken: nobody else would.
+    fn held(&self) -> usize {
+        0
+    }
 
     /// A sign of life, given `now`; the state is current up to `revision`.
     fn heartbeat(&self, revision: u64, now: Timestamp) -> Self::Message;
@@ -290,11 +296,16 @@ struct Running<S: Source> {
     ready: VecDeque<S::Message>,
     /// Set when only the goodbye_and_status remains: the status to end with.
     ended: Option<Result<(), Status>>,
+    connection: Option<Arc<ConnectionShared>>,
+    /// Room for what the source holds, from a message until the next look finds nothing new. Who reads in time takes
+    /// a message as soon as it is made.
+    held: Option<Reservation>,
 }
 
 /// Streams what `source` makes until its `lifetime` is over.
 pub(super) fn run<S: Source>(source: S, lifetime: StreamLifetime) -> Messages<S::Message> {
-    let running = Running { source, lifetime, ready: VecDeque::new(), ended: None };
+    let connection = lifetime.connection.clone();
+    let running = Running { source, lifetime, ready: VecDeque::new(), ended: None, connection, held: None };
     stream::unfold(running, |mut running| async move {
         let item = running.next().await?;
         Some((item, running))
@@ -321,9 +332,13 @@ impl<S: Source> Running<S> {
                 self.end(end);
                 continue;
             }
-            match self.source.step() {
+            self.reserve().await;
+            let step = self.source.step();
+            self.held = None;
+            match step {
                 Step::Item(messages) => {
                     self.ready.extend(messages);
+                    self.held = self.try_reserve().and_then(Result::ok);
                     continue;
                 }
                 // The sign of life follows a look, so that it names the revision of now.
@@ -350,6 +365,25 @@ impl<S: Source> Running<S> {
                 sign = self.lifetime.sign() => if let LifetimeEvent::End(end) = sign { self.end(end) },
                 () = changed => {}
             }
+        }
+    }
+
+    /// Sets room aside for what the source holds; `None` where nothing is to be counted.
+    fn try_reserve(&self) -> Option<Result<Reservation, Full>> {
+        let bytes = self.source.held();
+        let connection = self.connection.as_ref().filter(|_| bytes > 0)?;
+        Some(connection.accounts().sending().reserve(bytes))
+    }
+
+    /// Waits until there is room for what the source will hold: about as much as after its last message.
+    async fn reserve(&mut self) {
+        self.held = None;
+        while let Some(Err(Full::Share)) =
+            self.try_reserve().map(|reserved| reserved.map(|held| self.held = Some(held)))
+        {
+            let Some(connection) = &self.connection else { return };
+            let (account, bytes) = (connection.accounts().sending(), self.source.held());
+            poll_fn(|cx| account.poll_room(bytes, cx)).await;
         }
     }
 

@@ -81,6 +81,10 @@ impl<K: Kind> Source for TargetSource<K> {
         }
     }
 
+    fn held(&self) -> usize {
+        self.watch.told_bytes()
+    }
+
     fn heartbeat(&self, revision: u64, now: Timestamp) -> K::Targets {
         self.message(revision, TargetMessage::Heartbeat(heartbeat(now)))
     }

@@ -27,6 +27,8 @@ mod trickle_reader;
 mod unread_lists;
 mod unread_participants;
 mod unread_rosters;
+mod unread_targets;
+mod whole_messages;
 mod zero_window;
 
 use crate::attacker::Attacker;
@@ -36,12 +38,14 @@ use crate::ending::Ending;
 /// In the order in which they run.
 pub(crate) const ALL: &[&dyn Case] = &[
     &half_messages::HalfMessages,
+    &whole_messages::WholeMessages,
     &event_log::EventLog,
     &interest_flips::InterestFlips,
     &interest_work::InterestWork,
     &target_work::TargetWork,
     &unread_rosters::UnreadRosters,
     &unread_participants::UnreadParticipants,
+    &unread_targets::UnreadTargets,
     &unread_lists::UnreadLists,
     &feed_records::FeedRecords,
     &packed_open::PackedOpen,

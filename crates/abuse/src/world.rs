@@ -54,6 +54,15 @@ pub(crate) async fn livestream(link: &Link) -> Result<Livestream, Ending> {
     Ok(Livestream { id: livestream_id, session })
 }
 
+/// Creates a livestream whose broadcaster forwards to up to 1 000 viewers itself.
+pub(crate) async fn starred_livestream(link: &Link) -> Result<u64, Ending> {
+    let (livestream_id, node_id) = (Client::random_node(), FIRST);
+    let config = Some(livestreams::LivestreamConfig { star_to_tree_threshold: Some(1_000), ..Default::default() });
+    let create = livestreams::CreateLivestreamRequest { livestream_id, node_id, config, ..Default::default() };
+    link.call::<livestreams::CreateLivestreamResponse>(&livestream_method("CreateLivestream"), &create).await?;
+    Ok(livestream_id)
+}
+
 /// Joins a node; its session.
 pub(crate) async fn join_livestream(link: &Link, livestream_id: u64, node_id: u64) -> Result<u64, Ending> {
     let lease_ttl = Some(LEASE);

@@ -68,6 +68,8 @@ struct Told {
     /// The list is the same up to here.
     revision: u64,
     list: Arc<TargetList>,
+    /// What the list takes.
+    bytes: usize,
 }
 
 /// A watch of one node's targets.
@@ -139,6 +141,12 @@ impl TargetWatch {
         self.told.as_ref().map_or(0, |told| told.revision)
     }
 
+    /// Bytes of the list that was told last. It is shared with all who watch the node and have come as far; who
+    /// does not read may be the last to hold it.
+    pub fn told_bytes(&self) -> usize {
+        self.told.as_ref().map_or(0, |told| told.bytes)
+    }
+
     /// Brings what is new.
     pub fn step(&mut self) -> Step<TargetItem> {
         let found = self.store.read(self.id, |entry| {
@@ -160,7 +168,9 @@ impl TargetWatch {
                 if Arc::ptr_eq(&told.list, &list) { None } else { self.delta(&list).map(Change::Delta) }
             }
         };
-        self.told = Some(Told { revision, list });
+        let same = self.told.as_ref().filter(|told| Arc::ptr_eq(&told.list, &list)).map(|told| told.bytes);
+        let bytes = same.unwrap_or_else(|| bytes(&list));
+        self.told = Some(Told { revision, list, bytes });
         change.map_or(Step::Idle(revision), |change| Step::Item(TargetItem { revision, change }))
     }
 
@@ -200,6 +210,11 @@ impl TargetWatch {
         let why = |is_in| if is_in { Removal::Reassigned } else { Removal::Gone };
         nodes.into_iter().zip(is_in.map(why)).collect()
     }
+}
+
+/// What a list takes. O(targets).
+fn bytes(list: &TargetList) -> usize {
+    list.targets.iter().map(|target| size_of::<Target>() + target.endpoint.len()).sum()
 }
 
 impl Watch for TargetWatch {
