@@ -5,7 +5,6 @@
 //! the heartbeat, or the end, whichever comes first.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use super::Edge;
 use super::convert;
 use super::status::{End, draining, refused};
 use super::timeout::Deadline;
-use crate::budget::{self, Full, Reservation};
+use crate::budget::{self, Reservation};
 use crate::clock::Clock;
 use crate::pb::swarm::v1 as pb;
 use crate::service::attachment::Attachment;
@@ -46,7 +45,7 @@ pub(super) trait Source: Send + 'static {
     /// What is new.
     fn step(&mut self) -> Step<Vec<Self::Message>>;
 
-    /// Bytes that it holds only because its last message may not have been taken: nobody else would.
+    /// Bytes that it may be the last to hold: others who watch the same share them, while they have come as far.
     fn held(&self) -> usize {
         0
     }
@@ -297,9 +296,8 @@ struct Running<S: Source> {
     /// Set when only the goodbye_and_status remains: the status to end with.
     ended: Option<Result<(), Status>>,
     connection: Option<Arc<ConnectionShared>>,
-    /// Room for what the source holds, from a message until the next look finds nothing new. Who reads in time takes
-    /// a message as soon as it is made.
-    held: Option<Reservation>,
+    /// Room for what the source holds, and how much that is.
+    held: Option<(usize, Reservation)>,
 }
 
 /// Streams what `source` makes until its `lifetime` is over.
@@ -332,13 +330,10 @@ impl<S: Source> Running<S> {
                 self.end(end);
                 continue;
             }
-            self.reserve().await;
-            let step = self.source.step();
-            self.held = None;
-            match step {
+            match self.source.step() {
                 Step::Item(messages) => {
                     self.ready.extend(messages);
-                    self.held = self.try_reserve().and_then(Result::ok);
+                    self.count_held();
                     continue;
                 }
                 // The sign of life follows a look, so that it names the revision of now.
@@ -368,22 +363,14 @@ impl<S: Source> Running<S> {
         }
     }
 
-    /// Sets room aside for what the source holds; `None` where nothing is to be counted.
-    fn try_reserve(&self) -> Option<Result<Reservation, Full>> {
-        let bytes = self.source.held();
-        let connection = self.connection.as_ref().filter(|_| bytes > 0)?;
-        Some(connection.accounts().sending().reserve(bytes))
-    }
-
-    /// Waits until there is room for what the source will hold: about as much as after its last message.
-    async fn reserve(&mut self) {
-        self.held = None;
-        while let Some(Err(Full::Share)) =
-            self.try_reserve().map(|reserved| reserved.map(|held| self.held = Some(held)))
-        {
-            let Some(connection) = &self.connection else { return };
-            let (account, bytes) = (connection.accounts().sending(), self.source.held());
-            poll_fn(|cx| account.poll_room(bytes, cx)).await;
+    /// Counts what the source holds as what the stream holds by being open. A connection for which there is no room
+    /// is being cut.
+    fn count_held(&mut self) {
+        let (bytes, counted) = (self.source.held(), self.held.as_ref().map_or(0, |(bytes, _)| *bytes));
+        if bytes > counted || bytes < counted / 2 {
+            self.held = None;
+            let reserve = |connection: &Arc<ConnectionShared>| connection.accounts().streams().reserve(bytes).ok();
+            self.held = self.connection.as_ref().and_then(reserve).map(|held| (bytes, held));
         }
     }
 
