@@ -5,6 +5,7 @@ mod connection_flood;
 mod continuation_flood;
 mod dripped_messages;
 mod event_log;
+mod expiring_leases;
 mod feed_records;
 mod half_messages;
 mod honest_publisher;
@@ -40,6 +41,7 @@ pub(crate) const ALL: &[&dyn Case] = &[
     &half_messages::HalfMessages,
     &whole_messages::WholeMessages,
     &event_log::EventLog,
+    &expiring_leases::ExpiringLeases,
     &interest_flips::InterestFlips,
     &interest_work::InterestWork,
     &target_work::TargetWork,

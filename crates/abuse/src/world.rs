@@ -102,7 +102,17 @@ pub(crate) async fn full_group(link: &Link) -> Result<u64, Ending> {
 
 /// Joins a participant; its session.
 pub(crate) async fn join_group(link: &Link, group_id: u64, node_id: u64) -> Result<u64, Ending> {
-    let join = groups::JoinGroupRequest { group_id, node_id, lease_ttl: Some(LEASE), ..Default::default() };
+    join_group_for(link, group_id, node_id, LEASE).await
+}
+
+/// The same with a lease of its own. Who joins again keeps what was set.
+pub(crate) async fn join_group_for(
+    link: &Link,
+    group_id: u64,
+    node_id: u64,
+    lease: prost_types::Duration,
+) -> Result<u64, Ending> {
+    let join = groups::JoinGroupRequest { group_id, node_id, lease_ttl: Some(lease), ..Default::default() };
     Ok(link.call::<groups::JoinGroupResponse>(&group_method("JoinGroup"), &join).await?.session_id)
 }
 

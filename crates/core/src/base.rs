@@ -162,11 +162,13 @@ pub(super) struct Transaction<'a> {
     /// Viewers whose placement changed, perhaps more than once, and their place before;
     /// `None` when it is another one for certain.
     pub(super) moved: Vec<(MemberKey, Option<Place>)>,
+    /// Nodes that publish nothing any more, of which members still want something.
+    pub(super) unwanted: Vec<NodeId>,
 }
 
 impl<'a> Transaction<'a> {
     pub(super) fn new(base: &'a mut Base) -> Self {
-        Self { base, applied: Applied::default(), moved: Vec::new() }
+        Self { base, applied: Applied::default(), moved: Vec::new(), unwanted: Vec::new() }
     }
 
     pub(super) fn event(&mut self, event: impl Into<Event>) {
@@ -210,6 +212,23 @@ impl<'a> Transaction<'a> {
     pub(super) fn tell_joined(&mut self, key: MemberKey, member: MemberView) {
         self.applied.interests.push((member.node, member.interests.clone()));
         self.event(SharedEvent::Joined { key, member: Box::new(member) });
+    }
+
+    /// Drops what members want of nodes that publish nothing any more. No event tells of it but the nodes' own.
+    /// O(members * overrides) once for all of them: what a member wants is copied when it changes, 40 KB at most,
+    /// and as many leases may fall due together as there are members.
+    pub(super) fn forget_unwanted(&mut self) {
+        let mut nodes = std::mem::take(&mut self.unwanted);
+        if nodes.is_empty() {
+            return;
+        }
+        nodes.sort_unstable();
+        for key in self.base.roster.keys() {
+            if self.base.roster.update(key, |member| member.interests.forget(&nodes)) {
+                let member = self.base.roster.at(key);
+                self.applied.interests.push((member.node, member.interests.clone()));
+            }
+        }
     }
 
     pub(super) fn tell_interests(&mut self, key: MemberKey, updates: Vec<InterestUpdate>) {

@@ -252,7 +252,7 @@ pub struct Applied {
     pub ended: Vec<(SessionId, LeaveReason)>,
     /// Members that left and did not join again, and why; as above.
     pub left: Vec<(NodeId, LeaveReason)>,
-    /// Members whose interests changed or are new, with all that they are now, in order.
+    /// Members whose interests changed or are new, with all that they are now, in order. None that left.
     pub interests: Vec<(NodeId, Interests)>,
     /// Nodes that are no source of updates any more.
     pub former_sources: Vec<NodeId>,

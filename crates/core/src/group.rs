@@ -99,17 +99,6 @@ impl Group {
         Self::revoke(tx, key);
     }
 
-    /// Drops what members want of a node that publishes nothing any more. No event tells of it but
-    /// the node's own. O(members), for each may want something of it.
-    fn forget_source(tx: &mut Transaction<'_>, node: NodeId) {
-        for key in tx.base.roster.keys() {
-            if tx.base.roster.update(key, |member| member.interests.forget(node)) {
-                let member = tx.base.roster.at(key);
-                tx.applied.interests.push((member.node, member.interests.clone()));
-            }
-        }
-    }
-
     fn revoke(tx: &mut Transaction<'_>, key: MemberKey) {
         let (source, terms) = tx.base.roster.update(key, |member| (member.node, member.terms.take()));
         if terms.is_some() {
@@ -189,7 +178,8 @@ impl RuleSet for Group {
                 }
                 *self.count(before) -= 1;
                 if listens && !listened {
-                    Self::forget_source(tx, node);
+                    tx.unwanted.push(node);
+                    tx.forget_unwanted();
                 }
                 tx.rejoin(key, join, role);
                 key
@@ -221,7 +211,7 @@ impl RuleSet for Group {
         if self.sharing == Some(node) {
             self.end_share(tx);
         }
-        Self::forget_source(tx, node);
+        tx.unwanted.push(node);
         self.note_emptiness(tx.base.now);
         if self.owner == Some(node) {
             let participants = tx.base.roster.iter().map(|(_, member)| member).filter(|member| !member.is_listener());

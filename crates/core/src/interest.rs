@@ -269,16 +269,19 @@ impl Interests {
         gone.into_iter().map(|one| InterestUpdate::Gone(one.source, one.channel)).collect()
     }
 
-    /// Drops what is said about a source that left. Returns true when anything was.
-    /// O(log(overrides of this member)) when nothing was.
-    pub fn forget(&mut self, source: NodeId) -> bool {
+    /// Drops what is said about sources that left, which are sorted. Returns true when anything was.
+    /// O(sources * log(overrides of this member)) when nothing was, else O(overrides * log(sources)) besides.
+    pub fn forget(&mut self, sources: &[NodeId]) -> bool {
         let list = self.overrides();
-        let from = list.partition_point(|one| one.source < Some(source));
-        let to = from + list[from..].partition_point(|one| one.source == Some(source));
-        if from == to {
+        let is_known = |source: &NodeId| {
+            let first = list.partition_point(|one| one.source < Some(*source));
+            list.get(first).is_some_and(|one| one.source == Some(*source))
+        };
+        if !sources.iter().any(is_known) {
             return false;
         }
-        self.overrides = Overrides::new([&list[..from], &list[to..]].concat());
+        let stays = |one: &&InterestOverride| one.source.is_none_or(|source| sources.binary_search(&source).is_err());
+        self.overrides = Overrides::new(list.iter().filter(stays).copied().collect());
         true
     }
 }

@@ -183,6 +183,7 @@ pub(super) fn act<R: RuleSet + ?Sized>(
 
 /// Ends a command, and numbers the change if it is visible.
 fn commit<R: RuleSet + ?Sized>(rules: &mut R, mut tx: Transaction<'_>) -> Applied {
+    tx.forget_unwanted();
     rules.settle(&mut tx);
     let Transaction { base, mut applied, .. } = tx;
     base.revision += u64::from(!applied.events.is_empty());
@@ -212,14 +213,17 @@ fn expire(base: &mut Base, rules: &mut dyn RuleSet) -> Applied {
         return Applied { removed: at + base.retention_ms <= base.now, ..base.unchanged() };
     }
     let mut tx = Transaction::new(base);
-    for (key, timer) in tx.base.roster.due(tx.base.now, EXPIRIES_AT_ONCE) {
-        match timer {
-            Timer::Lease => rules.dismiss(&mut tx, key, LeaveReason::Timeout),
-            // Its lease may have ended just before.
-            Timer::Interest if tx.base.roster.get(key).is_some() => {
-                set_interests(&mut tx, rules, key, Interests::expire);
-            }
-            Timer::Interest => {}
+    let due = tx.base.roster.due(tx.base.now, EXPIRIES_AT_ONCE);
+    let keys = |wanted| due.iter().filter(move |(_, timer)| *timer == wanted).map(|(key, _)| *key);
+    for key in keys(Timer::Lease) {
+        rules.dismiss(&mut tx, key, LeaveReason::Timeout);
+    }
+    // Before the interests, so that none is told to fall away that has gone with its source.
+    tx.forget_unwanted();
+    for key in keys(Timer::Interest) {
+        // Its lease may have ended just before.
+        if tx.base.roster.get(key).is_some() {
+            set_interests(&mut tx, rules, key, Interests::expire);
         }
     }
     if let Some((at, reason)) = rules.ends_at()

@@ -90,8 +90,8 @@ fn forgetting_a_source_drops_its_overrides() {
     let mut interests = Interests::participant();
     set(&mut interests, change(SOURCE, Interest::Low, None), 0);
     set(&mut interests, change(OTHER, Interest::Low, Some(5)), 0);
-    assert!(interests.forget(NodeId::new(7).unwrap()));
-    assert!(!interests.forget(NodeId::new(7).unwrap()));
+    assert!(interests.forget(&[1, 7, 9].map(|node| NodeId::new(node).unwrap())));
+    assert!(!interests.forget(&[NodeId::new(7).unwrap()]));
     assert_eq!(interests.level(SOURCE, Channel::Visual), Interest::High);
     assert_eq!(interests.level(OTHER, Channel::Visual), Interest::Low);
 }

@@ -233,6 +233,8 @@ impl Model {
                 } else {
                     self.ownership.leave(*node);
                     self.forget(*node);
+                    // Of those who leave together none is told what the others were to it.
+                    self.interested.remove(node);
                 }
             }
             Event::Livestream(LivestreamEvent::BroadcasterLost { node, session, reason }) => {
@@ -338,7 +340,7 @@ impl Model {
     /// What others want of a node that publishes nothing any more falls away.
     fn forget(&mut self, source: NodeId) {
         for (node, known) in &mut self.members {
-            if known.view.as_mut().is_some_and(|(_, view)| view.interests.forget(source)) {
+            if known.view.as_mut().is_some_and(|(_, view)| view.interests.forget(&[source])) {
                 self.interested.insert(*node);
             }
         }
