@@ -20,10 +20,10 @@ pub mod wake;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::feed::Memory;
+use crate::sync::Mutex;
 use census::Census;
 use entry::{Entry, SessionEnd};
 use log::LogMemory;

@@ -1,11 +1,10 @@
 //! Who writes to the CHAT of a livestream: the numbers and the quota of each author.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use super::heap::{allocated, in_tree};
 use super::numbers::Numbers;
 use super::token_bucket::TokenBucket;
 use crate::clock::Micros;
+use starling_core::counted::{Map, Queue};
 use starling_core::id::{NodeId, SessionId};
 
 /// Messages per second that one member may write to the CHAT of a livestream, and how
@@ -39,9 +38,9 @@ impl Author {
 #[derive(Debug, Default)]
 pub(super) struct Authors {
     /// A tree and no hash table: that would move all of them at once when it grows.
-    by_node: BTreeMap<NodeId, Box<Author>>,
+    by_node: Map<NodeId, Box<Author>>,
     /// Who has left, in that order. Whoever has come back, and left again, is in it twice.
-    departures: VecDeque<(NodeId, u64)>,
+    departures: Queue<(NodeId, u64)>,
     /// Number of the departure to come.
     next_departure: u64,
     /// Bytes of the ranges of all numbers.

@@ -5,11 +5,10 @@
 //! an override, and what a subscription that names its sources wants of each. So a change costs
 //! what is changed, and the demand for a lane is two sums, however many subscribe.
 
-use std::collections::BTreeMap;
-
 use super::heap::in_tree;
 use super::subscriber::{Selection, Wanted};
 use starling_core::channel::{Channel, PerChannel};
+use starling_core::counted::Map;
 use starling_core::id::NodeId;
 use starling_core::interest::{Interest, InterestOverride};
 
@@ -50,7 +49,7 @@ impl Levels {
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     every: PerChannel<u32>,
-    named: BTreeMap<NodeId, PerChannel<u32>>,
+    named: Map<NodeId, PerChannel<u32>>,
 }
 
 impl Taken {
@@ -69,7 +68,7 @@ pub(super) struct DemandCounts {
     /// Of those that take every source.
     every: PerChannel<Levels>,
     /// What is otherwise for one source.
-    one: BTreeMap<NodeId, PerChannel<Levels>>,
+    one: Map<NodeId, PerChannel<Levels>>,
     /// Sources that the subscriptions of a node name, over all nodes.
     named: usize,
 }
@@ -138,7 +137,7 @@ impl DemandCounts {
                 is.map_or([(Interest::None, 0); 2], |level| [(new[channel], -subscriptions), (level, subscriptions)]);
             self.change(source, channel, &[leaves, comes].concat());
         }
-        for (source, named) in &taken.named {
+        for (source, named) in taken.named.iter() {
             for (channel, subscriptions) in named.iter().filter(|(_, subscriptions)| **subscriptions > 0) {
                 let [was, is] = [before, after].map(|wanted| wanted.interests.level(Some(*source), channel));
                 if was != is {

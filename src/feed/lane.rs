@@ -1,13 +1,12 @@
 //! One (source, channel): who may add to it, where it stands, what is kept of it.
 
-use std::collections::{HashMap, VecDeque};
-
 use super::heap::{allocated, table};
 use super::keyframe_requests::KeyframeRequests;
 use super::numbers::Numbers;
 use super::position::{LaneId, TermSeq};
 use super::skips::Skips;
 use starling_core::channel::Channel;
+use starling_core::counted::{List, Queue, Table};
 use starling_core::event::{Gate, Grant};
 use starling_core::propagation::Filter;
 
@@ -61,9 +60,9 @@ pub(super) struct Lane {
     /// What became of the numbers that its publisher gave.
     pub(super) publisher: Numbers,
     /// Its records in the ring, oldest first.
-    pub(super) numbers: VecDeque<u64>,
+    pub(super) numbers: Queue<u64>,
     /// Those kept beyond the ring; older than all of `numbers`.
-    pub(super) kept: VecDeque<u64>,
+    pub(super) kept: Queue<u64>,
     pub(super) kept_cost: usize,
     /// The newest keyframe to start from.
     pub(super) run: Option<u64>,
@@ -87,8 +86,8 @@ impl Lane {
             origin: 0,
             tally: Tally::default(),
             publisher: Numbers::default(),
-            numbers: VecDeque::new(),
-            kept: VecDeque::new(),
+            numbers: Queue::new(),
+            kept: Queue::new(),
             kept_cost: 0,
             run: None,
             run_cost: 0,
@@ -149,7 +148,7 @@ impl Lane {
 
     /// Its records from `number` on, oldest first. O(log n), and O(1) for each.
     pub(super) fn records_from(&self, number: u64) -> impl Iterator<Item = u64> {
-        let from = |numbers: &VecDeque<u64>| numbers.partition_point(|n| *n < number);
+        let from = |numbers: &Queue<u64>| numbers.partition_point(|n| *n < number);
         let (kept, live) = (self.kept.range(from(&self.kept)..), self.numbers.range(from(&self.numbers)..));
         kept.chain(live).copied()
     }
@@ -161,13 +160,13 @@ impl Lane {
 
     /// Its oldest record for which `later` is true, as it is for all that follow. O(log n) calls.
     pub(super) fn first_that(&self, later: impl Fn(u64) -> bool) -> Option<u64> {
-        let find = |numbers: &VecDeque<u64>| numbers.get(numbers.partition_point(|n| !later(*n))).copied();
+        let find = |numbers: &Queue<u64>| numbers.get(numbers.partition_point(|n| !later(*n))).copied();
         find(&self.kept).or_else(|| find(&self.numbers))
     }
 
     /// Its newest record before `number`. O(log n).
     pub(super) fn last_before(&self, number: u64) -> Option<u64> {
-        let find = |numbers: &VecDeque<u64>| {
+        let find = |numbers: &Queue<u64>| {
             numbers.partition_point(|n| *n < number).checked_sub(1).and_then(|at| numbers.get(at).copied())
         };
         find(&self.numbers).or_else(|| find(&self.kept))
@@ -186,8 +185,8 @@ pub(super) const fn has_runs(channel: Channel) -> bool {
 /// The lanes of one feed. A lane keeps its slot while it has records.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    slots: Vec<Lane>,
-    by_key: HashMap<LaneId, usize>,
+    slots: List<Lane>,
+    by_key: Table<LaneId, usize>,
     births: u64,
     /// Bytes of the ranges that the numbers of publishers have.
     ranges: usize,

@@ -1,13 +1,12 @@
 //! What all feeds of the process may hold together, and how they let go of it.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
 use super::ring::LET_GO_AT_ONCE;
 use crate::clock::Micros;
+use crate::sync::Mutex;
+use starling_core::counted::Queue;
 
 /// After a look at all feeds that has found no room, nobody looks for this time.
 const PAUSE: Micros = Micros::from_millis(100);
@@ -47,7 +46,7 @@ pub struct Memory {
     limit: usize,
     used: AtomicUsize,
     /// Those that may have something to let go of. The next one to be asked is in front.
-    feeds: Mutex<VecDeque<Weak<dyn Reclaim>>>,
+    feeds: Mutex<Queue<Weak<dyn Reclaim>>>,
     /// When the feeds may be looked through again for room.
     reclaim_at: AtomicU64,
     /// Feeds that were asked for room, one after the other, and had none.

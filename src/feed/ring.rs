@@ -13,29 +13,28 @@
 //! a single record is; a lane knows the numbers of its records; CHAT holds at most
 //! an eighth, or one message.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use super::heap::in_tree;
 use super::lane::{Lane, Lanes};
 use super::record::Record;
 use crate::clock::Micros;
 use starling_core::channel::Channel;
+use starling_core::counted::{Map, Queue};
 
 /// The newest records of a swarm.
 #[derive(Debug)]
 pub(super) struct Ring {
     /// Boxed, so that a queue that grows or shrinks moves little. `None` where CHAT made room before
     /// its turn.
-    records: VecDeque<Option<Box<Record>>>,
+    records: Queue<Option<Box<Record>>>,
     /// Number of the oldest record of `records`.
     first: u64,
     /// Older ones that are kept, and those of `released`.
-    kept: BTreeMap<u64, Box<Record>>,
+    kept: Map<u64, Box<Record>>,
     /// Cost of those that are kept.
     kept_cost: usize,
     /// Numbers of those that were kept, and are to go.
-    released: VecDeque<u64>,
-    chat: VecDeque<u64>,
+    released: Queue<u64>,
+    chat: Queue<u64>,
     chat_cost: usize,
     /// Cost of all records, their places apart.
     cost: usize,
@@ -67,12 +66,12 @@ const RELEASED_PER_APPEND: usize = 16;
 impl Ring {
     pub(super) const fn new(limit: usize, max_age: Micros) -> Self {
         Self {
-            records: VecDeque::new(),
+            records: Queue::new(),
             first: 0,
-            kept: BTreeMap::new(),
+            kept: Map::new(),
             kept_cost: 0,
-            released: VecDeque::new(),
-            chat: VecDeque::new(),
+            released: Queue::new(),
+            chat: Queue::new(),
             chat_cost: 0,
             cost: 0,
             lane_places: 0,
@@ -299,7 +298,7 @@ impl Ring {
             return Some((*number, record));
         }
         let from = number.max(self.first);
-        let live = self.records.iter().skip(self.index(from)?);
+        let live = self.records.range(self.index(from)?.min(self.records.len())..);
         live.zip(from..).find_map(|(record, number)| Some((number, record.as_deref()?)))
     }
 
@@ -327,25 +326,25 @@ impl Ring {
 }
 
 /// Adds a number to a queue of a lane, of which `places` counts the room.
-fn push(queue: &mut VecDeque<u64>, number: u64, places: &mut usize) {
+fn push(queue: &mut Queue<u64>, number: u64, places: &mut usize) {
     let before = queue.capacity();
     queue.push_back(number);
     *places += queue.capacity() - before;
 }
 
 /// Gives back room of a queue of a lane, of which `places` counts the room.
-fn give_back_of(queue: &mut VecDeque<u64>, places: &mut usize) {
+fn give_back_of(queue: &mut Queue<u64>, places: &mut usize) {
     let before = queue.capacity();
     give_back(queue);
     *places -= before - queue.capacity();
 }
 
 /// Gives back room that is mostly empty. O(1) amortised: as many must have gone as are moved.
-fn give_back<T>(queue: &mut VecDeque<T>) {
+fn give_back<T>(queue: &mut Queue<T>) {
     /// What is so small is left as it is, until it is empty.
     const SMALL: usize = 32;
     if queue.is_empty() {
-        *queue = VecDeque::new();
+        *queue = Queue::new();
     } else if queue.capacity() > SMALL && queue.len() <= queue.capacity() / 4 {
         queue.shrink_to(queue.len() * 2);
     }

@@ -116,11 +116,24 @@ pub(super) struct Subscriber {
     pub(super) park: ParkState,
     interests: Arc<NodeInterests>,
     waker: Waker,
+    /// Index among the subscriptions of its node; written and read under their lock alone.
+    place: AtomicU64,
 }
 
 impl Subscriber {
     pub(super) fn new(selection: Selection, interests: Arc<NodeInterests>, waker: Waker) -> Self {
-        Self { selection, park: ParkState::default(), interests, waker }
+        Self { selection, park: ParkState::default(), interests, waker, place: AtomicU64::new(0) }
+    }
+
+    /// Its index among the subscriptions of its node.
+    #[expect(clippy::cast_possible_truncation, reason = "it holds an index")]
+    pub(super) fn place(&self) -> usize {
+        self.place.load(Ordering::Relaxed) as usize
+    }
+
+    /// Notes its index among the subscriptions of its node.
+    pub(super) fn put_at(&self, place: usize) {
+        self.place.store(place as u64, Ordering::Relaxed);
     }
 
     /// Makes the subscription read.

@@ -1,6 +1,5 @@
 //! All subscriptions of one feed on this pod, by node.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -11,6 +10,7 @@ use super::subscriber::{NodeInterests, Selection, Subscriber, Wanted};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use starling_core::channel::{Channel, ChannelSet};
+use starling_core::counted::{List, Map};
 use starling_core::id::NodeId;
 use starling_core::interest::Interests;
 
@@ -29,7 +29,7 @@ pub(super) struct Subscribers {
 #[derive(Debug)]
 struct State {
     /// A tree and no hash table: that would move all of them at once when it grows.
-    by_node: BTreeMap<NodeId, Node>,
+    by_node: Map<NodeId, Node>,
     counts: DemandCounts,
     /// Bytes that are booked with the memory.
     booked: usize,
@@ -40,7 +40,8 @@ struct State {
 struct Node {
     interests: Arc<NodeInterests>,
     taken: Taken,
-    own: Vec<Arc<Subscriber>>,
+    /// Each knows its place.
+    own: List<Arc<Subscriber>>,
 }
 
 /// What one node takes, its subscriptions and the sources that they name apart.
@@ -64,7 +65,7 @@ impl State {
 impl Subscribers {
     /// None yet. With `shared_chat` CHAT has no sources.
     pub(super) fn new(shared_chat: bool, memory: Arc<Memory>) -> Self {
-        let state = State { by_node: BTreeMap::new(), counts: DemandCounts::new(shared_chat), booked: 0 };
+        let state = State { by_node: Map::new(), counts: DemandCounts::new(shared_chat), booked: 0 };
         Self { state: Mutex::new(state), version: AtomicU64::new(0), memory }
     }
 
@@ -91,10 +92,11 @@ impl Subscribers {
         let Node { interests, taken, own } = by_node.entry(node).or_insert_with(|| Node {
             interests: Arc::new(NodeInterests::new(Wanted::new(interests))),
             taken: Taken::default(),
-            own: Vec::new(),
+            own: List::new(),
         });
         counts.add(node, taken, &selection, &interests.wanted(), 1);
         let subscriber = Arc::new(Subscriber::new(selection, Arc::clone(interests), waker));
+        subscriber.put_at(own.len());
         own.push(Arc::clone(&subscriber));
         self.changed(&mut state);
         Some(subscriber)
@@ -105,9 +107,12 @@ impl Subscribers {
         let State { by_node, counts, .. } = &mut *state;
         let node = subscriber.selection.node;
         if let Some(Node { interests, taken, own }) = by_node.get_mut(&node)
-            && let Some(at) = own.iter().position(|other| Arc::ptr_eq(other, subscriber))
+            && own.get(subscriber.place()).is_some_and(|found| Arc::ptr_eq(found, subscriber))
         {
-            own.swap_remove(at);
+            own.swap_remove(subscriber.place());
+            if let Some(moved) = own.get(subscriber.place()) {
+                moved.put_at(subscriber.place());
+            }
             counts.add(node, taken, &subscriber.selection, &interests.wanted(), -1);
             if own.is_empty() {
                 by_node.remove(&node);
@@ -125,7 +130,7 @@ impl Subscribers {
         }
         state.change(node, Wanted::new(interests.clone()));
         self.changed(&mut state);
-        state.by_node.get(&node).map(|node| node.own.clone()).unwrap_or_default()
+        state.by_node.get(&node).map(|node| node.own.iter().cloned().collect()).unwrap_or_default()
     }
 
     pub(super) fn is_empty(&self) -> bool {

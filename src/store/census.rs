@@ -1,9 +1,9 @@
 //! The set of swarms of one kind in one shard, as an event log.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use starling_core::Swarm;
+use starling_core::counted::Queue;
 use starling_core::id::{Epoch, SwarmId};
 use starling_core::summary::Summary;
 
@@ -78,7 +78,7 @@ impl CensusEvent {
 /// its own, also where one command makes several: a watcher may stop between them.
 #[derive(Debug)]
 pub struct Census {
-    events: VecDeque<CensusEvent>,
+    events: Queue<CensusEvent>,
     head: u64,
     bytes: usize,
     capacity: usize,
@@ -86,7 +86,7 @@ pub struct Census {
 
 impl Census {
     pub(super) const fn new(capacity: usize) -> Self {
-        Self { events: VecDeque::new(), head: 0, bytes: 0, capacity }
+        Self { events: Queue::new(), head: 0, bytes: 0, capacity }
     }
 
     pub(super) fn append(&mut self, event: CensusEvent) {
@@ -108,6 +108,6 @@ impl Census {
     pub fn since(&self, revision: u64) -> Option<impl Iterator<Item = (u64, &CensusEvent)>> {
         let missing = usize::try_from(self.head.checked_sub(revision)?).ok()?;
         let skip = self.events.len().checked_sub(missing)?;
-        Some((revision + 1..).zip(self.events.iter().skip(skip)))
+        Some((revision + 1..).zip(self.events.range(skip..)))
     }
 }

@@ -1,9 +1,6 @@
 //! One swarm and all that lives and changes with it.
 
-use parking_lot::Mutex;
 use starling_core::topology::{Forwarder, TargetList};
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
@@ -14,8 +11,11 @@ use super::log::{EventLog, LogMemory, Origin, Revision};
 use super::state::{Booked, Creator, StateBudget};
 use super::wake::Wakes;
 use crate::feed::{self, Feed, Limits, Memory, Micros};
+use crate::sync::Mutex;
+use starling_core::counted::Map;
 use starling_core::event::{LeaveReason, Touched};
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::steps::{count, uncounted};
 use starling_core::{Applied, Rules, Swarm};
 
 /// What binds the streams of a session to it: they end when it does.
@@ -52,11 +52,11 @@ pub struct Entry {
     /// Where the log goes when the swarm does, for those who have not read its end.
     final_log: Arc<OnceLock<EventLog>>,
     /// Who waits for changes of whose targets.
-    targets: HashMap<Forwarder, Watched>,
+    targets: Map<Forwarder, Watched>,
     /// Sessions with streams on this pod that keep them alive.
-    sessions: HashMap<SessionId, (Arc<SessionEnd>, u32)>,
+    sessions: Map<SessionId, (Arc<SessionEnd>, u32)>,
     /// Nodes with streams on this pod that follow them from session to session.
-    followers: HashMap<NodeId, (Arc<SessionEnd>, u32)>,
+    followers: Map<NodeId, (Arc<SessionEnd>, u32)>,
     booked: Booked,
 }
 
@@ -95,9 +95,9 @@ impl Entry {
             feed,
             changed: Arc::default(),
             final_log: Arc::default(),
-            targets: HashMap::new(),
-            sessions: HashMap::new(),
-            followers: HashMap::new(),
+            targets: Map::new(),
+            sessions: Map::new(),
+            followers: Map::new(),
             booked: Booked::new(Arc::clone(state)),
         }
     }
@@ -183,7 +183,7 @@ impl Entry {
         let mut list = watched.list.lock();
         match &*list {
             // What touches a list tells so.
-            Some(known) => debug_assert_eq!(Some(&**known), swarm.targets(of).as_ref()),
+            Some(known) => uncounted(|| debug_assert_eq!(Some(&**known), swarm.targets(of).as_ref())),
             None => *list = swarm.targets(of).map(Arc::new),
         }
         list.clone()
@@ -225,6 +225,7 @@ impl Entry {
 
     /// Does everything that must happen in one step with a command.
     pub(super) fn apply_effects(&mut self, applied: &mut Applied, origin: Origin, wakes: &mut Wakes) {
+        count(applied.ended.len() + applied.left.len() + applied.touched.nodes.len() + applied.events.len());
         for (session, reason) in applied.ended.drain(..) {
             end_session(self.sessions.remove(&session), reason, wakes);
         }
@@ -241,7 +242,8 @@ impl Entry {
         }
         let over = applied.over || applied.removed;
         if over {
-            let all = self.sessions.drain().map(|(_, ends)| ends).chain(self.followers.drain().map(|(_, ends)| ends));
+            let (sessions, followers) = (self.sessions.take(), self.followers.take());
+            let all = sessions.into_values().chain(followers.into_values());
             all.for_each(|ends| end_session(Some(ends), LeaveReason::Ended, wakes));
             wakes.push(self.feed.producers());
             wakes.wake_all(Arc::clone(&self.feed));
@@ -308,14 +310,14 @@ fn limits(swarm: &Swarm) -> Limits {
     }
 }
 
-fn count_up<K: Eq + Hash>(ends: &mut HashMap<K, (Arc<SessionEnd>, u32)>, to: K) -> Arc<SessionEnd> {
+fn count_up<K: Ord>(ends: &mut Map<K, (Arc<SessionEnd>, u32)>, to: K) -> Arc<SessionEnd> {
     let (end, streams) = ends.entry(to).or_default();
     *streams += 1;
     Arc::clone(end)
 }
 
 /// True when that was the last one.
-fn count_down<K: Eq + Hash>(ends: &mut HashMap<K, (Arc<SessionEnd>, u32)>, from: K) -> bool {
+fn count_down<K: Ord>(ends: &mut Map<K, (Arc<SessionEnd>, u32)>, from: K) -> bool {
     let Some((_, streams)) = ends.get_mut(&from) else { return false };
     *streams -= 1;
     let last = *streams == 0;

@@ -8,15 +8,16 @@
 //! What a revision costs is fixed when it is appended, its encoded forms included, whether they
 //! are ever made or not.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use starling_core::Event;
+use starling_core::counted::Queue;
 use starling_core::id::NodeId;
 use starling_core::member::View;
+use starling_core::steps::count;
 
 /// What a log keeps of a swarm that is gone, for those who have not read its end, in bytes.
 const FINAL_BYTES: usize = 16 * 1024;
@@ -89,6 +90,7 @@ impl Revision {
     pub fn cost(&self) -> usize {
         // The counts of the `Arc`, and the place in the log, which grows by doubling.
         let own = size_of::<Self>() + 4 * size_of::<usize>();
+        count(self.events.len());
         let event = |event: &Event| size_of::<Event>() + 3 * event.heap_bytes() + 2 * ENCODED;
         own + self.events.iter().map(event).sum::<usize>()
     }
@@ -114,7 +116,7 @@ pub enum Since {
 #[derive(Debug)]
 pub struct EventLog {
     /// With what each costs.
-    revisions: VecDeque<(Arc<Revision>, usize)>,
+    revisions: Queue<(Arc<Revision>, usize)>,
     head: u64,
     bytes: usize,
     capacity: usize,
@@ -124,7 +126,7 @@ pub struct EventLog {
 
 impl EventLog {
     pub(super) const fn new(capacity: usize, max_bytes: usize, memory: Arc<LogMemory>) -> Self {
-        Self { revisions: VecDeque::new(), head: 0, bytes: 0, capacity, max_bytes, memory }
+        Self { revisions: Queue::new(), head: 0, bytes: 0, capacity, max_bytes, memory }
     }
 
     /// Appends a revision; the oldest make room, but the newest is always kept. Amortised O(events).
@@ -203,7 +205,7 @@ impl EventLog {
                     bytes += cost;
                     bytes <= LOOK_BYTES || bytes == *cost
                 };
-                let found = self.revisions.iter().skip(skip).take(limit).take_while(fits);
+                let found = self.revisions.range(skip..).take(limit).take_while(fits);
                 Since::Events(found.map(|(revision, _)| Arc::clone(revision)).collect())
             }
         }

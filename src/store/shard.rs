@@ -1,6 +1,5 @@
 //! What lies under one lock.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -11,16 +10,17 @@ use super::log::{LogMemory, Origin, Revision};
 use super::state::StateBudget;
 use super::wake::Wakes;
 use crate::feed::Memory;
+use starling_core::counted::{Map, Set};
 use starling_core::id::{SwarmId, SwarmKind};
 use starling_core::{Applied, Command, Rejection, Swarm};
 
 /// The swarms of one shard, and when each needs attention.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    entries: BTreeMap<SwarmId, Box<Entry>>,
-    due: BTreeSet<(u64, SwarmId)>,
+    entries: Map<SwarmId, Box<Entry>>,
+    due: Set<(u64, SwarmId)>,
     /// Swarms by how much their event logs hold.
-    logs: BTreeSet<(u32, SwarmId)>,
+    logs: Set<(u32, SwarmId)>,
     census: [Census; 2],
     settings: Settings,
     memory: Arc<Memory>,
@@ -36,7 +36,7 @@ impl Shard {
         log_memory: Arc<LogMemory>,
     ) -> Self {
         let census = || Census::new(settings.event_log_revisions);
-        let (entries, due, logs) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let (entries, due, logs) = (Map::new(), Set::new(), Set::new());
         Self { entries, due, logs, census: [census(), census()], settings, memory, state, log_memory }
     }
 
@@ -178,7 +178,7 @@ impl Shard {
 }
 
 /// Puts the log of a swarm in its place among the others. O(1) while its class stays.
-fn classify(logs: &mut BTreeSet<(u32, SwarmId)>, id: SwarmId, entry: &mut Entry) {
+fn classify(logs: &mut Set<(u32, SwarmId)>, id: SwarmId, entry: &mut Entry) {
     let class = entry.log().class();
     let before = std::mem::replace(&mut entry.log_class, class);
     if class != before {

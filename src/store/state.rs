@@ -5,13 +5,12 @@
 //! where either is full, so that a log that is replicated holds only what is carried out everywhere.
 //! Swarms that have ended make room first.
 
-use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
+use crate::sync::Mutex;
+use starling_core::counted::{Map, Set};
 use starling_core::id::SwarmId;
 
 /// What surrounds a swarm in its shard, in bytes: the entry, an empty feed and log, places in maps
@@ -27,7 +26,7 @@ struct Limit {
     bytes: usize,
     used: AtomicUsize,
     /// Those that have ended and are kept, the first one first.
-    ended: Mutex<BTreeSet<Ended>>,
+    ended: Mutex<Set<Ended>>,
 }
 
 impl Limit {
@@ -63,7 +62,7 @@ pub(crate) struct StateBudget {
     all: Limit,
     /// What the swarms may take that one address made.
     share: usize,
-    creators: Mutex<HashMap<IpAddr, Weak<Creator>>>,
+    creators: Mutex<Map<IpAddr, Weak<Creator>>>,
 }
 
 /// An address that made swarms.

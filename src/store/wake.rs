@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use super::log::Revision;
 use crate::feed::{Feed, ParkedSubscriber};
 use starling_core::roster::Roster;
+use starling_core::steps::count;
 use starling_core::{Applied, Swarm};
 
 /// Whom to wake and what to free after a shard is unlocked: done on drop.
@@ -27,16 +28,18 @@ pub struct Wakes {
 impl Wakes {
     /// Notifies everyone who waits for `changed`, after the lock.
     pub fn push(&mut self, changed: Arc<Notify>) {
+        count(1);
         self.changed.push(changed);
     }
 
     /// Notifies these too.
     pub fn extend(&mut self, changed: impl IntoIterator<Item = Arc<Notify>>) {
-        self.changed.extend(changed);
+        self.changed.extend(changed.into_iter().inspect(|_| count(1)));
     }
 
     /// Wakes these subscriptions.
     pub(super) fn wake(&mut self, parked: Vec<ParkedSubscriber>) {
+        count(parked.len());
         self.parked.extend(parked);
     }
 
@@ -57,6 +60,7 @@ impl Wakes {
 
     /// Keeps revisions that a log has given up until they can be freed without hurry.
     pub(super) fn free(&mut self, revisions: Vec<Arc<Revision>>) {
+        count(revisions.len());
         self.revisions.extend(revisions);
     }
 

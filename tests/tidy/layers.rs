@@ -48,8 +48,8 @@ const LAYERS: &[Layer] = &[
           "starling_core bytes futures_util parking_lot rand thiserror tokio tokio_util tracing"),
     layer("cluster",   "store feed clock",
           "starling_core bytes parking_lot thiserror tokio tokio_util tracing"),
-    layer("store",     "feed",
-          "starling_core bytes parking_lot thiserror tokio::sync"),
+    layer("store",     "feed sync",
+          "starling_core bytes thiserror tokio::sync"),
     layer("feed",      "sync clock",
           "starling_core bytes parking_lot thiserror tokio::select tokio::spawn tokio::sync tokio::task tokio::time"),
     layer("clock",     "",
@@ -57,7 +57,7 @@ const LAYERS: &[Layer] = &[
     layer("budget",    "sync",
           "parking_lot tracing"),
     layer("sync",      "",
-          "parking_lot shuttle"),
+          "parking_lot shuttle starling_core::steps"),
     layer("lib",       "", ""),
 ];
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::channel::{Channel, PerChannel};
 use super::id::NodeId;
+use super::steps::count;
 
 /// How much of a channel a node wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +110,7 @@ struct Overrides {
 
 impl Overrides {
     fn new(list: Vec<InterestOverride>) -> Option<Arc<Self>> {
+        count(list.len());
         let next_expiry = list.iter().filter_map(|one| one.expires_at).min();
         (!list.is_empty()).then(|| Arc::new(Self { list, next_expiry }))
     }
@@ -157,11 +159,19 @@ impl Interests {
 
     /// The overrides in force, by source and channel; those about every source first.
     pub fn overrides(&self) -> &[InterestOverride] {
+        let list = self.list();
+        count(list.len());
+        list
+    }
+
+    /// The same, of which nobody looks at all.
+    fn list(&self) -> &[InterestOverride] {
         self.overrides.as_deref().map_or(&[], |overrides| &overrides.list)
     }
 
     fn find(&self, wanted: Key) -> Option<&InterestOverride> {
-        let list = self.overrides();
+        count(1);
+        let list = self.list();
         list.binary_search_by_key(&wanted, key).ok().map(|at| &list[at])
     }
 
@@ -171,7 +181,7 @@ impl Interests {
     ///
     /// O(overrides of this member + changes * log(changes)).
     pub fn set(&mut self, changes: &[InterestChange], now: u64) -> Vec<InterestUpdate> {
-        let (mut standing, mut count) = (self.standing, self.overrides().len());
+        let (mut standing, mut count) = (self.standing, self.list().len());
         let mut has_general = PerChannel::from_fn(|channel| self.find((None, channel)).is_some());
         let mut edits = BTreeMap::<Key, Option<InterestOverride>>::new();
         for InterestChange { channel, source, level, ttl_ms } in changes.iter().copied() {
@@ -223,8 +233,8 @@ impl Interests {
         if edits.is_empty() {
             return;
         }
-        let mut list = Vec::with_capacity(self.overrides().len() + edits.len());
-        let mut rest = self.overrides();
+        let mut list = Vec::with_capacity(self.list().len() + edits.len());
+        let mut rest = self.list();
         for (edited, new) in edits {
             let (before, after) = rest.split_at(rest.partition_point(|one| key(one) < edited));
             list.extend_from_slice(before);
@@ -246,7 +256,7 @@ impl Interests {
         let is_new = |change: &&InterestChange| {
             (change.source.is_some() || change.ttl_ms.is_some()) && self.find((change.source, change.channel)).is_none()
         };
-        self.overrides().len() + changes.iter().filter(is_new).count() <= MAX_OVERRIDES as usize
+        self.list().len() + changes.iter().filter(is_new).count() <= MAX_OVERRIDES as usize
     }
 
     /// What the overrides take, in bytes. O(1).
@@ -272,7 +282,8 @@ impl Interests {
     /// Drops what is said about sources that left, which are sorted. Returns true when anything was.
     /// O(sources * log(overrides of this member)) when nothing was, else O(overrides * log(sources)) besides.
     pub fn forget(&mut self, sources: &[NodeId]) -> bool {
-        let list = self.overrides();
+        count(sources.len());
+        let list = self.list();
         let is_known = |source: &NodeId| {
             let first = list.partition_point(|one| one.source < Some(*source));
             list.get(first).is_some_and(|one| one.source == Some(*source))

@@ -4,8 +4,8 @@
 //! of randomness. [`apply`] is the only way to change a swarm; it answers with the changes,
 //! or refuses and changes nothing.
 //!
-//! From the bottom up, each file using only those before it: [`hash`], [`config`] and
-//! [`state`]; [`id`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
+//! From the bottom up, each file using only those before it: [`steps`] and [`counted`], by which work is
+//! counted; [`hash`], [`config`] and [`state`]; [`id`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
 //! [`propagation`], [`stats`] and [`summary`]; [`command`], what is asked, and [`wire`], its byte
 //! form; [`member`], [`roster`] and [`last_members`], who is in and who was; [`event`], what is told,
 //! and [`Applied`], what a command did. `base` is what every swarm has, `rules` carries out the
@@ -30,6 +30,7 @@ mod base;
 pub mod channel;
 pub mod command;
 pub mod config;
+pub mod counted;
 pub mod error;
 pub mod event;
 pub mod group;
@@ -46,6 +47,7 @@ pub mod roster;
 mod rules;
 pub mod state;
 pub mod stats;
+pub mod steps;
 pub mod summary;
 pub mod swarm;
 pub mod topology;

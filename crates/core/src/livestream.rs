@@ -8,17 +8,16 @@ mod membership;
 mod moderation;
 mod placement;
 
-use super::interest::InterestUpdate;
-use std::collections::BTreeSet;
-
 use super::base::{Base, Transaction};
 use super::channel::{Channel, ChannelSet, PerChannel};
 use super::command::{By, CreateLivestream, Join, LivestreamCommand, SwarmUpdate};
 use super::config::Configured;
 pub use super::config::LivestreamConfig as Config;
+use super::counted::Set;
 use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant, LivestreamEvent, SharedEvent};
 use super::id::{MemberKey, NodeId, SessionId};
+use super::interest::InterestUpdate;
 use super::member::{MemberView, View};
 use super::request::Method;
 use super::role::{Role, ViewerMode};
@@ -47,8 +46,8 @@ pub struct Livestream {
     terms: PerChannel<u64>,
     tree: RelayTree,
     topology: Topology,
-    moderators: BTreeSet<NodeId>,
-    muted: BTreeSet<NodeId>,
+    moderators: Set<NodeId>,
+    muted: Set<NodeId>,
     started_at: Option<u64>,
 }
 
@@ -64,8 +63,8 @@ impl Livestream {
             absent_since: Some(now),
             terms: PerChannel::default(),
             topology: Topology::Star,
-            moderators: BTreeSet::new(),
-            muted: BTreeSet::new(),
+            moderators: Set::new(),
+            muted: Set::new(),
             started_at: None,
         };
         let created = LivestreamEvent::StateChanged { state: State::Initializing, reason: None };
@@ -180,12 +179,12 @@ impl Livestream {
     }
 
     /// Nodes that may moderate, without the broadcaster, who always may.
-    pub const fn moderators(&self) -> &BTreeSet<NodeId> {
+    pub const fn moderators(&self) -> &Set<NodeId> {
         &self.moderators
     }
 
     /// Nodes kept from CHAT.
-    pub const fn muted(&self) -> &BTreeSet<NodeId> {
+    pub const fn muted(&self) -> &Set<NodeId> {
         &self.muted
     }
 

@@ -1,7 +1,6 @@
 //! Who asks, and the memory of requests: a client may repeat one whose answer it missed.
 
-use std::collections::VecDeque;
-
+use super::counted::Queue;
 use super::error::Rejection;
 use super::id::{NodeId, SessionId};
 
@@ -67,7 +66,7 @@ struct Remembered {
 /// The last successful requests of a swarm: at most 256, none older than five
 /// minutes, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Requests(VecDeque<Remembered>);
+pub struct Requests(Queue<Remembered>);
 
 impl Requests {
     /// The revision at which a request succeeded, if it is a repeat. O(256).

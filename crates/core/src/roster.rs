@@ -7,9 +7,9 @@
 //! Invariants ([`Roster::check`]): the index names each member's slot; free
 //! slots are vacant; the timetable holds exactly the deadlines of the members.
 
-use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 
+use super::counted::{List, Set, Table};
 use super::id::{MemberKey, NodeId};
 use super::member::Member;
 
@@ -28,10 +28,10 @@ pub(super) enum Timer {
 /// The members of a swarm.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
-    slots: Vec<Option<Member>>,
-    free: Vec<MemberKey>,
-    index: HashMap<NodeId, MemberKey>,
-    timers: BTreeSet<(u64, MemberKey, Timer)>,
+    slots: List<Option<Member>>,
+    free: List<MemberKey>,
+    index: Table<NodeId, MemberKey>,
+    timers: Set<(u64, MemberKey, Timer)>,
     /// What the members hold outside their slots, in bytes.
     heap: usize,
 }
@@ -77,10 +77,8 @@ impl Roster {
 
     /// Members in slab order, from slot `from` on.
     pub fn iter_from(&self, from: usize) -> impl Iterator<Item = (MemberKey, &Member)> {
-        self.slots
-            .iter()
-            .enumerate()
-            .skip(from)
+        (from..)
+            .zip(self.slots.iter_from(from))
             .filter_map(|(index, member)| Some((MemberKey::from_index(index), member.as_ref()?)))
     }
 
@@ -174,7 +172,7 @@ impl Roster {
 
     /// Panics when an invariant of the module does not hold. O(n).
     pub fn check(&self) {
-        let mut deadlines = BTreeSet::new();
+        let mut deadlines = Set::new();
         let mut members = 0;
         for (key, member) in self.iter() {
             members += 1;

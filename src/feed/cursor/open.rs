@@ -13,6 +13,7 @@ use starling_core::channel::Channel;
 use starling_core::id::NodeId;
 use starling_core::interest::Interests;
 use starling_core::propagation::Filter;
+use starling_core::steps::count;
 
 /// Where a subscription begins when it does not resume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,7 @@ impl Resume {
 
     /// Puts everything in the order of lanes, by which it is found.
     pub(super) fn sort(&mut self) {
+        count(self.positions.len() + self.open_gaps.len());
         // Stable: of several for one lane the first one counts.
         self.positions.sort_by_key(|position| (position.source, position.channel));
         self.open_gaps.sort_by_key(|gap| gap.lane);

@@ -10,6 +10,7 @@ use crate::feed::settings::Limits;
 use crate::feed::state::State;
 use crate::feed::subscriber::{DeliveryClass, Subscriber};
 use crate::feed::token_bucket::TokenBucket;
+use starling_core::counted::List;
 use starling_core::id::NodeId;
 
 /// What a cursor knows; all it does is done under the feed's lock.
@@ -24,7 +25,7 @@ pub(super) struct CursorState {
     /// When it last looked.
     pub(super) read_at: Micros,
     /// By slot of the lane.
-    pub(super) cursors: Vec<Option<LaneCursor>>,
+    pub(super) cursors: List<Option<LaneCursor>>,
     pub(super) budget: Option<TokenBucket>,
     /// It has had everything once; a resume is not late before.
     pub(super) caught_up: bool,
@@ -53,7 +54,7 @@ impl CursorState {
             class: subscriber.class(),
             next: u64::MAX,
             read_at: now,
-            cursors: Vec::new(),
+            cursors: List::new(),
             budget: None,
             caught_up: false,
             at_end: false,

@@ -11,6 +11,8 @@ use crate::feed::subscriber::{DeliveryClass, ParkedSubscriber, Subscriber};
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use starling_core::channel::{Channel, PerChannel};
+use starling_core::counted::List;
+use starling_core::steps::count;
 
 /// What the wake task is to do next.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub(in crate::feed) struct WakeSchedule {
 struct State {
     /// One for each class of which a subscription waits, and some that are empty. Slots are
     /// used again and never removed: `ParkState` holds their indices.
-    classes: Vec<ParkedClass>,
+    classes: List<ParkedClass>,
     /// The number after the newest update, by channel and kind.
     ends: PerChannel<[u64; KINDS.len()]>,
     /// The same of urgent updates.
@@ -56,7 +58,7 @@ struct ParkedClass {
     class: DeliveryClass,
     /// When its subscribers are to be woken; `None` = nothing was appended for them.
     due: Option<Micros>,
-    subscribers: Vec<Arc<Subscriber>>,
+    subscribers: List<Arc<Subscriber>>,
 }
 
 impl State {
@@ -66,14 +68,15 @@ impl State {
         if let Some(known) = self.classes.iter().position(|parked| parked.class == class) {
             return known;
         }
-        match self.classes.iter().position(|parked| parked.subscribers.is_empty()) {
+        let free = self.classes.iter().position(|parked| parked.subscribers.is_empty());
+        match free {
             Some(free) => {
                 // What made the former class due says nothing of this one.
                 (self.classes[free].class, self.classes[free].due) = (class, None);
                 free
             }
             None => {
-                self.classes.push(ParkedClass { class, due: None, subscribers: Vec::new() });
+                self.classes.push(ParkedClass { class, due: None, subscribers: List::new() });
                 self.classes.len() - 1
             }
         }
@@ -232,11 +235,12 @@ impl WakeSchedule {
         }
         let mut due_now = Vec::new();
         let mut next = None::<Micros>;
-        for parked in &mut state.classes {
+        for parked in state.classes.iter_mut() {
             match parked.due {
                 Some(due) if due <= now => {
                     parked.due = None;
-                    due_now.extend(std::mem::take(&mut parked.subscribers).into_iter().map(ParkedSubscriber));
+                    count(parked.subscribers.len());
+                    due_now.extend(parked.subscribers.take().into_iter().map(ParkedSubscriber));
                 }
                 Some(due) if !parked.subscribers.is_empty() => next = Some(next.map_or(due, |next| next.min(due))),
                 // Nobody of the class is parked any more: each has come to read by itself.

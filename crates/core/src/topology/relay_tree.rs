@@ -29,6 +29,7 @@
 //! children of the slot before the hole (of A) have another backup, D for B. `before_remove` notes just these: the
 //! occupants of the slots 1, 3 and 6, and the children of the slots 0 and 1 and of the last relay before and after.
 
+use crate::counted::List;
 use crate::id::MemberKey;
 
 const NOWHERE: u32 = u32::MAX;
@@ -58,9 +59,9 @@ pub struct Place {
 /// Memory: 8 bytes per key.
 #[derive(Clone, Debug, Hash)]
 pub struct RelayTree {
-    slots: Vec<MemberKey>,
+    slots: List<MemberKey>,
     /// Slot of each key, indexed by key.
-    position: Vec<u32>,
+    position: List<u32>,
     relays: usize,
     fanout: usize,
 }
@@ -69,7 +70,7 @@ impl RelayTree {
     /// An empty tree in which nobody feeds more than `fanout` nodes (at least 2).
     pub fn new(fanout: u32) -> Self {
         assert!(fanout >= 2, "a relay tree needs a fan-out of at least 2");
-        Self { slots: Vec::new(), position: Vec::new(), relays: 0, fanout: fanout as usize }
+        Self { slots: List::new(), position: List::new(), relays: 0, fanout: fanout as usize }
     }
 
     /// Number of nodes.
@@ -104,14 +105,14 @@ impl RelayTree {
 
     /// All nodes, relays first.
     pub fn keys(&self) -> &[MemberKey] {
-        &self.slots
+        self.slots.slice(0..self.slots.len())
     }
 
     /// Adds a node that is not in the tree. O(1).
     pub fn insert(&mut self, key: MemberKey, can_relay: bool) {
         debug_assert!(!self.contains(key), "{key:?} is in the tree already");
         if self.position.len() <= key.index() {
-            self.position.resize(key.index() + 1, NOWHERE);
+            self.position.resize_with(key.index() + 1, || NOWHERE);
         }
         let last = self.slots.len();
         self.slots.push(key);
@@ -148,20 +149,20 @@ impl RelayTree {
         }
         if self.slots.is_empty() {
             // A tree that is empty again must not keep 4 bytes for each key that ever was.
-            self.position = Vec::new();
+            self.position = List::new();
         }
         true
     }
 
     /// The nodes that the broadcaster feeds.
     pub fn root_children(&self) -> &[MemberKey] {
-        &self.slots[..self.fanout.min(self.slots.len())]
+        self.slots.slice(0..self.fanout.min(self.slots.len()))
     }
 
     /// The nodes that `key` feeds; none for leaf-only nodes.
     pub fn children(&self, key: MemberKey) -> &[MemberKey] {
         match self.slot(key) {
-            Some(slot) if slot < self.relays => &self.slots[self.child_slots(slot)],
+            Some(slot) if slot < self.relays => self.slots.slice(self.child_slots(slot)),
             _ => &[],
         }
     }
@@ -173,7 +174,7 @@ impl RelayTree {
                 // Backups go round: children of slot i turn to slot i + 1, those of the last relay to slot 0. A relay
                 // is never the backup of its own children, and takes over one block at most.
                 let previous = slot.checked_sub(1).unwrap_or(self.relays - 1);
-                &self.slots[self.child_slots(previous)]
+                self.slots.slice(self.child_slots(previous))
             }
             _ => &[],
         }
@@ -181,7 +182,7 @@ impl RelayTree {
 
     /// The nodes that turn to the broadcaster when their parent fails. O(1).
     pub fn backed_by_root(&self) -> &[MemberKey] {
-        if self.relays == 1 { &self.slots[self.child_slots(0)] } else { &[] }
+        if self.relays == 1 { self.slots.slice(self.child_slots(0)) } else { &[] }
     }
 
     /// Where `key` stands; `None` when it is not in the tree.
@@ -241,7 +242,7 @@ impl RelayTree {
             if new == old {
                 continue;
             }
-            for &key in &self.slots[self.child_slots(parent)] {
+            for &key in self.slots.slice(self.child_slots(parent)) {
                 // Movers were told above, with the place that they came from.
                 if movers.iter().all(|(mover, _)| *mover != key) && before.subject != Some(key) {
                     see(key, old, new);
