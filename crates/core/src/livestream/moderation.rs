@@ -10,6 +10,7 @@ use crate::id::NodeId;
 use crate::member::View;
 use crate::role::{Role, ViewerMode};
 use crate::rules::RuleSet;
+use crate::topology::relay_tree::Parent;
 
 impl Livestream {
     /// Grants the broadcaster a new term on `channels`, which supersedes the old
@@ -111,8 +112,11 @@ impl Livestream {
         tx.applied.interests.extend(viewer.iter().map(|(_, viewer)| (viewer.node, viewer.interests.clone())));
         tx.event(LivestreamEvent::Transferred { from, to, to_key, viewer });
         tx.applied.summary_changed = true;
-        // The root is another node now: whoever received from it receives from that one.
-        tx.applied.touched.all = true;
+        // The root is another node now: whoever received from it, or turns to it, receives from that one. So the lists
+        // of both are others, and `from` has none any more if it has no session.
+        tx.applied.touched.root = true;
+        tx.applied.touched.nodes.extend([from, to]);
+        self.touch_served(tx, Parent::Root);
         self.root_moved(tx);
         // Where the old broadcaster stands is told with the transfer itself.
         tx.moved.retain(|(key, _)| Some(*key) != old);
