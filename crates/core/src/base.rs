@@ -204,6 +204,9 @@ impl<'a> Transaction<'a> {
     /// Takes a member out whose session was ended.
     pub(super) fn remove(&mut self, key: MemberKey, reason: LeaveReason) -> Member {
         let member = self.base.roster.remove(key);
+        if let Some(emptied) = self.base.roster.take_emptied() {
+            self.applied.retired = Some(Box::new(emptied));
+        }
         self.applied.left.push((member.node, reason));
         self.applied.touched.nodes.push(member.node);
         member

@@ -5,6 +5,7 @@
 //! nobody goes over it unseen. They have those methods of the collections of `std` that are in use, and do the same.
 //! Finding one entry is one step, for its cost grows by the logarithm at most. In release builds nothing is counted.
 
+mod chunks;
 mod lists;
 mod maps;
 
@@ -14,7 +15,9 @@ use std::hash::{Hash, Hasher};
 
 use crate::steps::count;
 
-/// A vector.
+pub use chunks::Chunks;
+
+/// A vector. It moves all of its entries when it grows: for what stays small.
 pub type List<T> = Counted<Vec<T>>;
 /// A queue.
 pub type Queue<T> = Counted<VecDeque<T>>;
@@ -22,7 +25,7 @@ pub type Queue<T> = Counted<VecDeque<T>>;
 pub type Map<K, V> = Counted<BTreeMap<K, V>>;
 /// A set in order.
 pub type Set<K> = Counted<BTreeSet<K>>;
-/// A hash table. It moves all of its entries when it grows: for what is bounded.
+/// A hash table. It moves all of its entries when it grows: for what stays small.
 pub type Table<K, V> = Counted<HashMap<K, V>>;
 
 /// A collection that can be counted.
@@ -86,6 +89,13 @@ impl<C: Collection + PartialEq> PartialEq for Counted<C> {
 }
 
 impl<C: Collection + Eq> Eq for Counted<C> {}
+
+impl<C: Collection + PartialEq> PartialEq<C> for Counted<C> {
+    fn eq(&self, other: &C) -> bool {
+        count(self.len());
+        self.0 == *other
+    }
+}
 
 impl<C: Collection + Hash> Hash for Counted<C> {
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -7,7 +7,7 @@
 //! From the bottom up, each file using only those before it: [`steps`] and [`counted`], by which work is
 //! counted; [`hash`], [`config`] and [`state`]; [`id`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
 //! [`propagation`], [`stats`] and [`summary`]; [`command`], what is asked, and [`wire`], its byte
-//! form; [`member`], [`roster`] and [`last_members`], who is in and who was; [`event`], what is told,
+//! form; [`member`], `node_index`, [`roster`] and [`last_members`], who is in and who was; [`event`], what is told,
 //! and [`Applied`], what a command did. `base` is what every swarm has, `rules` carries out the
 //! commands of both kinds, [`livestream`] and [`group`] say what each kind does in its own way,
 //! [`swarm`] is the two together.
@@ -40,6 +40,7 @@ pub mod interest;
 pub mod last_members;
 pub mod livestream;
 pub mod member;
+mod node_index;
 pub mod propagation;
 pub mod request;
 pub mod role;

@@ -9,9 +9,10 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::counted::{List, Set, Table};
+use super::counted::{Chunks, Set};
 use super::id::{MemberKey, NodeId};
 use super::member::Member;
+use super::node_index::NodeIndex;
 
 /// The most slots that one page looks at.
 const PAGE_SLOTS: usize = 16_384;
@@ -28,9 +29,9 @@ pub(super) enum Timer {
 /// The members of a swarm.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
-    slots: List<Option<Member>>,
-    free: List<MemberKey>,
-    index: Table<NodeId, MemberKey>,
+    slots: Chunks<Option<Member>>,
+    free: Chunks<MemberKey>,
+    index: NodeIndex,
     timers: Set<(u64, MemberKey, Timer)>,
     /// What the members hold outside their slots, in bytes.
     heap: usize,
@@ -44,10 +45,8 @@ impl Roster {
 
     /// What it takes, in bytes, as far as its collections tell. O(1).
     pub fn bytes(&self) -> usize {
-        // A map of entries of 12 bytes is at most 7/8 full and grows by doubling; a set of entries of 24 bytes has nodes
-        // that are half full at least.
-        let (index, timers) = (self.index.capacity() * 20, self.timers.len() * 40);
-        self.slots.capacity() * size_of::<Option<Member>>() + self.free.capacity() * 4 + index + timers + self.heap
+        // A set of entries of 24 bytes has nodes that are half full at least.
+        self.slots.bytes() + self.free.bytes() + self.index.bytes() + self.timers.len() * 40 + self.heap
     }
 
     /// True when nobody is in.
@@ -57,7 +56,7 @@ impl Roster {
 
     /// The slot of `node`.
     pub fn key(&self, node: NodeId) -> Option<MemberKey> {
-        self.index.get(&node).copied()
+        self.index.get(node)
     }
 
     /// The member in a slot, if it is taken.
@@ -111,7 +110,7 @@ impl Roster {
 
     /// Adds a member whose node is not in yet.
     pub(super) fn insert(&mut self, member: Member) -> MemberKey {
-        debug_assert!(!self.index.contains_key(&member.node));
+        debug_assert!(self.index.get(member.node).is_none());
         let key = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             MemberKey::from_index(self.slots.len() - 1)
@@ -126,14 +125,17 @@ impl Roster {
     /// Takes a member out.
     pub(super) fn remove(&mut self, key: MemberKey) -> Member {
         let member = self.slots[key.index()].take().expect("only taken slots are emptied");
-        self.index.remove(&member.node);
+        self.index.remove(member.node);
         self.unschedule(key, &member);
         self.heap -= member.heap_bytes();
         self.free.push(key);
-        if self.index.is_empty() {
-            *self = Self::default();
-        }
         member
+    }
+
+    /// Begins anew when the last member has left: what it was may hold the slots of a million, to be dropped outside
+    /// any lock.
+    pub(super) fn take_emptied(&mut self) -> Option<Self> {
+        (self.index.is_empty() && !self.slots.is_empty()).then(|| std::mem::take(self))
     }
 
     /// Changes a member in place and keeps the timetable right.

@@ -327,5 +327,7 @@ fn finish(tx: &mut Transaction<'_>, rules: &mut dyn RuleSet, reason: EndReason) 
     tx.applied.over = true;
     tx.applied.summary_changed = true;
     tx.applied.touched.all = true;
-    tx.applied.retired = Some(Box::new(roster));
+    if !roster.is_empty() {
+        tx.applied.retired = Some(Box::new(roster));
+    }
 }

@@ -192,7 +192,7 @@ impl Livestream {
 
     fn target(&self, base: &Base, key: MemberKey) -> Target {
         let member = base.roster.at(key);
-        let feeds = self.topology == Topology::Tree && !self.tree.children(key).is_empty();
+        let feeds = self.topology == Topology::Tree && self.tree.feeds(key);
         Target {
             node: member.node,
             session: member.session,

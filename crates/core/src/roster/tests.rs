@@ -47,13 +47,15 @@ fn scan_visits_each_staying_member_once() {
 }
 
 #[test]
-fn emptied_roster_frees_its_slots() {
+fn emptied_roster_gives_its_slots_away() {
     let mut roster = Roster::default();
     let keys: Vec<MemberKey> = (1..=100).map(|number| roster.insert(member(number, 1_000))).collect();
     keys.into_iter().for_each(|key| {
         roster.remove(key);
     });
-    assert_eq!((roster.len(), roster.next_expiry(), roster.slots.capacity()), (0, None, 0));
+    assert!(roster.take_emptied().is_some_and(|emptied| emptied.slots.len() == 100));
+    assert_eq!((roster.len(), roster.next_expiry(), roster.bytes()), (0, None, 0));
+    assert!(roster.take_emptied().is_none(), "nothing is there to give");
     assert_eq!(roster.insert(member(1, 1_000)), MemberKey::from_index(0));
 }
 

@@ -2,6 +2,8 @@ use super::*;
 use crate::command::{CreateGroup, CreateLivestream, GroupCommand, LivestreamCommand};
 use crate::config::{GroupConfig, LivestreamConfig};
 use crate::request::By;
+#[cfg(debug_assertions)]
+use crate::{command, hash, steps};
 
 fn livestream() -> Command {
     Command::CreateLivestream(CreateLivestream {
@@ -51,4 +53,35 @@ fn the_former_swarm_comes_beside_what_was_done() {
     apply(&mut slot, Command::Shared(SharedCommand::Expire), 400_000).unwrap();
     let (forgotten, former) = apply(&mut slot, Command::Shared(SharedCommand::Expire), 500_000).unwrap();
     assert!(forgotten.removed && former.is_some() && slot.is_none());
+}
+
+/// The most steps of one command in a livestream that so many join, and leave again.
+#[cfg(debug_assertions)]
+fn longest_command(viewers: u64) -> usize {
+    let mut slot = None;
+    let mut run = |command: Command| {
+        // Whoever applies a command holds a lock; what comes of it is dropped after.
+        let held = steps::hold();
+        let applied = apply(&mut slot, command, 0);
+        drop(held);
+        assert!(applied.is_ok(), "{applied:?}");
+    };
+    run(livestream());
+    let member = |number| (NodeId::drawn(number), SessionId::drawn(number));
+    steps::begin(None);
+    for (node, session) in (0..viewers).map(|number| member(hash::splitmix64(number))) {
+        run(SharedCommand::Join(command::Join::bare(node, session, 1_000)).into());
+    }
+    for (node, session) in (0..viewers).map(|number| member(hash::splitmix64(number))) {
+        run(SharedCommand::Leave(By { node, session: Some(session), request: None }).into());
+    }
+    steps::done().longest
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn growing_and_shrinking_never_move_everybody() {
+    let (small, large) = (longest_command(10_000), longest_command(100_000));
+    // The slots of the tree alone are one array, 4 bytes each: 16 of them are one step.
+    assert!(large <= small + 100_000 / 8, "{large} after {small}");
 }

@@ -29,7 +29,7 @@
 //! children of the slot before the hole (of A) have another backup, D for B. `before_remove` notes just these: the
 //! occupants of the slots 1, 3 and 6, and the children of the slots 0 and 1 and of the last relay before and after.
 
-use crate::counted::List;
+use crate::counted::{Chunks, List};
 use crate::id::MemberKey;
 
 const NOWHERE: u32 = u32::MAX;
@@ -61,7 +61,7 @@ pub struct Place {
 pub struct RelayTree {
     slots: List<MemberKey>,
     /// Slot of each key, indexed by key.
-    position: List<u32>,
+    position: Chunks<u32>,
     relays: usize,
     fanout: usize,
 }
@@ -70,7 +70,7 @@ impl RelayTree {
     /// An empty tree in which nobody feeds more than `fanout` nodes (at least 2).
     pub fn new(fanout: u32) -> Self {
         assert!(fanout >= 2, "a relay tree needs a fan-out of at least 2");
-        Self { slots: List::new(), position: List::new(), relays: 0, fanout: fanout as usize }
+        Self { slots: List::new(), position: Chunks::new(), relays: 0, fanout: fanout as usize }
     }
 
     /// Number of nodes.
@@ -85,7 +85,7 @@ impl RelayTree {
 
     /// What it takes outside itself, in bytes. O(1).
     pub fn heap_bytes(&self) -> usize {
-        (self.slots.capacity() + self.position.capacity()) * size_of::<u32>()
+        self.slots.capacity() * size_of::<u32>() + self.position.bytes()
     }
 
     /// Number of nodes that forward.
@@ -111,9 +111,7 @@ impl RelayTree {
     /// Adds a node that is not in the tree. O(1).
     pub fn insert(&mut self, key: MemberKey, can_relay: bool) {
         debug_assert!(!self.contains(key), "{key:?} is in the tree already");
-        if self.position.len() <= key.index() {
-            self.position.resize_with(key.index() + 1, || NOWHERE);
-        }
+        self.position.fill_to(key.index() + 1, NOWHERE);
         let last = self.slots.len();
         self.slots.push(key);
         self.settle(last);
@@ -149,7 +147,7 @@ impl RelayTree {
         }
         if self.slots.is_empty() {
             // A tree that is empty again must not keep 4 bytes for each key that ever was.
-            self.position = List::new();
+            self.position = Chunks::new();
         }
         true
     }
@@ -165,6 +163,11 @@ impl RelayTree {
             Some(slot) if slot < self.relays => self.slots.slice(self.child_slots(slot)),
             _ => &[],
         }
+    }
+
+    /// True when `key` feeds any. O(1).
+    pub fn feeds(&self, key: MemberKey) -> bool {
+        self.slot(key).is_some_and(|slot| slot < self.relays && !self.child_slots(slot).is_empty())
     }
 
     /// The nodes that turn to `key` when their parent fails. O(1).
