@@ -5,6 +5,7 @@
 //! Those two are meant to be edited; the rest reads the sources.
 
 mod circles;
+mod counted;
 mod dependencies;
 mod document_names;
 mod documents;
