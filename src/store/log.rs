@@ -276,7 +276,7 @@ mod tests {
         for events in [events(3, 1_024), vec![left.into()]] {
             let mut log = EventLog::new(1, usize::MAX, LogMemory::new(usize::MAX));
             log.append(1, ORIGIN, events);
-            let revision = Arc::clone(&log.revisions[0].0);
+            let revision = Arc::clone(&log.revisions.front().unwrap().0);
             // As much as an event holds, and what its numbers take at the most.
             let encode = |event: &Event| Bytes::from(vec![0; event.heap_bytes() + 128]);
             let handles: usize = [View::Basic, View::Full]

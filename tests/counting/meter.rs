@@ -100,7 +100,7 @@ pub(crate) fn compare(small: &[Phase], large: &[Phase]) -> Vec<String> {
     let names = |phases: &[Phase]| phases.iter().map(|phase| (phase.method, phase.name)).collect::<Vec<_>>();
     assert_eq!(names(small), names(large), "both worlds see the same");
     for (small, large) in small.iter().zip(large) {
-        println!("{} {} ({:?}):\n    {small}\n    {large}", large.method, large.name, large.allowed);
+        eprintln!("{} {} ({:?}):\n    {small}\n    {large}", large.method, large.name, large.allowed);
     }
     small.iter().zip(large).filter_map(|(small, large)| problem(small, large)).collect()
 }
