@@ -32,6 +32,11 @@ pub type Table<K, V> = Counted<HashMap<K, V>>;
 pub trait Collection: Default {
     /// How many entries there are.
     fn size(&self) -> usize;
+
+    /// How many of them have to be dropped one by one.
+    fn to_drop(&self) -> usize {
+        self.size()
+    }
 }
 
 /// A collection whose work is counted.
@@ -71,7 +76,7 @@ impl<C: Collection + Clone> Clone for Counted<C> {
 #[cfg(debug_assertions)]
 impl<C: Collection> Drop for Counted<C> {
     fn drop(&mut self) {
-        count(self.len());
+        count(self.0.to_drop());
     }
 }
 

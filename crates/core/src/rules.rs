@@ -321,9 +321,7 @@ fn finish(tx: &mut Transaction<'_>, rules: &mut dyn RuleSet, reason: EndReason) 
     stats.set_active(false, *now);
     let roster = std::mem::take(roster);
     *last_members = LastMembers::of(&roster);
-    for (_, member) in roster.iter() {
-        stats.left(LeaveReason::Ended, member.levels());
-    }
+    stats.all_left(LeaveReason::Ended, roster.len());
     tx.applied.over = true;
     tx.applied.summary_changed = true;
     tx.applied.touched.all = true;

@@ -45,6 +45,12 @@ impl Stats {
         }
     }
 
+    /// All members leave at once. O(1).
+    pub(super) fn all_left(&mut self, reason: LeaveReason, members: usize) {
+        self.leaves[reason as usize] += members as u64;
+        self.interests = PerChannel::default();
+    }
+
     pub(super) fn wants_instead(&mut self, before: PerChannel<Interest>, after: PerChannel<Interest>) {
         for (channel, level) in before.iter() {
             self.interests[channel][*level as usize] -= 1;

@@ -1,6 +1,7 @@
 //! Vectors and queues.
 
 use std::collections::VecDeque;
+use std::mem::needs_drop;
 use std::ops::{Index, IndexMut, Range, RangeBounds};
 
 use super::{Collection, Counted};
@@ -18,11 +19,19 @@ impl<T> Collection for Vec<T> {
     fn size(&self) -> usize {
         self.len()
     }
+
+    fn to_drop(&self) -> usize {
+        if needs_drop::<T>() { self.len() } else { 0 }
+    }
 }
 
 impl<T> Collection for VecDeque<T> {
     fn size(&self) -> usize {
         self.len()
+    }
+
+    fn to_drop(&self) -> usize {
+        if needs_drop::<T>() { self.len() } else { 0 }
     }
 }
 

@@ -85,3 +85,20 @@ fn growing_and_shrinking_never_move_everybody() {
     // The slots of the tree alone are one array, 4 bytes each: 16 of them are one step.
     assert!(large <= small + 100_000 / 8, "{large} after {small}");
 }
+
+#[cfg(debug_assertions)]
+#[test]
+fn ending_a_large_livestream_visits_nobody() {
+    let mut slot = None;
+    apply(&mut slot, livestream(), 0).unwrap();
+    for number in 2..20_002 {
+        let join = command::Join::bare(NodeId::drawn(number), SessionId::drawn(number), 1_000);
+        apply(&mut slot, SharedCommand::Join(join).into(), 0).unwrap();
+    }
+    let end = SharedCommand::End(By { node: NodeId::drawn(1), session: None, request: None });
+    steps::begin(None);
+    let held = steps::hold();
+    let ended = apply(&mut slot, end.into(), 0).unwrap();
+    drop(held);
+    assert!(ended.0.retired.is_some() && steps::done().steps < 1_000, "{:?}", steps::done());
+}
