@@ -7,28 +7,23 @@
 
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use http_body::{Body as _, Frame};
-use parking_lot::Mutex;
 use prost::Message;
 use tonic::body::Body;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::message_count::PREFIX;
 use super::status::message_too_large;
-
-/// Takes the body of a request past the generated code, in the extensions of the request.
-#[derive(Clone)]
-struct Passed(Arc<Mutex<Option<Body>>>);
+use crate::transport::Handover;
 
 /// Lets the body of a request pass tonic by, which sees an empty one.
 pub(super) fn pass(request: http::Request<Body>) -> http::Request<Body> {
     let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(Passed(Arc::new(Mutex::new(Some(body)))));
+    parts.extensions.insert(Handover::new(body));
     http::Request::from_parts(parts, Body::empty())
 }
 
@@ -51,8 +46,7 @@ pub(super) struct RequestMessages<M> {
 impl<M> RequestMessages<M> {
     /// The messages of a request whose body was let [pass](pass). None has more than `most` bytes.
     pub(super) fn of(request: &mut Request<Streaming<M>>, most: usize) -> Self {
-        let passed = request.extensions_mut().remove::<Passed>();
-        Self::new(passed.and_then(|passed| passed.0.lock().take()), most)
+        Self::new(Handover::take(request.extensions_mut()), most)
     }
 
     const fn new(body: Option<Body>, most: usize) -> Self {

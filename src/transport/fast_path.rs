@@ -3,7 +3,7 @@
 //! The body of an answer passes the service's router, its layers, and a box of each of them, frame
 //! by frame. A stream that carries much need not: the service puts its body into a [`Handover`],
 //! which rides in the extensions of its answer, and [`Answer`] puts it in place here, outside of
-//! everything. This is the only place that takes one. A layer that must frame the body anew cannot
+//! everything. This is the only place that takes one from an answer. A layer that must frame the body anew cannot
 //! be passed by, so that the service hands over only where the request says that it may
 //! ([`AcceptsHandover`]).
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version, header};
+use http::{Extensions, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -45,7 +45,7 @@ pub(crate) struct StreamRefused;
 /// tonic 6.7 to 8.1 KB.
 const OPEN_STREAM: usize = 8 * 1024;
 
-/// Takes a body past the layers of a service, in the extensions of an answer.
+/// Takes a body past the layers of a service, in the extensions of an answer or of a request.
 pub(crate) struct Handover<U>(Arc<Mutex<Option<U>>>);
 
 impl<U> Clone for Handover<U> {
@@ -59,9 +59,9 @@ impl<U: Send + 'static> Handover<U> {
         Self(Arc::new(Mutex::new(Some(body))))
     }
 
-    /// The body that an answer brings along.
-    fn take<B>(answer: &mut Response<B>) -> Option<U> {
-        let handover = answer.extensions_mut().remove::<Self>()?;
+    /// The body that these extensions bring along.
+    pub(crate) fn take(extensions: &mut Extensions) -> Option<U> {
+        let handover = extensions.remove::<Self>()?;
         handover.0.lock().take()
     }
 }
@@ -162,7 +162,7 @@ where
             }
             State::Call(call) => {
                 let mut response = ready!(call.as_mut().poll(cx))?;
-                match Handover::take(&mut response) {
+                match Handover::take(response.extensions_mut()) {
                     Some(body) => {
                         self.progress.count_in(self.shared.accounts());
                         response.map(|_| ResponseBody::HandedOver(Box::new(body)))
