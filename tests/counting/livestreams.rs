@@ -452,5 +452,5 @@ pub(crate) async fn end_livestream(world: &mut World) {
     let (viewers, request_id) = (usize::try_from(world.size.viewers).unwrap(), request_id("end"));
     let request =
         pb::EndLivestreamRequest { livestream_id: TREE, node_id: FIRST + 4, request_id, ..Default::default() };
-    unary(world, "", Allowed::Whole(8), api.end_livestream(request), |_| viewers).await;
+    unary(world, "", Allowed::Whole(2), api.end_livestream(request), |_| viewers).await;
 }
