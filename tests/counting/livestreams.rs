@@ -228,7 +228,7 @@ pub(crate) async fn watch_targets(world: &mut World) {
             let request = pb::WatchTargetsRequest { livestream_id, ..Default::default() };
             let mut stream = own.watch_targets(request).await.unwrap().into_inner();
             stream.message().await.unwrap().unwrap();
-            (stream, targets)
+            (stream, if livestream_id == STAR { star } else { 0 })
         };
         let mut stream = world.measure(open, Allowed::Parts(8), opened).await;
         let changed = async {

@@ -46,7 +46,7 @@ const STEPS_MORE: usize = 40;
 const BYTES_MORE: usize = 16 * 1_024;
 
 /// The same of bytes that are left afterwards: buffers of connections, and of the client in the same process.
-const HELD_MORE: isize = 32 * 1_024;
+const HELD_MORE: isize = 24 * 1_024;
 
 /// What one phase of a method did.
 #[derive(Clone, Copy, Debug)]
