@@ -35,7 +35,7 @@ const LAYERS: &[Layer] = &[
           "parking_lot thiserror tokio::time tracing tracing_subscriber"),
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
-    layer("grpc",      "budget transport service store feed clock pb shutdown",
+    layer("grpc",      "budget identity transport service store feed clock pb shutdown",
           "starling_core bytes futures_util http http_body prost prost_types rand tokio tokio_stream tonic \
            tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
     layer("transport", "budget shutdown sync",
@@ -52,6 +52,8 @@ const LAYERS: &[Layer] = &[
           "starling_core bytes parking_lot thiserror tokio::sync"),
     layer("feed",      "sync clock",
           "starling_core bytes parking_lot thiserror tokio::select tokio::spawn tokio::sync tokio::task tokio::time"),
+    layer("identity",  "",
+          "starling_core"),
     layer("clock",     "",
           "tokio::time"),
     layer("budget",    "sync",
