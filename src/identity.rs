@@ -1,8 +1,29 @@
-//! Who calls, and what it may do: plain data, whatever said so (a token, a certificate, or nobody).
+//! Who calls, and what it may do: plain data, whatever said so (a token, a certificate, or nobody); and the
+//! [`Verifier`] that makes it of a token.
 
+mod authority;
+mod claims;
+mod json;
+mod key;
+mod key_file;
+mod key_files;
+mod key_pair;
+mod key_set;
 mod permission;
+mod refused;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod verifier;
 
+pub use authority::Authority;
+pub use claims::Claims;
+pub use key_file::{MAX_KEYS, SECRET_BYTES_MIN};
+pub use key_files::{KeyFault, KeyFaults, KeySources};
+pub use key_pair::{KeyKind, KeyPair, KeyPairError};
 pub use permission::{IdRanges, Permission, Right, Rights};
+pub use refused::TokenRefused;
+pub use verifier::{MAX_TOKEN_BYTES, Verifier, VerifierSettings};
 
 use starling_core::channel::ChannelSet;
 use starling_core::id::{NodeId, SwarmId, SwarmKind};

@@ -21,6 +21,21 @@ pub enum Right {
     Administer,
 }
 
+impl Right {
+    /// Every right.
+    pub const ALL: [Self; 4] = [Self::Create, Self::Join, Self::Moderate, Self::Administer];
+
+    /// Its name, as tokens write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Join => "join",
+            Self::Moderate => "moderate",
+            Self::Administer => "administer",
+        }
+    }
+}
+
 /// A set of rights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rights(u8);
@@ -74,6 +89,11 @@ impl IdRanges {
     /// True when `id` is one of them. O(ranges).
     pub fn contains(&self, id: u64) -> bool {
         self.0.iter().any(|range| range.contains(&id))
+    }
+
+    /// The ranges, in the order in which they were given.
+    pub fn iter(&self) -> impl Iterator<Item = &RangeInclusive<u64>> {
+        self.0.iter()
     }
 
     /// True when every id is one of them.

@@ -53,7 +53,8 @@ const LAYERS: &[Layer] = &[
     layer("feed",      "sync clock",
           "starling_core bytes parking_lot thiserror tokio::select tokio::spawn tokio::sync tokio::task tokio::time"),
     layer("identity",  "",
-          "starling_core"),
+          "starling_core base64 ed25519_dalek jsonwebtoken p256 parking_lot quick_cache rsa serde serde_json sha2 \
+           thiserror tokio::task tokio::time tracing"),
     layer("clock",     "",
           "tokio::time"),
     layer("budget",    "sync",
