@@ -5,6 +5,7 @@ pub mod memory;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -12,9 +13,10 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::cluster::{CommandLog, sweeper};
-use crate::config::Config;
+use crate::config::{Config, IdentityMode};
 use crate::grpc::health::HealthReporter;
 use crate::grpc::{self, Edge, server};
+use crate::identity::{KeyFaults, KeySources, Verifier, VerifierSettings};
 use crate::service::{self, Service};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
@@ -27,20 +29,23 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     health: Option<(TcpListener, SocketAddr)>,
+    verifier: Option<Arc<Verifier>>,
     clock: Clock,
 }
 
 impl App {
-    /// Takes the addresses that the configuration names; port 0 stands for a free one.
+    /// Takes the addresses that the configuration names, where port 0 stands for a free one, and reads the keys of
+    /// tokens.
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound. The error names it.
+    /// When an address cannot be bound, or a file of keys is of no use. The error names it.
     #[expect(clippy::unused_async, reason = "it needs a runtime")]
     pub async fn bind(config: Config) -> io::Result<Self> {
         let (listener, address) = listen(config.server.listen)?;
         let health = config.server.health_listen.map(listen).transpose()?;
-        Ok(Self { config, listener, address, health, clock: Clock::system() })
+        let verifier = verifier(&config).map_err(io::Error::other)?;
+        Ok(Self { config, listener, address, health, verifier, clock: Clock::system() })
     }
 
     /// The same with another clock.
@@ -63,13 +68,16 @@ impl App {
     /// say goodbye over the spread, connections are told to go, and at the deadline
     /// whatever is left is dropped.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { config, listener, address, health: of_health, clock } = self;
+        let Self { config, listener, address, health: of_health, verifier, clock } = self;
         let connections = config.server.max_connections + of_health.as_ref().map_or(0, |_| server::HEALTH_CONNECTIONS);
         if let Err(enough_for) = files::allow(connections as u64) {
             tracing::warn!(connections, enough_for, "the limit of open files (`ulimit -n`) is too low");
         }
         for remark in config.remarks() {
             tracing::warn!(remark, "the configuration contradicts itself");
+        }
+        if config.is_open_to_all() {
+            tracing::warn!(%address, "identity.mode is off: everybody who reaches this address may do everything");
         }
         let store = Arc::new(Store::new(store::Settings {
             shards: config.store.shards,
@@ -99,7 +107,13 @@ impl App {
                     None => std::future::pending().await,
                 }
             };
-            tokio::join!(sweeper::run(log), answer);
+            let keys = async {
+                match verifier {
+                    Some(verifier) => verifier.keep_current(config.identity.reload_interval).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(sweeper::run(log), answer, keys);
         };
         tokio::pin!(serve, beside);
 
@@ -107,7 +121,7 @@ impl App {
         tracing::info!(%address, "serving");
         tokio::select! {
             () = &mut serve => unreachable!("the server serves until it is told to stop"),
-            () = &mut beside => unreachable!("the sweeper and health run for ever"),
+            () = &mut beside => unreachable!("none of these ever ends"),
             () = shutdown.draining() => {}
         }
 
@@ -127,7 +141,7 @@ impl App {
         tokio::select! {
             () = &mut serve => tracing::info!("drained"),
             () = drain => unreachable!("draining waits for the server"),
-            () = &mut beside => unreachable!("the sweeper and health run for ever"),
+            () = &mut beside => unreachable!("none of these ever ends"),
             () = tokio::time::sleep_until(deadline) => {
                 let streams = shutdown.open_streams();
                 tracing::warn!(streams, timeout = ?config.drain.timeout, "dropping what did not drain in time");
@@ -144,6 +158,30 @@ fn listen(wanted: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
         Ok((listener, address))
     };
     listen().map_err(|error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}")))
+}
+
+/// Who looks at tokens; `None` where identities are off.
+///
+/// # Errors
+/// When a file of keys is of no use.
+pub fn verifier(config: &Config) -> Result<Option<Arc<Verifier>>, KeyFaults> {
+    let of = &config.identity;
+    if of.mode == IdentityMode::Off {
+        return Ok(None);
+    }
+    let settings = VerifierSettings {
+        issuer: of.issuer.clone(),
+        audience: of.audience.clone(),
+        leeway: of.leeway,
+        max_age: of.max_token_age,
+    };
+    let given = |file: &PathBuf| Some(file.clone()).filter(|file| !file.as_os_str().is_empty());
+    let sources = KeySources {
+        jwks_file: given(&of.jwks_file),
+        keys_dir: given(&of.keys_dir),
+        hs256_secret_file: given(&of.hs256_secret_file),
+    };
+    Verifier::load(settings, sources).map(|verifier| Some(Arc::new(verifier)))
 }
 
 /// Rounded up: a short time must not become none.

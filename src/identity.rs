@@ -12,8 +12,9 @@ mod key_set;
 mod permission;
 mod refused;
 mod scope;
+mod token_parts;
 #[cfg(test)]
-mod tests;
+mod token_tests;
 mod verifier;
 
 pub use authority::Authority;
@@ -23,7 +24,8 @@ pub use key_files::{KeyFault, KeyFaults, KeySources};
 pub use key_pair::{KeyKind, KeyPair, KeyPairError};
 pub use permission::{IdRanges, Permission, Right, Rights};
 pub use refused::TokenRefused;
-pub use verifier::{MAX_TOKEN_BYTES, Verifier, VerifierSettings};
+pub use token_parts::{MAX_TOKEN_BYTES, TokenParts};
+pub use verifier::{Verifier, VerifierSettings};
 
 use starling_core::channel::ChannelSet;
 use starling_core::id::{NodeId, SwarmId, SwarmKind};

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, EncodingKey};
 use p256::elliptic_curve::sec1::ToEncodedPoint;
 use rsa::RsaPrivateKey;
 use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPrivateKey as _};
@@ -33,6 +33,18 @@ pub enum KeyKind {
     Rs256,
     /// HMAC with SHA-256: whoever verifies can sign too.
     Hs256,
+}
+
+impl KeyKind {
+    /// Its name in the header of a token (RFC 7518, RFC 8037).
+    pub const fn algorithm(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+            Self::Hs256 => "HS256",
+        }
+    }
 }
 
 /// A key that signs tokens. Its Debug tells its kind and nothing else.
@@ -160,6 +172,16 @@ impl KeyPair {
     /// # Errors
     /// When the claims are no JSON, or the key cannot be used.
     pub fn sign<T: Serialize>(&self, id: Option<&str>, claims: &T) -> Result<String, KeyPairError> {
+        let mut header = serde_json::json!({ "alg": self.kind().algorithm(), "typ": "JWT" });
+        if let Some(id) = id {
+            header["kid"] = id.into();
+        }
+        let claims = serde_json::to_string(claims).map_err(|_| KeyPairError("the claims are no JSON"))?;
+        self.sign_parts(&header.to_string(), &claims)
+    }
+
+    /// Any two parts, signed.
+    pub(super) fn sign_parts(&self, header: &str, payload: &str) -> Result<String, KeyPairError> {
         let (algorithm, key) = match &self.0 {
             Private::Ed25519(key) => {
                 (Algorithm::EdDSA, key.to_pkcs8_der().map(|der| EncodingKey::from_ed_der(der.as_bytes())).map_err(drop))
@@ -174,8 +196,11 @@ impl KeyPair {
             Private::Secret(secret) => (Algorithm::HS256, Ok(EncodingKey::from_secret(secret))),
         };
         let key = key.map_err(|()| UNENCODED)?;
-        let header = Header { kid: id.map(str::to_owned), ..Header::new(algorithm) };
-        jsonwebtoken::encode(&header, claims, &key).map_err(|_| KeyPairError("the token cannot be signed"))
+        let message = [header, payload].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm);
+        signature
+            .map(|signature| format!("{message}.{signature}"))
+            .map_err(|_| KeyPairError("the token cannot be signed"))
     }
 }
 

@@ -3,22 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::{Mutex, RwLock};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
 use super::claims::Claims;
-use super::json::object;
 use super::key_files::{KeyFault, KeyFaults, KeyFiles, KeySources, Refreshed};
 use super::key_set::{KeySet, Verified};
 use super::refused::TokenRefused;
+use super::token_parts::{MAX_TOKEN_BYTES, TokenParts};
 use super::{Identity, Permissions};
-
-/// The largest token that is looked at, in bytes.
-pub const MAX_TOKEN_BYTES: usize = 8_192;
 
 /// What a token must be, beside signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +32,6 @@ pub struct Verifier {
     settings: VerifierSettings,
     keys: RwLock<Arc<KeySet>>,
     files: Mutex<KeyFiles>,
-}
-
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    crit: Option<IgnoredAny>,
 }
 
 impl Verifier {
@@ -128,25 +114,15 @@ impl Verifier {
 
     /// Everything about a token that does not depend on the time.
     fn check(&self, keys: &KeySet, token: &str) -> Result<Verified, TokenRefused> {
-        let (message, signature) = token.rsplit_once('.').ok_or(TokenRefused::Malformed)?;
-        let (header, payload) = message.split_once('.').ok_or(TokenRefused::Malformed)?;
-        if payload.contains('.') {
-            return Err(TokenRefused::Malformed);
-        }
-        let [header, payload] = [header, payload].map(|part| URL_SAFE_NO_PAD.decode(part));
-        let (header, payload) = (header.map_err(malformed)?, payload.map_err(malformed)?);
-        let header: Header = object(str::from_utf8(&header).map_err(malformed)?).map_err(malformed)?;
-        if header.crit.is_some() {
-            return Err(TokenRefused::Malformed);
-        }
-        let key = keys.key(header.kid.as_deref()).ok_or(TokenRefused::UnknownKey)?;
-        if !key.is_for(&header.alg) {
+        let parts = TokenParts::of(token)?;
+        let key = keys.key(parts.key_id.as_deref()).ok_or(TokenRefused::UnknownKey)?;
+        if !key.is_for(&parts.algorithm) {
             return Err(TokenRefused::WrongAlgorithm);
         }
-        if !key.verifies(message, signature) {
+        if !key.verifies(parts.message, parts.signature) {
             return Err(TokenRefused::BadSignature);
         }
-        let claims = Claims::parse(&payload)?;
+        let claims = Claims::parse(&parts.payload)?;
         if claims.issuer != self.settings.issuer {
             return Err(TokenRefused::WrongIssuer);
         }
@@ -189,8 +165,4 @@ impl Verified {
         }
         Ok(Arc::clone(&self.identity))
     }
-}
-
-fn malformed<E>(_: E) -> TokenRefused {
-    TokenRefused::Malformed
 }

@@ -24,11 +24,11 @@ const fn layer(module: &'static str, modules: &'static str, crates: &'static str
 const LAYERS: &[Layer] = &[
     layer("main",      "app cli",
           "clap mimalloc tokio"),
-    layer("cli",       "app config pb shutdown telemetry",
+    layer("cli",       "app clock config identity pb shutdown telemetry",
           "starling_client starling_verify adts_reader bytes clap clap_complete futures_util humantime indicatif ogg prost \
            prost_reflect prost_types serde_json tokio tonic tonic_health \
            tracing"),
-    layer("app",       "grpc transport service cluster store feed clock config telemetry shutdown",
+    layer("app",       "grpc identity transport service cluster store feed clock config telemetry shutdown",
           "starling_core bytes futures_util rand rlimit thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
     layer("telemetry", "config",
