@@ -116,7 +116,7 @@ impl Cli {
             Command::Events(events) => return events.run().await,
             Command::Serve(serve) => return Ok(serve.run().await),
             Command::Token(token) => return token.run(),
-            Command::Demo(demo) => demo.run().await,
+            Command::Demo(demo) => Box::pin(demo.run()).await,
             Command::List(list) => list.run().await,
             Command::Get(get) => get.run().await,
             Command::Stats(stats) => stats.run().await,

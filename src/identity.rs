@@ -22,6 +22,7 @@ pub use claims::Claims;
 pub use key_file::{MAX_KEYS, SECRET_BYTES_MIN};
 pub use key_files::{KeyFault, KeyFaults, KeySources};
 pub use key_pair::{KeyKind, KeyPair, KeyPairError};
+pub use key_set::VERIFIED_BYTES;
 pub use permission::{IdRanges, Permission, Right, Rights};
 pub use refused::TokenRefused;
 pub use token_parts::{MAX_TOKEN_BYTES, TokenParts};

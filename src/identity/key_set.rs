@@ -10,8 +10,8 @@ use quick_cache::sync::Cache;
 use super::Identity;
 use super::key::Key;
 
-/// What the verified tokens of a set of keys may take, in bytes: some 40,000 ordinary ones.
-const CACHE_BYTES: u64 = 16 << 20;
+/// What the tokens that were verified may take, in bytes: some 40,000 ordinary ones.
+pub const VERIFIED_BYTES: u64 = 16 << 20;
 /// What a verified token takes beside its ranges: entry, identity and its allocations.
 const ENTRY_BYTES: usize = 400;
 /// An id or a range of it.
@@ -49,7 +49,7 @@ impl Weighter<TokenHash, Verified> for ByBytes {
 impl KeySet {
     pub(super) fn new(by_id: HashMap<String, Arc<Key>>) -> Self {
         // Room for the table is made as it fills.
-        Self { by_id, verified: Cache::with_weighter(1_024, CACHE_BYTES, ByBytes) }
+        Self { by_id, verified: Cache::with_weighter(1_024, VERIFIED_BYTES, ByBytes) }
     }
 
     /// The key that a token names; one that names none means the only one.

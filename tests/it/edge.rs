@@ -9,6 +9,7 @@ mod clip;
 mod command_line;
 mod command_line_document;
 mod command_line_media;
+mod command_line_token;
 mod command_line_verbs;
 mod configuration;
 mod contests;

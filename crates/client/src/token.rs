@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn token_of_a_file_is_read_for_each_call() {
+    fn token_file_is_read_for_each_call() {
         let file = std::env::temp_dir().join(format!("starling-token-{}", std::process::id()));
         fs::write(&file, "one\n").unwrap();
         let token = BearerToken::from_file(&file).unwrap();

@@ -46,7 +46,7 @@ fn token_of_each_algorithm_names_its_node() {
 }
 
 #[test]
-fn back_end_acts_for_the_nodes_that_it_names() {
+fn back_end_acts_for_nodes_it_names() {
     let keys = Keys::new();
     let verifier = keys.verifier();
     for (act_for, nodes) in [
@@ -305,7 +305,7 @@ fn payload_that_is_no_plain_object_is_refused() {
 }
 
 #[test]
-fn token_beyond_the_scope_of_its_key_is_refused() {
+fn token_beyond_its_key_is_refused() {
     let keys = Keys::new();
     let verifier = keys.verifier();
     let grant = |grant: Value| json!({ "starling": { "grants": [grant] } });

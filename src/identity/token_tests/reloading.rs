@@ -40,7 +40,7 @@ fn keys_come_and_go_with_their_files() {
 }
 
 #[test]
-fn broken_file_keeps_its_keys_and_is_told_once() {
+fn broken_file_keeps_its_keys() {
     let keys = Keys::new();
     let verifier = keys.verifier();
     for (file, key, id) in

@@ -14,7 +14,7 @@ fn faults(sources: KeySources) -> Vec<String> {
 }
 
 #[test]
-fn file_of_keys_at_fault_is_refused_by_name() {
+fn file_of_keys_at_fault_is_refused() {
     let keys = Keys::new();
     let ed = keys.ed.public_jwk("k").unwrap();
     let es = keys.es.public_jwk("k").unwrap();
