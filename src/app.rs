@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::cluster::{CommandLog, sweeper};
 use crate::config::{Config, IdentityMode};
+use crate::grpc::authentication::Authentication;
 use crate::grpc::health::HealthReporter;
 use crate::grpc::{self, Edge, server};
 use crate::identity::{KeyFaults, KeySources, Verifier, VerifierSettings};
@@ -31,6 +32,7 @@ pub struct App {
     health: Option<(TcpListener, SocketAddr)>,
     verifier: Option<Arc<Verifier>>,
     clock: Clock,
+    authentication: Authentication,
 }
 
 impl App {
@@ -45,13 +47,23 @@ impl App {
         let (listener, address) = listen(config.server.listen)?;
         let health = config.server.health_listen.map(listen).transpose()?;
         let verifier = verifier(&config).map_err(io::Error::other)?;
-        Ok(Self { config, listener, address, health, verifier, clock: Clock::system() })
+        let authentication = match &verifier {
+            Some(verifier) => Authentication::by_tokens(Arc::<Verifier>::clone(verifier)),
+            None => Authentication::off(),
+        };
+        Ok(Self { config, listener, address, health, verifier, clock: Clock::system(), authentication })
     }
 
     /// The same with another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// The same with another way to tell callers apart.
+    #[must_use]
+    pub fn with_authentication(self, authentication: Authentication) -> Self {
+        Self { authentication, ..self }
     }
 
     /// Where it will serve.
@@ -68,7 +80,7 @@ impl App {
     /// say goodbye over the spread, connections are told to go, and at the deadline
     /// whatever is left is dropped.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { config, listener, address, health: of_health, verifier, clock } = self;
+        let Self { config, listener, address, health: of_health, verifier, clock, authentication } = self;
         let connections = config.server.max_connections + of_health.as_ref().map_or(0, |_| server::HEALTH_CONNECTIONS);
         if let Err(enough_for) = files::allow(connections as u64) {
             tracing::warn!(connections, enough_for, "the limit of open files (`ulimit -n`) is too low");
@@ -90,8 +102,8 @@ impl App {
             state_address_bytes: config.memory.state_address_bytes,
         }));
         let log = CommandLog::local(store, clock);
-        let edge =
-            Edge::new(Service::new(log.clone(), service_settings(&config)), edge_settings(&config), shutdown.clone());
+        let service = Service::new(log.clone(), service_settings(&config));
+        let edge = Edge::new(service, edge_settings(&config), authentication, shutdown.clone());
 
         let (reporter, health) = HealthReporter::new();
         let go_away = Shutdown::new();

@@ -12,9 +12,11 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::time::Instant;
 use tonic::{Request, Status, Streaming};
 
-use super::publish_requests::{Inbound, Open};
+use super::authentication::{Authentication, identity};
+use super::publish_requests::{Inbound, Open, RawOpen};
+use super::rights::check_renewal;
 use super::status::{End, draining, refused, refused_by_transport, reject_reason, unpublished};
-use super::stream::{LifetimeEvent, Messages, StreamLifetime, connection};
+use super::stream::{LifetimeEvent, Messages, StreamLifetime, caller};
 use super::{Edge, Settings, convert, fields};
 use crate::clock;
 use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
@@ -40,6 +42,8 @@ const SKIPS_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct PublishStream {
     kind: SwarmKind,
     settings: Settings,
+    /// Reads the tokens by which the stream is renewed.
+    authentication: Authentication,
     inbound: BoxStream<'static, Result<Inbound, Status>>,
     handle: PublishHandle,
     lifetime: StreamLifetime,
@@ -60,7 +64,7 @@ impl PublishStream {
     where
         M: Into<Inbound> + Send + 'static,
     {
-        let connection = connection(&request);
+        let (identity, caller) = (identity(&request)?, caller(&request));
         let mut inbound = request.into_inner().map(|message| message.map(Into::into)).boxed();
         let first = tokio::select! {
             first = inbound.next() => first.transpose()?,
@@ -69,11 +73,12 @@ impl PublishStream {
         let Some(Inbound::Open(open)) = first else {
             return fields::invalid("open", "must be the first message").map_err(Into::into);
         };
-        let Open { id, node, session, channels, layers } = open.parse(kind)?;
+        let Open { id, node, session, channels, layers } = edge.admit_from(&identity, open, RawOpen::parse)?;
+        drop(identity);
         let by = By { node, session, request: None };
         let (handle, attachment) = edge.service.publish(id, by, channels, layers).await.map_err(refused(kind))?;
         let session_id = attachment.session().map_or(0, SessionId::get);
-        let lifetime = edge.lifetime_of(Some(attachment))?.over_connection(connection);
+        let lifetime = edge.lifetime_of(caller, Some(attachment))?;
         let granted = handle.channels().map(|(channel, PublisherState { accepted, previous, keyframe_wanted })| {
             let (before, accepted_before) = previous.unzip();
             shared::GrantedChannel {
@@ -99,6 +104,7 @@ impl PublishStream {
         Ok(Self {
             kind,
             settings: edge.settings,
+            authentication: edge.authentication.clone(),
             inbound,
             handle,
             lifetime,
@@ -217,6 +223,8 @@ impl PublishStream {
     fn take_all(&mut self, first: Option<Result<Inbound, Status>>) {
         let mut message = first;
         for taken in 1.. {
+            // It takes long to check, as updates go: others have their turn.
+            let renews = matches!(message, Some(Ok(Inbound::Renew(_))));
             match message {
                 Some(Ok(request)) => self.take(request),
                 // The client has said all it had to say, and hears the last report whatever the pause.
@@ -228,7 +236,7 @@ impl PublishStream {
                 Some(Err(status)) => self.ended = Some(Err(refused_by_transport(status))),
             }
             // Before the next one is asked for: what is asked for must be taken.
-            if self.ended.is_some() || taken == UPDATES_PER_ACK {
+            if self.ended.is_some() || renews || taken == UPDATES_PER_ACK {
                 break;
             }
             match self.inbound.next().now_or_never() {
@@ -242,6 +250,7 @@ impl PublishStream {
     fn take(&mut self, request: Inbound) {
         let parsed = match request {
             Inbound::Update(update) => fields::draft(update, &self.settings, self.layers, self.lifetime.clock().wall()),
+            Inbound::Renew(renewal) => return self.renew(&renewal),
             Inbound::Open(_) => fields::invalid("open", "must be the first message only"),
             Inbound::Nothing => fields::invalid("message", "must be given"),
         };
@@ -265,6 +274,25 @@ impl PublishStream {
                 self.acknowledge();
                 self.refuse(channel, refusal);
             }
+        }
+    }
+
+    /// Goes on under another token, or ends.
+    fn renew(&mut self, shared::RenewToken { token }: &shared::RenewToken) {
+        // In order: what was taken before is acknowledged before.
+        self.acknowledge();
+        let renewed = fields::token("renew.token", token).map_err(Status::from).and_then(|()| {
+            let identity = self.authentication.renewed(token, self.lifetime.clock().wall())?;
+            check_renewal(&identity, self.handle.source(), self.handle.id(), self.handle.held())?;
+            Ok(identity.expires_at)
+        });
+        match renewed {
+            Ok(expires_at) => {
+                self.lifetime.renew(expires_at);
+                let expire_time = expires_at.map(convert::timestamp);
+                self.ready.push_back(Event::Renewed(shared::TokenRenewed { expire_time }));
+            }
+            Err(refused) => self.ended = Some(Err(refused)),
         }
     }
 

@@ -17,6 +17,7 @@ mod discovery;
 mod drain;
 mod group_faults;
 mod group_updates;
+mod identity;
 mod ids;
 mod in_flight;
 mod listeners;
