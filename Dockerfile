@@ -32,6 +32,9 @@ LABEL org.opencontainers.image.title="starling" \
 COPY --from=build /starling /usr/local/bin/starling
 # The default, 127.0.0.1, is the container's own.
 ENV STARLING__SERVER__LISTEN=0.0.0.0:50051
+# Unless STARLING__IDENTITY__MODE is "jwt", everybody who reaches the port may do everything: publish it to your own
+# machine alone (-p 127.0.0.1:50051:50051). "false" makes the server refuse to start like that.
+ENV STARLING__IDENTITY__INSECURE=true
 EXPOSE 50051
 # By number: Kubernetes cannot tell that a name is not root.
 USER 65532:65532

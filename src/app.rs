@@ -5,6 +5,7 @@ pub mod memory;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -12,9 +13,11 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::cluster::{CommandLog, sweeper};
-use crate::config::Config;
+use crate::config::{Config, IdentityMode};
+use crate::grpc::authentication::Authentication;
 use crate::grpc::health::HealthReporter;
 use crate::grpc::{self, Edge, server};
+use crate::identity::{KeyFaults, KeySources, Verifier, VerifierSettings};
 use crate::service::{self, Service};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
@@ -27,26 +30,40 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     health: Option<(TcpListener, SocketAddr)>,
+    verifier: Option<Arc<Verifier>>,
     clock: Clock,
+    authentication: Authentication,
 }
 
 impl App {
-    /// Takes the addresses that the configuration names; port 0 stands for a free one.
+    /// Takes the addresses that the configuration names, where port 0 stands for a free one, and reads the keys of
+    /// tokens.
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound. The error names it.
+    /// When an address cannot be bound, or a file of keys is of no use. The error names it.
     #[expect(clippy::unused_async, reason = "it needs a runtime")]
     pub async fn bind(config: Config) -> io::Result<Self> {
         let (listener, address) = listen(config.server.listen)?;
         let health = config.server.health_listen.map(listen).transpose()?;
-        Ok(Self { config, listener, address, health, clock: Clock::system() })
+        let verifier = verifier(&config).map_err(io::Error::other)?;
+        let authentication = match &verifier {
+            Some(verifier) => Authentication::by_tokens(Arc::<Verifier>::clone(verifier)),
+            None => Authentication::off(),
+        };
+        Ok(Self { config, listener, address, health, verifier, clock: Clock::system(), authentication })
     }
 
     /// The same with another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// The same with another way to tell callers apart.
+    #[must_use]
+    pub fn with_authentication(self, authentication: Authentication) -> Self {
+        Self { authentication, ..self }
     }
 
     /// Where it will serve.
@@ -63,13 +80,16 @@ impl App {
     /// say goodbye over the spread, connections are told to go, and at the deadline
     /// whatever is left is dropped.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { config, listener, address, health: of_health, clock } = self;
+        let Self { config, listener, address, health: of_health, verifier, clock, authentication } = self;
         let connections = config.server.max_connections + of_health.as_ref().map_or(0, |_| server::HEALTH_CONNECTIONS);
         if let Err(enough_for) = files::allow(connections as u64) {
             tracing::warn!(connections, enough_for, "the limit of open files (`ulimit -n`) is too low");
         }
         for remark in config.remarks() {
             tracing::warn!(remark, "the configuration contradicts itself");
+        }
+        if config.is_open_to_all() {
+            tracing::warn!(%address, "identity.mode is off: everybody who reaches this address may do everything");
         }
         let store = Arc::new(Store::new(store::Settings {
             shards: config.store.shards,
@@ -82,8 +102,8 @@ impl App {
             state_address_bytes: config.memory.state_address_bytes,
         }));
         let log = CommandLog::local(store, clock);
-        let edge =
-            Edge::new(Service::new(log.clone(), service_settings(&config)), edge_settings(&config), shutdown.clone());
+        let service = Service::new(log.clone(), service_settings(&config));
+        let edge = Edge::new(service, edge_settings(&config), authentication, shutdown.clone());
 
         let (reporter, health) = HealthReporter::new();
         let go_away = Shutdown::new();
@@ -99,7 +119,13 @@ impl App {
                     None => std::future::pending().await,
                 }
             };
-            tokio::join!(sweeper::run(log), answer);
+            let keys = async {
+                match verifier {
+                    Some(verifier) => verifier.keep_current(config.identity.reload_interval).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(sweeper::run(log), answer, keys);
         };
         tokio::pin!(serve, beside);
 
@@ -107,7 +133,7 @@ impl App {
         tracing::info!(%address, "serving");
         tokio::select! {
             () = &mut serve => unreachable!("the server serves until it is told to stop"),
-            () = &mut beside => unreachable!("the sweeper and health run for ever"),
+            () = &mut beside => unreachable!("none of these ever ends"),
             () = shutdown.draining() => {}
         }
 
@@ -127,7 +153,7 @@ impl App {
         tokio::select! {
             () = &mut serve => tracing::info!("drained"),
             () = drain => unreachable!("draining waits for the server"),
-            () = &mut beside => unreachable!("the sweeper and health run for ever"),
+            () = &mut beside => unreachable!("none of these ever ends"),
             () = tokio::time::sleep_until(deadline) => {
                 let streams = shutdown.open_streams();
                 tracing::warn!(streams, timeout = ?config.drain.timeout, "dropping what did not drain in time");
@@ -144,6 +170,30 @@ fn listen(wanted: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
         Ok((listener, address))
     };
     listen().map_err(|error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}")))
+}
+
+/// Who looks at tokens; `None` where identities are off.
+///
+/// # Errors
+/// When a file of keys is of no use.
+pub fn verifier(config: &Config) -> Result<Option<Arc<Verifier>>, KeyFaults> {
+    let of = &config.identity;
+    if of.mode == IdentityMode::Off {
+        return Ok(None);
+    }
+    let settings = VerifierSettings {
+        issuer: of.issuer.clone(),
+        audience: of.audience.clone(),
+        leeway: of.leeway,
+        max_age: of.max_token_age,
+    };
+    let given = |file: &PathBuf| Some(file.clone()).filter(|file| !file.as_os_str().is_empty());
+    let sources = KeySources {
+        jwks_file: given(&of.jwks_file),
+        keys_dir: given(&of.keys_dir),
+        hs256_secret_file: given(&of.hs256_secret_file),
+    };
+    Verifier::load(settings, sources).map(|verifier| Some(Arc::new(verifier)))
 }
 
 /// Rounded up: a short time must not become none.

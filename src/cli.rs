@@ -22,8 +22,10 @@ mod selector;
 mod serve;
 mod server;
 mod settings;
+mod shown_token;
 mod stats;
 mod terminal;
+mod token;
 mod tree;
 mod watch;
 
@@ -71,6 +73,8 @@ enum Command {
     Create(Box<create::Create>),
     /// End a livestream or a group for good.
     End(end::End),
+    /// Make keys and tokens, and say what a token may do and why it is not accepted.
+    Token(token::Token),
     /// Ask a server whether it serves; exits with 0 if so.
     Healthcheck(healthcheck::Healthcheck),
     /// Print the completions of a shell: `starling completions bash > /etc/bash_completion.d/starling`.
@@ -111,7 +115,8 @@ impl Cli {
             Command::Chat(chat) => return chat.run().await,
             Command::Events(events) => return events.run().await,
             Command::Serve(serve) => return Ok(serve.run().await),
-            Command::Demo(demo) => demo.run().await,
+            Command::Token(token) => return token.run(),
+            Command::Demo(demo) => Box::pin(demo.run()).await,
             Command::List(list) => list.run().await,
             Command::Get(get) => get.run().await,
             Command::Stats(stats) => stats.run().await,

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ pub use reference::Reference;
 pub struct Config {
     /// The listener and its HTTP/2 connections.
     pub server: ServerConfig,
+    /// How callers are told apart.
+    pub identity: IdentityConfig,
     /// The goodbye at shutdown.
     pub drain: DrainConfig,
     /// Long-lived streams.
@@ -80,6 +82,45 @@ pub struct ServerConfig {
     pub reflection: bool,
     /// Whether browsers are served by gRPC-Web.
     pub grpc_web: bool,
+}
+
+/// How callers are told apart.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// By what.
+    pub mode: IdentityMode,
+    /// `iss` of every token.
+    pub issuer: String,
+    /// In `aud` of every token.
+    pub audience: String,
+    /// A JSON Web Key Set; empty for none.
+    pub jwks_file: PathBuf,
+    /// A directory of public keys; empty for none.
+    pub keys_dir: PathBuf,
+    /// A secret for HS256; empty for none.
+    pub hs256_secret_file: PathBuf,
+    /// Time between looks at these files.
+    #[serde(with = "duration_text")]
+    pub reload_interval: Duration,
+    /// How far the clocks of issuers may be from the server's.
+    #[serde(with = "duration_text")]
+    pub leeway: Duration,
+    /// Longest time from a token's `iat` to its `exp`.
+    #[serde(with = "duration_text")]
+    pub max_token_age: Duration,
+    /// Whether mode off may serve on an address that others reach too.
+    pub insecure: bool,
+}
+
+/// By what callers are told apart.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentityMode {
+    /// They are not.
+    Off,
+    /// By JSON Web Tokens.
+    Jwt,
 }
 
 /// The goodbye at shutdown.
@@ -217,6 +258,9 @@ pub struct Overrides {
     /// Address and port to listen on.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// Serve on an address that others reach, although identity.mode is off: everybody may do everything.
+    #[arg(long)]
+    pub insecure: bool,
     /// What to log, such as "info" or "warn,starling=debug".
     #[arg(long, value_name = "DIRECTIVES")]
     pub log: Option<String>,
@@ -234,6 +278,12 @@ impl Config {
     /// Reports every fault of every layer, not just the first one.
     pub fn load(file: Option<&Path>, env: HashMap<String, String>, overrides: Overrides) -> Result<Self, ConfigError> {
         load::load(file, env, overrides)
+    }
+
+    /// Whether everybody who reaches the server may do everything, and it listens where others than this machine reach it.
+    #[must_use]
+    pub fn is_open_to_all(&self) -> bool {
+        self.identity.mode == IdentityMode::Off && !self.server.listen.ip().to_canonical().is_loopback()
     }
 
     /// What is wrong with the names of the variables, for commands that load no configuration: one that begins with

@@ -2,11 +2,13 @@
 //!
 //! A request is parsed in [`convert`] (or [`fields`]), handed to the service, and
 //! its answer, plain data, converted back; errors become statuses in [`status`] alone.
-//! All requests that change a swarm which is there go the way of [`action`]. Streams are driven by
+//! All requests that change a swarm which is there go the way of [`action`]. Who calls is found out in
+//! [`authentication`], what it may ask is one table in [`rights`]. Streams are driven by
 //! [`stream`], the body of updates by HTTP/2 itself ([`body`]). The connections are those of
 //! [`transport`](crate::transport), which asks [`protocol`] what it must know of gRPC.
 
 mod action;
+pub mod authentication;
 mod body;
 mod call;
 mod chosen_ids;
@@ -22,6 +24,7 @@ mod protocol;
 mod publish;
 mod publish_requests;
 mod request_messages;
+mod rights;
 pub mod server;
 mod server_info;
 mod set_position;
@@ -38,6 +41,7 @@ use tonic::{Response, Status};
 
 use crate::service::{Service, ServiceError};
 use crate::shutdown::Shutdown;
+use authentication::Authentication;
 use starling_core::channel::Channel;
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -100,11 +104,12 @@ pub struct Edge {
     service: Service,
     settings: Settings,
     shutdown: Shutdown,
+    authentication: Authentication,
 }
 
 impl Edge {
     /// The edge of a service.
-    pub const fn new(service: Service, settings: Settings, shutdown: Shutdown) -> Self {
-        Self { service, settings, shutdown }
+    pub const fn new(service: Service, settings: Settings, authentication: Authentication, shutdown: Shutdown) -> Self {
+        Self { service, settings, shutdown, authentication }
     }
 }

@@ -8,6 +8,7 @@
 //! - [`clock`]: the one place where time enters.
 //! - `budget`: limits in bytes that connections share.
 //! - [`sync`]: locks and atomics of the update path, which a model checker can take over.
+//! - [`identity`]: who calls, and what it may do.
 //! - [`feed`]: updates. A ring of encoded records per swarm, read by cursors.
 //! - [`store`]: all swarms, in shards: swarm, event log and watchers under one lock, which plain
 //!   data leaves.
@@ -23,6 +24,7 @@
 
 mod budget;
 pub mod clock;
+pub mod identity;
 mod sync;
 
 pub mod feed;

@@ -54,6 +54,7 @@ impl From<livestream::v1::publish_updates_response::Event> for group::v1::publis
             Said::Heartbeat(said) => Self::Heartbeat(said),
             Said::Goodbye(said) => Self::Goodbye(said),
             Said::Skips(said) => Self::Skips(said),
+            Said::Renewed(said) => Self::Renewed(said),
         }
     }
 }

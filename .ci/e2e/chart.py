@@ -159,6 +159,8 @@ def schema(path, default, starling):
         defaults = tomllib.load(file)
     # Each key with its type: text apart from these is durations.
     plain = {("server", "listen"), ("server", "health_listen"), ("limits", "max_id"), ("log", "filter"), ("log", "format")}
+    names = ("mode", "issuer", "audience", "jwks_file", "keys_dir", "hs256_secret_file")
+    plain |= {("identity", name) for name in names}
     expected, declared, ranges = {}, {}, 0
     for section, keys in defaults.items():
         for key, value in keys.items():

@@ -128,6 +128,9 @@ refused 'config.server.listen: "0.0.0.0:65536" is not 0.0.0.0:PORT' --set config
 refused 'config.server.health_listen: "" is not 0.0.0.0:PORT' --set config.server.health_listen=
 refused 'config.server.health_listen: "\[::\]:50051" has the port of config.server.listen' \
     --set 'config.server.health_listen=[::]:50051'
+refused 'config.identity.mode is "off", so that everybody who reaches the Service could do everything' \
+    --set config.identity.insecure=false
+refused "'/config/identity/mode': value must be one of 'off', 'jwt'" --set config.identity.mode=none
 refused 'extraEnv: STARLING__DRAIN__TIMEOUT would win' \
     --set 'extraEnv[0].name=STARLING__DRAIN__TIMEOUT,extraEnv[0].value=1h'
 refused 'kubeVersion: >=1.27.0-0' --kube-version 1.26.0
@@ -189,6 +192,7 @@ for values in values full-values ipv6-values; do
     chart_py get Notes notes text "$scratch/notes.yaml" >"$scratch/notes"
     grep -q "port-forward service/$name 50051:$service_port\$" "$scratch/notes" || fail 'the notes forward another port'
     grep -q 'WARNING: everything is in the memory of one pod' "$scratch/notes" || fail 'the notes do not warn'
+    grep -q 'WARNING: config.identity.mode is "off"' "$scratch/notes" || fail 'the notes do not warn of strangers'
     read -r -a line < <(sed -n 's/^  grpcurl //p' "$scratch/notes")
     (cd "$root" && "$GRPCURL" "${line[@]/#localhost:50051/$address}" >"$scratch/answer") ||
         fail "the notes say: grpcurl ${line[*]}"

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::config::Config;
+use crate::config::{Config, IdentityMode};
+use crate::identity;
 use crate::transport;
 
 /// A connection by itself, in bytes (`benches/README.md`, idle): its streams have a budget.
@@ -14,8 +15,9 @@ const PROGRAM: u64 = 32 * 1024 * 1024;
 const MIB: u64 = 1024 * 1024;
 
 /// Each budget with its bytes, those of the kernel for the sockets last.
-fn budgets(config: &Config) -> [(&'static str, u64); 9] {
+fn budgets(config: &Config) -> [(&'static str, u64); 10] {
     let (connections, memory) = (config.server.max_connections, &config.memory);
+    let tokens = if config.identity.mode == IdentityMode::Jwt { identity::VERIFIED_BYTES } else { 0 };
     [
         ("feed.memory_bytes", config.feed.memory_bytes as u64),
         ("memory.state_bytes", memory.state_bytes as u64),
@@ -24,6 +26,7 @@ fn budgets(config: &Config) -> [(&'static str, u64); 9] {
         ("memory.sending_bytes", memory.sending_bytes as u64),
         ("memory.streams_bytes", memory.streams_bytes as u64),
         ("server.max_connections, 24 KiB each", connections as u64 * CONNECTION),
+        ("tokens that were verified", tokens),
         ("the program itself", PROGRAM),
         ("the kernel's buffers of the sockets", transport::kernel_bytes(connections)),
     ]

@@ -9,15 +9,24 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::Faults;
 use super::{
-    Config, DrainConfig, FeedConfig, LimitsConfig, LogConfig, MemoryConfig, RetentionConfig, ServerConfig, StoreConfig,
-    StreamsConfig,
+    Config, DrainConfig, FeedConfig, IdentityConfig, IdentityMode, LimitsConfig, LogConfig, MemoryConfig,
+    RetentionConfig, ServerConfig, StoreConfig, StreamsConfig,
 };
 
 impl Config {
     /// Adds what is out of its range or against a rule. The destructuring makes a new key ask for its range.
     pub(super) fn check(&self, faults: &mut Faults) {
-        let Self { server, drain, streams, store, retention, feed, limits, memory, log } = self;
+        let Self { server, identity, drain, streams, store, retention, feed, limits, memory, log } = self;
         server.check(faults);
+        identity.check(faults);
+        let keys = ["server.listen", "identity.mode", "identity.insecure"];
+        faults.rule(&keys, !self.is_open_to_all() || identity.insecure, || {
+            format!(
+                "{} is reached by others than this machine, and identity.mode is \"off\", so that everybody could do \
+                 everything: set identity.mode to \"jwt\", or allow it by --insecure or identity.insecure",
+                server.listen
+            )
+        });
         drain.check(faults);
         streams.check(faults);
         store.check(faults);
@@ -46,7 +55,45 @@ impl Config {
                 ));
             }
         }
+        if self.identity.mode == IdentityMode::Off && self.identity.has_keys() {
+            remarks.push("keys of tokens are named, and identity.mode is \"off\": no token is looked at".to_owned());
+        }
         remarks
+    }
+}
+
+impl IdentityConfig {
+    fn check(&self, faults: &mut Faults) {
+        let Self {
+            mode,
+            issuer,
+            audience,
+            jwks_file: _,
+            keys_dir: _,
+            hs256_secret_file: _,
+            reload_interval,
+            leeway,
+            max_token_age,
+            insecure: _,
+        } = self;
+        faults.duration("identity.reload_interval", *reload_interval, SECOND..=HOUR);
+        faults.duration("identity.leeway", *leeway, Duration::ZERO..=5 * MINUTE);
+        faults.duration("identity.max_token_age", *max_token_age, MINUTE..=365 * DAY);
+        if *mode == IdentityMode::Off {
+            return;
+        }
+        for (key, value, claim) in [("identity.issuer", issuer, "iss"), ("identity.audience", audience, "aud")] {
+            faults.rule(&[key, "identity.mode"], !value.is_empty(), || {
+                format!("is empty; in mode \"jwt\" it says what every token has in {claim}")
+            });
+        }
+        faults.rule(&["identity.mode"], self.has_keys(), || {
+            "\"jwt\" needs keys: set jwks_file, keys_dir or hs256_secret_file".to_owned()
+        });
+    }
+
+    fn has_keys(&self) -> bool {
+        [&self.jwks_file, &self.keys_dir, &self.hs256_secret_file].iter().any(|file| !file.as_os_str().is_empty())
     }
 }
 

@@ -135,7 +135,9 @@ pub(super) fn unknown_variables(env: &HashMap<String, String>) -> Vec<(String, &
     let unknown = env.iter().filter(|(name, value)| reference::is_unknown(name, value, &reference));
     let mut unknown: Vec<_> = unknown
         .map(|(name, _)| {
-            (name.clone(), "unknown variable; there are STARLING__SECTION__KEY, in capitals, and STARLING_SERVER")
+            let known = "unknown variable; there are STARLING__SECTION__KEY, in capitals, STARLING_SERVER, \
+                         STARLING_TOKEN and STARLING_TOKEN_FILE";
+            (name.clone(), known)
         })
         .collect();
     unknown.sort_unstable();
@@ -143,13 +145,14 @@ pub(super) fn unknown_variables(env: &HashMap<String, String>) -> Vec<(String, &
 }
 
 /// The given flags: key, flag, value.
-fn flags(overrides: Overrides) -> impl Iterator<Item = (&'static str, &'static str, String)> {
-    let Overrides { listen, log, log_format } = overrides;
+fn flags(overrides: Overrides) -> impl Iterator<Item = (&'static str, &'static str, ValueKind)> {
+    let Overrides { listen, insecure, log, log_format } = overrides;
     let format = log_format.and_then(|format| format.to_possible_value());
     [
-        ("server.listen", "--listen", listen.map(|it| it.to_string())),
-        ("log.filter", "--log", log),
-        ("log.format", "--log-format", format.map(|it| it.get_name().to_owned())),
+        ("server.listen", "--listen", listen.map(|it| it.to_string().into())),
+        ("identity.insecure", "--insecure", insecure.then(|| true.into())),
+        ("log.filter", "--log", log.map(Into::into)),
+        ("log.format", "--log-format", format.map(|it| it.get_name().into())),
     ]
     .into_iter()
     .filter_map(|(key, flag, value)| Some((key, flag, value?)))

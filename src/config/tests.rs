@@ -74,7 +74,7 @@ fn unknown_key_is_refused_naming_the_known_ones() {
         format!(
             "drain.spred: unknown key (from {name}); [drain] has spread, timeout\n\
              drian: unknown section (from {name}); there are {}",
-            "drain, feed, limits, log, memory, retention, server, store, streams"
+            "drain, feed, identity, limits, log, memory, retention, server, store, streams"
         )
     );
 }
@@ -96,6 +96,8 @@ fn unknown_variable_is_refused_and_foreign_ones_ignored() {
         ("STARLING_PORT", "50051"),
         ("STARLING_LISTEN", ""),
         ("STARLING_SERVER", "10.0.0.1:50051"),
+        ("STARLING_TOKEN", "x"),
+        ("STARLING_TOKEN_FILE", "x"),
         ("STARLINGS_NEST", "x"),
         ("PATH", "/bin"),
     ]);
@@ -202,6 +204,11 @@ fn every_range_accepts_exactly_its_ends() {
         ("server.http2_keepalive_timeout", &["1s", "5m"], &["999ms", "301s"]),
         ("server.max_local_error_reset_streams", &["1", "65535"], &["0", "65536"]),
         ("server.max_header_list_bytes", &["1024", "1048576"], &["1023", "1048577"]),
+        ("identity.mode", &["off"], &["none", "JWT"]),
+        ("identity.reload_interval", &["1s", "1h"], &["999ms", "3601s"]),
+        ("identity.leeway", &["0s", "5m"], &["301s"]),
+        ("identity.max_token_age", &["1m", "365d"], &["59s", "366d"]),
+        ("identity.insecure", &["true", "false"], &["yes"]),
         ("drain.spread", &["0s", "14999ms"], &["15s", "601s"]),
         ("drain.timeout", &["5001ms", "1h"], &["5s", "999ms", "3601s"]),
         ("streams.heartbeat_interval", &["100ms", "10m"], &["99ms", "601s", "0s"]),
@@ -266,6 +273,8 @@ fn rule_between_keys_is_skipped_for_faulty_keys() {
 fn the_printed_configuration_loads_as_the_same_one() {
     let mut config = Config::default();
     config.server.listen = "[::]:50051".parse().unwrap();
+    config.identity.insecure = true;
+    config.identity.keys_dir = "keys".into();
     config.server.grpc_web = false;
     config.streams.max_age = Duration::ZERO;
     config.streams.heartbeat_interval = Duration::from_millis(1_500);
@@ -313,11 +322,42 @@ fn the_flags_parse_on_a_command_line() {
         #[command(flatten)]
         overrides: Overrides,
     }
-    let line = ["starling", "--listen", "[::1]:7", "--log", "debug", "--log-format", "json"];
+    let line = ["starling", "--listen", "[::]:7", "--insecure", "--log", "debug", "--log-format", "json"];
     let Flags { overrides } = clap::Parser::try_parse_from(line).unwrap();
     let config = Config::load(None, HashMap::new(), overrides).unwrap();
-    assert_eq!(config.server.listen.to_string(), "[::1]:7");
+    assert_eq!(config.server.listen.to_string(), "[::]:7");
     assert_eq!(config.log, LogConfig { filter: "debug".to_owned(), format: LogFormat::Json });
+}
+
+#[test]
+fn public_address_without_identities_is_refused() {
+    for address in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
+        let variables = env(&[("STARLING__SERVER__LISTEN", address)]);
+        let error = load_env(variables.clone()).unwrap_err();
+        assert_eq!(keys(&error), ["server.listen"], "{address}");
+        assert!(error.to_string().ends_with("(from STARLING__SERVER__LISTEN)"), "{error}");
+        let overrides = Overrides { insecure: true, ..Overrides::default() };
+        let config = Config::load(None, variables, overrides).unwrap();
+        assert!(config.is_open_to_all() && config.identity.insecure, "{address}");
+    }
+    for address in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        assert!(!load_env(env(&[("STARLING__SERVER__LISTEN", address)])).unwrap().is_open_to_all(), "{address}");
+    }
+}
+
+#[test]
+fn mode_jwt_asks_for_issuer_audience_and_keys() {
+    let mode = ("STARLING__IDENTITY__MODE", "jwt");
+    let error = load_env(env(&[mode])).unwrap_err();
+    assert_eq!(keys(&error), ["identity.issuer", "identity.audience", "identity.mode"]);
+    let named = [mode, ("STARLING__IDENTITY__ISSUER", "us"), ("STARLING__IDENTITY__AUDIENCE", "starling")];
+    for source in ["JWKS_FILE", "KEYS_DIR", "HS256_SECRET_FILE"] {
+        let source = format!("STARLING__IDENTITY__{source}");
+        let everywhere = ("STARLING__SERVER__LISTEN", "0.0.0.0:1");
+        let config = load_env(env(&[&named[..], &[(&source, "keys"), everywhere]].concat())).unwrap();
+        assert!(!config.is_open_to_all());
+        assert!(!load_env(env(&[(&source, "keys")])).unwrap().remarks().is_empty(), "keys, and mode off");
+    }
 }
 
 struct TestFile {

@@ -4,6 +4,7 @@ use prost::Message;
 use tonic::{Request, Response};
 
 use super::fields::Parsed;
+use super::rights::Guarded;
 use super::status::refused;
 use super::{Answer, Edge};
 use crate::service::mutation::Mutation;
@@ -26,7 +27,7 @@ impl ParsedAction {
 }
 
 /// A request that changes a swarm.
-pub(super) trait Action: Message + 'static {
+pub(super) trait Action: Guarded + Message + 'static {
     /// Its response.
     type Response;
 
@@ -45,9 +46,11 @@ pub(super) trait Action: Message + 'static {
 impl Edge {
     /// Carries a request out.
     pub(super) async fn act<A: Action>(&self, request: Request<A>) -> Answer<A::Response> {
-        let request = request.into_inner();
-        let ParsedAction { id, mutation, projection } = request.parse()?;
-        self.settings.allows_ids(&mutation)?;
+        let (request, ParsedAction { id, mutation, projection }) = self.admit(request, |request: A| {
+            let parsed = request.parse()?;
+            self.settings.allows_ids(&parsed.mutation)?;
+            Ok((request, parsed))
+        })?;
         let outcome = self.service.submit(id, mutation, projection).await.map_err(refused(id.kind))?;
         request.log(id);
         Ok(Response::new(A::respond(outcome)))

@@ -9,6 +9,7 @@ use prost_types::Duration;
 
 use super::Settings;
 use crate::feed::{Draft, Gap, GapReason, MAX_GIVEN, Position, Start, Timestamp};
+use crate::identity::MAX_TOKEN_BYTES;
 use crate::pb::swarm::v1 as pb;
 use crate::service::subscribe::ResumePoint;
 use crate::service::watch::EventSelection;
@@ -32,7 +33,7 @@ pub(super) const MAX_LEASE_MS: u32 = 300_000;
 /// The lease of a session that names none, in milliseconds.
 pub(super) const DEFAULT_LEASE_MS: u32 = 30_000;
 /// The most ids or nodes that a list may be asked for by name.
-const NAMED: usize = 1_000;
+pub(super) const NAMED: usize = 1_000;
 /// The most states to select by, for which enumerations have room.
 const STATES: usize = 8;
 /// The most kinds of events to select, for which enumerations have room.
@@ -154,6 +155,15 @@ pub(super) fn millis_or(field: &str, duration: Option<&Duration>, least: u64, mo
 /// The lease of a session: 1 s to 5 min, 30 s unless said.
 pub(super) fn lease(ttl: Option<&Duration>) -> Parsed<u32> {
     millis_or("lease_ttl", ttl, u64::from(MIN_LEASE_MS), MAX_LEASE_MS, DEFAULT_LEASE_MS)
+}
+
+/// A token, before it is looked at.
+pub(super) fn token(field: &str, token: &str) -> Parsed<()> {
+    match token.len() {
+        0 => invalid(field, "must not be empty"),
+        1..=MAX_TOKEN_BYTES => Ok(()),
+        long => invalid(field, format!("must be at most {MAX_TOKEN_BYTES} bytes, not {long}")),
+    }
 }
 
 pub(super) fn channel(field: &str, number: i32) -> Parsed<Channel> {

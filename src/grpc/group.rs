@@ -25,30 +25,38 @@ const KIND: SwarmKind = SwarmKind::Group;
 impl GroupService for Edge {
     async fn create_group(&self, request: Request<pb::CreateGroupRequest>) -> Answer<pb::CreateGroupResponse> {
         let from = stream::address(&request);
-        let NewGroup { new, owner } = request.into_inner().try_into()?;
-        self.settings.allows_new(KIND, new.number, &[("node_id", new.node), ("owner_node_id", owner)])?;
+        let NewGroup { new, owner } = self.admit(request, |request: pb::CreateGroupRequest| {
+            let asked = NewGroup::try_from(request)?;
+            let nodes = [("node_id", asked.new.node), ("owner_node_id", asked.owner)];
+            self.settings.allows_new(KIND, asked.new.number, &nodes)?;
+            Ok(asked)
+        })?;
         let outcome = self.service.create_group(new, owner, from).await.map_err(refused(KIND))?;
         let (created, group) = (outcome.created, outcome.swarm.and_then(wire::group));
         Ok(Response::new(pb::CreateGroupResponse { group, created }))
     }
 
     async fn get_group(&self, request: Request<pb::GetGroupRequest>) -> Answer<pb::GetGroupResponse> {
-        let id = fields::swarm_id(KIND, request.into_inner().group_id)?;
+        let id = self.admit(request, |asked| fields::swarm_id(KIND, asked.group_id))?;
         let group = wire::group(self.service.swarm(id).map_err(refused(KIND))?).ok_or_else(|| wrong_kind(KIND))?;
         Ok(Response::new(pb::GetGroupResponse { group: Some(group) }))
     }
 
     async fn list_groups(&self, request: Request<pb::ListGroupsRequest>) -> Answer<pb::ListGroupsResponse> {
-        let pb::ListGroupsRequest { page_size, page_token, group_ids, states } = request.into_inner();
-        let limit = fields::page_size(page_size, self.settings.list_page)?;
-        let states = fields::states(&states, |number| pb::GroupState::try_from(number).is_ok())?;
-        let token = PageToken::parse(&page_token)?;
+        let (limit, states, token, named) = self.admit(request, |asked| {
+            let pb::ListGroupsRequest { page_size, page_token, group_ids, states } = asked;
+            let limit = fields::page_size(page_size, self.settings.list_page)?;
+            let states = fields::states(&states, |number| pb::GroupState::try_from(number).is_ok())?;
+            let token = PageToken::parse(&page_token)?;
+            fields::named("group_ids", &group_ids, page_size)?;
+            Ok((limit, states, token, group_ids))
+        })?;
         let wanted = |found: &pb::Group| states.is_empty() || states.contains(&found.state);
         let shown = |found: Vec<SwarmSnapshot>| found.into_iter().filter_map(wire::group).filter(wanted).collect();
-        if let Some(numbers) = fields::named("group_ids", &group_ids, page_size)? {
-            let list = List::NamedSwarms(KIND, page_token::names(numbers));
+        if !named.is_empty() {
+            let list = List::NamedSwarms(KIND, page_token::names(&named));
             token.map_or(Ok(()), |token| token.is_of(list))?;
-            let (found, next) = self.service.named(KIND, numbers, token.map_or(0, PageToken::start));
+            let (found, next) = self.service.named(KIND, &named, token.map_or(0, PageToken::start));
             let next_page_token = page_token::next_page(list, next);
             return Ok(Response::new(pb::ListGroupsResponse { groups: shown(found), next_page_token }));
         }
@@ -77,11 +85,12 @@ impl GroupService for Edge {
     }
 
     async fn renew_lease(&self, request: Request<pb::RenewLeaseRequest>) -> Answer<pb::RenewLeaseResponse> {
-        let pb::RenewLeaseRequest { group_id, node_id, session_id } = request.into_inner();
-        let id = fields::swarm_id(KIND, group_id)?;
-        let node = fields::node("node_id", node_id)?;
-        let (ttl_ms, epoch, revision) =
-            self.service.renew_lease(id, node, SessionId::new(session_id)).await.map_err(refused(KIND))?;
+        let (id, node, session) = self.admit(request, |asked| {
+            let pb::RenewLeaseRequest { group_id, node_id, session_id } = asked;
+            let id = fields::swarm_id(KIND, group_id)?;
+            Ok((id, fields::node("node_id", node_id)?, SessionId::new(session_id)))
+        })?;
+        let (ttl_ms, epoch, revision) = self.service.renew_lease(id, node, session).await.map_err(refused(KIND))?;
         Ok(Response::new(pb::RenewLeaseResponse {
             lease_ttl: Some(convert::duration(ttl_ms)),
             revision,
@@ -90,10 +99,11 @@ impl GroupService for Edge {
     }
 
     async fn get_participant(&self, request: Request<pb::GetParticipantRequest>) -> Answer<pb::GetParticipantResponse> {
-        let pb::GetParticipantRequest { group_id, participant_node_id, view } = request.into_inner();
-        let id = fields::swarm_id(KIND, group_id)?;
-        let node = fields::node("participant_node_id", participant_node_id)?;
-        let view = fields::view(view)?;
+        let (id, node, view) = self.admit(request, |asked| {
+            let pb::GetParticipantRequest { group_id, participant_node_id, view } = asked;
+            let id = fields::swarm_id(KIND, group_id)?;
+            Ok((id, fields::node("participant_node_id", participant_node_id)?, fields::view(view)?))
+        })?;
         let (member, epoch, revision) = self.service.member(id, node, view).map_err(refused(KIND))?;
         let participant = Some(wire::participant(&member, view));
         Ok(Response::new(pb::GetParticipantResponse { participant, epoch: epoch.get(), revision }))
@@ -103,12 +113,16 @@ impl GroupService for Edge {
         &self,
         request: Request<pb::ListParticipantsRequest>,
     ) -> Answer<pb::ListParticipantsResponse> {
-        let pb::ListParticipantsRequest { group_id, page_size, page_token, view, node_ids } = request.into_inner();
-        let id = fields::swarm_id(KIND, group_id)?;
-        let view = fields::view(view)?;
-        let limit = fields::page_size(page_size, self.settings.list_page)?;
-        let token = PageToken::parse(&page_token)?;
-        let named = fields::named("node_ids", &node_ids, page_size)?;
+        let (id, view, limit, token, node_ids) = self.admit(request, |asked| {
+            let pb::ListParticipantsRequest { group_id, page_size, page_token, view, node_ids } = asked;
+            let id = fields::swarm_id(KIND, group_id)?;
+            let view = fields::view(view)?;
+            let limit = fields::page_size(page_size, self.settings.list_page)?;
+            let token = PageToken::parse(&page_token)?;
+            fields::named("node_ids", &node_ids, page_size)?;
+            Ok((id, view, limit, token, node_ids))
+        })?;
+        let named = (!node_ids.is_empty()).then_some(&node_ids[..]);
         let start = token.map(PageToken::start);
         let page = match named {
             Some(nodes) => {
@@ -168,9 +182,10 @@ impl GroupService for Edge {
     }
 
     async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {
-        let pb::GetTargetsRequest { group_id, of_node_id, node_id: _ } = request.into_inner();
-        let id = fields::swarm_id(KIND, group_id)?;
-        let node = fields::node("of_node_id", of_node_id)?;
+        let (id, node) = self.admit(request, |asked| {
+            let pb::GetTargetsRequest { group_id, of_node_id, node_id: _ } = asked;
+            Ok((fields::swarm_id(KIND, group_id)?, fields::node("of_node_id", of_node_id)?))
+        })?;
         let (epoch, revision, targets) = self.service.targets(id, Forwarder::Node(node)).map_err(refused(KIND))?;
         Ok(Response::new(pb::GetTargetsResponse { epoch: epoch.get(), revision, targets: Some(targets.into()) }))
     }
@@ -180,12 +195,14 @@ impl GroupService for Edge {
     }
 
     async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
-        let pb::PublishUpdateRequest { group_id, node_id, session_id, update, term } = request.into_inner();
-        let id = fields::swarm_id(KIND, group_id)?;
-        let by = fields::unnamed(node_id, session_id)?;
-        let draft = fields::single_draft(update, &self.settings, self.service.clock().wall())?;
-        let accepted =
-            self.service.publish_one(id, &by, fields::fence(term), &draft).await.map_err(unpublished(KIND))?;
+        let (id, by, draft, term) = self.admit(request, |asked| {
+            let pb::PublishUpdateRequest { group_id, node_id, session_id, update, term } = asked;
+            let id = fields::swarm_id(KIND, group_id)?;
+            let by = fields::unnamed(node_id, session_id)?;
+            let draft = fields::single_draft(update, &self.settings, self.service.clock().wall())?;
+            Ok((id, by, draft, fields::fence(term)))
+        })?;
+        let accepted = self.service.publish_one(id, &by, term, &draft).await.map_err(unpublished(KIND))?;
         Ok(Response::new(pb::PublishUpdateResponse { receipt: Some(accepted.into()) }))
     }
 
@@ -193,18 +210,18 @@ impl GroupService for Edge {
         &self,
         request: Request<pb::RequestKeyframeRequest>,
     ) -> Answer<pb::RequestKeyframeResponse> {
-        let pb::RequestKeyframeRequest { group_id, node_id, session_id, channel, source_node_id, track } =
-            request.into_inner();
-        let id = fields::swarm_id(KIND, group_id)?;
-        let by = fields::unnamed(node_id, session_id)?;
-        let channel = fields::picture(channel, track)?;
-        let source = fields::node("source_node_id", source_node_id)?;
+        let (id, by, channel, source) = self.admit(request, |asked| {
+            let pb::RequestKeyframeRequest { group_id, node_id, session_id, channel, source_node_id, track } = asked;
+            let id = fields::swarm_id(KIND, group_id)?;
+            let by = fields::unnamed(node_id, session_id)?;
+            Ok((id, by, fields::picture(channel, track)?, fields::node("source_node_id", source_node_id)?))
+        })?;
         self.service.request_keyframe(id, &by, Some(source), channel).map_err(refused(KIND))?;
         Ok(Response::new(pb::RequestKeyframeResponse {}))
     }
 
     async fn get_stats(&self, request: Request<pb::GetStatsRequest>) -> Answer<pb::GetStatsResponse> {
-        let id = fields::swarm_id(KIND, request.into_inner().group_id)?;
+        let id = self.admit(request, |asked| fields::swarm_id(KIND, asked.group_id))?;
         let (stats, delivery) = self.service.stats(id).map_err(refused(KIND))?;
         Ok(Response::new(pb::GetStatsResponse {
             epoch: stats.epoch.get(),
@@ -216,40 +233,45 @@ impl GroupService for Edge {
     type WatchGroupsStream = Messages<pb::WatchGroupsResponse>;
 
     async fn watch_groups(&self, request: Request<pb::WatchGroupsRequest>) -> Answer<Self::WatchGroupsStream> {
-        let connection = stream::connection(&request);
-        let resume = set_position::parse(KIND, self.service.set(), request.into_inner().resume_from)?;
+        let caller = stream::caller(&request);
+        let resume = self.admit(request, |asked| set_position::parse(KIND, self.service.set(), asked.resume_from))?;
         let watch = self.service.watch_census(KIND, resume.as_ref());
-        Ok(Response::new(stream::run(SetSource::<Group>::new(watch), self.observer()?.over_connection(connection))))
+        Ok(Response::new(stream::run(SetSource::<Group>::new(watch), self.observer(caller)?)))
     }
 
     type WatchTargetsStream = Messages<pb::WatchTargetsResponse>;
 
     async fn watch_targets(&self, request: Request<pb::WatchTargetsRequest>) -> Answer<Self::WatchTargetsStream> {
-        let connection = stream::connection(&request);
-        let pb::WatchTargetsRequest { group_id, of_node_id, session_id, node_id } = request.into_inner();
-        let id = fields::swarm_id(KIND, group_id)?;
-        let of = fields::node("of_node_id", of_node_id)?;
-        let node = fields::observer(node_id, session_id)?;
+        let caller = stream::caller(&request);
+        let (id, of, node, session) = self.admit(request, |asked| {
+            let pb::WatchTargetsRequest { group_id, of_node_id, session_id, node_id } = asked;
+            let id = fields::swarm_id(KIND, group_id)?;
+            let of = fields::node("of_node_id", of_node_id)?;
+            Ok((id, of, fields::observer(node_id, session_id)?, session_id))
+        })?;
         let watch = self.service.watch_targets(id, Forwarder::Node(of)).map_err(refused(KIND))?;
         // Without a session it follows whom it watches.
-        let tied = if session_id == 0 { Some(of) } else { node };
-        let lifetime = self.lifetime(id, tied, session_id).await?.over_connection(connection);
+        let tied = if session == 0 { Some(of) } else { node };
+        let lifetime = self.lifetime(caller, id, tied, session).await?;
         Ok(Response::new(stream::run(TargetSource::<Group>::new(watch), lifetime)))
     }
 
     type WatchGroupStream = Messages<pb::WatchGroupResponse>;
 
     async fn watch_group(&self, request: Request<pb::WatchGroupRequest>) -> Answer<Self::WatchGroupStream> {
-        let connection = stream::connection(&request);
-        let pb::WatchGroupRequest { group_id, node_id, session_id, kinds, resume_from, view } = request.into_inner();
-        let id = fields::swarm_id(KIND, group_id)?;
-        let node = fields::observer(node_id, session_id)?;
-        let view = fields::view(view)?;
-        let selection = fields::shown(fields::kinds(&kinds, wire::event_kind)?, view)?;
-        let resume = resume_from.map(|position| (position.epoch, position.revision));
+        let caller = stream::caller(&request);
+        let (id, node, session, view, selection, resume) = self.admit(request, |asked| {
+            let pb::WatchGroupRequest { group_id, node_id, session_id, kinds, resume_from, view } = asked;
+            let id = fields::swarm_id(KIND, group_id)?;
+            let node = fields::observer(node_id, session_id)?;
+            let view = fields::view(view)?;
+            let selection = fields::shown(fields::kinds(&kinds, wire::event_kind)?, view)?;
+            let resume = resume_from.map(|position| (position.epoch, position.revision));
+            Ok((id, node, session_id, view, selection, resume))
+        })?;
         let watch =
             self.service.watch_events(id, selection, resume, self.settings.list_page, view).map_err(refused(KIND))?;
-        let lifetime = self.watch_lifetime(id, node, session_id).await?.over_connection(connection);
+        let lifetime = self.watch_lifetime(caller, id, node, session).await?;
         Ok(Response::new(stream::run(EventSource::<Group>::new(watch, view), lifetime)))
     }
 

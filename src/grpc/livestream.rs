@@ -28,19 +28,19 @@ impl LivestreamService for Edge {
         request: Request<pb::CreateLivestreamRequest>,
     ) -> Answer<pb::CreateLivestreamResponse> {
         let from = stream::address(&request);
-        let NewLivestream { new, broadcaster } = request.into_inner().try_into()?;
-        self.settings.allows_new(
-            KIND,
-            new.number,
-            &[("node_id", new.node), ("broadcaster_node_id", Some(broadcaster))],
-        )?;
+        let NewLivestream { new, broadcaster } = self.admit(request, |request: pb::CreateLivestreamRequest| {
+            let asked = NewLivestream::try_from(request)?;
+            let nodes = [("node_id", asked.new.node), ("broadcaster_node_id", Some(asked.broadcaster))];
+            self.settings.allows_new(KIND, asked.new.number, &nodes)?;
+            Ok(asked)
+        })?;
         let outcome = self.service.create_livestream(new, broadcaster, from).await.map_err(refused(KIND))?;
         let (created, livestream) = (outcome.created, outcome.swarm.and_then(wire::livestream));
         Ok(Response::new(pb::CreateLivestreamResponse { livestream, created }))
     }
 
     async fn get_livestream(&self, request: Request<pb::GetLivestreamRequest>) -> Answer<pb::GetLivestreamResponse> {
-        let id = fields::swarm_id(KIND, request.into_inner().livestream_id)?;
+        let id = self.admit(request, |asked| fields::swarm_id(KIND, asked.livestream_id))?;
         let livestream =
             wire::livestream(self.service.swarm(id).map_err(refused(KIND))?).ok_or_else(|| wrong_kind(KIND))?;
         Ok(Response::new(pb::GetLivestreamResponse { livestream: Some(livestream) }))
@@ -50,16 +50,20 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::ListLivestreamsRequest>,
     ) -> Answer<pb::ListLivestreamsResponse> {
-        let pb::ListLivestreamsRequest { page_size, page_token, livestream_ids, states } = request.into_inner();
-        let limit = fields::page_size(page_size, self.settings.list_page)?;
-        let states = fields::states(&states, |number| pb::LivestreamState::try_from(number).is_ok())?;
-        let token = PageToken::parse(&page_token)?;
+        let (limit, states, token, named) = self.admit(request, |asked| {
+            let pb::ListLivestreamsRequest { page_size, page_token, livestream_ids, states } = asked;
+            let limit = fields::page_size(page_size, self.settings.list_page)?;
+            let states = fields::states(&states, |number| pb::LivestreamState::try_from(number).is_ok())?;
+            let token = PageToken::parse(&page_token)?;
+            fields::named("livestream_ids", &livestream_ids, page_size)?;
+            Ok((limit, states, token, livestream_ids))
+        })?;
         let wanted = |found: &pb::Livestream| states.is_empty() || states.contains(&found.state);
         let shown = |found: Vec<SwarmSnapshot>| found.into_iter().filter_map(wire::livestream).filter(wanted).collect();
-        if let Some(numbers) = fields::named("livestream_ids", &livestream_ids, page_size)? {
-            let list = List::NamedSwarms(KIND, page_token::names(numbers));
+        if !named.is_empty() {
+            let list = List::NamedSwarms(KIND, page_token::names(&named));
             token.map_or(Ok(()), |token| token.is_of(list))?;
-            let (found, next) = self.service.named(KIND, numbers, token.map_or(0, PageToken::start));
+            let (found, next) = self.service.named(KIND, &named, token.map_or(0, PageToken::start));
             let next_page_token = page_token::next_page(list, next);
             return Ok(Response::new(pb::ListLivestreamsResponse { livestreams: shown(found), next_page_token }));
         }
@@ -115,11 +119,12 @@ impl LivestreamService for Edge {
     }
 
     async fn renew_lease(&self, request: Request<pb::RenewLeaseRequest>) -> Answer<pb::RenewLeaseResponse> {
-        let pb::RenewLeaseRequest { livestream_id, node_id, session_id } = request.into_inner();
-        let id = fields::swarm_id(KIND, livestream_id)?;
-        let node = fields::node("node_id", node_id)?;
-        let (ttl_ms, epoch, revision) =
-            self.service.renew_lease(id, node, SessionId::new(session_id)).await.map_err(refused(KIND))?;
+        let (id, node, session) = self.admit(request, |asked| {
+            let pb::RenewLeaseRequest { livestream_id, node_id, session_id } = asked;
+            let id = fields::swarm_id(KIND, livestream_id)?;
+            Ok((id, fields::node("node_id", node_id)?, SessionId::new(session_id)))
+        })?;
+        let (ttl_ms, epoch, revision) = self.service.renew_lease(id, node, session).await.map_err(refused(KIND))?;
         Ok(Response::new(pb::RenewLeaseResponse {
             lease_ttl: Some(convert::duration(ttl_ms)),
             revision,
@@ -128,22 +133,27 @@ impl LivestreamService for Edge {
     }
 
     async fn get_viewer(&self, request: Request<pb::GetViewerRequest>) -> Answer<pb::GetViewerResponse> {
-        let pb::GetViewerRequest { livestream_id, viewer_node_id, view } = request.into_inner();
-        let id = fields::swarm_id(KIND, livestream_id)?;
-        let node = fields::node("viewer_node_id", viewer_node_id)?;
-        let view = fields::view(view)?;
+        let (id, node, view) = self.admit(request, |asked| {
+            let pb::GetViewerRequest { livestream_id, viewer_node_id, view } = asked;
+            let id = fields::swarm_id(KIND, livestream_id)?;
+            Ok((id, fields::node("viewer_node_id", viewer_node_id)?, fields::view(view)?))
+        })?;
         let (member, epoch, revision) = self.service.member(id, node, view).map_err(refused(KIND))?;
         let viewer = Some(wire::viewer(&member, view));
         Ok(Response::new(pb::GetViewerResponse { viewer, epoch: epoch.get(), revision }))
     }
 
     async fn list_viewers(&self, request: Request<pb::ListViewersRequest>) -> Answer<pb::ListViewersResponse> {
-        let pb::ListViewersRequest { livestream_id, page_size, page_token, view, node_ids } = request.into_inner();
-        let id = fields::swarm_id(KIND, livestream_id)?;
-        let view = fields::view(view)?;
-        let limit = fields::page_size(page_size, self.settings.list_page)?;
-        let token = PageToken::parse(&page_token)?;
-        let named = fields::named("node_ids", &node_ids, page_size)?;
+        let (id, view, limit, token, node_ids) = self.admit(request, |asked| {
+            let pb::ListViewersRequest { livestream_id, page_size, page_token, view, node_ids } = asked;
+            let id = fields::swarm_id(KIND, livestream_id)?;
+            let view = fields::view(view)?;
+            let limit = fields::page_size(page_size, self.settings.list_page)?;
+            let token = PageToken::parse(&page_token)?;
+            fields::named("node_ids", &node_ids, page_size)?;
+            Ok((id, view, limit, token, node_ids))
+        })?;
+        let named = (!node_ids.is_empty()).then_some(&node_ids[..]);
         let start = token.map(PageToken::start);
         let page = match named {
             Some(nodes) => {
@@ -197,10 +207,11 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::ListMutedNodesRequest>,
     ) -> Answer<pb::ListMutedNodesResponse> {
-        let pb::ListMutedNodesRequest { livestream_id, page_size, page_token } = request.into_inner();
-        let id = fields::swarm_id(KIND, livestream_id)?;
-        let limit = fields::page_size(page_size, self.settings.list_page)?;
-        let token = PageToken::parse(&page_token)?;
+        let (id, limit, token) = self.admit(request, |asked| {
+            let pb::ListMutedNodesRequest { livestream_id, page_size, page_token } = asked;
+            let id = fields::swarm_id(KIND, livestream_id)?;
+            Ok((id, fields::page_size(page_size, self.settings.list_page)?, PageToken::parse(&page_token)?))
+        })?;
         let from = token.and_then(|token| NodeId::new(token.start()));
         let MutedPage { nodes, next, epoch, revision } =
             self.service.list_muted(id, from, limit).map_err(refused(KIND))?;
@@ -226,9 +237,10 @@ impl LivestreamService for Edge {
     }
 
     async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {
-        let pb::GetTargetsRequest { livestream_id, of_node_id, node_id: _ } = request.into_inner();
-        let id = fields::swarm_id(KIND, livestream_id)?;
-        let of = NodeId::new(of_node_id).into();
+        let (id, of) = self.admit(request, |asked| {
+            let pb::GetTargetsRequest { livestream_id, of_node_id, node_id: _ } = asked;
+            Ok((fields::swarm_id(KIND, livestream_id)?, NodeId::new(of_node_id).into()))
+        })?;
         let (epoch, revision, targets) = self.service.targets(id, of).map_err(refused(KIND))?;
         Ok(Response::new(pb::GetTargetsResponse { epoch: epoch.get(), revision, targets: Some(targets.into()) }))
     }
@@ -238,12 +250,14 @@ impl LivestreamService for Edge {
     }
 
     async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
-        let pb::PublishUpdateRequest { livestream_id, node_id, session_id, update, term } = request.into_inner();
-        let id = fields::swarm_id(KIND, livestream_id)?;
-        let by = fields::unnamed(node_id, session_id)?;
-        let draft = fields::single_draft(update, &self.settings, self.service.clock().wall())?;
-        let accepted =
-            self.service.publish_one(id, &by, fields::fence(term), &draft).await.map_err(unpublished(KIND))?;
+        let (id, by, draft, term) = self.admit(request, |asked| {
+            let pb::PublishUpdateRequest { livestream_id, node_id, session_id, update, term } = asked;
+            let id = fields::swarm_id(KIND, livestream_id)?;
+            let by = fields::unnamed(node_id, session_id)?;
+            let draft = fields::single_draft(update, &self.settings, self.service.clock().wall())?;
+            Ok((id, by, draft, fields::fence(term)))
+        })?;
+        let accepted = self.service.publish_one(id, &by, term, &draft).await.map_err(unpublished(KIND))?;
         Ok(Response::new(pb::PublishUpdateResponse { receipt: Some(accepted.into()) }))
     }
 
@@ -251,16 +265,17 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::RequestKeyframeRequest>,
     ) -> Answer<pb::RequestKeyframeResponse> {
-        let pb::RequestKeyframeRequest { livestream_id, node_id, session_id, channel, track } = request.into_inner();
-        let id = fields::swarm_id(KIND, livestream_id)?;
-        let by = fields::unnamed(node_id, session_id)?;
-        let channel = fields::picture(channel, track)?;
+        let (id, by, channel) = self.admit(request, |asked| {
+            let pb::RequestKeyframeRequest { livestream_id, node_id, session_id, channel, track } = asked;
+            let id = fields::swarm_id(KIND, livestream_id)?;
+            Ok((id, fields::unnamed(node_id, session_id)?, fields::picture(channel, track)?))
+        })?;
         self.service.request_keyframe(id, &by, None, channel).map_err(refused(KIND))?;
         Ok(Response::new(pb::RequestKeyframeResponse {}))
     }
 
     async fn get_stats(&self, request: Request<pb::GetStatsRequest>) -> Answer<pb::GetStatsResponse> {
-        let id = fields::swarm_id(KIND, request.into_inner().livestream_id)?;
+        let id = self.admit(request, |asked| fields::swarm_id(KIND, asked.livestream_id))?;
         let (stats, delivery) = self.service.stats(id).map_err(refused(KIND))?;
         Ok(Response::new(pb::GetStatsResponse {
             epoch: stats.epoch.get(),
@@ -275,26 +290,25 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::WatchLivestreamsRequest>,
     ) -> Answer<Self::WatchLivestreamsStream> {
-        let connection = stream::connection(&request);
-        let resume = set_position::parse(KIND, self.service.set(), request.into_inner().resume_from)?;
+        let caller = stream::caller(&request);
+        let resume = self.admit(request, |asked| set_position::parse(KIND, self.service.set(), asked.resume_from))?;
         let watch = self.service.watch_census(KIND, resume.as_ref());
-        Ok(Response::new(stream::run(
-            SetSource::<Livestream>::new(watch),
-            self.observer()?.over_connection(connection),
-        )))
+        Ok(Response::new(stream::run(SetSource::<Livestream>::new(watch), self.observer(caller)?)))
     }
 
     type WatchTargetsStream = Messages<pb::WatchTargetsResponse>;
 
     async fn watch_targets(&self, request: Request<pb::WatchTargetsRequest>) -> Answer<Self::WatchTargetsStream> {
-        let connection = stream::connection(&request);
-        let pb::WatchTargetsRequest { livestream_id, of_node_id, session_id, node_id } = request.into_inner();
-        let id = fields::swarm_id(KIND, livestream_id)?;
-        let (of, node) = (NodeId::new(of_node_id), fields::observer(node_id, session_id)?);
+        let caller = stream::caller(&request);
+        let (id, of, node, session) = self.admit(request, |asked| {
+            let pb::WatchTargetsRequest { livestream_id, of_node_id, session_id, node_id } = asked;
+            let id = fields::swarm_id(KIND, livestream_id)?;
+            Ok((id, NodeId::new(of_node_id), fields::observer(node_id, session_id)?, session_id))
+        })?;
         let watch = self.service.watch_targets(id, of.into()).map_err(refused(KIND))?;
         // Without a session it follows whom it watches.
-        let tied = if session_id == 0 { of } else { node };
-        let lifetime = self.lifetime(id, tied, session_id).await?.over_connection(connection);
+        let tied = if session == 0 { of } else { node };
+        let lifetime = self.lifetime(caller, id, tied, session).await?;
         Ok(Response::new(stream::run(TargetSource::<Livestream>::new(watch), lifetime)))
     }
 
@@ -304,17 +318,19 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::WatchLivestreamRequest>,
     ) -> Answer<Self::WatchLivestreamStream> {
-        let connection = stream::connection(&request);
-        let pb::WatchLivestreamRequest { livestream_id, node_id, session_id, kinds, resume_from, view } =
-            request.into_inner();
-        let id = fields::swarm_id(KIND, livestream_id)?;
-        let node = fields::observer(node_id, session_id)?;
-        let view = fields::view(view)?;
-        let selection = fields::shown(fields::kinds(&kinds, wire::event_kind)?, view)?;
-        let resume = resume_from.map(|position| (position.epoch, position.revision));
+        let caller = stream::caller(&request);
+        let (id, node, session, view, selection, resume) = self.admit(request, |asked| {
+            let pb::WatchLivestreamRequest { livestream_id, node_id, session_id, kinds, resume_from, view } = asked;
+            let id = fields::swarm_id(KIND, livestream_id)?;
+            let node = fields::observer(node_id, session_id)?;
+            let view = fields::view(view)?;
+            let selection = fields::shown(fields::kinds(&kinds, wire::event_kind)?, view)?;
+            let resume = resume_from.map(|position| (position.epoch, position.revision));
+            Ok((id, node, session_id, view, selection, resume))
+        })?;
         let watch =
             self.service.watch_events(id, selection, resume, self.settings.list_page, view).map_err(refused(KIND))?;
-        let lifetime = self.watch_lifetime(id, node, session_id).await?.over_connection(connection);
+        let lifetime = self.watch_lifetime(caller, id, node, session).await?;
         Ok(Response::new(stream::run(EventSource::<Livestream>::new(watch, view), lifetime)))
     }
 

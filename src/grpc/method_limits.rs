@@ -1,4 +1,4 @@
-//! What stands around each generated service: the size of requests, and the drain.
+//! What stands around each generated service: the size of requests, the drain, and who calls.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -9,8 +9,11 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
+use super::Edge;
+use super::authentication::Authentication;
 use super::request_messages;
 use super::status::draining;
+use crate::clock::Clock;
 use crate::shutdown::Shutdown;
 
 type Answer = Result<Response<Body>, Infallible>;
@@ -22,11 +25,15 @@ pub(super) struct MethodLimits<S> {
     publishing: S,
     other: S,
     shutdown: Shutdown,
+    authentication: Authentication,
+    clock: Clock,
 }
 
 impl<S> MethodLimits<S> {
-    pub(super) const fn new(publishing: S, other: S, shutdown: Shutdown) -> Self {
-        Self { publishing, other, shutdown }
+    /// Of this edge.
+    pub(super) fn new(publishing: S, other: S, edge: &Edge) -> Self {
+        let (shutdown, authentication) = (edge.shutdown.clone(), edge.authentication.clone());
+        Self { publishing, other, shutdown, authentication, clock: edge.service.clock().clone() }
     }
 }
 
@@ -47,13 +54,17 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let method = request.uri().path().rsplit('/').next().unwrap_or_default();
         // Who wants to leave a draining process may.
         if self.shutdown.is_draining() && !method.starts_with("Leave") {
             return Either::Right(future::ready(Ok(draining().into_http())));
         }
-        Either::Left(match method {
+        match self.authentication.caller(request.headers(), None, || self.clock.wall()) {
+            Ok(identity) => request.extensions_mut().insert(identity),
+            Err(refused) => return Either::Right(future::ready(Ok(refused.into_http()))),
+        };
+        Either::Left(match request.uri().path().rsplit('/').next().unwrap_or_default() {
             // Its messages are decoded, and their size bounded, by its method.
             "PublishUpdates" => self.other.call(request_messages::pass(request)),
             "PublishUpdate" => self.publishing.call(request),

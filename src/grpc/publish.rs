@@ -13,10 +13,12 @@ use prost::Message;
 use tokio::time::Instant;
 use tonic::{Request, Status, Streaming};
 
-use super::publish_requests::{Inbound, Open};
+use super::authentication::{Authentication, identity};
+use super::publish_requests::{Inbound, Open, RawOpen};
 use super::request_messages::RequestMessages;
+use super::rights::check_renewal;
 use super::status::{End, draining, refused, reject_reason, unpublished};
-use super::stream::{LifetimeEvent, Messages, StreamLifetime, connection};
+use super::stream::{LifetimeEvent, Messages, StreamLifetime, caller};
 use super::{Edge, Settings, convert, fields};
 use crate::clock;
 use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
@@ -42,6 +44,8 @@ const SKIPS_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct PublishStream {
     kind: SwarmKind,
     settings: Settings,
+    /// Reads the tokens by which the stream is renewed.
+    authentication: Authentication,
     inbound: BoxStream<'static, Result<Inbound, Status>>,
     handle: PublishHandle,
     lifetime: StreamLifetime,
@@ -66,7 +70,7 @@ impl PublishStream {
     where
         M: Message + Default + Into<Inbound> + 'static,
     {
-        let connection = connection(&request);
+        let (identity, caller) = (identity(&request)?, caller(&request));
         let messages = RequestMessages::of(&mut request, edge.settings.publish_receive_bytes);
         let mut inbound = messages.map(|message| message.map(Into::into)).boxed();
         let first = tokio::select! {
@@ -76,11 +80,12 @@ impl PublishStream {
         let Some(Inbound::Open(open)) = first else {
             return fields::invalid("open", "must be the first message").map_err(Into::into);
         };
-        let Open { id, node, session, channels, layers } = open.parse(kind)?;
+        let Open { id, node, session, channels, layers } = edge.admit_from(&identity, open, RawOpen::parse)?;
+        drop(identity);
         let by = By { node, session, request: None };
         let (handle, attachment) = edge.service.publish(id, by, channels, layers).await.map_err(refused(kind))?;
         let session_id = attachment.session().map_or(0, SessionId::get);
-        let lifetime = edge.lifetime_of(Some(attachment))?.over_connection(connection);
+        let lifetime = edge.lifetime_of(caller, Some(attachment))?;
         let granted = handle.channels().map(|(channel, PublisherState { accepted, previous, keyframe_wanted })| {
             let (before, accepted_before) = previous.unzip();
             shared::GrantedChannel {
@@ -106,6 +111,7 @@ impl PublishStream {
         Ok(Self {
             kind,
             settings: edge.settings,
+            authentication: edge.authentication.clone(),
             inbound,
             handle,
             lifetime,
@@ -224,6 +230,8 @@ impl PublishStream {
     fn take_all(&mut self, first: Option<Result<Inbound, Status>>) {
         let mut message = first;
         for taken in 1.. {
+            // It takes long to check, as updates go: others have their turn.
+            let renews = matches!(message, Some(Ok(Inbound::Renew(_))));
             match message {
                 Some(Ok(request)) => self.take(request),
                 // The client has said all it had to say, and hears the last report whatever the pause.
@@ -235,7 +243,7 @@ impl PublishStream {
                 Some(Err(status)) => self.ended = Some(Err(status)),
             }
             // Before the next one is asked for: what is asked for must be taken.
-            if self.ended.is_some() || taken == UPDATES_PER_ACK {
+            if self.ended.is_some() || renews || taken == UPDATES_PER_ACK {
                 break;
             }
             match self.inbound.next().now_or_never() {
@@ -249,6 +257,7 @@ impl PublishStream {
     fn take(&mut self, request: Inbound) {
         let parsed = match request {
             Inbound::Update(update) => fields::draft(update, &self.settings, self.layers, self.lifetime.clock().wall()),
+            Inbound::Renew(renewal) => return self.renew(&renewal),
             Inbound::Open(_) => fields::invalid("open", "must be the first message only"),
             Inbound::Nothing => fields::invalid("message", "must be given"),
         };
@@ -272,6 +281,25 @@ impl PublishStream {
                 self.acknowledge();
                 self.refuse(channel, refusal);
             }
+        }
+    }
+
+    /// Goes on under another token, or ends.
+    fn renew(&mut self, shared::RenewToken { token }: &shared::RenewToken) {
+        // In order: what was taken before is acknowledged before.
+        self.acknowledge();
+        let renewed = fields::token("renew.token", token).map_err(Status::from).and_then(|()| {
+            let identity = self.authentication.renewed(token, self.lifetime.clock().wall())?;
+            check_renewal(&identity, self.handle.source(), self.handle.id(), self.handle.held())?;
+            Ok(identity.expires_at)
+        });
+        match renewed {
+            Ok(expires_at) => {
+                self.lifetime.renew(expires_at);
+                let expire_time = expires_at.map(convert::timestamp);
+                self.ready.push_back(Event::Renewed(shared::TokenRenewed { expire_time }));
+            }
+            Err(refused) => self.ended = Some(Err(refused)),
         }
     }
 

@@ -12,6 +12,8 @@ pub(super) enum Inbound {
     Open(RawOpen),
     /// An update.
     Update(shared::UpdateDraft),
+    /// Another token for the stream.
+    Renew(shared::RenewToken),
     /// A message without content.
     Nothing,
 }
@@ -19,10 +21,11 @@ pub(super) enum Inbound {
 /// An opening message as it came.
 #[derive(Debug)]
 pub(super) struct RawOpen {
-    swarm: u64,
-    node_id: u64,
+    pub(super) kind: SwarmKind,
+    pub(super) swarm: u64,
+    pub(super) node_id: u64,
     session_id: u64,
-    channels: Vec<i32>,
+    pub(super) channels: Vec<i32>,
     temporal_layers: u32,
 }
 
@@ -37,8 +40,8 @@ pub(super) struct Open {
 }
 
 impl RawOpen {
-    pub(super) fn parse(self, kind: SwarmKind) -> Parsed<Open> {
-        let Self { swarm, node_id, session_id, channels, temporal_layers } = self;
+    pub(super) fn parse(self) -> Parsed<Open> {
+        let Self { kind, swarm, node_id, session_id, channels, temporal_layers } = self;
         let id = fields::swarm_id(kind, swarm).map_err(|invalid| invalid.below("open"))?;
         let node = fields::node("open.node_id", node_id)?;
         if channels.is_empty() {
@@ -55,9 +58,11 @@ impl From<livestream::v1::PublishUpdatesRequest> for Inbound {
         use livestream::v1::{PublishOpen, publish_updates_request::Message};
         match request.message {
             Some(Message::Open(PublishOpen { livestream_id, node_id, session_id, channels, temporal_layers })) => {
-                Self::Open(RawOpen { swarm: livestream_id, node_id, session_id, channels, temporal_layers })
+                let (kind, swarm) = (SwarmKind::Livestream, livestream_id);
+                Self::Open(RawOpen { kind, swarm, node_id, session_id, channels, temporal_layers })
             }
             Some(Message::Update(update)) => Self::Update(update),
+            Some(Message::Renew(renewal)) => Self::Renew(renewal),
             None => Self::Nothing,
         }
     }
@@ -68,9 +73,11 @@ impl From<group::v1::PublishUpdatesRequest> for Inbound {
         use group::v1::{PublishOpen, publish_updates_request::Message};
         match request.message {
             Some(Message::Open(PublishOpen { group_id, node_id, session_id, channels, temporal_layers })) => {
-                Self::Open(RawOpen { swarm: group_id, node_id, session_id, channels, temporal_layers })
+                let (kind, swarm) = (SwarmKind::Group, group_id);
+                Self::Open(RawOpen { kind, swarm, node_id, session_id, channels, temporal_layers })
             }
             Some(Message::Update(update)) => Self::Update(update),
+            Some(Message::Renew(renewal)) => Self::Renew(renewal),
             None => Self::Nothing,
         }
     }

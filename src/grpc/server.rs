@@ -111,21 +111,20 @@ pub async fn serve_health<H: Health>(health: HealthServer<H>, transport: transpo
 
 fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {
     let (small, large) = (edge.settings.receive_bytes, edge.settings.publish_receive_bytes);
-    let shutdown = edge.shutdown.clone();
     let livestreams = LivestreamServiceServer::new(edge.clone());
     let groups = GroupServiceServer::new(edge.clone());
-    let info = ServerServiceServer::new(edge).max_decoding_message_size(small);
+    let info = ServerServiceServer::new(edge.clone()).max_decoding_message_size(small);
     let livestreams = MethodLimits::new(
         livestreams.clone().max_decoding_message_size(large),
         livestreams.max_decoding_message_size(small),
-        shutdown.clone(),
+        &edge,
     );
     let groups = MethodLimits::new(
         groups.clone().max_decoding_message_size(large),
         groups.max_decoding_message_size(small),
-        shutdown.clone(),
+        &edge,
     );
-    let info = MethodLimits::new(info.clone(), info, shutdown);
+    let info = MethodLimits::new(info.clone(), info, &edge);
     let routes = routes.add_service(livestreams).add_service(groups).add_service(info);
     if !reflection {
         return routes.prepare();

@@ -12,7 +12,8 @@ use starling_core::interest::Interest;
 
 #[tonic::async_trait]
 impl ServerService for Edge {
-    async fn get_server_info(&self, _: Request<pb::GetServerInfoRequest>) -> Answer<pb::GetServerInfoResponse> {
+    async fn get_server_info(&self, request: Request<pb::GetServerInfoRequest>) -> Answer<pb::GetServerInfoResponse> {
+        self.admit(request, |pb::GetServerInfoRequest {}| Ok(()))?;
         let told = &self.settings.told;
         let features = [(told.grpc_web, pb::Feature::GrpcWeb), (told.reflection, pb::Feature::Reflection)];
         let features = features.into_iter().filter(|(offered, _)| *offered).map(|(_, feature)| feature.into());

@@ -241,6 +241,38 @@ pub(super) fn connection_memory() -> Status {
     retry(Code::ResourceExhausted, Reason::ConnectionMemory, message)
 }
 
+/// A call came without a token.
+pub(super) fn token_missing() -> Status {
+    status(Code::Unauthenticated, Reason::TokenMissing, "the call needs a token: authorization: Bearer", &[])
+}
+
+/// A token counts for nothing; why is nobody's business.
+pub(super) fn token_invalid() -> Status {
+    status(Code::Unauthenticated, Reason::TokenInvalid, "the token is not valid", &[])
+}
+
+/// The time of a token is over.
+pub(super) fn token_expired() -> Status {
+    status(Code::Unauthenticated, Reason::TokenExpired, "the token has expired", &[])
+}
+
+/// The time of a token is to come.
+pub(super) fn token_not_yet_valid() -> Status {
+    status(Code::Unauthenticated, Reason::TokenNotYetValid, "the token is not valid yet", &[])
+}
+
+/// The caller does not have what a request needs.
+pub(super) fn not_granted(needs: &str) -> Status {
+    let message = format!("the caller is not granted what this needs: {needs}");
+    status(Code::PermissionDenied, Reason::NotGranted, message, &[("needs", needs.to_owned())])
+}
+
+/// The caller is not the node that it names.
+pub(super) fn not_your_node(node: u64) -> Status {
+    let message = format!("the caller may not act as node {node}");
+    status(Code::PermissionDenied, Reason::NotYourNode, message, &[("nodeId", node.to_string())])
+}
+
 /// The process is about to stop and takes nothing new.
 pub(super) fn draining() -> Status {
     retry(Code::Unavailable, Reason::Draining, "this process is shutting down")
@@ -279,6 +311,8 @@ pub(super) enum End {
     Draining,
     /// The stream has lived long enough.
     Age,
+    /// The identity that opened it has expired.
+    TokenExpired,
     /// The client does not wait any longer.
     Deadline,
 }
@@ -308,12 +342,14 @@ impl End {
                 // The same process serves: nobody has to wait.
                 (Why::StreamAge, Err(retry_after(Code::Unavailable, Reason::StreamAge, message, Duration::ZERO)))
             }
+            Self::TokenExpired => (Why::TokenExpired, Err(token_expired())),
             // Its client is gone, or about to go.
             Self::Deadline => return (None, Err(deadline_exceeded())),
         };
         let wait = match self {
             Self::Draining => Some(RETRY_AFTER),
-            Self::Age => Some(Duration::ZERO),
+            // With another token, at once.
+            Self::Age | Self::TokenExpired => Some(Duration::ZERO),
             Self::SwarmEnded | Self::Session(_) | Self::StaleTerm | Self::Deadline => None,
         };
         let retry_after = wait.and_then(|wait| prost_types::Duration::try_from(wait).ok());

@@ -22,6 +22,7 @@ use super::status::{End, draining, refused};
 use super::timeout::Deadline;
 use crate::budget::{self, Reservation};
 use crate::clock::Clock;
+use crate::identity::Identity;
 use crate::pb::swarm::v1 as pb;
 use crate::service::attachment::Attachment;
 use crate::service::watch::{Over, Step};
@@ -66,8 +67,23 @@ pub(super) enum LifetimeEvent {
     End(End),
 }
 
+/// Who opens a stream.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// Over which connection.
+    connection: Option<Arc<ConnectionShared>>,
+    /// When its identity ends, in milliseconds since the Unix epoch; `None` = never.
+    expires_at: Option<u64>,
+}
+
+/// Who sent a request.
+pub(super) fn caller<T>(request: &Request<T>) -> Caller {
+    let expires_at = request.extensions().get::<Arc<Identity>>().and_then(|identity| identity.expires_at);
+    Caller { connection: connection(request), expires_at }
+}
+
 /// The connection that a request came over.
-pub(super) fn connection<T>(request: &Request<T>) -> Option<Arc<ConnectionShared>> {
+fn connection<T>(request: &Request<T>) -> Option<Arc<ConnectionShared>> {
     request.extensions().get().cloned()
 }
 
@@ -89,6 +105,8 @@ pub(super) struct StreamLifetime {
     spread: Duration,
     /// When the stream ends if nothing ends it before, and why.
     end: Option<(Instant, End)>,
+    /// When the identity does that opened it. Apart, for it may be renewed.
+    expires: Option<Instant>,
     heartbeat: Duration,
     next_heartbeat: Instant,
     _guard: StreamGuard,
@@ -96,14 +114,15 @@ pub(super) struct StreamLifetime {
 
 impl Edge {
     /// The lifetime of a stream that belongs to nobody.
-    pub(super) fn observer(&self) -> Result<StreamLifetime, Status> {
-        self.lifetime_of(None)
+    pub(super) fn observer(&self, caller: Caller) -> Result<StreamLifetime, Status> {
+        self.lifetime_of(caller, None)
     }
 
     /// The lifetime of a stream: it keeps the session alive that it names, follows
     /// the node that it names without a session, and else belongs to nobody.
     pub(super) async fn lifetime(
         &self,
+        caller: Caller,
         id: SwarmId,
         node: Option<NodeId>,
         session: u64,
@@ -115,12 +134,18 @@ impl Edge {
             (Some(node), None) => self.service.follow(id, node),
             (None, _) => None,
         };
-        self.lifetime_of(attachment)
+        self.lifetime_of(caller, attachment)
     }
 
     /// The lifetime of a stream that only a member may have.
-    pub(super) async fn member(&self, id: SwarmId, node: NodeId, session: u64) -> Result<StreamLifetime, Status> {
-        let lifetime = self.lifetime(id, Some(node), session).await?;
+    pub(super) async fn member(
+        &self,
+        caller: Caller,
+        id: SwarmId,
+        node: NodeId,
+        session: u64,
+    ) -> Result<StreamLifetime, Status> {
+        let lifetime = self.lifetime(caller, id, Some(node), session).await?;
         if lifetime.attachment.is_none() {
             return Err(refused(id.kind)(Rejection::NotAMember(node).into()));
         }
@@ -131,18 +156,20 @@ impl Edge {
     /// of a swarm that ended are for everybody.
     pub(super) async fn watch_lifetime(
         &self,
+        caller: Caller,
         id: SwarmId,
         node: Option<NodeId>,
         session: u64,
     ) -> Result<StreamLifetime, Status> {
         let over = self.service.is_over(id).map_err(refused(id.kind))?;
         match node {
-            Some(node) if !over => self.member(id, node, session).await,
-            _ => self.lifetime_of(None),
+            Some(node) if !over => self.member(caller, id, node, session).await,
+            _ => self.lifetime_of(caller, None),
         }
     }
 
-    pub(super) fn lifetime_of(&self, attachment: Option<Attachment>) -> Result<StreamLifetime, Status> {
+    /// The lifetime of a stream of this caller, which keeps this alive.
+    pub(super) fn lifetime_of(&self, caller: Caller, attachment: Option<Attachment>) -> Result<StreamLifetime, Status> {
         if self.shutdown.is_draining() {
             return Err(draining());
         }
@@ -150,25 +177,32 @@ impl Edge {
         let now = Instant::now();
         // +- 10 %, so that streams opened together do not come back together.
         let age = settings.max_age.mul_f64(rand::random_range(0.9..1.1));
-        Ok(StreamLifetime {
+        let Caller { connection, expires_at } = caller;
+        let mut lifetime = StreamLifetime {
             attachment,
-            connection: None,
+            connection,
             clock: self.service.clock().clone(),
             shutdown: self.shutdown.clone(),
             leaves: false,
             spread: settings.drain_spread,
             end: (!age.is_zero()).then(|| (now + age, End::Age)),
+            expires: None,
             heartbeat: settings.heartbeat,
             next_heartbeat: now + settings.heartbeat,
             _guard: self.shutdown.track(),
-        })
+        };
+        lifetime.renew(expires_at);
+        Ok(lifetime)
     }
 }
 
 impl StreamLifetime {
-    /// Of a stream over this connection, with which it ends.
-    pub(super) fn over_connection(self, connection: Option<Arc<ConnectionShared>>) -> Self {
-        Self { connection, ..self }
+    /// Ends the stream when an identity does, in milliseconds since the Unix epoch, and not with the one before. The
+    /// wall clock is asked once: setting it ends no stream.
+    pub(super) fn renew(&mut self, expires_at: Option<u64>) {
+        let left = expires_at.map(|at| Duration::from_millis(at.saturating_sub(self.clock.wall())));
+        // What no clock will reach is never.
+        self.expires = left.and_then(|left| Instant::now().checked_add(left));
     }
 
     /// Of a stream whose client waits no longer than this.
@@ -177,6 +211,12 @@ impl StreamLifetime {
             self.end_by(at, End::Deadline);
         }
         self
+    }
+
+    /// What ends the stream if nothing does before.
+    fn end(&self) -> Option<(Instant, End)> {
+        let expires = self.expires.map(|at| (at, End::TokenExpired));
+        self.end.into_iter().chain(expires).min_by_key(|(at, _)| *at)
     }
 
     /// Ends the stream then, if it does not end before.
@@ -239,7 +279,8 @@ impl StreamLifetime {
                     }
                 }
             };
-            let first = self.end.map_or(self.next_heartbeat, |(end, _)| end.min(self.next_heartbeat));
+            let end = self.end();
+            let first = end.map_or(self.next_heartbeat, |(at, _)| at.min(self.next_heartbeat));
             tokio::select! {
                 biased;
                 reason = session => return LifetimeEvent::End(End::Session(reason)),
@@ -251,7 +292,7 @@ impl StreamLifetime {
                     self.connection = None;
                     self.end_within(spread, End::Age);
                 }
-                () = tokio::time::sleep_until(first) => return match self.end.filter(|(at, _)| *at <= first) {
+                () = tokio::time::sleep_until(first) => return match end.filter(|(at, _)| *at <= first) {
                     // Whoever comes back at once must not find a server that goes.
                     Some((_, End::Age)) if self.shutdown.is_draining() => LifetimeEvent::End(End::Draining),
                     Some((_, end)) => LifetimeEvent::End(end),

@@ -7,6 +7,7 @@ use prost::Message;
 use tonic::{Request, Response};
 
 use super::body::{Deliveries, UPDATES_WAKE, Updates};
+use super::rights::Guarded;
 use super::status::refused;
 use super::stream::Messages;
 use super::timeout::Deadline;
@@ -81,12 +82,13 @@ impl TryFrom<group::v1::SubscribeUpdatesRequest> for Subscribe {
 pub(super) async fn open<A, R>(edge: &Edge, asked: Request<A>) -> Answer<Messages<R>>
 where
     R: Message + Default + 'static,
+    A: Guarded,
     Subscribe: TryFrom<A, Error = fields::InvalidField>,
 {
-    let (progress, connection) = (asked.extensions().get::<Arc<StreamProgress>>().cloned(), stream::connection(&asked));
+    let (progress, caller) = (asked.extensions().get::<Arc<StreamProgress>>().cloned(), stream::caller(&asked));
     let handover = asked.extensions().get::<AcceptsHandover>().is_some();
     let deadline = asked.extensions().get::<Deadline>().copied();
-    let Subscribe { id, request } = asked.into_inner().try_into()?;
+    let Subscribe { id, request } = edge.admit(asked, A::try_into)?;
     let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
     // Its swarm may end between the two steps; then there is one more, as for all who come
     // after the end.
@@ -95,14 +97,14 @@ where
         let (subscription, greeting) =
             edge.service.subscribe(id, request.clone(), wakes.waker(UPDATES_WAKE)).map_err(refused(id.kind))?;
         let lifetime = if subscription.is_after_end() {
-            edge.observer()?
+            edge.observer(caller.clone())?
         } else {
-            match edge.member(id, node, session).await {
+            match edge.member(caller.clone(), id, node, session).await {
                 Err(_) if !last && edge.service.is_over(id).unwrap_or(false) => continue,
                 lifetime => lifetime?,
             }
         };
-        let lifetime = lifetime.over_connection(connection).until(deadline);
+        let lifetime = lifetime.until(deadline);
         let updates = Updates::new(subscription, greeting, lifetime, wakes, progress);
         if !handover {
             return Ok(Response::new(Deliveries::new(updates).boxed()));

@@ -270,6 +270,16 @@ impl PublishHandle {
         self.epoch
     }
 
+    /// The swarm.
+    pub const fn id(&self) -> SwarmId {
+        self.id
+    }
+
+    /// Who publishes.
+    pub const fn source(&self) -> NodeId {
+        self.source
+    }
+
     /// What subscriptions are limited to now.
     pub fn limits(&self) -> Limits {
         self.feed.limits()
@@ -283,6 +293,11 @@ impl PublishHandle {
     /// The channels that are still ours, and what is known of their publisher.
     pub fn channels(&self) -> impl Iterator<Item = (Channel, PublisherState)> {
         self.channels.iter().map(|channel| (*channel, self.feed.publisher(self.source, self.session, *channel)))
+    }
+
+    /// The channels that are still ours.
+    pub fn held(&self) -> ChannelSet {
+        self.channels.iter().copied().collect()
     }
 
     /// True when every channel was lost.
@@ -329,7 +344,7 @@ impl PublishHandle {
     /// The channels on which a keyframe is to be asked for now, and when to look
     /// again, by [`clock::uptime`].
     pub fn keyframes_due(&self) -> (Vec<Channel>, Option<Micros>) {
-        self.feed.keyframes_due(self.source, self.term, self.channels.iter().copied().collect(), clock::uptime())
+        self.feed.keyframes_due(self.source, self.term, self.held(), clock::uptime())
     }
 
     /// True when [`Self::demand`] may have changed.
@@ -339,18 +354,18 @@ impl PublishHandle {
 
     /// True when [`Self::take_skips`] has something to tell.
     pub fn has_skips(&self) -> bool {
-        self.feed.has_skips(self.source, self.channels.iter().copied().collect())
+        self.feed.has_skips(self.source, self.held())
     }
 
     /// Who has skipped what since the last call.
     pub fn take_skips(&self) -> Vec<(Channel, SkipReport)> {
-        self.feed.take_skips(self.source, self.channels.iter().copied().collect())
+        self.feed.take_skips(self.source, self.held())
     }
 
     /// Who wants what, when that is not what it was.
     pub fn demand(&mut self) -> Option<&[(Channel, Demand)]> {
         self.subscribers_version = Some(self.feed.subscribers_version());
-        let now = self.feed.demand(self.source, self.channels.iter().copied().collect());
+        let now = self.feed.demand(self.source, self.held());
         (self.demand != now).then(|| {
             self.demand = now;
             &self.demand[..]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use starling::app::App;
 use starling::clock::Clock;
 use starling::config::Config;
+use starling::grpc::authentication::Authentication;
 use starling::shutdown::Shutdown;
 use starling_client::Client;
 use tokio::task::JoinSet;
@@ -39,6 +40,15 @@ impl Server {
 
     /// The same over a clock of the test's own.
     pub(crate) async fn over(clock: Clock, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::asking(None, clock, configure).await
+    }
+
+    /// The same, with callers told apart by other means than the configuration says.
+    pub(crate) async fn asking(
+        authentication: Option<Authentication>,
+        clock: Clock,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::default();
         config.server.listen = (Ipv4Addr::LOCALHOST, 0).into();
         config.drain.spread = Duration::from_millis(100);
@@ -46,6 +56,10 @@ impl Server {
         config.streams.heartbeat_interval = Duration::from_secs(600);
         configure(&mut config);
         let app = App::bind(config).await.expect("a free port can be bound").with_clock(clock);
+        let app = match authentication {
+            Some(authentication) => app.with_authentication(authentication),
+            None => app,
+        };
         let (address, health_address) = (app.address(), app.health_address());
         let shutdown = Shutdown::new();
         let mut running = JoinSet::new();

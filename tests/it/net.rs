@@ -7,7 +7,7 @@
 //! SOAK_SECONDS=n lets [`soak`] run longer, SEED=n with other faults.
 
 mod fixture;
-mod frames;
+pub(crate) mod frames;
 mod toxic;
 
 mod bodies;
@@ -17,7 +17,7 @@ mod drain;
 mod flood;
 mod full;
 mod receiving;
-mod rules;
+pub(crate) mod rules;
 mod soak;
 mod stalled;
 mod web;

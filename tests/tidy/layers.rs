@@ -24,18 +24,18 @@ const fn layer(module: &'static str, modules: &'static str, crates: &'static str
 const LAYERS: &[Layer] = &[
     layer("main",      "app cli",
           "clap mimalloc tokio"),
-    layer("cli",       "app config pb shutdown telemetry",
+    layer("cli",       "app clock config identity pb shutdown telemetry",
           "starling_client starling_verify adts_reader bytes clap clap_complete futures_util humantime indicatif ogg prost \
            prost_reflect prost_types serde_json tokio tonic tonic_health \
            tracing"),
-    layer("app",       "grpc transport service cluster store feed clock config telemetry shutdown",
+    layer("app",       "grpc identity transport service cluster store feed clock config telemetry shutdown",
           "starling_core bytes futures_util rand rlimit thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
     layer("telemetry", "config",
           "parking_lot thiserror tokio::time tracing tracing_subscriber"),
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
-    layer("grpc",      "budget transport service store feed clock pb shutdown",
+    layer("grpc",      "budget identity transport service store feed clock pb shutdown",
           "starling_core bytes futures_util http http_body prost prost_types rand tokio tokio_stream tonic \
            tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
     layer("transport", "budget shutdown sync",
@@ -52,6 +52,9 @@ const LAYERS: &[Layer] = &[
           "starling_core bytes thiserror tokio::sync"),
     layer("feed",      "sync clock",
           "starling_core bytes parking_lot thiserror tokio::select tokio::spawn tokio::sync tokio::task tokio::time"),
+    layer("identity",  "",
+          "starling_core base64 ed25519_dalek jsonwebtoken p256 parking_lot quick_cache rsa serde serde_json sha2 \
+           thiserror tokio::task tokio::time tracing"),
     layer("clock",     "",
           "tokio::time"),
     layer("budget",    "sync",

@@ -13,7 +13,6 @@ const OF_A_MODULE: &[&str] = &["Config", "Settings", "State", "Error"];
 #[rustfmt::skip]
 const GIVEN_UP: &[(&str, &str)] = &[
     ("absorb",    "apply"),
-    ("audience",  "subscribers, viewers"),
     ("bell",      "a flag, a bit, a Notify or a Waker"),
     ("boarding",  "registration"),
     ("carriage",  "connection"),

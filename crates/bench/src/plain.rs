@@ -124,7 +124,7 @@ impl StreamingService<pb::PublishUpdatesRequest> for Publishers {
                     updates.send(response(draft, sequence)).ok();
                     Event::Ack(shared::PublishAck { channels: vec![ack] })
                 }
-                Some(Publish::Open(_)) | None => {
+                Some(Publish::Open(_) | Publish::Renew(_)) | None => {
                     Event::Opened(shared::PublishOpened { epoch: 1, ..Default::default() })
                 }
             };

@@ -13,6 +13,7 @@ use crate::pb::group::v1::{self as group};
 use crate::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
 use crate::pb::livestream::v1::{self as livestream};
 use crate::swarm_ref::{Join, SwarmRef};
+use crate::token::{BearerToken, TokenChannel};
 use crate::tries::Tries;
 
 /// Larger than any message of the server.
@@ -27,12 +28,13 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 #[derive(Clone, Debug)]
 pub struct Client {
     /// LivestreamService.
-    pub livestreams: LivestreamServiceClient<Channel>,
+    pub livestreams: LivestreamServiceClient<TokenChannel>,
     /// GroupService.
-    pub groups: GroupServiceClient<Channel>,
-    /// For other services: health.
+    pub groups: GroupServiceClient<TokenChannel>,
+    /// For other services: health. Its calls show no token.
     pub channel: Channel,
     url: String,
+    token: BearerToken,
 }
 
 impl Client {
@@ -59,21 +61,38 @@ impl Client {
             .connect()
             .await
             .map_err(failed)?;
-        Ok(Self {
-            livestreams: LivestreamServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
-            groups: GroupServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
-            channel,
-            url: url.to_owned(),
-        })
+        Ok(Self::over(channel, url.to_owned(), BearerToken::none()))
     }
 
-    /// Another connection to the same URL; behind a balancer perhaps another server.
+    fn over(channel: Channel, url: String, token: BearerToken) -> Self {
+        let shown = token.over(channel.clone());
+        Self {
+            livestreams: LivestreamServiceClient::new(shown.clone()).max_decoding_message_size(MAX_MESSAGE),
+            groups: GroupServiceClient::new(shown).max_decoding_message_size(MAX_MESSAGE),
+            channel,
+            url,
+            token,
+        }
+    }
+
+    /// The same connection, each of whose calls shows a token; so do those of [`Self::again`].
+    #[must_use]
+    pub fn with_token(self, token: BearerToken) -> Self {
+        Self::over(self.channel, self.url, token)
+    }
+
+    /// The token that calls show.
+    pub const fn token(&self) -> &BearerToken {
+        &self.token
+    }
+
+    /// Another connection to the same URL, with the same token; behind a balancer perhaps another server.
     ///
     /// # Errors
     ///
     /// As [`Self::connect`].
     pub async fn again(&self) -> Result<Self, ConnectError> {
-        Self::connect(&self.url).await
+        Ok(Self::connect(&self.url).await?.with_token(self.token.clone()))
     }
 
     /// Makes a call until the server answers it: when the connection breaks, or the server asks

@@ -258,8 +258,8 @@ impl Publisher {
             }
             Some(Event::Demand(demand)) => self.ready.push_back(PublishEvent::Demand(demand)),
             Some(Event::Skips(skips)) => self.ready.push_back(PublishEvent::Skips(skips)),
-            // Goodbye is handled before; None is of a newer server.
-            Some(Event::Opened(_) | Event::Heartbeat(_) | Event::Goodbye(_)) | None => {}
+            // Goodbye is handled before; nothing was renewed here; None is of a newer server.
+            Some(Event::Opened(_) | Event::Heartbeat(_) | Event::Goodbye(_) | Event::Renewed(_)) | None => {}
         }
     }
 

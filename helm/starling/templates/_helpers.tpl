@@ -130,7 +130,7 @@ tolerations:
 [{{ $section }}]
 {{- range $key, $value := . }}
 {{- if kindIs "string" $value }}
-{{- if not (has $key (list "listen" "health_listen" "filter" "format")) }}
+{{- if not (has $key (list "listen" "health_listen" "mode" "issuer" "audience" "jwks_file" "keys_dir" "hs256_secret_file" "filter" "format")) }}
 {{- /* All other text is durations: a bad one is refused here, before a running pod is stopped for it. */}}
 {{- $_ := include "starling.milliseconds" (dict "key" (printf "config.%s.%s" $section $key) "text" $value) }}
 {{- end }}
@@ -149,6 +149,10 @@ tolerations:
 {{- define "starling.guard" -}}
 {{- if gt (int .Values.replicaCount) 1 }}
 {{- fail (printf "replicaCount is %d, but Starling keeps its state in one process: with a second pod, members of one swarm would meet in two different ones. Set it to 1; give the pod more CPU and memory instead" (int .Values.replicaCount)) }}
+{{- end }}
+{{- $identity := .Values.config.identity }}
+{{- if and (eq $identity.mode "off") (not $identity.insecure) }}
+{{- fail "config.identity.mode is \"off\", so that everybody who reaches the Service could do everything: set it to \"jwt\", or config.identity.insecure to true" }}
 {{- end }}
 {{- range .Values.extraEnv }}
 {{- if hasPrefix "STARLING__" (upper .name) }}

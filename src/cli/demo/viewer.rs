@@ -113,7 +113,8 @@ pub(super) async fn watch(
     let mut client = Client::connect(&url).await?;
     if part == Part::Stalled {
         let narrow = Endpoint::from_shared(url)?.initial_stream_window_size(65_535).connect().await?;
-        client.livestreams = LivestreamServiceClient::new(narrow).max_decoding_message_size(4 << 20);
+        client.livestreams =
+            LivestreamServiceClient::new(client.token().over(narrow)).max_decoding_message_size(4 << 20);
     }
     let mode = if part == Part::Lurker { pb::ViewerMode::Lurker } else { pb::ViewerMode::Active };
     let lease = prost_types::Duration { seconds: if part == Part::Victim { 2 } else { 30 }, nanos: 0 };

@@ -94,6 +94,7 @@ fn everything() -> Vec<Status> {
         End::StaleTerm,
         End::Draining,
         End::Age,
+        End::TokenExpired,
         End::Deadline,
     ];
     all.extend(ends.into_iter().filter_map(|end| end.goodbye_and_status().1.err()));
@@ -102,6 +103,11 @@ fn everything() -> Vec<Status> {
         InvalidField { field: "f".into(), problem: "is wrong".into() }.into(),
         one_message("it was sent two"),
         headers_too_large(1),
+        token_missing(),
+        token_invalid(),
+        token_not_yet_valid(),
+        not_granted("join"),
+        not_your_node(2),
         connection_memory(),
         receive_timeout(),
         refused_by_transport(over),

@@ -6,7 +6,7 @@ use clap::{Arg, CommandFactory};
 use starling::cli::Cli;
 
 /// Flags that most commands have: explained once, in the section of what all share.
-const SHARED: [&str; 4] = ["server", "livestream", "group", "json"];
+const SHARED: [&str; 6] = ["server", "token", "token-file", "livestream", "group", "json"];
 
 /// What stands between the heading of this name and the next heading of its level.
 fn section<'a>(document: &'a str, name: &str) -> Option<&'a str> {
@@ -36,7 +36,9 @@ fn every_command_and_flag_is_documented() {
             missing.push(format!("a section `## {name}`"));
             continue;
         };
-        let flags = command.get_arguments().filter_map(Arg::get_long).filter(|flag| !SHARED.contains(flag));
+        let inner = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        let flags =
+            command.get_arguments().chain(inner).filter_map(Arg::get_long).filter(|flag| !SHARED.contains(flag));
         let untold = flags.filter(|flag| {
             let elsewhere = name == "publish" && has_flag(configures, flag);
             !has_flag(section, flag) && !elsewhere

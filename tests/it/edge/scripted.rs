@@ -148,6 +148,7 @@ fn publish(request: Request<Streaming<pb::PublishUpdatesRequest>>) -> BoxStream<
                 channels: vec![shared::ChannelAck { accepted_through, position: Some(position) }],
             })
         }
+        Message::Renew(_) => Event::Renewed(shared::TokenRenewed::default()),
     });
     let answer = |event| Ok(pb::PublishUpdatesResponse { event });
     answers.flat_map(move |event| tokio_stream::iter([answer(None), answer(Some(event))])).boxed()

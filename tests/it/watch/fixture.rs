@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use starling_client::Client;
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
 use starling_client::pb::swarm::v1 as shared;
-use tonic::transport::{Channel, Endpoint};
+use starling_client::{BearerToken, Client, TokenChannel};
+use tonic::transport::Endpoint;
 use tonic::{Status, Streaming};
 
 use crate::harness::{Server, soon};
@@ -31,7 +31,7 @@ pub(crate) const ALL: [pb::LivestreamEventKind; 8] = [
 /// One livestream, seen through one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct LivestreamFixture {
-    pub(crate) client: LivestreamServiceClient<Channel>,
+    pub(crate) client: LivestreamServiceClient<TokenChannel>,
     pub(crate) id: u64,
 }
 
@@ -59,9 +59,10 @@ const fn seconds(seconds: i64) -> prost_types::Duration {
 
 /// A connection that takes no more than `window` bytes of a stream that is not
 /// read: a client that stops reading is felt at once.
-pub(crate) async fn narrow(server: &Server, window: u32) -> Channel {
+pub(crate) async fn narrow(server: &Server, window: u32) -> TokenChannel {
     let endpoint = Endpoint::from_shared(server.url()).unwrap();
-    endpoint.initial_stream_window_size(window).tcp_nodelay(true).connect().await.unwrap()
+    let channel = endpoint.initial_stream_window_size(window).tcp_nodelay(true).connect().await.unwrap();
+    BearerToken::none().over(channel)
 }
 
 /// The next message of a stream that goes on.
@@ -101,7 +102,7 @@ impl LivestreamFixture {
     }
 
     /// The same livestream through a channel of the test's making.
-    pub(crate) fn through_channel(&self, channel: Channel) -> Self {
+    pub(crate) fn through_channel(&self, channel: TokenChannel) -> Self {
         Self { client: LivestreamServiceClient::new(channel).max_decoding_message_size(16 << 20), id: self.id }
     }
 

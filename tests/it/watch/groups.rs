@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use starling_client::TokenChannel;
 use starling_client::pb::group::v1 as pb;
 use starling_client::pb::group::v1::group_event::Change as Event;
 use starling_client::pb::group::v1::group_service_client::GroupServiceClient;
@@ -11,7 +12,6 @@ use starling_client::pb::swarm::v1::{
     ChannelInterest, EventPosition, GoodbyeReason, Interest, LeaveReason, MemberView, ResetReason, Topology,
     UpdateChannel,
 };
-use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
 use crate::harness::{Fault, Server};
@@ -32,7 +32,7 @@ const ALL: [pb::GroupEventKind; 7] = [
 
 /// One group, seen through one connection.
 struct GroupFixture {
-    client: GroupServiceClient<Channel>,
+    client: GroupServiceClient<TokenChannel>,
     id: u64,
 }
 

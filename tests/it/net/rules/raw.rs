@@ -114,6 +114,11 @@ impl Exchange {
         self.body.send_data(data.into(), end).unwrap();
     }
 
+    /// Sends it unless the server has ended the stream.
+    pub(crate) fn send_if_open(&mut self, data: impl Into<Bytes>) {
+        drop(self.body.send_data(data.into(), false));
+    }
+
     pub(crate) fn reset(&mut self, reason: Reason) {
         self.body.send_reset(reason);
     }

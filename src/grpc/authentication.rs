@@ -1,0 +1,167 @@
+//! Who calls: by the token in the header `authorization` and nowhere else, or else by the certificate that its
+//! connection was opened with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderMap, header};
+use tonic::{Request, Status};
+
+use super::status;
+use crate::identity::{Identity, TokenRefused, Verifier};
+
+/// Reads tokens.
+pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
+    /// Whom a token names, at this time in milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not accepted.
+    fn authenticate(&self, token: &str, now_ms: u64) -> Result<Arc<Identity>, TokenRefused>;
+}
+
+impl Authenticator for Verifier {
+    fn authenticate(&self, token: &str, now_ms: u64) -> Result<Arc<Identity>, TokenRefused> {
+        self.verify(token, now_ms)
+    }
+}
+
+/// How callers are told apart.
+#[derive(Clone, Debug)]
+pub struct Authentication(Mode);
+
+#[derive(Clone, Debug)]
+enum Mode {
+    /// They are not: everybody is this one.
+    Off(Arc<Identity>),
+    /// By their tokens.
+    Tokens(Arc<dyn Authenticator>),
+}
+
+impl Authentication {
+    /// Every caller is anybody.
+    pub fn off() -> Self {
+        Self(Mode::Off(Arc::new(Identity::ANYBODY)))
+    }
+
+    /// Every caller brings a token.
+    pub fn by_tokens(authenticator: Arc<dyn Authenticator>) -> Self {
+        Self(Mode::Tokens(authenticator))
+    }
+
+    /// Who sent these headers over a connection whose client is `certified`; `now` is asked when there is a token to be
+    /// read.
+    pub(super) fn caller(
+        &self,
+        headers: &HeaderMap,
+        certified: Option<&Arc<Identity>>,
+        now: impl Fn() -> u64,
+    ) -> Result<Arc<Identity>, Status> {
+        match &self.0 {
+            Mode::Off(anybody) => Ok(Arc::clone(anybody)),
+            Mode::Tokens(authenticator) => match bearer(headers) {
+                Ok(Some(token)) => read(&**authenticator, token, now()),
+                Ok(None) => certified.cloned().ok_or_else(status::token_missing),
+                Err(cause) => Err(invalid(cause)),
+            },
+        }
+    }
+
+    /// Whom a token names that came in a message.
+    pub(super) fn renewed(&self, token: &str, now: u64) -> Result<Arc<Identity>, Status> {
+        match &self.0 {
+            Mode::Off(anybody) => Ok(Arc::clone(anybody)),
+            Mode::Tokens(authenticator) => read(&**authenticator, token, now),
+        }
+    }
+}
+
+fn read(authenticator: &dyn Authenticator, token: &str, now: u64) -> Result<Arc<Identity>, Status> {
+    authenticator.authenticate(token, now).map_err(|refused| match refused {
+        TokenRefused::Expired => status::token_expired(),
+        TokenRefused::NotYetValid => status::token_not_yet_valid(),
+        // The cause is for the log: who forges tokens learns nothing from the answer.
+        cause => invalid(&cause.to_string()),
+    })
+}
+
+fn invalid(cause: &str) -> Status {
+    tracing::debug!(cause, "refused a token");
+    status::token_invalid()
+}
+
+/// The token of the header `authorization`, if there is that header; an error when there are several, or it is no
+/// bearer token: what was meant is not guessed at.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err("several headers `authorization`");
+    }
+    let value = value.to_str().map_err(|_| "`authorization` is no visible ASCII")?;
+    let (scheme, token) = value.split_once(' ').ok_or("`authorization` has no token")?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err("`authorization` has another scheme than Bearer");
+    }
+    match token.trim_matches(' ') {
+        "" => Err("`authorization` has an empty token"),
+        token => Ok(Some(token)),
+    }
+}
+
+/// Who sent a request. Without an answer to that nobody did who may anything.
+pub(super) fn identity<T>(request: &Request<T>) -> Result<Arc<Identity>, Status> {
+    request.extensions().get().cloned().ok_or_else(status::token_missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(values: &[&str]) -> Result<Option<String>, ()> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        headers.append("x-token", "Bearer elsewhere".parse().unwrap());
+        bearer(&headers).map(|token| token.map(str::to_owned)).map_err(drop)
+    }
+
+    #[test]
+    fn bearer_token_is_found_in_its_header_alone() {
+        assert_eq!(found(&[]), Ok(None));
+        for good in ["Bearer abc", "bearer abc", "BEARER  abc "] {
+            assert_eq!(found(&[good]), Ok(Some("abc".to_owned())), "{good}");
+        }
+        for bad in ["Bearer", "Bearer ", "Basic abc", "abc", "", "Bearerabc", "Bearer\tabc"] {
+            assert_eq!(found(&[bad]), Err(()), "{bad:?}");
+        }
+        assert_eq!(found(&["Bearer abc", "Bearer abc"]), Err(()), "two headers");
+    }
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Authenticator for Nobody {
+        fn authenticate(&self, _: &str, _: u64) -> Result<Arc<Identity>, TokenRefused> {
+            Err(TokenRefused::BadSignature)
+        }
+    }
+
+    #[test]
+    fn certificate_counts_where_no_token_is_shown() {
+        let authentication = Authentication::by_tokens(Arc::new(Nobody));
+        let certified = Arc::new(Identity { issued_at: Some(1), ..Identity::ANYBODY });
+        let mut headers = HeaderMap::new();
+        assert_eq!(authentication.caller(&headers, Some(&certified), || 0).unwrap(), certified);
+        assert!(authentication.caller(&headers, None, || 0).is_err());
+        headers.insert(header::AUTHORIZATION, "Bearer forged".parse().unwrap());
+        assert!(authentication.caller(&headers, Some(&certified), || 0).is_err(), "what is shown is what counts");
+        assert_eq!(*Authentication::off().caller(&headers, None, || 0).unwrap(), Identity::ANYBODY);
+    }
+
+    #[test]
+    fn caller_without_identity_is_refused() {
+        assert_eq!(identity(&Request::new(())).unwrap_err().code(), tonic::Code::Unauthenticated);
+    }
+}
