@@ -38,7 +38,7 @@ const LAYERS: &[Layer] = &[
     layer("grpc",      "budget identity transport service store feed clock pb shutdown",
           "starling_core bytes futures_util http http_body prost prost_types rand tokio tokio_stream tonic \
            tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
-    layer("transport", "budget shutdown sync",
+    layer("transport", "budget identity shutdown sync",
           "bytes futures_util http http_body hyper hyper_util parking_lot rand socket2 tokio tower tracing"),
     layer("pb",        "",
           "prost prost_types tonic tonic_prost"),
