@@ -12,12 +12,13 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::cluster::{CommandLog, sweeper};
-use crate::config::Config;
+use crate::config::{ClientAuth, Config};
 use crate::grpc::health::HealthReporter;
 use crate::grpc::{self, Edge, server};
 use crate::service::{self, Service};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
+use crate::tls::{self, Acceptor, Protocols, Tls};
 use crate::transport;
 
 /// A server that has its address and does not serve yet.
@@ -27,20 +28,24 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     health: Option<(TcpListener, SocketAddr)>,
+    tls: Option<Arc<Tls>>,
     clock: Clock,
 }
 
 impl App {
-    /// Takes the addresses that the configuration names; port 0 stands for a free one.
+    /// Takes the addresses that the configuration names, where port 0 stands for a free one, and reads the files of TLS.
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound. The error names it.
-    #[expect(clippy::unused_async, reason = "it needs a runtime")]
+    /// When an address cannot be bound, or a file is of no use. The error names it.
     pub async fn bind(config: Config) -> io::Result<Self> {
+        let tls = match tls_settings(&config) {
+            Some(settings) => Some(Tls::load(settings).await.map_err(io::Error::other)?),
+            None => None,
+        };
         let (listener, address) = listen(config.server.listen)?;
         let health = config.server.health_listen.map(listen).transpose()?;
-        Ok(Self { config, listener, address, health, clock: Clock::system() })
+        Ok(Self { config, listener, address, health, tls, clock: Clock::system() })
     }
 
     /// The same with another clock.
@@ -63,7 +68,7 @@ impl App {
     /// say goodbye over the spread, connections are told to go, and at the deadline
     /// whatever is left is dropped.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { config, listener, address, health: of_health, clock } = self;
+        let Self { config, listener, address, health: of_health, tls, clock } = self;
         let connections = config.server.max_connections + of_health.as_ref().map_or(0, |_| server::HEALTH_CONNECTIONS);
         if let Err(enough_for) = files::allow(connections as u64) {
             tracing::warn!(connections, enough_for, "the limit of open files (`ulimit -n`) is too low");
@@ -88,7 +93,8 @@ impl App {
         let (reporter, health) = HealthReporter::new();
         let go_away = Shutdown::new();
         let http = http_settings(&config);
-        let serve = server::serve(edge, http, health.clone(), listener, go_away.clone());
+        let acceptor = tls.as_ref().map(|tls| acceptor(tls, &config));
+        let serve = server::serve(edge, http, health.clone(), listener, acceptor, go_away.clone());
         let beside = async {
             let answer = async {
                 match of_health {
@@ -99,7 +105,13 @@ impl App {
                     None => std::future::pending().await,
                 }
             };
-            tokio::join!(sweeper::run(log), answer);
+            let reload = async {
+                match &tls {
+                    Some(tls) => tls.run().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(sweeper::run(log), answer, reload);
         };
         tokio::pin!(serve, beside);
 
@@ -107,7 +119,7 @@ impl App {
         tracing::info!(%address, "serving");
         tokio::select! {
             () = &mut serve => unreachable!("the server serves until it is told to stop"),
-            () = &mut beside => unreachable!("the sweeper and health run for ever"),
+            () = &mut beside => unreachable!("none of these ever ends"),
             () = shutdown.draining() => {}
         }
 
@@ -127,7 +139,7 @@ impl App {
         tokio::select! {
             () = &mut serve => tracing::info!("drained"),
             () = drain => unreachable!("draining waits for the server"),
-            () = &mut beside => unreachable!("the sweeper and health run for ever"),
+            () = &mut beside => unreachable!("none of these ever ends"),
             () = tokio::time::sleep_until(deadline) => {
                 let streams = shutdown.open_streams();
                 tracing::warn!(streams, timeout = ?config.drain.timeout, "dropping what did not drain in time");
@@ -144,6 +156,27 @@ fn listen(wanted: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
         Ok((listener, address))
     };
     listen().map_err(|error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}")))
+}
+
+/// What TLS is made of; `None` = there is none.
+fn tls_settings(config: &Config) -> Option<tls::Settings> {
+    let of = &config.tls;
+    let client_ca = (of.client_auth != ClientAuth::None).then(|| tls::ClientCa {
+        file: of.client_ca_file.clone(),
+        required: of.client_auth == ClientAuth::Required,
+        admin_sans: of.admin_sans().map(str::to_owned).collect(),
+    });
+    of.is_on().then(|| tls::Settings {
+        cert_file: of.cert_file.clone(),
+        key_file: of.key_file.clone(),
+        client_ca,
+        reload_interval: of.reload_interval,
+    })
+}
+
+/// TLS of the listener: browsers without HTTP/2 are served where they are served at all.
+fn acceptor(tls: &Arc<Tls>, config: &Config) -> Acceptor {
+    tls.acceptor(if config.server.grpc_web { Protocols::Http2AndHttp1 } else { Protocols::Http2 })
 }
 
 /// Rounded up: a short time must not become none.

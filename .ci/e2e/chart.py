@@ -159,6 +159,7 @@ def schema(path, default, starling):
         defaults = tomllib.load(file)
     # Each key with its type: text apart from these is durations.
     plain = {("server", "listen"), ("server", "health_listen"), ("limits", "max_id"), ("log", "filter"), ("log", "format")}
+    plain |= {("tls", key) for key in ("cert_file", "key_file", "client_ca_file", "client_auth", "admin_sans")}
     expected, declared, ranges = {}, {}, 0
     for section, keys in defaults.items():
         for key, value in keys.items():

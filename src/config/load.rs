@@ -135,7 +135,9 @@ pub(super) fn unknown_variables(env: &HashMap<String, String>) -> Vec<(String, &
     let unknown = env.iter().filter(|(name, value)| reference::is_unknown(name, value, &reference));
     let mut unknown: Vec<_> = unknown
         .map(|(name, _)| {
-            (name.clone(), "unknown variable; there are STARLING__SECTION__KEY, in capitals, and STARLING_SERVER")
+            let problem = "unknown variable; there are STARLING__SECTION__KEY, in capitals, and STARLING_SERVER, \
+                           STARLING_CA, STARLING_CERT and STARLING_KEY";
+            (name.clone(), problem)
         })
         .collect();
     unknown.sort_unstable();

@@ -39,7 +39,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
 
 /// Whether a variable claims to be ours, and nothing knows it.
 pub(super) fn is_unknown(name: &str, value: &str, known: &[Reference]) -> bool {
-    let known = name == SERVER || known.iter().any(|known| known.env == name);
+    let known = OF_COMMANDS.contains(&name) || known.iter().any(|known| known.env == name);
     is_ours(name) && !known && !is_service_link(name, value)
 }
 
@@ -87,5 +87,5 @@ pub(super) fn table(references: &[Reference]) -> String {
 /// What every name of ours begins with.
 const OURS: &str = "STARLING_";
 const PREFIX: &str = "STARLING__";
-/// Names the server to the other commands.
-const SERVER: &str = "STARLING_SERVER";
+/// What tells the other commands of the server.
+const OF_COMMANDS: &[&str] = &["STARLING_SERVER", "STARLING_CA", "STARLING_CERT", "STARLING_KEY"];
