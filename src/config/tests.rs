@@ -74,7 +74,7 @@ fn unknown_key_is_refused_naming_the_known_ones() {
         format!(
             "drain.spred: unknown key (from {name}); [drain] has spread, timeout\n\
              drian: unknown section (from {name}); there are {}",
-            "drain, feed, limits, log, memory, retention, server, store, streams"
+            "drain, feed, limits, log, memory, retention, server, store, streams, tls"
         )
     );
 }

@@ -1,7 +1,6 @@
 //! The handshake of TLS: bounded in time and in bytes, and told when it fails.
 
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -60,37 +59,31 @@ pub(super) async fn shake(
 ) -> Option<Box<TlsStream<BoundedSocket>>> {
     let deadline = Instant::now() + HANDSHAKE;
     let handshake = async {
-        let failed = match accept(socket, acceptor, shared).await {
-            Ok(stream) => return Some(stream),
-            Err(failed) => failed,
+        let failed = match timeout_at(deadline, accept(socket, acceptor, shared)).await {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(failed)) => failed,
+            Err(_) => Failed { reason: Some(format!("it was not done within {HANDSHAKE:?}")), socket: None },
         };
-        tell(shared.peer(), &failed.reason);
+        if let Some(reason) = failed.reason {
+            tracing::info!(peer = %shared.peer(), reason, "a TLS handshake failed");
+        }
         if let Some(socket) = failed.socket {
-            linger(socket).await;
+            drop(timeout_at(deadline, linger(socket)).await);
         }
         None
     };
     tokio::select! {
         biased;
-        stream = timeout_at(deadline, handshake) => match stream {
-            Ok(stream) => stream,
-            Err(_) => {
-                tell(shared.peer(), &format!("it was not done within {HANDSHAKE:?}"));
-                None
-            }
-        },
+        stream = handshake => stream,
         // A place is wanted, or the server goes: no call is under way.
         () = shared.until_requested(CloseRequest::Graceful) => None,
     }
 }
 
-fn tell(peer: IpAddr, reason: &str) {
-    tracing::info!(%peer, reason, "a TLS handshake failed");
-}
-
 /// Why there is no connection, and its socket if the client may still be told.
 struct Failed {
-    reason: String,
+    /// `None` = it said nothing and has gone, as probes of TCP do: nobody wants to hear of it.
+    reason: Option<String>,
     socket: Option<TcpStream>,
 }
 
@@ -101,10 +94,10 @@ async fn accept(
 ) -> Result<Box<TlsStream<BoundedSocket>>, Failed> {
     let mut first = [0];
     match socket.peek(&mut first).await {
-        Ok(0) => return Err(Failed { reason: "the client has gone".to_owned(), socket: None }),
+        Ok(0) => return Err(Failed { reason: None, socket: None }),
         Ok(_) if first[0] == HANDSHAKE_RECORD => {}
         Ok(_) => return Err(answer_plain(socket).await),
-        Err(error) => return Err(Failed { reason: error.to_string(), socket: None }),
+        Err(error) => return Err(Failed { reason: Some(error.to_string()), socket: None }),
     }
     let bounded = BoundedSocket { socket, left: HANDSHAKE_BYTES };
     let accept = TlsAcceptor::from(acceptor.config())
@@ -112,14 +105,14 @@ async fn accept(
     // Boxed: what it takes is large, and needed for a moment.
     let mut stream = match Box::pin(accept.into_fallible()).await {
         Ok(stream) => Box::new(stream),
-        Err((error, bounded)) => return Err(Failed { reason: error.to_string(), socket: Some(bounded.socket) }),
+        Err((error, bounded)) => return Err(Failed { reason: Some(error.to_string()), socket: Some(bounded.socket) }),
     };
     let (bounded, connection) = stream.get_mut();
     bounded.left = usize::MAX;
     let leaf = connection.peer_certificates().and_then(|chain| chain.first());
     match leaf.map(|leaf| acceptor.identity(leaf)).transpose() {
         Ok(identity) => identity.flatten().into_iter().for_each(|identity| shared.identify(identity)),
-        Err(error) => return Err(Failed { reason: error.to_string(), socket: None }),
+        Err(error) => return Err(Failed { reason: Some(error.to_string()), socket: None }),
     }
     Ok(stream)
 }
@@ -136,7 +129,7 @@ async fn answer_plain(mut socket: TcpStream) -> Failed {
     };
     // A few bytes, which a new socket takes at once; whoever does not hear them is closed all the same.
     drop(socket.write_all(answer).await);
-    Failed { reason: reason.to_owned(), socket: Some(socket) }
+    Failed { reason: Some(reason.to_owned()), socket: Some(socket) }
 }
 
 /// Lets the client read what it was told: a socket that is closed before all that came is read takes that away.
