@@ -13,12 +13,13 @@ mod settings;
 mod subject;
 mod verifier;
 
+use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
+use tokio_rustls::rustls::{CertificateError, Error, OtherError, ServerConfig};
 
 pub use material::TlsError;
 pub use settings::{ClientCa, Protocols, Settings};
@@ -102,6 +103,15 @@ impl Tls {
 
     fn parse(&self, read: &Result<Contents, TlsError>) -> Result<Material, TlsError> {
         read.as_ref().map_err(Clone::clone).and_then(|contents| Material::new(contents, &self.settings))
+    }
+}
+
+/// Why a handshake failed, in words: where a name was not understood, which.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let refused = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match refused {
+        Some(Error::InvalidCertificate(CertificateError::Other(OtherError(subject)))) => subject.to_string(),
+        _ => error.to_string(),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::{CloseRequest, ConnectionShared};
 use super::table::HANDSHAKE;
-use crate::tls::Acceptor;
+use crate::tls::{Acceptor, reason};
 
 /// What a client may send before its handshake is done, in bytes: its greeting, its certificate, and those of some
 /// intermediate authorities, many times over.
@@ -105,7 +105,7 @@ async fn accept(
     // Boxed: what it takes is large, and needed for a moment.
     let mut stream = match Box::pin(accept.into_fallible()).await {
         Ok(stream) => Box::new(stream),
-        Err((error, bounded)) => return Err(Failed { reason: Some(error.to_string()), socket: Some(bounded.socket) }),
+        Err((error, bounded)) => return Err(Failed { reason: Some(reason(&error)), socket: Some(bounded.socket) }),
     };
     let (bounded, connection) = stream.get_mut();
     bounded.left = usize::MAX;
@@ -186,7 +186,25 @@ impl AsyncWrite for BoundedSocket {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn handshake_is_bounded_in_bytes() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let connect = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(connect, listener.accept());
+        client.unwrap().write_all(&[0; 40]).await.unwrap();
+        let mut bounded = BoundedSocket { socket: accepted.unwrap().0, left: 20 };
+        bounded.read_exact(&mut [0; 20]).await.unwrap();
+        let refused = bounded.read_exact(&mut [0; 20]).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+        bounded.left = usize::MAX;
+        bounded.read_exact(&mut [0; 20]).await.unwrap();
+    }
 
     #[test]
     fn answers_to_plain_clients_have_their_lengths() {

@@ -20,10 +20,15 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 use crate::harness::{Server, soon};
 use crate::net::connections::PREFACE;
+
+/// One version of TLS only.
+pub(crate) static ONLY_1_2: &[&SupportedProtocolVersion] = &[&TLS12];
+pub(crate) static ONLY_1_3: &[&SupportedProtocolVersion] = &[&TLS13];
 
 /// A certificate and its key, in PEM.
 #[derive(Clone, Debug)]

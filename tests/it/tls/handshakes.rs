@@ -8,12 +8,11 @@ use starling_client::pb::livestream::v1 as pb;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ProtocolVersion;
-use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use crate::harness::{Server, soon};
 use crate::net::connections::{PREFACE, closed};
 use crate::process::{Serving, starling, text};
-use crate::tls::authority::{Authority, Dialect, Files, client, serve, url};
+use crate::tls::authority::{Authority, Dialect, Files, ONLY_1_2, ONLY_1_3, client, serve, url};
 
 /// How a record of TLS begins that holds a greeting of so many bytes.
 fn greeting(bytes: u16) -> Vec<u8> {
@@ -24,8 +23,7 @@ fn greeting(bytes: u16) -> Vec<u8> {
 #[tokio::test]
 async fn both_versions_are_spoken() {
     let (server, authority, files) = serve(|_| ()).await;
-    for (version, negotiated) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
-        let versions: &[_] = Box::leak(Box::new([version]));
+    for (versions, negotiated) in [(ONLY_1_2, ProtocolVersion::TLSv1_2), (ONLY_1_3, ProtocolVersion::TLSv1_3)] {
         let stream = Dialect { versions, ..Dialect::default() }.speak(server.address(), &authority).await.unwrap();
         assert_eq!(stream.get_ref().1.protocol_version(), Some(negotiated));
     }
@@ -132,6 +130,22 @@ async fn stalled_handshake_is_closed_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn drain_does_not_wait_for_handshakes() {
+    let (server, ..) = serve(|config| config.drain.timeout = Duration::from_secs(60)).await;
+    let mut begun = TcpStream::connect(server.address()).await.unwrap();
+    begun.write_all(&greeting(200)).await.unwrap();
+    // Accepted in order: it was taken in before one that has been answered.
+    let mut plain = TcpStream::connect(server.address()).await.unwrap();
+    plain.write_all(PREFACE).await.unwrap();
+    soon(plain.read_exact(&mut [0; 9])).await.unwrap();
+    let began = tokio::time::Instant::now();
+    server.shutdown().await;
+    // Its deadline is 10 s after it came.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    closed(begun).await;
+}
+
+#[tokio::test]
 async fn endless_handshake_is_cut_at_its_bytes() {
     let (server, ..) = serve(|_| ()).await;
     let mut endless = TcpStream::connect(server.address()).await.unwrap();
@@ -181,7 +195,7 @@ async fn failed_handshakes_are_logged_with_their_reasons() {
         "the client speaks HTTP/1 without TLS",
         "the client does not speak TLS",
         "received corrupt message",
-        "no common application protocol",
+        "support any known protocol",
     ] {
         let told = log.lines().filter(|line| line.contains("a TLS handshake failed") && line.contains(reason));
         assert_eq!(told.count(), 1, "{reason}: {log}");

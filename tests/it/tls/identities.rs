@@ -4,11 +4,10 @@ use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, date_time_ymd};
 use starling::config::ClientAuth;
 use starling_client::Client;
 use starling_client::pb::livestream::v1 as pb;
-use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use crate::harness::Server;
 use crate::process::{Serving, starling, text};
-use crate::tls::authority::{Authority, Dialect, Files, Pair, url};
+use crate::tls::authority::{Authority, Dialect, Files, ONLY_1_2, ONLY_1_3, Pair, url};
 
 const NODE: &str = "starling://node/7";
 
@@ -21,8 +20,8 @@ fn refused(clients: &Authority) -> Vec<(Pair, &'static str)> {
         (Authority::new("others").client(NODE), "UnknownIssuer"),
         (with(|params| params.not_after = date_time_ymd(2021, 1, 1)), "expired"),
         (with(|params| params.not_before = date_time_ymd(2099, 1, 1)), "not valid yet"),
-        (with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]), "purpose"),
-        (clients.client("starling://node/07"), "starling://node/07"),
+        (with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]), "extended key usage"),
+        (clients.client("starling://node/07"), "is neither starling://node/ID nor one of tls.admin_sans"),
         (clients.client("starling://node/0"), "starling://node/0"),
         (clients.client("starling://administrator"), "starling://administrator"),
     ]
@@ -39,8 +38,7 @@ async fn certificates_that_are_not_valid_are_refused() {
         .env("STARLING__TLS__KEY_FILE", files.path("tls.key"));
     command.env("STARLING__TLS__CLIENT_CA_FILE", authority).env("STARLING__TLS__CLIENT_AUTH", "required");
     let server = Serving::spawn(command).await;
-    let versions: [&'static [_]; 2] = [&[&TLS12], &[&TLS13]];
-    for versions in versions {
+    for versions in [ONLY_1_2, ONLY_1_3] {
         let speak = |own| Dialect { versions, own, ..Dialect::default() }.speak(server.address, &servers);
         assert!(speak(None).await.is_err());
         for (pair, why) in refused(&clients) {
