@@ -137,7 +137,7 @@ impl ConnectionShared {
 
     /// One that nothing bounds.
     #[cfg(test)]
-    fn unbounded() -> Arc<Self> {
+    pub(super) fn unbounded() -> Arc<Self> {
         let budgets = Budgets::new(super::MemorySettings::UNLIMITED);
         Self::new(std::net::Ipv4Addr::LOCALHOST.into(), &budgets, StreamCount::unbounded())
     }

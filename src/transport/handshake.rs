@@ -114,6 +114,7 @@ async fn accept(
         Ok(identity) => identity.flatten().into_iter().for_each(|identity| shared.identify(identity)),
         Err(error) => return Err(Failed { reason: Some(error.to_string()), socket: None }),
     }
+    tracing::debug!(peer = %shared.peer(), identity = ?shared.identity(), "a TLS handshake is done");
     Ok(stream)
 }
 
@@ -187,10 +188,90 @@ impl AsyncWrite for BoundedSocket {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::sync::Arc;
+    use std::time::Duration;
 
+    use rcgen::string::Ia5String;
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
     use tokio::net::TcpListener;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
     use super::*;
+    use crate::identity::{Nodes, Permissions};
+    use crate::tls::{ClientCa, Protocols, Settings, Tls};
+
+    /// An authority, and its certificate.
+    fn authority() -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// Who a client of this name is after its handshake.
+    async fn identified(name: Option<&str>) -> Arc<ConnectionShared> {
+        let (authority, directory) = (authority(), tempfile::tempdir().unwrap());
+        let write = |name: &str, pem: String| {
+            let file = directory.path().join(name);
+            std::fs::write(&file, pem).unwrap();
+            file
+        };
+        let key = KeyPair::generate().unwrap();
+        let own = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+        let settings = Settings {
+            cert_file: write("tls.crt", own.pem()),
+            key_file: write("tls.key", key.serialize_pem()),
+            client_ca: Some(ClientCa {
+                file: write("ca.crt", authority.pem()),
+                required: false,
+                admin_sans: ["starling://admin".to_owned()].into(),
+            }),
+            reload_interval: Duration::from_secs(1),
+        };
+        let acceptor = Tls::load(settings).await.unwrap().acceptor(Protocols::Http2);
+
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match name {
+            Some(name) => {
+                let mut params = CertificateParams::default();
+                params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(name).unwrap())];
+                let key = KeyPair::generate().unwrap();
+                let chain = vec![params.signed_by(&key, &authority).unwrap().der().clone()];
+                builder.with_client_auth_cert(chain, PrivateKeyDer::Pkcs8(key.serialize_der().into())).unwrap()
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let connect = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(connect, listener.accept());
+        let shared = ConnectionShared::unbounded();
+        let server = ServerName::try_from("localhost").unwrap();
+        let (stream, client) = tokio::join!(
+            shake(accepted.unwrap().0, &acceptor, &shared),
+            TlsConnector::from(Arc::new(config)).connect(server, client.unwrap()),
+        );
+        assert!(stream.is_some() && client.is_ok());
+        shared
+    }
+
+    #[tokio::test]
+    async fn connection_knows_who_its_certificate_names() {
+        let node = identified(Some("starling://node/7")).await;
+        let node = node.identity().unwrap();
+        assert_eq!(node.node().map(|node| node.get()), Some(7));
+        assert!(node.permissions == Permissions::All && node.expires_at.is_some());
+        let admin = identified(Some("starling://admin")).await;
+        assert_eq!(admin.identity().unwrap().nodes, Nodes::Any);
+        assert!(identified(Some("https://somebody.example/")).await.identity().is_none());
+        assert!(identified(None).await.identity().is_none());
+    }
 
     #[tokio::test]
     async fn handshake_is_bounded_in_bytes() {
