@@ -26,41 +26,18 @@ impl ByteStream {
             Self::Tls(stream) => stream.get_ref().0.tcp(),
         }
     }
-
-    /// Reads what has come, as far as there is room. One read of TLS brings no more than a record, of which small
-    /// messages have one each: joining them takes all that are there.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self::Tls(stream) = self else { return Pin::new(self).poll_read(cx, buffer) };
-        ready!(poll_read_tls(stream, cx, buffer))?;
-        while buffer.remaining() > 0 {
-            let before = buffer.filled().len();
-            // Neither an end nor an error is lost: it comes again when it is asked for.
-            match poll_read_tls(stream, cx, buffer) {
-                Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
-                _ => break,
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// Reads from TLS. Its end without a goodbye is an end like that of TCP: HTTP says itself where its messages end.
-fn poll_read_tls(
-    stream: &mut TlsStream<BoundedSocket>,
-    cx: &mut Context<'_>,
-    buffer: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    match ready!(Pin::new(stream).poll_read(cx, buffer)) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
-        read => Poll::Ready(read),
-    }
 }
 
 impl AsyncRead for ByteStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Self::Tls(stream) => poll_read_tls(stream, cx, buffer),
+            // It reads until there is nothing more, so that small messages, of which each is a record, can be joined.
+            Self::Tls(stream) => match ready!(Pin::new(stream).poll_read(cx, buffer)) {
+                // An end without a goodbye is one like that of TCP: HTTP says itself where its messages end.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+                read => Poll::Ready(read),
+            },
         }
     }
 }

@@ -57,7 +57,7 @@ impl CountedSocket {
     fn read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         READING.with_borrow_mut(|(room, workspace)| {
             let mut read = ReadBuf::new(room);
-            ready!(self.socket.poll_fill(cx, &mut read))?;
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut read))?;
             let bytes = read.filled().len();
             let joined = self.frames.join(read.filled_mut(), workspace);
             let (fits, rest) = room[..joined].split_at(joined.min(buffer.remaining()));
