@@ -11,6 +11,7 @@ use tokio_rustls::rustls::ProtocolVersion;
 
 use crate::harness::{Server, soon};
 use crate::net::connections::{PREFACE, closed};
+use crate::net::frames::{WIDE, Wire};
 use crate::process::{Serving, starling, text};
 use crate::tls::authority::{Authority, Dialect, Files, ONLY_1_2, ONLY_1_3, client, serve, url};
 
@@ -55,9 +56,9 @@ async fn http1_is_agreed_on_for_grpc_web_only() {
 #[tokio::test]
 async fn plain_clients_are_told_to_use_tls() {
     let (server, authority, files) = serve(|_| ()).await;
-    let mut plain = Client::connect(&server.url()).await.unwrap().livestreams;
-    let refused = plain.list_livestreams(pb::ListLivestreamsRequest::default()).await.unwrap_err();
-    assert!(format!("{refused:?}").contains("this port speaks TLS: use https://"), "{refused:?}");
+    let refused = Wire::connect(server.address(), WIDE).await.ended().await.unwrap_err();
+    assert!(refused.is_remote() && refused.is_go_away(), "{refused}");
+    assert!(refused.to_string().contains("this port speaks TLS: use https://"), "{refused}");
     let mut browser = TcpStream::connect(server.address()).await.unwrap();
     browser.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
     let mut answer = String::new();
