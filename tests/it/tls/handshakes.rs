@@ -56,7 +56,8 @@ async fn http1_is_agreed_on_for_grpc_web_only() {
 #[tokio::test]
 async fn plain_clients_are_told_to_use_tls() {
     let (server, authority, files) = serve(|_| ()).await;
-    let refused = Wire::connect(server.address(), WIDE).await.ended().await.unwrap_err();
+    let mut plain = Wire::connect(server.address(), WIDE).await;
+    let refused = plain.call("ListLivestreams", &pb::ListLivestreamsRequest::default()).await.unwrap_err();
     assert!(refused.is_remote() && refused.is_go_away(), "{refused}");
     assert!(refused.to_string().contains("this port speaks TLS: use https://"), "{refused}");
     let mut browser = TcpStream::connect(server.address()).await.unwrap();
