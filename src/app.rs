@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::cluster::{CommandLog, sweeper};
-use crate::config::{Config, IdentityMode};
+use crate::config::{ClientAuth, Config, IdentityMode};
 use crate::grpc::authentication::Authentication;
 use crate::grpc::health::HealthReporter;
 use crate::grpc::{self, Edge, server};
@@ -21,6 +21,7 @@ use crate::identity::{KeyFaults, KeySources, Verifier, VerifierSettings};
 use crate::service::{self, Service};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
+use crate::tls::{self, Acceptor, Protocols, Tls};
 use crate::transport;
 
 /// A server that has its address and does not serve yet.
@@ -30,20 +31,24 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     health: Option<(TcpListener, SocketAddr)>,
+    tls: Option<Arc<Tls>>,
     verifier: Option<Arc<Verifier>>,
     clock: Clock,
     authentication: Authentication,
 }
 
 impl App {
-    /// Takes the addresses that the configuration names, where port 0 stands for a free one, and reads the keys of
-    /// tokens.
+    /// Takes the addresses that the configuration names, where port 0 stands for a free one, and reads the files of TLS
+    /// and the keys of tokens.
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound, or a file of keys is of no use. The error names it.
-    #[expect(clippy::unused_async, reason = "it needs a runtime")]
+    /// When an address cannot be bound, or a file is of no use. The error names it.
     pub async fn bind(config: Config) -> io::Result<Self> {
+        let tls = match tls_settings(&config) {
+            Some(settings) => Some(Tls::load(settings).await.map_err(io::Error::other)?),
+            None => None,
+        };
         let (listener, address) = listen(config.server.listen)?;
         let health = config.server.health_listen.map(listen).transpose()?;
         let verifier = verifier(&config).map_err(io::Error::other)?;
@@ -51,7 +56,7 @@ impl App {
             Some(verifier) => Authentication::by_tokens(Arc::<Verifier>::clone(verifier)),
             None => Authentication::off(),
         };
-        Ok(Self { config, listener, address, health, verifier, clock: Clock::system(), authentication })
+        Ok(Self { config, listener, address, health, tls, verifier, clock: Clock::system(), authentication })
     }
 
     /// The same with another clock.
@@ -80,7 +85,7 @@ impl App {
     /// say goodbye over the spread, connections are told to go, and at the deadline
     /// whatever is left is dropped.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { config, listener, address, health: of_health, verifier, clock, authentication } = self;
+        let Self { config, listener, address, health: of_health, tls, verifier, clock, authentication } = self;
         let connections = config.server.max_connections + of_health.as_ref().map_or(0, |_| server::HEALTH_CONNECTIONS);
         if let Err(enough_for) = files::allow(connections as u64) {
             tracing::warn!(connections, enough_for, "the limit of open files (`ulimit -n`) is too low");
@@ -108,7 +113,8 @@ impl App {
         let (reporter, health) = HealthReporter::new();
         let go_away = Shutdown::new();
         let http = http_settings(&config);
-        let serve = server::serve(edge, http, health.clone(), listener, go_away.clone());
+        let acceptor = tls.as_ref().map(|tls| acceptor(tls, &config));
+        let serve = server::serve(edge, http, health.clone(), listener, acceptor, go_away.clone());
         let beside = async {
             let answer = async {
                 match of_health {
@@ -125,7 +131,13 @@ impl App {
                     None => std::future::pending().await,
                 }
             };
-            tokio::join!(sweeper::run(log), answer, keys);
+            let reload = async {
+                match &tls {
+                    Some(tls) => tls.run().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(sweeper::run(log), answer, keys, reload);
         };
         tokio::pin!(serve, beside);
 
@@ -194,6 +206,27 @@ pub fn verifier(config: &Config) -> Result<Option<Arc<Verifier>>, KeyFaults> {
         hs256_secret_file: given(&of.hs256_secret_file),
     };
     Verifier::load(settings, sources).map(|verifier| Some(Arc::new(verifier)))
+}
+
+/// What TLS is made of; `None` = there is none.
+fn tls_settings(config: &Config) -> Option<tls::Settings> {
+    let of = &config.tls;
+    let client_ca = (of.client_auth != ClientAuth::None).then(|| tls::ClientCa {
+        file: of.client_ca_file.clone(),
+        required: of.client_auth == ClientAuth::Required,
+        admin_sans: of.admin_sans().map(str::to_owned).collect(),
+    });
+    of.is_on().then(|| tls::Settings {
+        cert_file: of.cert_file.clone(),
+        key_file: of.key_file.clone(),
+        client_ca,
+        reload_interval: of.reload_interval,
+    })
+}
+
+/// TLS of the listener: browsers without HTTP/2 are served where they are served at all.
+fn acceptor(tls: &Arc<Tls>, config: &Config) -> Acceptor {
+    tls.acceptor(if config.server.grpc_web { Protocols::Http2AndHttp1 } else { Protocols::Http2 })
 }
 
 /// Rounded up: a short time must not become none.

@@ -29,6 +29,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// How callers are told apart.
     pub identity: IdentityConfig,
+    /// TLS of the listener.
+    pub tls: TlsConfig,
     /// The goodbye at shutdown.
     pub drain: DrainConfig,
     /// Long-lived streams.
@@ -121,6 +123,50 @@ pub enum IdentityMode {
     Off,
     /// By JSON Web Tokens.
     Jwt,
+}
+
+/// TLS of the listener, but not of that of health.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The server's certificate and its intermediate authorities, in PEM; empty for no TLS.
+    pub cert_file: PathBuf,
+    /// Its private key, in PEM.
+    pub key_file: PathBuf,
+    /// The authorities of clients, in PEM.
+    pub client_ca_file: PathBuf,
+    /// Whether clients show a certificate.
+    pub client_auth: ClientAuth,
+    /// Names in a certificate that make its owner an administrator, divided by commas.
+    pub admin_sans: String,
+    /// Time between looks at the files.
+    #[serde(with = "duration_text")]
+    pub reload_interval: Duration,
+}
+
+/// Whether clients show a certificate.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// They are not asked.
+    None,
+    /// They may, and it must be valid then.
+    Optional,
+    /// They must.
+    Required,
+}
+
+impl TlsConfig {
+    /// Whether the listener speaks TLS.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.cert_file.as_os_str().is_empty()
+    }
+
+    /// The names of administrators.
+    pub fn admin_sans(&self) -> impl Iterator<Item = &str> {
+        self.admin_sans.split(',').map(str::trim).filter(|_| !self.admin_sans.is_empty())
+    }
 }
 
 /// The goodbye at shutdown.

@@ -16,6 +16,7 @@
 //! - [`service`]: use cases, without transport or wire format.
 //! - [`pb`]: the generated code.
 //! - [`shutdown`]: the drain.
+//! - [`tls`]: certificates, and who a client is by its own.
 //! - [`transport`]: connections of HTTP/2; knows no swarm and no protobuf.
 //! - [`grpc`]: the edge.
 //! - [`config`], [`telemetry`], [`app`]: the process.
@@ -35,6 +36,7 @@ pub mod service;
 
 pub mod pb;
 pub mod shutdown;
+pub mod tls;
 pub mod transport;
 
 pub mod grpc;

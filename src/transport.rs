@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   listener ── accepts ──► connection ── hyper ──► fast_path ──► the service and its layers
-//!      │                     │    ▲                    │
+//!      │  (handshake of TLS) │    ▲                    │
 //!      │ CloseRequest        │    └── wake_set         └─ a body that was handed over goes
 //!      └────────────────────►┘ polls some streams         to hyper past all layers
 //!      │ sweeps               inline
@@ -15,10 +15,12 @@
 //! ```
 
 mod accounts;
+mod byte_stream;
 mod connection;
 mod counted_socket;
 mod data_frames;
 mod fast_path;
+mod handshake;
 #[cfg(test)]
 mod hyper_order;
 mod listener;
@@ -39,6 +41,7 @@ use tower::BoxError;
 
 pub(crate) use connection::ConnectionShared;
 pub(crate) use fast_path::{AcceptsHandover, BeyondShare, Handover, StreamRefused};
+pub use handshake::TLS_CONNECTION;
 pub(crate) use listener::serve;
 pub use socket::{kernel_bytes, kernel_bytes_per_connection, listen};
 pub(crate) use stall::StreamProgress;

@@ -161,6 +161,7 @@ def schema(path, default, starling):
     plain = {("server", "listen"), ("server", "health_listen"), ("limits", "max_id"), ("log", "filter"), ("log", "format")}
     names = ("mode", "issuer", "audience", "jwks_file", "keys_dir", "hs256_secret_file")
     plain |= {("identity", name) for name in names}
+    plain |= {("tls", key) for key in ("cert_file", "key_file", "client_ca_file", "client_auth", "admin_sans")}
     expected, declared, ranges = {}, {}, 0
     for section, keys in defaults.items():
         for key, value in keys.items():

@@ -111,7 +111,30 @@ grace 30
 grace 119 --set shutdown.preStopSeconds=8,shutdown.marginSeconds=20 --set-string 'config.drain.timeout=1m 30s 500ms'
 grace 3615 --set-string config.drain.timeout=1h
 
+# TLS: the Secret is mounted as a directory, its files are in the configuration, and the test trusts its authority.
+secured=(--set tls.secretName=certs,config.tls.client_auth=optional,tls.clientCaSecretName=clients)
+render "$scratch/tls.yaml" "$newest" "${secured[@]}"
+chart_py validate "$newest" "$scratch/tls.yaml" >/dev/null || fail 'not valid with TLS'
+chart_py get ConfigMap live-starling 'data.starling\.toml' "$scratch/tls.yaml" >"$scratch/tls.toml"
+for line in 'cert_file = "/etc/starling-tls/tls.crt"' 'key_file = "/etc/starling-tls/tls.key"' \
+    'client_ca_file = "/etc/starling-client-ca/ca.crt"' 'client_auth = "optional"'; do
+    grep -qF "$line" "$scratch/tls.toml" || fail "the configuration with TLS has no $line"
+done
+"$starling" serve --config "$scratch/tls.toml" --print-config >/dev/null || fail 'the configuration with TLS is refused'
+[[ $(chart_py get Deployment live-starling $pod.volumes.1.secret.secretName "$scratch/tls.yaml") == certs ]] ||
+    fail 'the Secret is not mounted'
+[[ $(chart_py get Service live-starling spec.ports.0.appProtocol "$scratch/tls.yaml") == https ]] ||
+    fail 'the Service takes TLS for plain text'
+mapfile -t args < <(chart_py get Pod live-starling-test spec.containers.0.args "$scratch/tls.yaml")
+[[ ${args[*]} == 'healthcheck --server https://live-starling:50051 --ca /etc/starling-tls/ca.crt' ]] ||
+    fail "the test with TLS asks: ${args[*]}"
+render "$scratch/tls.yaml" "$newest" --set tls.secretName=certs,config.tls.client_auth=required
+! grep -q 'helm.sh/hook: test' "$scratch/tls.yaml" || fail 'a test that can show no certificate'
+ok 'tls.secretName: mounted, configured, and asked over TLS'
+
 # --- what it refuses
+refused 'config.tls.cert_file: the files of TLS are those of Secrets' --set config.tls.cert_file=/tls.crt
+refused 'config.tls.client_auth: clients show certificates over TLS only' --set config.tls.client_auth=required
 refused 'replicaCount is 2, but Starling keeps its state in one process' --set replicaCount=2
 refused "additional properties 'autoscaling' not allowed" --set autoscaling.enabled=true
 refused "'/config/store': additional properties 'shard' not allowed" --set config.store.shard=64

@@ -18,6 +18,7 @@ const MIB: u64 = 1024 * 1024;
 fn budgets(config: &Config) -> [(&'static str, u64); 10] {
     let (connections, memory) = (config.server.max_connections, &config.memory);
     let tokens = if config.identity.mode == IdentityMode::Jwt { identity::VERIFIED_BYTES } else { 0 };
+    let tls = if config.tls.is_on() { connections as u64 * transport::TLS_CONNECTION } else { 0 };
     [
         ("feed.memory_bytes", config.feed.memory_bytes as u64),
         ("memory.state_bytes", memory.state_bytes as u64),
@@ -27,6 +28,7 @@ fn budgets(config: &Config) -> [(&'static str, u64); 10] {
         ("memory.streams_bytes", memory.streams_bytes as u64),
         ("server.max_connections, 24 KiB each", connections as u64 * CONNECTION),
         ("tokens that were verified", tokens),
+        ("TLS of server.max_connections, 48 KiB each", tls),
         ("the program itself", PROGRAM),
         ("the kernel's buffers of the sockets", transport::kernel_bytes(connections)),
     ]
@@ -43,7 +45,7 @@ pub fn most(config: &Config) -> u64 {
 pub fn comment(config: &Config) -> String {
     let mut text = String::from("\n# Held at most, when everything is full at once, in MiB:\n");
     let total = ("in all", most(config));
-    for (what, bytes) in budgets(config).into_iter().chain([total]) {
+    for (what, bytes) in budgets(config).into_iter().filter(|(_, bytes)| *bytes > 0).chain([total]) {
         writeln!(text, "# {:>8}  {what}", bytes.div_ceil(MIB)).expect("writing to a string does not fail");
     }
     text
@@ -65,6 +67,18 @@ mod tests {
         assert!(comment.contains("#       24  server.max_connections, 24 KiB each\n"), "{comment}");
         let total = format!("# {:>8}  in all\n", most(&config).div_ceil(MIB));
         assert!(comment.ends_with(&total), "{comment}");
+        assert!(!comment.contains("TLS"), "{comment}");
         assert!(comment.lines().all(|line| line.is_empty() || line.starts_with('#')));
+    }
+
+    #[test]
+    fn tls_holds_more_of_each_connection() {
+        let mut config = Config::default();
+        config.server.max_connections = 1_024;
+        let plain = most(&config);
+        config.tls.cert_file = "tls.crt".into();
+        assert_eq!(most(&config), plain + (48 << 20));
+        let comment = comment(&config);
+        assert!(comment.contains("#       48  TLS of server.max_connections, 48 KiB each\n"), "{comment}");
     }
 }

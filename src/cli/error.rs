@@ -18,7 +18,12 @@ impl fmt::Display for CliError {
     }
 }
 
-/// What a status says, without its metadata.
+/// What a status says, without its metadata. One that the server did not send has a cause, whose own cause is what there
+/// is to know: that of a connection that TLS has refused, for one.
 pub(super) fn told(status: &tonic::Status) -> CliError {
+    let first = std::error::Error::source(status);
+    if let Some(cause) = std::iter::successors(first, |cause| cause.source()).last() {
+        return CliError(format!("the call failed: {cause}"));
+    }
     CliError(format!("the server says {:?}: {}", status.code(), status.message()))
 }

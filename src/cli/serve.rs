@@ -112,8 +112,9 @@ async fn serve(config: Config, log: &Log) -> Result<(), CliError> {
     // Before the address is told: whoever reads it may stop us at once.
     let last = log.clone();
     let signals = Shutdown::signals_with(move || last.flush())?;
+    let over = if config.tls.is_on() { "-cacert CA.pem" } else { "-plaintext" };
     let app = App::bind(config).await?;
-    tell_address(log, app.address())?;
+    tell_address(log, app.address(), over)?;
     let shutdown = Shutdown::new();
     let serving = app.run(shutdown.clone());
     let signalled = async {
@@ -132,11 +133,11 @@ async fn serve(config: Config, log: &Log) -> Result<(), CliError> {
 
 /// Tells the address on standard output, so that a script that asked for port 0 can read
 /// it. It is told from a thread of its own: nobody may read it.
-fn tell_address(log: &Log, address: SocketAddr) -> io::Result<()> {
+fn tell_address(log: &Log, address: SocketAddr, over: &str) -> io::Result<()> {
     let told = if log.is_json() {
         log.lines(|| tracing::info!(target: NOTICE, %address, version = VERSION, "listening"))
     } else {
-        format!("starling {VERSION} listens on {address}\ntry: grpcurl -plaintext {address} list\n").into_bytes()
+        format!("starling {VERSION} listens on {address}\ntry: grpcurl {over} {address} list\n").into_bytes()
     };
     let tell = move || {
         if let Err(error) = io::stdout().write_all(&told) {

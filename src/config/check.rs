@@ -9,16 +9,17 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::Faults;
 use super::{
-    Config, DrainConfig, FeedConfig, IdentityConfig, IdentityMode, LimitsConfig, LogConfig, MemoryConfig,
-    RetentionConfig, ServerConfig, StoreConfig, StreamsConfig,
+    ClientAuth, Config, DrainConfig, FeedConfig, IdentityConfig, IdentityMode, LimitsConfig, LogConfig, MemoryConfig,
+    RetentionConfig, ServerConfig, StoreConfig, StreamsConfig, TlsConfig,
 };
 
 impl Config {
     /// Adds what is out of its range or against a rule. The destructuring makes a new key ask for its range.
     pub(super) fn check(&self, faults: &mut Faults) {
-        let Self { server, identity, drain, streams, store, retention, feed, limits, memory, log } = self;
+        let Self { server, identity, tls, drain, streams, store, retention, feed, limits, memory, log } = self;
         server.check(faults);
         identity.check(faults);
+        tls.check(faults);
         let keys = ["server.listen", "identity.mode", "identity.insecure"];
         faults.rule(&keys, !self.is_open_to_all() || identity.insecure, || {
             format!(
@@ -125,6 +126,33 @@ impl ServerConfig {
         faults.duration("server.http2_keepalive_timeout", http2_keepalive_timeout, SECOND..=5 * MINUTE);
         faults.number("server.max_local_error_reset_streams", max_local_error_reset_streams, 1..=65_535);
         faults.number("server.max_header_list_bytes", max_header_list_bytes, 1_024..=1_048_576);
+    }
+}
+
+impl TlsConfig {
+    fn check(&self, faults: &mut Faults) {
+        let Self { cert_file, key_file, client_ca_file, client_auth, admin_sans, reload_interval } = self;
+        let given = |file: &std::path::Path| !file.as_os_str().is_empty();
+        faults.rule(&["tls.key_file", "tls.cert_file"], given(cert_file) == given(key_file), || {
+            "tls.cert_file and tls.key_file are given together or not at all".to_owned()
+        });
+        let asks = *client_auth != ClientAuth::None;
+        faults.rule(&["tls.client_auth", "tls.cert_file"], !asks || given(cert_file), || {
+            "clients show certificates over TLS only: tls.cert_file and tls.key_file are not given".to_owned()
+        });
+        faults.rule(&["tls.client_ca_file", "tls.client_auth"], asks == given(client_ca_file), || {
+            let problem = if asks {
+                "is not given, and nobody could vouch for the certificates that tls.client_auth asks for"
+            } else {
+                "is given, and tls.client_auth is \"none\": no client would be asked for a certificate"
+            };
+            problem.to_owned()
+        });
+        let is_name = |name: &str| !name.is_empty() && !name.starts_with("starling://node/");
+        faults.rule(&["tls.admin_sans"], self.admin_sans().all(is_name), || {
+            format!("{admin_sans:?} is not a list of names, divided by commas, of which none is that of a node")
+        });
+        faults.duration("tls.reload_interval", *reload_interval, SECOND..=HOUR);
     }
 }
 

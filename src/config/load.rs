@@ -135,8 +135,8 @@ pub(super) fn unknown_variables(env: &HashMap<String, String>) -> Vec<(String, &
     let unknown = env.iter().filter(|(name, value)| reference::is_unknown(name, value, &reference));
     let mut unknown: Vec<_> = unknown
         .map(|(name, _)| {
-            let known = "unknown variable; there are STARLING__SECTION__KEY, in capitals, STARLING_SERVER, \
-                         STARLING_TOKEN and STARLING_TOKEN_FILE";
+            let known = "unknown variable; there are STARLING__SECTION__KEY, in capitals, STARLING_SERVER, STARLING_CA, \
+                         STARLING_CERT, STARLING_KEY, STARLING_TOKEN and STARLING_TOKEN_FILE";
             (name.clone(), known)
         })
         .collect();

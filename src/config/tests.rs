@@ -74,7 +74,7 @@ fn unknown_key_is_refused_naming_the_known_ones() {
         format!(
             "drain.spred: unknown key (from {name}); [drain] has spread, timeout\n\
              drian: unknown section (from {name}); there are {}",
-            "drain, feed, identity, limits, log, memory, retention, server, store, streams"
+            "drain, feed, identity, limits, log, memory, retention, server, store, streams, tls"
         )
     );
 }
@@ -209,6 +209,12 @@ fn every_range_accepts_exactly_its_ends() {
         ("identity.leeway", &["0s", "5m"], &["301s"]),
         ("identity.max_token_age", &["1m", "365d"], &["59s", "366d"]),
         ("identity.insecure", &["true", "false"], &["yes"]),
+        ("tls.cert_file", &[""], &["tls.crt"]),
+        ("tls.key_file", &[""], &["tls.key"]),
+        ("tls.client_ca_file", &[""], &["ca.crt"]),
+        ("tls.client_auth", &["none"], &["optional", "required", "None", "true"]),
+        ("tls.admin_sans", &["", "a", "starling://admin, spiffe://here/ops"], &[",", "a,,b", "starling://node/7"]),
+        ("tls.reload_interval", &["1s", "1h"], &["999ms", "3601s"]),
         ("drain.spread", &["0s", "14999ms"], &["15s", "601s"]),
         ("drain.timeout", &["5001ms", "1h"], &["5s", "999ms", "3601s"]),
         ("streams.heartbeat_interval", &["100ms", "10m"], &["99ms", "601s", "0s"]),
@@ -254,6 +260,24 @@ fn every_range_accepts_exactly_its_ends() {
             assert_eq!(error.faults().len(), 1, "{key} = {value}: {error}");
         }
     }
+}
+
+#[test]
+fn settings_of_tls_fit_together() {
+    let files = [("STARLING__TLS__CERT_FILE", "tls.crt"), ("STARLING__TLS__KEY_FILE", "tls.key")];
+    let authority = ("STARLING__TLS__CLIENT_CA_FILE", "ca.crt");
+    let load = |more: &[(&str, &str)]| load_env(env(&[&files, more].concat()));
+    assert!(load(&[]).unwrap().tls.is_on());
+    for asks in ["optional", "required"] {
+        let asks = ("STARLING__TLS__CLIENT_AUTH", asks);
+        assert!(load(&[asks, authority]).is_ok());
+        assert_eq!(keys(&load(&[asks]).unwrap_err()), ["tls.client_ca_file"]);
+        assert_eq!(keys(&load_env(env(&[asks, authority])).unwrap_err()), ["tls.client_auth"], "without TLS");
+    }
+    assert_eq!(keys(&load(&[authority]).unwrap_err()), ["tls.client_ca_file"], "nobody is asked");
+    assert_eq!(keys(&load_env(env(&files[..1])).unwrap_err()), ["tls.key_file"], "half a pair");
+    let config = load(&[("STARLING__TLS__ADMIN_SANS", "a://b, c")]).unwrap();
+    assert_eq!(config.tls.admin_sans().collect::<Vec<_>>(), ["a://b", "c"]);
 }
 
 #[test]

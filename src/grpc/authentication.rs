@@ -39,7 +39,7 @@ enum Mode {
 }
 
 impl Authentication {
-    /// Every caller is anybody.
+    /// Every caller is anybody, but for those whose certificate names them.
     pub fn off() -> Self {
         Self(Mode::Off(Arc::new(Identity::ANYBODY)))
     }
@@ -57,13 +57,19 @@ impl Authentication {
         certified: Option<&Arc<Identity>>,
         now: impl Fn() -> u64,
     ) -> Result<Arc<Identity>, Status> {
-        match &self.0 {
-            Mode::Off(anybody) => Ok(Arc::clone(anybody)),
-            Mode::Tokens(authenticator) => match bearer(headers) {
-                Ok(Some(token)) => read(&**authenticator, token, now()),
-                Ok(None) => certified.cloned().ok_or_else(status::token_missing),
-                Err(cause) => Err(invalid(cause)),
-            },
+        if let Mode::Tokens(authenticator) = &self.0 {
+            match bearer(headers) {
+                Ok(Some(token)) => return read(&**authenticator, token, now()),
+                Ok(None) => {}
+                Err(cause) => return Err(invalid(cause)),
+            }
+        }
+        match (certified, &self.0) {
+            // The connection outlives its certificate.
+            (Some(certified), _) if certified.expires_at.is_some_and(|at| at <= now()) => Err(status::token_expired()),
+            (Some(certified), _) => Ok(Arc::clone(certified)),
+            (None, Mode::Off(anybody)) => Ok(Arc::clone(anybody)),
+            (None, Mode::Tokens(_)) => Err(status::token_missing()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What stands around each generated service: the size of requests, the drain, and who calls.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::{self, Either, Ready};
@@ -15,6 +16,7 @@ use super::request_messages;
 use super::status::draining;
 use crate::clock::Clock;
 use crate::shutdown::Shutdown;
+use crate::transport::ConnectionShared;
 
 type Answer = Result<Response<Body>, Infallible>;
 
@@ -60,7 +62,9 @@ where
         if self.shutdown.is_draining() && !method.starts_with("Leave") {
             return Either::Right(future::ready(Ok(draining().into_http())));
         }
-        match self.authentication.caller(request.headers(), None, || self.clock.wall()) {
+        let connection = request.extensions().get::<Arc<ConnectionShared>>();
+        let certified = connection.and_then(|connection| connection.identity());
+        match self.authentication.caller(request.headers(), certified, || self.clock.wall()) {
             Ok(identity) => request.extensions_mut().insert(identity),
             Err(refused) => return Either::Right(future::ready(Ok(refused.into_http()))),
         };

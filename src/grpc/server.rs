@@ -26,6 +26,7 @@ use crate::pb::group::v1::group_service_server::{self, GroupServiceServer};
 use crate::pb::livestream::v1::livestream_service_server::{self, LivestreamServiceServer};
 use crate::pb::swarm::v1::server_service_server::{self, ServerServiceServer};
 use crate::shutdown::Shutdown;
+use crate::tls::Acceptor;
 use crate::transport;
 
 /// What the health service reports on: the server as a whole, and every service.
@@ -67,8 +68,15 @@ pub struct Http {
     pub grpc_web: bool,
 }
 
-/// Serves until `stop` begins and all connections are gone.
-pub async fn serve<H: Health>(edge: Edge, http: Http, health: HealthServer<H>, listener: TcpListener, stop: Shutdown) {
+/// Serves, over TLS if `tls` is given, until `stop` begins and all connections are gone.
+pub async fn serve<H: Health>(
+    edge: Edge,
+    http: Http,
+    health: HealthServer<H>,
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    stop: Shutdown,
+) {
     let trace = TraceLayer::new_for_grpc().make_span_with(span).on_request(()).on_response(()).on_failure(on_failure);
     let (small, large) = (edge.settings.receive_bytes, edge.settings.publish_receive_bytes);
     let calls = CallLayer::new(http.transport.max_header_list_bytes, small, small.max(large), &DESCRIPTORS);
@@ -79,7 +87,7 @@ pub async fn serve<H: Health>(edge: Edge, http: Http, health: HealthServer<H>, l
         .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)))
         .layer(calls)
         .service(routes(Routes::new(health), edge, http.reflection));
-    transport::serve::<Grpc, _, _>(service, http.transport, listener, stop).await;
+    transport::serve::<Grpc, _, _>(service, http.transport, listener, tls, stop).await;
 }
 
 /// Serves health alone, until it is dropped. Calls of health are short: none keeps a connection from making
@@ -106,7 +114,7 @@ pub async fn serve_health<H: Health>(health: HealthServer<H>, transport: transpo
             &[tonic_health::pb::FILE_DESCRIPTOR_SET],
         ))
         .service(Routes::new(health.max_decoding_message_size(HEALTH_MESSAGE)).prepare());
-    transport::serve::<GrpcOfHealth, _, _>(service, transport, listener, Shutdown::new()).await;
+    transport::serve::<GrpcOfHealth, _, _>(service, transport, listener, None, Shutdown::new()).await;
 }
 
 fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {

@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ use super::stall::StreamProgress;
 use super::stream_count::StreamCount;
 use super::wake_set::WakeSet;
 use crate::budget::Holder;
+use crate::identity::Identity;
 
 /// The flags of a connection: for the body of its first inline stream, most often the only
 /// one, because flag 0 has the cheapest waker; for HTTP/2, for streams that hyper handed
@@ -78,6 +79,8 @@ impl CloseRequest {
 #[derive(Debug)]
 pub(crate) struct ConnectionShared {
     peer: IpAddr,
+    /// Set before the first stream, if it is.
+    identity: OnceLock<Arc<Identity>>,
     accounts: Arc<Accounts>,
     wakes: Arc<WakeSet>,
     /// [`CloseRequest::rank`].
@@ -101,6 +104,7 @@ impl ConnectionShared {
     pub(super) fn new(peer: IpAddr, budgets: &Arc<Budgets>, streams: Arc<StreamCount>) -> Arc<Self> {
         Arc::new_cyclic(|shared: &Weak<Self>| Self {
             peer,
+            identity: OnceLock::new(),
             accounts: Accounts::new(Arc::clone(budgets), shared.clone()),
             wakes: WakeSet::new(),
             request: AtomicU8::new(CloseRequest::None.rank()),
@@ -119,9 +123,21 @@ impl ConnectionShared {
         self.peer
     }
 
+    /// Who its client is by the certificate that it showed; `None` without TLS, without a certificate, and where the
+    /// certificate names nobody.
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.get()
+    }
+
+    /// Notes who the client is, before it may say anything.
+    pub(super) fn identify(&self, identity: Identity) {
+        let known = self.identity.set(Arc::new(identity));
+        debug_assert!(known.is_ok(), "a connection makes one handshake");
+    }
+
     /// One that nothing bounds.
     #[cfg(test)]
-    fn unbounded() -> Arc<Self> {
+    pub(super) fn unbounded() -> Arc<Self> {
         let budgets = Budgets::new(super::MemorySettings::UNLIMITED);
         Self::new(std::net::Ipv4Addr::LOCALHOST.into(), &budgets, StreamCount::unbounded())
     }
@@ -165,12 +181,17 @@ impl ConnectionShared {
 
     /// Resolves when what is still open is to end with a status.
     pub(crate) async fn streams_must_end(&self) {
+        self.until_requested(CloseRequest::EndStreams).await;
+    }
+
+    /// Resolves when the connection was asked for this.
+    pub(super) async fn until_requested(&self, request: CloseRequest) {
         loop {
             let requests = self.requests();
             tokio::pin!(requests);
             // Before the look: a request between the look and the wait would be missed.
             requests.as_mut().enable();
-            if self.is_requested(CloseRequest::EndStreams) {
+            if self.is_requested(request) {
                 return;
             }
             requests.await;

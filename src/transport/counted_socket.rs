@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::byte_stream::ByteStream;
 use super::connection::ConnectionShared;
 use super::data_frames::{DataFrames, Workspace};
 use super::socket::{WideBuffer, WideBuffers};
@@ -27,7 +27,7 @@ thread_local! {
 
 /// A socket that counts what was heard from it, and has room for more where much may come.
 pub(super) struct CountedSocket {
-    socket: TcpStream,
+    socket: ByteStream,
     pub(super) shared: Arc<ConnectionShared>,
     wide: Option<WideBuffer>,
     wide_buffers: Arc<WideBuffers>,
@@ -40,7 +40,7 @@ pub(super) struct CountedSocket {
 }
 
 impl CountedSocket {
-    pub(super) const fn new(socket: TcpStream, shared: Arc<ConnectionShared>, wide_buffers: Arc<WideBuffers>) -> Self {
+    pub(super) const fn new(socket: ByteStream, shared: Arc<ConnectionShared>, wide_buffers: Arc<WideBuffers>) -> Self {
         Self {
             socket,
             shared,
@@ -93,7 +93,7 @@ impl AsyncRead for CountedSocket {
             return Poll::Pending;
         }
         if this.wide.is_none() && this.shared.uploads() {
-            this.wide = this.wide_buffers.widen(&this.socket);
+            this.wide = this.wide_buffers.widen(this.socket.tcp());
         }
         let read = if this.frames.is_http2() {
             this.read(cx, buffer)

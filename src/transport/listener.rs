@@ -12,20 +12,24 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::{self, Builder, HttpServerConnExec};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tower::BoxError;
 
 use super::accounts::CONNECTION_WINDOW;
+use super::byte_stream::ByteStream;
 use super::connection::{CloseRequest, Connection, ConnectionShared, GracefulShutdown, StreamExecutor};
 use super::counted_socket::CountedSocket;
 use super::fast_path::FastPath;
+use super::handshake::shake;
 use super::request_body::CompleteBody;
+use super::socket::{self, WideBuffers};
 use super::stall::{SWEEP, StallDetector};
 use super::table::{HANDSHAKE, Table};
-use super::{Protocol, Settings, socket};
+use super::{Protocol, Settings};
 use crate::shutdown::Shutdown;
+use crate::tls::Acceptor;
 
 /// How long to wait after an accept failed: without descriptors the next would
 /// fail at once, and the loop would eat a core.
@@ -48,10 +52,15 @@ const STREAM_WINDOW: u32 = 512 * 1024;
 /// The least that hyper takes for what it buffers of HTTP/1, in bytes.
 const LEAST_HTTP1_BUFFER: usize = 8 * 1024;
 
-/// Serves what comes to `listener` until `stop`, then until all connections are gone.
+/// Serves what comes to `listener`, over TLS if `tls` is given, until `stop`, then until all connections are gone.
 /// Dropping it cuts them.
-pub(crate) async fn serve<P, S, B>(service: S, settings: Settings, listener: TcpListener, stop: Shutdown)
-where
+pub(crate) async fn serve<P, S, B>(
+    service: S,
+    settings: Settings,
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    stop: Shutdown,
+) where
     P: Protocol,
     S: tower::Service<Request<CompleteBody<P>>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -92,15 +101,17 @@ where
                         socket::prepare(&socket);
                         let (id, shared) = table.add(peer.ip(), Instant::now());
                         let service = FastPath::<_, P>::new(service.clone(), stalls.clone(), Arc::clone(&shared));
-                        let socket = CountedSocket::new(socket, shared, Arc::clone(&wide_buffers));
-                        let connection = connection(&settings, service, socket);
-                        // Whatever becomes of it, its place is free then.
-                        connections.spawn(AssertUnwindSafe(connection).catch_unwind().map(move |ended| {
-                            if ended.is_err() {
-                                tracing::error!("a connection failed");
-                            }
-                            id
-                        }));
+                        let wide_buffers = Arc::clone(&wide_buffers);
+                        // Two kinds of tasks, so that one without TLS has no room for a handshake.
+                        if let Some(tls) = &tls {
+                            let (tls, settings) = (tls.clone(), settings);
+                            connections.spawn(until_gone(id, async move {
+                                secured(&settings, service, socket, tls, shared, wide_buffers).await;
+                            }));
+                        } else {
+                            let socket = CountedSocket::new(ByteStream::Plain(socket), shared, wide_buffers);
+                            connections.spawn(until_gone(id, connection(&settings, service, socket)));
+                        }
                     }
                 }
                 Err(error) => {
@@ -110,6 +121,16 @@ where
             },
         }
     }
+}
+
+/// Runs a connection, and answers with its number: whatever becomes of it, its place is free then.
+fn until_gone(id: u64, connection: impl Future<Output = ()>) -> impl Future<Output = u64> {
+    AssertUnwindSafe(connection).catch_unwind().map(move |ended| {
+        if ended.is_err() {
+            tracing::error!("a connection failed");
+        }
+        id
+    })
 }
 
 fn builder(settings: &Settings, shared: &Arc<ConnectionShared>) -> Builder<StreamExecutor> {
@@ -138,7 +159,29 @@ fn builder(settings: &Settings, shared: &Arc<ConnectionShared>) -> Builder<Strea
     builder
 }
 
-/// One connection, from the first byte to the last.
+/// One connection over TLS, from the first byte to the last.
+async fn secured<P, S, B>(
+    settings: &Settings,
+    service: FastPath<S, P>,
+    socket: TcpStream,
+    tls: Acceptor,
+    shared: Arc<ConnectionShared>,
+    wide_buffers: Arc<WideBuffers>,
+) where
+    P: Protocol,
+    S: tower::Service<Request<CompleteBody<P>>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    if let Some(stream) = Box::pin(shake(socket, &tls, &shared)).await {
+        let socket = CountedSocket::new(ByteStream::Tls(stream), shared, wide_buffers);
+        connection(settings, service, socket).await;
+    }
+}
+
+/// One connection, from its first byte of HTTP to the last.
 fn connection<P, S, B>(
     settings: &Settings,
     service: FastPath<S, P>,

@@ -3,6 +3,7 @@
 //! - [`edge`]: every error, every stream end, the command line;
 //! - [`watch`]: watches of events, targets and the set of swarms;
 //! - [`net`]: slow, dead and hostile networks;
+//! - [`tls`]: certificates, who is refused, and what stays true over TLS;
 //! - [`history`]: random runs, judged by the history checker.
 //!
 //! `cargo test --test it watch::` runs one of them.
@@ -15,4 +16,5 @@ mod process;
 mod edge;
 mod history;
 mod net;
+mod tls;
 mod watch;

@@ -6,18 +6,18 @@
 //!
 //! SOAK_SECONDS=n lets [`soak`] run longer, SEED=n with other faults.
 
-mod fixture;
+pub(crate) mod fixture;
 pub(crate) mod frames;
 mod toxic;
 
 mod bodies;
-mod connections;
+pub(crate) mod connections;
 mod descriptors;
 mod drain;
-mod flood;
+pub(crate) mod flood;
 mod full;
-mod receiving;
+pub(crate) mod receiving;
 pub(crate) mod rules;
 mod soak;
-mod stalled;
+pub(crate) mod stalled;
 mod web;

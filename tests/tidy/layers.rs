@@ -28,18 +28,20 @@ const LAYERS: &[Layer] = &[
           "starling_client starling_verify adts_reader bytes clap clap_complete futures_util humantime indicatif ogg prost \
            prost_reflect prost_types serde_json tokio tonic tonic_health \
            tracing"),
-    layer("app",       "grpc identity transport service cluster store feed clock config telemetry shutdown",
+    layer("app",       "grpc identity transport tls service cluster store feed clock config telemetry shutdown",
           "starling_core bytes futures_util rand rlimit thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
     layer("telemetry", "config",
           "parking_lot thiserror tokio::time tracing tracing_subscriber"),
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
-    layer("grpc",      "budget identity transport service store feed clock pb shutdown",
+    layer("grpc",      "budget identity transport tls service store feed clock pb shutdown",
           "starling_core bytes futures_util http http_body prost prost_types rand tokio tokio_stream tonic \
            tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
-    layer("transport", "budget shutdown sync",
-          "bytes futures_util http http_body hyper hyper_util parking_lot rand socket2 tokio tower tracing"),
+    layer("transport", "budget identity tls shutdown sync",
+          "bytes futures_util http http_body hyper hyper_util parking_lot rand socket2 tokio tokio_rustls tower tracing"),
+    layer("tls",       "identity",
+          "starling_core parking_lot thiserror tokio::fs tokio::time tokio_rustls tracing x509_parser"),
     layer("pb",        "",
           "prost prost_types tonic tonic_prost"),
     layer("shutdown",  "",

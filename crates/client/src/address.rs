@@ -5,11 +5,8 @@ use tonic::codegen::http::uri::Authority;
 /// Why an address is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It begins with https.
-    #[error("there is no TLS yet, and https:// would promise it: name the server as HOST:PORT or http://HOST:PORT")]
-    Tls,
     /// It begins with another scheme.
-    #[error("only http:// is a scheme of this client: use HOST:PORT")]
+    #[error("only https:// and http:// are schemes of this client: use https://HOST:PORT, or HOST:PORT without TLS")]
     Scheme,
     /// It has no port, nor a scheme that has one.
     #[error("names no port: use HOST:PORT, such as 127.0.0.1:50051")]
@@ -19,22 +16,21 @@ pub enum AddressError {
     Malformed,
 }
 
-/// The URL that an address means: HOST:PORT, or http://HOST with or without a port.
+/// The URL that an address means: HOST:PORT, which is without TLS, or http://HOST or https://HOST with or without a port.
 ///
 /// # Errors
 ///
-/// When it is neither.
+/// When it is none of these.
 pub fn parse_address(address: &str) -> Result<String, AddressError> {
-    let host = match address.split_once("://") {
-        Some(("http", host)) => host,
-        Some(("https", _)) => return Err(AddressError::Tls),
+    let (scheme, host) = match address.split_once("://") {
+        Some((scheme @ ("http" | "https"), host)) => (scheme, host),
         Some(_) => return Err(AddressError::Scheme),
         None if port(address).is_none() => return Err(AddressError::NoPort),
-        None => address,
+        None => ("http", address),
     };
     let host = host.strip_suffix('/').unwrap_or(host);
     match host.parse::<Authority>() {
-        Ok(authority) if !host.contains('@') && !authority.host().is_empty() => Ok(format!("http://{authority}")),
+        Ok(authority) if !host.contains('@') && !authority.host().is_empty() => Ok(format!("{scheme}://{authority}")),
         Ok(_) | Err(_) => Err(AddressError::Malformed),
     }
 }
@@ -59,6 +55,8 @@ mod tests {
             ("http://starling:443", "http://starling:443"),
             ("http://starling:443/", "http://starling:443"),
             ("http://starling", "http://starling"),
+            ("https://starling", "https://starling"),
+            ("https://[::1]:50051/", "https://[::1]:50051"),
         ] {
             assert_eq!(parse_address(address).as_deref(), Ok(meant), "{address}");
         }
@@ -67,8 +65,9 @@ mod tests {
     #[test]
     fn invalid_address_is_refused_with_a_reason() {
         for (address, said) in [
-            ("https://localhost:50051", "no TLS"),
-            ("ftp://localhost:1", "only http://"),
+            ("ftp://localhost:1", "only https:// and http://"),
+            ("HTTPS://localhost:1", "only https:// and http://"),
+            ("https://me@here:1", "is not HOST:PORT"),
             ("localhost", "no port"),
             ("[::1]", "no port"),
             ("localhost:70000", "no port"),

@@ -1,5 +1,6 @@
 //! A connection, and the calls that every program makes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
@@ -7,6 +8,7 @@ use tonic::{Response, Status};
 
 use crate::backoff::Retry;
 use crate::connect_error::ConnectError;
+use crate::connect_options::ConnectOptions;
 use crate::error::{Error, RetryDecision};
 use crate::pb::group::v1::group_service_client::GroupServiceClient;
 use crate::pb::group::v1::{self as group};
@@ -35,6 +37,7 @@ pub struct Client {
     pub channel: Channel,
     url: String,
     token: BearerToken,
+    options: Arc<ConnectOptions>,
 }
 
 impl Client {
@@ -43,14 +46,30 @@ impl Client {
         rand::random_range(1..1 << 53)
     }
 
-    /// Connects to `url`, such as `http://127.0.0.1:50051`, within 5 s.
+    /// Connects to `url`, such as `http://127.0.0.1:50051`, within 5 s. With `https://` the system's authorities vouch for
+    /// the server.
     ///
     /// # Errors
     ///
-    /// When `url` is malformed, or nobody answers there in time.
+    /// When `url` is malformed, when nobody answers there in time, or when it is not the server that is meant.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        Self::connect_with(url, ConnectOptions::default()).await
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect`], and when the options are of no use.
+    pub async fn connect_with(url: &str, options: impl Into<Arc<ConnectOptions>>) -> Result<Self, ConnectError> {
+        let options = options.into();
         let failed = |error: tonic::transport::Error| ConnectError::new(url, &error);
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(failed)?;
+        let mut endpoint = Endpoint::from_shared(url.to_owned()).map_err(failed)?;
+        if endpoint.uri().scheme_str() == Some("https") {
+            endpoint = endpoint.tls_config(options.tls(url)?).map_err(failed)?;
+        } else if options.needs_tls() {
+            return Err(ConnectError::without_tls(url));
+        }
         let channel = endpoint
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
@@ -61,10 +80,10 @@ impl Client {
             .connect()
             .await
             .map_err(failed)?;
-        Ok(Self::over(channel, url.to_owned(), BearerToken::none()))
+        Ok(Self::over(channel, url.to_owned(), options, BearerToken::none()))
     }
 
-    fn over(channel: Channel, url: String, token: BearerToken) -> Self {
+    fn over(channel: Channel, url: String, options: Arc<ConnectOptions>, token: BearerToken) -> Self {
         let shown = token.over(channel.clone());
         Self {
             livestreams: LivestreamServiceClient::new(shown.clone()).max_decoding_message_size(MAX_MESSAGE),
@@ -72,13 +91,14 @@ impl Client {
             channel,
             url,
             token,
+            options,
         }
     }
 
     /// The same connection, each of whose calls shows a token; so do those of [`Self::again`].
     #[must_use]
     pub fn with_token(self, token: BearerToken) -> Self {
-        Self::over(self.channel, self.url, token)
+        Self::over(self.channel, self.url, self.options, token)
     }
 
     /// The token that calls show.
@@ -86,13 +106,15 @@ impl Client {
         &self.token
     }
 
-    /// Another connection to the same URL, with the same token; behind a balancer perhaps another server.
+    /// Another connection to the same URL with the same options, whose files are read again, and the same token;
+    /// behind a balancer perhaps to another server.
     ///
     /// # Errors
     ///
     /// As [`Self::connect`].
     pub async fn again(&self) -> Result<Self, ConnectError> {
-        Ok(Self::connect(&self.url).await?.with_token(self.token.clone()))
+        let client = Self::connect_with(&self.url, Arc::clone(&self.options)).await?;
+        Ok(client.with_token(self.token.clone()))
     }
 
     /// Makes a call until the server answers it: when the connection breaks, or the server asks

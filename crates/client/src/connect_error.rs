@@ -1,5 +1,7 @@
 //! Why there is no connection.
 
+use std::path::Path;
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot connect to {url}: {source}")]
@@ -19,14 +21,35 @@ impl ConnectError {
         });
         let source = match causes.last() {
             _ if refused => "connection refused".to_owned(),
-            Some(cause) => cause.to_string(),
+            Some(cause) => explained(url, cause.to_string()),
             None => String::new(),
         };
         Self { url: url.to_owned(), source: source.into(), refused }
+    }
+
+    /// A file of the options cannot be read.
+    pub(crate) fn file(url: &str, file: &Path, error: &std::io::Error) -> Self {
+        let source = format!("{} cannot be read: {error}", file.display());
+        Self { url: url.to_owned(), source: source.into(), refused: false }
+    }
+
+    /// The options are about TLS, and the URL is without.
+    pub(crate) fn without_tls(url: &str) -> Self {
+        let source = "authorities and certificates are for TLS: name the server as https://HOST:PORT";
+        Self { url: url.to_owned(), source: source.into(), refused: false }
     }
 
     /// Whether the host answered that nobody listens there.
     pub const fn is_refused(&self) -> bool {
         self.refused
     }
+}
+
+/// What a cause means where its words do not say so.
+fn explained(url: &str, cause: String) -> String {
+    // What rustls says of an answer that is none of TLS.
+    if url.starts_with("https://") && cause.starts_with("received corrupt message") {
+        return format!("the server does not speak TLS there, http:// would do ({cause})");
+    }
+    cause
 }

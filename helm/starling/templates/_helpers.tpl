@@ -123,14 +123,73 @@ tolerations:
 {{- add .Values.shutdown.preStopSeconds (div (add $timeout 999) 1000) .Values.shutdown.marginSeconds }}
 {{- end }}
 
+{{/* "true" if the server speaks TLS. */}}
+{{- define "starling.tls" -}}
+{{- if .Values.tls.secretName }}true{{ end }}
+{{- end }}
+
+{{/* Whether clients are asked for certificates. */}}
+{{- define "starling.clientAuth" -}}
+{{- dig "tls" "client_auth" "none" .Values.config }}
+{{- end }}
+
+{{- define "starling.scheme" -}}
+{{- ternary "https" "http" (eq (include "starling.tls" .) "true") }}
+{{- end }}
+
+{{/* What gateways take the port for: the default is that without TLS. */}}
+{{- define "starling.appProtocol" -}}
+{{- if and (include "starling.tls" .) (eq .Values.service.appProtocol "kubernetes.io/h2c") }}https{{ else }}{{ .Values.service.appProtocol }}{{ end }}
+{{- end }}
+
+{{/* Whole directories, not single files: those would never change in a running pod. */}}
+{{- define "starling.tlsMounts" -}}
+{{- if include "starling.tls" . }}
+- name: tls
+  mountPath: /etc/starling-tls
+  readOnly: true
+{{- if and .Values.tls.clientCaSecretName (ne (include "starling.clientAuth" .) "none") }}
+- name: client-ca
+  mountPath: /etc/starling-client-ca
+  readOnly: true
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "starling.tlsVolumes" -}}
+{{- if include "starling.tls" . }}
+- name: tls
+  secret:
+    secretName: {{ .Values.tls.secretName }}
+{{- if and .Values.tls.clientCaSecretName (ne (include "starling.clientAuth" .) "none") }}
+- name: client-ca
+  secret:
+    secretName: {{ .Values.tls.clientCaSecretName }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* `config`, with the files of the Secrets. */}}
+{{- define "starling.config" -}}
+{{- $config := deepCopy .Values.config }}
+{{- if include "starling.tls" . }}
+{{- $tls := merge (dict "cert_file" "/etc/starling-tls/tls.crt" "key_file" "/etc/starling-tls/tls.key") ($config.tls | default dict) }}
+{{- if ne (include "starling.clientAuth" .) "none" }}
+{{- $_ := set $tls "client_ca_file" (ternary "/etc/starling-client-ca/ca.crt" "/etc/starling-tls/ca.crt" (ne .Values.tls.clientCaSecretName "")) }}
+{{- end }}
+{{- $_ := set $config "tls" $tls }}
+{{- end }}
+{{- toJson $config }}
+{{- end }}
+
 {{/* `config` as TOML. Not by toToml: to Helm every number is a float, and Starling wants integers. */}}
 {{- define "starling.toml" -}}
-{{- range $section, $keys := .Values.config }}
+{{- range $section, $keys := include "starling.config" . | fromJson }}
 {{- with $keys }}
 [{{ $section }}]
 {{- range $key, $value := . }}
 {{- if kindIs "string" $value }}
-{{- if not (has $key (list "listen" "health_listen" "mode" "issuer" "audience" "jwks_file" "keys_dir" "hs256_secret_file" "filter" "format")) }}
+{{- if not (has $key (list "listen" "health_listen" "cert_file" "key_file" "client_ca_file" "client_auth" "admin_sans" "max_id" "mode" "issuer" "audience" "jwks_file" "keys_dir" "hs256_secret_file" "filter" "format")) }}
 {{- /* All other text is durations: a bad one is refused here, before a running pod is stopped for it. */}}
 {{- $_ := include "starling.milliseconds" (dict "key" (printf "config.%s.%s" $section $key) "text" $value) }}
 {{- end }}
@@ -153,6 +212,14 @@ tolerations:
 {{- $identity := .Values.config.identity }}
 {{- if and (eq $identity.mode "off") (not $identity.insecure) }}
 {{- fail "config.identity.mode is \"off\", so that everybody who reaches the Service could do everything: set it to \"jwt\", or config.identity.insecure to true" }}
+{{- end }}
+{{- range $key := list "cert_file" "key_file" "client_ca_file" }}
+{{- if dig "tls" $key "" $.Values.config }}
+{{- fail (printf "config.tls.%s: the files of TLS are those of Secrets: set tls.secretName" $key) }}
+{{- end }}
+{{- end }}
+{{- if and (ne (include "starling.clientAuth" .) "none") (not (include "starling.tls" .)) }}
+{{- fail "config.tls.client_auth: clients show certificates over TLS only: set tls.secretName" }}
 {{- end }}
 {{- range .Values.extraEnv }}
 {{- if hasPrefix "STARLING__" (upper .name) }}

@@ -133,7 +133,7 @@ async fn commands_say_when_there_is_no_server() {
         assert!(told.starts_with(&format!("starling: cannot connect to {url}: connection refused\n")), "{told}");
         assert!(told.contains("`starling serve` starts one"), "{told}");
     }
-    for (address, said) in [("not an address", "not an address"), ("https://127.0.0.1:50051", "no TLS")] {
+    for (address, said) in [("not an address", "not an address"), ("ftp://127.0.0.1:50051", "only https://")] {
         let outcome = run(starling(&["tree", "--server", address, "--livestream", "7"])).await;
         assert_eq!(outcome.status.code(), Some(2));
         assert!(text(&outcome.stderr).contains(said), "{}", text(&outcome.stderr));

@@ -6,7 +6,7 @@ use clap::{Arg, CommandFactory};
 use starling::cli::Cli;
 
 /// Flags that most commands have: explained once, in the section of what all share.
-const SHARED: [&str; 6] = ["server", "token", "token-file", "livestream", "group", "json"];
+const SHARED: [&str; 9] = ["server", "ca", "cert", "key", "token", "token-file", "livestream", "group", "json"];
 
 /// What stands between the heading of this name and the next heading of its level.
 fn section<'a>(document: &'a str, name: &str) -> Option<&'a str> {

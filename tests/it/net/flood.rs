@@ -11,6 +11,7 @@ use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::livestream::v1::publish_updates_request::Message as Publish;
 use starling_client::pb::livestream::v1::publish_updates_response::Event;
 use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -21,7 +22,7 @@ use crate::net::frames::framed;
 const UPDATES: u64 = 24_000;
 
 /// Livestreams 1 to `number`, on air, of broadcaster 1.
-async fn go_live(client: &Client, number: u64) {
+pub(crate) async fn go_live(client: &Client, number: u64) {
     let mut livestreams = client.livestreams.clone();
     for livestream_id in 1..=number {
         let create = pb::CreateLivestreamRequest { livestream_id, node_id: 1, ..Default::default() };
@@ -74,7 +75,15 @@ async fn acknowledged(mut events: RecvStream, last: u64) {
 async fn flood(streams: u64, payload: usize) {
     let server = Server::start().await;
     go_live(&server.client().await, streams).await;
-    let socket = TcpStream::connect(server.address()).await.unwrap();
+    flood_over(TcpStream::connect(server.address()).await.unwrap(), streams, payload).await;
+}
+
+/// The same over a connection of any kind.
+pub(crate) async fn flood_over(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    streams: u64,
+    payload: usize,
+) {
     let (send, connection) = soon(client::handshake(socket)).await.unwrap();
     let mut running = JoinSet::new();
     running.spawn(async move { drop(connection.await) });

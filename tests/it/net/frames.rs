@@ -10,7 +10,8 @@ use prost::Message;
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::swarm::v1::{Delivery, Goodbye, SubscriptionPosition, delivery::Item};
 use starling_verify::History;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -49,7 +50,9 @@ impl Wire {
     pub(crate) async fn connect(server: SocketAddr, window: u32) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(SOCKET_BUFFER).unwrap();
-        Self::over(socket.connect(server).await.unwrap(), window).await
+        let socket = socket.connect(server).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self::over(socket, window).await
     }
 
     /// The same from this address.
@@ -59,8 +62,8 @@ impl Wire {
         Self::over(socket.connect(server).await.unwrap(), WIDE).await
     }
 
-    async fn over(socket: TcpStream, window: u32) -> Self {
-        socket.set_nodelay(true).unwrap();
+    /// The same over a connection of any kind.
+    pub(crate) async fn over(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, window: u32) -> Self {
         let mut builder = client::Builder::new();
         builder.initial_window_size(window).initial_connection_window_size(WIDE);
         let (send, connection) = soon(builder.handshake(socket)).await.unwrap();

@@ -21,13 +21,13 @@ use crate::net::fixture::until;
 use crate::net::frames::framed;
 use crate::net::rules::raw::{Connection, Exchange, Head};
 
-const MIB: usize = 1 << 20;
-const PUBLISH: &str = "/starling.livestream.v1.LivestreamService/PublishUpdates";
+pub(crate) const MIB: usize = 1 << 20;
+pub(crate) const PUBLISH: &str = "/starling.livestream.v1.LivestreamService/PublishUpdates";
 const WEB: &str = "POST /starling.livestream.v1.LivestreamService/ListLivestreams HTTP/1.1\r\nhost: here\r\n\
                    content-type: application/grpc-web+proto\r\n";
 
 /// The beginning of a message that announces so many bytes.
-fn half(announced: usize) -> Bytes {
+pub(crate) fn half(announced: usize) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_u8(0);
     bytes.put_u32(u32::try_from(announced).unwrap());
@@ -36,7 +36,7 @@ fn half(announced: usize) -> Bytes {
 }
 
 /// A call that has sent so much of its request.
-async fn sending(connection: &Connection, head: Head, bytes: Bytes) -> Exchange {
+pub(crate) async fn sending(connection: &Connection, head: Head, bytes: Bytes) -> Exchange {
     let mut call = connection.begin(head, false).await;
     if !bytes.is_empty() {
         call.send(bytes, false);
@@ -45,10 +45,10 @@ async fn sending(connection: &Connection, head: Head, bytes: Bytes) -> Exchange 
 }
 
 /// The largest message that may open a stream, but for a few bytes.
-const FIRST: usize = 60_000;
+pub(crate) const FIRST: usize = 60_000;
 
 /// So many calls whose first message has begun.
-async fn half_sent(connection: &Connection, calls: usize) -> Vec<Exchange> {
+pub(crate) async fn half_sent(connection: &Connection, calls: usize) -> Vec<Exchange> {
     let mut all = Vec::new();
     for _ in 0..calls {
         all.push(sending(connection, Head::path(PUBLISH), half(FIRST)).await);
@@ -56,6 +56,11 @@ async fn half_sent(connection: &Connection, calls: usize) -> Vec<Exchange> {
     // In order on one connection: what was sent before was seen before.
     assert_eq!(lists(connection).await, "0");
     all
+}
+
+/// One more, without a look at what became of it.
+pub(crate) async fn half_sent_one(connection: &Connection) -> Exchange {
+    sending(connection, Head::path(PUBLISH), half(FIRST)).await
 }
 
 fn too_much() -> Fault {
@@ -66,7 +71,7 @@ fn too_late() -> Fault {
     Fault::new(Code::DeadlineExceeded, "RECEIVE_TIMEOUT")
 }
 
-async fn lists(connection: &Connection) -> String {
+pub(crate) async fn lists(connection: &Connection) -> String {
     connection.unary(Head::call("ListLivestreams"), &pb::ListLivestreamsRequest::default()).await.status().to_owned()
 }
 

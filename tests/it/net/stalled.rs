@@ -30,7 +30,7 @@ const HEALTHY: u64 = 11;
 const NEIGHBOUR: u64 = 12;
 
 /// Cuts who does not read, and hardly ever asks who lives.
-fn impatient(config: &mut Config) {
+pub(crate) fn impatient(config: &mut Config) {
     config.streams.stall_timeout = Duration::from_secs(1);
     config.server.http2_keepalive_interval = Duration::from_secs(600);
 }
@@ -53,7 +53,7 @@ async fn on_air(configure: fn(&mut Config), max_lag: Duration) -> (Server, Clien
 }
 
 /// How many were cut off because they did not read, as the statistics have it.
-async fn slow_readers(client: &Client) -> u64 {
+pub(crate) async fn slow_readers(client: &Client) -> u64 {
     let request = pb::GetStatsRequest { livestream_id: LIVESTREAM };
     let response = client.clone().livestreams.get_stats(request).await.unwrap().into_inner();
     response.stats.unwrap().delivery.unwrap().slow_readers

@@ -9,6 +9,7 @@ use h2::{PingPong, Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use prost::Message;
 use starling_client::pb::livestream::v1 as pb;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tonic::Status;
@@ -66,7 +67,11 @@ impl Head {
 
 impl Connection {
     pub(crate) async fn open(server: SocketAddr) -> Self {
-        let socket = TcpStream::connect(server).await.unwrap();
+        Self::over(TcpStream::connect(server).await.unwrap()).await
+    }
+
+    /// The same over a connection of any kind.
+    pub(crate) async fn over(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let (send, mut connection) = soon(client::handshake(socket)).await.unwrap();
         let pings = connection.ping_pong().unwrap();
         let mut driver = JoinSet::new();

@@ -1,0 +1,11 @@
+//! TLS: who is refused and who is served, certificates that change, and that what holds without it holds over it.
+//!
+//! [`authority`] makes certificates and clients of them.
+
+mod authority;
+
+mod command_line;
+mod handshakes;
+mod identities;
+mod rotation;
+mod streams;
