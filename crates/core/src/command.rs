@@ -160,6 +160,17 @@ pub enum SharedCommand {
     End(By),
     /// End another node's session.
     Remove(By, NodeId),
+    /// End another node's session, if it has one, and keep the node out for a time.
+    Ban {
+        /// Who.
+        by: By,
+        /// Whom.
+        node: NodeId,
+        /// For how long from now on, in milliseconds.
+        ttl_ms: u32,
+    },
+    /// Let a node back in.
+    Unban(By, NodeId),
     /// A peer does not answer.
     ReportPeer(By, NodeId),
     /// Take the right to publish on these channels.
@@ -261,6 +272,8 @@ impl SharedCommand {
             | Self::UpdateSwarm(by, _)
             | Self::End(by)
             | Self::Remove(by, _)
+            | Self::Ban { by, .. }
+            | Self::Unban(by, _)
             | Self::ReportPeer(by, _)
             | Self::Claim { by, .. }
             | Self::Acquire { by, .. } => Some(by),

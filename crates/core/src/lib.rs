@@ -7,7 +7,7 @@
 //! From the bottom up, each file using only those before it: [`hash`], [`config`] and
 //! [`state`]; [`id`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
 //! [`propagation`], [`stats`] and [`summary`]; [`command`], what is asked, and [`wire`], its byte
-//! form; [`member`], [`roster`] and [`last_members`], who is in and who was; [`event`], what is told,
+//! form; [`member`], [`roster`] and [`last_members`], who is in and who was; [`bans`], who must stay out; [`event`], what is told,
 //! and [`Applied`], what a command did. `base` is what every swarm has, `rules` carries out the
 //! commands of both kinds, [`livestream`] and [`group`] say what each kind does in its own way,
 //! [`swarm`] is the two together.
@@ -26,6 +26,7 @@ macro_rules! from_parts {
     };
 }
 
+pub mod bans;
 mod base;
 pub mod channel;
 pub mod command;

@@ -42,6 +42,7 @@ pub enum Method {
     UpdateSwarm,
     End,
     Remove,
+    Unban,
     Start,
     Pause,
     Resume,

@@ -177,6 +177,8 @@ wire_enum!(SharedCommand {
     16 => Claim { by, channels, session, ttl_ms },
     28 => Acquire { by, channels, session, ttl_ms },
     29 => Forget,
+    30 => Ban { by, node, ttl_ms },
+    31 => Unban(by, node),
 });
 
 wire_enum!(LivestreamCommand {
