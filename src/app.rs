@@ -156,6 +156,7 @@ fn service_settings(config: &Config) -> service::Settings {
         max_swarms: config.store.max_swarms,
         retention_ms: millis(config.retention.ended),
         empty_group_ms: millis(config.retention.empty_group),
+        tokens: None,
     }
 }
 

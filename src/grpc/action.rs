@@ -47,7 +47,7 @@ impl Edge {
     pub(super) async fn act<A: Action>(&self, request: Request<A>) -> Answer<A::Response> {
         let request = request.into_inner();
         let ParsedAction { id, mutation, projection } = request.parse()?;
-        self.settings.allows_ids(&mutation)?;
+        self.settings.allows_ids(id.kind, &mutation)?;
         let outcome = self.service.submit(id, mutation, projection).await.map_err(refused(id.kind))?;
         request.log(id);
         Ok(Response::new(A::respond(outcome)))

@@ -11,6 +11,7 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::convert::timestamp;
 use super::fields::InvalidField;
 use crate::feed::{AppendError, Rejected};
 use crate::pb::swarm::v1::{self as pb, ErrorReason as Reason};
@@ -75,6 +76,7 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
             status(Code::ResourceExhausted, Reason::TooManySwarms, message, &[("max", max.to_string())])
         }
         ServiceError::StateMemory => retry(Code::ResourceExhausted, Reason::StateMemory, &refusal.to_string()),
+        ServiceError::IdentityOff => status(Code::FailedPrecondition, Reason::IdentityOff, refusal.to_string(), &[]),
     }
 }
 
@@ -109,6 +111,10 @@ fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
             let metadata = [("nodeId", node.to_string()), ("sessionId", given.to_string())];
             is(FailedPrecondition, Reason::SessionReplaced, &metadata)
         }
+        Rejection::Banned { node, until } => {
+            let metadata = [("nodeId", node.to_string()), ("until", timestamp(*until).to_string())];
+            is(PermissionDenied, Reason::Banned, &metadata)
+        }
         Rejection::NoSuchMember(node) => is(NotFound, Reason::MemberNotFound, &[("nodeId", node.to_string())]),
         Rejection::NotBroadcaster { node } => {
             is(PermissionDenied, Reason::NotBroadcaster, &[("nodeId", node.to_string())])
@@ -120,6 +126,7 @@ fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
         Rejection::LurkerCannotRelay => is(FailedPrecondition, Reason::LurkerCannotRelay, &[]),
         Rejection::BroadcasterCannotView => is(FailedPrecondition, Reason::BroadcasterCannotView, &[]),
         Rejection::TargetIsBroadcaster => is(FailedPrecondition, Reason::TargetIsBroadcaster, &[]),
+        Rejection::TargetIsOwner => is(FailedPrecondition, Reason::TargetIsOwner, &[]),
         Rejection::NotActiveViewer(node) => {
             is(FailedPrecondition, Reason::NotActiveViewer, &[("nodeId", node.to_string())])
         }

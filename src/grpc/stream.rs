@@ -27,7 +27,6 @@ use crate::service::attachment::Attachment;
 use crate::service::watch::{Over, Step};
 use crate::shutdown::{Shutdown, StreamGuard};
 use crate::transport::ConnectionShared;
-use starling_core::Rejection;
 use starling_core::event::LeaveReason;
 use starling_core::id::{NodeId, SessionId, SwarmId};
 
@@ -117,7 +116,7 @@ impl Edge {
     pub(super) async fn member(&self, id: SwarmId, node: NodeId, session: u64) -> Result<StreamLifetime, Status> {
         let lifetime = self.lifetime(id, Some(node), session).await?;
         if lifetime.attachment.is_none() {
-            return Err(refused(id.kind)(Rejection::NotAMember(node).into()));
+            return Err(refused(id.kind)(self.service.absence(id, node)));
         }
         Ok(lifetime)
     }

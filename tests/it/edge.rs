@@ -4,6 +4,7 @@ mod scripted;
 mod updates;
 mod world;
 
+mod bans;
 mod chat;
 mod clip;
 mod command_line;
@@ -14,6 +15,7 @@ mod configuration;
 mod contests;
 mod discovery;
 mod drain;
+mod group_bans;
 mod group_faults;
 mod group_updates;
 mod ids;

@@ -236,6 +236,25 @@ pub enum GroupCommand {
     StopShare(By),
 }
 
+/// What can happen to all pods, beside what happens to swarms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServerCommand {
+    /// Refuse tokens of a node.
+    RevokeTokens(RevokeTokens),
+}
+
+/// Refuse tokens of a node. Times are in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RevokeTokens {
+    /// Whose.
+    pub node: NodeId,
+    /// Those issued before this time.
+    pub issued_before: u64,
+    /// When none of them can be valid any more.
+    pub forget_at: u64,
+}
+
+from_parts!(ServerCommand: RevokeTokens(RevokeTokens));
 from_parts!(Command: Shared(SharedCommand), Livestream(LivestreamCommand), Group(GroupCommand));
 
 impl Command {
