@@ -109,6 +109,3 @@ fn profile(interest: Interest) -> Option<pb::InterestProfile> {
         quality: pb::Quality::from(propagation.pictures).into(),
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -33,6 +33,7 @@ mod reads;
 mod reopening;
 mod repeats;
 mod resuming;
+mod revocations;
 mod sizes;
 mod state_memory;
 mod subscribing;

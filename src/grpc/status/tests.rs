@@ -157,7 +157,7 @@ fn every_error_is_as_the_schema_says() {
 }
 
 #[test]
-fn ban_says_until_when_as_other_times_are_written() {
+fn ban_says_until_when_as_a_timestamp() {
     let banned = Rejection::Banned { node: NodeId::new(2).unwrap(), until: 1_796_000_000_250 };
     let details = refused(SwarmKind::Group)(banned.into()).get_error_details();
     let told = &details.error_info().unwrap().metadata;

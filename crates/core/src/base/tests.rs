@@ -49,7 +49,7 @@ fn only_the_current_session_renews_its_lease() {
 }
 
 #[test]
-fn who_is_banned_is_told_so_until_the_end() {
+fn who_is_banned_is_told_until_when() {
     let mut base = with_member();
     base.now = 100;
     let mut tx = Transaction::new(&mut base);

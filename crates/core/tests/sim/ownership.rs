@@ -46,7 +46,7 @@ impl Ownership {
         if self.owner == Some(node) {
             let participants = self.places.iter().filter(|(node, _)| !self.listeners.contains(node));
             let longest = participants.min_by_key(|(_, place)| **place).map(|(node, _)| *node);
-            self.owner = longest.or(self.named.filter(|named| bans.end(*named).is_none()));
+            self.owner = longest.or_else(|| self.named.filter(|named| bans.end(*named).is_none()));
         }
     }
 }
