@@ -168,7 +168,11 @@ impl GroupRun {
             }
             9 => self.create(world),
             10 => LivestreamCommand::Mute(by_owner, object).into(),
-            11 => self.actors.ban(world, by_owner, object),
+            11 => {
+                // Ownership would return to whom the creation named.
+                let named = self.create.owner.filter(|_| world.rng.chance(40));
+                self.actors.ban(world, by_owner, named.unwrap_or(object))
+            }
             12 => self.actors.unban(world, by_owner, object),
             _ if world.rng.chance(50) => SharedCommand::Forget.into(),
             _ => SharedCommand::Expire.into(),
