@@ -18,7 +18,7 @@ use crate::grpc::authentication::Authentication;
 use crate::grpc::health::HealthReporter;
 use crate::grpc::{self, Edge, server};
 use crate::identity::{KeyFaults, KeySources, Verifier, VerifierSettings};
-use crate::service::{self, Service};
+use crate::service::{self, Service, TokenTimes};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
 use crate::tls::{self, Acceptor, Protocols, Tls};
@@ -239,6 +239,10 @@ fn service_settings(config: &Config) -> service::Settings {
         max_swarms: config.store.max_swarms,
         retention_ms: millis(config.retention.ended),
         empty_group_ms: millis(config.retention.empty_group),
+        tokens: (config.identity.mode == IdentityMode::Jwt).then(|| TokenTimes {
+            max_age_ms: millis(config.identity.max_token_age),
+            leeway_ms: millis(config.identity.leeway),
+        }),
     }
 }
 

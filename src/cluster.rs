@@ -1,4 +1,4 @@
-//! The command log: the only way to change a swarm.
+//! The command log: the only way to change a swarm, and which tokens are refused.
 //!
 //! [`CommandLog::submit`] puts a command into the log and resolves when this pod has
 //! applied it. In one process the log is the shard's lock: the command is applied
@@ -14,8 +14,10 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::entry::SessionEnd;
 use crate::store::snapshot::{Outcome, Projection};
+use starling_core::command::RevokeTokens;
 use starling_core::id::{NodeId, PodId, SessionId, SwarmId};
-use starling_core::{Command, Rejection, SharedCommand, wire};
+use starling_core::revocations::Revocation;
+use starling_core::{Command, Rejection, ServerCommand, SharedCommand, wire};
 
 /// A single process is pod 0.
 const THIS_POD: PodId = 0;
@@ -55,6 +57,17 @@ impl CommandLog {
         self.store.apply(id, command, at, projection)
     }
 
+    /// Refuses tokens of a node, on all pods. Answers with what is in force of it then.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::Quota`]; then nothing is changed.
+    #[expect(clippy::unused_async, reason = "a replicated log answers later, and callers must be ready for it")]
+    pub async fn revoke(&self, command: RevokeTokens) -> Result<Revocation, Rejection> {
+        let (at, ServerCommand::RevokeTokens(command)) = logged_for_all(self.clock.now(), command.into());
+        self.store.revoked().apply(command, at)
+    }
+
     /// Tells the swarm that a session has one more stream on this pod.
     ///
     /// # Errors
@@ -84,4 +97,13 @@ fn logged(id: SwarmId, at: u64, command: Command) -> (SwarmId, u64, Command) {
         return decoded;
     }
     (id, at, command)
+}
+
+/// The same for a command that is about no swarm.
+fn logged_for_all(at: u64, command: ServerCommand) -> (u64, ServerCommand) {
+    if cfg!(debug_assertions) {
+        let decoded = wire::server::decode(&wire::server::encode(at, &command));
+        debug_assert_eq!(decoded, Ok((at, command)));
+    }
+    (at, command)
 }

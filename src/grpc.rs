@@ -109,7 +109,8 @@ pub struct Edge {
 
 impl Edge {
     /// The edge of a service.
-    pub const fn new(service: Service, settings: Settings, authentication: Authentication, shutdown: Shutdown) -> Self {
+    pub fn new(service: Service, settings: Settings, authentication: Authentication, shutdown: Shutdown) -> Self {
+        let authentication = authentication.refusing(Arc::clone(service.revocations()));
         Self { service, settings, shutdown, authentication }
     }
 }

@@ -5,13 +5,14 @@
 //! [`watch::CensusWatch`], [`publish::PublishHandle`], [`subscribe::Subscription`].
 
 pub mod attachment;
+mod moderation;
 pub mod mutation;
 pub mod publish;
+mod revocation;
 pub mod subscribe;
 pub mod watch;
 
 use std::net::IpAddr;
-use std::ops::Bound;
 
 use crate::clock::Clock;
 use crate::cluster::CommandLog;
@@ -20,15 +21,15 @@ use crate::store::SwarmPermit;
 use crate::store::entry::Entry;
 use crate::store::snapshot::{Outcome, Projection, StatsSnapshot, SwarmSnapshot};
 use crate::store::state::Creator;
+pub use moderation::{BanPage, MutedPage};
 use mutation::Mutation;
+pub use revocation::TokenTimes;
 use starling_core::command::{CreateGroup, CreateLivestream};
 use starling_core::hash::FixedHasher;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::member::{Member, MemberView, View};
 use starling_core::request::RequestId;
-use starling_core::{
-    Command, GroupCommand, LivestreamCommand, Rejection, Rules, SharedCommand, Swarm, group, livestream,
-};
+use starling_core::{Command, GroupCommand, LivestreamCommand, Rejection, SharedCommand, Swarm, group, livestream};
 
 /// Limits and times that the use cases need.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,8 @@ pub struct Settings {
     pub retention_ms: u64,
     /// How long an empty group lives, in milliseconds.
     pub empty_group_ms: u64,
+    /// What is known of tokens; `None` = there are none.
+    pub tokens: Option<TokenTimes>,
 }
 
 /// Why a request was refused.
@@ -67,6 +70,9 @@ pub enum ServiceError {
     /// The memory for swarms is full, or what of it the swarms may take that one address made.
     #[error("the memory for swarms is full")]
     StateMemory,
+    /// There are no tokens.
+    #[error("the server knows no identities")]
+    IdentityOff,
 }
 
 /// A livestream or group to be.
@@ -97,19 +103,6 @@ pub struct MemberPage {
     pub revision: u64,
 }
 
-/// A page of the nodes that are kept from the CHAT of a livestream.
-#[derive(Debug)]
-pub struct MutedPage {
-    /// In their order.
-    pub nodes: Vec<NodeId>,
-    /// The node that the next page begins with, if there is one.
-    pub next: Option<NodeId>,
-    /// The incarnation of the livestream.
-    pub epoch: Epoch,
-    /// The revision that they are seen at.
-    pub revision: u64,
-}
-
 /// Everything that the service can do. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -119,12 +112,12 @@ pub struct Service {
     epoch: Epoch,
 }
 
-/// A member, with this session if it names one, of a swarm that goes on.
-fn member(swarm: &Swarm, node: NodeId, session: Option<SessionId>) -> Result<&Member, Rejection> {
+/// A member, with this session if it names one, of a swarm that goes on at `now`.
+fn member(swarm: &Swarm, node: NodeId, session: Option<SessionId>, now: u64) -> Result<&Member, Rejection> {
     if swarm.is_over() {
         return Err(Rejection::Ended);
     }
-    let member = swarm.roster().find(node).ok_or(Rejection::NotAMember(node))?;
+    let member = swarm.roster().find(node).ok_or_else(|| swarm.absence(node, now))?;
     match session.filter(|given| *given != member.session) {
         Some(given) => Err(Rejection::SessionReplaced { node, given }),
         None => Ok(member),
@@ -397,25 +390,6 @@ impl Service {
         })?
     }
 
-    /// Up to `limit` nodes that are kept from the CHAT of a livestream, from `from` on; `None` = from
-    /// the first one. O(limit).
-    ///
-    /// # Errors
-    ///
-    /// When there is no such livestream, or it has ended.
-    pub fn list_muted(&self, id: SwarmId, from: Option<NodeId>, limit: usize) -> Result<MutedPage, ServiceError> {
-        self.read(id, |swarm| {
-            let Rules::Livestream(livestream) = swarm.rules() else { return Err(Rejection::NoSuchSwarm.into()) };
-            if swarm.is_over() {
-                return Err(Rejection::Ended.into());
-            }
-            let start = from.map_or(Bound::Unbounded, Bound::Included);
-            let mut rest = livestream.muted().range((start, Bound::Unbounded)).copied();
-            let nodes = rest.by_ref().take(limit).collect();
-            Ok(MutedPage { nodes, next: rest.next(), epoch: swarm.epoch(), revision: swarm.revision() })
-        })?
-    }
-
     /// What a swarm and its feed count.
     ///
     /// # Errors
@@ -441,11 +415,12 @@ impl Service {
         session: Option<SessionId>,
     ) -> Result<(u32, Epoch, u64), ServiceError> {
         let (session, ttl_ms, due, epoch, revision) = self.read(id, |swarm| {
-            let member = member(swarm, node, session)?;
+            let now = self.clock().now();
+            let member = member(swarm, node, session, now)?;
             Ok::<_, Rejection>((
                 member.session,
                 member.lease.ttl_ms,
-                is_due(member, self.clock().now()),
+                is_due(member, now),
                 swarm.epoch(),
                 swarm.revision(),
             ))
@@ -472,6 +447,7 @@ const fn may_grow(command: &Command) -> bool {
                 | SharedCommand::Forget
                 | SharedCommand::End(_)
                 | SharedCommand::Remove(..)
+                | SharedCommand::Unban(..)
         ) | Command::Livestream(LivestreamCommand::Unmute(..) | LivestreamCommand::RemoveModerator(..))
             | Command::Group(GroupCommand::StopShare(_))
     )

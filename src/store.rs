@@ -12,6 +12,7 @@
 pub mod census;
 pub mod entry;
 pub mod log;
+pub mod revoked;
 mod shard;
 pub mod snapshot;
 pub(crate) mod state;
@@ -27,6 +28,7 @@ use crate::sync::Mutex;
 use census::Census;
 use entry::{Entry, SessionEnd};
 use log::LogMemory;
+use revoked::RevokedTokens;
 pub(crate) use shard::Shard;
 use snapshot::{Outcome, Projection, SwarmSnapshot};
 use starling_core::id::{SessionId, SwarmId, SwarmKind};
@@ -82,6 +84,7 @@ pub struct Store {
     /// Swarms about to be made.
     permits: AtomicUsize,
     state: Arc<StateBudget>,
+    revoked: Arc<RevokedTokens>,
     /// When the sweeper means to look next.
     sweep_at: AtomicU64,
     sooner: Notify,
@@ -106,6 +109,7 @@ impl Store {
             swarms: AtomicUsize::new(0),
             permits: AtomicUsize::new(0),
             state,
+            revoked: Arc::new(RevokedTokens::new()),
             sweep_at: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),
         }
@@ -255,6 +259,11 @@ impl Store {
     /// What all swarms take, and may.
     pub(crate) const fn state(&self) -> &Arc<StateBudget> {
         &self.state
+    }
+
+    /// Which tokens are refused.
+    pub const fn revoked(&self) -> &Arc<RevokedTokens> {
+        &self.revoked
     }
 
     /// True when there is no swarm.

@@ -15,14 +15,14 @@ use starling::feed::{self, Cursor, Draft, Feed, Limits, Memory, Message, Micros,
 use starling::store::snapshot::Projection;
 use starling::store::{Settings, Store};
 use starling_core::channel::Channel;
-use starling_core::command::{CreateLivestream, Join};
+use starling_core::command::{By, CreateLivestream, Join};
 use starling_core::event::{Gate, Grant};
 use starling_core::hash::splitmix64;
 use starling_core::interest::Interests;
 use starling_core::livestream::Config;
 use starling_core::request::RequestId;
 use starling_core::topology::RelayTree;
-use starling_core::{Command, Epoch, MemberKey, NodeId, SessionId, SharedCommand, SwarmId, SwarmKind};
+use starling_core::{Command, Epoch, MemberKey, NodeId, SessionId, SharedCommand, Swarm, SwarmId, SwarmKind};
 
 #[global_allocator]
 static ALLOCATED: PeakAlloc = PeakAlloc;
@@ -141,6 +141,21 @@ fn full_viewers() -> (usize, usize) {
     ((ALLOCATED.current_usage() - before) / COUNT, store.state_bytes() / COUNT)
 }
 
+/// As many bans as a livestream may have: what one allocates, and what is counted for it.
+fn bans() -> (usize, usize) {
+    let count = starling_core::bans::MAX_BANS as usize;
+    let mut slot = None;
+    starling_core::apply(&mut slot, create(1, 0), 0).unwrap();
+    let (before, empty) = (ALLOCATED.current_usage(), slot.as_deref().map_or(0, Swarm::bytes));
+    for number in 0..count as u64 {
+        let by = By { node: NodeId::new(1).unwrap(), session: None, request: None };
+        let ban = SharedCommand::Ban { by, node: NodeId::drawn(splitmix64(number)), ttl_ms: 1_000 };
+        starling_core::apply(&mut slot, ban.into(), number).unwrap();
+    }
+    let (allocated, counted) = (ALLOCATED.current_usage() - before, slot.as_deref().map_or(0, Swarm::bytes) - empty);
+    (allocated / count, counted / count)
+}
+
 /// A case of what clients can fill a feed with.
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -237,7 +252,7 @@ fn memory_is_bounded_and_booked() {
     eprintln!("topology: {topology} bytes per viewer; store, event log included: {store}");
     assert!(topology <= 100, "{topology}");
     assert!(store <= 300, "{store}");
-    for (what, (allocated, booked)) in [("livestream", livestreams()), ("viewer", full_viewers())] {
+    for (what, (allocated, booked)) in [("livestream", livestreams()), ("viewer", full_viewers()), ("ban", bans())] {
         eprintln!("{what}: {allocated} bytes allocated, {booked} booked");
         assert!(booked >= allocated * 9 / 10 && booked <= allocated * 3 / 2, "{what}: {booked} for {allocated}");
     }

@@ -288,6 +288,13 @@ call L/ListMutedNodes '{"livestream_id":7}'
 expect 'r.nodeIds == ["4"] and r.nextPageToken == "" and r.epoch == "'"$epoch"'"'
 call L/UnmuteViewer '{"livestream_id":7,"node_id":3,"viewer_node_id":4}'
 expect 'r.livestream.mutedCount == 0'
+call L/RemoveViewer '{"livestream_id":7,"node_id":3,"viewer_node_id":50,"ban":"3600s"}'
+expect 'r.livestream.bannedCount == 1'
+call L/ListBans '{"livestream_id":7}'
+expect '[b.nodeId for b in r.bans] == ["50"] and r.bans[0].expireTime and r.nextPageToken == ""'
+refused L/JoinLivestream '{"livestream_id":7,"node_id":50}' PERMISSION_DENIED BANNED
+call L/UnbanViewer '{"livestream_id":7,"node_id":3,"viewer_node_id":50}'
+expect 'r.livestream.bannedCount == 0'
 call L/RemoveModerator '{"livestream_id":7,"node_id":1,"viewer_node_id":3}'
 expect 'r.livestream.moderatorNodeIds == []'
 call L/ReportPeer '{"livestream_id":7,"node_id":4,"peer_node_id":2,"reason":"PEER_REPORT_REASON_SLOW"}'
@@ -621,6 +628,10 @@ refused L/GetViewer '{"livestream_id":7,"viewer_node_id":404}' NOT_FOUND MEMBER_
 refused G/GetGroup '{"group_id":404}' NOT_FOUND GROUP_NOT_FOUND
 refused G/GetParticipant '{"group_id":7,"participant_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
 refused G/RemoveParticipant '{"group_id":7,"node_id":1,"participant_node_id":404}' NOT_FOUND MEMBER_NOT_FOUND
+refused G/RemoveParticipant '{"group_id":7,"node_id":1,"participant_node_id":1,"ban":"60s"}' FAILED_PRECONDITION TARGET_IS_OWNER
+refused L/RemoveViewer '{"livestream_id":7,"node_id":1,"viewer_node_id":404,"ban":"0.5s"}' INVALID_ARGUMENT INVALID_FIELD ban
+refused S/RevokeTokens '{"subject_node_id":2}' FAILED_PRECONDITION IDENTITY_OFF
+refused S/RevokeTokens '{}' INVALID_ARGUMENT INVALID_FIELD subject_node_id
 
 refused L/CreateLivestream '{"livestream_id":7,"node_id":1}' ALREADY_EXISTS SWARM_EXISTS
 refused L/CreateLivestream '{"livestream_id":7,"node_id":2,"config":{"star_to_tree_threshold":3,"tree_fanout":2}}' ALREADY_EXISTS SWARM_EXISTS
@@ -775,6 +786,8 @@ example() {
     name=${name#*/}
     case $name in
         Watch* | SubscribeUpdates) watched "$method" "$request" 'len(r) >= 1' ;;
+        # There are no tokens here.
+        RevokeTokens | ListRevocations) refused "$method" "$request" FAILED_PRECONDITION IDENTITY_OFF ;;
         *) call "$method" "$request" && ok "$name" ;;
     esac
 }

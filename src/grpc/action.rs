@@ -48,7 +48,7 @@ impl Edge {
     pub(super) async fn act<A: Action>(&self, request: Request<A>) -> Answer<A::Response> {
         let (request, ParsedAction { id, mutation, projection }) = self.admit(request, |request: A| {
             let parsed = request.parse()?;
-            self.settings.allows_ids(&parsed.mutation)?;
+            self.settings.allows_ids(parsed.id.kind, &parsed.mutation)?;
             Ok((request, parsed))
         })?;
         let outcome = self.service.submit(id, mutation, projection).await.map_err(refused(id.kind))?;

@@ -9,6 +9,8 @@ use tonic::{Request, Status};
 
 use super::status;
 use crate::identity::{Identity, TokenRefused, Verifier};
+use crate::store::revoked::RevokedTokens;
+use starling_core::id::NodeId;
 
 /// Reads tokens.
 pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
@@ -28,7 +30,11 @@ impl Authenticator for Verifier {
 
 /// How callers are told apart.
 #[derive(Clone, Debug)]
-pub struct Authentication(Mode);
+pub struct Authentication {
+    mode: Mode,
+    /// Whose tokens are refused although they are good.
+    revoked: Option<Arc<RevokedTokens>>,
+}
 
 #[derive(Clone, Debug)]
 enum Mode {
@@ -41,12 +47,17 @@ enum Mode {
 impl Authentication {
     /// Every caller is anybody, but for those whose certificate names them.
     pub fn off() -> Self {
-        Self(Mode::Off(Arc::new(Identity::ANYBODY)))
+        Self { mode: Mode::Off(Arc::new(Identity::ANYBODY)), revoked: None }
     }
 
     /// Every caller brings a token.
     pub fn by_tokens(authenticator: Arc<dyn Authenticator>) -> Self {
-        Self(Mode::Tokens(authenticator))
+        Self { mode: Mode::Tokens(authenticator), revoked: None }
+    }
+
+    /// The same, which refuses what was revoked.
+    pub(super) fn refusing(self, revoked: Arc<RevokedTokens>) -> Self {
+        Self { revoked: Some(revoked), ..self }
     }
 
     /// Who sent these headers over a connection whose client is `certified`; `now` is asked when there is a token to be
@@ -57,14 +68,14 @@ impl Authentication {
         certified: Option<&Arc<Identity>>,
         now: impl Fn() -> u64,
     ) -> Result<Arc<Identity>, Status> {
-        if let Mode::Tokens(authenticator) = &self.0 {
+        if let Mode::Tokens(authenticator) = &self.mode {
             match bearer(headers) {
-                Ok(Some(token)) => return read(&**authenticator, token, now()),
+                Ok(Some(token)) => return self.unless_revoked(read(&**authenticator, token, now())?),
                 Ok(None) => {}
                 Err(cause) => return Err(invalid(cause)),
             }
         }
-        match (certified, &self.0) {
+        match (certified, &self.mode) {
             // The connection outlives its certificate.
             (Some(certified), _) if certified.expires_at.is_some_and(|at| at <= now()) => Err(status::token_expired()),
             (Some(certified), _) => Ok(Arc::clone(certified)),
@@ -75,10 +86,40 @@ impl Authentication {
 
     /// Whom a token names that came in a message.
     pub(super) fn renewed(&self, token: &str, now: u64) -> Result<Arc<Identity>, Status> {
-        match &self.0 {
+        match &self.mode {
             Mode::Off(anybody) => Ok(Arc::clone(anybody)),
-            Mode::Tokens(authenticator) => read(&**authenticator, token, now),
+            Mode::Tokens(authenticator) => self.unless_revoked(read(&**authenticator, token, now)?),
         }
+    }
+
+    fn unless_revoked(&self, identity: Arc<Identity>) -> Result<Arc<Identity>, Status> {
+        let token = self.revoked.clone().and_then(|revoked| RevocableToken::of(&identity, revoked));
+        if token.is_some_and(|token| token.is_revoked()) { Err(status::token_revoked()) } else { Ok(identity) }
+    }
+
+    /// The token of an identity, to be looked at again for as long as a stream is open that it opened.
+    pub(super) fn revocable(&self, identity: &Identity) -> Option<RevocableToken> {
+        RevocableToken::of(identity, Arc::clone(self.revoked.as_ref()?))
+    }
+}
+
+/// A token that may be revoked while a stream is open: that of one node. Those of back-ends, which are no nodes, end with
+/// their keys.
+#[derive(Clone, Debug)]
+pub(super) struct RevocableToken {
+    revoked: Arc<RevokedTokens>,
+    node: NodeId,
+    issued_at: u64,
+}
+
+impl RevocableToken {
+    fn of(identity: &Identity, revoked: Arc<RevokedTokens>) -> Option<Self> {
+        Some(Self { revoked, node: identity.node()?, issued_at: identity.issued_at? })
+    }
+
+    /// True when it is refused by now. O(1), without a lock while nothing is revoked.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.revoked.refuses(self.node, self.issued_at)
     }
 }
 

@@ -31,7 +31,7 @@ impl Settings {
     }
 
     /// Refuses a change that brings in an id that is too large.
-    pub(super) fn allows_ids(&self, mutation: &Mutation) -> Parsed<()> {
+    pub(super) fn allows_ids(&self, kind: SwarmKind, mutation: &Mutation) -> Parsed<()> {
         let interests = match mutation {
             Mutation::Join(session) => {
                 self.allows("node_id", session.node.get())?;
@@ -41,6 +41,13 @@ impl Settings {
             Mutation::Command(Command::Livestream(
                 LivestreamCommand::AddModerator(_, node) | LivestreamCommand::Mute(_, node),
             )) => return self.allows("viewer_node_id", node.get()),
+            Mutation::Command(Command::Shared(SharedCommand::Ban { node, .. })) => {
+                let field = match kind {
+                    SwarmKind::Livestream => "viewer_node_id",
+                    SwarmKind::Group => "participant_node_id",
+                };
+                return self.allows(field, node.get());
+            }
             Mutation::Command(
                 Command::CreateLivestream(_)
                 | Command::CreateGroup(_)
@@ -58,6 +65,7 @@ impl Settings {
                     | SharedCommand::UpdateSwarm(..)
                     | SharedCommand::End(_)
                     | SharedCommand::Remove(..)
+                    | SharedCommand::Unban(..)
                     | SharedCommand::ReportPeer(..)
                     | SharedCommand::Claim { .. }
                     | SharedCommand::Acquire { .. },

@@ -50,6 +50,16 @@ fn authority_granted(node: NodeId, on: ChannelSet, term: u64) -> pb::AuthorityGr
     pb::AuthorityGranted { node_id: node.get(), channels: channels(on), term, track: 0 }
 }
 
+fn ban_changed(node: NodeId, until: Option<u64>) -> pb::BanChanged {
+    pb::BanChanged { node_id: node.get(), expire_time: until.map(timestamp) }
+}
+
+/// Nodes that must stay out, and until when.
+pub(super) fn bans(bans: Vec<(NodeId, u64)>) -> Vec<pb::Ban> {
+    let ban = |(node, until): (NodeId, u64)| pb::Ban { node_id: node.get(), expire_time: Some(timestamp(until)) };
+    bans.into_iter().map(ban).collect()
+}
+
 fn interest_changed(node: NodeId, updates: &[InterestUpdate]) -> pb::InterestChanged {
     let told = |update: &InterestUpdate| match *update {
         InterestUpdate::Standing(channel, level) => channel_interest(channel, level),

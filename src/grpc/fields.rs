@@ -13,6 +13,7 @@ use crate::identity::MAX_TOKEN_BYTES;
 use crate::pb::swarm::v1 as pb;
 use crate::service::subscribe::ResumePoint;
 use crate::service::watch::EventSelection;
+use starling_core::SharedCommand;
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::{By, MemberUpdate, SwarmUpdate};
 use starling_core::event::EventKind;
@@ -32,6 +33,10 @@ pub(super) const MIN_LEASE_MS: u32 = 1_000;
 pub(super) const MAX_LEASE_MS: u32 = 300_000;
 /// The lease of a session that names none, in milliseconds.
 pub(super) const DEFAULT_LEASE_MS: u32 = 30_000;
+/// The shortest ban, in milliseconds.
+const MIN_BAN_MS: u64 = 1_000;
+/// The longest ban, in milliseconds: 30 days.
+const MAX_BAN_MS: u32 = 30 * 86_400_000;
 /// The most ids or nodes that a list may be asked for by name.
 pub(super) const NAMED: usize = 1_000;
 /// The most states to select by, for which enumerations have room.
@@ -164,6 +169,24 @@ pub(super) fn token(field: &str, token: &str) -> Parsed<()> {
         1..=MAX_TOKEN_BYTES => Ok(()),
         long => invalid(field, format!("must be at most {MAX_TOKEN_BYTES} bytes, not {long}")),
     }
+}
+
+/// A removal; with a ban, for 1 s to 30 days.
+pub(super) fn removal(by: By, node: NodeId, ban: Option<&Duration>) -> Parsed<SharedCommand> {
+    let Some(ban) = ban else { return Ok(SharedCommand::Remove(by, node)) };
+    let ttl_ms = millis("ban", ban, MIN_BAN_MS, MAX_BAN_MS.into())?;
+    Ok(SharedCommand::Ban { by, node, ttl_ms: u32::try_from(ttl_ms).unwrap_or(MAX_BAN_MS) })
+}
+
+/// A point in time at most `latest`, in milliseconds since the Unix epoch, rounded up.
+pub(super) fn time(field: &str, time: &prost_types::Timestamp, latest: u64) -> Parsed<u64> {
+    let (seconds, nanos) = (u64::try_from(time.seconds), u64::try_from(time.nanos));
+    let (Ok(seconds), Ok(nanos @ 0..=999_999_999)) = (seconds, nanos) else {
+        return invalid(field, "is no point in time since 1970");
+    };
+    // Up: what was issued just before is to be in.
+    let millis = seconds.saturating_mul(1_000).saturating_add(nanos.div_ceil(1_000_000));
+    if millis <= latest { Ok(millis) } else { invalid(field, "is in the future") }
 }
 
 pub(super) fn channel(field: &str, number: i32) -> Parsed<Channel> {

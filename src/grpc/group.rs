@@ -16,6 +16,7 @@ use super::watch::{EventSource, Group, SetSource, TargetSource};
 use super::{Answer, Edge};
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_service_server::GroupService;
+use crate::service::BanPage;
 use crate::store::snapshot::SwarmSnapshot;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 
@@ -179,6 +180,31 @@ impl GroupService for Edge {
         request: Request<pb::RemoveParticipantRequest>,
     ) -> Answer<pb::RemoveParticipantResponse> {
         self.act(request).await
+    }
+
+    async fn unban_participant(
+        &self,
+        request: Request<pb::UnbanParticipantRequest>,
+    ) -> Answer<pb::UnbanParticipantResponse> {
+        self.act(request).await
+    }
+
+    async fn list_bans(&self, request: Request<pb::ListBansRequest>) -> Answer<pb::ListBansResponse> {
+        let (id, limit, token) = self.admit(request, |asked| {
+            let pb::ListBansRequest { group_id, page_size, page_token } = asked;
+            let id = fields::swarm_id(KIND, group_id)?;
+            Ok((id, fields::page_size(page_size, self.settings.list_page)?, PageToken::parse(&page_token)?))
+        })?;
+        let from = token.and_then(|token| NodeId::new(token.start()));
+        let BanPage { bans, next, epoch, revision } = self.service.list_bans(id, from, limit).map_err(refused(KIND))?;
+        let list = List::Bans(id, epoch);
+        token.map_or(Ok(()), |token| token.is_of(list))?;
+        Ok(Response::new(pb::ListBansResponse {
+            bans: convert::bans(bans),
+            next_page_token: page_token::next_page(list, next.map(NodeId::get)),
+            epoch: epoch.get(),
+            revision,
+        }))
     }
 
     async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {

@@ -15,7 +15,7 @@ use super::watch::{EventSource, Livestream, SetSource, TargetSource};
 use super::{Answer, Edge};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_service_server::LivestreamService;
-use crate::service::MutedPage;
+use crate::service::{BanPage, MutedPage};
 use crate::store::snapshot::SwarmSnapshot;
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 
@@ -227,6 +227,28 @@ impl LivestreamService for Edge {
 
     async fn remove_viewer(&self, request: Request<pb::RemoveViewerRequest>) -> Answer<pb::RemoveViewerResponse> {
         self.act(request).await
+    }
+
+    async fn unban_viewer(&self, request: Request<pb::UnbanViewerRequest>) -> Answer<pb::UnbanViewerResponse> {
+        self.act(request).await
+    }
+
+    async fn list_bans(&self, request: Request<pb::ListBansRequest>) -> Answer<pb::ListBansResponse> {
+        let (id, limit, token) = self.admit(request, |asked| {
+            let pb::ListBansRequest { livestream_id, page_size, page_token } = asked;
+            let id = fields::swarm_id(KIND, livestream_id)?;
+            Ok((id, fields::page_size(page_size, self.settings.list_page)?, PageToken::parse(&page_token)?))
+        })?;
+        let from = token.and_then(|token| NodeId::new(token.start()));
+        let BanPage { bans, next, epoch, revision } = self.service.list_bans(id, from, limit).map_err(refused(KIND))?;
+        let list = List::Bans(id, epoch);
+        token.map_or(Ok(()), |token| token.is_of(list))?;
+        Ok(Response::new(pb::ListBansResponse {
+            bans: convert::bans(bans),
+            next_page_token: page_token::next_page(list, next.map(NodeId::get)),
+            epoch: epoch.get(),
+            revision,
+        }))
     }
 
     async fn transfer_broadcast(

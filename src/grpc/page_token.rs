@@ -23,6 +23,10 @@ pub(super) enum List {
     NamedMembers(SwarmId, Epoch, u64),
     /// The muted nodes of an incarnation of a livestream.
     Muted(SwarmId, Epoch),
+    /// The bans of an incarnation of a swarm.
+    Bans(SwarmId, Epoch),
+    /// Whose tokens are revoked.
+    Revocations,
 }
 
 /// What stands for a list of names, so that a token is valid for the same names alone.
@@ -87,7 +91,12 @@ mod tests {
             lists.extend([names(&[1]), names(&[1, 2])].map(|names| List::NamedSwarms(kind, names)));
             for id in [1, 2] {
                 let id = SwarmId::new(kind, id).unwrap();
-                lists.extend([List::Members(id, one), List::Members(id, two), List::Muted(id, one)]);
+                lists.extend([
+                    List::Members(id, one),
+                    List::Members(id, two),
+                    List::Muted(id, one),
+                    List::Bans(id, one),
+                ]);
                 lists.extend([names(&[1]), names(&[1, 2])].map(|names| List::NamedMembers(id, one, names)));
             }
         }

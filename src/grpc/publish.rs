@@ -145,6 +145,9 @@ impl PublishStream {
         if self.handle.is_over() {
             return self.end(End::SwarmEnded);
         }
+        if self.lifetime.is_revoked() {
+            return self.end(End::TokenRevoked);
+        }
         self.tell_losses();
         let wanted = self.tell_of_subscribers();
         if !self.ready.is_empty() || self.ended.is_some() {
@@ -291,12 +294,12 @@ impl PublishStream {
         let renewed = fields::token("renew.token", token).map_err(Status::from).and_then(|()| {
             let identity = self.authentication.renewed(token, self.lifetime.clock().wall())?;
             check_renewal(&identity, self.handle.source(), self.handle.id(), self.handle.held())?;
-            Ok(identity.expires_at)
+            Ok(identity)
         });
         match renewed {
-            Ok(expires_at) => {
-                self.lifetime.renew(expires_at);
-                let expire_time = expires_at.map(convert::timestamp);
+            Ok(identity) => {
+                self.lifetime.renew(&identity, &self.authentication);
+                let expire_time = identity.expires_at.map(convert::timestamp);
                 self.ready.push_back(Event::Renewed(shared::TokenRenewed { expire_time }));
             }
             Err(refused) => self.ended = Some(Err(refused)),

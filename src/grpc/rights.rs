@@ -28,6 +28,8 @@ pub(super) enum Needs {
     All,
     /// The same, or to be allowed to join each of those that it names.
     AllOrEach,
+    /// To administer all swarms of both kinds.
+    Everything,
     /// To be allowed to publish on the channels that it names.
     Publish,
 }
@@ -42,6 +44,7 @@ impl fmt::Display for Needs {
             Self::Right(Right::Administer) => "administer",
             Self::All => "administer on all",
             Self::AllOrEach => "administer on all, or join on each that is named",
+            Self::Everything => "administer on all livestreams and groups",
             Self::Publish => "publish",
         })
     }
@@ -204,6 +207,7 @@ macro_rules! requests {
     (@needs administer) => { Needs::Right(Right::Administer) };
     (@needs all) => { Needs::All };
     (@needs all_or_each) => { Needs::AllOrEach };
+    (@needs everything) => { Needs::Everything };
     (@needs publish) => { Needs::Publish };
     (@nodes $request:ident acts) => { [$request.node_id, 0] };
     (@nodes $request:ident makes $field:ident) => { [$request.node_id, $request.$field] };
@@ -225,6 +229,9 @@ macro_rules! requests {
     (@granted $request:ident $identity:ident ($kind:expr) $id:tt identity) => { true };
     (@granted $request:ident $identity:ident ($kind:expr) $id:tt all) => {
         $identity.may_everywhere(Right::Administer, $kind)
+    };
+    (@granted $request:ident $identity:ident ($kind:expr) $id:tt everything) => {
+        [SwarmKind::Livestream, SwarmKind::Group].into_iter().all(|kind| $identity.may_everywhere(Right::Administer, kind))
     };
     (@granted $request:ident $identity:ident ($kind:expr) $id:tt all_or_each $list:ident) => {
         may_list($identity, $kind, &$request.$list)
@@ -262,6 +269,8 @@ requests! {
         UnmuteViewerRequest: moderate, acts;
         ListMutedNodesRequest: join, reads;
         RemoveViewerRequest: moderate, acts;
+        UnbanViewerRequest: moderate, acts;
+        ListBansRequest: join, reads;
         TransferBroadcastRequest: administer, acts;
         GetTargetsRequest: join, names;
         WatchTargetsRequest: join, watches;
@@ -290,6 +299,8 @@ requests! {
         StopScreenShareRequest: join, acts;
         SetInterestRequest: join, acts;
         RemoveParticipantRequest: moderate, acts;
+        UnbanParticipantRequest: moderate, acts;
+        ListBansRequest: join, reads;
         GetTargetsRequest: join, names;
         WatchTargetsRequest: join, watches;
         ReportPeerRequest: join, acts;
@@ -301,6 +312,8 @@ requests! {
     }
     shared Livestream none {
         GetServerInfoRequest: identity, reads;
+        RevokeTokensRequest: everything, reads;
+        ListRevocationsRequest: everything, reads;
     }
 }
 

@@ -1,14 +1,21 @@
-//! ServerService.
+//! ServerService: what the server is and allows, and which tokens it refuses.
 
 use std::time::Duration;
 
 use tonic::{Request, Response};
 
+use super::page_token::{self, List, PageToken};
+use super::status::refused;
 use super::{Answer, Edge, convert, fields};
 use crate::pb::swarm::v1 as pb;
 use crate::pb::swarm::v1::server_service_server::ServerService;
 use starling_core::channel::Channel;
+use starling_core::id::{NodeId, SwarmKind};
 use starling_core::interest::Interest;
+use starling_core::revocations::Revocation;
+
+/// No refusal here is about a swarm.
+const NO_KIND: SwarmKind = SwarmKind::Livestream;
 
 #[tonic::async_trait]
 impl ServerService for Edge {
@@ -23,6 +30,38 @@ impl ServerService for Edge {
             limits: Some(self.limits()),
             profiles: Interest::ALL.into_iter().filter_map(profile).collect(),
             server_time: Some(convert::timestamp(self.service.clock().wall())),
+        }))
+    }
+
+    async fn revoke_tokens(&self, request: Request<pb::RevokeTokensRequest>) -> Answer<pb::RevokeTokensResponse> {
+        let (subject, issued_before) = self.admit(request, |asked| {
+            let pb::RevokeTokensRequest { subject_node_id, issued_before } = asked;
+            let subject = fields::node("subject_node_id", subject_node_id)?;
+            self.settings.allows("subject_node_id", subject_node_id)?;
+            Ok((subject, issued_before))
+        })?;
+        let latest = self.service.latest_revocation().map_err(refused(NO_KIND))?;
+        let issued_before =
+            issued_before.as_ref().map(|time| fields::time("issued_before", time, latest)).transpose()?;
+        let revocation = self.service.revoke_tokens(subject, issued_before).await.map_err(refused(NO_KIND))?;
+        Ok(Response::new(pb::RevokeTokensResponse { revocation: Some(told(subject, revocation)) }))
+    }
+
+    async fn list_revocations(
+        &self,
+        request: Request<pb::ListRevocationsRequest>,
+    ) -> Answer<pb::ListRevocationsResponse> {
+        let (limit, token) = self.admit(request, |asked| {
+            let pb::ListRevocationsRequest { page_size, page_token } = asked;
+            let token = PageToken::parse(&page_token)?;
+            token.map_or(Ok(()), |token| token.is_of(List::Revocations))?;
+            Ok((fields::page_size(page_size, self.settings.list_page)?, token))
+        })?;
+        let from = token.and_then(|token| NodeId::new(token.start()));
+        let (found, next) = self.service.list_revocations(from, limit).map_err(refused(NO_KIND))?;
+        Ok(Response::new(pb::ListRevocationsResponse {
+            revocations: found.into_iter().map(|(node, revocation)| told(node, revocation)).collect(),
+            next_page_token: page_token::next_page(List::Revocations, next.map(NodeId::get)),
         }))
     }
 }
@@ -51,6 +90,14 @@ impl Edge {
             min_lease_ttl: lease(fields::MIN_LEASE_MS),
             max_lease_ttl: lease(fields::MAX_LEASE_MS),
         }
+    }
+}
+
+fn told(subject: NodeId, Revocation { issued_before, forget_at }: Revocation) -> pb::Revocation {
+    pb::Revocation {
+        subject_node_id: subject.get(),
+        issued_before: Some(convert::timestamp(issued_before)),
+        expire_time: Some(convert::timestamp(forget_at)),
     }
 }
 

@@ -11,6 +11,7 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::convert::timestamp;
 use super::fields::InvalidField;
 use crate::feed::{AppendError, Rejected};
 use crate::pb::swarm::v1::{self as pb, ErrorReason as Reason};
@@ -75,6 +76,7 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
             status(Code::ResourceExhausted, Reason::TooManySwarms, message, &[("max", max.to_string())])
         }
         ServiceError::StateMemory => retry(Code::ResourceExhausted, Reason::StateMemory, &refusal.to_string()),
+        ServiceError::IdentityOff => status(Code::FailedPrecondition, Reason::IdentityOff, refusal.to_string(), &[]),
     }
 }
 
@@ -109,6 +111,10 @@ fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
             let metadata = [("nodeId", node.to_string()), ("sessionId", given.to_string())];
             is(FailedPrecondition, Reason::SessionReplaced, &metadata)
         }
+        Rejection::Banned { node, until } => {
+            let metadata = [("nodeId", node.to_string()), ("until", timestamp(*until).to_string())];
+            is(PermissionDenied, Reason::Banned, &metadata)
+        }
         Rejection::NoSuchMember(node) => is(NotFound, Reason::MemberNotFound, &[("nodeId", node.to_string())]),
         Rejection::NotBroadcaster { node } => {
             is(PermissionDenied, Reason::NotBroadcaster, &[("nodeId", node.to_string())])
@@ -120,6 +126,7 @@ fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
         Rejection::LurkerCannotRelay => is(FailedPrecondition, Reason::LurkerCannotRelay, &[]),
         Rejection::BroadcasterCannotView => is(FailedPrecondition, Reason::BroadcasterCannotView, &[]),
         Rejection::TargetIsBroadcaster => is(FailedPrecondition, Reason::TargetIsBroadcaster, &[]),
+        Rejection::TargetIsOwner => is(FailedPrecondition, Reason::TargetIsOwner, &[]),
         Rejection::NotActiveViewer(node) => {
             is(FailedPrecondition, Reason::NotActiveViewer, &[("nodeId", node.to_string())])
         }
@@ -256,6 +263,11 @@ pub(super) fn token_expired() -> Status {
     status(Code::Unauthenticated, Reason::TokenExpired, "the token has expired", &[])
 }
 
+/// The token was issued before those of its node were revoked.
+pub(super) fn token_revoked() -> Status {
+    status(Code::Unauthenticated, Reason::TokenRevoked, "the token was revoked", &[])
+}
+
 /// The time of a token is to come.
 pub(super) fn token_not_yet_valid() -> Status {
     status(Code::Unauthenticated, Reason::TokenNotYetValid, "the token is not valid yet", &[])
@@ -313,6 +325,8 @@ pub(super) enum End {
     Age,
     /// The identity that opened it has expired.
     TokenExpired,
+    /// The token that opened it was revoked.
+    TokenRevoked,
     /// The client does not wait any longer.
     Deadline,
 }
@@ -343,13 +357,15 @@ impl End {
                 (Why::StreamAge, Err(retry_after(Code::Unavailable, Reason::StreamAge, message, Duration::ZERO)))
             }
             Self::TokenExpired => (Why::TokenExpired, Err(token_expired())),
+            // Another token is what its client needs either way.
+            Self::TokenRevoked => (Why::TokenExpired, Err(token_revoked())),
             // Its client is gone, or about to go.
             Self::Deadline => return (None, Err(deadline_exceeded())),
         };
         let wait = match self {
             Self::Draining => Some(RETRY_AFTER),
             // With another token, at once.
-            Self::Age | Self::TokenExpired => Some(Duration::ZERO),
+            Self::Age | Self::TokenExpired | Self::TokenRevoked => Some(Duration::ZERO),
             Self::SwarmEnded | Self::Session(_) | Self::StaleTerm | Self::Deadline => None,
         };
         let retry_after = wait.and_then(|wait| prost_types::Duration::try_from(wait).ok());

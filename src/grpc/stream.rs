@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tonic::{Request, Status};
 
 use super::Edge;
+use super::authentication::{Authentication, RevocableToken};
 use super::convert;
 use super::status::{End, draining, refused};
 use super::timeout::Deadline;
@@ -28,7 +29,6 @@ use crate::service::attachment::Attachment;
 use crate::service::watch::{Over, Step};
 use crate::shutdown::{Shutdown, StreamGuard};
 use crate::transport::ConnectionShared;
-use starling_core::Rejection;
 use starling_core::event::LeaveReason;
 use starling_core::id::{NodeId, SessionId, SwarmId};
 
@@ -72,14 +72,13 @@ pub(super) enum LifetimeEvent {
 pub(super) struct Caller {
     /// Over which connection.
     connection: Option<Arc<ConnectionShared>>,
-    /// When its identity ends, in milliseconds since the Unix epoch; `None` = never.
-    expires_at: Option<u64>,
+    /// Who it is.
+    identity: Option<Arc<Identity>>,
 }
 
 /// Who sent a request.
 pub(super) fn caller<T>(request: &Request<T>) -> Caller {
-    let expires_at = request.extensions().get::<Arc<Identity>>().and_then(|identity| identity.expires_at);
-    Caller { connection: connection(request), expires_at }
+    Caller { connection: connection(request), identity: request.extensions().get().cloned() }
 }
 
 /// The connection that a request came over.
@@ -107,6 +106,8 @@ pub(super) struct StreamLifetime {
     end: Option<(Instant, End)>,
     /// When the identity does that opened it. Apart, for it may be renewed.
     expires: Option<Instant>,
+    /// The token of that identity, looked at with each sign of life.
+    token: Option<RevocableToken>,
     heartbeat: Duration,
     next_heartbeat: Instant,
     _guard: StreamGuard,
@@ -147,7 +148,7 @@ impl Edge {
     ) -> Result<StreamLifetime, Status> {
         let lifetime = self.lifetime(caller, id, Some(node), session).await?;
         if lifetime.attachment.is_none() {
-            return Err(refused(id.kind)(Rejection::NotAMember(node).into()));
+            return Err(refused(id.kind)(self.service.absence(id, node)));
         }
         Ok(lifetime)
     }
@@ -177,7 +178,7 @@ impl Edge {
         let now = Instant::now();
         // +- 10 %, so that streams opened together do not come back together.
         let age = settings.max_age.mul_f64(rand::random_range(0.9..1.1));
-        let Caller { connection, expires_at } = caller;
+        let Caller { connection, identity } = caller;
         let mut lifetime = StreamLifetime {
             attachment,
             connection,
@@ -187,20 +188,24 @@ impl Edge {
             spread: settings.drain_spread,
             end: (!age.is_zero()).then(|| (now + age, End::Age)),
             expires: None,
+            token: None,
             heartbeat: settings.heartbeat,
             next_heartbeat: now + settings.heartbeat,
             _guard: self.shutdown.track(),
         };
-        lifetime.renew(expires_at);
+        if let Some(identity) = identity {
+            lifetime.renew(&identity, &self.authentication);
+        }
         Ok(lifetime)
     }
 }
 
 impl StreamLifetime {
-    /// Ends the stream when an identity does, in milliseconds since the Unix epoch, and not with the one before. The
-    /// wall clock is asked once: setting it ends no stream.
-    pub(super) fn renew(&mut self, expires_at: Option<u64>) {
-        let left = expires_at.map(|at| Duration::from_millis(at.saturating_sub(self.clock.wall())));
+    /// Ends the stream when an identity does, and not with the one before. The wall clock is asked once: setting it
+    /// ends no stream.
+    pub(super) fn renew(&mut self, identity: &Identity, authentication: &Authentication) {
+        self.token = authentication.revocable(identity);
+        let left = identity.expires_at.map(|at| Duration::from_millis(at.saturating_sub(self.clock.wall())));
         // What no clock will reach is never.
         self.expires = left.and_then(|left| Instant::now().checked_add(left));
     }
@@ -211,6 +216,11 @@ impl StreamLifetime {
             self.end_by(at, End::Deadline);
         }
         self
+    }
+
+    /// True when the token that opened the stream was revoked.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.token.as_ref().is_some_and(RevocableToken::is_revoked)
     }
 
     /// What ends the stream if nothing does before.
@@ -296,6 +306,8 @@ impl StreamLifetime {
                     // Whoever comes back at once must not find a server that goes.
                     Some((_, End::Age)) if self.shutdown.is_draining() => LifetimeEvent::End(End::Draining),
                     Some((_, end)) => LifetimeEvent::End(end),
+                    // Told with the next sign at the latest, so that no stream has to wait for a revocation.
+                    None if self.is_revoked() => LifetimeEvent::End(End::TokenRevoked),
                     None => LifetimeEvent::Beat,
                 },
             }

@@ -74,14 +74,14 @@ impl Service {
         channels: ChannelSet,
         layers: u32,
     ) -> Result<(PublishHandle, Attachment), ServiceError> {
-        let node = by.node;
+        let (node, now) = (by.node, self.clock().now());
         let shared = |channel: Channel| id.kind == SwarmKind::Livestream && channel == Channel::Chat;
         let exclusive: ChannelSet = channels.iter().filter(|channel| !shared(*channel)).collect();
         let (epoch, term, attachment) = if exclusive.is_empty() && !self.needs_session(id, node)? {
-            let epoch = self.read(id, |swarm| member(swarm, node, by.session).map(|_| swarm.epoch()))??;
+            let epoch = self.read(id, |swarm| member(swarm, node, by.session, now).map(|_| swarm.epoch()))??;
             let attachment = match by.session {
                 Some(session) => self.attach(id, node, session).await?,
-                None => self.follow(id, node).ok_or(Rejection::NotAMember(node))?,
+                None => self.follow(id, node).ok_or_else(|| self.absence(id, node))?,
             };
             (epoch, 0, attachment)
         } else {
@@ -190,9 +190,10 @@ impl Service {
         source: Option<NodeId>,
         channel: Channel,
     ) -> Result<(), ServiceError> {
+        let now = self.clock().now();
         let look = |entry: &Entry| {
             let swarm = entry.swarm();
-            member(swarm, by.node, by.session)?;
+            member(swarm, by.node, by.session, now)?;
             let source = match (swarm.broadcaster(), source) {
                 (Some(broadcaster), _) => broadcaster,
                 (None, Some(source)) if swarm.roster().key(source).is_some() => source,
@@ -223,7 +224,7 @@ fn authority(
         // The broadcaster needs no session.
         return Ok(None);
     }
-    let member = member(swarm, node, session)?;
+    let member = member(swarm, node, session, now)?;
     match broadcaster {
         Some(broadcaster) if broadcaster != node => Err(Rejection::NotBroadcaster { node }),
         _ => Ok(is_due(member, now).then_some(member.session)),
@@ -247,11 +248,12 @@ fn chat(
             if !Arc::ptr_eq(feed, &entry.feed()) {
                 return Err(Rejection::Ended.into());
             }
-            let member = member(swarm, author, session)?;
+            let now = log.clock().now();
+            let member = member(swarm, author, session, now)?;
             let muted = matches!(swarm.rules(), Rules::Livestream(livestream) if livestream.muted().contains(&author));
             let message = Message { author, session: member.session, muted, draft: draft.clone() };
             let accepted = feed.chat(message, clock::uptime(), last)?;
-            Ok((accepted, is_due(member, log.clock().now()).then_some(member.session)))
+            Ok((accepted, is_due(member, now).then_some(member.session)))
         };
         log.store().read(id, write).ok_or_else(|| PublishError::from(Rejection::NoSuchSwarm))?
     };

@@ -61,10 +61,10 @@ const LAST_POSITIONS: usize = 64;
 /// Who may read the updates of a swarm, and what it wants of them. Once the swarm has
 /// ended, whoever was in then may go on where it stopped; anybody else is told where
 /// everything ended.
-fn reader(entry: &Entry, request: &Request) -> Result<Interests, ServiceError> {
+fn reader(entry: &Entry, request: &Request, now: u64) -> Result<Interests, ServiceError> {
     let (swarm, &Request { node, session, .. }) = (entry.swarm(), request);
     if !swarm.is_over() {
-        return Ok(member(swarm, node, session)?.interests.clone());
+        return Ok(member(swarm, node, session, now)?.interests.clone());
     }
     let epoch = swarm.epoch();
     let resumes = request.resume.as_ref().is_some_and(|resume| resume.epoch == epoch.get());
@@ -103,7 +103,7 @@ impl Service {
             return Err(ServiceError::FeedMemory);
         }
         let found = self.log.store().read(id, |entry| {
-            let interests = reader(entry, &request)?;
+            let interests = reader(entry, &request, self.clock().now())?;
             let (swarm, feed) = (entry.swarm(), entry.feed());
             // Under the shard: no change of interest slips in between.
             let cursor = Cursor::enter(&feed, selection, interests, waker, now)

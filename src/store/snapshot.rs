@@ -103,6 +103,8 @@ pub struct SwarmSnapshot {
     pub created_at: u64,
     /// When and why it ended, if it has.
     pub ended: Option<(u64, EndReason)>,
+    /// How many nodes must stay out.
+    pub banned: usize,
     /// What only one kind of swarm has.
     pub detail: SwarmDetail,
 }
@@ -177,6 +179,7 @@ impl SwarmSnapshot {
             metadata: summary.metadata,
             created_at: summary.created_at,
             ended: summary.ended,
+            banned: swarm.bans().len(),
             detail: match swarm.rules() {
                 Rules::Livestream(livestream) => {
                     let present = swarm.broadcaster_session().is_some();

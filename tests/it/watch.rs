@@ -4,7 +4,7 @@
 //! [`fixture`] sets a server and its swarms up, [`fold`] is what a client does with
 //! the messages of a watch, and checks each of them on the way.
 
-mod fixture;
+pub(crate) mod fixture;
 mod fold;
 
 mod bounds;

@@ -194,6 +194,7 @@ mod tests {
             (Code::FailedPrecondition, "STALE_TERM"),
             (Code::FailedPrecondition, "ENDED"),
             (Code::PermissionDenied, "REMOVED"),
+            (Code::PermissionDenied, "BANNED"),
             (Code::NotFound, "LIVESTREAM_NOT_FOUND"),
             (Code::InvalidArgument, "INVALID_FIELD"),
             (Code::Unimplemented, "UNIMPLEMENTED"),

@@ -1,5 +1,6 @@
 //! What every swarm has, of either kind, and one command at work on it.
 
+use super::bans::Bans;
 use super::channel::PerChannel;
 use super::command::{By, Join};
 use super::error::Rejection;
@@ -26,6 +27,7 @@ pub(super) struct Base {
     pub(super) metadata: Box<[u8]>,
     pub(super) retention_ms: u64,
     pub(super) roster: Roster,
+    pub(super) bans: Bans,
     pub(super) requests: Requests,
     pub(super) stats: Stats,
     pub(super) created_at: u64,
@@ -42,6 +44,7 @@ impl Base {
             metadata,
             retention_ms,
             roster: Roster::default(),
+            bans: Bans::default(),
             requests: Requests::default(),
             stats: Stats::default(),
             created_at: now,
@@ -52,8 +55,8 @@ impl Base {
 
     /// What it takes outside itself, in bytes. O(1).
     pub(super) fn heap_bytes(&self) -> usize {
-        let (roster, requests) = (self.roster.bytes(), self.requests.bytes());
-        self.metadata.len() + roster + requests + self.stats.unique.heap_bytes() + self.last_members.heap_bytes()
+        let (roster, bans, requests) = (self.roster.bytes(), self.bans.heap_bytes(), self.requests.bytes());
+        self.metadata.len() + roster + bans + requests + self.stats.unique.heap_bytes() + self.last_members.heap_bytes()
     }
 
     /// The answer to a command that changed nothing visible.
@@ -67,7 +70,20 @@ impl Base {
 
     /// The slot of the actor, who must be a member.
     pub(super) fn member(&self, by: &By) -> Result<MemberKey, Rejection> {
-        self.roster.key(by.node).ok_or(Rejection::NotAMember(by.node))
+        self.roster.key(by.node).ok_or_else(|| self.absence(by.node, self.now))
+    }
+
+    /// Why a node that is not in may not act at `now`.
+    pub(super) fn absence(&self, node: NodeId, now: u64) -> Rejection {
+        match self.bans.end(node, now) {
+            Some(until) => Rejection::Banned { node, until },
+            None => Rejection::NotAMember(node),
+        }
+    }
+
+    /// Refuses who is banned.
+    pub(super) fn lets_in(&self, node: NodeId) -> Result<(), Rejection> {
+        self.bans.end(node, self.now).map_or(Ok(()), |until| Err(Rejection::Banned { node, until }))
     }
 
     /// The slot of a node that an action is about.
@@ -85,7 +101,7 @@ impl Base {
             (Some(_), _) => Ok(()),
             (None, None) if Some(by.node) == authority => Ok(()),
             // A session that it names is over, and no other one has begun.
-            (None, _) => Err(Rejection::NotAMember(by.node)),
+            (None, _) => Err(self.absence(by.node, self.now)),
         }
     }
 
@@ -122,7 +138,7 @@ impl Base {
         session: SessionId,
         change: impl FnOnce(&mut Lease, u64),
     ) -> Result<(), Rejection> {
-        let key = self.roster.key(node).ok_or(Rejection::NotAMember(node))?;
+        let key = self.roster.key(node).ok_or_else(|| self.absence(node, self.now))?;
         if self.roster.at(key).session != session {
             return Err(Rejection::SessionReplaced { node, given: session });
         }
@@ -150,7 +166,11 @@ impl Base {
             levels.iter().for_each(|(channel, level)| interests[channel][*level as usize] += 1);
         }
         assert_eq!(interests, self.stats.interests, "members by interest add up");
-        assert!(self.ended.is_none() || self.roster.is_empty(), "an ended swarm is empty");
+        let over = self.ended.is_some();
+        assert!(!over || self.roster.is_empty() && self.bans.is_empty(), "an ended swarm is empty");
+        self.bans.check();
+        let mut banned = self.bans.iter_from(None).filter(|(_, end)| *end > self.now);
+        assert!(banned.all(|(node, _)| self.roster.key(node).is_none()), "nobody is in who is banned");
     }
 }
 
@@ -210,6 +230,14 @@ impl<'a> Transaction<'a> {
         self.applied.left.push((member.node, reason));
         self.applied.touched.nodes.push(member.node);
         member
+    }
+
+    /// Keeps a node out that is not in.
+    pub(super) fn ban(&mut self, node: NodeId, ttl_ms: u32) {
+        let until = self.base.now.saturating_add(ttl_ms.into());
+        if self.base.bans.set(node, until) {
+            self.event(SharedEvent::BanChanged { node, until: Some(until) });
+        }
     }
 
     pub(super) fn tell_joined(&mut self, key: MemberKey, member: MemberView) {

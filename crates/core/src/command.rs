@@ -160,6 +160,17 @@ pub enum SharedCommand {
     End(By),
     /// End another node's session.
     Remove(By, NodeId),
+    /// End another node's session, if it has one, and keep the node out for a time.
+    Ban {
+        /// Who.
+        by: By,
+        /// Whom.
+        node: NodeId,
+        /// For how long from now on, in milliseconds.
+        ttl_ms: u32,
+    },
+    /// Let a node back in.
+    Unban(By, NodeId),
     /// A peer does not answer.
     ReportPeer(By, NodeId),
     /// Take the right to publish on these channels.
@@ -225,6 +236,25 @@ pub enum GroupCommand {
     StopShare(By),
 }
 
+/// What can happen to all pods, beside what happens to swarms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServerCommand {
+    /// Refuse tokens of a node.
+    RevokeTokens(RevokeTokens),
+}
+
+/// Refuse tokens of a node. Times are in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RevokeTokens {
+    /// Whose.
+    pub node: NodeId,
+    /// Those issued before this time.
+    pub issued_before: u64,
+    /// When none of them can be valid any more.
+    pub forget_at: u64,
+}
+
+from_parts!(ServerCommand: RevokeTokens(RevokeTokens));
 from_parts!(Command: Shared(SharedCommand), Livestream(LivestreamCommand), Group(GroupCommand));
 
 impl Command {
@@ -261,6 +291,8 @@ impl SharedCommand {
             | Self::UpdateSwarm(by, _)
             | Self::End(by)
             | Self::Remove(by, _)
+            | Self::Ban { by, .. }
+            | Self::Unban(by, _)
             | Self::ReportPeer(by, _)
             | Self::Claim { by, .. }
             | Self::Acquire { by, .. } => Some(by),

@@ -30,6 +30,14 @@ pub enum Rejection {
         /// The session that it named.
         given: SessionId,
     },
+    /// The acting node is not a member, and may not be one for a time.
+    #[error("node {node} is banned")]
+    Banned {
+        /// The acting node.
+        node: NodeId,
+        /// When it may come back, in milliseconds since the Unix epoch.
+        until: u64,
+    },
     /// The node that the action is about is not a member.
     #[error("node {0} is not a member")]
     NoSuchMember(NodeId),
@@ -66,6 +74,9 @@ pub enum Rejection {
     /// The action is about viewers, and its object is the broadcaster.
     #[error("the broadcaster cannot be the object of this action")]
     TargetIsBroadcaster,
+    /// The owner of a group would ban itself.
+    #[error("the owner cannot be the object of this action")]
+    TargetIsOwner,
     /// Only an active viewer can take a broadcast over.
     #[error("node {0} is not an active viewer")]
     NotActiveViewer(NodeId),

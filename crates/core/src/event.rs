@@ -61,6 +61,13 @@ pub enum SharedEvent {
         /// The member now.
         member: Box<MemberView>,
     },
+    /// A node must stay out for a time, or may come back before it was to.
+    BanChanged {
+        /// Who.
+        node: NodeId,
+        /// Until when it must, in milliseconds since the Unix epoch; `None` = it may come back.
+        until: Option<u64>,
+    },
     /// A node may publish under a new term, the revision of this event.
     AuthorityGranted {
         /// Who.
@@ -283,7 +290,7 @@ pub enum EventKind {
     Lifecycle,
     /// The broadcaster came, went or handed over.
     Broadcaster,
-    /// Moderators and mutes.
+    /// Moderators, mutes and bans.
     Moderation,
     /// Star or tree.
     Topology,
@@ -328,6 +335,7 @@ impl SharedEvent {
                 (EventKind::Membership, Some(*key))
             }
             Self::InterestChanged { key, .. } => (EventKind::Interest, Some(*key)),
+            Self::BanChanged { .. } => (EventKind::Moderation, None),
             Self::AuthorityGranted { .. } => (EventKind::Authority, None),
         }
     }

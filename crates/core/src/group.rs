@@ -216,7 +216,9 @@ impl RuleSet for Group {
         if self.owner == Some(node) {
             let participants = tx.base.roster.iter().map(|(_, member)| member).filter(|member| !member.is_listener());
             let longest = participants.min_by_key(|member| member.place).map(|member| member.node);
-            self.set_owner(tx, longest.or(self.named_owner));
+            // Whoever owns it may act without a session, which nobody may who is banned.
+            let named = self.named_owner.filter(|node| tx.base.lets_in(*node).is_ok());
+            self.set_owner(tx, longest.or(named));
         }
     }
 
@@ -224,6 +226,10 @@ impl RuleSet for Group {
         let key = base.target(node)?;
         self.leads(by)?;
         Ok(key)
+    }
+
+    fn bannable(&self, by: &By, node: NodeId) -> Result<(), Rejection> {
+        if Some(node) == self.owner { Err(Rejection::TargetIsOwner) } else { self.leads(by) }
     }
 
     /// Nobody relays in a mesh.
@@ -339,5 +345,6 @@ impl RuleSet for Group {
         let empty = self.participants == 0;
         assert!(empty || self.owner.is_some(), "a group with participants has an owner");
         assert_eq!(self.empty_since.is_some() || base.ended.is_some(), empty);
+        assert!(self.owner.is_none_or(|owner| base.lets_in(owner).is_ok()), "the owner is not banned");
     }
 }

@@ -7,7 +7,8 @@
 //! From the bottom up, each file using only those before it: [`steps`] and [`counted`], by which work is
 //! counted; [`hash`], [`config`] and [`state`]; [`id`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
 //! [`propagation`], [`stats`] and [`summary`]; [`command`], what is asked, and [`wire`], its byte
-//! form; [`member`], `node_index`, [`roster`] and [`last_members`], who is in and who was; [`event`], what is told,
+//! form; [`revocations`], which tokens are refused; [`member`], `node_index`, [`roster`] and [`last_members`], who is in
+//! and who was; [`bans`], who must stay out; [`event`], what is told,
 //! and [`Applied`], what a command did. `base` is what every swarm has, `rules` carries out the
 //! commands of both kinds, [`livestream`] and [`group`] say what each kind does in its own way,
 //! [`swarm`] is the two together.
@@ -26,6 +27,7 @@ macro_rules! from_parts {
     };
 }
 
+pub mod bans;
 mod base;
 pub mod channel;
 pub mod command;
@@ -43,6 +45,7 @@ pub mod member;
 mod node_index;
 pub mod propagation;
 pub mod request;
+pub mod revocations;
 pub mod role;
 pub mod roster;
 mod rules;
@@ -54,7 +57,7 @@ pub mod swarm;
 pub mod topology;
 pub mod wire;
 
-pub use command::{Command, GroupCommand, LivestreamCommand, SharedCommand};
+pub use command::{Command, GroupCommand, LivestreamCommand, ServerCommand, SharedCommand};
 pub use error::Rejection;
 pub use event::{Applied, Event, GroupEvent, LivestreamEvent, SharedEvent};
 pub use group::Group;

@@ -250,6 +250,10 @@ impl RuleSet for Livestream {
         Ok(key)
     }
 
+    fn bannable(&self, by: &By, node: NodeId) -> Result<(), Rejection> {
+        if node == self.broadcaster { Err(Rejection::TargetIsBroadcaster) } else { self.as_moderator(by) }
+    }
+
     fn updated_role(&self, role: Role, can_relay: Option<bool>) -> Result<Role, Rejection> {
         match role {
             Role::Viewer { mode: ViewerMode::Lurker, .. } if can_relay == Some(true) => {
@@ -378,5 +382,6 @@ impl RuleSet for Livestream {
         }
         assert_eq!(self.state == State::Ended, base.ended.is_some());
         assert!(present || self.terms == PerChannel::default(), "terms end with the session");
+        assert!(base.lets_in(self.broadcaster).is_ok(), "the broadcaster is not banned");
     }
 }

@@ -41,6 +41,7 @@ pub enum Method {
     UpdateSwarm,
     End,
     Remove,
+    Unban,
     Start,
     Pause,
     Resume,

@@ -1,5 +1,6 @@
 //! The commands that both kinds of swarms know, and what each kind does differently.
 
+use super::bans::Bans;
 use super::base::{Base, Transaction};
 use super::channel::ChannelSet;
 use super::command::{By, Join, MemberUpdate, SharedCommand, SwarmUpdate};
@@ -38,6 +39,9 @@ pub(super) trait RuleSet {
 
     /// The slot of a member whom the actor may remove.
     fn removable(&self, base: &Base, by: &By, node: NodeId) -> Result<MemberKey, Rejection>;
+
+    /// Refuses the actor to ban this node, or to let it back in.
+    fn bannable(&self, by: &By, node: NodeId) -> Result<(), Rejection>;
 
     /// The role of a member once it says this of its relaying.
     fn updated_role(&self, role: Role, can_relay: Option<bool>) -> Result<Role, Rejection>;
@@ -94,6 +98,7 @@ pub(super) fn apply(base: &mut Base, rules: &mut dyn RuleSet, command: SharedCom
                 return Ok(repeat);
             }
             base.not_ended()?;
+            base.lets_in(join.node)?;
             let mut tx = Transaction::new(base);
             tx.applied.session = Some(join.session);
             rules.join(&mut tx, join)?;
@@ -140,6 +145,23 @@ pub(super) fn apply(base: &mut Base, rules: &mut dyn RuleSet, command: SharedCom
         SharedCommand::Remove(by, node) => act(base, rules, by, Method::Remove, |rules, tx, by| {
             let key = rules.removable(tx.base, by, node)?;
             rules.dismiss(tx, key, LeaveReason::Removed);
+            Ok(())
+        }),
+        // To its client it is a removal, and remembered as one.
+        SharedCommand::Ban { by, node, ttl_ms } => act(base, rules, by, Method::Remove, |rules, tx, by| {
+            rules.bannable(by, node)?;
+            tx.base.bans.has_room_for(node)?;
+            if let Some(key) = tx.base.roster.key(node) {
+                rules.dismiss(tx, key, LeaveReason::Removed);
+            }
+            tx.ban(node, ttl_ms);
+            Ok(())
+        }),
+        SharedCommand::Unban(by, node) => act(base, rules, by, Method::Unban, |rules, tx, by| {
+            rules.bannable(by, node)?;
+            if tx.base.bans.lift(node) {
+                tx.event(SharedEvent::BanChanged { node, until: None });
+            }
             Ok(())
         }),
         SharedCommand::ReportPeer(by, node) => unseen(base, |base| {
@@ -202,17 +224,23 @@ fn unseen(base: &mut Base, act: impl FnOnce(&mut Base) -> Result<(), Rejection>)
 pub(super) fn next_expiry(base: &Base, rules: &dyn RuleSet) -> Option<u64> {
     match base.ended {
         Some((at, _)) => Some(at + base.retention_ms),
-        None => [base.roster.next_expiry(), rules.ends_at().map(|(at, _)| at)].into_iter().flatten().min(),
+        None => {
+            let end = rules.ends_at().map(|(at, _)| at);
+            [base.roster.next_expiry(), base.bans.next_end(), end].into_iter().flatten().min()
+        }
     }
 }
 
-/// Carries out what is due: leases, interests, the end of an abandoned swarm, and when the
-/// swarm is to be forgotten.
+/// Carries out what is due: leases, interests, ends of bans, the end of an abandoned swarm, and when
+/// the swarm is to be forgotten.
 fn expire(base: &mut Base, rules: &mut dyn RuleSet) -> Applied {
     if let Some((at, _)) = base.ended {
         return Applied { removed: at + base.retention_ms <= base.now, ..base.unchanged() };
     }
     let mut tx = Transaction::new(base);
+    for node in tx.base.bans.take_due(tx.base.now, EXPIRIES_AT_ONCE) {
+        tx.event(SharedEvent::BanChanged { node, until: None });
+    }
     let due = tx.base.roster.due(tx.base.now, EXPIRIES_AT_ONCE);
     let keys = |wanted| due.iter().filter(move |(_, timer)| *timer == wanted).map(|(key, _)| *key);
     for key in keys(Timer::Lease) {
@@ -316,7 +344,8 @@ fn claim(
 /// Ends the swarm and every session in it.
 fn finish(tx: &mut Transaction<'_>, rules: &mut dyn RuleSet, reason: EndReason) {
     rules.finish(tx, reason);
-    let Base { roster, last_members, stats, ended, now, .. } = &mut *tx.base;
+    let Base { roster, bans, last_members, stats, ended, now, .. } = &mut *tx.base;
+    *bans = Bans::default();
     *ended = Some((*now, reason));
     stats.set_active(false, *now);
     let roster = std::mem::take(roster);

@@ -1,5 +1,6 @@
 //! A swarm of either kind, and the one way to change it.
 
+use super::bans::Bans;
 use super::base::Base;
 use super::channel::Channel;
 use super::command::{Command, SharedCommand};
@@ -198,6 +199,16 @@ impl Swarm {
     /// All sessions, the broadcaster's included.
     pub const fn roster(&self) -> &Roster {
         &self.base.roster
+    }
+
+    /// Who must stay out.
+    pub const fn bans(&self) -> &Bans {
+        &self.base.bans
+    }
+
+    /// Why a node that is no member may not act at `now`, in milliseconds since the Unix epoch.
+    pub fn absence(&self, node: NodeId, now: u64) -> Rejection {
+        self.base.absence(node, self.base.now.max(now))
     }
 
     /// What it counts.

@@ -8,7 +8,7 @@
 //! ```text
 //! entry   = version kind number at tag field*
 //! version = 1                     one byte
-//! kind    = 1 | 2                 one byte: livestream, group
+//! kind    = 1 | 2                 one byte: livestream, group; 3 is what is about no swarm, see [`server`]
 //! number, at, integers, ids       LEB128, little end first, in the fewest bytes
 //! bool, variants                  one byte
 //! option  = 0 | 1 value
@@ -149,6 +149,9 @@ macro_rules! wire_enum {
     };
 }
 
+// Here, for it uses the macros above.
+pub mod server;
+
 // The format of version 1. A tag that was ever written is never used again, not
 // even when its variant is gone; no line here changes once it is released.
 
@@ -177,6 +180,8 @@ wire_enum!(SharedCommand {
     16 => Claim { by, channels, session, ttl_ms },
     28 => Acquire { by, channels, session, ttl_ms },
     29 => Forget,
+    30 => Ban { by, node, ttl_ms },
+    31 => Unban(by, node),
 });
 
 wire_enum!(LivestreamCommand {

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{authority_granted, duration, end_reason, interest_changed, interests, member_left, timestamp};
+use super::{
+    authority_granted, ban_changed, duration, end_reason, interest_changed, interests, member_left, timestamp,
+};
 use crate::pb::group::v1 as pb;
 use crate::pb::group::v1::group_event::Change as On;
 use crate::pb::swarm::v1::{self as shared};
@@ -33,7 +35,7 @@ const fn state(ended: Option<(u64, EndReason)>) -> pb::GroupState {
 
 /// `None` for a livestream; ids of groups name nothing else.
 pub(in crate::grpc) fn group(swarm: SwarmSnapshot) -> Option<pb::Group> {
-    let SwarmSnapshot { id, epoch, revision, metadata, created_at, ended, detail } = swarm;
+    let SwarmSnapshot { id, epoch, revision, metadata, created_at, ended, banned, detail } = swarm;
     let SwarmDetail::Group(detail) = detail else { return None };
     Some(pb::Group {
         group_id: id.get(),
@@ -49,6 +51,7 @@ pub(in crate::grpc) fn group(swarm: SwarmSnapshot) -> Option<pb::Group> {
         create_time: Some(timestamp(created_at)),
         end_time: ended.map(|(at, _)| timestamp(at)),
         end_reason: end_reason(ended),
+        banned_count: u32::try_from(banned).unwrap_or(u32::MAX),
     })
 }
 
@@ -120,6 +123,7 @@ pub(super) fn shared_event(event: &SharedEvent, revision: u64, view: View) -> On
         SharedEvent::Left { key: _, node, session, reason } => {
             On::ParticipantLeft(member_left(*node, *session, *reason))
         }
+        SharedEvent::BanChanged { node, until } => On::BanChanged(ban_changed(*node, *until)),
         SharedEvent::AuthorityGranted { node, channels } => {
             On::AuthorityGranted(authority_granted(*node, *channels, revision))
         }
@@ -170,5 +174,6 @@ pub(in crate::grpc) fn event_kind(number: i32) -> Option<EventKind> {
         pb::GroupEventKind::Ownership => EventKind::Ownership,
         pb::GroupEventKind::Authority => EventKind::Authority,
         pb::GroupEventKind::Interest => EventKind::Interest,
+        pb::GroupEventKind::Moderation => EventKind::Moderation,
     })
 }

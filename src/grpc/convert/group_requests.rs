@@ -168,8 +168,15 @@ actions! {
     projection: Projection::member(by.node), command: SharedCommand::SetInterest(by, fields::some_interests(KIND, interests)?);
     SetMediaRequest { audio_enabled, video_enabled } => SetMediaResponse { participant: own_participant },
     projection: Projection::member(by.node), command: GroupCommand::SetMedia { by, audio: *audio_enabled, video: *video_enabled };
-    RemoveParticipantRequest { participant_node_id } => RemoveParticipantResponse { group: group },
-    projection: Projection::SWARM, command: SharedCommand::Remove(by, fields::node("participant_node_id", *participant_node_id)?);
+    RemoveParticipantRequest { participant_node_id, ban } => RemoveParticipantResponse { group: group },
+    projection: Projection::SWARM, command: fields::removal(by, target(*participant_node_id)?, ban.as_ref())?;
+    UnbanParticipantRequest { participant_node_id } => UnbanParticipantResponse { group: group },
+    projection: Projection::SWARM, command: SharedCommand::Unban(by, target(*participant_node_id)?);
+}
+
+/// The node that a request is about.
+fn target(number: u64) -> Parsed<NodeId> {
+    fields::node("participant_node_id", number)
 }
 
 fn group(outcome: &mut Outcome) -> Option<pb::Group> {

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{authority_granted, duration, end_reason, interest_changed, interests, member_left, timestamp};
+use super::{
+    authority_granted, ban_changed, duration, end_reason, interest_changed, interests, member_left, timestamp,
+};
 use crate::pb::livestream::v1 as pb;
 use crate::pb::livestream::v1::livestream_event::Change as On;
 use crate::pb::swarm::v1::{self as shared};
@@ -51,7 +53,7 @@ impl From<&Config> for pb::LivestreamConfig {
 
 /// `None` for a group; ids of livestreams name nothing else.
 pub(in crate::grpc) fn livestream(swarm: SwarmSnapshot) -> Option<pb::Livestream> {
-    let SwarmSnapshot { id, epoch, revision, metadata, created_at, ended, detail } = swarm;
+    let SwarmSnapshot { id, epoch, revision, metadata, created_at, ended, banned, detail } = swarm;
     let SwarmDetail::Livestream(detail) = detail else { return None };
     Some(pb::Livestream {
         livestream_id: id.get(),
@@ -70,6 +72,7 @@ pub(in crate::grpc) fn livestream(swarm: SwarmSnapshot) -> Option<pb::Livestream
         start_time: detail.started_at.map(timestamp),
         end_time: ended.map(|(at, _)| timestamp(at)),
         end_reason: end_reason(ended),
+        banned_count: u32::try_from(banned).unwrap_or(u32::MAX),
     })
 }
 
@@ -148,6 +151,7 @@ pub(super) fn shared_event(event: &SharedEvent, revision: u64, view: View) -> On
             On::ViewerJoined(pb::ViewerJoined { viewer: Some(viewer(member, view)) })
         }
         SharedEvent::Left { key: _, node, session, reason } => On::ViewerLeft(member_left(*node, *session, *reason)),
+        SharedEvent::BanChanged { node, until } => On::BanChanged(ban_changed(*node, *until)),
         SharedEvent::AuthorityGranted { node, channels } => {
             On::AuthorityGranted(authority_granted(*node, *channels, revision))
         }

@@ -225,8 +225,10 @@ actions! {
     projection: about(*viewer_node_id)?, command: LivestreamCommand::Mute(by, target(*viewer_node_id)?);
     UnmuteViewerRequest { viewer_node_id } => UnmuteViewerResponse { livestream: livestream, viewer: viewer },
     projection: about(*viewer_node_id)?, command: LivestreamCommand::Unmute(by, target(*viewer_node_id)?);
-    RemoveViewerRequest { viewer_node_id } => RemoveViewerResponse { livestream: livestream },
-    projection: Projection::SWARM, command: SharedCommand::Remove(by, target(*viewer_node_id)?);
+    RemoveViewerRequest { viewer_node_id, ban } => RemoveViewerResponse { livestream: livestream },
+    projection: Projection::SWARM, command: fields::removal(by, target(*viewer_node_id)?, ban.as_ref())?;
+    UnbanViewerRequest { viewer_node_id } => UnbanViewerResponse { livestream: livestream },
+    projection: Projection::SWARM, command: SharedCommand::Unban(by, target(*viewer_node_id)?);
     TransferBroadcastRequest { viewer_node_id } => TransferBroadcastResponse { livestream: livestream },
     projection: Projection::SWARM, command: LivestreamCommand::Transfer(by, target(*viewer_node_id)?);
 }

@@ -51,6 +51,7 @@ fn everything() -> Vec<Status> {
             Rejection::Ended,
             Rejection::NotAMember(node),
             Rejection::SessionReplaced { node, given },
+            Rejection::Banned { node, until: 1_500 },
             Rejection::NoSuchMember(node),
             Rejection::NotBroadcaster { node },
             Rejection::NotModerator { node },
@@ -60,6 +61,7 @@ fn everything() -> Vec<Status> {
             Rejection::LurkerCannotRelay,
             Rejection::OnlyListens(node),
             Rejection::TargetIsBroadcaster,
+            Rejection::TargetIsOwner,
             Rejection::NotActiveViewer(node),
             Rejection::ScreenShareHeld { holder: node },
             Rejection::ChannelDisabled,
@@ -73,6 +75,7 @@ fn everything() -> Vec<Status> {
         all.push(wrong_kind(kind));
         all.push(refused(kind)(ServiceError::TooManySwarms { max: 1 }));
         all.push(refused(kind)(ServiceError::StateMemory));
+        all.push(refused(kind)(ServiceError::IdentityOff));
         all.push(refused(kind)(ServiceError::Ended { epoch: Epoch::new(1).unwrap(), last: Vec::new() }));
     }
     let untaken = [
@@ -95,6 +98,7 @@ fn everything() -> Vec<Status> {
         End::Draining,
         End::Age,
         End::TokenExpired,
+        End::TokenRevoked,
         End::Deadline,
     ];
     all.extend(ends.into_iter().filter_map(|end| end.goodbye_and_status().1.err()));
@@ -157,4 +161,12 @@ fn every_error_is_as_the_schema_says() {
     }
     let known: BTreeSet<_> = schema.into_keys().collect();
     assert_eq!(seen, known, "every reason of the schema comes");
+}
+
+#[test]
+fn ban_says_until_when_as_a_timestamp() {
+    let banned = Rejection::Banned { node: NodeId::new(2).unwrap(), until: 1_796_000_000_250 };
+    let details = refused(SwarmKind::Group)(banned.into()).get_error_details();
+    let told = &details.error_info().unwrap().metadata;
+    assert_eq!((told["nodeId"].as_str(), told["until"].as_str()), ("2", "2026-11-30T00:53:20.250Z"));
 }

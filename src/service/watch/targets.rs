@@ -90,7 +90,7 @@ impl Service {
     ///
     /// When there is no such swarm, it has ended, or the node is no member.
     pub fn watch_targets(&self, id: SwarmId, of: Forwarder) -> Result<TargetWatch, ServiceError> {
-        let store = Arc::clone(self.log.store());
+        let (store, now) = (Arc::clone(self.log.store()), self.clock().now());
         let found = store.watchers(id, |entry| {
             let swarm = entry.swarm();
             if swarm.is_over() {
@@ -99,7 +99,7 @@ impl Service {
             if let Forwarder::Node(node) = of
                 && swarm.targets(of).is_none()
             {
-                return Err(Rejection::NotAMember(node));
+                return Err(swarm.absence(node, now));
             }
             let epoch = swarm.epoch();
             Ok((epoch, entry.watch_targets(of)))
@@ -114,13 +114,14 @@ impl Service {
     ///
     /// When there is no such swarm, it has ended, or the node is no member.
     pub fn targets(&self, id: SwarmId, of: Forwarder) -> Result<(Epoch, u64, TargetList), ServiceError> {
+        let now = self.clock().now();
         let found = self.read(id, |swarm| {
             if swarm.is_over() {
                 return Err(Rejection::Ended);
             }
             let targets = match (swarm.targets(of), of) {
                 (Some(targets), _) => targets,
-                (None, Forwarder::Node(node)) => return Err(Rejection::NotAMember(node)),
+                (None, Forwarder::Node(node)) => return Err(swarm.absence(node, now)),
                 // There is no livestream of this id.
                 (None, Forwarder::Broadcaster) => return Err(Rejection::NoSuchSwarm),
             };

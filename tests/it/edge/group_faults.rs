@@ -211,7 +211,7 @@ async fn field_out_of_range_is_refused_by_name() {
         report_peer ReportPeerRequest { group_id: CALL, node_id: OWNER, peer_node_id: MEMBER }
         report_peer ReportPeerRequest { group_id: CALL, node_id: OWNER, peer_node_id: MEMBER, reason: 4 }
         watch_group WatchGroupRequest { group_id: CALL, kinds: vec![0] }
-        watch_group WatchGroupRequest { group_id: CALL, kinds: vec![1, 8] }
+        watch_group WatchGroupRequest { group_id: CALL, kinds: vec![1, 9] }
         list_groups ListGroupsRequest { page_size: -1 }
         list_groups ListGroupsRequest { page_token: "?".to_owned() }
         list_participants ListParticipantsRequest { group_id: CALL, page_size: -1 }

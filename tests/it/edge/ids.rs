@@ -16,7 +16,7 @@ fn interest(source_node_id: u64) -> Vec<ChannelInterest> {
 }
 
 /// Brings `id` in by every request that can; what each says.
-async fn bring_in(client: &Client, id: u64) -> [(Result<(), tonic::Status>, &'static str); 10] {
+async fn bring_in(client: &Client, id: u64) -> [(Result<(), tonic::Status>, &'static str); 12] {
     let (mut livestreams, mut groups) = (client.livestreams.clone(), client.groups.clone());
     let create = |livestream_id, node_id| pb::CreateLivestreamRequest { livestream_id, node_id, ..Default::default() };
     let create_group = |group_id, node_id, owner_node_id| group::CreateGroupRequest {
@@ -30,12 +30,18 @@ async fn bring_in(client: &Client, id: u64) -> [(Result<(), tonic::Status>, &'st
     let join_livestream = pb::JoinLivestreamRequest { livestream_id: 7, node_id: id, ..Default::default() };
     let moderator = pb::AddModeratorRequest { livestream_id: 7, node_id: 1, viewer_node_id: id, ..Default::default() };
     let mute = pb::MuteViewerRequest { livestream_id: 7, node_id: 1, viewer_node_id: id, ..Default::default() };
+    let ban = Some(prost_types::Duration { seconds: 60, nanos: 0 });
+    let out = pb::RemoveViewerRequest { livestream_id: 7, node_id: 1, viewer_node_id: id, ban, ..Default::default() };
+    let off =
+        group::RemoveParticipantRequest { group_id: 7, node_id: 1, participant_node_id: id, ban, ..Default::default() };
     [
         (livestreams.create_livestream(create(id, 1)).await.map(drop), "livestream_id"),
         (livestreams.create_livestream(create(8, id)).await.map(drop), "node_id"),
         (livestreams.join_livestream(join_livestream).await.map(drop), "node_id"),
         (livestreams.add_moderator(moderator).await.map(drop), "viewer_node_id"),
         (livestreams.mute_viewer(mute).await.map(drop), "viewer_node_id"),
+        (livestreams.remove_viewer(out).await.map(drop), "viewer_node_id"),
+        (groups.remove_participant(off).await.map(drop), "participant_node_id"),
         (groups.create_group(create_group(id, 1, 1)).await.map(drop), "group_id"),
         (groups.create_group(create_group(9, 1, id)).await.map(drop), "owner_node_id"),
         (groups.join_group(join(id, Vec::new())).await.map(drop), "node_id"),

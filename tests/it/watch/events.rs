@@ -86,6 +86,7 @@ async fn all_kinds_of_changes(livestream: &LivestreamFixture) -> u64 {
     livestream.update_viewer(10, b"front row".to_vec()).await;
     livestream.mute(11).await;
     livestream.promote(12).await;
+    livestream.ban(99).await;
     livestream.describe(b"second half").await;
     livestream.leave(13).await;
     livestream.transfer(ROOT, 12).await
@@ -98,7 +99,7 @@ async fn default_kinds_exclude_interest_and_placement() {
         Event::ViewerJoined(_) | Event::ViewerLeft(_) | Event::ViewerUpdated(_) => Kind::Membership,
         Event::StateChanged(_) | Event::LivestreamUpdated(_) => Kind::Lifecycle,
         Event::BroadcasterJoined(_) | Event::BroadcasterLost(_) | Event::BroadcastTransferred(_) => Kind::Broadcaster,
-        Event::ModeratorChanged(_) | Event::MuteChanged(_) => Kind::Moderation,
+        Event::ModeratorChanged(_) | Event::MuteChanged(_) | Event::BanChanged(_) => Kind::Moderation,
         Event::TopologySwitched(_) => Kind::Topology,
         Event::AuthorityGranted(_) => Kind::Authority,
         Event::InterestChanged(_) => Kind::Interest,

@@ -180,6 +180,18 @@ impl LivestreamFixture {
         self.client.clone().remove_viewer(request).await.unwrap().into_inner().revision
     }
 
+    /// Bans a node for an hour.
+    pub(crate) async fn ban(&self, target: u64) -> u64 {
+        let request = pb::RemoveViewerRequest {
+            livestream_id: self.id,
+            node_id: ROOT,
+            viewer_node_id: target,
+            ban: Some(seconds(3_600)),
+            ..Default::default()
+        };
+        self.client.clone().remove_viewer(request).await.unwrap().into_inner().revision
+    }
+
     pub(crate) async fn start(&self) -> u64 {
         let request = pb::StartLivestreamRequest { livestream_id: self.id, node_id: ROOT, ..Default::default() };
         self.client.clone().start_livestream(request).await.unwrap().into_inner().revision

@@ -49,6 +49,26 @@ fn only_the_current_session_renews_its_lease() {
 }
 
 #[test]
+fn who_is_banned_is_told_until_when() {
+    let mut base = with_member();
+    base.now = 100;
+    let mut tx = Transaction::new(&mut base);
+    tx.ban(node(2), 50);
+    tx.ban(node(2), 50);
+    assert_eq!(tx.applied.events, [SharedEvent::BanChanged { node: node(2), until: Some(150) }.into()], "told once");
+    let banned = Rejection::Banned { node: node(2), until: 150 };
+    let by = By { node: node(2), session: None, request: None };
+    assert_eq!((base.lets_in(node(2)), base.member(&by)), (Err(banned.clone()), Err(banned.clone())));
+    assert_eq!(base.renew(node(2), session(9), Lease::touch), Err(banned.clone()));
+    let given = By { session: Some(session(9)), ..by.clone() };
+    assert_eq!((base.admit(&by, None), base.admit(&given, Some(node(2)))), (Err(banned.clone()), Err(banned)));
+    assert_eq!(base.lets_in(node(1)), Ok(()), "and nobody else");
+    base.now = 150;
+    assert_eq!((base.lets_in(node(2)), base.admit(&by, None)), (Ok(()), Err(Rejection::NotAMember(node(2)))));
+    base.check();
+}
+
+#[test]
 fn actor_is_member_or_authority_in_its_session() {
     let base = with_member();
     let admit = |number, given: Option<u64>, authority: Option<u64>| {

@@ -26,7 +26,7 @@ impl SharedEvent {
         match self {
             Self::Joined { member, .. } | Self::MemberUpdated { member, .. } => boxed(member),
             Self::InterestChanged { updates, .. } => updates.capacity() * size_of::<InterestUpdate>(),
-            Self::Left { .. } | Self::AuthorityGranted { .. } => 0,
+            Self::Left { .. } | Self::BanChanged { .. } | Self::AuthorityGranted { .. } => 0,
         }
     }
 }

@@ -95,7 +95,7 @@ impl Group {
 
     /// Whether a channel of a participant takes updates; with SCREEN, why not.
     pub(crate) fn gate(&self, base: &Base, node: NodeId, channel: Channel) -> Result<Gate, Rejection> {
-        let member = base.roster.find(node).ok_or(Rejection::NotAMember(node))?;
+        let member = base.roster.find(node).ok_or_else(|| base.absence(node, base.now))?;
         let media = media(member)?;
         if channel == Channel::Screen {
             self.shares(node)?;

@@ -102,3 +102,29 @@ fn ending_a_large_livestream_visits_nobody() {
     drop(held);
     assert!(ended.0.retired.is_some() && steps::done().steps < 1_000, "{:?}", steps::done());
 }
+
+fn by(node: u64) -> By {
+    By { node: NodeId::drawn(node), session: None, request: None }
+}
+
+#[test]
+fn swarm_has_at_most_ten_thousand_bans() {
+    for create in [livestream(), group()] {
+        let mut slot = None;
+        apply(&mut slot, create, 0).unwrap();
+        let ban = |node, ttl_ms| SharedCommand::Ban { by: by(1), node: NodeId::drawn(node), ttl_ms }.into();
+        let most = u64::from(crate::bans::MAX_BANS);
+        let empty = slot.as_deref().unwrap().bytes();
+        (2..most + 2).for_each(|node| drop(apply(&mut slot, ban(node, 1_000), node).unwrap()));
+        assert!(slot.as_deref().unwrap().bytes() > empty + 10_000 * 64, "they count as memory of the swarm");
+        let full = Rejection::Quota { what: "bans", max: crate::bans::MAX_BANS };
+        assert_eq!(apply(&mut slot, ban(most + 2, 1_000), 0).unwrap_err(), full);
+        assert!(apply(&mut slot, ban(2, 500), 0).unwrap().0.events.len() == 1, "who is banned may be banned anew");
+        let lift = SharedCommand::Unban(by(1), NodeId::drawn(2)).into();
+        assert_eq!(apply(&mut slot, lift, 0).unwrap().0.events.len(), 1);
+        apply(&mut slot, ban(most + 2, 1_000), 0).unwrap();
+        slot.as_deref().unwrap().check();
+        apply(&mut slot, SharedCommand::End(by(1)).into(), 0).unwrap();
+        assert!(slot.as_deref().unwrap().bans().is_empty(), "they end with it");
+    }
+}

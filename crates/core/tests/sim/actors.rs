@@ -59,6 +59,10 @@ impl Actors {
     /// Mostly someone who is in, sometimes someone who was or might be, or a stranger.
     pub(crate) fn anyone(&self, world: &mut World) -> NodeId {
         let insider = if world.rng.chance(85) { self.member(world) } else { None };
+        let outcast = world.model.as_ref().and_then(|model| model.bans.first());
+        if let Some(outcast) = outcast.filter(|_| insider.is_none() && world.rng.chance(30)) {
+            return outcast;
+        }
         insider.unwrap_or_else(|| {
             let from = if world.rng.chance(50) { STRANGERS } else { 0 };
             node(from + world.rng.within(1, 40))
@@ -111,6 +115,19 @@ impl Actors {
                 ttl_ms: if world.rng.chance(40) { Some(world.rng.number(1, 60_000)) } else { None },
             })
             .collect()
+    }
+
+    /// A ban of somebody, for a while that ends within the run or at once.
+    pub(crate) fn ban(&self, world: &mut World, by: By, node: NodeId) -> Command {
+        let longest = world.rng.pick(&[1, 1_000, 60_000, 300_000]);
+        SharedCommand::Ban { by, node, ttl_ms: world.rng.number(1, longest) }.into()
+    }
+
+    /// Mostly somebody who is banned, to let back in.
+    pub(crate) fn unban(&self, world: &mut World, by: By, otherwise: NodeId) -> Command {
+        let banned = world.model.as_ref().and_then(|model| model.bans.first());
+        let node = if world.rng.chance(80) { banned.unwrap_or(otherwise) } else { otherwise };
+        SharedCommand::Unban(by, node).into()
     }
 
     /// Some channels, not none.
@@ -230,6 +247,8 @@ fn reuse(command: &mut Command) {
     | Command::Shared(SharedCommand::UpdateMember(by, _))
     | Command::Shared(SharedCommand::UpdateSwarm(by, _))
     | Command::Shared(SharedCommand::Remove(by, _))
+    | Command::Shared(SharedCommand::Ban { by, .. })
+    | Command::Shared(SharedCommand::Unban(by, _))
     | Command::Livestream(LivestreamCommand::Start(by))
     | Command::Livestream(LivestreamCommand::Pause(by))
     | Command::Livestream(LivestreamCommand::Resume(by))

@@ -150,7 +150,7 @@ impl GroupRun {
         let by_owner = self.actors.by(world, owner);
         let by_anyone = self.actors.by(world, anyone);
         let by_sharer = self.actors.by(world, sharer);
-        match world.rng.weighted(&[80, 20, 10, 60, 40, 25, 20, 8, 60, 6, 3, 2]) {
+        match world.rng.weighted(&[80, 20, 10, 60, 40, 25, 20, 8, 60, 6, 3, 15, 10, 2]) {
             0 => SharedCommand::SetInterest(by_anyone, self.actors.interest_changes(world)).into(),
             1 => SharedCommand::UpdateMember(by_anyone, member_update(world)).into(),
             2 => SharedCommand::UpdateSwarm(by_owner, swarm_update(world, self.create.config.max_participants)).into(),
@@ -168,6 +168,12 @@ impl GroupRun {
             }
             9 => self.create(world),
             10 => LivestreamCommand::Mute(by_owner, object).into(),
+            11 => {
+                // Ownership would return to whom the creation named.
+                let named = self.create.owner.filter(|_| world.rng.chance(40));
+                self.actors.ban(world, by_owner, named.unwrap_or(object))
+            }
+            12 => self.actors.unban(world, by_owner, object),
             _ if world.rng.chance(50) => SharedCommand::Forget.into(),
             _ => SharedCommand::Expire.into(),
         }

@@ -2,12 +2,13 @@
 //! that must hold.
 //!
 //! `world` submits and looks, `livestream` and `group` make up what happens, `actors`
-//! who does it; `oracle`, `model`, `tree_slots`, `ownership` and `leases` know the answers from the contract
+//! who does it; `oracle`, `model`, `tree_slots`, `ownership`, `leases` and `bans` know the answers from the contract
 //! alone; `invariants` reads who forwards to whom; `replay` does it all again.
 //!
 //! `SEED=7 STEPS=100000 SEEDS=10 cargo test -p starling-core --test sim` runs more. A failure names its seed and step.
 
 mod actors;
+mod bans;
 mod coverage;
 mod group;
 mod invariants;
@@ -51,8 +52,8 @@ fn groups(max: u32, seeds: Range<u64>, steps: usize) -> Coverage {
 fn small_livestreams_keep_the_contract() {
     let coverage = livestreams(Size::Small, 0..4, 10_000);
     coverage.assert_saw(
-        "AddModerator Attach Claim CreateLivestream Detach End Expire Forget Join Leave Mute Pause PodGone \
-         Remove RemoveModerator ReportPeer Resume SetInterest Start Touch Transfer Unmute UpdateMember \
+        "AddModerator Attach Ban BanChanged Banned Claim CreateLivestream Detach End Expire Forget Join Leave Mute Pause PodGone \
+         Remove RemoveModerator ReportPeer Resume SetInterest Start Touch Transfer Unban Unmute UpdateMember \
          UpdateSwarm BroadcasterCannotView Ended Exists Full NoSuchMember NoSuchSwarm NotAMember \
          NotActiveViewer NotBroadcaster NotModerator RequestReused SessionReplaced TargetIsBroadcaster \
          WrongState AuthorityGranted BroadcasterJoined BroadcasterLost InterestChanged Joined \
@@ -87,7 +88,7 @@ fn groups_keep_the_contract() {
     coverage.add(&groups(1, 3..4, 10_000));
     coverage.add(&groups(3, 4..5, 10_000));
     coverage.assert_saw(
-        "Attach Claim CreateGroup Detach End Expire Forget Join Leave PodGone Remove ReportPeer SetInterest \
+        "Attach Ban BanChanged Banned TargetIsOwner Unban Claim CreateGroup Detach End Expire Forget Join Leave PodGone Remove ReportPeer SetInterest \
          SetMedia StartShare StopShare Touch UpdateMember UpdateSwarm ChannelDisabled Ended Exists Full \
          NoSuchMember NoSuchSwarm NotAMember NotOwner OnlyListens RequestReused ScreenShareHeld SessionReplaced \
          AuthorityGranted GroupEnded InterestChanged Joined Left MediaChanged MemberUpdated \

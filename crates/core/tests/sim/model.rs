@@ -19,6 +19,7 @@ use starling_core::{
     Applied, Epoch, Event, GroupEvent, LivestreamEvent, NodeId, SessionId, SharedEvent, Swarm, group, livestream,
 };
 
+use crate::bans::Bans;
 use crate::ownership::Ownership;
 use crate::tree_slots::TreeSlots;
 
@@ -59,6 +60,8 @@ pub(crate) struct Model {
     pub(crate) moderators: BTreeSet<NodeId>,
     /// Livestreams: who must be silent.
     pub(crate) muted: BTreeSet<NodeId>,
+    /// Who must stay out.
+    pub(crate) bans: Bans,
     /// Groups: who owns it.
     pub(crate) owner: Option<NodeId>,
     /// Groups: who shares its screen.
@@ -121,6 +124,7 @@ impl Model {
             topology,
             moderators: BTreeSet::new(),
             muted: BTreeSet::new(),
+            bans: Bans::default(),
             owner: None,
             sharing: None,
             metadata: metadata.into(),
@@ -231,7 +235,7 @@ impl Model {
                 } else if self.broadcaster.is_some() {
                     self.tree_slots.leave(*node);
                 } else {
-                    self.ownership.leave(*node);
+                    self.ownership.leave(*node, &self.bans);
                     self.forget(*node);
                     // Of those who leave together none is told what the others were to it.
                     self.interested.remove(node);
@@ -288,6 +292,8 @@ impl Model {
                     assert_eq!(term, Some(revision), "a term is the revision that granted it");
                 }
             }
+            // Known by the commands.
+            Event::Shared(SharedEvent::BanChanged { .. }) => {}
             Event::Shared(SharedEvent::InterestChanged { key, node, updates }) => {
                 concerned.insert(*node);
                 self.interested.insert(*node);

@@ -76,6 +76,7 @@ fn livestream(model: &Model, command: &Command) -> Verdict {
         }
         Command::Shared(SharedCommand::Join(join)) => {
             not_ended()?;
+            lets_in(model, join.node)?;
             if join.node == broadcaster {
                 return if join.mode.is_some() { Err(Rejection::BroadcasterCannotView) } else { Ok(()) };
             }
@@ -115,6 +116,10 @@ fn livestream(model: &Model, command: &Command) -> Verdict {
             acts(by)?;
             viewer(*node)?;
             moderates(by)
+        }
+        Command::Shared(SharedCommand::Ban { by, node, .. } | SharedCommand::Unban(by, node)) => {
+            acts(by)?;
+            if *node == broadcaster { Err(Rejection::TargetIsBroadcaster) } else { moderates(by) }
         }
         Command::Livestream(LivestreamCommand::Unmute(by, node)) => {
             acts(by)?;
@@ -178,6 +183,7 @@ fn group(model: &Model, command: &Command) -> Verdict {
         }
         Command::Shared(SharedCommand::Join(join)) => {
             not_ended()?;
+            lets_in(model, join.node)?;
             let listened = matches!(model.role(join.node), Some(Role::Listener));
             let listens = join.listens.unwrap_or(listened);
             if model.members.contains_key(&join.node) && listens == listened {
@@ -215,6 +221,10 @@ fn group(model: &Model, command: &Command) -> Verdict {
             object(model, *node)?;
             owns(by)
         }
+        Command::Shared(SharedCommand::Ban { by, node, .. } | SharedCommand::Unban(by, node)) => {
+            acts(by)?;
+            if Some(*node) == model.owner { Err(Rejection::TargetIsOwner) } else { owns(by) }
+        }
         Command::Shared(SharedCommand::ReportPeer(by, node)) => {
             not_ended()?;
             admit(model, by, None)?;
@@ -249,11 +259,15 @@ fn current(model: &Model, node: NodeId, given: SessionId) -> Verdict {
 }
 
 fn subject(model: &Model, node: NodeId) -> Verdict {
-    if model.members.contains_key(&node) { Ok(()) } else { Err(Rejection::NotAMember(node)) }
+    if model.members.contains_key(&node) { Ok(()) } else { Err(model.bans.absence(node)) }
 }
 
 fn object(model: &Model, node: NodeId) -> Verdict {
     if model.members.contains_key(&node) { Ok(()) } else { Err(Rejection::NoSuchMember(node)) }
+}
+
+fn lets_in(model: &Model, node: NodeId) -> Verdict {
+    model.bans.end(node).map_or(Ok(()), |until| Err(Rejection::Banned { node, until }))
 }
 
 fn room(model: &Model, join: &Join, taken: usize, max: u32) -> Verdict {

@@ -1,10 +1,12 @@
 //! A second opinion on who owns a group: whoever was named, else the first who came;
-//! when the owner leaves, the longest-joined owns it.
+//! when the owner leaves, the longest-joined owns it, and whoever was named when nobody is in and it is not banned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use starling_core::NodeId;
 use starling_core::member::Role;
+
+use crate::bans::Bans;
 
 /// Who owns the group, and who would next.
 #[derive(Clone, Debug, Default)]
@@ -38,13 +40,13 @@ impl Ownership {
         }
     }
 
-    pub(crate) fn leave(&mut self, node: NodeId) {
+    pub(crate) fn leave(&mut self, node: NodeId, bans: &Bans) {
         self.places.remove(&node);
         self.listeners.remove(&node);
         if self.owner == Some(node) {
             let participants = self.places.iter().filter(|(node, _)| !self.listeners.contains(node));
             let longest = participants.min_by_key(|(_, place)| **place).map(|(node, _)| *node);
-            self.owner = longest.or(self.named);
+            self.owner = longest.or_else(|| self.named.filter(|named| bans.end(*named).is_none()));
         }
     }
 }

@@ -97,6 +97,10 @@ impl World {
     pub(crate) fn submit(&mut self, command: impl Into<Command>, expect: Expect) -> Result<Applied, Rejection> {
         let command = command.into();
         let at = if self.rng.chance(2) { self.now - self.rng.below(5_000) } else { self.now };
+        let time = self.slot.as_deref().map_or(at, |swarm| swarm.now().max(at));
+        if let Some(model) = &mut self.model {
+            model.bans.pass_time(time);
+        }
         let verdict = self.oracle().judge(&command);
         let refused = matches!(expect, Expect::Reused) || (matches!(expect, Expect::Verdict) && verdict.is_err());
         let digest_before = match self.digest.take() {
@@ -147,6 +151,10 @@ impl World {
                 self.leases.assert_none_is_due(swarm.now());
                 let mut overrides = swarm.roster().iter().flat_map(|(_, member)| member.interests.overrides());
                 assert!(overrides.all(|o| o.expires_at.is_none_or(|at| at > swarm.now())));
+                assert!(
+                    swarm.bans().iter_from(None).all(|(_, end)| end > swarm.now()),
+                    "every ban that is over is gone"
+                );
                 return;
             }
         }
@@ -203,7 +211,7 @@ impl World {
         }
         if let (
             Some(Made::Livestream(made)),
-            Command::Shared(SharedCommand::Leave(_)) | Command::Shared(SharedCommand::Remove(..)),
+            Command::Shared(SharedCommand::Leave(_) | SharedCommand::Remove(..) | SharedCommand::Ban { .. }),
         ) = (&self.made, command)
         {
             assert_few_placements(applied, made.config.tree_fanout as usize);
@@ -214,6 +222,7 @@ impl World {
         let concerned = model.fold(applied, after);
         let now = after.map_or(self.now, Swarm::now);
         self.leases.take(command, applied, now);
+        model.bans.take(command, applied);
         if let Some(swarm) = after {
             concerned.iter().for_each(|node| model.compare_member(swarm, *node));
         }
@@ -336,6 +345,8 @@ fn nodes_of(command: &Command) -> Vec<NodeId> {
         | Command::Shared(SharedCommand::Attach(node, ..))
         | Command::Shared(SharedCommand::Detach(node, ..)) => vec![*node],
         Command::Shared(SharedCommand::Remove(actor, node))
+        | Command::Shared(SharedCommand::Ban { by: actor, node, .. })
+        | Command::Shared(SharedCommand::Unban(actor, node))
         | Command::Shared(SharedCommand::ReportPeer(actor, node))
         | Command::Livestream(LivestreamCommand::AddModerator(actor, node))
         | Command::Livestream(LivestreamCommand::RemoveModerator(actor, node))

@@ -130,6 +130,10 @@ impl RosterFold {
             Change::ModeratorChanged(changed) => {
                 self.with(changed.node_id, |viewer| viewer.moderator = changed.moderator);
             }
+            Change::BanChanged(changed) => {
+                let is_in = self.viewers.contains_key(&changed.node_id);
+                assert!(!is_in || changed.expire_time.is_none(), "who is banned has left: {changed:?}");
+            }
             Change::MuteChanged(changed) => self.with(changed.node_id, |viewer| viewer.muted = changed.muted),
             Change::TopologySwitched(switched) => {
                 self.placed = switched.topology() == shared::Topology::Star;

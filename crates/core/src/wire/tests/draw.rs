@@ -86,6 +86,8 @@ impl Draw {
             }
             .into(),
             28 => SharedCommand::Forget.into(),
+            29 => SharedCommand::Ban { by: self.by(), node: self.node(), ttl_ms: self.small() }.into(),
+            30 => SharedCommand::Unban(self.by(), self.node()).into(),
             other => panic!("no command is drawn for {other}"),
         }
     }

@@ -81,6 +81,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
     let channels = [Channel::Visual, Channel::Data].into_iter().collect();
     let claim = SharedCommand::Claim { by: by(), channels, session, ttl_ms: 30_000 }.into();
     let acquire = SharedCommand::Acquire { by: by(), channels, session, ttl_ms: 30_000 }.into();
+    let ban = SharedCommand::Ban { by: by(), node: other, ttl_ms: 3_600_000 }.into();
     let media = GroupCommand::SetMedia { by: by(), audio: Some(true), video: None }.into();
 
     vec![
@@ -119,5 +120,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         ("1a 07 00 00", GroupCommand::StartShare(by()).into()),
         ("1b 07 00 00", GroupCommand::StopShare(by()).into()),
         ("1c 07 00 00 11 08 b0ea01", acquire),
+        ("1e 07 00 00 ac02 80dddb01", ban),
+        ("1f 07 00 00 ac02", SharedCommand::Unban(by(), other).into()),
     ]
 }

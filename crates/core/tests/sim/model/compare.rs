@@ -52,6 +52,7 @@ impl Model {
                     // Replaced: the node is in again.
                     SharedEvent::Left { .. }
                     | SharedEvent::MemberUpdated { .. }
+                    | SharedEvent::BanChanged { .. }
                     | SharedEvent::AuthorityGranted { .. }
                     // Told of as they were folded.
                     | SharedEvent::Joined { .. }
@@ -87,6 +88,7 @@ impl Model {
     /// Compares everything with the swarm. O(n).
     pub(crate) fn compare(&self, swarm: &Swarm) {
         self.compare_swarm(swarm);
+        self.bans.compare(swarm);
         let present: BTreeSet<NodeId> = swarm.roster().iter().map(|(_, member)| member.node).collect();
         assert!(present.iter().eq(self.members.keys()), "the roster has the members that the events tell of");
         self.members.keys().for_each(|node| self.compare_member(swarm, *node));
