@@ -43,6 +43,7 @@ impl Settings {
             )) => return self.allows("viewer_node_id", node.get()),
             Mutation::Command(
                 Command::CreateLivestream(_)
+                | Command::CreateSignedLivestream(..)
                 | Command::CreateGroup(_)
                 | Command::Shared(
                     // A Join is a mutation of its own.
@@ -68,7 +69,8 @@ impl Settings {
                     | LivestreamCommand::Resume(_)
                     | LivestreamCommand::RemoveModerator(..)
                     | LivestreamCommand::Unmute(..)
-                    | LivestreamCommand::Transfer(..),
+                    | LivestreamCommand::Transfer(..)
+                    | LivestreamCommand::TransferSigned(..),
                 )
                 | Command::Group(
                     GroupCommand::SetMedia { .. } | GroupCommand::StartShare(_) | GroupCommand::StopShare(_),

@@ -28,13 +28,13 @@ impl LivestreamService for Edge {
         request: Request<pb::CreateLivestreamRequest>,
     ) -> Answer<pb::CreateLivestreamResponse> {
         let from = stream::address(&request);
-        let NewLivestream { new, broadcaster } = request.into_inner().try_into()?;
+        let NewLivestream { new, broadcaster, key } = request.into_inner().try_into()?;
         self.settings.allows_new(
             KIND,
             new.number,
             &[("node_id", new.node), ("broadcaster_node_id", Some(broadcaster))],
         )?;
-        let outcome = self.service.create_livestream(new, broadcaster, from).await.map_err(refused(KIND))?;
+        let outcome = self.service.create_livestream(new, broadcaster, key, from).await.map_err(refused(KIND))?;
         let (created, livestream) = (outcome.created, outcome.swarm.and_then(wire::livestream));
         Ok(Response::new(pb::CreateLivestreamResponse { livestream, created }))
     }

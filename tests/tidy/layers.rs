@@ -36,7 +36,7 @@ const LAYERS: &[Layer] = &[
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
     layer("grpc",      "budget identity transport service store feed clock pb shutdown",
-          "starling_core bytes futures_util http http_body prost prost_types rand tokio tokio_stream tonic \
+          "starling_core starling_signing bytes futures_util http http_body prost prost_types rand tokio tokio_stream tonic \
            tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
     layer("transport", "budget shutdown sync",
           "bytes futures_util http http_body hyper hyper_util parking_lot rand socket2 tokio tower tracing"),
@@ -45,7 +45,7 @@ const LAYERS: &[Layer] = &[
     layer("shutdown",  "",
           "tokio tokio_util tracing"),
     layer("service",   "cluster store feed clock",
-          "starling_core bytes futures_util parking_lot rand thiserror tokio tokio_util tracing"),
+          "starling_core starling_signing bytes futures_util parking_lot rand thiserror tokio tokio_util tracing"),
     layer("cluster",   "store feed clock",
           "starling_core bytes parking_lot thiserror tokio tokio_util tracing"),
     layer("store",     "feed",

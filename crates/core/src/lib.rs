@@ -5,7 +5,7 @@
 //! or refuses and changes nothing.
 //!
 //! From the bottom up, each file using only those before it: [`hash`], [`config`] and
-//! [`state`]; [`id`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
+//! [`state`]; [`id`], [`key`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
 //! [`propagation`], [`stats`] and [`summary`]; [`command`], what is asked, and [`wire`], its byte
 //! form; [`member`], [`roster`] and [`last_members`], who is in and who was; [`event`], what is told,
 //! and [`Applied`], what a command did. `base` is what every swarm has, `rules` carries out the
@@ -36,6 +36,7 @@ pub mod group;
 pub mod hash;
 pub mod id;
 pub mod interest;
+pub mod key;
 pub mod last_members;
 pub mod livestream;
 pub mod member;

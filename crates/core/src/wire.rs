@@ -13,6 +13,7 @@
 //! bool, variants                  one byte
 //! option  = 0 | 1 value
 //! strings, bytes, lists = length item*
+//! keys                    32 bytes
 //! ```
 //!
 //! A command has exactly one form: [`decode`] refuses every other, and whatever
@@ -30,6 +31,7 @@ use crate::command::{
 use crate::config::{GroupConfig, LivestreamConfig};
 use crate::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use crate::interest::{Interest, InterestChange};
+use crate::key::BroadcasterKey;
 use crate::request::RequestId;
 use crate::role::ViewerMode;
 
@@ -154,7 +156,8 @@ macro_rules! wire_enum {
 
 wire_enum!(Command {
     1 => CreateLivestream(create),
-    2 => CreateGroup(create);
+    2 => CreateGroup(create),
+    30 => CreateSignedLivestream(create, key);
     _ => Shared,
     _ => Livestream,
     _ => Group,
@@ -188,6 +191,7 @@ wire_enum!(LivestreamCommand {
     22 => Mute(by, node),
     23 => Unmute(by, node),
     24 => Transfer(by, node),
+    31 => TransferSigned(by, node, key),
 });
 
 wire_enum!(GroupCommand {
@@ -259,6 +263,17 @@ macro_rules! wire_id {
 }
 
 wire_id!(NodeId, SessionId, Epoch);
+
+/// Its 32 bytes.
+impl Wire for BroadcasterKey {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.bytes());
+    }
+
+    fn take(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        reader.array().map(Self::new)
+    }
+}
 
 /// Five bits, bit n for the channel with tag n + 1.
 impl Wire for ChannelSet {
@@ -452,6 +467,13 @@ impl<'a> Reader<'a> {
         let start = self.offset;
         self.offset += length;
         Ok(&self.bytes[start..self.offset])
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        let rest = &self.bytes[self.offset..];
+        let array = *rest.first_chunk().ok_or_else(|| self.fault(self.bytes.len(), Fault::Truncated))?;
+        self.offset += N;
+        Ok(array)
     }
 
     fn finish(mut self) -> Result<(), WireError> {

@@ -86,8 +86,14 @@ impl Draw {
             }
             .into(),
             28 => SharedCommand::Forget.into(),
+            29 => Command::CreateSignedLivestream(self.create_livestream(), self.key()),
+            30 => LivestreamCommand::TransferSigned(self.by(), self.node(), self.key()).into(),
             other => panic!("no command is drawn for {other}"),
         }
+    }
+
+    fn key(&mut self) -> BroadcasterKey {
+        BroadcasterKey::new(std::array::from_fn(|_| self.next().to_le_bytes()[0]))
     }
 
     fn create_livestream(&mut self) -> CreateLivestream {
