@@ -12,6 +12,7 @@ mod publisher;
 mod subscriber;
 mod swarm_ref;
 mod tries;
+mod verifier;
 mod watch;
 mod window;
 
@@ -22,7 +23,9 @@ pub use connect_error::ConnectError;
 pub use error::Error;
 pub use progress::Progress;
 pub use publisher::{PublishEvent, PublishOptions, Publisher};
+pub use starling_signing::{HexError, KeyError, PublicKey, SigningKey, from_hex, to_hex};
 pub use subscriber::{SubscribeOptions, Subscriber, SubscriptionEvent};
 pub use swarm_ref::{Join, SwarmRef};
+pub use verifier::{Forgery, Trust};
 pub use watch::Watch;
 pub use window::Full;
