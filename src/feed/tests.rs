@@ -13,6 +13,7 @@ mod demand;
 mod loss;
 #[cfg(feature = "shuttle")]
 mod model;
+mod proofs;
 mod publisher;
 mod resume;
 mod ring;

@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
           "clap mimalloc tokio"),
     layer("cli",       "app config pb shutdown telemetry",
           "starling_client starling_verify adts_reader bytes clap clap_complete futures_util humantime indicatif ogg prost \
-           prost_reflect prost_types serde_json tokio tonic tonic_health \
+           prost_reflect prost_types rand serde_json tokio tonic tonic_health \
            tracing"),
     layer("app",       "grpc transport service cluster store feed clock config telemetry shutdown",
           "starling_core bytes futures_util rand rlimit thiserror tokio tokio_stream tokio_util tonic \
