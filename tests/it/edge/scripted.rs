@@ -79,6 +79,12 @@ impl Scripted {
 }
 
 impl Service {
+    /// The livestream as it is shown now.
+    fn look(&self) -> Option<pb::Livestream> {
+        let mut shown = self.shown.lock().unwrap();
+        if shown.len() > 1 { shown.pop_front() } else { shown.front().cloned() }
+    }
+
     async fn subscribe(
         self,
         request: pb::SubscribeUpdatesRequest,
@@ -121,9 +127,7 @@ impl tower::Service<http::Request<Body>> for Service {
                 let method = tower::service_fn(async |request| Ok(Response::new(publish(request))));
                 Grpc::new(ProstCodec::default()).streaming(method, request).await
             } else if path.ends_with("/GetLivestream") {
-                let mut shown = service.shown.lock().unwrap();
-                let livestream = if shown.len() > 1 { shown.pop_front() } else { shown.front().cloned() };
-                drop(shown);
+                let livestream = service.look();
                 let method = tower::service_fn(move |_: Request<pb::GetLivestreamRequest>| {
                     let livestream = livestream.clone();
                     async move { Ok(Response::new(pb::GetLivestreamResponse { livestream })) }
