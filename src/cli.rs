@@ -114,7 +114,7 @@ impl Cli {
             Command::Chat(chat) => return chat.run().await,
             Command::Events(events) => return events.run().await,
             Command::Serve(serve) => return Ok(serve.run().await),
-            Command::Demo(demo) => demo.run().await,
+            Command::Demo(demo) => Box::pin(demo.run()).await,
             Command::List(list) => list.run().await,
             Command::Get(get) => get.run().await,
             Command::Stats(stats) => stats.run().await,

@@ -244,7 +244,7 @@ mod tests {
             publish_time,
             accept_time: ACCEPTED,
             // Every other one.
-            proof: (payload % 2 == 0).then(|| {
+            proof: payload.is_multiple_of(2).then(|| {
                 let verified = SessionId::new(u64::MAX >> (payload % 60));
                 let key = BroadcasterKey::new([7; 32]);
                 let verified = verified.map(|session| Verified { session, key });

@@ -114,7 +114,7 @@ impl Subscriber {
             let found = livestreams.get_livestream(livestream::GetLivestreamRequest { livestream_id }).await?;
             Ok::<_, Status>(found.into_inner().livestream)
         };
-        let (stream, found) = future::join(subscribed, asked).await;
+        let (stream, found) = future::join(subscribed, asked).boxed().await;
         let stream = stream?;
         if let Some(found) = found? {
             verifier.learn(&found).map_err(|why| Error::Forged { position: None, why })?;
