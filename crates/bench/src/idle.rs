@@ -114,7 +114,7 @@ impl Idle {
     async fn starling(&self) -> Result<Steps, BenchError> {
         let livestream = TestLivestream::open(None, BUDGET, false).await?;
         let server = livestream.server()?;
-        let mut publisher = livestream.publisher().await?;
+        let mut publisher = PublisherConnection::of(&livestream).await?;
         let mut steps = Steps::begin(System::Starling, server).await;
         let sessions = livestream.join(0..self.viewers, |_| Interest::High).await?;
         steps.add("members", self.viewers, server).await;

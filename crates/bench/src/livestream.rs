@@ -7,7 +7,6 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::child::{Server, Usage};
-use super::publisher::PublisherConnection;
 use super::system::System;
 use crate::error::{BenchError, told};
 use starling_client::pb::livestream::v1 as pb;
@@ -98,10 +97,9 @@ impl TestLivestream {
         stream::iter(joins).buffered(JOINS).try_collect().await
     }
 
-    /// Its publisher.
-    pub(crate) async fn publisher(&self) -> Result<PublisherConnection, BenchError> {
-        let node = broadcaster(self.key.as_deref());
-        PublisherConnection::grpc(self.client.clone(), self.livestream, node, self.key.clone()).await
+    /// Who broadcasts.
+    pub(crate) fn broadcaster(&self) -> u64 {
+        broadcaster(self.key.as_deref())
     }
 
     /// What the server has used; `None` when it runs elsewhere.
@@ -118,7 +116,7 @@ impl TestLivestream {
     pub(crate) async fn close(mut self) -> Result<(), BenchError> {
         if self.server.is_none() {
             let livestream_id = self.livestream;
-            let node_id = broadcaster(self.key.as_deref());
+            let node_id = self.broadcaster();
             let end = pb::EndLivestreamRequest { livestream_id, node_id, ..Default::default() };
             self.client.livestreams.end_livestream(end).await.map_err(|status| told(&status))?;
         }

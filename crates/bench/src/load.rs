@@ -199,7 +199,7 @@ impl Load {
         let (target, publisher, pool) = match system {
             System::Starling => {
                 let livestream = TestLivestream::open(self.url.as_deref(), self.budget, self.signed).await?;
-                let publisher = livestream.publisher().await?;
+                let publisher = PublisherConnection::of(&livestream).await?;
                 let sessions = livestream.join(0..self.viewers, |viewer| self.interests.of(viewer)).await?;
                 let configs = self.configs(livestream.livestream, &sessions);
                 let protocol = Protocol::Grpc { greets: true, behaviour: self.behaviour };

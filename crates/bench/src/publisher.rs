@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::interests::Pictures;
+use super::livestream::TestLivestream;
 use super::nats::{CONNECT, PONG, Parser};
 use super::plain;
 use super::raw::PUBLISHER;
@@ -34,6 +35,12 @@ pub(crate) enum PublisherConnection {
 }
 
 impl PublisherConnection {
+    /// That of a livestream; if it has a key, one who signs.
+    pub(crate) async fn of(livestream: &TestLivestream) -> Result<Self, BenchError> {
+        let (client, key) = (livestream.client.clone(), livestream.key.clone());
+        Self::grpc(client, livestream.livestream, livestream.broadcaster(), key).await
+    }
+
     /// With a key, one who signs.
     pub(crate) async fn grpc(
         client: Client,

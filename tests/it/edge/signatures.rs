@@ -118,7 +118,7 @@ fn forgeries(key: &SigningKey, at: Place, genuine: &UpdateDraft) -> Vec<(&'stati
 }
 
 #[tokio::test]
-async fn a_key_is_checked_before_the_livestream_is_made() {
+async fn key_is_checked_before_the_livestream_is_made() {
     let server = Server::start().await;
     let mut client = server.client().await;
     let key = key(1);

@@ -72,7 +72,7 @@ fn judge(verifier: &mut Verifier, update: Update) -> Result<Judgement, Forgery> 
 }
 
 #[test]
-fn an_update_altered_in_any_field_is_a_forgery() {
+fn an_update_altered_anywhere_is_a_forgery() {
     let key = key(1);
     let genuine = signed(&key, EPOCH, SESSION, VISUAL, 4);
     let altered: [(&str, fn(&mut Update), Forgery); 17] = [

@@ -91,7 +91,7 @@ fn the_vectors_of_rfc_8032_hold() {
 }
 
 #[test]
-fn a_node_id_is_53_bits_of_the_digest() {
+fn node_id_is_53_bits_of_the_digest() {
     // sha256 of the key of test 1 begins with 21fe31dfa154a261: 0x21fe31dfa154a261 >> 11.
     let key = PublicKey::new(&bytes(RFC_8032[0][1])).unwrap();
     let digest: [u8; 32] = Sha256::digest(key.bytes()).into();
@@ -112,7 +112,7 @@ fn what_is_no_strong_key_is_refused() {
 }
 
 #[test]
-fn a_signature_is_the_only_one_of_its_update() {
+fn signature_is_the_only_one_of_its_update() {
     let key = key(1);
     let signature = key.sign(&UPDATE);
     assert_eq!(key.public_key().verify(&UPDATE, &signature), Ok(()));
