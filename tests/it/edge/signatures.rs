@@ -80,9 +80,12 @@ fn timed(publisher_sequence: u64) -> UpdateDraft {
     UpdateDraft { publish_time, temporal_layer: 1, ..keyframe(publisher_sequence) }
 }
 
+/// What is altered, and how.
+type Altered = (&'static str, fn(&mut UpdateDraft));
+
 /// What was signed as `genuine`, and then altered, and for which the signature does not hold.
 fn forgeries(key: &SigningKey, at: Place, genuine: &UpdateDraft) -> Vec<(&'static str, UpdateDraft)> {
-    let altered: [(&str, fn(&mut UpdateDraft)); 9] = [
+    let altered: [Altered; 9] = [
         ("payload", |draft| draft.payload = b"another".as_slice().into()),
         ("no payload", |draft| draft.payload.clear()),
         ("keyframe", |draft| draft.keyframe = false),

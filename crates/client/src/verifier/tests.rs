@@ -9,6 +9,9 @@ const SESSION: u64 = 9;
 const VISUAL: i32 = 1;
 const AUDIO: i32 = 2;
 
+/// What was altered, how, and what it is found to be.
+type Altered = (&'static str, fn(&mut Update), Forgery);
+
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&[seed; 32]).unwrap()
 }
@@ -75,7 +78,7 @@ fn judge(verifier: &mut Verifier, update: Update) -> Result<Judgement, Forgery> 
 fn an_update_altered_anywhere_is_a_forgery() {
     let key = key(1);
     let genuine = signed(&key, EPOCH, SESSION, VISUAL, 4);
-    let altered: [(&str, fn(&mut Update), Forgery); 17] = [
+    let altered: [Altered; 17] = [
         ("payload", |u| u.payload = b"hellp".as_slice().into(), Forgery::BadSignature),
         ("no payload", |u| u.payload = Default::default(), Forgery::BadSignature),
         ("keyframe", |u| u.keyframe = false, Forgery::BadSignature),
