@@ -37,7 +37,7 @@ fn feed() -> Arc<Feed> {
     };
     let feed = Feed::new(shape, Memory::new(1 << 30));
     let (channel, session, gate) = (Channel::Visual, SessionId::new(1), Gate::Open);
-    feed.enforce(&[Grant { source: source(), channel, term: TERM, session, gate }], &[], false);
+    feed.enforce(&[Grant { source: source(), channel, term: TERM, session, gate, key: None }], &[], false);
     publish(&feed, 256, true);
     feed
 }
@@ -52,6 +52,7 @@ fn publish(feed: &Feed, bytes: usize, keyframe: bool) {
         publisher_sequence: 0,
         publish_time: None,
         accept_time: Timestamp { seconds: 1_700_000_000, nanos: 1 },
+        proof: None,
     };
     feed.publish(source(), TERM, draft, NOW).unwrap();
 }

@@ -23,6 +23,7 @@ mod serve;
 mod server;
 mod settings;
 mod shown_token;
+mod signing_key;
 mod stats;
 mod terminal;
 mod token;
@@ -77,6 +78,8 @@ enum Command {
     Token(token::Token),
     /// Ask a server whether it serves; exits with 0 if so.
     Healthcheck(healthcheck::Healthcheck),
+    /// Make or show a key by which a broadcaster signs its updates.
+    SigningKey(signing_key::SigningKeyFile),
     /// Print the completions of a shell: `starling completions bash > /etc/bash_completion.d/starling`.
     Completions(completions::Completions),
 }
@@ -124,6 +127,7 @@ impl Cli {
             Command::Create(create) => create.run().await,
             Command::End(end) => end.run().await,
             Command::Healthcheck(healthcheck) => healthcheck.run().await,
+            Command::SigningKey(key) => key.run(),
             Command::Completions(completions) => completions.run(),
         };
         outcome.map(|()| ExitCode::SUCCESS)

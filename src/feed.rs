@@ -56,7 +56,7 @@ pub use counts::{BUCKETS, Counts, bucket_bound};
 pub use cursor::{Cursor, Greeting, Opening, Resume, Start};
 pub use delivery::{Delivery, FilterChange};
 pub use demand::Demand;
-pub use draft::{Draft, Timestamp};
+pub use draft::{Draft, Proof, SIGNATURE_BYTES, Timestamp, Verified};
 pub use gap::{Gap, GapReason};
 pub use memory::Memory;
 pub use numbers::MAX_GIVEN;

@@ -9,6 +9,7 @@ mod moderation;
 pub mod mutation;
 pub mod publish;
 mod revocation;
+mod signature;
 pub mod subscribe;
 pub mod watch;
 
@@ -27,6 +28,7 @@ pub use revocation::TokenTimes;
 use starling_core::command::{CreateGroup, CreateLivestream};
 use starling_core::hash::FixedHasher;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::key::BroadcasterKey;
 use starling_core::member::{Member, MemberView, View};
 use starling_core::request::RequestId;
 use starling_core::{Command, GroupCommand, LivestreamCommand, Rejection, SharedCommand, Swarm, group, livestream};
@@ -148,7 +150,7 @@ impl Service {
         self.log.clock()
     }
 
-    /// Makes a livestream; its broadcaster is the acting node. What it takes is booked on the address
+    /// Makes a livestream, whose broadcaster signs its updates when there is a `key`. What it takes is booked on the address
     /// that it comes `from`, of IPv6 its first 64 bits.
     ///
     /// # Errors
@@ -159,16 +161,21 @@ impl Service {
         &self,
         new: New<livestream::Config>,
         broadcaster: NodeId,
+        key: Option<BroadcasterKey>,
         from: Option<IpAddr>,
     ) -> Result<Outcome, ServiceError> {
         let command = |new: &New<livestream::Config>| {
-            Command::CreateLivestream(CreateLivestream {
+            let create = CreateLivestream {
                 epoch: Epoch::drawn(rand::random()),
                 broadcaster,
                 config: new.config.clone(),
                 metadata: new.metadata.clone(),
                 retention_ms: self.settings.retention_ms,
-            })
+            };
+            match key {
+                Some(key) => Command::CreateSignedLivestream(create, key),
+                None => Command::CreateLivestream(create),
+            }
         };
         self.create(SwarmKind::Livestream, &new, from, command).await
     }

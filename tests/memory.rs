@@ -201,12 +201,13 @@ fn booked_and_allocated(case: Case) -> (usize, usize) {
             publisher_sequence: 2 * (1 + number / sources),
             publish_time: None,
             accept_time: Timestamp { seconds: 1_700_000_000, nanos: 1 },
+            proof: None,
         };
         if channel == Channel::Chat {
             feed.chat(Message { author: source, session, muted: false, draft }, now, true).unwrap();
         } else {
             if number < sources {
-                let grant = Grant { source, channel, term: 1, session: Some(session), gate: Gate::Open };
+                let grant = Grant { source, channel, term: 1, session: Some(session), gate: Gate::Open, key: None };
                 feed.enforce(&[grant], &[], false);
             }
             feed.publish(source, 1, draft, now).unwrap();

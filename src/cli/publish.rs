@@ -7,6 +7,7 @@ mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,6 +24,7 @@ use super::message::Message;
 use super::selector::Selector;
 use super::server::Server;
 use super::settings::Settings;
+use super::signing_key;
 use super::terminal::remark;
 use starling_client::pb::swarm::v1::{GoodbyeReason, UpdateChannel, UpdateDraft};
 use starling_client::{Client, PublishEvent, PublishOptions, Publisher};
@@ -44,6 +46,9 @@ pub(super) struct Publish {
     /// The node that publishes; by default one that hardly anybody else has.
     #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u64).range(1..))]
     node: Option<u64>,
+    /// The secret key by which the updates of a livestream are signed; the node that publishes is that of the key.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["node", "group"])]
+    signing_key: Option<PathBuf>,
     /// Take over from whoever publishes there now as this node, or as the broadcaster.
     #[arg(long)]
     take_over: bool,
@@ -156,8 +161,17 @@ impl Publish {
             None => Budget::of_pipe(&first),
         };
         let wanted = *self.settings.subscriber_bytes_per_second.get_or_insert(budget.bytes_per_second);
+        let signing_key = self.signing_key.as_deref().map(signing_key::read).transpose()?.map(Arc::new);
         let mut client = self.server.connect().await?;
-        let claim = Claim::make(&mut client, self.swarm.swarm(), self.node, self.take_over, &self.settings).await?;
+        let claim = Claim::make(
+            &mut client,
+            self.swarm.swarm(),
+            self.node,
+            signing_key.as_deref(),
+            self.take_over,
+            &self.settings,
+        )
+        .await?;
         let name = claim::name(claim.swarm);
         remark!("node {} publishes on {name}", claim.node);
         match claim.created {
@@ -191,6 +205,7 @@ impl Publish {
             session_id,
             window: WINDOW * channels.len(),
             join: Some(claim.join()),
+            signing_key,
             ..PublishOptions::new(claim.swarm, claim.node, channels)
         };
         let mut publisher = Publisher::open(client.clone(), publication).await?;

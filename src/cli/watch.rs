@@ -21,11 +21,13 @@ use super::interrupt::Interrupt;
 use super::message::Message;
 use super::selector::Selector;
 use super::server::Server;
+use super::signing_key;
 use super::terminal::remark;
 use starling_client::pb::swarm::v1::{self as shared, delivery::Item};
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 use starling_client::{
-    Client, Join, Retry, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef, Watch as Following,
+    Client, Join, PublicKey, Retry, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef, Trust,
+    Watch as Following,
 };
 
 /// How often the counters on a terminal are refreshed.
@@ -61,6 +63,10 @@ pub(super) struct Watch {
     /// Wait until there is such a swarm.
     #[arg(long)]
     wait: bool,
+    /// Livestreams: the public key by which its updates are verified, whatever the server says; may be given several
+    /// times, for the broadcasters to come. By default the key that the server shows, if there is one.
+    #[arg(long = "pin-key", value_name = "HEX", conflicts_with = "group", value_parser = signing_key::public_key)]
+    pin_keys: Vec<PublicKey>,
     #[command(flatten)]
     format: Format,
 }
@@ -92,6 +98,7 @@ impl Watch {
             channels,
             sources: self.sources,
             join: Some(join),
+            trust: if self.pin_keys.is_empty() { Trust::Server } else { Trust::Pinned(self.pin_keys) },
             ..SubscribeOptions::new(swarm, node_id, session_id)
         };
         let counters = Counters::new(wall_clock());

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use starling_core::channel::Channel;
+use starling_core::id::SessionId;
+use starling_core::key::BroadcasterKey;
 
 /// A point in time, as protobuf has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +13,30 @@ pub struct Timestamp {
     pub seconds: i64,
     /// Nanoseconds beyond; 0 to 999 999 999.
     pub nanos: i32,
+}
+
+/// Bytes of a signature.
+pub const SIGNATURE_BYTES: usize = 64;
+
+/// What a signature takes of a message at most, with what it is verified by: tags, session, number, length.
+const PROOF: usize = 2 * (1 + 10) + 2 + SIGNATURE_BYTES;
+
+/// Under what a signature was verified: it holds for no other session, and no other key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The session of the publisher.
+    pub session: SessionId,
+    /// Its key.
+    pub key: BroadcasterKey,
+}
+
+/// The signature of an update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// As it came.
+    pub signature: [u8; SIGNATURE_BYTES],
+    /// Set by whoever verified it.
+    pub verified: Option<Verified>,
 }
 
 /// An update before it has a position.
@@ -32,6 +58,8 @@ pub struct Draft {
     pub publish_time: Option<Timestamp>,
     /// The server's time.
     pub accept_time: Timestamp,
+    /// Its signature, if it has one.
+    pub proof: Option<Box<Proof>>,
 }
 
 impl Draft {
@@ -41,5 +69,10 @@ impl Draft {
             0 => None,
             number => Some(number),
         }
+    }
+
+    /// The payload, and what a signature adds to it, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.payload.len() + if self.proof.is_some() { PROOF } else { 0 }
     }
 }

@@ -16,6 +16,7 @@ use crate::sync::atomic::Ordering;
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::event::{Gate, Grant};
 use starling_core::id::{NodeId, SessionId};
+use starling_core::key::BroadcasterKey;
 
 /// What became of an update that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,12 @@ pub enum AppendError {
     /// The number is so old that nobody knows any more whether it was accepted.
     #[error("whether this publisher_sequence was accepted is not known any more")]
     OutcomeUnknown,
+    /// The broadcaster has a key, and this is not signed.
+    #[error("the livestream has a key: the update must be signed")]
+    Unsigned,
+    /// The signature is not that of the broadcaster's key over this update, or there is no key.
+    #[error("the signature is not that of the broadcaster's key over this update, for this session")]
+    BadSignature,
 }
 
 impl AppendError {
@@ -98,6 +105,26 @@ pub struct Message {
     pub draft: Draft,
 }
 
+impl Draft {
+    /// Refuses what is not signed as it must be: with this key, if there is one, for this session.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Unsigned`] and [`AppendError::BadSignature`].
+    pub fn check_proof(&self, key: Option<BroadcasterKey>, session: Option<SessionId>) -> Result<(), AppendError> {
+        match (key, self.proof.as_deref()) {
+            (None, None) => Ok(()),
+            (Some(_), None) => Err(AppendError::Unsigned),
+            // Nobody could verify it.
+            (None, Some(_)) => Err(AppendError::BadSignature),
+            (Some(key), Some(proof)) => match proof.verified {
+                Some(verified) if verified.key == key && Some(verified.session) == session => Ok(()),
+                _ => Err(AppendError::BadSignature),
+            },
+        }
+    }
+}
+
 impl Accepted {
     /// A repeat of one that came on `lane` before.
     fn before(lane: &Lane, numbers: &Numbers, keyframe_wanted: bool) -> Self {
@@ -118,15 +145,19 @@ impl Feed {
             return;
         }
         let mut state = self.state.lock();
-        let State { ring, lanes, .. } = &mut *state;
+        let State { ring, lanes, key, .. } = &mut *state;
         if over {
             self.closed.store(true, Ordering::Release);
         }
         for grant in grants {
-            let key = (Some(grant.source), grant.channel);
-            if grant.term != 0 || lanes.find(key).is_some() {
-                let slot = lanes.slot(key);
+            let lane = (Some(grant.source), grant.channel);
+            if grant.term != 0 || lanes.find(lane).is_some() {
+                let slot = lanes.slot(lane);
                 lanes.grant(slot, grant);
+            }
+            // One source at a time has a key, and every term of the one before has ended.
+            if grant.term != 0 && grant.key != key.as_deref().copied() {
+                *key = grant.key.map(Box::new);
             }
         }
         for key in gone.iter().flat_map(|node| Channel::ALL.map(|channel| (Some(*node), channel))) {
@@ -210,7 +241,7 @@ impl Feed {
     pub fn publish(&self, source: NodeId, term: u64, draft: Draft, now: Micros) -> Result<Accepted, Rejected> {
         match self.enter(source, term, draft.clone(), now, false) {
             Err(Rejected { refusal: AppendError::Memory, .. }) => {
-                self.make_room(draft.payload.len(), now);
+                self.make_room(draft.weight(), now);
                 self.enter(source, term, draft, now, true)
             }
             outcome => outcome,
@@ -220,12 +251,15 @@ impl Feed {
     /// With `last`, an update for which there is no memory is counted as rejected.
     fn enter(&self, source: NodeId, term: u64, draft: Draft, now: Micros, last: bool) -> Result<Accepted, Rejected> {
         let mut state = self.state.lock();
-        let State { ring, lanes, limits, .. } = &mut *state;
+        let State { ring, lanes, limits, key, .. } = &mut *state;
         let channel = draft.channel;
-        let key = (Some(source), channel);
-        let slot = lanes.find(key).filter(|slot| lanes.at(*slot).term == term && term != 0);
+        let slot = lanes.find((Some(source), channel)).filter(|slot| lanes.at(*slot).term == term && term != 0);
         let slot = slot.ok_or_else(|| AppendError::StaleTerm.uncounted())?;
         let lane = lanes.at_mut(slot);
+        // What a stranger sends leaves no trace, also not in the numbers.
+        draft
+            .check_proof(key.as_deref().copied(), lane.publisher.session())
+            .map_err(|refusal| Rejected { publisher_sequence: draft.publisher_sequence, refusal })?;
         let wanted = has_runs(channel) && lane.requests.is_wanted(limits.keyframe_interval, now);
         let given = draft.given_number();
         let number = given.unwrap_or_else(|| lane.publisher.next());
@@ -271,6 +305,10 @@ impl Feed {
     /// Why the message was not taken, and its number.
     pub fn chat(&self, message: Message, now: Micros, last: bool) -> Result<Accepted, Rejected> {
         let Message { author, session, muted, draft } = message;
+        // Many authors, of whom none has a key.
+        draft
+            .check_proof(None, None)
+            .map_err(|refusal| Rejected { publisher_sequence: draft.publisher_sequence, refusal })?;
         let mut state = self.state.lock();
         let State { ring, lanes, authors, .. } = &mut *state;
         let slot = lanes.slot((None, Channel::Chat));
@@ -315,7 +353,7 @@ impl Feed {
 
     /// Whether there is memory for an update on a lane, and for so many bytes more.
     fn has_room(&self, ring: &Ring, lane: &Lane, draft: &Draft, more: usize) -> bool {
-        self.memory.has_room_for(more + ring.growth(Record::cost_at_most(draft.payload.len()), lane))
+        self.memory.has_room_for(more + ring.growth(Record::cost_at_most(draft.weight()), lane))
     }
 
     fn append(

@@ -20,6 +20,7 @@ use crate::clock::Micros;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use starling_core::channel::Channel;
+use starling_core::key::BroadcasterKey;
 
 /// What is kept of a swarm's updates, and who may add to it.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(super) struct State {
     pub(super) ring: Ring,
     pub(super) lanes: Lanes,
     pub(super) authors: Authors,
+    /// By which whoever may publish signs; `None` = nothing is signed.
+    pub(super) key: Option<Box<BroadcasterKey>>,
     /// The memory knows of the feed.
     pub(super) enrolled: bool,
     /// Bytes that cursors hold, of each lane some.
@@ -64,6 +67,7 @@ impl Feed {
                 ring: Ring::new(shape.ring_bytes, shape.limits.max_age),
                 lanes: Lanes::default(),
                 authors: Authors::default(),
+                key: None,
                 enrolled: false,
                 cursors: 0,
                 booked: 0,
@@ -96,7 +100,7 @@ impl Feed {
     }
 
     /// Frees what nobody reads in other feeds, or what is here beyond the feed's share, for an update
-    /// with a payload of so many bytes.
+    /// with a payload of so many bytes, its signature included.
     pub fn make_room(&self, payload: usize, now: Micros) {
         let bytes = Record::cost_at_most(payload);
         if self.memory.reclaim(bytes, now) {

@@ -13,6 +13,7 @@ mod demand;
 mod loss;
 #[cfg(feature = "shuttle")]
 mod model;
+mod proofs;
 mod publisher;
 mod resume;
 mod ring;
@@ -69,7 +70,7 @@ impl FeedFixture {
     }
 
     fn grant_to(&self, session: u64, channel: Channel, term: u64, gate: Gate) {
-        let grant = Grant { source: source(), channel, term, session: SessionId::new(session), gate };
+        let grant = Grant { source: source(), channel, term, session: SessionId::new(session), gate, key: None };
         self.feed.enforce(&[grant], &[], false);
     }
 
@@ -129,6 +130,7 @@ fn draft(keyframe: bool, publisher_sequence: u64) -> Draft {
         publisher_sequence,
         publish_time: None,
         accept_time: Timestamp { seconds: 1, nanos: 2 },
+        proof: None,
     }
 }
 
@@ -232,7 +234,7 @@ fn closing_a_feed_ends_its_grants_atomically() {
     let fixture = FeedFixture::new(shape(1 << 20));
     fixture.visual(true);
     let (channel, gate) = (Channel::Visual, Gate::NotActive);
-    let grant = Grant { source: source(), channel, term: 0, session: None, gate };
+    let grant = Grant { source: source(), channel, term: 0, session: None, gate, key: None };
     fixture.feed.enforce(&[grant], &[], true);
     assert!(fixture.feed.is_closed());
     assert_eq!(fixture.publish(3, draft(true, 0)), Err(AppendError::StaleTerm));

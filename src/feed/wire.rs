@@ -42,6 +42,9 @@ mod field {
         pub(in crate::feed::wire) const ACCEPT_TIME: u8 = 7;
         pub(in crate::feed::wire) const AUTHOR_NODE_ID: u8 = 8;
         pub(in crate::feed::wire) const URGENT: u8 = 9;
+        pub(in crate::feed::wire) const SESSION_ID: u8 = 10;
+        pub(in crate::feed::wire) const PUBLISHER_SEQUENCE: u8 = 11;
+        pub(in crate::feed::wire) const SIGNATURE: u8 = 12;
     }
 
     /// `UpdatePosition`. Number 5, `track`, is always 0, and so never written.
@@ -115,7 +118,7 @@ pub(super) fn encode(position: Position, author: Option<NodeId>, draft: &Draft) 
         put_varint(out, field::position::TERM, position.term);
         put_varint(out, field::position::SEQUENCE, position.sequence);
     });
-    let mut tail = BytesMut::with_capacity(64);
+    let mut tail = BytesMut::with_capacity(if draft.proof.is_some() { 160 } else { 64 });
     put_varint(&mut tail, field::update::KEYFRAME, u64::from(draft.keyframe));
     put_varint(&mut tail, field::update::TEMPORAL_LAYER, u64::from(draft.temporal_layer));
     if let Some(publish_time) = draft.publish_time {
@@ -124,6 +127,12 @@ pub(super) fn encode(position: Position, author: Option<NodeId>, draft: &Draft) 
     put_message(&mut tail, field::update::ACCEPT_TIME, |out| put_timestamp(out, draft.accept_time));
     put_varint(&mut tail, field::update::AUTHOR_NODE_ID, author.map_or(0, NodeId::get));
     put_varint(&mut tail, field::update::URGENT, u64::from(draft.urgent));
+    if let Some(proof) = &draft.proof {
+        put_varint(&mut tail, field::update::SESSION_ID, proof.verified.map_or(0, |verified| verified.session.get()));
+        put_varint(&mut tail, field::update::PUBLISHER_SEQUENCE, draft.publisher_sequence);
+        put_length(&mut tail, field::update::SIGNATURE, proof.signature.len() as u64);
+        tail.put_slice(&proof.signature);
+    }
 
     // Every tag is one byte long: all field numbers are below 16.
     let payload = &draft.payload;
@@ -218,6 +227,9 @@ mod tests {
     use starling_client::pb::swarm::v1 as pb;
 
     use super::*;
+    use crate::feed::draft::{Proof, SIGNATURE_BYTES, Verified};
+    use starling_core::id::SessionId;
+    use starling_core::key::BroadcasterKey;
 
     const ACCEPTED: Timestamp = Timestamp { seconds: 1_700_000_000, nanos: 999_999_999 };
 
@@ -231,6 +243,13 @@ mod tests {
             publisher_sequence: 9,
             publish_time,
             accept_time: ACCEPTED,
+            // Every other one.
+            proof: payload.is_multiple_of(2).then(|| {
+                let verified = SessionId::new(u64::MAX >> (payload % 60));
+                let key = BroadcasterKey::new([7; 32]);
+                let verified = verified.map(|session| Verified { session, key });
+                Box::new(Proof { signature: [0xc3; SIGNATURE_BYTES], verified })
+            }),
         }
     }
 
@@ -258,6 +277,9 @@ mod tests {
             accept_time: Some(timestamp(draft.accept_time)),
             author_node_id: author.map_or(0, NodeId::get),
             urgent: draft.urgent,
+            session_id: draft.proof.as_ref().map_or(0, |proof| proof.verified.unwrap().session.get()),
+            publisher_sequence: draft.proof.as_ref().map_or(0, |_| draft.publisher_sequence),
+            signature: draft.proof.as_ref().map_or_else(Bytes::new, |proof| proof.signature.to_vec().into()),
         };
         pb::Delivery { item: Some(pb::delivery::Item::Update(update)) }
     }

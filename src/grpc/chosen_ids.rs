@@ -50,6 +50,7 @@ impl Settings {
             }
             Mutation::Command(
                 Command::CreateLivestream(_)
+                | Command::CreateSignedLivestream(..)
                 | Command::CreateGroup(_)
                 | Command::Shared(
                     // A Join is a mutation of its own.
@@ -76,7 +77,8 @@ impl Settings {
                     | LivestreamCommand::Resume(_)
                     | LivestreamCommand::RemoveModerator(..)
                     | LivestreamCommand::Unmute(..)
-                    | LivestreamCommand::Transfer(..),
+                    | LivestreamCommand::Transfer(..)
+                    | LivestreamCommand::TransferSigned(..),
                 )
                 | Command::Group(
                     GroupCommand::SetMedia { .. } | GroupCommand::StartShare(_) | GroupCommand::StopShare(_),

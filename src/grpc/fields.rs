@@ -8,7 +8,7 @@ use prost::Message;
 use prost_types::Duration;
 
 use super::Settings;
-use crate::feed::{Draft, Gap, GapReason, MAX_GIVEN, Position, Start, Timestamp};
+use crate::feed::{Draft, Gap, GapReason, MAX_GIVEN, Position, Proof, SIGNATURE_BYTES, Start, Timestamp};
 use crate::identity::MAX_TOKEN_BYTES;
 use crate::pb::swarm::v1 as pb;
 use crate::service::subscribe::ResumePoint;
@@ -370,6 +370,7 @@ pub(super) fn draft(update: pb::UpdateDraft, settings: &Settings, layers: u32, n
         publish_time,
         urgent,
         track: of,
+        signature,
     } = update;
     let channel = channel("update.channel", number)?;
     let most = settings.max_payload(channel);
@@ -380,6 +381,7 @@ pub(super) fn draft(update: pb::UpdateDraft, settings: &Settings, layers: u32, n
     if publisher_sequence > MAX_GIVEN {
         return invalid("update.publisher_sequence", format!("must be at most {MAX_GIVEN}"));
     }
+    let proof = proof(&signature, publisher_sequence)?;
     let layers = if matches!(channel, Channel::Visual | Channel::Screen) { layers } else { 1 };
     let temporal_layer = within("update.temporal_layer", temporal_layer, 0, layers - 1)?;
     if let Some(t) = &publish_time
@@ -397,7 +399,23 @@ pub(super) fn draft(update: pb::UpdateDraft, settings: &Settings, layers: u32, n
         publisher_sequence,
         publish_time: publish_time.map(time),
         accept_time: time(super::convert::timestamp(now)),
+        proof,
     })
+}
+
+/// The signature of an update; it is not verified here.
+fn proof(signature: &Bytes, publisher_sequence: u64) -> Parsed<Option<Box<Proof>>> {
+    if signature.is_empty() {
+        return Ok(None);
+    }
+    let Ok(signature) = signature.as_ref().try_into() else {
+        return invalid("update.signature", format!("must be {SIGNATURE_BYTES} bytes, not {}", signature.len()));
+    };
+    // It is part of what is signed: the server cannot count.
+    match publisher_sequence {
+        0 => invalid("update.publisher_sequence", "must be given with a signature"),
+        _ => Ok(Some(Box::new(Proof { signature, verified: None }))),
+    }
 }
 
 /// An update that comes alone.

@@ -28,13 +28,13 @@ impl LivestreamService for Edge {
         request: Request<pb::CreateLivestreamRequest>,
     ) -> Answer<pb::CreateLivestreamResponse> {
         let from = stream::address(&request);
-        let NewLivestream { new, broadcaster } = self.admit(request, |request: pb::CreateLivestreamRequest| {
+        let NewLivestream { new, broadcaster, key } = self.admit(request, |request: pb::CreateLivestreamRequest| {
             let asked = NewLivestream::try_from(request)?;
             let nodes = [("node_id", asked.new.node), ("broadcaster_node_id", Some(asked.broadcaster))];
             self.settings.allows_new(KIND, asked.new.number, &nodes)?;
             Ok(asked)
         })?;
-        let outcome = self.service.create_livestream(new, broadcaster, from).await.map_err(refused(KIND))?;
+        let outcome = self.service.create_livestream(new, broadcaster, key, from).await.map_err(refused(KIND))?;
         let (created, livestream) = (outcome.created, outcome.swarm.and_then(wire::livestream));
         Ok(Response::new(pb::CreateLivestreamResponse { livestream, created }))
     }

@@ -133,6 +133,8 @@ fn rejected(kind: SwarmKind, rejection: &Rejection) -> Status {
         Rejection::ScreenShareHeld { holder } => {
             is(FailedPrecondition, Reason::ScreenShareHeld, &[("holderNodeId", holder.to_string())])
         }
+        Rejection::KeyRequired => is(FailedPrecondition, Reason::KeyRequired, &[]),
+        Rejection::KeyNotExpected => is(FailedPrecondition, Reason::KeyNotExpected, &[]),
         Rejection::ChannelDisabled => is(FailedPrecondition, Reason::ChannelDisabled, &[]),
         Rejection::Full { max } => is(ResourceExhausted, Reason::SwarmFull, &[("max", max.to_string())]),
         Rejection::Quota { what, max } => {
@@ -171,6 +173,8 @@ fn untaken(Rejected { publisher_sequence, refusal }: Rejected) -> Status {
         AppendError::Memory => retry(Code::ResourceExhausted, Reason::FeedMemory, &message),
         AppendError::OutOfOrder => status(Code::FailedPrecondition, Reason::OutOfOrder, message, &number),
         AppendError::OutcomeUnknown => status(Code::FailedPrecondition, Reason::OutcomeUnknown, message, &number),
+        AppendError::Unsigned => status(Code::PermissionDenied, Reason::Unsigned, message, &number),
+        AppendError::BadSignature => status(Code::PermissionDenied, Reason::BadSignature, message, &number),
     }
 }
 
@@ -307,6 +311,8 @@ pub(super) const fn reject_reason(refusal: AppendError) -> Option<pb::RejectReas
         AppendError::Memory => pb::RejectReason::FeedMemory,
         AppendError::OutOfOrder => pb::RejectReason::OutOfOrder,
         AppendError::OutcomeUnknown => pb::RejectReason::OutcomeUnknown,
+        AppendError::Unsigned => pb::RejectReason::Unsigned,
+        AppendError::BadSignature => pb::RejectReason::BadSignature,
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::attachment::Attachment;
+use super::signature::SignatureVerifier;
 use super::{Service, ServiceError, draw_session, is_due, member};
 use crate::clock;
 use crate::cluster::CommandLog;
@@ -15,6 +16,7 @@ use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::By;
 use starling_core::event::Gate;
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::key::BroadcasterKey;
 use starling_core::{Rejection, Rules, SharedCommand, Swarm};
 
 /// The lease of a session that publishing makes, in milliseconds.
@@ -50,6 +52,8 @@ pub struct PublishHandle {
     /// The session that it publishes for; `None` = whichever the node has.
     session: Option<SessionId>,
     epoch: Epoch,
+    /// Where updates are signed.
+    verifier: Option<SignatureVerifier>,
     term: u64,
     claimed: ChannelSet,
     /// Channels that nobody has claimed since.
@@ -91,16 +95,24 @@ impl Service {
             (epoch, term, self.attach(id, node, session).await?)
         };
         // Of this incarnation: another may have taken its place by now.
-        let found = self.log.store().read(id, |entry| (entry.swarm().epoch() == epoch).then(|| entry.feed()));
-        let feed = found.flatten().ok_or(Rejection::NoSuchSwarm)?;
+        let look = |entry: &Entry| {
+            let swarm = entry.swarm();
+            let key = swarm.broadcaster_key().filter(|_| swarm.broadcaster() == Some(node));
+            (swarm.epoch() == epoch).then(|| (entry.feed(), key))
+        };
+        let (feed, key) = self.log.store().read(id, look).flatten().ok_or(Rejection::NoSuchSwarm)?;
+        let session = attachment.session();
+        let signs = key.zip(session);
+        let verifier = signs.and_then(|(key, session)| SignatureVerifier::new(id, epoch, node, session, key));
         feed.declare(node, term, exclusive, layers);
         let handle = PublishHandle {
             log: self.log.clone(),
             id,
             feed,
             source: node,
-            session: attachment.session(),
+            session,
             epoch,
+            verifier,
             term,
             claimed: channels,
             channels: channels.iter().collect(),
@@ -151,13 +163,25 @@ impl Service {
             return chat(&self.log, id, &feed, by.node, by.session, draft);
         }
         let channels: ChannelSet = [channel].into_iter().collect();
+        let mut draft = draft.clone();
         for _ in 0..TRIES {
             let (held, now) = (feed.term(by.node, channel), self.clock().now());
             let look = |swarm: &Swarm| {
                 let due = authority(swarm, by.node, by.session, now)?;
-                Ok::<_, Rejection>((swarm.gate(by.node, channel), due))
+                let signer = signer(swarm, by.node)?.map(|(key, session)| (swarm.epoch(), session, key));
+                Ok::<_, Rejection>((swarm.gate(by.node, channel), due, signer))
             };
-            let (gate, due) = self.read(id, look)??;
+            let (gate, due, signer) = self.read(id, look)??;
+            if let Some((epoch, session, key)) = signer
+                && let Some(verifier) = SignatureVerifier::new(id, epoch, by.node, session, key)
+            {
+                verifier.verify(&mut draft);
+            }
+            // What is not signed as it must be gets no right either.
+            let (session, key) = signer.map(|(_, session, key)| (session, key)).unzip();
+            draft
+                .check_proof(key, session)
+                .map_err(|refusal| feed::Rejected { publisher_sequence: draft.publisher_sequence, refusal })?;
             if held.is_none() && term.is_none() {
                 // What is refused anyhow gets no right first.
                 match gate? {
@@ -229,6 +253,14 @@ fn authority(
         Some(broadcaster) if broadcaster != node => Err(Rejection::NotBroadcaster { node }),
         _ => Ok(is_due(member, now).then_some(member.session)),
     }
+}
+
+/// The key of a broadcaster who signs, and the session that it signs for.
+fn signer(swarm: &Swarm, node: NodeId) -> Result<Option<(BroadcasterKey, SessionId)>, Rejection> {
+    let Some(key) = swarm.broadcaster_key() else { return Ok(None) };
+    // One that publishing would make is known to nobody who has signed.
+    let session = swarm.roster().find(node).ok_or(Rejection::NotAMember(node))?.session;
+    Ok(Some((key, session)))
 }
 
 /// Writes to the CHAT of a livestream, in one step with the look at who is muted. Answers
@@ -335,10 +367,13 @@ impl PublishHandle {
     /// # Errors
     ///
     /// When the feed does not take the update; the stream may go on. See [`PublishError`].
-    pub fn send(&self, draft: Draft) -> Result<Accepted, PublishError> {
+    pub fn send(&self, mut draft: Draft) -> Result<Accepted, PublishError> {
         if self.feed.is_shared(draft.channel) {
             let (accepted, _) = chat(&self.log, self.id, &self.feed, self.source, self.session, &draft)?;
             return Ok(accepted);
+        }
+        if let Some(verifier) = &self.verifier {
+            verifier.verify(&mut draft);
         }
         Ok(self.feed.publish(self.source, self.term, draft, clock::uptime())?)
     }

@@ -9,6 +9,7 @@ use starling_core::event::{EndReason, LeaveReason};
 use starling_core::group::{self, Group};
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId};
 use starling_core::interest::Interest;
+use starling_core::key::BroadcasterKey;
 use starling_core::livestream::{self, Livestream};
 use starling_core::member::{MemberView, View};
 use starling_core::stats::Unique;
@@ -125,6 +126,8 @@ pub struct LivestreamDetail {
     pub state: livestream::State,
     /// Who has authority.
     pub broadcaster: NodeId,
+    /// By which the broadcaster signs its updates, if it does.
+    pub key: Option<BroadcasterKey>,
     /// Whether the broadcaster has a session.
     pub broadcaster_present: bool,
     /// How it behaves.
@@ -162,11 +165,14 @@ impl SwarmSnapshot {
         // Numbers, times and the configuration; then each moderator.
         const REST: usize = 160;
         const MODERATOR: usize = 10;
-        let moderators = match &self.detail {
-            SwarmDetail::Livestream(livestream) => livestream.moderators.len() * MODERATOR,
+        const KEY: usize = 3 + 32;
+        let more = match &self.detail {
+            SwarmDetail::Livestream(livestream) => {
+                livestream.moderators.len() * MODERATOR + if livestream.key.is_some() { KEY } else { 0 }
+            }
             SwarmDetail::Group(_) => 0,
         };
-        REST + self.metadata.len() + moderators
+        REST + self.metadata.len() + more
     }
 
     /// O(moderators).
@@ -196,6 +202,7 @@ impl LivestreamDetail {
         Self {
             state: livestream.state(),
             broadcaster: livestream.broadcaster(),
+            key: livestream.key(),
             broadcaster_present,
             config: livestream.config().clone(),
             viewers: livestream.viewer_count(),

@@ -92,6 +92,7 @@ fn draft(channel: Channel, keyframe: bool) -> Draft {
         publisher_sequence: 1,
         publish_time: None,
         accept_time: Timestamp { seconds: 0, nanos: 0 },
+        proof: None,
     }
 }
 

@@ -48,7 +48,8 @@ impl FeedFixture {
 
     fn grant(&self, term: u64) {
         let session = SessionId::new(1);
-        let grant = Grant { source: node(BROADCASTER), channel: Channel::Visual, term, session, gate: Gate::Open };
+        let grant =
+            Grant { source: node(BROADCASTER), channel: Channel::Visual, term, session, gate: Gate::Open, key: None };
         self.feed.enforce(&[grant], &[], false);
     }
 
@@ -63,6 +64,7 @@ impl FeedFixture {
             publisher_sequence: 0,
             publish_time: None,
             accept_time: Timestamp::default(),
+            proof: None,
         };
         let published = self.feed.publish(node(BROADCASTER), term, draft, self.now);
         let accepted = published.map_err(|rejected| rejected.refusal)?;

@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
           "clap mimalloc tokio"),
     layer("cli",       "app clock config identity pb shutdown telemetry",
           "starling_client starling_verify adts_reader bytes clap clap_complete futures_util humantime indicatif ogg prost \
-           prost_reflect prost_types serde_json tokio tonic tonic_health \
+           prost_reflect prost_types rand serde_json tokio tonic tonic_health \
            tracing"),
     layer("app",       "grpc identity transport tls service cluster store feed clock config telemetry shutdown",
           "starling_core bytes futures_util rand rlimit thiserror tokio tokio_stream tokio_util tonic \
@@ -36,7 +36,7 @@ const LAYERS: &[Layer] = &[
     layer("config",    "",
           "clap config humantime serde thiserror toml tracing_subscriber"),
     layer("grpc",      "budget identity transport tls service store feed clock pb shutdown",
-          "starling_core bytes futures_util http http_body prost prost_types rand tokio tokio_stream tonic \
+          "starling_core starling_signing bytes futures_util http http_body prost prost_types rand tokio tokio_stream tonic \
            tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
     layer("transport", "budget identity tls shutdown sync",
           "bytes futures_util http http_body hyper hyper_util parking_lot rand socket2 tokio tokio_rustls tower tracing"),
@@ -47,7 +47,7 @@ const LAYERS: &[Layer] = &[
     layer("shutdown",  "",
           "tokio tokio_util tracing"),
     layer("service",   "cluster store feed clock",
-          "starling_core bytes futures_util parking_lot rand thiserror tokio tokio_util tracing"),
+          "starling_core starling_signing bytes futures_util parking_lot rand thiserror tokio tokio_util tracing"),
     layer("cluster",   "store feed clock",
           "starling_core bytes parking_lot thiserror tokio tokio_util tracing"),
     layer("store",     "feed sync",

@@ -45,6 +45,9 @@ pub(crate) struct Fanout {
     /// Share of viewers that never read after they subscribed, 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     stalled: f64,
+    /// Starling's publisher signs its updates, and the server verifies them; not the baselines. Viewers verify nothing.
+    #[arg(long)]
+    signed: bool,
     /// How long each run publishes.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     duration: Duration,
@@ -102,6 +105,7 @@ impl Fanout {
             stalled: (0..self.viewers).filter(|viewer| (*viewer as f64) < self.viewers as f64 * self.stalled).count()
                 as u64,
             duration: self.duration,
+            signed: self.signed,
             url: self.url,
             nats: self.nats,
         };

@@ -112,10 +112,9 @@ impl Idle {
     }
 
     async fn starling(&self) -> Result<Steps, BenchError> {
-        let livestream = TestLivestream::open(None, BUDGET).await?;
+        let livestream = TestLivestream::open(None, BUDGET, false).await?;
         let server = livestream.server()?;
-        let mut publisher =
-            PublisherConnection::grpc(livestream.client.clone(), livestream.livestream, BROADCASTER).await?;
+        let mut publisher = PublisherConnection::of(&livestream).await?;
         let mut steps = Steps::begin(System::Starling, server).await;
         let sessions = livestream.join(0..self.viewers, |_| Interest::High).await?;
         steps.add("members", self.viewers, server).await;
@@ -127,7 +126,7 @@ impl Idle {
         let server = System::Tonic.start()?;
         let livestream = Client::random_node();
         let client = Client::connect(&format!("http://{}", server.address)).await?;
-        let mut publisher = PublisherConnection::grpc(client, livestream, BROADCASTER).await?;
+        let mut publisher = PublisherConnection::grpc(client, livestream, BROADCASTER, None).await?;
         let steps = Steps::begin(System::Tonic, &server).await;
         let sessions = vec![0; usize::try_from(self.viewers)?];
         self.subscribe(&server, &mut publisher, self.configs(livestream, &sessions), steps).await

@@ -124,7 +124,7 @@ impl Join {
     }
 
     async fn once(&self) -> Result<Outcome, BenchError> {
-        let livestream = TestLivestream::open(None, BUDGET).await?;
+        let livestream = TestLivestream::open(None, BUDGET, false).await?;
         let churn = Churn::new(&livestream, 0..self.viewers, self.runs.lanes, None);
         let empty = livestream.usage();
         let fill = Phase::of(&livestream, churn.fill()).await?;

@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::child::{Server, Usage};
 use super::system::System;
 use crate::error::{BenchError, told};
-use starling_client::Client;
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel};
+use starling_client::{Client, SigningKey};
 
 /// The broadcaster; viewers come after it.
 pub(crate) const BROADCASTER: u64 = 1;
@@ -23,11 +24,18 @@ pub(crate) const LEASE: prost_types::Duration = prost_types::Duration { seconds:
 
 /// The server, and the livestream on it.
 pub(crate) struct TestLivestream {
+    /// By which its updates are signed, if they are.
+    pub(crate) key: Option<Arc<SigningKey>>,
     /// `None` = it runs elsewhere.
     server: Option<Server>,
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
     pub(crate) livestream: u64,
+}
+
+/// Who broadcasts: with a key, the node of that.
+fn broadcaster(key: Option<&SigningKey>) -> u64 {
+    key.map_or(BROADCASTER, |key| key.public_key().node_id())
 }
 
 /// The node of a viewer, by its number from 0.
@@ -36,8 +44,8 @@ pub(crate) const fn node(viewer: u64) -> u64 {
 }
 
 impl TestLivestream {
-    /// Puts a livestream on air whose viewers may get so many bytes per second.
-    pub(crate) async fn open(elsewhere: Option<&str>, budget: u64) -> Result<Self, BenchError> {
+    /// Puts a livestream on air whose viewers may get so many bytes per second; with `signed`, one with a key.
+    pub(crate) async fn open(elsewhere: Option<&str>, budget: u64, signed: bool) -> Result<Self, BenchError> {
         let (server, address, url) = match elsewhere {
             Some(url) => (None, resolve(url, "http", 50_051).await?, url.to_owned()),
             None => {
@@ -49,12 +57,19 @@ impl TestLivestream {
         let mut client = Client::connect(&url).await?;
         let livestream_id = Client::random_node();
         let config = pb::LivestreamConfig { subscriber_bytes_per_second: Some(budget), ..Default::default() };
-        let node_id = BROADCASTER;
-        let create = pb::CreateLivestreamRequest { livestream_id, node_id, config: Some(config), ..Default::default() };
+        let key = signed.then(|| SigningKey::from_seed(&rand::random())).transpose()?.map(Arc::new);
+        let node_id = broadcaster(key.as_deref());
+        let create = pb::CreateLivestreamRequest {
+            livestream_id,
+            node_id,
+            config: Some(config),
+            broadcaster_public_key: key.as_ref().map_or_else(Vec::new, |key| key.public_key().bytes().to_vec()).into(),
+            ..Default::default()
+        };
         client.livestreams.create_livestream(create).await.map_err(|status| told(&status))?;
         let start = pb::StartLivestreamRequest { livestream_id, node_id, ..Default::default() };
         client.livestreams.start_livestream(start).await.map_err(|status| told(&status))?;
-        Ok(Self { server, address, client, livestream: livestream_id })
+        Ok(Self { key, server, address, client, livestream: livestream_id })
     }
 
     /// Joins these viewers; answers with their sessions, in order.
@@ -82,6 +97,11 @@ impl TestLivestream {
         stream::iter(joins).buffered(JOINS).try_collect().await
     }
 
+    /// Who broadcasts.
+    pub(crate) fn broadcaster(&self) -> u64 {
+        broadcaster(self.key.as_deref())
+    }
+
     /// What the server has used; `None` when it runs elsewhere.
     pub(crate) fn usage(&self) -> Option<Usage> {
         self.server.as_ref()?.usage()
@@ -96,7 +116,8 @@ impl TestLivestream {
     pub(crate) async fn close(mut self) -> Result<(), BenchError> {
         if self.server.is_none() {
             let livestream_id = self.livestream;
-            let end = pb::EndLivestreamRequest { livestream_id, node_id: BROADCASTER, ..Default::default() };
+            let node_id = self.broadcaster();
+            let end = pb::EndLivestreamRequest { livestream_id, node_id, ..Default::default() };
             self.client.livestreams.end_livestream(end).await.map_err(|status| told(&status))?;
         }
         Ok(())

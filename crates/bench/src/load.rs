@@ -48,6 +48,8 @@ pub(crate) struct Load {
     /// Viewers that never read; the first ones.
     pub(crate) stalled: u64,
     pub(crate) duration: Duration,
+    /// Starling's publisher signs, and the server verifies.
+    pub(crate) signed: bool,
     /// Starling, when it is not started here.
     pub(crate) url: Option<String>,
     /// The NATS server to compare with.
@@ -196,9 +198,8 @@ impl Load {
         let livestream = Client::random_node();
         let (target, publisher, pool) = match system {
             System::Starling => {
-                let livestream = TestLivestream::open(self.url.as_deref(), self.budget).await?;
-                let publisher =
-                    PublisherConnection::grpc(livestream.client.clone(), livestream.livestream, BROADCASTER).await?;
+                let livestream = TestLivestream::open(self.url.as_deref(), self.budget, self.signed).await?;
+                let publisher = PublisherConnection::of(&livestream).await?;
                 let sessions = livestream.join(0..self.viewers, |viewer| self.interests.of(viewer)).await?;
                 let configs = self.configs(livestream.livestream, &sessions);
                 let protocol = Protocol::Grpc { greets: true, behaviour: self.behaviour };
@@ -208,7 +209,7 @@ impl Load {
             System::Tonic => {
                 let server = system.start()?;
                 let client = Client::connect(&format!("http://{}", server.address)).await?;
-                let publisher = PublisherConnection::grpc(client, livestream, BROADCASTER).await?;
+                let publisher = PublisherConnection::grpc(client, livestream, BROADCASTER, None).await?;
                 let protocol = Protocol::Grpc { greets: false, behaviour: self.behaviour };
                 let pool = ViewerPool::open(context(server.address, protocol), self.configs(livestream, &[])).await?;
                 (LoadTarget::Baseline(server), publisher, pool)

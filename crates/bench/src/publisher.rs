@@ -2,18 +2,20 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::interests::Pictures;
+use super::livestream::TestLivestream;
 use super::nats::{CONNECT, PONG, Parser};
 use super::plain;
 use super::raw::PUBLISHER;
 use super::stamp;
 use crate::error::BenchError;
 use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
-use starling_client::{Client, PublishEvent, PublishOptions, Publisher, SwarmRef};
+use starling_client::{Client, PublishEvent, PublishOptions, Publisher, SigningKey, SwarmRef};
 
 /// Updates that may wait for their acknowledgement.
 const WINDOW: usize = 1_024;
@@ -33,10 +35,23 @@ pub(crate) enum PublisherConnection {
 }
 
 impl PublisherConnection {
-    pub(crate) async fn grpc(client: Client, livestream: u64, node: u64) -> Result<Self, BenchError> {
+    /// That of a livestream; if it has a key, one who signs.
+    pub(crate) async fn of(livestream: &TestLivestream) -> Result<Self, BenchError> {
+        let (client, key) = (livestream.client.clone(), livestream.key.clone());
+        Self::grpc(client, livestream.livestream, livestream.broadcaster(), key).await
+    }
+
+    /// With a key, one who signs.
+    pub(crate) async fn grpc(
+        client: Client,
+        livestream: u64,
+        node: u64,
+        signing_key: Option<Arc<SigningKey>>,
+    ) -> Result<Self, BenchError> {
         let publication = PublishOptions {
             window: WINDOW,
             temporal_layers: 2,
+            signing_key,
             ..PublishOptions::new(SwarmRef::Livestream(livestream), node, vec![UpdateChannel::Visual])
         };
         Ok(Self::Grpc(Box::new(Publisher::open(client, publication).await?)))

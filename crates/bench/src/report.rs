@@ -82,6 +82,8 @@ pub(crate) struct Report {
     budget: u64,
     stalled: u64,
     client: Behaviour,
+    /// Starling's publisher signs.
+    signed: bool,
     /// Of each run, in seconds.
     duration: f64,
     runs: u32,
@@ -109,6 +111,7 @@ impl Report {
             budget: load.budget,
             stalled: load.stalled,
             client: load.behaviour,
+            signed: load.signed,
             duration: load.duration.as_secs_f64(),
             runs,
             ratios: Vec::new(),

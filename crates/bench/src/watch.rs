@@ -171,7 +171,7 @@ impl Watch {
     }
 
     async fn once(&self) -> Result<Outcome, BenchError> {
-        let livestream = TestLivestream::open(None, BUDGET).await?;
+        let livestream = TestLivestream::open(None, BUDGET, false).await?;
         // First: so they are the relays at the top, and the others come below them.
         let sessions = livestream.join(0..self.watchers, |_| Interest::High).await?;
         let others = self.watchers..self.watchers + self.viewers;

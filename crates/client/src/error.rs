@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::connect_error::ConnectError;
+use super::verifier::Forgery;
 use crate::pb::swarm::v1::{Goodbye, GoodbyeReason, LastPositions, UpdatePosition};
 
 /// Why a stream was cut, or is over for good.
@@ -36,6 +37,15 @@ pub enum Error {
     /// Another stream took over the right to publish, or did so during a cut.
     #[error("another stream took over the right to publish")]
     StaleTerm,
+    /// What came was not published so by the broadcaster of a signed livestream: who forwards it lies. Nothing of
+    /// it was handed out.
+    #[error("{}: {why}", forged(.position.as_ref()))]
+    Forged {
+        /// Where it is said to stand.
+        position: Option<UpdatePosition>,
+        /// What is wrong with it.
+        why: Forgery,
+    },
     /// The stream ended without a goodbye.
     #[error("the stream broke off")]
     Closed,
@@ -47,6 +57,13 @@ pub enum Error {
         /// How the last try failed.
         last: Box<Self>,
     },
+}
+
+fn forged(position: Option<&UpdatePosition>) -> String {
+    position.map_or_else(
+        || "the livestream is not what it is said to be".into(),
+        |at| format!("a forged update on {}, sequence {}", at.channel().as_str_name(), at.sequence),
+    )
 }
 
 fn seconds(time: &Duration) -> String {
@@ -88,7 +105,7 @@ impl Error {
                 | GoodbyeReason::TokenExpired
                 | GoodbyeReason::Left => RetryDecision::Final,
             },
-            Self::Ended { .. } | Self::StaleTerm | Self::GaveUp { .. } => RetryDecision::Final,
+            Self::Ended { .. } | Self::Forged { .. } | Self::StaleTerm | Self::GaveUp { .. } => RetryDecision::Final,
         }
     }
 }

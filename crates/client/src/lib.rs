@@ -14,6 +14,7 @@ mod subscriber;
 mod swarm_ref;
 mod token;
 mod tries;
+mod verifier;
 mod watch;
 mod window;
 
@@ -25,8 +26,10 @@ pub use connect_options::{ClientCertificate, ConnectOptions};
 pub use error::Error;
 pub use progress::Progress;
 pub use publisher::{PublishEvent, PublishOptions, Publisher};
+pub use starling_signing::{HexError, KeyError, PublicKey, SigningKey, from_hex, to_hex};
 pub use subscriber::{SubscribeOptions, Subscriber, SubscriptionEvent};
 pub use swarm_ref::{Join, SwarmRef};
 pub use token::{BearerToken, TokenChannel, TokenError};
+pub use verifier::{Forgery, Trust};
 pub use watch::Watch;
 pub use window::Full;

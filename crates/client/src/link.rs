@@ -41,6 +41,11 @@ impl<S: Send + 'static> Link<S> {
         Self { client, session_id, join, tries: Tries::new(retry), must_join: false, state: State::Open(stream) }
     }
 
+    /// The connection of now.
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub(super) const fn session_id(&self) -> u64 {
         self.session_id
     }

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use starling_signing::{SignedUpdate, SigningKey, SwarmTag};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -40,6 +42,9 @@ pub struct PublishOptions {
     pub window: usize,
     /// How to join again when the lease has expired; `None` = that is an error.
     pub join: Option<Join>,
+    /// The secret key of a broadcaster whose livestream has the public one: updates are signed by it, those that are
+    /// sent again for another session anew. CHAT is not signed.
+    pub signing_key: Option<Arc<SigningKey>>,
     /// How to come back after a cut.
     pub retry: Retry,
 }
@@ -48,7 +53,45 @@ impl PublishOptions {
     /// These channels, without temporal layers.
     pub fn new(swarm: SwarmRef, node_id: u64, channels: Vec<UpdateChannel>) -> Self {
         let retry = Retry::default();
-        Self { swarm, node_id, session_id: 0, channels, temporal_layers: 0, window: 64, join: None, retry }
+        Self {
+            swarm,
+            node_id,
+            session_id: 0,
+            channels,
+            temporal_layers: 0,
+            window: 64,
+            join: None,
+            signing_key: None,
+            retry,
+        }
+    }
+}
+
+impl PublishOptions {
+    /// A draft as it is sent on a stream that was opened so.
+    fn signed(&self, draft: &UpdateDraft, opened: &PublishOpened) -> UpdateDraft {
+        let mut draft = draft.clone();
+        if let (Some(key), SwarmRef::Livestream(swarm)) = (&self.signing_key, self.swarm)
+            && draft.channel() != UpdateChannel::Chat
+        {
+            let signature = key.sign(&SignedUpdate {
+                kind: SwarmTag::Livestream,
+                swarm,
+                epoch: opened.epoch,
+                session: opened.session_id,
+                source: self.node_id,
+                channel: u32::try_from(draft.channel).unwrap_or_default(),
+                track: draft.track,
+                publisher_sequence: draft.publisher_sequence,
+                publish_time: draft.publish_time.map(|time| (time.seconds, time.nanos)),
+                urgent: draft.urgent,
+                keyframe: draft.keyframe,
+                temporal_layer: draft.temporal_layer,
+                payload: &draft.payload,
+            });
+            draft.signature = signature.to_vec().into();
+        }
+        draft
     }
 }
 
@@ -160,7 +203,7 @@ impl Publisher {
         if let State::Open(stream) = self.link.state() {
             // The outbox has room for the whole window. A closed one means a cut, which the
             // answers tell; the window keeps the draft until then.
-            stream.outbox.try_send(draft.clone()).ok();
+            stream.outbox.try_send(self.publication.signed(draft, &self.opened)).ok();
         }
         Ok(draft.publisher_sequence)
     }
@@ -271,7 +314,8 @@ impl Publisher {
             return Err(Error::StaleTerm);
         }
         for draft in self.window.drafts() {
-            stream.outbox.try_send(draft.clone()).ok();
+            // For the session of now: what was signed for the one before is not valid any more.
+            stream.outbox.try_send(self.publication.signed(draft, &stream.opened)).ok();
         }
         self.opened = stream.opened.clone();
         self.link.set_session(self.opened.session_id);

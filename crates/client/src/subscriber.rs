@@ -1,7 +1,10 @@
 //! A subscription that survives cuts.
 
 use std::collections::VecDeque;
+use std::fmt;
 
+use futures_util::FutureExt;
+use futures_util::future::{self, BoxFuture};
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use tonic::Status;
 
@@ -11,9 +14,12 @@ use super::error::{Error, end_of_swarm};
 use super::link::{Link, State};
 use super::progress::Progress;
 use super::swarm_ref::{Join, SwarmRef};
+use super::verifier::{Forgery, Judgement, Trust, Verifier};
 use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
-use crate::pb::swarm::v1::{Delivery, LastPositions, StartFrom, SubscriptionPosition, UpdateChannel, delivery::Item};
+use crate::pb::swarm::v1::{
+    Delivery, LastPositions, StartFrom, SubscriptionPosition, UpdateChannel, UpdatePosition, delivery::Item,
+};
 
 /// What to subscribe to, and how.
 #[derive(Clone, Debug)]
@@ -32,6 +38,8 @@ pub struct SubscribeOptions {
     pub start_from: StartFrom,
     /// Where an earlier subscription stopped; see [`Subscriber::progress`].
     pub resume_from: Option<SubscriptionPosition>,
+    /// By which keys the updates of a livestream are verified; by default those that the server shows for it.
+    pub trust: Trust,
     /// How to join again when the lease has expired; `None` = that is an error.
     pub join: Option<Join>,
     /// How to come back after a cut.
@@ -49,6 +57,7 @@ impl SubscribeOptions {
             sources: Vec::new(),
             start_from: StartFrom::Unspecified,
             resume_from: None,
+            trust: Trust::Server,
             join: None,
             retry: Retry::default(),
         }
@@ -58,7 +67,8 @@ impl SubscribeOptions {
 /// What a [`Subscriber`] tells.
 #[derive(Debug)]
 pub enum SubscriptionEvent {
-    /// What the server sent, in order; never a goodbye.
+    /// What the server sent, in order; never a goodbye. Updates of a signed livestream are verified: each was
+    /// published so by its broadcaster, and none comes twice or after a later one.
     Item(Item),
     /// The stream was cut. Nothing is lost yet: a [`SubscriptionEvent::Resumed`] or an error
     /// follows.
@@ -75,13 +85,15 @@ pub enum SubscriptionEvent {
 type Deliveries = BoxStream<'static, Result<Vec<Delivery>, Status>>;
 
 /// A subscription that is resumed after each cut.
-#[derive(Debug)]
 pub struct Subscriber {
     subscription: SubscribeOptions,
     progress: Progress,
     link: Link<Deliveries>,
     /// What came and was not handed out.
     ready: VecDeque<Delivery>,
+    verifier: Verifier,
+    /// The server is asked for a key, without which the first of `ready` cannot be verified.
+    asking: Option<BoxFuture<'static, Result<livestream::Livestream, Error>>>,
 }
 
 impl Subscriber {
@@ -92,10 +104,23 @@ impl Subscriber {
     /// The server's refusal as [`Error::Status`], or the failure of the connection.
     pub async fn open(client: Client, subscription: SubscribeOptions) -> Result<Self, Error> {
         let progress = subscription.resume_from.clone().map(Progress::from).unwrap_or_default();
-        let stream =
-            subscribe(client.clone(), subscription.clone(), subscription.session_id, progress.resume_point()).await?;
+        let mut verifier = Verifier::new(subscription.swarm, subscription.trust.clone());
+        let subscribed =
+            subscribe(client.clone(), subscription.clone(), subscription.session_id, progress.resume_point());
+        let mut livestreams = client.livestreams.clone();
+        // At the same time: the key costs no round trip of its own.
+        let asked = async {
+            let Some(livestream_id) = verifier.asks_about() else { return Ok(None) };
+            let found = livestreams.get_livestream(livestream::GetLivestreamRequest { livestream_id }).await?;
+            Ok::<_, Status>(found.into_inner().livestream)
+        };
+        let (stream, found) = future::join(subscribed, asked).boxed().await;
+        let stream = stream?;
+        if let Some(found) = found? {
+            verifier.learn(&found).map_err(|why| Error::Forged { position: None, why })?;
+        }
         let link = Link::new(client, subscription.session_id, subscription.join.clone(), subscription.retry, stream);
-        Ok(Self { subscription, progress, link, ready: VecDeque::new() })
+        Ok(Self { subscription, progress, link, ready: VecDeque::new(), verifier, asking: None })
     }
 
     /// The session of now; another one after the lease has expired.
@@ -115,11 +140,13 @@ impl Subscriber {
     /// # Errors
     ///
     /// Final: the node left, was removed or joined elsewhere, the server refused to resume, or
-    /// it could not be reached in time. [`Error::Ended`] says that the swarm ended during a
+    /// it could not be reached in time. [`Error::Forged`] says that somebody alters what a signed
+    /// livestream sends. [`Error::Ended`] says that the swarm ended during a
     /// cut and its last updates are missing.
     pub async fn next(&mut self) -> Result<Option<SubscriptionEvent>, Error> {
         loop {
-            while let Some(delivery) = self.ready.pop_front() {
+            self.ask().await?;
+            while let Some(delivery) = self.verified()? {
                 match delivery.item {
                     Some(Item::Goodbye(goodbye)) => {
                         self.ready.clear();
@@ -135,6 +162,9 @@ impl Subscriber {
                     // Of a newer server.
                     None => {}
                 }
+            }
+            if self.asking.is_some() {
+                continue;
             }
             let why = match self.link.state() {
                 State::Open(stream) => match stream.next().await {
@@ -164,6 +194,45 @@ impl Subscriber {
         }
     }
 
+    /// Waits for the key that the server is asked for, if it is.
+    async fn ask(&mut self) -> Result<(), Error> {
+        let Some(asking) = &mut self.asking else { return Ok(()) };
+        let found = asking.await;
+        self.asking = None;
+        let learnt =
+            found.and_then(|found| self.verifier.learn(&found).map_err(|why| Error::Forged { position: None, why }));
+        if learnt.is_err() {
+            *self.link.state() = State::Over;
+        }
+        learnt
+    }
+
+    /// The next delivery, if it is what its broadcaster published.
+    fn verified(&mut self) -> Result<Option<Delivery>, Error> {
+        let Some(Delivery { item: Some(item) }) = self.ready.front() else { return Ok(self.ready.pop_front()) };
+        match self.verifier.judge(item) {
+            Ok(Judgement::Genuine) => Ok(self.ready.pop_front()),
+            Ok(Judgement::NeedsKey) => {
+                self.asking = self.verifier.asks_about().map(|livestream_id| {
+                    let (client, retry) = (self.link.client().clone(), self.subscription.retry);
+                    look_up(client, livestream_id, retry).boxed()
+                });
+                Ok(None)
+            }
+            Err(why) => {
+                let position = position(item);
+                Err(self.forged(position, why))
+            }
+        }
+    }
+
+    /// Nobody who forges is listened to any longer.
+    fn forged(&mut self, position: Option<UpdatePosition>, why: Forgery) -> Error {
+        self.ready.clear();
+        *self.link.state() = State::Over;
+        Error::Forged { position, why }
+    }
+
     fn recover(&mut self, why: Error) -> Result<Option<SubscriptionEvent>, Error> {
         if let Error::Status(status) = &why
             && let Some(LastPositions { epoch, positions }) = end_of_swarm(status)
@@ -175,6 +244,34 @@ impl Subscriber {
         let (subscription, resume_from) = (self.subscription.clone(), self.progress.resume_point());
         let open = |client, session_id| subscribe(client, subscription, session_id, resume_from);
         Ok(self.link.recover(why, open)?.map(SubscriptionEvent::Cut))
+    }
+}
+
+/// Asks for a livestream until it is answered.
+async fn look_up(client: Client, livestream_id: u64, retry: Retry) -> Result<livestream::Livestream, Error> {
+    let call = |mut client: Client| async move {
+        client.livestreams.get_livestream(livestream::GetLivestreamRequest { livestream_id }).await
+    };
+    Ok(client.until_answered(retry, call).await?.livestream.unwrap_or_default())
+}
+
+const fn position(item: &Item) -> Option<UpdatePosition> {
+    match item {
+        Item::Update(update) => update.position,
+        _ => None,
+    }
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subscription, progress, link, ready, verifier, asking: _ } = self;
+        f.debug_struct("Subscriber")
+            .field("subscription", subscription)
+            .field("progress", progress)
+            .field("link", link)
+            .field("ready", ready)
+            .field("verifier", verifier)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,7 @@ use super::channel::ChannelSet;
 use super::config::{GroupConfig, LivestreamConfig};
 use super::id::{Epoch, NodeId, PodId, SessionId};
 use super::interest::InterestChange;
+use super::key::BroadcasterKey;
 pub use super::request::By;
 use super::request::RequestId;
 use super::role::ViewerMode;
@@ -121,6 +122,8 @@ pub struct SwarmUpdate {
 pub enum Command {
     /// Make a livestream, or find the one that lives under this id.
     CreateLivestream(CreateLivestream),
+    /// Make a livestream whose broadcaster signs its updates with this key, or find it.
+    CreateSignedLivestream(CreateLivestream, BroadcasterKey),
     /// Make a group, or find the one that lives under this id.
     CreateGroup(CreateGroup),
     /// What both kinds know.
@@ -214,8 +217,10 @@ pub enum LivestreamCommand {
     Mute(By, NodeId),
     /// Let a node back to CHAT.
     Unmute(By, NodeId),
-    /// Hand authority to an active viewer.
+    /// Hand authority to an active viewer, of a livestream without a key.
     Transfer(By, NodeId),
+    /// Hand authority to an active viewer, who signs its updates with this key.
+    TransferSigned(By, NodeId, BroadcasterKey),
 }
 
 /// What can happen to groups alone.
@@ -261,7 +266,7 @@ impl Command {
     /// The node that acts; `None` when nobody does, as when a time has come.
     pub fn actor(&self) -> Option<NodeId> {
         match self {
-            Self::CreateLivestream(create) => Some(create.broadcaster),
+            Self::CreateLivestream(create) | Self::CreateSignedLivestream(create, _) => Some(create.broadcaster),
             Self::CreateGroup(create) => create.owner,
             Self::Shared(SharedCommand::Join(join)) => Some(join.node),
             Self::Shared(
@@ -274,7 +279,7 @@ impl Command {
     /// Who acts, of the commands that name the actor's session and the request.
     pub const fn by(&self) -> Option<&By> {
         match self {
-            Self::CreateLivestream(_) | Self::CreateGroup(_) => None,
+            Self::CreateLivestream(_) | Self::CreateSignedLivestream(..) | Self::CreateGroup(_) => None,
             Self::Shared(command) => command.by(),
             Self::Livestream(command) => Some(command.by()),
             Self::Group(command) => Some(command.by()),
@@ -317,7 +322,8 @@ impl LivestreamCommand {
             | Self::RemoveModerator(by, _)
             | Self::Mute(by, _)
             | Self::Unmute(by, _)
-            | Self::Transfer(by, _) => by,
+            | Self::Transfer(by, _)
+            | Self::TransferSigned(by, ..) => by,
         }
     }
 }

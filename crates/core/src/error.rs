@@ -80,6 +80,12 @@ pub enum Rejection {
     /// Only an active viewer can take a broadcast over.
     #[error("node {0} is not an active viewer")]
     NotActiveViewer(NodeId),
+    /// The broadcasters of this livestream sign their updates: the next one's key must be named.
+    #[error("the livestream is signed: the key of the next broadcaster must be given")]
+    KeyRequired,
+    /// The broadcasters of this livestream do not sign their updates.
+    #[error("the livestream was created without a key: it takes none")]
+    KeyNotExpected,
     /// Somebody else shares the screen.
     #[error("node {holder} holds the screen share")]
     ScreenShareHeld {

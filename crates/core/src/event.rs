@@ -6,6 +6,7 @@ use super::channel::{Channel, ChannelSet};
 use super::config::{GroupConfig, LivestreamConfig};
 use super::id::{MemberKey, NodeId, SessionId};
 use super::interest::{InterestUpdate, Interests};
+use super::key::BroadcasterKey;
 use super::member::MemberView;
 use super::role::Media;
 use super::roster::Roster;
@@ -121,6 +122,8 @@ pub enum LivestreamEvent {
         to_key: MemberKey,
         /// The old one as a viewer, and its slot, when it has a session.
         viewer: Option<(MemberKey, Box<MemberView>)>,
+        /// By which the new one signs its updates, where broadcasters do.
+        key: Option<Box<BroadcasterKey>>,
     },
     /// A node became or ceased to be a moderator.
     ModeratorChanged {
@@ -208,6 +211,8 @@ pub struct Grant {
     pub session: Option<SessionId>,
     /// Whether updates are taken now.
     pub gate: Gate,
+    /// The key that signs the source's updates; `None` = they are not signed.
+    pub key: Option<BroadcasterKey>,
 }
 
 /// Whether a channel takes updates, and if not, why.

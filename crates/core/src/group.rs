@@ -102,7 +102,7 @@ impl Group {
     fn revoke(tx: &mut Transaction<'_>, key: MemberKey) {
         let (source, terms) = tx.base.roster.update(key, |member| (member.node, member.terms.take()));
         if terms.is_some() {
-            let none = |channel| Grant { source, channel, term: 0, session: None, gate: Gate::Off };
+            let none = |channel| Grant { source, channel, term: 0, session: None, gate: Gate::Off, key: None };
             tx.applied.grants.extend(Channel::ALL.map(none));
         }
     }

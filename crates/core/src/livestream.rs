@@ -18,6 +18,7 @@ use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant, LivestreamEvent, SharedEvent};
 use super::id::{MemberKey, NodeId, SessionId};
 use super::interest::InterestUpdate;
+use super::key::BroadcasterKey;
 use super::member::{MemberView, View};
 use super::request::Method;
 use super::role::{Role, ViewerMode};
@@ -40,6 +41,8 @@ pub struct Livestream {
     /// Who had authority at first: what a repeated Create names.
     named_broadcaster: NodeId,
     broadcaster: NodeId,
+    /// By which the broadcaster signs; for good none where there was none at first.
+    keys: Option<Box<Keys>>,
     /// Since when the broadcaster has had no session.
     absent_since: Option<u64>,
     /// Current term per channel; 0 = none.
@@ -51,8 +54,16 @@ pub struct Livestream {
     started_at: Option<u64>,
 }
 
+/// Keys of broadcasters.
+#[derive(Clone, Debug, Hash)]
+struct Keys {
+    /// That of who had authority at first: what a repeated Create names.
+    named: BroadcasterKey,
+    current: BroadcasterKey,
+}
+
 impl Livestream {
-    pub(super) fn create(command: CreateLivestream, now: u64) -> (Base, Self, Event) {
+    pub(super) fn create(command: CreateLivestream, key: Option<BroadcasterKey>, now: u64) -> (Base, Self, Event) {
         let CreateLivestream { epoch, broadcaster, config, metadata, retention_ms } = command;
         let livestream = Self {
             state: State::Initializing,
@@ -60,6 +71,7 @@ impl Livestream {
             config: Configured::new(config),
             named_broadcaster: broadcaster,
             broadcaster,
+            keys: key.map(|key| Box::new(Keys { named: key, current: key })),
             absent_since: Some(now),
             terms: PerChannel::default(),
             topology: Topology::Star,
@@ -74,12 +86,15 @@ impl Livestream {
     /// What it takes outside itself, in bytes. O(1).
     pub(super) fn heap_bytes(&self) -> usize {
         // Sets of entries of 8 bytes, whose nodes are half full at least.
-        self.tree.heap_bytes() + (self.moderators.len() + self.muted.len()) * 16
+        let keys = if self.keys.is_some() { size_of::<Keys>() } else { 0 };
+        self.tree.heap_bytes() + (self.moderators.len() + self.muted.len()) * 16 + keys
     }
 
-    /// True when creating with `command` would make the same livestream.
-    pub(super) fn is_made_by(&self, command: &CreateLivestream) -> bool {
-        *self.config.first() == command.config && self.named_broadcaster == command.broadcaster
+    /// True when creating with `command` and `key` would make the same livestream.
+    pub(super) fn is_made_by(&self, command: &CreateLivestream, key: Option<BroadcasterKey>) -> bool {
+        *self.config.first() == command.config
+            && self.named_broadcaster == command.broadcaster
+            && self.keys.as_ref().map(|keys| keys.named) == key
     }
 
     /// Carries out a command that only livestreams know.
@@ -107,7 +122,10 @@ impl Livestream {
                 act(base, self, by, Method::Unmute, |l, tx, by| l.set_mute(tx, by, node, false))
             }
             LivestreamCommand::Transfer(by, node) => {
-                act(base, self, by, Method::Transfer, |l, tx, by| l.transfer(tx, by, node))
+                act(base, self, by, Method::Transfer, |l, tx, by| l.transfer(tx, by, node, None))
+            }
+            LivestreamCommand::TransferSigned(by, node, key) => {
+                act(base, self, by, Method::Transfer, |l, tx, by| l.transfer(tx, by, node, Some(key)))
             }
         }
     }
@@ -132,7 +150,14 @@ impl Livestream {
 
     fn grant(&self, base: &Base, channel: Channel) -> Grant {
         let (term, gate) = (self.terms[channel], self.gate(channel));
-        Grant { source: self.broadcaster, channel, term, session: self.broadcaster_session(base), gate }
+        Grant {
+            source: self.broadcaster,
+            channel,
+            term,
+            session: self.broadcaster_session(base),
+            gate,
+            key: self.key(),
+        }
     }
 
     /// Ends all terms.
@@ -158,6 +183,11 @@ impl Livestream {
     /// Who has authority.
     pub const fn broadcaster(&self) -> NodeId {
         self.broadcaster
+    }
+
+    /// The key by which the broadcaster signs its updates, if there is one.
+    pub fn key(&self) -> Option<BroadcasterKey> {
+        self.keys.as_ref().map(|keys| keys.current)
     }
 
     /// How many nodes watch, lurkers included.

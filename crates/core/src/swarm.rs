@@ -3,12 +3,13 @@
 use super::bans::Bans;
 use super::base::Base;
 use super::channel::Channel;
-use super::command::{Command, SharedCommand};
+use super::command::{Command, CreateLivestream, SharedCommand};
 use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant};
 use super::group::Group;
 use super::hash::FixedHasher;
 use super::id::{Epoch, MemberKey, NodeId, SessionId, SwarmKind};
+use super::key::BroadcasterKey;
 use super::last_members::LastMembers;
 use super::livestream::Livestream;
 use super::member::{MemberView, View};
@@ -68,8 +69,10 @@ pub fn apply(slot: &mut Option<Box<Swarm>>, command: Command, at: u64) -> Result
     let is_free = |kind| slot.as_deref().is_none_or(|old| old.is_over() && old.kind() == kind);
     match command {
         Command::CreateLivestream(create) if is_free(SwarmKind::Livestream) => {
-            let (base, livestream, created) = Livestream::create(create, at);
-            Ok(fill(slot, Swarm { base, rules: Rules::Livestream(livestream) }, created))
+            Ok(fill_with_livestream(slot, create, None, at))
+        }
+        Command::CreateSignedLivestream(create, key) if is_free(SwarmKind::Livestream) => {
+            Ok(fill_with_livestream(slot, create, Some(key), at))
         }
         Command::CreateGroup(create) if is_free(SwarmKind::Group) => {
             let (base, group, created) = Group::create(create, at);
@@ -88,6 +91,16 @@ pub fn apply(slot: &mut Option<Box<Swarm>>, command: Command, at: u64) -> Result
             None => Err(Rejection::NoSuchSwarm),
         },
     }
+}
+
+fn fill_with_livestream(
+    slot: &mut Option<Box<Swarm>>,
+    create: CreateLivestream,
+    key: Option<BroadcasterKey>,
+    at: u64,
+) -> (Applied, Former) {
+    let (base, livestream, created) = Livestream::create(create, key, at);
+    fill(slot, Swarm { base, rules: Rules::Livestream(livestream) }, created)
 }
 
 fn fill(slot: &mut Option<Box<Swarm>>, swarm: Swarm, created: Event) -> (Applied, Former) {
@@ -109,7 +122,13 @@ impl Swarm {
             (Rules::Livestream(_), Command::Group(_)) | (Rules::Group(_), Command::Livestream(_)) => {
                 Err(Rejection::NoSuchSwarm)
             }
-            (Rules::Livestream(old), Command::CreateLivestream(create)) if old.is_made_by(&create) => {
+            (Rules::Livestream(old), Command::CreateLivestream(create)) if old.is_made_by(&create, None) => {
+                base.now = before;
+                Ok(base.unchanged())
+            }
+            (Rules::Livestream(old), Command::CreateSignedLivestream(create, key))
+                if old.is_made_by(&create, Some(key)) =>
+            {
                 base.now = before;
                 Ok(base.unchanged())
             }
@@ -117,7 +136,9 @@ impl Swarm {
                 base.now = before;
                 Ok(base.unchanged())
             }
-            (_, Command::CreateLivestream(_) | Command::CreateGroup(_)) => Err(Rejection::Exists),
+            (_, Command::CreateLivestream(_) | Command::CreateSignedLivestream(..) | Command::CreateGroup(_)) => {
+                Err(Rejection::Exists)
+            }
         };
         if result.is_err() {
             base.now = before;
@@ -159,6 +180,14 @@ impl Swarm {
     /// The broadcaster's session, if it has one.
     pub fn broadcaster_session(&self) -> Option<SessionId> {
         self.base.roster.find(self.broadcaster()?).map(|member| member.session)
+    }
+
+    /// The key by which the broadcaster signs its updates, if there is one.
+    pub fn broadcaster_key(&self) -> Option<BroadcasterKey> {
+        match &self.rules {
+            Rules::Livestream(livestream) => livestream.key(),
+            Rules::Group(_) => None,
+        }
     }
 
     /// The incarnation.

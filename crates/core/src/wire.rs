@@ -13,6 +13,7 @@
 //! bool, variants                  one byte
 //! option  = 0 | 1 value
 //! strings, bytes, lists = length item*
+//! keys                    32 bytes
 //! ```
 //!
 //! A command has exactly one form: [`decode`] refuses every other, and whatever
@@ -30,6 +31,7 @@ use crate::command::{
 use crate::config::{GroupConfig, LivestreamConfig};
 use crate::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use crate::interest::{Interest, InterestChange};
+use crate::key::BroadcasterKey;
 use crate::request::RequestId;
 use crate::role::ViewerMode;
 
@@ -157,7 +159,8 @@ pub mod server;
 
 wire_enum!(Command {
     1 => CreateLivestream(create),
-    2 => CreateGroup(create);
+    2 => CreateGroup(create),
+    32 => CreateSignedLivestream(create, key);
     _ => Shared,
     _ => Livestream,
     _ => Group,
@@ -193,6 +196,7 @@ wire_enum!(LivestreamCommand {
     22 => Mute(by, node),
     23 => Unmute(by, node),
     24 => Transfer(by, node),
+    33 => TransferSigned(by, node, key),
 });
 
 wire_enum!(GroupCommand {
@@ -264,6 +268,17 @@ macro_rules! wire_id {
 }
 
 wire_id!(NodeId, SessionId, Epoch);
+
+/// Its 32 bytes.
+impl Wire for BroadcasterKey {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.bytes());
+    }
+
+    fn take(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        reader.array().map(Self::new)
+    }
+}
 
 /// Five bits, bit n for the channel with tag n + 1.
 impl Wire for ChannelSet {
@@ -457,6 +472,13 @@ impl<'a> Reader<'a> {
         let start = self.offset;
         self.offset += length;
         Ok(&self.bytes[start..self.offset])
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        let rest = &self.bytes[self.offset..];
+        let array = *rest.first_chunk().ok_or_else(|| self.fault(self.bytes.len(), Fault::Truncated))?;
+        self.offset += N;
+        Ok(array)
     }
 
     fn finish(mut self) -> Result<(), WireError> {

@@ -4,7 +4,7 @@ use crate::cli::error::{CliError, told};
 use crate::cli::settings::Settings;
 use crate::cli::terminal::remark;
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
-use starling_client::{Client, Error, Join, Retry, SwarmRef};
+use starling_client::{Client, Error, Join, Retry, SigningKey, SwarmRef};
 
 /// A swarm to publish in, and the node that does.
 #[derive(Clone, Debug)]
@@ -23,11 +23,12 @@ impl Claim {
         client: &mut Client,
         swarm: SwarmRef,
         node: Option<u64>,
+        key: Option<&SigningKey>,
         take_over: bool,
         settings: &Settings,
     ) -> Result<Self, CliError> {
         match swarm {
-            SwarmRef::Livestream(id) => Self::livestream(client, id, node, take_over, settings).await,
+            SwarmRef::Livestream(id) => Self::livestream(client, id, node, key, take_over, settings).await,
             SwarmRef::Group(id) => Self::group(client, id, node, take_over, settings).await,
         }
     }
@@ -36,12 +37,21 @@ impl Claim {
         client: &mut Client,
         livestream_id: u64,
         node: Option<u64>,
+        key: Option<&SigningKey>,
         take_over: bool,
         settings: &Settings,
     ) -> Result<Self, CliError> {
+        let node = key.map(|key| key.public_key().node_id()).or(node);
         let own = node.unwrap_or_else(Client::random_node);
         let config = Some(settings.livestream()?);
-        let create = livestream::CreateLivestreamRequest { livestream_id, node_id: own, config, ..Default::default() };
+        let broadcaster_public_key = key.map_or_else(Vec::new, |key| key.public_key().bytes().to_vec()).into();
+        let create = livestream::CreateLivestreamRequest {
+            livestream_id,
+            node_id: own,
+            config,
+            broadcaster_public_key,
+            ..Default::default()
+        };
         let (found, created) = match client.livestreams.create_livestream(create).await {
             Ok(answer) => {
                 let answer = answer.into_inner();
@@ -56,6 +66,19 @@ impl Claim {
         };
         let broadcaster = found.broadcaster_node_id;
         if !created {
+            match (key, found.broadcaster_public_key.is_empty()) {
+                (Some(_), true) => {
+                    return Err(CliError(format!(
+                        "livestream {livestream_id} was created without a key, and takes no signed updates"
+                    )));
+                }
+                (None, false) => {
+                    return Err(CliError(format!(
+                        "livestream {livestream_id} has a key: --signing-key FILE signs its updates"
+                    )));
+                }
+                (Some(_), false) | (None, true) => {}
+            }
             if broadcaster != own && (node.is_some() || !take_over) {
                 return Err(CliError(format!(
                     "livestream {livestream_id} is that of node {broadcaster}: --node {broadcaster} publishes as that \

@@ -75,7 +75,7 @@ impl SharedFeed {
 
     fn end(&self) {
         self.feed.enforce(
-            &[Grant { source: source(), channel: Channel::Data, term: 0, session: None, gate: Gate::Off }],
+            &[Grant { source: source(), channel: Channel::Data, term: 0, session: None, gate: Gate::Off, key: None }],
             &[],
             true,
         );

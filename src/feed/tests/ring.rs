@@ -147,7 +147,14 @@ fn neither_reader_nor_update_enters_a_full_memory() {
     // Lanes cannot be let go of: each member that may publish has some.
     for node in 100..300 {
         let source = NodeId::new(node).unwrap();
-        let grant = Grant { source, channel: Channel::Visual, term: 1, session: SessionId::new(1), gate: Gate::Open };
+        let grant = Grant {
+            source,
+            channel: Channel::Visual,
+            term: 1,
+            session: SessionId::new(1),
+            gate: Gate::Open,
+            key: None,
+        };
         fixture.feed.enforce(&[grant], &[], false);
     }
     assert!(memory.used() > 40_000, "{}", memory.used());

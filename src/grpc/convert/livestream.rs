@@ -12,6 +12,7 @@ use crate::pb::swarm::v1::{self as shared};
 use crate::store::snapshot::{SwarmDetail, SwarmSnapshot};
 use starling_core::event::EventKind;
 use starling_core::id::SwarmId;
+use starling_core::key::BroadcasterKey;
 use starling_core::livestream::{Config, State};
 use starling_core::member::{MemberView, Role, View, ViewerMode};
 use starling_core::summary::{Detail, Summary};
@@ -73,7 +74,12 @@ pub(in crate::grpc) fn livestream(swarm: SwarmSnapshot) -> Option<pb::Livestream
         end_time: ended.map(|(at, _)| timestamp(at)),
         end_reason: end_reason(ended),
         banned_count: u32::try_from(banned).unwrap_or(u32::MAX),
+        broadcaster_public_key: detail.key.as_ref().map_or_else(Bytes::new, key_bytes),
     })
+}
+
+fn key_bytes(key: &BroadcasterKey) -> Bytes {
+    Bytes::copy_from_slice(key.bytes())
 }
 
 pub(in crate::grpc) fn summary(id: SwarmId, summary: &Summary, created: bool) -> pb::LivestreamSummary {
@@ -181,11 +187,12 @@ pub(super) fn livestream_event(event: &LivestreamEvent, view: View) -> On {
             session_id: session.get(),
             reason: shared::LeaveReason::from(*reason).into(),
         }),
-        LivestreamEvent::Transferred { from, to, to_key: _, viewer: old } => {
+        LivestreamEvent::Transferred { from, to, to_key: _, viewer: old, key } => {
             On::BroadcastTransferred(pb::BroadcastTransferred {
                 from_node_id: from.get(),
                 to_node_id: to.get(),
                 viewer: old.as_ref().map(|(_, old)| viewer(old, view)),
+                broadcaster_public_key: key.as_deref().map_or_else(Bytes::new, key_bytes),
             })
         }
         LivestreamEvent::ModeratorChanged { node, moderator } => {

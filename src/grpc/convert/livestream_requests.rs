@@ -10,11 +10,13 @@ use crate::pb::swarm::v1::PeerReportReason;
 use crate::service::New;
 use crate::service::mutation::{Mutation, NewSession};
 use crate::store::snapshot::{Outcome, Projection};
-use starling_core::command::SwarmUpdate;
+use starling_core::command::{By, SwarmUpdate};
 use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::key::BroadcasterKey;
 use starling_core::livestream::Config;
 use starling_core::member::{View, ViewerMode};
 use starling_core::{LivestreamCommand, SharedCommand};
+use starling_signing::PublicKey;
 
 const KIND: SwarmKind = SwarmKind::Livestream;
 
@@ -23,18 +25,30 @@ const KIND: SwarmKind = SwarmKind::Livestream;
 pub(in crate::grpc) struct NewLivestream {
     pub(in crate::grpc) new: New<Config>,
     pub(in crate::grpc) broadcaster: NodeId,
+    /// By which the broadcaster signs.
+    pub(in crate::grpc) key: Option<BroadcasterKey>,
 }
 
 impl TryFrom<pb::CreateLivestreamRequest> for NewLivestream {
     type Error = InvalidField;
 
     fn try_from(request: pb::CreateLivestreamRequest) -> Parsed<Self> {
-        let pb::CreateLivestreamRequest { livestream_id, node_id, config, metadata, request_id, broadcaster_node_id } =
-            &request;
+        let pb::CreateLivestreamRequest {
+            livestream_id,
+            node_id,
+            config,
+            metadata,
+            request_id,
+            broadcaster_node_id,
+            broadcaster_public_key,
+        } = &request;
         let actor = NodeId::new(*node_id);
-        let Some(broadcaster) = NodeId::new(*broadcaster_node_id).or(actor) else {
+        let signer = public_key(broadcaster_public_key)?;
+        let own = signer.as_ref().and_then(|(_, node)| NodeId::new(*node));
+        let Some(broadcaster) = NodeId::new(*broadcaster_node_id).or(actor).or(own) else {
             return invalid("broadcaster_node_id", "must be given without node_id");
         };
+        let key = signer.map(|signer| key_of(signer, broadcaster)).transpose()?;
         if *livestream_id == 0 && actor.is_none() && !request_id.is_empty() {
             return invalid("node_id", "must be given with request_id when livestream_id is 0");
         }
@@ -45,8 +59,36 @@ impl TryFrom<pb::CreateLivestreamRequest> for NewLivestream {
             metadata: opaque("metadata", metadata, fields::SWARM_METADATA)?,
             request: fields::request(request_id, &request)?,
         };
-        Ok(Self { new, broadcaster })
+        Ok(Self { new, broadcaster, key })
     }
+}
+
+/// A key by which a broadcaster signs, and the node that this is.
+fn public_key(bytes: &Bytes) -> Parsed<Option<(BroadcasterKey, u64)>> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    match PublicKey::new(bytes) {
+        Ok(key) => Ok(Some((BroadcasterKey::new(key.bytes()), key.node_id()))),
+        Err(problem) => invalid("broadcaster_public_key", problem.to_string()),
+    }
+}
+
+/// The key, if this node is the one that it belongs to.
+fn key_of((key, node): (BroadcasterKey, u64), broadcaster: NodeId) -> Parsed<BroadcasterKey> {
+    if node == broadcaster.get() {
+        return Ok(key);
+    }
+    invalid("broadcaster_public_key", format!("is the key of node {node}, not of {broadcaster}"))
+}
+
+/// Hands authority over, with the key of the next broadcaster if there is one.
+fn transfer(by: By, to: u64, key: &Bytes) -> Parsed<LivestreamCommand> {
+    let to = target(to)?;
+    Ok(match public_key(key)? {
+        Some(signer) => LivestreamCommand::TransferSigned(by, to, key_of(signer, to)?),
+        None => LivestreamCommand::Transfer(by, to),
+    })
 }
 
 fn config(config: Option<&pb::LivestreamConfig>) -> Parsed<Config> {
@@ -229,8 +271,9 @@ actions! {
     projection: Projection::SWARM, command: fields::removal(by, target(*viewer_node_id)?, ban.as_ref())?;
     UnbanViewerRequest { viewer_node_id } => UnbanViewerResponse { livestream: livestream },
     projection: Projection::SWARM, command: SharedCommand::Unban(by, target(*viewer_node_id)?);
-    TransferBroadcastRequest { viewer_node_id } => TransferBroadcastResponse { livestream: livestream },
-    projection: Projection::SWARM, command: LivestreamCommand::Transfer(by, target(*viewer_node_id)?);
+    TransferBroadcastRequest { viewer_node_id, broadcaster_public_key } =>
+        TransferBroadcastResponse { livestream: livestream },
+    projection: Projection::SWARM, command: transfer(by, *viewer_node_id, broadcaster_public_key)?;
 }
 
 /// The viewer that a request is about.

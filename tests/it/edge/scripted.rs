@@ -31,7 +31,7 @@ pub(crate) type Script = (Vec<shared::Delivery>, Result<(), Status>);
 /// An item that no client knows: field 30, a message without fields.
 const UNKNOWN: &[u8] = &[0xf2, 0x01, 0x00];
 
-/// A server of SubscribeUpdates, PublishUpdates and JoinLivestream that follows a script, for what a real one
+/// A server of SubscribeUpdates, PublishUpdates, GetLivestream and JoinLivestream that follows a script, for what a real one
 /// says only after an hour or when it fails.
 #[derive(Debug)]
 pub(crate) struct Scripted {
@@ -48,15 +48,23 @@ pub(crate) const SESSION: u64 = 77;
 struct Service {
     scripts: Arc<Mutex<VecDeque<Script>>>,
     asked: mpsc::Sender<pb::SubscribeUpdatesRequest>,
+    /// Each look at the livestream takes the next one; the last one stays.
+    shown: Arc<Mutex<VecDeque<pb::Livestream>>>,
 }
 
 impl Scripted {
     /// Each subscription takes the next script; when there is none left it is refused for good.
     pub(crate) async fn start(scripts: Vec<Script>) -> Self {
+        Self::showing(vec![pb::Livestream::default()], scripts).await
+    }
+
+    /// The same, with what it says of its livestream.
+    pub(crate) async fn showing(shown: Vec<pb::Livestream>, scripts: Vec<Script>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, requests) = mpsc::channel(64);
-        let service = Service { scripts: Arc::new(Mutex::new(scripts.into())), asked };
+        let shown = Arc::new(Mutex::new(shown.into()));
+        let service = Service { scripts: Arc::new(Mutex::new(scripts.into())), asked, shown };
         let mut running = JoinSet::new();
         let serving = tonic::transport::Server::builder().add_service(service);
         running.spawn(async move {
@@ -71,6 +79,12 @@ impl Scripted {
 }
 
 impl Service {
+    /// The livestream as it is shown now.
+    fn look(&self) -> Option<pb::Livestream> {
+        let mut shown = self.shown.lock().unwrap();
+        if shown.len() > 1 { shown.pop_front() } else { shown.front().cloned() }
+    }
+
     async fn subscribe(
         self,
         request: pb::SubscribeUpdatesRequest,
@@ -112,6 +126,13 @@ impl tower::Service<http::Request<Body>> for Service {
             } else if path.ends_with("/PublishUpdates") {
                 let method = tower::service_fn(async |request| Ok(Response::new(publish(request))));
                 Grpc::new(ProstCodec::default()).streaming(method, request).await
+            } else if path.ends_with("/GetLivestream") {
+                let livestream = service.look();
+                let method = tower::service_fn(move |_: Request<pb::GetLivestreamRequest>| {
+                    let livestream = livestream.clone();
+                    async move { Ok(Response::new(pb::GetLivestreamResponse { livestream })) }
+                });
+                Grpc::new(ProstCodec::default()).unary(method, request).await
             } else if path.ends_with("/JoinLivestream") {
                 let method = tower::service_fn(async |_: Request<pb::JoinLivestreamRequest>| {
                     Ok(Response::new(pb::JoinLivestreamResponse { session_id: SESSION, ..Default::default() }))

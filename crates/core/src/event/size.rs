@@ -35,7 +35,10 @@ impl LivestreamEvent {
     fn heap_bytes(&self) -> usize {
         match self {
             Self::Updated { metadata, config } => metadata.len() + size_of_val(&**config),
-            Self::Transferred { viewer, .. } => viewer.as_ref().map_or(0, |(_, viewer)| boxed(viewer)),
+            Self::Transferred { viewer, key, .. } => {
+                let key = key.as_ref().map_or(0, |key| size_of_val(&**key));
+                viewer.as_ref().map_or(0, |(_, viewer)| boxed(viewer)) + key
+            }
             Self::StateChanged { .. }
             | Self::BroadcasterJoined { .. }
             | Self::BroadcasterLost { .. }

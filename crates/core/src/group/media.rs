@@ -121,7 +121,7 @@ impl Group {
         Channel::ALL.into_iter().filter_map(move |channel| {
             let term = terms[channel];
             let gate = self.gate_of(source, media?, channel);
-            (term != 0).then_some(Grant { source, channel, term, session: Some(session), gate })
+            (term != 0).then_some(Grant { source, channel, term, session: Some(session), gate, key: None })
         })
     }
 

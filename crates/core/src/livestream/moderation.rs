@@ -7,6 +7,7 @@ use crate::command::{By, Join};
 use crate::error::Rejection;
 use crate::event::{Grant, LivestreamEvent, SharedEvent};
 use crate::id::NodeId;
+use crate::key::BroadcasterKey;
 use crate::member::View;
 use crate::role::{Role, ViewerMode};
 use crate::rules::RuleSet;
@@ -74,13 +75,25 @@ impl Livestream {
     }
 
     /// Hands authority to an active viewer. Both keep their sessions and swap
-    /// roles; all terms of the old broadcaster end.
-    pub(super) fn transfer(&mut self, tx: &mut Transaction<'_>, by: &By, to: NodeId) -> Result<(), Rejection> {
+    /// roles; all terms of the old broadcaster end, and with them what its key signs. A
+    /// livestream is signed for life or not at all.
+    pub(super) fn transfer(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        by: &By,
+        to: NodeId,
+        key: Option<BroadcasterKey>,
+    ) -> Result<(), Rejection> {
         let to_key = self.viewer(tx.base, to)?;
         self.leads(by)?;
         let Role::Viewer { mode: ViewerMode::Active, can_relay } = tx.base.roster.at(to_key).role else {
             return Err(Rejection::NotActiveViewer(to));
         };
+        match (&self.keys, key) {
+            (Some(_), None) => return Err(Rejection::KeyRequired),
+            (None, Some(_)) => return Err(Rejection::KeyNotExpected),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         let from = self.broadcaster;
         self.terms = PerChannel::default();
         let revoked = Channel::ALL.map(|channel| Grant { session: None, ..self.grant(tx.base, channel) });
@@ -96,6 +109,9 @@ impl Livestream {
             tx.event(LivestreamEvent::MuteChanged { node: to, muted: false });
         }
         self.broadcaster = to;
+        if let (Some(keys), Some(key)) = (&mut self.keys, key) {
+            keys.current = key;
+        }
         self.absent_since = None;
 
         let old = tx.base.roster.key(from);
@@ -110,7 +126,7 @@ impl Livestream {
         }
         let viewer = old.and_then(|key| Some((key, Box::new(self.view(tx.base, key, View::Full)?))));
         tx.applied.interests.extend(viewer.iter().map(|(_, viewer)| (viewer.node, viewer.interests.clone())));
-        tx.event(LivestreamEvent::Transferred { from, to, to_key, viewer });
+        tx.event(LivestreamEvent::Transferred { from, to, to_key, viewer, key: key.map(Box::new) });
         tx.applied.summary_changed = true;
         // The root is another node now: whoever received from it, or turns to it, receives from that one. So the lists
         // of both are others, and `from` has none any more if it has no session.

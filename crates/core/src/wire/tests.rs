@@ -9,7 +9,7 @@ use draw::Draw;
 use golden::golden;
 
 /// How many variants [`Command`] has; their tags are 1 to this.
-const COMMANDS: u8 = 31;
+const COMMANDS: u8 = 33;
 
 /// What precedes the command in most of the bytes here: version 1, livestream 5, time 6.
 const HEADER: [u8; 4] = [1, 1, 5, 6];
@@ -151,7 +151,7 @@ fn an_error_says_what_is_wrong_and_where() {
         ("01 01 05 ff ff ff ff ff ff ff ff ff 02 09", "byte 3, at: a number above 18446744073709551615"),
         ("01 01 05 ff ff ff ff ff ff ff ff ff 81 00 09", "byte 3, at: a number above 18446744073709551615"),
         ("01 01 05 06 00", "byte 4, command: tag 0 is unknown"),
-        ("01 01 05 06 20", "byte 4, command: tag 32 is unknown"),
+        ("01 01 05 06 22", "byte 4, command: tag 34 is unknown"),
         ("01 01 05 06 09 07", "byte 5, end: bytes left over: 1"),
         ("01 01 05 06 05 07 00", "byte 6, Touch.session: an id is 0"),
         ("01 01 05 06 08 80 80 80 80 10", "byte 5, PodGone.pod: a number above 4294967295"),
@@ -159,6 +159,7 @@ fn an_error_says_what_is_wrong_and_where() {
         ("01 01 05 06 04 07 00 01 02 61 ff 00", "byte 8, RequestId.name: a string that is not UTF-8"),
         ("01 01 05 06 10 07 00 00 20 08 09", "byte 8, Claim.channels: a number above 31"),
         ("01 01 05 06 19 07 00 00 01 02 00", "byte 9, SetMedia.audio: tag 2 is unknown"),
+        ("01 01 05 06 1f 07 00 00 08 01 02", "byte 11, TransferSigned.key: the bytes end too early"),
         ("01 01 05 06 0a 07 00 00 01 06 00 01 00", "byte 9, InterestChange.channel: tag 6 is unknown"),
         ("01 01 05 06 0b 07 00 00 01 03 61 62", "byte 9, MemberUpdate.metadata: a length of 3 with 2 bytes left"),
         (

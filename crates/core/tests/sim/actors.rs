@@ -257,6 +257,7 @@ fn reuse(command: &mut Command) {
     | Command::Livestream(LivestreamCommand::Mute(by, _))
     | Command::Livestream(LivestreamCommand::Unmute(by, _))
     | Command::Livestream(LivestreamCommand::Transfer(by, _))
+    | Command::Livestream(LivestreamCommand::TransferSigned(by, ..))
     | Command::Group(GroupCommand::SetMedia { by, .. })
     | Command::Group(GroupCommand::StartShare(by))
     | Command::Group(GroupCommand::StopShare(by))) = command

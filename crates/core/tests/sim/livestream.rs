@@ -1,7 +1,8 @@
 //! A livestream's run: phases that grow and shrink it, above all around the
 //! thresholds, and in each phase everything that clients and pods may do.
 
-use starling_core::command::{CreateLivestream, Join};
+use starling_core::command::{By, CreateLivestream, Join};
+use starling_core::key::BroadcasterKey;
 use starling_core::livestream::{Config, State};
 use starling_core::member::ViewerMode;
 use starling_core::topology::Forwarder;
@@ -26,6 +27,8 @@ pub(crate) enum Size {
 struct Run {
     size: Size,
     create: CreateLivestream,
+    /// With which its broadcasters sign, if they do.
+    key: Option<BroadcasterKey>,
     actors: Actors,
     /// How many viewers this phase is after.
     wanted: usize,
@@ -65,6 +68,11 @@ pub(crate) fn mass_timeout(world: &mut World, viewers: u64) {
     assert_eq!(world.model.as_ref().map(|model| model.members.len()), Some(0));
 }
 
+fn key(number: u32) -> BroadcasterKey {
+    let [last, ..] = number.to_le_bytes();
+    BroadcasterKey::new([last; 32])
+}
+
 impl Run {
     fn new(world: &mut World, size: Size) -> Self {
         let rng = &mut world.rng;
@@ -87,7 +95,8 @@ impl Run {
             metadata: bytes(world, 50).unwrap_or_default(),
             retention_ms: 300_000,
         };
-        Self { size, create, actors: Actors::default(), wanted: 0, left: 0, lurkers: 0, leaves: 0 }
+        let key = world.rng.chance(50).then(|| key(world.rng.number(0, 3)));
+        Self { size, create, key, actors: Actors::default(), wanted: 0, left: 0, lurkers: 0, leaves: 0 }
     }
 
     fn step(&mut self, world: &mut World) {
@@ -240,7 +249,7 @@ impl Run {
             8 => LivestreamCommand::Mute(by_leader, object).into(),
             9 => LivestreamCommand::Unmute(by_leader, object).into(),
             10 => SharedCommand::Remove(by_leader, object).into(),
-            11 => LivestreamCommand::Transfer(by_leader, object).into(),
+            11 => self.transfer(world, by_leader, object).into(),
             12 => SharedCommand::ReportPeer(by_anyone, object).into(),
             13 => {
                 let (channels, session) = (self.actors.channels(world), self.actors.session());
@@ -274,7 +283,21 @@ impl Run {
         if world.slot.is_some() && world.rng.chance(40) {
             create.config.keyframe_interval_ms += 1;
         }
-        Command::CreateLivestream(create)
+        // Another key, or one where there was none, is another livestream.
+        let given = if world.rng.chance(20) { Some(key(world.rng.number(0, 3))) } else { self.key };
+        match given.filter(|_| self.key.is_some() || world.slot.is_some() && world.rng.chance(10)) {
+            Some(key) => Command::CreateSignedLivestream(create, key),
+            None => Command::CreateLivestream(create),
+        }
+    }
+
+    fn transfer(&self, world: &mut World, by: By, to: NodeId) -> LivestreamCommand {
+        let is_signed = world.model.as_ref().is_some_and(|model| model.key.is_some());
+        if is_signed == world.rng.chance(90) {
+            LivestreamCommand::TransferSigned(by, to, key(world.rng.number(0, 3)))
+        } else {
+            LivestreamCommand::Transfer(by, to)
+        }
     }
 
     fn end(&mut self, world: &mut World) -> Command {

@@ -12,6 +12,7 @@ use starling_core::MemberKey;
 use starling_core::channel::Channel;
 use starling_core::command::{CreateGroup, CreateLivestream};
 use starling_core::event::{EndReason, Grant, LeaveReason};
+use starling_core::key::BroadcasterKey;
 use starling_core::livestream::State;
 use starling_core::member::{MemberView, Role, ViewerMode};
 use starling_core::topology::Topology;
@@ -50,6 +51,8 @@ pub(crate) struct Model {
     pub(crate) members: BTreeMap<NodeId, Known>,
     /// Livestreams: who has authority.
     pub(crate) broadcaster: Option<NodeId>,
+    /// Livestreams: by which the broadcaster signs.
+    pub(crate) key: Option<BroadcasterKey>,
     /// Livestreams: where it is in its life.
     pub(crate) state: State,
     /// Why it ended.
@@ -80,6 +83,8 @@ pub(crate) struct Model {
     threshold: usize,
     /// The table that the feed would enforce.
     grants: BTreeMap<(NodeId, Channel), (u64, bool)>,
+    /// The key of the last grant.
+    granted_key: Option<BroadcasterKey>,
     /// The highest term ever granted.
     terms: BTreeMap<(NodeId, Channel), u64>,
     /// Every session that ever began.
@@ -93,11 +98,11 @@ pub(crate) struct Model {
 
 impl Model {
     /// A livestream that was just made.
-    pub(crate) fn of_livestream(create: &CreateLivestream) -> Self {
+    pub(crate) fn of_livestream(create: &CreateLivestream, key: Option<BroadcasterKey>) -> Self {
         let model = Self::new(create.epoch, &create.metadata, Topology::Star);
         let threshold = create.config.star_to_tree_threshold as usize;
         let (config, capacity) = (Some(Config::Livestream(create.config.clone())), create.config.max_viewers);
-        Self { broadcaster: Some(create.broadcaster), threshold, config, capacity, ..model }
+        Self { broadcaster: Some(create.broadcaster), key, threshold, config, capacity, ..model }
     }
 
     /// A group that was just made.
@@ -119,6 +124,7 @@ impl Model {
             revision: 0,
             members: BTreeMap::new(),
             broadcaster: None,
+            key: None,
             state: State::Initializing,
             ended: None,
             topology,
@@ -135,6 +141,7 @@ impl Model {
             replaced: BTreeMap::new(),
             threshold: 0,
             grants: BTreeMap::new(),
+            granted_key: None,
             terms: BTreeMap::new(),
             begun: BTreeSet::new(),
             peak: 0,
@@ -260,8 +267,10 @@ impl Model {
             Event::Group(GroupEvent::Updated { metadata, config }) => {
                 self.update(metadata, config.max_participants, Config::Group((**config).clone()));
             }
-            Event::Livestream(LivestreamEvent::Transferred { from, to, to_key, viewer }) => {
+            Event::Livestream(LivestreamEvent::Transferred { from, to, to_key, viewer, key }) => {
                 concerned.extend([*from, *to]);
+                assert_eq!(key.is_some(), self.key.is_some(), "a livestream is signed for life or not at all");
+                self.key = key.as_deref().copied();
                 self.transfer(*from, *to, *to_key, viewer.as_ref());
             }
             Event::Livestream(LivestreamEvent::ModeratorChanged { node, moderator }) => {
@@ -477,6 +486,7 @@ impl Model {
                 self.grants.remove(&right);
                 continue;
             }
+            self.granted_key = grant.key;
             let before = self.grants.insert(right, (grant.term, grant.is_open())).map(|(term, _)| term);
             let highest = self.terms.insert(right, grant.term).unwrap_or(0);
             assert!(before == Some(grant.term) || grant.term > highest, "a new term is higher than all before");

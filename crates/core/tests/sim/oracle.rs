@@ -7,6 +7,7 @@
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::{By, CreateGroup, CreateLivestream, Join};
 use starling_core::group::MAX_LISTENERS;
+use starling_core::key::BroadcasterKey;
 use starling_core::livestream::State;
 use starling_core::member::{Role, ViewerMode};
 use starling_core::{Command, GroupCommand, LivestreamCommand, NodeId, Rejection, SessionId, SharedCommand};
@@ -20,8 +21,8 @@ type Verdict = Result<(), Rejection>;
 pub(crate) enum Oracle<'a> {
     /// There is no swarm.
     Nothing,
-    /// A livestream.
-    Livestream(&'a CreateLivestream, &'a Model),
+    /// A livestream, with the key that it was made with.
+    Livestream(&'a CreateLivestream, Option<BroadcasterKey>, &'a Model),
     /// A group.
     Group(&'a CreateGroup, &'a Model),
 }
@@ -31,19 +32,28 @@ impl Oracle<'_> {
     pub(crate) fn judge(&self, command: &Command) -> Verdict {
         match (self, command) {
             (_, Command::Shared(SharedCommand::Expire | SharedCommand::Forget))
-            | (Self::Nothing, Command::CreateLivestream(_) | Command::CreateGroup(_))
+            | (
+                Self::Nothing,
+                Command::CreateLivestream(_) | Command::CreateSignedLivestream(..) | Command::CreateGroup(_),
+            )
             | (Self::Livestream(..) | Self::Group(..), Command::Shared(SharedCommand::PodGone(_))) => Ok(()),
             (Self::Nothing, _) => Err(Rejection::NoSuchSwarm),
-            (Self::Livestream(made, model), Command::CreateLivestream(create)) => {
-                let same = made.config == create.config && made.broadcaster == create.broadcaster;
+            (Self::Livestream(made, key, model), Command::CreateLivestream(create)) => {
+                let same = made.config == create.config && made.broadcaster == create.broadcaster && key.is_none();
                 if model.ended.is_some() || same { Ok(()) } else { Err(Rejection::Exists) }
+            }
+            (Self::Livestream(made, key, model), Command::CreateSignedLivestream(create, given)) => {
+                let same = made.config == create.config && made.broadcaster == create.broadcaster;
+                if model.ended.is_some() || (same && *key == Some(*given)) { Ok(()) } else { Err(Rejection::Exists) }
             }
             (Self::Group(made, model), Command::CreateGroup(create)) => {
                 let same = made.config == create.config && made.owner == create.owner;
                 if model.ended.is_some() || same { Ok(()) } else { Err(Rejection::Exists) }
             }
-            (_, Command::CreateLivestream(_) | Command::CreateGroup(_)) => Err(Rejection::Exists),
-            (Self::Livestream(_, model), _) => livestream(model, command),
+            (_, Command::CreateLivestream(_) | Command::CreateSignedLivestream(..) | Command::CreateGroup(_)) => {
+                Err(Rejection::Exists)
+            }
+            (Self::Livestream(_, _, model), _) => livestream(model, command),
             (Self::Group(_, model), _) => group(model, command),
         }
     }
@@ -141,14 +151,22 @@ fn livestream(model: &Model, command: &Command) -> Verdict {
             }
             leads(by)
         }
-        Command::Livestream(LivestreamCommand::Transfer(by, node)) => {
+        Command::Livestream(LivestreamCommand::Transfer(by, node) | LivestreamCommand::TransferSigned(by, node, _)) => {
             acts(by)?;
             viewer(*node)?;
             leads(by)?;
-            let active = matches!(model.role(*node), Some(Role::Viewer { mode: ViewerMode::Active, .. }));
-            if active { Ok(()) } else { Err(Rejection::NotActiveViewer(*node)) }
+            if !matches!(model.role(*node), Some(Role::Viewer { mode: ViewerMode::Active, .. })) {
+                return Err(Rejection::NotActiveViewer(*node));
+            }
+            let names_key = matches!(command, Command::Livestream(LivestreamCommand::TransferSigned(..)));
+            match (model.key.is_some(), names_key) {
+                (true, false) => Err(Rejection::KeyRequired),
+                (false, true) => Err(Rejection::KeyNotExpected),
+                (true, true) | (false, false) => Ok(()),
+            }
         }
         Command::CreateLivestream(_)
+        | Command::CreateSignedLivestream(..)
         | Command::CreateGroup(_)
         | Command::Shared(SharedCommand::PodGone(_))
         | Command::Shared(SharedCommand::Expire | SharedCommand::Forget) => {
@@ -231,6 +249,7 @@ fn group(model: &Model, command: &Command) -> Verdict {
             object(model, *node)
         }
         Command::CreateLivestream(_)
+        | Command::CreateSignedLivestream(..)
         | Command::CreateGroup(_)
         | Command::Shared(SharedCommand::PodGone(_))
         | Command::Shared(SharedCommand::Expire | SharedCommand::Forget) => {

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 
 use starling_core::command::{By, CreateGroup, CreateLivestream};
 use starling_core::event::Touched;
+use starling_core::key::BroadcasterKey;
 use starling_core::{
     Applied, Command, Event, LivestreamCommand, LivestreamEvent, NodeId, Rejection, Rules, SharedCommand, Swarm, apply,
 };
@@ -49,7 +50,7 @@ pub(crate) enum Expect {
 /// How the swarm was made.
 #[derive(Debug)]
 enum Made {
-    Livestream(CreateLivestream),
+    Livestream(CreateLivestream, Option<BroadcasterKey>),
     Group(CreateGroup),
 }
 
@@ -190,7 +191,7 @@ impl World {
 
     fn oracle(&self) -> Oracle<'_> {
         match (&self.made, &self.model) {
-            (Some(Made::Livestream(made)), Some(model)) => Oracle::Livestream(made, model),
+            (Some(Made::Livestream(made, key)), Some(model)) => Oracle::Livestream(made, *key, model),
             (Some(Made::Group(made)), Some(model)) => Oracle::Group(made, model),
             _ => Oracle::Nothing,
         }
@@ -203,14 +204,17 @@ impl World {
             self.leases = Leases::default();
             (self.made, self.model) = match command {
                 Command::CreateLivestream(create) => {
-                    (Some(Made::Livestream(create.clone())), Some(Model::of_livestream(create)))
+                    (Some(Made::Livestream(create.clone(), None)), Some(Model::of_livestream(create, None)))
+                }
+                Command::CreateSignedLivestream(create, key) => {
+                    (Some(Made::Livestream(create.clone(), Some(*key))), Some(Model::of_livestream(create, Some(*key))))
                 }
                 Command::CreateGroup(create) => (Some(Made::Group(create.clone())), Some(Model::of_group(create))),
                 _ => panic!("only Create makes a swarm"),
             };
         }
         if let (
-            Some(Made::Livestream(made)),
+            Some(Made::Livestream(made, _)),
             Command::Shared(SharedCommand::Leave(_) | SharedCommand::Remove(..) | SharedCommand::Ban { .. }),
         ) = (&self.made, command)
         {
@@ -352,7 +356,8 @@ fn nodes_of(command: &Command) -> Vec<NodeId> {
         | Command::Livestream(LivestreamCommand::RemoveModerator(actor, node))
         | Command::Livestream(LivestreamCommand::Mute(actor, node))
         | Command::Livestream(LivestreamCommand::Unmute(actor, node))
-        | Command::Livestream(LivestreamCommand::Transfer(actor, node)) => vec![by(actor), *node],
+        | Command::Livestream(LivestreamCommand::Transfer(actor, node))
+        | Command::Livestream(LivestreamCommand::TransferSigned(actor, node, _)) => vec![by(actor), *node],
         _ => command.by().map(by).into_iter().collect(),
     }
 }

@@ -88,8 +88,14 @@ impl Draw {
             28 => SharedCommand::Forget.into(),
             29 => SharedCommand::Ban { by: self.by(), node: self.node(), ttl_ms: self.small() }.into(),
             30 => SharedCommand::Unban(self.by(), self.node()).into(),
+            31 => Command::CreateSignedLivestream(self.create_livestream(), self.key()),
+            32 => LivestreamCommand::TransferSigned(self.by(), self.node(), self.key()).into(),
             other => panic!("no command is drawn for {other}"),
         }
+    }
+
+    fn key(&mut self) -> BroadcasterKey {
+        BroadcasterKey::new(std::array::from_fn(|_| self.next().to_le_bytes()[0]))
     }
 
     fn create_livestream(&mut self) -> CreateLivestream {

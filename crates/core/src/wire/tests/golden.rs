@@ -31,6 +31,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         metadata: b"hi".as_slice().into(),
         retention_ms: 60_000,
     };
+    let key = BroadcasterKey::new(*b"0123456789abcdef0123456789abcdef");
     let create_group = CreateGroup {
         epoch,
         owner: Some(node),
@@ -87,7 +88,12 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
     vec![
         (
             "01 ffffffffffffff0f 07 32 05 a0c21e d00f c0843d d10f e0a712 02 6869 e0d403",
-            Command::CreateLivestream(create_livestream),
+            Command::CreateLivestream(create_livestream.clone()),
+        ),
+        (
+            "20 ffffffffffffff0f 07 32 05 a0c21e d00f c0843d d10f e0a712 02 6869 e0d403 \
+             30313233343536373839616263646566 30313233343536373839616263646566",
+            Command::CreateSignedLivestream(create_livestream, key),
         ),
         ("02 ffffffffffffff0f 01 07 10 a0c21e d00f d10f 00 e0d403 b0ea01", Command::CreateGroup(create_group)),
         (
@@ -116,6 +122,10 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         ("16 07 00 00 ac02", LivestreamCommand::Mute(by(), other).into()),
         ("17 07 00 00 ac02", LivestreamCommand::Unmute(by(), other).into()),
         ("18 07 00 00 ac02", LivestreamCommand::Transfer(by(), other).into()),
+        (
+            "21 07 00 00 ac02 30313233343536373839616263646566 30313233343536373839616263646566",
+            LivestreamCommand::TransferSigned(by(), other, key).into(),
+        ),
         ("19 07 00 00 01 01 00", media),
         ("1a 07 00 00", GroupCommand::StartShare(by()).into()),
         ("1b 07 00 00", GroupCommand::StopShare(by()).into()),

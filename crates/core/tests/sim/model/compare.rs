@@ -103,6 +103,7 @@ impl Model {
         assert_eq!(swarm.is_over(), self.ended.is_some());
         let grants = swarm.grants().into_iter().map(|g| ((g.source, g.channel), (g.term, g.is_open()))).collect();
         assert_eq!(self.grants, grants, "folding the grants gives the table");
+        assert!(self.grants.is_empty() || self.granted_key == self.key, "who may publish signs with the key in force");
         for ((source, channel), (_, enabled)) in &self.grants {
             assert_eq!(*enabled, self.takes(*source, *channel), "{channel:?} of {source:?}");
         }
@@ -110,6 +111,7 @@ impl Model {
             Rules::Livestream(livestream) => {
                 assert_eq!(livestream.state(), self.state);
                 assert_eq!(Some(livestream.broadcaster()), self.broadcaster);
+                assert_eq!(livestream.key(), self.key);
                 assert_eq!(swarm.broadcaster_session(), self.broadcaster.and_then(|node| self.session(node)));
                 assert_eq!(livestream.topology(), self.topology);
                 assert_eq!(livestream.viewer_count(), self.viewers());
