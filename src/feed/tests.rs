@@ -16,6 +16,7 @@ mod model;
 mod publisher;
 mod resume;
 mod ring;
+mod totals;
 mod wake_schedule;
 
 const SOURCE: u64 = 7;
