@@ -9,6 +9,7 @@
 mod action;
 mod body;
 mod call;
+pub mod call_counts;
 mod chosen_ids;
 mod convert;
 mod fields;

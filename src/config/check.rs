@@ -9,14 +9,25 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::Faults;
 use super::{
-    Config, DrainConfig, FeedConfig, LimitsConfig, LogConfig, MemoryConfig, RetentionConfig, ServerConfig, StoreConfig,
-    StreamsConfig,
+    AdminConfig, Config, DrainConfig, FeedConfig, LimitsConfig, LogConfig, MemoryConfig, RetentionConfig, ServerConfig,
+    StoreConfig, StreamsConfig,
 };
 
 impl Config {
     /// Adds what is out of its range or against a rule. The destructuring makes a new key ask for its range.
     pub(super) fn check(&self, faults: &mut Faults) {
-        let Self { server, drain, streams, store, retention, feed, limits, memory, log } = self;
+        let Self {
+            server,
+            admin: AdminConfig { listen: _ },
+            drain,
+            streams,
+            store,
+            retention,
+            feed,
+            limits,
+            memory,
+            log,
+        } = self;
         server.check(faults);
         drain.check(faults);
         streams.check(faults);

@@ -17,10 +17,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tower::BoxError;
 
-use super::accounts::CONNECTION_WINDOW;
+use super::accounts::{Budgets, CONNECTION_WINDOW};
 use super::connection::{CloseRequest, Connection, ConnectionShared, GracefulShutdown, StreamExecutor};
 use super::counted_socket::CountedSocket;
 use super::fast_path::FastPath;
+use super::monitor::{Closed, Monitor};
 use super::request_body::CompleteBody;
 use super::stall::{SWEEP, StallDetector};
 use super::table::{HANDSHAKE, Table};
@@ -50,8 +51,13 @@ const LEAST_HTTP1_BUFFER: usize = 8 * 1024;
 
 /// Serves what comes to `listener` until `stop`, then until all connections are gone.
 /// Dropping it cuts them.
-pub(crate) async fn serve<P, S, B>(service: S, settings: Settings, listener: TcpListener, stop: Shutdown)
-where
+pub(crate) async fn serve<P, S, B>(
+    service: S,
+    settings: Settings,
+    monitor: Arc<Monitor>,
+    listener: TcpListener,
+    stop: Shutdown,
+) where
     P: Protocol,
     S: tower::Service<Request<CompleteBody<P>>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -61,7 +67,9 @@ where
 {
     let stalls = StallDetector::new(settings.stall_timeout, settings.receive_timeout);
     let mut connections = JoinSet::new();
-    let mut table = Table::new(settings);
+    let budgets = Budgets::new(settings.memory);
+    monitor.watch(budgets.clone(), stalls.counts());
+    let mut table = Table::new(settings, budgets, Arc::clone(&monitor));
     let wide_buffers = Arc::default();
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -91,6 +99,7 @@ where
                     if table.make_room().await {
                         socket::prepare(&socket);
                         let (id, shared) = table.add(peer.ip(), Instant::now());
+                        let (ends, counted) = (Arc::clone(&shared), Arc::clone(&monitor));
                         let service = FastPath::<_, P>::new(service.clone(), stalls.clone(), Arc::clone(&shared));
                         let socket = CountedSocket::new(socket, shared, Arc::clone(&wide_buffers));
                         let connection = connection(&settings, service, socket);
@@ -98,13 +107,16 @@ where
                         connections.spawn(AssertUnwindSafe(connection).catch_unwind().map(move |ended| {
                             if ended.is_err() {
                                 tracing::error!("a connection failed");
+                                ends.closes_for(Closed::Broken);
                             }
+                            counted.count_closed(ends.closed());
                             id
                         }));
                     }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
+                    monitor.count_failed();
                     sleep(ACCEPT_BACK_OFF).await;
                 }
             },
@@ -154,8 +166,10 @@ where
 {
     let shared = Arc::clone(&socket.shared);
     let connection = builder(settings, &shared).serve_connection(TokioIo::new(socket), service).into_owned();
-    Connection::new(connection, shared).map(|ended| {
+    let ends = Arc::clone(&shared);
+    Connection::new(connection, shared).map(move |ended| {
         if let Some(Err(error)) = ended {
+            ends.closes_for(Closed::Broken);
             tracing::info!(reason = root(&*error), %error, "a connection broke");
         }
     })
