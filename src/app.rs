@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
 use crate::cluster::{CommandLog, sweeper};
 use crate::config::{ClientAuth, Config, IdentityMode};
@@ -18,11 +19,12 @@ use crate::grpc::authentication::Authentication;
 use crate::grpc::health::HealthReporter;
 use crate::grpc::{self, Edge, server};
 use crate::identity::{KeyFaults, KeySources, Verifier, VerifierSettings};
+use crate::metrics::Sources;
 use crate::service::{self, Service, TokenTimes};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
 use crate::tls::{self, Acceptor, Protocols, Tls};
-use crate::transport;
+use crate::transport::{self, Monitor};
 
 /// A server that has its address and does not serve yet.
 #[derive(Debug)]
@@ -33,6 +35,7 @@ pub struct App {
     health: Option<(TcpListener, SocketAddr)>,
     tls: Option<Arc<Tls>>,
     verifier: Option<Arc<Verifier>>,
+    admin: Option<(TcpListener, SocketAddr)>,
     clock: Clock,
     authentication: Authentication,
 }
@@ -51,12 +54,13 @@ impl App {
         };
         let (listener, address) = listen(config.server.listen)?;
         let health = config.server.health_listen.map(listen).transpose()?;
+        let admin = listen_for_admin(&config)?;
         let verifier = verifier(&config).map_err(io::Error::other)?;
         let authentication = match &verifier {
             Some(verifier) => Authentication::by_tokens(Arc::<Verifier>::clone(verifier)),
             None => Authentication::off(),
         };
-        Ok(Self { config, listener, address, health, tls, verifier, clock: Clock::system(), authentication })
+        Ok(Self { config, listener, address, health, admin, tls, verifier, clock: Clock::system(), authentication })
     }
 
     /// The same with another clock.
@@ -81,12 +85,19 @@ impl App {
         self.health.as_ref().map(|(_, address)| *address)
     }
 
+    /// Where it will serve the pages for whoever runs it, if it will.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(_, address)| *address)
+    }
+
     /// Serves until `shutdown` begins, then drains: health says NOT_SERVING, streams
     /// say goodbye over the spread, connections are told to go, and at the deadline
     /// whatever is left is dropped.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { config, listener, address, health: of_health, tls, verifier, clock, authentication } = self;
-        let connections = config.server.max_connections + of_health.as_ref().map_or(0, |_| server::HEALTH_CONNECTIONS);
+        let Self { config, listener, address, health: of_health, admin: of_admin, tls, verifier, clock, authentication } =
+            self;
+        let beside = usize::from(of_health.is_some()) + usize::from(of_admin.is_some());
+        let connections = config.server.max_connections + beside * server::HEALTH_CONNECTIONS;
         if let Err(enough_for) = files::allow(connections as u64) {
             tracing::warn!(connections, enough_for, "the limit of open files (`ulimit -n`) is too low");
         }
@@ -106,24 +117,36 @@ impl App {
             state_bytes: config.memory.state_bytes,
             state_address_bytes: config.memory.state_address_bytes,
         }));
-        let log = CommandLog::local(store, clock);
+        let log = CommandLog::local(Arc::clone(&store), clock);
         let service = Service::new(log.clone(), service_settings(&config));
         let edge = Edge::new(service, edge_settings(&config), authentication, shutdown.clone());
 
         let (reporter, health) = HealthReporter::new();
         let go_away = Shutdown::new();
         let http = http_settings(&config);
+        let (figures, [health_connections, admin_connections]) =
+            (server::Figures::new(), <[Arc<Monitor>; 2]>::default());
+        let readiness = Readiness::default();
+        let mut listeners = vec![("grpc", Arc::clone(&figures.connections))];
+        listeners.extend(of_health.as_ref().map(|_| ("health", Arc::clone(&health_connections))));
+        listeners.extend(of_admin.as_ref().map(|_| ("admin", Arc::clone(&admin_connections))));
+        let pages = Admin {
+            readiness: readiness.clone(),
+            config: config.to_redacted_toml(),
+            metrics: Sources { store, calls: Arc::clone(&figures.calls), listeners },
+        };
         let acceptor = tls.as_ref().map(|tls| acceptor(tls, &config));
-        let serve = server::serve(edge, http, health.clone(), listener, acceptor, go_away.clone());
+        let serve = server::serve(edge, http, health.clone(), figures, listener, acceptor, go_away.clone());
         let beside = async {
-            let answer = async {
-                match of_health {
-                    Some((listener, address)) => {
-                        tracing::info!(%address, "serving health");
-                        server::serve_health(health, http.transport, listener).await;
-                    }
-                    None => std::future::pending().await,
-                }
+            let of_health = async {
+                let Some((listener, address)) = of_health else { return };
+                tracing::info!(%address, "serving health");
+                server::serve_health(health.clone(), http.transport, health_connections, listener).await;
+            };
+            let of_admin = async {
+                let Some((listener, address)) = of_admin else { return };
+                tracing::info!(%address, "serving the admin pages");
+                admin::serve(pages, health.clone(), http.transport, admin_connections, listener).await;
             };
             let keys = async {
                 match verifier {
@@ -137,11 +160,12 @@ impl App {
                     None => std::future::pending().await,
                 }
             };
-            tokio::join!(sweeper::run(log), answer, keys, reload);
+            tokio::join!(sweeper::run(log), of_health, of_admin, keys, reload);
         };
         tokio::pin!(serve, beside);
 
         reporter.serving(true);
+        readiness.set(admin::Phase::Serving);
         tracing::info!(%address, "serving");
         tokio::select! {
             () = &mut serve => unreachable!("the server serves until it is told to stop"),
@@ -151,6 +175,7 @@ impl App {
 
         let deadline = Instant::now() + config.drain.timeout;
         reporter.serving(false);
+        readiness.set(admin::Phase::Draining);
         tracing::info!(streams = shutdown.open_streams(), "draining");
         let drain = async {
             tokio::select! {
@@ -227,6 +252,19 @@ fn tls_settings(config: &Config) -> Option<tls::Settings> {
 /// TLS of the listener: browsers without HTTP/2 are served where they are served at all.
 fn acceptor(tls: &Arc<Tls>, config: &Config) -> Acceptor {
     tls.acceptor(if config.server.grpc_web { Protocols::Http2AndHttp1 } else { Protocols::Http2 })
+}
+
+/// Listens for whoever runs the server. Where the default address is taken, most likely by another server that somebody
+/// tries out, this one goes without: nobody has asked for it there.
+fn listen_for_admin(config: &Config) -> io::Result<Option<(TcpListener, SocketAddr)>> {
+    let Some(wanted) = config.admin.listen else { return Ok(None) };
+    match listen(wanted) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && config.admin == Config::default().admin => {
+            tracing::warn!(%error, "there are no admin pages: another process has their default address");
+            Ok(None)
+        }
+        listener => listener.map(Some),
+    }
 }
 
 /// Rounded up: a short time must not become none.

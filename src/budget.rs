@@ -75,6 +75,21 @@ impl Budget {
         }
     }
 
+    /// The key of its setting.
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Bytes that may be held.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Connections that were cut for it.
+    pub(crate) fn cut(&self) -> u64 {
+        self.cut.load(Ordering::Relaxed)
+    }
+
     /// Bytes that are held.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)

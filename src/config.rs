@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 mod check;
 mod fault;
 mod load;
+mod redaction;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ pub use reference::Reference;
 pub struct Config {
     /// The listener and its HTTP/2 connections.
     pub server: ServerConfig,
+    /// The pages for whoever runs the server.
+    pub admin: AdminConfig,
     /// How callers are told apart.
     pub identity: IdentityConfig,
     /// TLS of the listener.
@@ -84,6 +87,15 @@ pub struct ServerConfig {
     pub reflection: bool,
     /// Whether browsers are served by gRPC-Web.
     pub grpc_web: bool,
+}
+
+/// The pages for whoever runs the server.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Where they are.
+    #[serde(with = "address_or_off")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// How callers are told apart.
@@ -419,6 +431,28 @@ mod optional_address_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
         let text = String::deserialize(deserializer)?;
         (!text.is_empty()).then(|| text.parse().map_err(D::Error::custom)).transpose()
+    }
+}
+
+/// The same where none is no default: an empty variable would leave the default in force.
+mod address_or_off {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    const OFF: &str = "off";
+
+    #[expect(clippy::ref_option, reason = "serde passes fields by reference")]
+    pub(super) fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+        match address {
+            Some(address) => serializer.collect_str(address),
+            None => serializer.serialize_str(OFF),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        (text != OFF).then(|| text.parse().map_err(D::Error::custom)).transpose()
     }
 }
 

@@ -38,6 +38,7 @@ mod state;
 mod subscriber;
 mod subscribers;
 mod token_bucket;
+mod totals;
 mod wire;
 
 use std::sync::Arc;
@@ -69,6 +70,7 @@ pub use skips::SkipReport;
 pub use state::Feed;
 pub use subscriber::{ParkedSubscriber, Selection};
 pub use subscribers::MAX_NAMED;
+pub use totals::FeedTotals;
 pub use wire::{Encoded, frame};
 
 /// The side of the readers: who wants what, and who is to be woken.
@@ -153,6 +155,7 @@ impl Feed {
         now: Micros,
     ) -> (Vec<Channel>, Option<Micros>) {
         let mut state = self.state.lock();
+        let state = &mut *state;
         let interval = state.limits.keyframe_interval;
         let (mut ask, mut next) = (Vec::new(), None::<Micros>);
         for channel in channels.iter().filter(|channel| has_runs(*channel)) {
@@ -162,10 +165,12 @@ impl Feed {
             }
             if lane.requests.due(interval, now).is_some_and(|due| due <= now) {
                 lane.requests.asked(now);
+                state.counts.keyframe_requests += 1;
                 ask.push(channel);
             }
             next = [next, lane.requests.due(interval, now)].into_iter().flatten().min();
         }
+        self.sum_up_if_alone(state);
         (ask, next)
     }
 

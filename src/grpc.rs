@@ -11,6 +11,7 @@ mod action;
 pub mod authentication;
 mod body;
 mod call;
+pub mod call_counts;
 mod chosen_ids;
 mod convert;
 mod fields;

@@ -19,6 +19,8 @@
 //! - [`tls`]: certificates, and who a client is by its own.
 //! - [`transport`]: connections of HTTP/2; knows no swarm and no protobuf.
 //! - [`grpc`]: the edge.
+//! - [`metrics`]: what all of these have counted, written down.
+//! - [`admin`]: the pages for whoever runs the server.
 //! - [`config`], [`telemetry`], [`app`]: the process.
 //! - [`cli`]: the command line; its client is [`starling_client`], and [`starling_verify`] proves from
 //!   outside that no update was lost without a gap.
@@ -40,6 +42,10 @@ pub mod tls;
 pub mod transport;
 
 pub mod grpc;
+
+pub mod metrics;
+
+pub mod admin;
 
 pub mod config;
 pub mod telemetry;

@@ -10,6 +10,7 @@
 //! caller owns; protobuf is made of it outside.
 
 pub mod census;
+pub mod counts;
 pub mod entry;
 pub mod log;
 pub mod revoked;
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 use crate::feed::Memory;
 use crate::sync::Mutex;
 use census::Census;
+use counts::SwarmCounts;
 use entry::{Entry, SessionEnd};
 use log::LogMemory;
 use revoked::RevokedTokens;
@@ -254,6 +256,27 @@ impl Store {
     /// What all swarms take, in bytes, without updates and event logs.
     pub fn state_bytes(&self) -> usize {
         self.state.used()
+    }
+
+    /// What all swarms may take, in bytes.
+    pub fn state_limit(&self) -> usize {
+        self.state.limit()
+    }
+
+    /// What all event logs hold.
+    pub const fn log_memory(&self) -> &Arc<LogMemory> {
+        &self.log_memory
+    }
+
+    /// How many swarms there are, and who is in them. O(shards); each is locked for as long as it takes to copy some
+    /// numbers.
+    pub fn counts(&self) -> SwarmCounts {
+        let mut sum = SwarmCounts::default();
+        for shard in &self.shards {
+            let counts = *shard.lock().counts();
+            sum.add(&counts);
+        }
+        sum
     }
 
     /// What all swarms take, and may.

@@ -11,7 +11,8 @@
 //!      └────────────────────►┘ polls some streams         to hyper past all layers
 //!      │ sweeps               inline
 //!      ├──► stall: ends who does not read, and who does not send
-//!      └──► table: makes room, tells who is too old ◄── stream_count: who carries no stream
+//!      ├──► table: makes room, tells who is too old ◄── stream_count: who carries no stream
+//!      └──► monitor: what the listener counts
 //! ```
 
 mod accounts;
@@ -24,6 +25,7 @@ mod handshake;
 #[cfg(test)]
 mod hyper_order;
 mod listener;
+mod monitor;
 mod portion;
 mod request_body;
 mod socket;
@@ -43,6 +45,8 @@ pub(crate) use connection::ConnectionShared;
 pub(crate) use fast_path::{AcceptsHandover, BeyondShare, Handover, StreamRefused};
 pub use handshake::TLS_CONNECTION;
 pub(crate) use listener::serve;
+pub use monitor::{BudgetUse, Closed, Monitor};
+pub(crate) use request_body::CompleteBody;
 pub use socket::{kernel_bytes, kernel_bytes_per_connection, listen};
 pub(crate) use stall::StreamProgress;
 pub(crate) use wake_set::WakeSet;

@@ -95,6 +95,15 @@ done
 ports=$(chart_py get Service birds spec.ports.0.port "$scratch/full-values-$newest.yaml")/$(
     chart_py get Service birds-headless spec.ports.0.port "$scratch/full-values-$newest.yaml")
 [[ $ports == 443/6000 ]] || fail "ports of Service and headless Service: $ports"
+[[ $(chart_py get Deployment birds $pod.containers.0.ports.2 "$scratch/full-values-$newest.yaml") == *'"containerPort": 6002'* ]] ||
+    fail 'the port of the admin pages does not follow config.admin.listen'
+[[ $(chart_py get PodMonitor birds spec.podMetricsEndpoints.0.port "$scratch/full-values-$newest.yaml") == admin ]] ||
+    fail 'the PodMonitor scrapes another port'
+[[ $(chart_py get Deployment live-starling 'spec.template.metadata.annotations.prometheus\.io/port' "$good") == 50053 ]] ||
+    fail 'the annotations name another port than that of the admin pages'
+! grep -qE 'name: admin|prometheus.io' "$scratch/ipv6-values-$newest.yaml" || fail 'there is a port of what is off'
+ok 'the port admin, the annotations and the PodMonitor follow config.admin.listen'
+
 ok 'probes follow config.server.health_listen, the headless Service follows listen, the Service has its own port'
 
 render "$scratch/other.yaml" "$newest" --set config.store.shards=32
@@ -154,6 +163,11 @@ refused 'config.server.health_listen: "\[::\]:50051" has the port of config.serv
 refused 'config.identity.mode is "off", so that everybody who reaches the Service could do everything' \
     --set config.identity.insecure=false
 refused "'/config/identity/mode': value must be" --set config.identity.mode=none
+refused 'config.admin.listen: "127.0.0.1:50053" is not 0.0.0.0:PORT' --set config.admin.listen=127.0.0.1:50053
+refused 'config.admin.listen: "0.0.0.0:50052" has the port of config.server.listen or' \
+    --set config.admin.listen=0.0.0.0:50052
+refused 'metrics.podMonitor.enabled: there is nothing to scrape' \
+    --set config.admin.listen=off,metrics.podMonitor.enabled=true
 refused 'extraEnv: STARLING__DRAIN__TIMEOUT would win' \
     --set 'extraEnv[0].name=STARLING__DRAIN__TIMEOUT,extraEnv[0].value=1h'
 refused 'kubeVersion: >=1.27.0-0' --kube-version 1.26.0
@@ -192,7 +206,8 @@ for values in values full-values ipv6-values; do
         ok "the limit of memory, $limit, is a quarter more than all budgets, $most MiB"
     fi
     serve_args=(--config "$toml")
-    start_server STARLING__SERVER__HEALTH_LISTEN=127.0.0.1:0 STARLING__LOG__FILTER=info STARLING__LOG__FORMAT=json
+    start_server STARLING__SERVER__HEALTH_LISTEN=127.0.0.1:0 STARLING__ADMIN__LISTEN=127.0.0.1:0 \
+        STARLING__LOG__FILTER=info STARLING__LOG__FORMAT=json
     "$starling" healthcheck --server "http://$address" || fail "not healthy with $values"
     ok "$values: $count keys in force, serves, is healthy"
     # What the kubelet asks, where there is nothing else.

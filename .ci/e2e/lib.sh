@@ -56,12 +56,12 @@ until_true() {
     done
 }
 
-# start_server [NAME=VALUE...]: on a free port; sets $server and $address.
+# start_server [NAME=VALUE...]: on a free port, without admin pages unless told; sets $server and $address.
 # shellcheck disable=SC2120 # not every script gives it a setting
 start_server() {
     [[ -x $starling ]] || fail "$starling is not there: cargo build, or set STARLING_BIN"
     : >"$scratch/server.out"
-    env "$@" "$starling" serve "${serve_args[@]}" --listen 127.0.0.1:0 >"$scratch/server.out" 2>"$scratch/server.err" &
+    env STARLING__ADMIN__LISTEN=off "$@" "$starling" serve "${serve_args[@]}" --listen 127.0.0.1:0 >"$scratch/server.out" 2>"$scratch/server.err" &
     server=$!
     until_true 20 "the server to name its address" server_spoke
     # Read off the line {..., "message":"listening","address":"127.0.0.1:4567", ...}, or that for people.

@@ -9,14 +9,27 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::Faults;
 use super::{
-    ClientAuth, Config, DrainConfig, FeedConfig, IdentityConfig, IdentityMode, LimitsConfig, LogConfig, MemoryConfig,
-    RetentionConfig, ServerConfig, StoreConfig, StreamsConfig, TlsConfig,
+    AdminConfig, ClientAuth, Config, DrainConfig, FeedConfig, IdentityConfig, IdentityMode, LimitsConfig, LogConfig,
+    MemoryConfig, RetentionConfig, ServerConfig, StoreConfig, StreamsConfig, TlsConfig,
 };
 
 impl Config {
     /// Adds what is out of its range or against a rule. The destructuring makes a new key ask for its range.
     pub(super) fn check(&self, faults: &mut Faults) {
-        let Self { server, identity, tls, drain, streams, store, retention, feed, limits, memory, log } = self;
+        let Self {
+            server,
+            admin: AdminConfig { listen: _ },
+            identity,
+            tls,
+            drain,
+            streams,
+            store,
+            retention,
+            feed,
+            limits,
+            memory,
+            log,
+        } = self;
         server.check(faults);
         identity.check(faults);
         tls.check(faults);

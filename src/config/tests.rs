@@ -74,7 +74,7 @@ fn unknown_key_is_refused_naming_the_known_ones() {
         format!(
             "drain.spred: unknown key (from {name}); [drain] has spread, timeout\n\
              drian: unknown section (from {name}); there are {}",
-            "drain, feed, identity, limits, log, memory, retention, server, store, streams, tls"
+            "admin, drain, feed, identity, limits, log, memory, retention, server, store, streams, tls"
         )
     );
 }
@@ -198,6 +198,7 @@ fn every_range_accepts_exactly_its_ends() {
         ("server.max_connections", &["1", "1000000"], &["0", "1000001"]),
         ("server.max_connections_per_address", &["0", "1", "1000000"], &["-1", "1000001"]),
         ("server.health_listen", &["", "0.0.0.0:0", "[::1]:50052"], &["50052", "localhost:50052", "none"]),
+        ("admin.listen", &["off", "127.0.0.1:0", "[::]:50053"], &["50053", "on", "localhost:50053"]),
         ("server.max_connection_age", &["0s", "1s", "30d"], &["1ms", "999ms", "31d"]),
         ("server.max_concurrent_streams", &["1", "65535"], &["0", "65536", "4294967296"]),
         ("server.http2_keepalive_interval", &["1s", "1h"], &["999ms", "3601s"]),

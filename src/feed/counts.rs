@@ -35,9 +35,18 @@ pub struct Counts {
     /// Deliveries to subscribers that were up to date, by time since acceptance; see
     /// [`bucket_bound`].
     pub latency: [u64; BUCKETS],
+    /// The sum of the times that `latency` sorts.
+    pub latency_sum: Micros,
     /// Subscribers cut off because they did not read.
     pub slow_readers: u64,
+    /// Gaps told, by [`GapReason::ALL`]; one whose end is told later counts once.
+    pub gaps: [u64; GapReason::ALL.len()],
+    /// Keyframes that publishers were asked for.
+    pub keyframe_requests: u64,
 }
+
+/// Numbers in [`Counts`].
+pub(super) const FIGURES: usize = 7 + 2 * GapReason::ALL.len() + BUCKETS;
 
 impl Counts {
     pub(super) const fn delivered(&mut self, bytes: usize) {
@@ -47,16 +56,74 @@ impl Counts {
 
     pub(super) fn after(&mut self, latency: Micros) {
         self.latency[bucket(latency)] += 1;
+        self.latency_sum += latency;
     }
 
     pub(super) const fn dropped(&mut self, reason: GapReason, updates: u64) {
         self.dropped[reason as usize] += updates;
+    }
+
+    pub(super) const fn gap(&mut self, reason: GapReason) {
+        self.gaps[reason as usize] += 1;
+    }
+
+    /// Everything in a fixed order.
+    pub(super) fn figures(&self) -> [u64; FIGURES] {
+        let Self {
+            published,
+            published_bytes,
+            delivered,
+            delivered_bytes,
+            dropped,
+            latency,
+            latency_sum,
+            slow_readers,
+            gaps,
+            keyframe_requests,
+        } = *self;
+        let single = [
+            published,
+            published_bytes,
+            delivered,
+            delivered_bytes,
+            latency_sum.get(),
+            slow_readers,
+            keyframe_requests,
+        ];
+        let mut figures = single.into_iter().chain(dropped).chain(gaps).chain(latency);
+        std::array::from_fn(|_| figures.next().expect("there are as many as are counted"))
+    }
+
+    /// The counts of these figures, in the order of [`Self::figures`].
+    pub(super) fn from_figures(figures: &[u64; FIGURES]) -> Self {
+        let mut figures = figures.iter().copied();
+        let mut next = || figures.next().expect("there are as many as are counted");
+        Self {
+            published: next(),
+            published_bytes: next(),
+            delivered: next(),
+            delivered_bytes: next(),
+            latency_sum: Micros::new(next()),
+            slow_readers: next(),
+            keyframe_requests: next(),
+            dropped: std::array::from_fn(|_| next()),
+            gaps: std::array::from_fn(|_| next()),
+            latency: std::array::from_fn(|_| next()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_and_counts_are_the_same() {
+        let figures = std::array::from_fn(|at| at as u64 + 1);
+        let counts = Counts::from_figures(&figures);
+        assert_eq!(counts.figures(), figures);
+        assert_eq!((counts.published, counts.latency[BUCKETS - 1]), (1, FIGURES as u64));
+    }
 
     #[test]
     fn latency_falls_into_its_narrowest_bucket() {

@@ -127,6 +127,7 @@ impl Cursor {
         if reader.book(&mut state) {
             feed.book(&mut state);
         }
+        feed.sum_up_if_alone(&mut state);
         drop(state);
         if notify_publishers {
             feed.producers.notify_waiters();
@@ -142,12 +143,17 @@ impl Cursor {
     /// Tells where the losses end of which nobody knows it yet, when nothing will come any
     /// more. Empty when there are none, and when asked again. O(lanes).
     pub fn finish(&mut self) -> Vec<Delivery> {
-        self.reader.finish(&mut self.feed.state.lock())
+        let mut state = self.feed.state.lock();
+        let told = self.reader.finish(&mut state);
+        self.feed.sum_up_if_alone(&mut state);
+        told
     }
 
     /// Counts that the subscriber is cut off because it does not read.
     pub fn note_slow(&self) {
-        self.feed.state.lock().counts.slow_readers += 1;
+        let mut state = self.feed.state.lock();
+        state.counts.slow_readers += 1;
+        self.feed.sum_up_if_alone(&mut state);
     }
 
     /// These updates as one gRPC message, shared with others who get the same.

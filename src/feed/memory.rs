@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::ring::LET_GO_AT_ONCE;
+use super::totals::FeedTotals;
 use crate::clock::Micros;
 use crate::sync::Mutex;
 use starling_core::counted::Queue;
@@ -16,6 +17,9 @@ const FEEDS_AT_ONCE: usize = 64;
 
 /// Records that go for one publisher at most: some 200 us.
 const RECORDS_AT_ONCE: usize = 2_048;
+
+/// Feeds that are asked at once for what they have counted: some 50 us.
+const COUNTED_AT_ONCE: usize = 256;
 
 /// What a feed that was asked to let go has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,9 @@ pub(super) trait Reclaim: Send + Sync {
 
     /// Lets go of what is too old, some of it at a time, and books it.
     fn age(&self, now: Micros) -> LetGo;
+
+    /// Adds what it has counted to the sums of all.
+    fn count(&self);
 }
 
 /// Bytes that all feeds hold, and their limit.
@@ -51,6 +58,7 @@ pub struct Memory {
     reclaim_at: AtomicU64,
     /// Feeds that were asked for room, one after the other, and had none.
     barren: AtomicUsize,
+    totals: FeedTotals,
 }
 
 impl Memory {
@@ -62,7 +70,33 @@ impl Memory {
             feeds: Mutex::default(),
             reclaim_at: AtomicU64::new(0),
             barren: AtomicUsize::new(0),
+            totals: FeedTotals::default(),
         })
+    }
+
+    /// Bytes that may be held.
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// What all feeds have counted together, as of when each was asked last: 10 s ago at most.
+    pub const fn totals(&self) -> &FeedTotals {
+        &self.totals
+    }
+
+    /// Asks [`COUNTED_AT_ONCE`] of the feeds that hold something, from the one at `from` on, what they have counted.
+    /// Where the next ones begin, if there are more. Those that come and go meanwhile may be passed over or asked
+    /// twice, which leaves the sums older or as they are.
+    pub fn sum_up(&self, from: usize) -> Option<usize> {
+        let mut asked = Vec::with_capacity(COUNTED_AT_ONCE);
+        {
+            let feeds = self.feeds.lock();
+            asked.extend(feeds.iter().skip(from).take(COUNTED_AT_ONCE).cloned());
+        }
+        for feed in asked.iter().filter_map(Weak::upgrade) {
+            feed.count();
+        }
+        (asked.len() == COUNTED_AT_ONCE).then_some(from + COUNTED_AT_ONCE)
     }
 
     /// Bytes held now.

@@ -75,6 +75,19 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    /// Its place among the reasons that [`FeedTotals`](super::FeedTotals) counts.
+    pub(super) const fn kind(self) -> usize {
+        match self {
+            Self::StaleTerm => 0,
+            Self::Closed(_) => 1,
+            Self::Muted => 2,
+            Self::Quota => 3,
+            Self::Memory => 4,
+            Self::OutOfOrder => 5,
+            Self::OutcomeUnknown => 6,
+        }
+    }
+
     /// Of an update that was not counted.
     pub const fn uncounted(self) -> Rejected {
         Rejected { publisher_sequence: 0, refusal: self }
@@ -239,13 +252,14 @@ impl Feed {
     ///
     /// Why the update was not taken, and its number.
     pub fn publish(&self, source: NodeId, term: u64, draft: Draft, now: Micros) -> Result<Accepted, Rejected> {
-        match self.enter(source, term, draft.clone(), now, false) {
+        let outcome = match self.enter(source, term, draft.clone(), now, false) {
             Err(Rejected { refusal: AppendError::Memory, .. }) => {
                 self.make_room(draft.weight(), now);
                 self.enter(source, term, draft, now, true)
             }
             outcome => outcome,
-        }
+        };
+        outcome.inspect_err(|rejected| self.memory.totals().reject(rejected.refusal.kind()))
     }
 
     /// With `last`, an update for which there is no memory is counted as rejected.
@@ -304,6 +318,15 @@ impl Feed {
     ///
     /// Why the message was not taken, and its number.
     pub fn chat(&self, message: Message, now: Micros, last: bool) -> Result<Accepted, Rejected> {
+        self.write(message, now, last).inspect_err(|rejected| {
+            // For want of memory it comes once more.
+            if last || rejected.refusal != AppendError::Memory {
+                self.memory.totals().reject(rejected.refusal.kind());
+            }
+        })
+    }
+
+    fn write(&self, message: Message, now: Micros, last: bool) -> Result<Accepted, Rejected> {
         let Message { author, session, muted, draft } = message;
         // Many authors, of whom none has a key.
         draft
@@ -364,7 +387,7 @@ impl Feed {
         draft: &Draft,
         now: Micros,
     ) -> (Position, Appended) {
-        let State { ring, lanes, enrolled, counts, .. } = state;
+        let State { ring, lanes, enrolled, counts, summed, .. } = state;
         let lane = lanes.at_mut(slot);
         let (term, sequence) = lane.next();
         let (source, channel) = lane.id;
@@ -380,6 +403,8 @@ impl Feed {
         ring.append(lanes, record);
         if !*enrolled {
             *enrolled = true;
+            // Now, so that it is booked with the record: whoever asks for the sums takes no memory.
+            summed.get_or_insert_default();
             let own = Weak::clone(&self.own);
             self.memory.enrol(own);
         }

@@ -54,6 +54,8 @@ pub(super) struct State {
     /// Bytes that are booked with the memory.
     booked: usize,
     pub(super) counts: Counts,
+    /// What of them is in the sums of all feeds; `None` = nothing.
+    pub(super) summed: Option<Box<Counts>>,
 }
 
 impl Feed {
@@ -72,6 +74,7 @@ impl Feed {
                 cursors: 0,
                 booked: 0,
                 counts: Counts::default(),
+                summed: None,
             }),
             subscribers: Subscribers::new(shape.shared_chat, Arc::clone(&memory)),
             schedule: WakeSchedule::default(),
@@ -114,7 +117,11 @@ impl Feed {
 
     /// True when there is room for one more reader, maybe after others have let go of something.
     pub fn has_room_for_readers(&self, now: Micros) -> bool {
-        self.memory.has_room_for(1) || self.memory.reclaim(1, now)
+        let has_room = self.memory.has_room_for(1) || self.memory.reclaim(1, now);
+        if !has_room {
+            self.memory.totals().refuse_reader();
+        }
+        has_room
     }
 
     /// Books what the feed holds now: to be called when that may have changed.
@@ -122,6 +129,24 @@ impl Feed {
         let held = state.held();
         if held != state.booked {
             self.memory.book(std::mem::replace(&mut state.booked, held), held);
+        }
+    }
+
+    /// Adds to the sums of all feeds what it has counted since it was done last. O(1).
+    fn sum_up(&self, state: &mut State) {
+        let State { counts, summed, .. } = state;
+        if summed.as_deref().map_or_else(|| *counts != Counts::default(), |summed| summed != counts) {
+            let summed = summed.get_or_insert_default();
+            self.memory.totals().add(counts, summed);
+            **summed = *counts;
+        }
+    }
+
+    /// The same where nobody else will do it: the memory asks only feeds that hold records.
+    pub(super) fn sum_up_if_alone(&self, state: &mut State) {
+        if !state.enrolled {
+            self.sum_up(state);
+            self.book(state);
         }
     }
 
@@ -174,7 +199,8 @@ impl Feed {
 impl State {
     /// Bytes of memory that are held. O(1).
     fn held(&self) -> usize {
-        self.ring.bytes() + self.lanes.bytes() + self.authors.bytes() + self.cursors
+        let summed = self.summed.as_ref().map_or(0, |_| size_of::<Counts>());
+        self.ring.bytes() + self.lanes.bytes() + self.authors.bytes() + self.cursors + summed
     }
 
     /// What became of a feed that has let `gone` records go.
@@ -197,6 +223,7 @@ impl Reclaim for Feed {
         if gone == 0 {
             gone = ring.shrink_to(share, lanes);
         }
+        self.sum_up(&mut state);
         self.book(&mut state);
         state.after(gone)
     }
@@ -205,6 +232,7 @@ impl Reclaim for Feed {
         let mut state = self.state.lock();
         let State { ring, lanes, .. } = &mut *state;
         let gone = ring.expire(lanes, now);
+        self.sum_up(&mut state);
         self.book(&mut state);
         let answer = state.after(gone);
         let settled = state.ring.is_settled();
@@ -215,10 +243,18 @@ impl Reclaim for Feed {
         }
         answer
     }
+
+    fn count(&self) {
+        let mut state = self.state.lock();
+        self.sum_up(&mut state);
+        self.book(&mut state);
+    }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.memory.book(self.state.get_mut().booked + self.chunks.bytes(), 0);
+        let State { counts, summed, booked, .. } = self.state.get_mut();
+        self.memory.totals().add(counts, &summed.take().map_or_else(Counts::default, |summed| *summed));
+        self.memory.book(*booked + self.chunks.bytes(), 0);
     }
 }

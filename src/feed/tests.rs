@@ -17,6 +17,7 @@ mod proofs;
 mod publisher;
 mod resume;
 mod ring;
+mod totals;
 mod wake_schedule;
 
 const SOURCE: u64 = 7;

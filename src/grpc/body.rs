@@ -18,6 +18,7 @@ use http_body::{Body, Frame};
 use prost::Message;
 use tonic::{Code, Status};
 
+use super::call_counts::CallRecord;
 use super::convert;
 use super::message_count::PREFIX;
 use super::status::End;
@@ -45,6 +46,8 @@ pub(super) struct Updates {
     wakes: Arc<WakeSet>,
     life: Waker,
     progress: Option<Arc<StreamProgress>>,
+    /// Told how it ends: no layer sees it.
+    record: Option<Arc<CallRecord>>,
     signs: BoxStream<'static, LifetimeEvent>,
     /// It waits to be woken.
     parked: bool,
@@ -64,6 +67,7 @@ impl Updates {
         lifetime: StreamLifetime,
         wakes: Arc<WakeSet>,
         progress: Option<Arc<StreamProgress>>,
+        record: Option<Arc<CallRecord>>,
     ) -> Self {
         let rest = framed(Item::Subscribed(subscribed(&subscription, greeting, lifetime.heartbeat())));
         let clock = lifetime.clock().clone();
@@ -74,6 +78,7 @@ impl Updates {
             wakes,
             life,
             progress,
+            record,
             signs,
             parked: false,
             beat: false,
@@ -129,6 +134,9 @@ impl Updates {
         let (goodbye, status) = end.goodbye_and_status();
         self.rest = goodbye.map(|goodbye| framed(Item::Goodbye(goodbye))).unwrap_or_default();
         let status = status.err().unwrap_or_else(|| Status::new(Code::Ok, ""));
+        if let Some(record) = &self.record {
+            record.end(&status);
+        }
         let mut trailers = HeaderMap::new();
         // It fails for metadata that is no header; ours is.
         drop(status.add_header(&mut trailers));

@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::call_counts::{CallCounts, CallRecord};
 use super::message_count::{Counted, Limits, Takes};
 use super::status;
 use super::timeout::{self, Deadline};
@@ -41,6 +42,7 @@ pub(super) struct CallLayer {
     streams: Arc<HashSet<String>>,
     /// Paths of methods that answer with one.
     answer_streams: Arc<HashSet<String>>,
+    counts: Arc<CallCounts>,
 }
 
 impl CallLayer {
@@ -54,6 +56,7 @@ impl CallLayer {
         max_first_bytes: usize,
         largest_message: usize,
         descriptors: &[&[u8]],
+        counts: Arc<CallCounts>,
     ) -> Self {
         let (mut streams, mut answer_streams) = (HashSet::new(), HashSet::new());
         for set in descriptors {
@@ -75,6 +78,7 @@ impl CallLayer {
             largest_message,
             streams: Arc::new(streams),
             answer_streams: Arc::new(answer_streams),
+            counts,
         }
     }
 }
@@ -107,6 +111,19 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let record = self.layer.counts.begin(request.uri().path());
+        request.extensions_mut().insert(Arc::clone(&record));
+        let mut answer = self.answer(request);
+        answer.record = Some(record);
+        answer
+    }
+}
+
+impl<S> Calls<S> {
+    fn answer<B>(&mut self, mut request: Request<B>) -> Answer<S::Future>
+    where
+        S: Service<Request<Counted<B>>, Response = Response<tonic::body::Body>>,
+    {
         if let Some(refused) = not_grpc(&request) {
             return Answer::refused(Response::builder().status(refused));
         }
@@ -133,7 +150,7 @@ where
         let takes = if is_stream { Takes::Stream(self.layer.max_first_bytes) } else { Takes::One };
         let limits = Limits::of(request.extensions(), self.layer.largest_message);
         let future = self.inner.call(request.map(|body| Counted::new(body, takes, limits)));
-        Answer { state: Pending::Call(Box::pin(future)), limit, connection, whole }
+        Answer { state: Pending::Call(Box::pin(future)), limit, connection, whole, record: None }
     }
 }
 
@@ -220,6 +237,7 @@ pub(super) struct Answer<F> {
     connection: Option<Arc<ConnectionShared>>,
     /// The answer is one message.
     whole: bool,
+    record: Option<Arc<CallRecord>>,
 }
 
 enum Pending<F> {
@@ -239,7 +257,13 @@ impl<F> Answer<F> {
     }
 
     fn told(parts: http::response::Parts) -> Self {
-        Self { state: Pending::Refused(Some(Box::new(parts))), limit: Limit::NONE, connection: None, whole: true }
+        Self {
+            state: Pending::Refused(Some(Box::new(parts))),
+            limit: Limit::NONE,
+            connection: None,
+            whole: true,
+            record: None,
+        }
     }
 }
 
@@ -250,7 +274,20 @@ where
     type Output = Result<Response<tonic::body::Body>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
+        let answer = ready!(self.poll_answer(cx));
+        if let (Ok(answer), Some(record)) = (&answer, &self.record) {
+            record.told(answer.headers());
+        }
+        Poll::Ready(answer)
+    }
+}
+
+impl<F, E> Answer<F>
+where
+    F: Future<Output = Result<Response<tonic::body::Body>, E>>,
+{
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<tonic::body::Body>, E>> {
+        let this = self;
         let call = match &mut this.state {
             Pending::Refused(parts) => {
                 let parts = parts.take().expect("an answer is not polled after it was given");
@@ -265,6 +302,7 @@ where
         if let Poll::Ready(answer) = call.as_mut().poll(cx) {
             let limit = std::mem::replace(&mut this.limit, Limit::NONE);
             let connection = this.connection.take();
+            let record = this.record.clone();
             return Poll::Ready(answer.map(|answer| {
                 if let Some(refused) = Status::from_header_map(answer.headers())
                     && refused.code() == Code::OutOfRange
@@ -278,7 +316,7 @@ where
                 };
                 match body {
                     Ok(body) => {
-                        let bounded = CallBody { body: Some(body), limit };
+                        let bounded = CallBody { body: Some(body), limit, record };
                         Response::from_parts(parts, tonic::body::Body::new(bounded))
                     }
                     Err(status) => status.into_http(),
@@ -295,6 +333,15 @@ struct CallBody {
     /// `None` when all was said.
     body: Option<Unread>,
     limit: Limit,
+    record: Option<Arc<CallRecord>>,
+}
+
+impl CallBody {
+    fn told(&self, trailers: &HeaderMap) {
+        if let Some(record) = &self.record {
+            record.told(trailers);
+        }
+    }
 }
 
 impl Body for CallBody {
@@ -308,6 +355,11 @@ impl Body for CallBody {
         if !this.limit.is_passed()
             && let Poll::Ready(frame) = Pin::new(body).poll_frame(cx)
         {
+            if let Some(Ok(frame)) = &frame
+                && let Some(trailers) = frame.trailers_ref()
+            {
+                this.told(trailers);
+            }
             return Poll::Ready(frame);
         }
         let over = ready!(this.limit.poll_over(cx));
@@ -316,6 +368,7 @@ impl Body for CallBody {
         let mut trailers = HeaderMap::new();
         // It fails for metadata that is no header; ours is.
         drop(over.add_header(&mut trailers));
+        this.told(&trailers);
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
@@ -358,7 +411,8 @@ mod tests {
 
     #[test]
     fn client_streaming_methods_are_found_in_descriptors() {
-        let layer = CallLayer::new(0, 0, 0, &[crate::pb::DESCRIPTORS, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET]);
+        let sets = [crate::pb::DESCRIPTORS, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET];
+        let layer = CallLayer::new(0, 0, 0, &sets, CallCounts::new(&[]));
         let mut streams: Vec<_> = layer.streams.iter().map(String::as_str).collect();
         streams.sort_unstable();
         assert_eq!(

@@ -339,8 +339,18 @@ impl From<feed::FilterChange> for pb::Filter {
 }
 
 fn delivery(counts: &feed::Counts) -> pb::DeliveryStats {
-    let feed::Counts { published, published_bytes, delivered, delivered_bytes, dropped, latency, slow_readers } =
-        *counts;
+    let feed::Counts {
+        published,
+        published_bytes,
+        delivered,
+        delivered_bytes,
+        dropped,
+        latency,
+        slow_readers,
+        latency_sum: _,
+        gaps: _,
+        keyframe_requests: _,
+    } = *counts;
     let dropped = feed::GapReason::ALL.into_iter().zip(dropped).filter(|(_, count)| *count > 0);
     let latency = latency.into_iter().enumerate().filter(|(_, count)| *count > 0);
     pb::DeliveryStats {

@@ -3,15 +3,18 @@
 //! The connections are ours, for tonic's server bounds neither their number nor what
 //! waits in them, and does not back off when there are no descriptors.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, Request, Response};
 use tokio::net::TcpListener;
+use tonic::body::Body;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_web::GrpcWebLayer;
-use tower::ServiceBuilder;
 use tower::util::option_layer;
+use tower::{Service, ServiceBuilder};
 use tower_http::classify::GrpcFailureClass;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
@@ -19,6 +22,7 @@ use tracing::Span;
 
 use super::Edge;
 use super::call::CallLayer;
+use super::call_counts::CallCounts;
 use super::method_limits::MethodLimits;
 use super::protocol::{Grpc, GrpcOfHealth};
 use crate::pb;
@@ -27,7 +31,7 @@ use crate::pb::livestream::v1::livestream_service_server::{self, LivestreamServi
 use crate::pb::swarm::v1::server_service_server::{self, ServerServiceServer};
 use crate::shutdown::Shutdown;
 use crate::tls::Acceptor;
-use crate::transport;
+use crate::transport::{self, CompleteBody, Monitor, Protocol};
 
 /// What the health service reports on: the server as a whole, and every service.
 pub const SERVICES: [&str; 4] = [
@@ -68,18 +72,42 @@ pub struct Http {
     pub grpc_web: bool,
 }
 
+/// What is counted of a listener and of the calls over it.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// Calls.
+    pub calls: Arc<CallCounts>,
+    /// Connections.
+    pub connections: Arc<Monitor>,
+}
+
+impl Figures {
+    /// Of a listener that serves everything.
+    pub fn new() -> Self {
+        Self { calls: CallCounts::new(&DESCRIPTORS), connections: Arc::default() }
+    }
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Serves, over TLS if `tls` is given, until `stop` begins and all connections are gone.
 pub async fn serve<H: Health>(
     edge: Edge,
     http: Http,
     health: HealthServer<H>,
+    figures: Figures,
     listener: TcpListener,
     tls: Option<Acceptor>,
     stop: Shutdown,
 ) {
     let trace = TraceLayer::new_for_grpc().make_span_with(span).on_request(()).on_response(()).on_failure(on_failure);
     let (small, large) = (edge.settings.receive_bytes, edge.settings.publish_receive_bytes);
-    let calls = CallLayer::new(http.transport.max_header_list_bytes, small, small.max(large), &DESCRIPTORS);
+    let Figures { calls, connections } = figures;
+    let calls = CallLayer::new(http.transport.max_header_list_bytes, small, small.max(large), &DESCRIPTORS, calls);
     let health = health.max_decoding_message_size(small);
     let service = ServiceBuilder::new()
         .layer(trace)
@@ -87,13 +115,26 @@ pub async fn serve<H: Health>(
         .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)))
         .layer(calls)
         .service(routes(Routes::new(health), edge, http.reflection));
-    transport::serve::<Grpc, _, _>(service, http.transport, listener, tls, stop).await;
+    transport::serve::<Grpc, _, _>(service, http.transport, connections, listener, tls, stop).await;
 }
 
-/// Serves health alone, until it is dropped. Calls of health are short: none keeps a connection from making
-/// room for the next, so that the server can always be asked.
-pub async fn serve_health<H: Health>(health: HealthServer<H>, transport: transport::Settings, listener: TcpListener) {
-    let transport = transport::Settings {
+/// Serves health alone, until it is dropped.
+pub async fn serve_health<H: Health>(
+    health: HealthServer<H>,
+    transport: transport::Settings,
+    connections: Arc<Monitor>,
+    listener: TcpListener,
+) {
+    let transport = few_connections(transport);
+    let service = health_alone::<H, GrpcOfHealth>(health, transport.max_header_list_bytes);
+    transport::serve::<GrpcOfHealth, _, _>(service, transport, connections, listener, None, Shutdown::new()).await;
+}
+
+/// Settings of a listener beside the one for everybody: [`HEALTH_CONNECTIONS`], of which the one that came first makes
+/// room for the next, whatever it does. Calls there are short: none keeps a connection from making room, so that the
+/// server can always be asked.
+pub(crate) const fn few_connections(transport: transport::Settings) -> transport::Settings {
+    transport::Settings {
         max_connections: HEALTH_CONNECTIONS,
         max_connections_per_address: 0,
         max_concurrent_streams: HEALTH_STREAMS,
@@ -105,16 +146,27 @@ pub async fn serve_health<H: Health>(health: HealthServer<H>, transport: transpo
             streams: HEALTH_BYTES,
         },
         ..transport
-    };
-    let service = ServiceBuilder::new()
-        .layer(CallLayer::new(
-            transport.max_header_list_bytes,
-            HEALTH_MESSAGE,
-            HEALTH_MESSAGE,
-            &[tonic_health::pb::FILE_DESCRIPTOR_SET],
-        ))
-        .service(Routes::new(health.max_decoding_message_size(HEALTH_MESSAGE)).prepare());
-    transport::serve::<GrpcOfHealth, _, _>(service, transport, listener, None, Shutdown::new()).await;
+    }
+}
+
+/// Answers calls of health, and no other ones.
+pub(crate) fn health_alone<H: Health, P: Protocol>(
+    health: HealthServer<H>,
+    max_header_list_bytes: u32,
+) -> impl Service<
+    Request<CompleteBody<P>>,
+    Response = Response<Body>,
+    Error = Infallible,
+    Future: Future<Output = Result<Response<Body>, Infallible>> + Send,
+> + Clone
++ Send
++ 'static {
+    const SET: &[&[u8]] = &[tonic_health::pb::FILE_DESCRIPTOR_SET];
+    // Whoever asks for health is not counted: probes would hide calls.
+    let counts = CallCounts::new(SET);
+    ServiceBuilder::new()
+        .layer(CallLayer::new(max_header_list_bytes, HEALTH_MESSAGE, HEALTH_MESSAGE, SET, counts))
+        .service(Routes::new(health.max_decoding_message_size(HEALTH_MESSAGE)).prepare())
 }
 
 fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {
@@ -169,7 +221,7 @@ fn cors() -> CorsLayer {
 /// The longest path that is logged, in bytes: no method has a longer one.
 const PATH: usize = 128;
 
-fn span<B>(request: &http::Request<B>) -> Span {
+fn span<B>(request: &Request<B>) -> Span {
     let path = request.uri().path();
     // A path may hold other characters than ASCII, and the end may fall into one.
     let path = String::from_utf8_lossy(&path.as_bytes()[..path.len().min(PATH)]);

@@ -31,9 +31,17 @@ const LAST_POSITIONS: &str = "type.googleapis.com/starling.swarm.v1.LastPosition
 /// How long clients wait before they try elsewhere.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// What the names of reasons begin with in the schema.
+const REASON: &str = "ERROR_REASON_";
+
 /// The name of a reason in ErrorInfo.
-fn name(reason: Reason) -> &'static str {
-    reason.as_str_name().trim_start_matches("ERROR_REASON_")
+pub(super) fn name(reason: Reason) -> &'static str {
+    reason.as_str_name().trim_start_matches(REASON)
+}
+
+/// The reason of this name in ErrorInfo.
+pub(super) fn reason(name: &str) -> Option<Reason> {
+    Reason::from_str_name(&format!("{REASON}{name}"))
 }
 
 fn status(code: Code, reason: Reason, message: impl Into<String>, metadata: &[(&str, String)]) -> Status {

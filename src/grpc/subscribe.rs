@@ -7,6 +7,7 @@ use prost::Message;
 use tonic::{Request, Response};
 
 use super::body::{Deliveries, UPDATES_WAKE, Updates};
+use super::call_counts::CallRecord;
 use super::rights::Guarded;
 use super::status::refused;
 use super::stream::Messages;
@@ -88,6 +89,7 @@ where
     let (progress, caller) = (asked.extensions().get::<Arc<StreamProgress>>().cloned(), stream::caller(&asked));
     let handover = asked.extensions().get::<AcceptsHandover>().is_some();
     let deadline = asked.extensions().get::<Deadline>().copied();
+    let record = asked.extensions().get::<Arc<CallRecord>>().cloned();
     let Subscribe { id, request } = edge.admit(asked, A::try_into)?;
     let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
     // Its swarm may end between the two steps; then there is one more, as for all who come
@@ -105,7 +107,7 @@ where
             }
         };
         let lifetime = lifetime.until(deadline);
-        let updates = Updates::new(subscription, greeting, lifetime, wakes, progress);
+        let updates = Updates::new(subscription, greeting, lifetime, wakes, progress, record);
         if !handover {
             return Ok(Response::new(Deliveries::new(updates).boxed()));
         }

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::Settings;
 use super::census::Incarnation;
+use super::counts::Counted;
 use super::log::{EventLog, LogMemory, Origin, Revision};
 use super::state::{Booked, Creator, StateBudget};
 use super::wake::Wakes;
@@ -45,6 +46,8 @@ pub struct Entry {
     pub(super) due: Option<u64>,
     /// [`EventLog::class`], as its shard knows it.
     pub(super) log_class: u32,
+    /// What of it its shard has counted.
+    pub(super) counted: Counted,
     log: EventLog,
     feed: Arc<Feed>,
     /// Notified after each revision.
@@ -91,6 +94,7 @@ impl Entry {
             swarm: Some(swarm),
             due: None,
             log_class: 0,
+            counted: Counted::default(),
             log: EventLog::new(settings.event_log_revisions, settings.event_log_bytes, Arc::clone(logs)),
             feed,
             changed: Arc::default(),

@@ -52,6 +52,11 @@ impl LogMemory {
         Arc::new(Self { limit, used: AtomicUsize::new(0), evicted: AtomicUsize::new(0) })
     }
 
+    /// Bytes that may be held.
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Bytes that are held.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Settings;
 use super::census::{Census, CensusEvent, Incarnation};
+use super::counts::{Counted, Sessions, SwarmCounts};
 use super::entry::Entry;
 use super::log::{LogMemory, Origin, Revision};
 use super::state::StateBudget;
@@ -22,6 +23,7 @@ pub(crate) struct Shard {
     /// Swarms by how much their event logs hold.
     logs: Set<(u32, SwarmId)>,
     census: [Census; 2],
+    counts: SwarmCounts,
     settings: Settings,
     memory: Arc<Memory>,
     state: Arc<StateBudget>,
@@ -37,7 +39,8 @@ impl Shard {
     ) -> Self {
         let census = || Census::new(settings.event_log_revisions);
         let (entries, due, logs) = (Map::new(), Set::new(), Set::new());
-        Self { entries, due, logs, census: [census(), census()], settings, memory, state, log_memory }
+        let (census, counts) = ([census(), census()], SwarmCounts::default());
+        Self { entries, due, logs, census, counts, settings, memory, state, log_memory }
     }
 
     /// Applies a command to one swarm and everything around it.
@@ -54,8 +57,13 @@ impl Shard {
             None => &mut fresh,
         };
         let origin = Origin { at, actor: command.actor() };
+        let before = slot.as_deref().map(Sessions::of);
         let (mut applied, former) = starling_core::apply(slot, command, at)?;
         let next = slot.as_deref().and_then(Swarm::next_expiry);
+        if let Some(now) = slot.as_deref().or(former.as_deref()) {
+            let before = before.filter(|_| !applied.created).unwrap_or_default();
+            self.counts.add_sessions(id.kind, &before, &Sessions::of(now));
+        }
         let mut changes = Vec::new();
         if applied.created {
             let replaced = self.install(id, fresh, wakes);
@@ -69,8 +77,12 @@ impl Shard {
             changes.push(CensusEvent::Changed(incarnation));
         }
         entry.apply_effects(&mut applied, origin, wakes);
-        if !applied.removed {
+        if applied.removed {
+            self.counts.replace(id.kind, &mut entry.counted, Counted::default());
+        } else {
             entry.book(id);
+            let now = Counted::of(entry.swarm());
+            self.counts.replace(id.kind, &mut entry.counted, now);
         }
         classify(&mut self.logs, id, entry);
         if entry.due != next {
@@ -108,6 +120,7 @@ impl Shard {
                 }
                 // The core has put the new swarm where the old one was.
                 let swarm = old.swarm.take();
+                self.counts.replace(id.kind, &mut old.counted, Counted::default());
                 let replaced = old.incarnation();
                 wakes.let_go(old.feed());
                 self.logs.remove(&(old.log_class, id));
@@ -158,6 +171,10 @@ impl Shard {
             .range((from, Bound::Unbounded))
             .take_while(move |(id, _)| id.kind == kind)
             .map(|(id, entry)| (*id, entry.swarm()))
+    }
+
+    pub(super) const fn counts(&self) -> &SwarmCounts {
+        &self.counts
     }
 
     pub(super) const fn census(&self, kind: SwarmKind) -> &Census {

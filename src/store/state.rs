@@ -95,6 +95,11 @@ impl StateBudget {
         Arc::new(Self { all: Limit::new(limit), share, creators: Mutex::default() })
     }
 
+    /// Bytes that they may take.
+    pub(super) const fn limit(&self) -> usize {
+        self.all.bytes
+    }
+
     /// Bytes that all swarms take.
     pub(super) fn used(&self) -> usize {
         self.all.used.load(Ordering::Relaxed)

@@ -184,3 +184,39 @@ fn largest_logs_give_way_when_all_are_full() {
     let (least, most) = shares.fold((usize::MAX, 0), |(least, most), bytes| (least.min(bytes), most.max(bytes)));
     assert!(store.log_memory.used() <= SETTINGS.event_logs_bytes && least * 8 > most, "{least} to {most}");
 }
+
+#[test]
+fn counts_follow_every_swarm_and_member() {
+    let store = with_groups(3);
+    let (node, session) = (NodeId::new(2).unwrap(), SessionId::new(7).unwrap());
+    let apply = |group, at, command: SharedCommand| store.apply(id(group), command.into(), at, Projection::NOTHING);
+    let seen = || {
+        let counts = store.counts();
+        let group = *counts.kind(SwarmKind::Group);
+        let [_, (_, active), _, (_, ended)] = group.swarms().collect::<Vec<_>>()[..] else { panic!("four states") };
+        let left: u64 = group.leaves().map(|(_, sessions)| sessions).sum();
+        assert_eq!(counts.kind(SwarmKind::Livestream), &counts::KindCounts::default());
+        (active, ended, group.members, group.joins, left)
+    };
+    assert_eq!(seen(), (3, 0, 0, 0, 0));
+    for group in [1, 2] {
+        apply(group, 1, SharedCommand::Join(Join::bare(node, session, 1_000))).unwrap();
+    }
+    assert_eq!(seen(), (3, 0, 2, 2, 0));
+    let by = By { node, session: None, request: None };
+    apply(1, 1, SharedCommand::Leave(by)).unwrap();
+    assert_eq!(seen(), (3, 0, 1, 2, 1));
+    // Those that are empty end after a second; the lease ends with it.
+    for group in [1, 2, 3] {
+        drop(apply(group, 5_000, SharedCommand::Expire));
+    }
+    assert_eq!(seen().2, 0);
+    // One by one they are gone, and what was counted stays.
+    for at in 2..10 {
+        for group in [1, 2, 3] {
+            drop(apply(group, at * 5_000, SharedCommand::Expire));
+        }
+    }
+    assert!(store.is_empty());
+    assert_eq!(seen(), (0, 0, 0, 2, 2));
+}

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
-use super::MemorySettings;
+use super::{BudgetUse, MemorySettings};
 use crate::budget::{Account, Budget, Holder, Reservation};
 
 /// What a peer may send on one connection before it is read, in bytes.
@@ -26,6 +26,16 @@ impl Budgets {
             sending: Budget::new("memory.sending_bytes", sending, sending_connection),
             // How many streams one connection may have is a limit of HTTP/2.
             streams: Budget::new("memory.streams_bytes", streams, streams),
+        })
+    }
+
+    /// What of each is used.
+    pub(super) fn uses(&self) -> impl Iterator<Item = BudgetUse> {
+        [&self.receiving, &self.sending, &self.streams].into_iter().map(|budget| BudgetUse {
+            name: budget.name(),
+            used: budget.used(),
+            limit: budget.limit(),
+            cut: budget.cut(),
         })
     }
 }

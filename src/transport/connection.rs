@@ -31,6 +31,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::accounts::{Accounts, Budgets};
+use super::monitor::Closed;
 use super::stall::StreamProgress;
 use super::stream_count::StreamCount;
 use super::wake_set::WakeSet;
@@ -87,6 +88,8 @@ pub(crate) struct ConnectionShared {
     request: AtomicU8,
     /// In milliseconds; see [`CloseRequest::SayGoodbye`].
     spread: AtomicU32,
+    /// Why it ends, as far as the server ends it.
+    closed: OnceLock<Closed>,
     /// Notified with each request.
     requested: Notify,
     /// Bytes received.
@@ -109,6 +112,7 @@ impl ConnectionShared {
             wakes: WakeSet::new(),
             request: AtomicU8::new(CloseRequest::None.rank()),
             spread: AtomicU32::new(0),
+            closed: OnceLock::new(),
             requested: Notify::new(),
             received: AtomicUsize::new(0),
             uploads: AtomicBool::new(false),
@@ -150,6 +154,16 @@ impl ConnectionShared {
     /// Announces the stream that hyper is about to execute.
     pub(crate) fn expect_stream(&self, progress: Arc<StreamProgress>, inline: bool) {
         *self.expected.lock() = Some((progress, inline));
+    }
+
+    /// Notes why it ends; the first reason counts.
+    pub(super) fn closes_for(&self, reason: Closed) {
+        self.closed.get_or_init(|| reason);
+    }
+
+    /// Why it has ended.
+    pub(super) fn closed(&self) -> Closed {
+        self.closed.get().copied().unwrap_or(Closed::Other)
     }
 
     /// Asks the connection to end.
@@ -235,6 +249,7 @@ impl Holder for ConnectionShared {
 
     fn cut(&self, budget: &'static str) {
         tracing::info!(peer = %self.peer, budget, "cut a connection");
+        self.closes_for(Closed::Memory);
         self.request(CloseRequest::Now);
     }
 }
@@ -243,6 +258,7 @@ struct End(Arc<ConnectionShared>);
 
 impl Wake for End {
     fn wake(self: Arc<Self>) {
+        self.0.closes_for(Closed::Stalled);
         self.0.request(CloseRequest::Now);
     }
 }

@@ -150,7 +150,7 @@ async fn each_stream_uses_the_progress_of_its_call() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = Shutdown::new();
-    let serving = serve::<Probe, _, _>(service, settings, listener, None, stop.clone());
+    let serving = serve::<Probe, _, _>(service, settings, Arc::default(), listener, None, stop.clone());
     let asking = async {
         send_all(TcpStream::connect(address).await.unwrap()).await;
         stop.begin();

@@ -17,12 +17,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tower::BoxError;
 
-use super::accounts::CONNECTION_WINDOW;
+use super::accounts::{Budgets, CONNECTION_WINDOW};
 use super::byte_stream::ByteStream;
 use super::connection::{CloseRequest, Connection, ConnectionShared, GracefulShutdown, StreamExecutor};
 use super::counted_socket::CountedSocket;
 use super::fast_path::FastPath;
 use super::handshake::shake;
+use super::monitor::{Closed, Monitor};
 use super::request_body::CompleteBody;
 use super::socket::{self, WideBuffers};
 use super::stall::{SWEEP, StallDetector};
@@ -57,6 +58,7 @@ const LEAST_HTTP1_BUFFER: usize = 8 * 1024;
 pub(crate) async fn serve<P, S, B>(
     service: S,
     settings: Settings,
+    monitor: Arc<Monitor>,
     listener: TcpListener,
     tls: Option<Acceptor>,
     stop: Shutdown,
@@ -70,7 +72,9 @@ pub(crate) async fn serve<P, S, B>(
 {
     let stalls = StallDetector::new(settings.stall_timeout, settings.receive_timeout);
     let mut connections = JoinSet::new();
-    let mut table = Table::new(settings);
+    let budgets = Budgets::new(settings.memory);
+    monitor.watch(Arc::clone(&budgets), stalls.counts());
+    let mut table = Table::new(settings, budgets, Arc::clone(&monitor));
     let wide_buffers = Arc::default();
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -100,22 +104,24 @@ pub(crate) async fn serve<P, S, B>(
                     if table.make_room().await {
                         socket::prepare(&socket);
                         let (id, shared) = table.add(peer.ip(), Instant::now());
+                        let (ends, counted) = (Arc::clone(&shared), Arc::clone(&monitor));
                         let service = FastPath::<_, P>::new(service.clone(), stalls.clone(), Arc::clone(&shared));
                         let wide_buffers = Arc::clone(&wide_buffers);
                         // Two kinds of tasks, so that one without TLS has no room for a handshake.
                         if let Some(tls) = &tls {
                             let (tls, settings) = (tls.clone(), settings);
-                            connections.spawn(until_gone(id, async move {
+                            connections.spawn(until_gone(id, ends, counted, async move {
                                 secured(&settings, service, socket, tls, shared, wide_buffers).await;
                             }));
                         } else {
                             let socket = CountedSocket::new(ByteStream::Plain(socket), shared, wide_buffers);
-                            connections.spawn(until_gone(id, connection(&settings, service, socket)));
+                            connections.spawn(until_gone(id, ends, counted, connection(&settings, service, socket)));
                         }
                     }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
+                    monitor.count_failed();
                     sleep(ACCEPT_BACK_OFF).await;
                 }
             },
@@ -124,11 +130,18 @@ pub(crate) async fn serve<P, S, B>(
 }
 
 /// Runs a connection, and answers with its number: whatever becomes of it, its place is free then.
-fn until_gone(id: u64, connection: impl Future<Output = ()>) -> impl Future<Output = u64> {
+fn until_gone(
+    id: u64,
+    shared: Arc<ConnectionShared>,
+    monitor: Arc<Monitor>,
+    connection: impl Future<Output = ()>,
+) -> impl Future<Output = u64> {
     AssertUnwindSafe(connection).catch_unwind().map(move |ended| {
         if ended.is_err() {
             tracing::error!("a connection failed");
+            shared.closes_for(Closed::Broken);
         }
+        monitor.count_closed(shared.closed());
         id
     })
 }
@@ -197,8 +210,10 @@ where
 {
     let shared = Arc::clone(&socket.shared);
     let connection = builder(settings, &shared).serve_connection(TokioIo::new(socket), service).into_owned();
-    Connection::new(connection, shared).map(|ended| {
+    let ends = Arc::clone(&shared);
+    Connection::new(connection, shared).map(move |ended| {
         if let Some(Err(error)) = ended {
+            ends.closes_for(Closed::Broken);
             tracing::info!(reason = root(&*error), %error, "a connection broke");
         }
     })

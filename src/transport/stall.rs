@@ -23,6 +23,7 @@ use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
 use super::accounts::Accounts;
+use super::monitor::StallCounts;
 use super::portion::portion;
 use super::stream_count::OpenStream;
 use super::unread::UnreadBody;
@@ -61,8 +62,7 @@ struct Shared {
     /// How many there were; from 1.
     sweeps: AtomicU64,
     streams: Mutex<Vec<Weak<StreamProgress>>>,
-    cut: AtomicU64,
-    late: AtomicU64,
+    counts: Arc<StallCounts>,
 }
 
 /// How the client of one stream gets on.
@@ -238,8 +238,7 @@ impl StallDetector {
                 receive_timeout: sweeps(receive_timeout),
                 sweeps: AtomicU64::new(1),
                 streams: Mutex::default(),
-                cut: AtomicU64::new(0),
-                late: AtomicU64::new(0),
+                counts: Arc::default(),
             }),
         }
     }
@@ -266,6 +265,11 @@ impl StallDetector {
         progress
     }
 
+    /// What it has ended.
+    pub(super) fn counts(&self) -> Arc<StallCounts> {
+        Arc::clone(&self.shared.counts)
+    }
+
     /// Watches who reads `body`.
     pub(super) fn watch<B>(body: B, progress: Arc<StreamProgress>, open: Option<OpenStream>) -> WatchedBody<B> {
         WatchedBody { body, rest: Bytes::new(), handed_out: 0, progress, _open: open }
@@ -289,11 +293,11 @@ impl StallDetector {
             !stuck
         });
         if slow > 0 {
-            let total = self.shared.cut.fetch_add(slow, Ordering::Relaxed) + slow;
+            let total = self.shared.counts.cut.fetch_add(slow, Ordering::Relaxed) + slow;
             tracing::info!(reason = "SLOW_READER", streams = slow, total, "cut off who did not read");
         }
         if late > 0 {
-            let total = self.shared.late.fetch_add(late, Ordering::Relaxed) + late;
+            let total = self.shared.counts.late.fetch_add(late, Ordering::Relaxed) + late;
             tracing::info!(reason = "RECEIVE_TIMEOUT", streams = late, total, "refused whose message did not come");
         }
     }

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::monitor::Monitor;
+
 /// In [`StreamCount::state`], beside the number of streams: the table found the connection busy, and
 /// is to be told when it is not.
 const TELL: u32 = 1 << 31;
@@ -17,6 +19,7 @@ const TELL: u32 = 1 << 31;
 /// What the connections of one listener share with its table.
 #[derive(Debug, Default)]
 pub(super) struct Common {
+    monitor: Arc<Monitor>,
     /// The clock of idleness: the sweeps so far. Coarse, so that a busy connection changes its
     /// place among the idle ones once in a sweep at most, however many calls it makes.
     pub(super) sweeps: AtomicU32,
@@ -24,6 +27,12 @@ pub(super) struct Common {
     pub(super) idle_again: Mutex<Vec<u64>>,
     /// Streams refused for the share of their address since the last sweep.
     pub(super) refused_streams: AtomicU64,
+}
+
+impl Common {
+    pub(super) fn new(monitor: Arc<Monitor>) -> Self {
+        Self { monitor, ..Self::default() }
+    }
 }
 
 /// The connections of one peer address that carry streams.
@@ -107,6 +116,7 @@ impl StreamCount {
     /// Counts a stream that was refused.
     pub(super) fn count_refused(&self) {
         self.common.refused_streams.fetch_add(1, Ordering::Relaxed);
+        self.common.monitor.count_refused_stream();
     }
 
     /// True when no stream is open.

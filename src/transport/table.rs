@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::Settings;
 use super::accounts::Budgets;
 use super::connection::{CloseRequest, ConnectionShared};
+use super::monitor::{Closed, Monitor};
 use super::stream_count::{AddressShare, Common, StreamCount};
 use crate::budget::network;
 
@@ -59,9 +60,11 @@ impl OpenConnection {
     fn look(&mut self, now: Instant, settings: &Settings) {
         if self.first_bytes_by.take_if(|at| *at <= now).is_some() && self.shared.received() < PREFACE {
             tracing::info!("closed a connection that said nothing");
+            self.shared.closes_for(Closed::Silent);
             self.shared.request(CloseRequest::Now);
         }
         if let Some((_, request)) = self.next.take_if(|(at, _)| *at <= now) {
+            self.shared.closes_for(Closed::Age);
             self.shared.request(request);
             self.next = after(request, settings).and_then(|(wait, request)| Some((now.checked_add(wait)?, request)));
         }
@@ -87,6 +90,7 @@ pub(super) struct Table {
     settings: Settings,
     budgets: Arc<Budgets>,
     common: Arc<Common>,
+    monitor: Arc<Monitor>,
     open: HashMap<u64, OpenConnection>,
     /// Connections by the sweep in which they were idle last, as far as known: no connection is idle since
     /// an earlier one. Who was found busy is not here, and comes back by [`Common::idle_again`].
@@ -100,11 +104,12 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, budgets: Arc<Budgets>, monitor: Arc<Monitor>) -> Self {
         Self {
-            budgets: Budgets::new(settings.memory),
+            budgets,
             settings,
-            common: Arc::default(),
+            common: Arc::new(Common::new(Arc::clone(&monitor))),
+            monitor,
             open: HashMap::new(),
             idle: BTreeSet::new(),
             addresses: HashMap::new(),
@@ -131,6 +136,7 @@ impl Table {
             found.listed = None;
             match found.shared.streams().idle_since() {
                 Some(now) if now == since => {
+                    found.shared.closes_for(Closed::Idle);
                     found.shared.request(CloseRequest::Now);
                     self.open.remove(&id);
                     self.closed_idle += 1;
@@ -145,6 +151,7 @@ impl Table {
             }
         }
         self.refused += 1;
+        self.monitor.count_refused();
         false
     }
 
@@ -159,6 +166,7 @@ impl Table {
 
     /// Takes a connection in, with its number. O(log n).
     pub(super) fn add(&mut self, peer: IpAddr, now: Instant) -> (u64, Arc<ConnectionShared>) {
+        self.monitor.count_accepted();
         let id = self.came;
         self.came += 1;
         let entry = self.addresses.entry(network(peer)).or_default();

@@ -1,8 +1,8 @@
 //! The edge, over real gRPC: every error, every stream end, the command line.
 mod refusals;
 mod scripted;
-mod updates;
-mod world;
+pub(crate) mod updates;
+pub(crate) mod world;
 
 mod bans;
 mod chat;

@@ -23,6 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     address: SocketAddr,
     health_address: Option<SocketAddr>,
+    admin_address: Option<SocketAddr>,
     shutdown: Shutdown,
     running: JoinSet<()>,
 }
@@ -51,6 +52,7 @@ impl Server {
     ) -> Self {
         let mut config = Config::default();
         config.server.listen = (Ipv4Addr::LOCALHOST, 0).into();
+        config.admin.listen = None;
         config.drain.spread = Duration::from_millis(100);
         config.drain.timeout = Duration::from_secs(5);
         config.streams.heartbeat_interval = Duration::from_secs(600);
@@ -60,11 +62,11 @@ impl Server {
             Some(authentication) => app.with_authentication(authentication),
             None => app,
         };
-        let (address, health_address) = (app.address(), app.health_address());
+        let (address, health_address, admin_address) = (app.address(), app.health_address(), app.admin_address());
         let shutdown = Shutdown::new();
         let mut running = JoinSet::new();
         running.spawn(app.run(shutdown.clone()));
-        Self { address, health_address, shutdown, running }
+        Self { address, health_address, admin_address, shutdown, running }
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -74,6 +76,11 @@ impl Server {
     /// Where it answers for its health alone; the configuration asks for it.
     pub(crate) fn health_address(&self) -> SocketAddr {
         self.health_address.expect("it listens there")
+    }
+
+    /// Where its admin pages are; the configuration asks for them.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin_address.expect("it listens there")
     }
 
     pub(crate) fn url(&self) -> String {

@@ -85,6 +85,7 @@ async fn run(swarm: SwarmRef, seed: u64, updates: u64) -> (Vec<PublisherLog>, Ve
     config.feed.ring_bytes = rng.pick(&[64 << 10, 256 << 10, 8 << 20]);
     config.feed.payload_bytes = 16 << 10;
     config.drain.spread = Duration::ZERO;
+    config.admin.listen = None;
     let app = App::bind(config).await.unwrap();
     let (url, shutdown) = (format!("http://{}", app.address()), Shutdown::new());
     let mut server = JoinSet::new();

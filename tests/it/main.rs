@@ -1,5 +1,6 @@
 //! The service over real gRPC, from the other side of the wire. One program, so that the library is linked once:
 //!
+//! - [`admin`]: the admin listener, and its figures;
 //! - [`edge`]: every error, every stream end, the command line;
 //! - [`watch`]: watches of events, targets and the set of swarms;
 //! - [`net`]: slow, dead and hostile networks;
@@ -13,6 +14,7 @@ mod exchange;
 mod harness;
 mod process;
 
+mod admin;
 mod edge;
 mod history;
 mod net;

@@ -19,6 +19,10 @@ use crate::harness::soon;
 pub(crate) fn starling(arguments: &[&str]) -> Command {
     let mut command = program(env!("CARGO_BIN_EXE_starling"));
     command.args(arguments).stderr(Stdio::piped());
+    if arguments.contains(&"--listen") && !arguments.contains(&"--print-config") {
+        // Many serve at the same time: none is to have the one default address.
+        command.env("STARLING__ADMIN__LISTEN", "off");
+    }
     command
 }
 

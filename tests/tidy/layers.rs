@@ -28,9 +28,13 @@ const LAYERS: &[Layer] = &[
           "starling_client starling_verify adts_reader bytes clap clap_complete futures_util humantime indicatif ogg prost \
            prost_reflect prost_types rand serde_json tokio tonic tonic_health \
            tracing"),
-    layer("app",       "grpc identity transport tls service cluster store feed clock config telemetry shutdown",
+    layer("app",       "admin metrics grpc identity transport tls service cluster store feed clock config telemetry shutdown",
           "starling_core bytes futures_util rand rlimit thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
+    layer("admin",     "metrics budget grpc transport shutdown",
+          "bytes futures_util http http_body http_body_util tokio::net tokio::sync tonic tonic_health tower"),
+    layer("metrics",   "grpc transport store feed",
+          "starling_core prometheus_client rlimit tokio::runtime tokio::task"),
     layer("telemetry", "config",
           "parking_lot thiserror tokio::time tracing tracing_subscriber"),
     layer("config",    "",

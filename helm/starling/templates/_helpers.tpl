@@ -99,6 +99,18 @@ tolerations:
 {{- $port }}
 {{- end }}
 
+{{/* Where scrapers come; empty for nowhere. */}}
+{{- define "starling.adminPort" -}}
+{{- $listen := .Values.config.admin.listen }}
+{{- if ne $listen "off" }}
+{{- $port := include "starling.portOf" (dict "key" "config.admin.listen" "listen" $listen) }}
+{{- if has $port (list (include "starling.port" .) (include "starling.healthPort" .)) }}
+{{- fail (printf "config.admin.listen: %q has the port of config.server.listen or config.server.health_listen" $listen) }}
+{{- end }}
+{{- $port }}
+{{- end }}
+{{- end }}
+
 {{/* A duration in milliseconds. Takes a dict: "key" for the message, "text". */}}
 {{- define "starling.milliseconds" -}}
 {{- $units := dict "d" 86400000 "h" 3600000 "m" 60000 "s" 1000 "ms" 1 }}

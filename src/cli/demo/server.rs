@@ -33,6 +33,7 @@ impl DemoServer {
         let overrides = Overrides { listen: Some(([127, 0, 0, 1], 0).into()), ..Overrides::default() };
         let mut config = Config::load(None, std::collections::HashMap::new(), overrides)?;
         config.drain.spread = Duration::ZERO;
+        config.admin.listen = None;
         let app = App::bind(config).await?;
         let (url, shutdown) = (format!("http://{}", app.address()), Shutdown::new());
         let mut server = JoinSet::new();

@@ -40,7 +40,12 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// One that begins with `deliveries`.
-    pub(super) const fn new(deliveries: Vec<Delivery>, counts: &'a mut Counts) -> Self {
+    pub(super) fn new(deliveries: Vec<Delivery>, counts: &'a mut Counts) -> Self {
+        for delivery in &deliveries {
+            if let Delivery::Gap(gap) = delivery {
+                counts.gap(gap.reason);
+            }
+        }
         Self { deliveries, segment: None, counts, skipped: Vec::new() }
     }
 
@@ -55,6 +60,9 @@ impl<'a> Batch<'a> {
 
     /// Tells a loss that is counted elsewhere.
     pub(super) fn tell(&mut self, gap: Gap) {
+        if gap.before.is_none() {
+            self.counts.gap(gap.reason);
+        }
         self.deliveries.push(Delivery::Gap(gap));
     }
 
@@ -72,6 +80,7 @@ impl<'a> Batch<'a> {
             (last.before, last.count) = (gap.before, Some(count + more));
             return;
         }
+        self.counts.gap(gap.reason);
         self.deliveries.push(Delivery::Gap(gap));
     }
 }

@@ -13,7 +13,7 @@ use crate::transport::stream_count::OpenStream;
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn table(max_connections: usize, max_connections_per_address: usize) -> Table {
-    Table::new(Settings {
+    let settings = Settings {
         max_connections,
         max_connections_per_address,
         max_age: Duration::ZERO,
@@ -27,7 +27,8 @@ fn table(max_connections: usize, max_connections_per_address: usize) -> Table {
         max_local_error_reset_streams: 100,
         max_header_list_bytes: 16 * 1024,
         memory: MemorySettings::UNLIMITED,
-    })
+    };
+    Table::new(settings, Budgets::new(settings.memory), Arc::default())
 }
 
 fn is_closed(shared: &ConnectionShared) -> bool {
