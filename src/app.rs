@@ -94,8 +94,17 @@ impl App {
     /// say goodbye over the spread, connections are told to go, and at the deadline
     /// whatever is left is dropped.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { config, listener, address, health: of_health, admin: of_admin, tls, verifier, clock, authentication } =
-            self;
+        let Self {
+            config,
+            listener,
+            address,
+            health: of_health,
+            admin: of_admin,
+            tls,
+            verifier,
+            clock,
+            authentication,
+        } = self;
         let beside = usize::from(of_health.is_some()) + usize::from(of_admin.is_some());
         let connections = config.server.max_connections + beside * server::HEALTH_CONNECTIONS;
         if let Err(enough_for) = files::allow(connections as u64) {

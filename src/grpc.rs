@@ -36,6 +36,7 @@ mod timeout;
 mod unread;
 mod watch;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::{Response, Status};

@@ -109,7 +109,7 @@ impl Shared {
         };
         // Counted until it is taken, as answers to calls are.
         let connection = request.extensions().get::<Arc<ConnectionShared>>();
-        match connection.map(|connection| connection.accounts().sending.reserve(text.len())).transpose() {
+        match connection.map(|connection| connection.accounts().sending().reserve(text.len())).transpose() {
             Ok(held) => page(status, kind, Page { rest: Some(text.into()), _held: held }),
             Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "pages that are not read take all the room\n"),
         }

@@ -15,7 +15,7 @@ const PROGRAM: u64 = 32 * 1024 * 1024;
 const MIB: u64 = 1024 * 1024;
 
 /// Each budget with its bytes, those of the kernel for the sockets last.
-fn budgets(config: &Config) -> [(&'static str, u64); 10] {
+fn budgets(config: &Config) -> [(&'static str, u64); 11] {
     let (connections, memory) = (config.server.max_connections, &config.memory);
     let tokens = if config.identity.mode == IdentityMode::Jwt { identity::VERIFIED_BYTES } else { 0 };
     let tls = if config.tls.is_on() { connections as u64 * transport::TLS_CONNECTION } else { 0 };

@@ -88,11 +88,5 @@ pub(super) fn table(references: &[Reference]) -> String {
 const OURS: &str = "STARLING_";
 const PREFIX: &str = "STARLING__";
 /// What the other commands read: where the server is, how to connect, and the token that they show it.
-const OF_COMMANDS: &[&str] = &[
-    "STARLING_SERVER",
-    "STARLING_CA",
-    "STARLING_CERT",
-    "STARLING_KEY",
-    "STARLING_TOKEN",
-    "STARLING_TOKEN_FILE",
-];
+const OF_COMMANDS: &[&str] =
+    &["STARLING_SERVER", "STARLING_CA", "STARLING_CERT", "STARLING_KEY", "STARLING_TOKEN", "STARLING_TOKEN_FILE"];

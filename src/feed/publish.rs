@@ -85,6 +85,8 @@ impl AppendError {
             Self::Memory => 4,
             Self::OutOfOrder => 5,
             Self::OutcomeUnknown => 6,
+            Self::Unsigned => 7,
+            Self::BadSignature => 8,
         }
     }
 

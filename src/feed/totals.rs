@@ -10,8 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::counts::{Counts, FIGURES};
 
 /// The names of the reasons for which updates are not taken, in figures.
-const REFUSALS: [&str; 7] =
-    ["stale_term", "closed", "muted", "rate_limited", "feed_memory", "out_of_order", "outcome_unknown"];
+const REFUSALS: [&str; 9] = [
+    "stale_term",
+    "closed",
+    "muted",
+    "rate_limited",
+    "feed_memory",
+    "out_of_order",
+    "outcome_unknown",
+    "unsigned",
+    "bad_signature",
+];
 
 /// What all feeds have counted together.
 #[derive(Debug)]

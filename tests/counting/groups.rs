@@ -404,10 +404,29 @@ pub(crate) async fn remove_participant(world: &mut World) {
         node_id: FIRST,
         participant_node_id: QUIET,
         request_id: request_id("remove"),
+        ban: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
         ..Default::default()
     };
     let overrides = overrides(world);
     unary(world, "", Allowed::Whole(2), api.remove_participant(request), |_| overrides).await;
+}
+
+pub(crate) async fn list_bans(world: &mut World) {
+    let mut api = world.client.groups.clone();
+    let request = pb::ListBansRequest { group_id: CALL, page_size: 1_000, ..Default::default() };
+    unary(world, "", Allowed::Parts(1), api.list_bans(request), |answer| answer.bans.len()).await;
+}
+
+pub(crate) async fn unban_participant(world: &mut World) {
+    let mut api = world.client.groups.clone();
+    let request = pb::UnbanParticipantRequest {
+        group_id: CALL,
+        node_id: FIRST,
+        participant_node_id: QUIET,
+        request_id: request_id("unban"),
+        ..Default::default()
+    };
+    flat(world, "", api.unban_participant(request)).await;
 }
 
 pub(crate) async fn end_group(world: &mut World) {

@@ -426,9 +426,28 @@ pub(crate) async fn remove_viewer(world: &mut World) {
         node_id: ROOT,
         viewer_node_id: FIRST + 3,
         request_id: request_id("remove"),
+        ban: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
         ..Default::default()
     };
     flat(world, "", api.remove_viewer(request)).await;
+}
+
+pub(crate) async fn list_bans(world: &mut World) {
+    let mut api = world.client.livestreams.clone();
+    let request = pb::ListBansRequest { livestream_id: TREE, page_size: 1_000, ..Default::default() };
+    unary(world, "", Allowed::Parts(1), api.list_bans(request), |answer| answer.bans.len()).await;
+}
+
+pub(crate) async fn unban_viewer(world: &mut World) {
+    let mut api = world.client.livestreams.clone();
+    let request = pb::UnbanViewerRequest {
+        livestream_id: TREE,
+        node_id: ROOT,
+        viewer_node_id: FIRST + 3,
+        request_id: request_id("unban"),
+        ..Default::default()
+    };
+    flat(world, "", api.unban_viewer(request)).await;
 }
 
 /// In the star everybody gets another parent.

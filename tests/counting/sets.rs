@@ -15,6 +15,18 @@ pub(crate) async fn get_server_info(world: &mut World) {
     flat(world, "", api.get_server_info(shared::GetServerInfoRequest {})).await;
 }
 
+pub(crate) async fn revoke_tokens(world: &mut World) {
+    let mut api = ServerServiceClient::new(world.client.channel.clone());
+    let request = shared::RevokeTokensRequest { subject_node_id: ROOT, issued_before: None };
+    flat(world, "", api.revoke_tokens(request)).await;
+}
+
+pub(crate) async fn list_revocations(world: &mut World) {
+    let mut api = ServerServiceClient::new(world.client.channel.clone());
+    let request = shared::ListRevocationsRequest { page_size: 1_000, ..Default::default() };
+    unary(world, "", Allowed::Parts(1), api.list_revocations(request), |answer| answer.revocations.len()).await;
+}
+
 pub(crate) async fn create_livestream(world: &mut World) {
     let mut api = world.client.livestreams.clone();
     let request = livestream::CreateLivestreamRequest {

@@ -19,7 +19,10 @@ macro_rules! rows {
 
 /// All of them.
 pub(crate) const ROWS: &[(&str, Row)] = rows! {
-    "starling.swarm.v1.ServerService": "GetServerInfo" => sets::get_server_info;
+    "starling.swarm.v1.ServerService":
+        "GetServerInfo" => sets::get_server_info,
+        "RevokeTokens" => sets::revoke_tokens,
+        "ListRevocations" => sets::list_revocations;
     "starling.livestream.v1.LivestreamService":
         "CreateLivestream" => sets::create_livestream,
         "GetLivestream" => livestreams::get_livestream,
@@ -51,6 +54,8 @@ pub(crate) const ROWS: &[(&str, Row)] = rows! {
         "GetStats" => livestreams::get_stats,
         "LeaveLivestream" => livestreams::leave_livestream,
         "RemoveViewer" => livestreams::remove_viewer,
+        "ListBans" => livestreams::list_bans,
+        "UnbanViewer" => livestreams::unban_viewer,
         "TransferBroadcast" => livestreams::transfer_broadcast,
         "EndLivestream" => livestreams::end_livestream;
     "starling.group.v1.GroupService":
@@ -79,6 +84,8 @@ pub(crate) const ROWS: &[(&str, Row)] = rows! {
         "GetStats" => groups::get_stats,
         "LeaveGroup" => groups::leave_group,
         "RemoveParticipant" => groups::remove_participant,
+        "ListBans" => groups::list_bans,
+        "UnbanParticipant" => groups::unban_participant,
         "EndGroup" => groups::end_group;
 };
 

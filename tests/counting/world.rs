@@ -12,6 +12,7 @@ use starling::clock::Clock;
 use starling::cluster::{CommandLog, sweeper};
 use starling::config::Config;
 use starling::feed::{Draft, Start, Timestamp};
+use starling::grpc::authentication::Authentication;
 use starling::grpc::health::HealthReporter;
 use starling::grpc::{self, Edge, server};
 use starling::service::attachment::Attachment;
@@ -141,18 +142,22 @@ impl World {
             state_address_bytes: config.memory.state_bytes,
         }));
         let log = CommandLog::local(store, Clock::system());
-        let settings =
-            service::Settings { max_swarms: config.store.max_swarms, retention_ms: 300_000, empty_group_ms: 300_000 };
+        let settings = service::Settings {
+            max_swarms: config.store.max_swarms,
+            retention_ms: 300_000,
+            empty_group_ms: 300_000,
+            tokens: Some(service::TokenTimes { max_age_ms: 86_400_000, leeway_ms: 5_000 }),
+        };
         let service = Service::new(log.clone(), settings);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = Shutdown::new();
-        let edge = Edge::new(service.clone(), edge_settings(&config), shutdown.clone());
+        let edge = Edge::new(service.clone(), edge_settings(&config), Authentication::off(), shutdown.clone());
         let mut running = JoinSet::new();
         let http = server::Http { transport: transport_settings(&config), reflection: true, grpc_web: true };
         let (reporter, health) = HealthReporter::new();
         running.spawn(async move {
-            server::serve(edge, http, health, listener, Shutdown::new()).await;
+            server::serve(edge, http, health, server::Figures::new(), listener, None, Shutdown::new()).await;
             drop(reporter);
         });
         running.spawn(sweeper::run(log.clone()));
@@ -380,6 +385,7 @@ fn draft() -> Draft {
         temporal_layer: 0,
         publisher_sequence: 1,
         publish_time: None,
+        proof: None,
         accept_time: Timestamp { seconds: 1_700_000_000, nanos: 0 },
     }
 }

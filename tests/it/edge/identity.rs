@@ -7,4 +7,5 @@ mod fixture;
 mod headers;
 mod nodes;
 mod renewal;
+mod revoked;
 mod strangers;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use prost_types::Timestamp;
 use starling::clock::Clock;
 use starling::cluster::CommandLog;
+use starling::grpc::authentication::Authentication;
 use starling::grpc::{Edge, Settings, Told};
+use starling::identity::Identity;
 use starling::pb::swarm::v1 as pb;
 use starling::pb::swarm::v1::server_service_server::ServerService;
 use starling::service::{self, Service, TokenTimes};
@@ -63,19 +65,26 @@ fn with_tokens() -> (Service, Edge) {
         max_id: 1_000,
         told,
     };
-    let edge = Edge::new(service.clone(), settings, Shutdown::new());
+    let edge = Edge::new(service.clone(), settings, Authentication::off(), Shutdown::new());
     (service, edge)
+}
+
+/// A request of somebody who may do everything.
+fn asked<R>(request: R) -> Request<R> {
+    let mut request = Request::new(request);
+    request.extensions_mut().insert(Arc::new(Identity::ANYBODY));
+    request
 }
 
 async fn revoke(edge: &Edge, subject_node_id: u64, issued_before: Option<u64>) -> Result<pb::Revocation, Status> {
     let issued_before = issued_before.map(timestamp);
     let request = pb::RevokeTokensRequest { subject_node_id, issued_before };
-    Ok(edge.revoke_tokens(Request::new(request)).await?.into_inner().revocation.unwrap())
+    Ok(edge.revoke_tokens(asked(request)).await?.into_inner().revocation.unwrap())
 }
 
 async fn list(edge: &Edge, page_token: &str) -> Result<pb::ListRevocationsResponse, Status> {
     let request = pb::ListRevocationsRequest { page_size: 0, page_token: page_token.to_owned() };
-    edge.list_revocations(Request::new(request)).await.map(Response::into_inner)
+    edge.list_revocations(asked(request)).await.map(Response::into_inner)
 }
 
 #[tokio::test]
@@ -121,7 +130,7 @@ async fn malformed_revocations_are_refused_by_field() {
     assert_eq!(field(revoke(&edge, 2, Some(NOW + 6_000)).await.unwrap_err()), "issued_before");
     for (seconds, nanos) in [(-1, 0), (5, -1), (5, 1_000_000_000), (i64::MAX, 0)] {
         let request = pb::RevokeTokensRequest { subject_node_id: 2, issued_before: Some(Timestamp { seconds, nanos }) };
-        let refused = edge.revoke_tokens(Request::new(request)).await.unwrap_err();
+        let refused = edge.revoke_tokens(asked(request)).await.unwrap_err();
         assert_eq!(field(refused), "issued_before", "{seconds} {nanos}");
     }
     assert_eq!(field(list(&edge, "not a token").await.unwrap_err()), "page_token");

@@ -1,0 +1,82 @@
+//! Tokens that are revoked while streams are open that they opened.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use prost_types::Timestamp;
+use starling::config::IdentityMode;
+use starling::identity::{KeyKind, KeyPair};
+use starling_client::pb::livestream::v1::{self as pb, publish_updates_request::Message};
+use starling_client::pb::swarm::v1::server_service_client::ServerServiceClient;
+use starling_client::pb::swarm::v1::{RevokeTokensRequest, UpdateChannel};
+use starling_client::{BearerToken, Client};
+use tonic::{Code, Status};
+
+use super::fixture::THERE;
+use crate::harness::{Fault, Server, fault};
+
+/// What a stream ends with.
+async fn last<M>(mut stream: tonic::Streaming<M>) -> Status {
+    loop {
+        match stream.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(status)) => return status,
+            None => panic!("the stream ended with OK"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn revocation_ends_streams_and_refuses_calls() {
+    let keys = tempfile::TempDir::new().unwrap();
+    let signer = KeyPair::generate(KeyKind::Ed25519).unwrap();
+    std::fs::write(keys.path().join("dev.jwk"), signer.public_jwk("dev").unwrap().to_string()).unwrap();
+    let server = Server::with(|config| {
+        config.identity.mode = IdentityMode::Jwt;
+        config.identity.issuer = "us".to_owned();
+        config.identity.audience = "starling".to_owned();
+        config.identity.keys_dir = keys.path().to_owned();
+        // A stream looks at its token with each sign of life.
+        config.streams.heartbeat_interval = Duration::from_millis(50);
+    })
+    .await;
+    let now = starling::clock::Clock::system().wall() / 1_000;
+    let minted = |sub: &str, issued: u64, act_for: &[&str]| {
+        let claims = serde_json::json!({
+            "iss": "us", "aud": "starling", "sub": sub, "iat": issued, "exp": now + 600,
+            "starling": {
+                "grants": [{
+                    "livestreams": "*", "groups": "*", "publish": "*",
+                    "may": ["create", "join", "administer"],
+                }],
+                "act_for": act_for,
+            },
+        });
+        BearerToken::new(&signer.sign(Some("dev"), &claims).unwrap()).unwrap()
+    };
+    let connected = Client::connect(&server.url()).await.unwrap();
+    let old = connected.clone().with_token(minted("1", now - 100, &[]));
+    let mut calls = old.livestreams.clone();
+    calls.create_livestream(pb::CreateLivestreamRequest { livestream_id: THERE, ..Default::default() }).await.unwrap();
+    let watch = pb::WatchLivestreamRequest { livestream_id: THERE, ..Default::default() };
+    let watched = calls.watch_livestream(watch).await.unwrap().into_inner();
+    let open =
+        pb::PublishOpen { livestream_id: THERE, channels: vec![UpdateChannel::Data.into()], ..Default::default() };
+    let open = pb::PublishUpdatesRequest { message: Some(Message::Open(open)) };
+    let messages = futures_util::stream::iter([open]).chain(futures_util::stream::pending());
+    let published = calls.publish_updates(messages).await.unwrap().into_inner();
+
+    let mut services = ServerServiceClient::with_interceptor(connected.channel.clone(), minted("0", now, &["*"]));
+    let issued_before = Some(Timestamp { seconds: i64::try_from(now).unwrap() - 50, nanos: 0 });
+    services.revoke_tokens(RevokeTokensRequest { subject_node_id: 1, issued_before }).await.unwrap();
+
+    let revoked = Fault::new(Code::Unauthenticated, "TOKEN_REVOKED");
+    assert_eq!(Fault::of(&last(watched).await), revoked);
+    assert_eq!(Fault::of(&last(published).await), revoked);
+    let get = pb::GetLivestreamRequest { livestream_id: THERE };
+    assert_eq!(fault(calls.get_livestream(get).await), revoked);
+    // One that was issued since is as good as ever, and so is another node's.
+    for token in [minted("1", now - 10, &[]), minted("2", now - 100, &[])] {
+        connected.clone().with_token(token).livestreams.get_livestream(get).await.unwrap();
+    }
+}
