@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tokio::sync::Notify;
 
+use crate::sync::Mutex;
 use starling_core::Rejection;
 use starling_core::command::RevokeTokens;
 use starling_core::hash::splitmix64;

@@ -55,7 +55,7 @@ const LAYERS: &[Layer] = &[
     layer("cluster",   "store feed clock",
           "starling_core bytes parking_lot thiserror tokio tokio_util tracing"),
     layer("store",     "feed sync",
-          "starling_core bytes thiserror tokio::sync"),
+          "starling_core bytes parking_lot::RwLock thiserror tokio::sync"),
     layer("feed",      "sync clock",
           "starling_core bytes parking_lot thiserror tokio::select tokio::spawn tokio::sync tokio::task tokio::time"),
     layer("identity",  "",

@@ -5,9 +5,9 @@
 //!
 //! Invariant ([`Bans::check`]): both sides of the table hold the same, and no more than [`MAX_BANS`].
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use super::counted::{Map, Set};
 use super::error::Rejection;
 use super::id::NodeId;
 
@@ -18,8 +18,8 @@ pub const MAX_BANS: u32 = 10_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bans {
     /// When each ends, in milliseconds since the Unix epoch.
-    ends: BTreeMap<NodeId, u64>,
-    due: BTreeSet<(u64, NodeId)>,
+    ends: Map<NodeId, u64>,
+    due: Set<(u64, NodeId)>,
 }
 
 impl Bans {
@@ -96,8 +96,9 @@ impl Bans {
     /// Panics when the invariant does not hold. O(n).
     pub(super) fn check(&self) {
         assert!(self.ends.len() <= MAX_BANS as usize, "bans are bounded");
-        let due: BTreeSet<_> = self.ends.iter().map(|(node, end)| (*end, *node)).collect();
-        assert_eq!(self.due, due, "each ban ends once");
+        let mut due: Vec<_> = self.ends.iter().map(|(node, end)| (*end, *node)).collect();
+        due.sort_unstable();
+        assert!(self.due.iter().copied().eq(due), "each ban ends once");
     }
 }
 

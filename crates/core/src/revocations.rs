@@ -7,10 +7,10 @@
 //!
 //! [`ServerCommand`]: super::command::ServerCommand
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::command::RevokeTokens;
+use super::counted::{Map, Set};
 use super::error::Rejection;
 use super::id::NodeId;
 
@@ -43,8 +43,8 @@ pub struct Revoked {
 /// Whose tokens are revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Revocations {
-    nodes: BTreeMap<NodeId, Revocation>,
-    due: BTreeSet<(u64, NodeId)>,
+    nodes: Map<NodeId, Revocation>,
+    due: Set<(u64, NodeId)>,
 }
 
 impl Revocations {
@@ -107,8 +107,9 @@ impl Revocations {
     /// Panics when the invariant does not hold. O(n); for tests.
     pub fn check(&self) {
         assert!(self.nodes.len() <= MAX_REVOCATIONS as usize, "revocations are bounded");
-        let due: BTreeSet<_> = self.nodes.iter().map(|(node, known)| (known.forget_at, *node)).collect();
-        assert_eq!(self.due, due, "each is forgotten once");
+        let mut due: Vec<_> = self.nodes.iter().map(|(node, known)| (known.forget_at, *node)).collect();
+        due.sort_unstable();
+        assert!(self.due.iter().copied().eq(due), "each is forgotten once");
     }
 }
 

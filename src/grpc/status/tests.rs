@@ -63,6 +63,8 @@ fn everything() -> Vec<Status> {
             Rejection::TargetIsBroadcaster,
             Rejection::TargetIsOwner,
             Rejection::NotActiveViewer(node),
+            Rejection::KeyRequired,
+            Rejection::KeyNotExpected,
             Rejection::ScreenShareHeld { holder: node },
             Rejection::ChannelDisabled,
             Rejection::Full { max: 1 },
@@ -88,6 +90,8 @@ fn everything() -> Vec<Status> {
         AppendError::Memory,
         AppendError::OutOfOrder,
         AppendError::OutcomeUnknown,
+        AppendError::Unsigned,
+        AppendError::BadSignature,
     ];
     all.extend(untaken.map(|refusal| super::untaken(Rejected { publisher_sequence: 1, refusal })));
     let ends = [

@@ -71,8 +71,8 @@ async fn reflection_lists_the_services_in_both_versions() {
         let file = files.iter().find(|file| file.package().starts_with(service)).unwrap();
         file.service[0].method.iter().map(|method| method.name().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(methods("starling.livestream").len(), 32);
-    assert_eq!(methods("starling.group").len(), 26);
+    assert_eq!(methods("starling.livestream").len(), 34);
+    assert_eq!(methods("starling.group").len(), 28);
     assert!(methods("starling.livestream").contains(&"SubscribeUpdates".to_owned()));
 }
 

@@ -159,7 +159,7 @@ fn an_error_says_what_is_wrong_and_where() {
         ("01 01 05 06 04 07 00 01 02 61 ff 00", "byte 8, RequestId.name: a string that is not UTF-8"),
         ("01 01 05 06 10 07 00 00 20 08 09", "byte 8, Claim.channels: a number above 31"),
         ("01 01 05 06 19 07 00 00 01 02 00", "byte 9, SetMedia.audio: tag 2 is unknown"),
-        ("01 01 05 06 1f 07 00 00 08 01 02", "byte 11, TransferSigned.key: the bytes end too early"),
+        ("01 01 05 06 21 07 00 00 08 01 02", "byte 11, TransferSigned.key: the bytes end too early"),
         ("01 01 05 06 0a 07 00 00 01 06 00 01 00", "byte 9, InterestChange.channel: tag 6 is unknown"),
         ("01 01 05 06 0b 07 00 00 01 03 61 62", "byte 9, MemberUpdate.metadata: a length of 3 with 2 bytes left"),
         (

@@ -293,7 +293,7 @@ impl Run {
 
     fn transfer(&self, world: &mut World, by: By, to: NodeId) -> LivestreamCommand {
         let is_signed = world.model.as_ref().is_some_and(|model| model.key.is_some());
-        if is_signed == world.rng.chance(90) {
+        if is_signed == world.rng.chance(75) {
             LivestreamCommand::TransferSigned(by, to, key(world.rng.number(0, 3)))
         } else {
             LivestreamCommand::Transfer(by, to)

@@ -495,9 +495,6 @@ impl Model {
 }
 
 fn ends(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Livestream(LivestreamEvent::StateChanged { state: State::Ended, .. })
-            | Event::Group(GroupEvent::Ended { .. })
-    )
+    use {GroupEvent::Ended, LivestreamEvent::StateChanged};
+    matches!(event, Event::Livestream(StateChanged { state: State::Ended, .. }) | Event::Group(Ended { .. }))
 }

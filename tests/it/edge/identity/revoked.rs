@@ -41,21 +41,23 @@ async fn revocation_ends_streams_and_refuses_calls() {
     })
     .await;
     let now = starling::clock::Clock::system().wall() / 1_000;
-    let minted = |sub: &str, issued: u64, act_for: &[&str]| {
-        let claims = serde_json::json!({
+    let minted = |sub: &str, issued: u64, back_end: bool| {
+        let mut claims = serde_json::json!({
             "iss": "us", "aud": "starling", "sub": sub, "iat": issued, "exp": now + 600,
             "starling": {
                 "grants": [{
                     "livestreams": "*", "groups": "*", "publish": "*",
                     "may": ["create", "join", "administer"],
                 }],
-                "act_for": act_for,
             },
         });
+        if back_end {
+            claims["starling"]["act_for"] = "*".into();
+        }
         BearerToken::new(&signer.sign(Some("dev"), &claims).unwrap()).unwrap()
     };
     let connected = Client::connect(&server.url()).await.unwrap();
-    let old = connected.clone().with_token(minted("1", now - 100, &[]));
+    let old = connected.clone().with_token(minted("1", now - 100, false));
     let mut calls = old.livestreams.clone();
     calls.create_livestream(pb::CreateLivestreamRequest { livestream_id: THERE, ..Default::default() }).await.unwrap();
     let watch = pb::WatchLivestreamRequest { livestream_id: THERE, ..Default::default() };
@@ -66,7 +68,7 @@ async fn revocation_ends_streams_and_refuses_calls() {
     let messages = futures_util::stream::iter([open]).chain(futures_util::stream::pending());
     let published = calls.publish_updates(messages).await.unwrap().into_inner();
 
-    let mut services = ServerServiceClient::with_interceptor(connected.channel.clone(), minted("0", now, &["*"]));
+    let mut services = ServerServiceClient::with_interceptor(connected.channel.clone(), minted("operator", now, true));
     let issued_before = Some(Timestamp { seconds: i64::try_from(now).unwrap() - 50, nanos: 0 });
     services.revoke_tokens(RevokeTokensRequest { subject_node_id: 1, issued_before }).await.unwrap();
 
@@ -76,7 +78,7 @@ async fn revocation_ends_streams_and_refuses_calls() {
     let get = pb::GetLivestreamRequest { livestream_id: THERE };
     assert_eq!(fault(calls.get_livestream(get).await), revoked);
     // One that was issued since is as good as ever, and so is another node's.
-    for token in [minted("1", now - 10, &[]), minted("2", now - 100, &[])] {
+    for token in [minted("1", now - 10, false), minted("2", now - 100, false)] {
         connected.clone().with_token(token).livestreams.get_livestream(get).await.unwrap();
     }
 }
