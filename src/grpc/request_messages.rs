@@ -44,7 +44,7 @@ pub(super) struct RequestMessages<M> {
 }
 
 impl<M> RequestMessages<M> {
-    /// The messages of a request whose body was let [pass](pass). None has more than `most` bytes.
+    /// The messages of a request whose body was let [`pass`]. None has more than `most` bytes.
     pub(super) fn of(request: &mut Request<Streaming<M>>, most: usize) -> Self {
         Self::new(Handover::take(request.extensions_mut()), most)
     }
