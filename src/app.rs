@@ -158,16 +158,12 @@ impl App {
                 admin::serve(pages, health.clone(), http.transport, admin_connections, listener).await;
             };
             let keys = async {
-                match verifier {
-                    Some(verifier) => verifier.keep_current(config.identity.reload_interval).await,
-                    None => std::future::pending().await,
-                }
+                let Some(verifier) = verifier else { return };
+                verifier.keep_current(config.identity.reload_interval).await;
             };
             let reload = async {
-                match &tls {
-                    Some(tls) => tls.run().await,
-                    None => std::future::pending().await,
-                }
+                let Some(tls) = &tls else { return };
+                tls.run().await;
             };
             tokio::join!(sweeper::run(log), of_health, of_admin, keys, reload);
         };
@@ -221,6 +217,7 @@ fn listen(wanted: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 /// Who looks at tokens; `None` where identities are off.
 ///
 /// # Errors
+///
 /// When a file of keys is of no use.
 pub fn verifier(config: &Config) -> Result<Option<Arc<Verifier>>, KeyFaults> {
     let of = &config.identity;

@@ -93,18 +93,27 @@ impl Authentication {
     }
 
     fn unless_revoked(&self, identity: Arc<Identity>) -> Result<Arc<Identity>, Status> {
-        let token = self.revoked.clone().and_then(|revoked| RevocableToken::of(&identity, revoked));
-        if token.is_some_and(|token| token.is_revoked()) { Err(status::token_revoked()) } else { Ok(identity) }
+        let token = self.revoked.as_ref().zip(node_token(&identity));
+        match token.is_some_and(|(revoked, (node, issued_at))| revoked.refuses(node, issued_at)) {
+            true => Err(status::token_revoked()),
+            false => Ok(identity),
+        }
     }
 
     /// The token of an identity, to be looked at again for as long as a stream is open that it opened.
     pub(super) fn revocable(&self, identity: &Identity) -> Option<RevocableToken> {
-        RevocableToken::of(identity, Arc::clone(self.revoked.as_ref()?))
+        let (revoked, (node, issued_at)) = self.revoked.clone().zip(node_token(identity))?;
+        Some(RevocableToken { revoked, node, issued_at })
     }
 }
 
-/// A token that may be revoked while a stream is open: that of one node. Those of back-ends, which are no nodes, end with
-/// their keys.
+/// Whose token it is, and when it was issued, in milliseconds since the Unix epoch; `None` = it cannot be revoked.
+/// Those of back-ends, which are no nodes, end with their keys.
+fn node_token(identity: &Identity) -> Option<(NodeId, u64)> {
+    identity.node().zip(identity.issued_at)
+}
+
+/// A token that may be revoked while a stream is open.
 #[derive(Clone, Debug)]
 pub(super) struct RevocableToken {
     revoked: Arc<RevokedTokens>,
@@ -113,10 +122,6 @@ pub(super) struct RevocableToken {
 }
 
 impl RevocableToken {
-    fn of(identity: &Identity, revoked: Arc<RevokedTokens>) -> Option<Self> {
-        Some(Self { revoked, node: identity.node()?, issued_at: identity.issued_at? })
-    }
-
     /// True when it is refused by now. O(1), without a lock while nothing is revoked.
     pub(super) fn is_revoked(&self) -> bool {
         self.revoked.refuses(self.node, self.issued_at)

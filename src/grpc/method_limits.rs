@@ -62,17 +62,16 @@ where
         if self.shutdown.is_draining() && !method.starts_with("Leave") {
             return Either::Right(future::ready(Ok(draining().into_http())));
         }
+        let (is_stream, is_update) = (method == "PublishUpdates", method == "PublishUpdate");
         let connection = request.extensions().get::<Arc<ConnectionShared>>();
         let certified = connection.and_then(|connection| connection.identity());
         match self.authentication.caller(request.headers(), certified, || self.clock.wall()) {
             Ok(identity) => request.extensions_mut().insert(identity),
             Err(refused) => return Either::Right(future::ready(Ok(refused.into_http()))),
         };
-        Either::Left(match request.uri().path().rsplit('/').next().unwrap_or_default() {
-            // Its messages are decoded, and their size bounded, by its method.
-            "PublishUpdates" => self.other.call(request_messages::pass(request)),
-            "PublishUpdate" => self.publishing.call(request),
-            _ => self.other.call(request),
-        })
+        // The messages of the stream are decoded, and their size bounded, by its method.
+        let request = if is_stream { request_messages::pass(request) } else { request };
+        let service = if is_update { &mut self.publishing } else { &mut self.other };
+        Either::Left(service.call(request))
     }
 }

@@ -18,8 +18,8 @@ pub struct TokenTimes {
 }
 
 impl Service {
-    /// Which tokens are refused: to be asked with each call that brings one, and by each stream that was opened with
-    /// one when its node [changes](RevokedTokens::changed).
+    /// Which tokens are refused: to be asked with each call that brings one, and again by each stream that was opened
+    /// with one.
     pub fn revocations(&self) -> &Arc<RevokedTokens> {
         self.log.store().revoked()
     }

@@ -2,14 +2,12 @@
 //!
 //! The table of the core ([`Revocations`]) is the truth, and changes by commands alone; beside it stands what callers
 //! ask: parts, each with a lock of its own that only a revocation takes alone, and for as long as nothing is revoked
-//! not even that. Streams wait for the part of their node, so that a revocation wakes one in [`PARTS`] of all.
+//! not even that. Streams ask again with each sign of life, so that none has to wait for a revocation.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
-use tokio::sync::Notify;
 
 use crate::sync::Mutex;
 use starling_core::Rejection;
@@ -21,12 +19,8 @@ use starling_core::revocations::{Revocation, Revocations};
 /// Into how many parts the nodes fall.
 const PARTS: usize = 256;
 
-/// The nodes of one part.
-#[derive(Debug, Default)]
-struct Part {
-    issued_before: RwLock<HashMap<NodeId, u64>>,
-    changed: Arc<Notify>,
-}
+/// Of the nodes of one part: what was issued before this time is refused.
+type Part = RwLock<HashMap<NodeId, u64>>;
 
 /// Which tokens are refused.
 #[derive(Debug)]
@@ -44,35 +38,25 @@ impl RevokedTokens {
     }
 
     /// True when a token of this node that was issued at this time, in milliseconds since the Unix epoch, is refused.
-    /// A token that does not say when counts as issued at 0. O(1); to be asked with each call, and on
-    /// [change](Self::changed) for each stream.
+    /// A token that does not say when counts as issued at 0. O(1); to be asked with each call, and now and then for each
+    /// open stream.
     pub fn refuses(&self, node: NodeId, issued_at: u64) -> bool {
         // What is revoked before a call comes is seen by it: the answer to the revocation came after the store.
         self.any.load(Ordering::Acquire)
-            && self.part(node).issued_before.read().get(&node).is_some_and(|before| issued_at < *before)
+            && self.part(node).read().get(&node).is_some_and(|before| issued_at < *before)
     }
 
-    /// Notified when tokens of this node may have been revoked, and now and then for one of another node.
-    pub fn changed(&self, node: NodeId) -> Arc<Notify> {
-        Arc::clone(&self.part(node).changed)
-    }
-
-    /// Carries a command out, and wakes who waits for its node. For the command log alone.
+    /// Carries a command out. For the command log alone.
     pub(crate) fn apply(&self, command: RevokeTokens, at: u64) -> Result<Revocation, Rejection> {
         let mut table = self.table.lock();
         let revoked = table.revoke(command, at)?;
         for node in revoked.forgotten {
-            self.part(node).issued_before.write().remove(&node);
+            self.part(node).write().remove(&node);
         }
-        let part = self.part(command.node);
         if revoked.changed {
-            part.issued_before.write().insert(command.node, revoked.revocation.issued_before);
+            self.part(command.node).write().insert(command.node, revoked.revocation.issued_before);
         }
         self.any.store(!table.is_empty(), Ordering::Release);
-        drop(table);
-        if revoked.changed {
-            part.changed.notify_waiters();
-        }
         Ok(revoked.revocation)
     }
 
@@ -93,8 +77,6 @@ impl RevokedTokens {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
 
     fn node(number: u64) -> NodeId {
@@ -128,23 +110,6 @@ mod tests {
         // One that is of no use any more forgets, and is not kept.
         tokens.apply(revoke(3, 100), 1_600).unwrap();
         assert!(!tokens.refuses(node(1), 0) && !tokens.refuses(node(2), 0) && !tokens.any.load(Ordering::Acquire));
-        assert!(tokens.parts.iter().all(|part| part.issued_before.read().is_empty()));
-    }
-
-    #[test]
-    fn waiting_streams_of_a_node_are_woken() {
-        let tokens = RevokedTokens::new();
-        let other = (2..).map(node).find(|other| !Arc::ptr_eq(&tokens.changed(*other), &tokens.changed(node(1))));
-        let waiting = |node| {
-            let mut waiting = Box::pin(tokens.changed(node).notified_owned());
-            assert!(!waiting.as_mut().enable());
-            waiting
-        };
-        let (own, others) = (waiting(node(1)), waiting(other.unwrap()));
-        tokens.apply(revoke(1, 500), 500).unwrap();
-        assert_eq!((own.now_or_never(), others.now_or_never()), (Some(()), None));
-        let idle = waiting(node(1));
-        tokens.apply(revoke(1, 500), 501).unwrap();
-        assert_eq!(idle.now_or_never(), None, "nothing has changed");
+        assert!(tokens.parts.iter().all(|part| part.read().is_empty()));
     }
 }
