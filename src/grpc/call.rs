@@ -6,7 +6,6 @@
 //! The body of updates passes it by (see [`Handover`](crate::transport::Handover)) and keeps the
 //! deadline itself.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,8 +16,6 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use prost::Message;
-use prost_types::FileDescriptorSet;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -38,48 +35,19 @@ pub(super) struct CallLayer {
     max_first_bytes: usize,
     /// The largest message of any method, in bytes.
     largest_message: usize,
-    /// Paths of methods that take a stream of messages.
-    streams: Arc<HashSet<String>>,
-    /// Paths of methods that answer with one.
-    answer_streams: Arc<HashSet<String>>,
+    /// Knows the methods.
     counts: Arc<CallCounts>,
 }
 
 impl CallLayer {
-    /// For the methods of these file descriptor sets.
-    ///
-    /// # Panics
-    ///
-    /// When one of them is not a file descriptor set.
-    pub(super) fn new(
+    /// For the methods that are counted here.
+    pub(super) const fn new(
         max_header_list_bytes: u32,
         max_first_bytes: usize,
         largest_message: usize,
-        descriptors: &[&[u8]],
         counts: Arc<CallCounts>,
     ) -> Self {
-        let (mut streams, mut answer_streams) = (HashSet::new(), HashSet::new());
-        for set in descriptors {
-            let set = FileDescriptorSet::decode(*set).expect("the descriptors are compiled in");
-            for file in &set.file {
-                for service in &file.service {
-                    let path = |method: &str| format!("/{}.{}/{method}", file.package(), service.name());
-                    let methods = || service.method.iter();
-                    let streaming = methods().filter(|method| method.client_streaming());
-                    streams.extend(streaming.map(|method| path(method.name())));
-                    let streaming = methods().filter(|method| method.server_streaming());
-                    answer_streams.extend(streaming.map(|method| path(method.name())));
-                }
-            }
-        }
-        Self {
-            max_header_list_bytes: max_header_list_bytes as usize,
-            max_first_bytes,
-            largest_message,
-            streams: Arc::new(streams),
-            answer_streams: Arc::new(answer_streams),
-            counts,
-        }
+        Self { max_header_list_bytes: max_header_list_bytes as usize, max_first_bytes, largest_message, counts }
     }
 }
 
@@ -113,14 +81,14 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let record = self.layer.counts.begin(request.uri().path());
         request.extensions_mut().insert(Arc::clone(&record));
-        let mut answer = self.answer(request);
+        let mut answer = self.answer(request, &record);
         answer.record = Some(record);
         answer
     }
 }
 
 impl<S> Calls<S> {
-    fn answer<B>(&mut self, mut request: Request<B>) -> Answer<S::Future>
+    fn answer<B>(&mut self, mut request: Request<B>, record: &CallRecord) -> Answer<S::Future>
     where
         S: Service<Request<Counted<B>>, Response = Response<tonic::body::Body>>,
     {
@@ -145,9 +113,8 @@ impl<S> Calls<S> {
         }
         let connection = request.extensions().get::<Arc<ConnectionShared>>().cloned();
         let limit = Limit { deadline, connection: connection.clone(), over: None };
-        let whole = !self.layer.answer_streams.contains(request.uri().path());
-        let is_stream = self.layer.streams.contains(request.uri().path());
-        let takes = if is_stream { Takes::Stream(self.layer.max_first_bytes) } else { Takes::One };
+        let whole = !record.method().answers_stream();
+        let takes = if record.method().takes_stream() { Takes::Stream(self.layer.max_first_bytes) } else { Takes::One };
         let limits = Limits::of(request.extensions(), self.layer.largest_message);
         let future = self.inner.call(request.map(|body| Counted::new(body, takes, limits)));
         Answer { state: Pending::Call(Box::pin(future)), limit, connection, whole, record: None }
@@ -412,8 +379,9 @@ mod tests {
     #[test]
     fn client_streaming_methods_are_found_in_descriptors() {
         let sets = [crate::pb::DESCRIPTORS, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET];
-        let layer = CallLayer::new(0, 0, 0, &sets, CallCounts::new(&[]));
-        let mut streams: Vec<_> = layer.streams.iter().map(String::as_str).collect();
+        let counts = CallCounts::new(&sets);
+        let streams = counts.methods().filter(|method| method.takes_stream());
+        let mut streams: Vec<_> = streams.map(|method| format!("/{}/{}", method.service(), method.method())).collect();
         streams.sort_unstable();
         assert_eq!(
             streams,

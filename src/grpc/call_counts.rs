@@ -66,6 +66,16 @@ impl MethodCounts {
         &self.method
     }
 
+    /// True when it takes a stream of messages.
+    pub(super) const fn takes_stream(&self) -> bool {
+        self.client_streams
+    }
+
+    /// True when it answers with one.
+    pub(super) const fn answers_stream(&self) -> bool {
+        self.server_streams
+    }
+
     /// Its type, as go-grpc-prometheus names it.
     pub const fn kind(&self) -> &'static str {
         match (self.client_streams, self.server_streams) {
@@ -180,6 +190,11 @@ pub(super) struct CallRecord {
 }
 
 impl CallRecord {
+    /// The method that is called.
+    pub(super) fn method(&self) -> &MethodCounts {
+        &self.method
+    }
+
     /// The call has come to this; what it is said to have come to later does not count.
     pub(super) fn end(&self, status: &Status) {
         if !self.count(status.code()) || status.details().is_empty() {

@@ -107,7 +107,7 @@ pub async fn serve<H: Health>(
     let trace = TraceLayer::new_for_grpc().make_span_with(span).on_request(()).on_response(()).on_failure(on_failure);
     let (small, large) = (edge.settings.receive_bytes, edge.settings.publish_receive_bytes);
     let Figures { calls, connections } = figures;
-    let calls = CallLayer::new(http.transport.max_header_list_bytes, small, small.max(large), &DESCRIPTORS, calls);
+    let calls = CallLayer::new(http.transport.max_header_list_bytes, small, small.max(large), calls);
     let health = health.max_decoding_message_size(small);
     let service = ServiceBuilder::new()
         .layer(trace)
@@ -161,11 +161,10 @@ pub(crate) fn health_alone<H: Health, P: Protocol>(
 > + Clone
 + Send
 + 'static {
-    const SET: &[&[u8]] = &[tonic_health::pb::FILE_DESCRIPTOR_SET];
-    // Whoever asks for health is not counted: probes would hide calls.
-    let counts = CallCounts::new(SET);
+    // Counted apart and never shown: probes would hide calls.
+    let counts = CallCounts::new(&[tonic_health::pb::FILE_DESCRIPTOR_SET]);
     ServiceBuilder::new()
-        .layer(CallLayer::new(max_header_list_bytes, HEALTH_MESSAGE, HEALTH_MESSAGE, SET, counts))
+        .layer(CallLayer::new(max_header_list_bytes, HEALTH_MESSAGE, HEALTH_MESSAGE, counts))
         .service(Routes::new(health.max_decoding_message_size(HEALTH_MESSAGE)).prepare())
 }
 
