@@ -42,8 +42,7 @@ impl RevokedTokens {
     /// open stream.
     pub fn refuses(&self, node: NodeId, issued_at: u64) -> bool {
         // What is revoked before a call comes is seen by it: the answer to the revocation came after the store.
-        self.any.load(Ordering::Acquire)
-            && self.part(node).read().get(&node).is_some_and(|before| issued_at < *before)
+        self.any.load(Ordering::Acquire) && self.part(node).read().get(&node).is_some_and(|before| issued_at < *before)
     }
 
     /// Carries a command out. For the command log alone.
