@@ -290,7 +290,8 @@ fn service_settings(config: &Config) -> service::Settings {
     }
 }
 
-const fn edge_settings(config: &Config) -> grpc::Settings {
+/// Limits and times of the edge by a configuration.
+pub const fn edge_settings(config: &Config) -> grpc::Settings {
     grpc::Settings {
         list_page: config.store.list_page,
         payload_bytes: config.feed.payload_bytes,
@@ -312,7 +313,8 @@ const fn edge_settings(config: &Config) -> grpc::Settings {
     }
 }
 
-const fn http_settings(config: &Config) -> server::Http {
+/// What is served, and over what, by a configuration.
+pub const fn http_settings(config: &Config) -> server::Http {
     server::Http {
         transport: transport::Settings {
             max_connections: config.server.max_connections,

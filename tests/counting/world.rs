@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use starling::app;
 use starling::clock::Clock;
 use starling::cluster::{CommandLog, sweeper};
 use starling::config::Config;
 use starling::feed::{Draft, Start, Timestamp};
 use starling::grpc::authentication::Authentication;
 use starling::grpc::health::HealthReporter;
-use starling::grpc::{self, Edge, server};
+use starling::grpc::{Edge, server};
 use starling::service::attachment::Attachment;
 use starling::service::subscribe::{self, Subscription};
 use starling::service::watch::{Step, TargetWatch};
@@ -22,7 +23,6 @@ use starling::service::{self, Service};
 use starling::shutdown::Shutdown;
 use starling::store::snapshot::Projection;
 use starling::store::{self, Store};
-use starling::transport;
 use starling_client::Client;
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::{By, CreateGroup, CreateLivestream, Join};
@@ -129,7 +129,9 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(size: Size) -> Self {
-        let config = Config::default();
+        let mut config = Config::default();
+        // Signs of life would come between what is counted.
+        config.streams.heartbeat_interval = Duration::from_secs(600);
         let store = Arc::new(Store::new(store::Settings {
             // Few, so that what goes over all swarms of one is seen.
             shards: 2,
@@ -152,9 +154,9 @@ impl World {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = Shutdown::new();
-        let edge = Edge::new(service.clone(), edge_settings(&config), Authentication::off(), shutdown.clone());
+        let edge = Edge::new(service.clone(), app::edge_settings(&config), Authentication::off(), shutdown.clone());
         let mut running = JoinSet::new();
-        let http = server::Http { transport: transport_settings(&config), reflection: true, grpc_web: true };
+        let http = app::http_settings(&config);
         let (reporter, health) = HealthReporter::new();
         running.spawn(async move {
             server::serve(edge, http, health, server::Figures::new(), listener, None, Shutdown::new()).await;
@@ -387,51 +389,5 @@ fn draft() -> Draft {
         publish_time: None,
         proof: None,
         accept_time: Timestamp { seconds: 1_700_000_000, nanos: 0 },
-    }
-}
-
-const fn edge_settings(config: &Config) -> grpc::Settings {
-    grpc::Settings {
-        list_page: config.store.list_page,
-        payload_bytes: config.feed.payload_bytes,
-        chat_payload_bytes: config.feed.chat_payload_bytes,
-        heartbeat: Duration::from_secs(600),
-        max_age: config.streams.max_age,
-        drain_spread: config.drain.spread,
-        receive_bytes: config.limits.receive_bytes,
-        publish_receive_bytes: config.limits.publish_receive_bytes,
-        max_id: config.limits.max_id,
-        told: grpc::Told {
-            max_swarms: config.store.max_swarms,
-            event_log_revisions: config.store.event_log_revisions,
-            retention: config.retention.ended,
-            empty_group: config.retention.empty_group,
-            grpc_web: true,
-            reflection: true,
-        },
-    }
-}
-
-const fn transport_settings(config: &Config) -> transport::Settings {
-    transport::Settings {
-        max_connections: config.server.max_connections,
-        max_connections_per_address: config.server.max_connections_per_address,
-        max_age: config.server.max_connection_age,
-        max_age_grace: config.server.max_connection_age_grace,
-        goodbye_spread: config.drain.spread,
-        stall_timeout: config.streams.stall_timeout,
-        receive_timeout: config.streams.receive_timeout,
-        max_concurrent_streams: config.server.max_concurrent_streams,
-        keepalive_interval: config.server.http2_keepalive_interval,
-        keepalive_timeout: config.server.http2_keepalive_timeout,
-        max_local_error_reset_streams: config.server.max_local_error_reset_streams,
-        max_header_list_bytes: config.server.max_header_list_bytes,
-        memory: transport::MemorySettings {
-            receiving: config.memory.receiving_bytes,
-            receiving_connection: config.memory.receiving_connection_bytes,
-            sending: config.memory.sending_bytes,
-            sending_connection: config.memory.sending_connection_bytes,
-            streams: config.memory.streams_bytes,
-        },
     }
 }

@@ -9,15 +9,33 @@ use http::HeaderMap;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MethodDescriptor, ReflectMessage, Value};
 use starling::clock::Clock;
+use starling::config::{Config, IdentityMode};
 use starling::grpc::authentication::{Authentication, Authenticator};
-use starling::identity::{Identity, Nodes, Permission, Permissions, Right, TokenRefused};
+use starling::identity::{Identity, KeyKind, KeyPair, Nodes, Permission, Permissions, Right, TokenRefused};
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
 use starling_core::channel::Channel;
 use starling_core::id::NodeId;
+use tempfile::TempDir;
 
 use crate::harness::{Fault, Server};
 use crate::net::frames::framed;
 use crate::net::rules::raw::{Answer, Connection, Exchange, Head};
+
+/// A server of mode jwt, the key whose tokens it takes, and the directory of that key.
+pub(crate) async fn jwt_server(change: impl FnOnce(&mut Config)) -> (Server, KeyPair, TempDir) {
+    let keys = TempDir::new().unwrap();
+    let signer = KeyPair::generate(KeyKind::Ed25519).unwrap();
+    std::fs::write(keys.path().join("dev.jwk"), signer.public_jwk("dev").unwrap().to_string()).unwrap();
+    let server = Server::with(|config| {
+        config.identity.mode = IdentityMode::Jwt;
+        config.identity.issuer = "us".to_owned();
+        config.identity.audience = "starling".to_owned();
+        config.identity.keys_dir = keys.path().to_owned();
+        change(config);
+    })
+    .await;
+    (server, signer, keys)
+}
 
 /// What the wall clock of the server says until it is set: it does not go by itself.
 pub(crate) const NOW: u64 = 1_790_000_000_000;

@@ -1,15 +1,14 @@
 //! Where a token is looked for, and what is made of the header that has it.
 
 use prost::Message as _;
-use starling::config::IdentityMode;
-use starling::identity::{Identity, KeyKind, KeyPair, TokenRefused};
+use starling::identity::{Identity, TokenRefused};
 use starling_client::pb::livestream::v1 as pb;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
-use super::fixture::{LIVESTREAMS, THERE, World, node};
+use super::fixture::{LIVESTREAMS, THERE, World, jwt_server, node};
 use crate::exchange::Exchange;
 use crate::harness::{Fault, Server};
 use crate::net::rules::raw::{Connection, Head};
@@ -148,16 +147,7 @@ async fn a_token_is_read_for_each_call() {
 
 #[tokio::test]
 async fn real_tokens_open_the_server_of_mode_jwt() {
-    let keys = tempfile::TempDir::new().unwrap();
-    let signer = KeyPair::generate(KeyKind::Ed25519).unwrap();
-    std::fs::write(keys.path().join("dev.jwk"), signer.public_jwk("dev").unwrap().to_string()).unwrap();
-    let server = Server::with(|config| {
-        config.identity.mode = IdentityMode::Jwt;
-        config.identity.issuer = "us".to_owned();
-        config.identity.audience = "starling".to_owned();
-        config.identity.keys_dir = keys.path().to_owned();
-    })
-    .await;
+    let (server, signer, _keys) = jwt_server(|_| {}).await;
     let now = starling::clock::Clock::system().wall() / 1_000;
     let minted = |sub: &str, exp: u64, may: &[&str]| {
         let claims = serde_json::json!({

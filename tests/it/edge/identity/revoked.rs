@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use prost_types::Timestamp;
-use starling::config::IdentityMode;
-use starling::identity::{KeyKind, KeyPair};
 use starling_client::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling_client::pb::swarm::v1::server_service_client::ServerServiceClient;
 use starling_client::pb::swarm::v1::{RevokeTokensRequest, UpdateChannel};
 use starling_client::{BearerToken, Client};
 use tonic::{Code, Status};
 
-use super::fixture::THERE;
-use crate::harness::{Fault, Server, fault};
+use super::fixture::{THERE, jwt_server};
+use crate::harness::{Fault, fault};
 
 /// What a stream ends with.
 async fn last<M>(mut stream: tonic::Streaming<M>) -> Status {
@@ -28,18 +26,9 @@ async fn last<M>(mut stream: tonic::Streaming<M>) -> Status {
 
 #[tokio::test]
 async fn revocation_ends_streams_and_refuses_calls() {
-    let keys = tempfile::TempDir::new().unwrap();
-    let signer = KeyPair::generate(KeyKind::Ed25519).unwrap();
-    std::fs::write(keys.path().join("dev.jwk"), signer.public_jwk("dev").unwrap().to_string()).unwrap();
-    let server = Server::with(|config| {
-        config.identity.mode = IdentityMode::Jwt;
-        config.identity.issuer = "us".to_owned();
-        config.identity.audience = "starling".to_owned();
-        config.identity.keys_dir = keys.path().to_owned();
-        // A stream looks at its token with each sign of life.
-        config.streams.heartbeat_interval = Duration::from_millis(50);
-    })
-    .await;
+    // A stream looks at its token with each sign of life.
+    let (server, signer, _keys) =
+        jwt_server(|config| config.streams.heartbeat_interval = Duration::from_millis(50)).await;
     let now = starling::clock::Clock::system().wall() / 1_000;
     let minted = |sub: &str, issued: u64, back_end: bool| {
         let mut claims = serde_json::json!({
