@@ -1,13 +1,15 @@
 //! The server that is measured: a process of its own, so that what it uses is its own.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::access::Access;
 use crate::error::BenchError;
 
 /// How often memory is looked at, and how many times at most.
@@ -25,6 +27,8 @@ const PROGRAM: &str = "STARLING_BIN";
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Where its metrics are, if they are to be scraped.
+    pub(crate) admin: Option<SocketAddr>,
     /// Kept open: a server that logs must not fail for it.
     _says: BufReader<ChildStdout>,
 }
@@ -41,7 +45,7 @@ pub(crate) struct Usage {
 
 impl Server {
     /// Starts Starling.
-    pub(crate) fn starling() -> Result<Self, BenchError> {
+    pub(crate) fn starling(access: &Access) -> Result<Self, BenchError> {
         let beside = || Ok::<_, BenchError>(std::env::current_exe()?.with_file_name("starling"));
         let program = std::env::var_os(PROGRAM).map_or_else(beside, |program| Ok(PathBuf::from(program)))?;
         if !program.is_file() {
@@ -50,31 +54,38 @@ impl Server {
                 "there is no {program}: build it (`cargo build`), or name it by {PROGRAM}"
             )));
         }
-        Self::start(&program, &["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--log-format", "human"])
+        let admin = if access.features.metrics { Some(free_address()?) } else { None };
+        let mut command = Command::new(&program);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--log-format", "human"]);
+        Self::start(command, access.settings(admin), admin)
     }
 
     /// Starts a baseline, which this executable serves.
-    pub(crate) fn baseline(name: &str) -> Result<Self, BenchError> {
-        Self::start(&std::env::current_exe()?, &["serve", name])
+    pub(crate) fn baseline(name: &str, access: &Access) -> Result<Self, BenchError> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", name]).args(access.arguments());
+        Self::start(command, Vec::new(), None)
     }
 
-    /// Starts a program with nothing of the settings in the environment. Its first line ends with the
-    /// address.
-    fn start(program: &Path, arguments: &[&str]) -> Result<Self, BenchError> {
-        let mut command = Command::new(program);
+    /// Starts a program with these settings of the environment and no others. Its first line ends with the address.
+    fn start(
+        mut command: Command,
+        settings: Vec<(&'static str, OsString)>,
+        admin: Option<SocketAddr>,
+    ) -> Result<Self, BenchError> {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("STARLING") {
                 command.env_remove(name);
             }
         }
         // Its end tells the baselines that nobody measures any more.
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.envs(settings).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let mut says = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
         let mut first = String::new();
         says.read_line(&mut first)?;
         match first.trim_end().rsplit(' ').next().and_then(|address| address.parse().ok()) {
-            Some(address) => Ok(Self { child, address, _says: says }),
+            Some(address) => Ok(Self { child, address, admin, _says: says }),
             None => {
                 child.kill()?;
                 child.wait()?;
@@ -109,6 +120,11 @@ impl Drop for Server {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// An address that is free now. Whoever takes it meanwhile is told of: the server does not start then.
+fn free_address() -> Result<SocketAddr, BenchError> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// What a process has used, by its id or `self`; `None` without a Linux /proc.

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::access::Access;
 use super::join_times::JoinTimes;
 use super::latencies::{Latencies, Latency};
 use super::link::Link;
@@ -65,6 +66,9 @@ pub(crate) struct Churn {
     lanes: u64,
     connections: u64,
     join_times: Option<Arc<JoinTimes>>,
+    access: Access,
+    /// What each viewer shows, in order; nothing where tokens are off.
+    authorizations: Arc<[HeaderValue]>,
 }
 
 /// What came of it.
@@ -109,6 +113,10 @@ struct Methods {
 }
 
 impl CallSpread {
+    pub(crate) const fn new(connections: u64, in_flight: u64) -> Self {
+        Self { connections, in_flight }
+    }
+
     pub(crate) const fn connections(&self) -> u64 {
         self.connections
     }
@@ -142,11 +150,19 @@ impl Churn {
         viewers: Range<u64>,
         lanes: CallSpread,
         join_times: Option<Arc<JoinTimes>>,
-    ) -> Self {
+    ) -> Result<Self, BenchError> {
+        let access = livestream.access.clone();
+        let authorizations = viewers.clone().filter_map(|viewer| access.authorization(node(viewer)).transpose());
+        let authorizations = authorizations.collect::<Result<_, _>>()?;
         let many = (viewers.end - viewers.start).max(1);
         let connections = lanes.connections.min(many);
         let lanes = (connections * lanes.in_flight).min(many);
-        Self { address: livestream.address, livestream: livestream.livestream, viewers, lanes, connections, join_times }
+        let (address, livestream) = (livestream.address, livestream.livestream);
+        Ok(Self { address, livestream, viewers, lanes, connections, join_times, access, authorizations })
+    }
+
+    fn authorization(&self, viewer: u64) -> Option<&HeaderValue> {
+        self.authorizations.get(usize::try_from(viewer - self.viewers.start).ok()?)
     }
 
     /// Joins everybody, as fast as it goes.
@@ -164,7 +180,7 @@ impl Churn {
         for _ in 0..self.connections {
             let tcp = TcpStream::connect(self.address).await?;
             tcp.set_nodelay(true)?;
-            links.push(Link::open(tcp, WINDOW).await?);
+            links.push(Link::open(self.access.wire(tcp).await?, WINDOW).await?);
         }
         let run = Arc::new(ChurnRun {
             churn: self.clone(),
@@ -247,7 +263,7 @@ impl ChurnRun {
         if let Some(join_times) = &self.churn.join_times {
             join_times.sent(node_id);
         }
-        link.call(method, &join).await?;
+        link.call(method, &join, self.churn.authorization(viewer)).await?;
         if let Some(join_times) = &self.churn.join_times {
             join_times.replied(node_id);
         }
@@ -258,7 +274,8 @@ impl ChurnRun {
 
     async fn leave(&self, link: &Link, method: &Uri, viewer: u64, due: Instant) -> Result<(), BenchError> {
         let (livestream_id, node_id) = (self.churn.livestream, node(viewer));
-        link.call(method, &pb::LeaveLivestreamRequest { livestream_id, node_id, ..Default::default() }).await?;
+        let leave = pb::LeaveLivestreamRequest { livestream_id, node_id, ..Default::default() };
+        link.call(method, &leave, self.churn.authorization(viewer)).await?;
         self.leaves.fetch_add(1, Ordering::Relaxed);
         self.leave_latencies.record(since(due));
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::access::Access;
 use super::interests::Interests;
 use super::livestream::BUDGET;
 use super::load::Load;
@@ -68,7 +69,8 @@ pub(crate) struct Fanout {
     url: Option<String>,
 }
 
-fn size(text: &str) -> Result<usize, String> {
+/// The size of a payload, in bytes.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(size) if (STAMP..=1 << 20).contains(&size) => Ok(size),
         Ok(_) => Err(format!("must be at least {STAMP}, at most {}", 1 << 20)),
@@ -105,7 +107,7 @@ impl Fanout {
             stalled: (0..self.viewers).filter(|viewer| (*viewer as f64) < self.viewers as f64 * self.stalled).count()
                 as u64,
             duration: self.duration,
-            signed: self.signed,
+            access: Access::open(self.signed),
             url: self.url,
             nats: self.nats,
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::access::Access;
 use super::child::{Server, Usage, spent};
 use super::interests::Pictures;
 use super::livestream::{BROADCASTER, BUDGET, TestLivestream, node};
@@ -69,19 +70,19 @@ struct Steps {
 
 /// The server's memory after something has come.
 #[derive(Debug, Serialize)]
-struct Step {
+pub(crate) struct Step {
     what: &'static str,
     /// How many came, and how long that took, in seconds.
     count: u64,
     seconds: f64,
     /// In bytes, and by how much it has grown for each that came.
     rss: Option<u64>,
-    bytes_each: Option<f64>,
+    pub(crate) bytes_each: Option<f64>,
     /// The server's processor time for each that came, in microseconds.
     cpu_us_each: Option<f64>,
 }
 
-const COLUMNS: &[Column<Step>] = &[
+pub(crate) const COLUMNS: &[Column<Step>] = &[
     Column::new("count", 9, 0, |step| Some(step.count as f64), "how many came in this step"),
     Column::new("seconds", 9, 2, |step| Some(step.seconds), "how long that took"),
     Column::new("RSS MiB", 9, 1, |step| mebibytes(step.rss), "memory of the server after the step"),
@@ -100,36 +101,45 @@ impl Idle {
         descriptors::allow(self.viewers)?;
         let bar = progress::bar(if self.baseline { 2 } else { 1 });
         bar.set_message(System::Starling.name());
-        let mut systems = vec![self.starling().await?];
+        let open = Access::default();
+        let mut systems = vec![self.starling(&open).await?];
         if self.baseline {
             bar.inc(1);
             bar.set_message(System::Tonic.name());
-            systems.push(self.tonic().await?);
+            systems.push(self.tonic(&open).await?);
         }
         bar.finish_and_clear();
         let report = Report { viewers: self.viewers, streams: self.streams, update: self.update, systems };
         if self.json { table::print_json(&report) } else { report.print() }
     }
 
-    async fn starling(&self) -> Result<Steps, BenchError> {
-        let livestream = TestLivestream::open(None, BUDGET, false).await?;
+    /// So many connections with a subscription each, all of which have had one update.
+    pub(crate) async fn connections(system: System, access: &Access, viewers: u64) -> Result<Step, BenchError> {
+        let idle = Self { viewers, streams: 0, update: true, baseline: false, json: false };
+        let steps = if system == System::Starling { idle.starling(access).await? } else { idle.tonic(access).await? };
+        let connections = steps.steps.into_iter().find(|step| step.what == "connections");
+        connections.ok_or_else(|| BenchError("no connection was opened".into()))
+    }
+
+    async fn starling(&self, access: &Access) -> Result<Steps, BenchError> {
+        let livestream = TestLivestream::open(None, BUDGET, access).await?;
         let server = livestream.server()?;
         let mut publisher = PublisherConnection::of(&livestream).await?;
         let mut steps = Steps::begin(System::Starling, server).await;
         let sessions = livestream.join(0..self.viewers, |_| Interest::High).await?;
         steps.add("members", self.viewers, server).await;
-        let configs = self.configs(livestream.livestream, &sessions);
-        self.subscribe(server, &mut publisher, configs, steps).await
+        let configs = self.configs(livestream.livestream, &sessions, access)?;
+        self.subscribe(server, &mut publisher, configs, steps, access).await
     }
 
-    async fn tonic(&self) -> Result<Steps, BenchError> {
-        let server = System::Tonic.start()?;
+    async fn tonic(&self, access: &Access) -> Result<Steps, BenchError> {
+        let server = System::Tonic.start(access)?;
         let livestream = Client::random_node();
-        let client = Client::connect(&format!("http://{}", server.address)).await?;
+        let client = access.client(&access.url(server.address)).await?;
         let mut publisher = PublisherConnection::grpc(client, livestream, BROADCASTER, None).await?;
         let steps = Steps::begin(System::Tonic, &server).await;
         let sessions = vec![0; usize::try_from(self.viewers)?];
-        self.subscribe(&server, &mut publisher, self.configs(livestream, &sessions), steps).await
+        self.subscribe(&server, &mut publisher, self.configs(livestream, &sessions, access)?, steps, access).await
     }
 
     /// Brings in the connections, then the streams that come after.
@@ -139,6 +149,7 @@ impl Idle {
         publisher: &mut PublisherConnection,
         configs: Vec<Vec<ViewerConfig>>,
         mut steps: Steps,
+        access: &Access,
     ) -> Result<Steps, BenchError> {
         let all = usize::try_from(self.viewers + self.streams)?;
         let meter = Arc::new(Meter::new((0..all).map(|_| false), 1));
@@ -149,6 +160,7 @@ impl Idle {
             Arc::clone(&meter),
             1,
             Protocol::Grpc { greets, behaviour: Behaviour::Lean },
+            access.clone(),
         );
         let in_time = |_| BenchError(format!("not every viewer got in within {} s", SETUP_TIMEOUT.as_secs()));
         let mut pool = timeout(SETUP_TIMEOUT, ViewerPool::open(context, configs)).await.map_err(in_time)??;
@@ -173,15 +185,22 @@ impl Idle {
     }
 
     /// A connection for each viewer; those who come later are spread over all.
-    fn configs(&self, livestream: u64, sessions: &[u64]) -> Vec<Vec<ViewerConfig>> {
+    fn configs(
+        &self,
+        livestream: u64,
+        sessions: &[u64],
+        access: &Access,
+    ) -> Result<Vec<Vec<ViewerConfig>>, BenchError> {
         let viewers = sessions.len();
         let mut connections = vec![Vec::new(); viewers];
         for (number, place) in (0..self.viewers + self.streams).enumerate() {
             let at = number % viewers;
             let subscribe = subscription(livestream, node(place % self.viewers), sessions[at]);
-            connections[at].push(ViewerConfig { number, stalled: false, late: number >= viewers, subscribe });
+            let authorization = access.authorization(node(place % self.viewers))?;
+            let late = number >= viewers;
+            connections[at].push(ViewerConfig { number, stalled: false, late, subscribe, authorization });
         }
-        connections
+        Ok(connections)
     }
 }
 

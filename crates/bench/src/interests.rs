@@ -35,6 +35,11 @@ impl Pictures {
 }
 
 impl Interests {
+    /// Everybody wants every update.
+    pub(crate) fn high() -> Self {
+        Self(vec![(Interest::High, 1)])
+    }
+
     /// The interest of a viewer, by its number: weights hold in any long run of viewers.
     pub(crate) fn of(&self, viewer: u64) -> Interest {
         let total: u64 = self.0.iter().map(|(_, weight)| weight).sum();

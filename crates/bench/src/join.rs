@@ -5,6 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::access::Access;
 use super::child::{spent, usage};
 use super::churn::{CallSpread, Churn, ChurnRuns, Churned};
 use super::livestream::{BUDGET, TestLivestream};
@@ -19,12 +20,12 @@ use crate::terminal::output;
 pub(crate) struct Join {
     /// Viewers of the livestream; each in turn leaves and joins again.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    viewers: u64,
+    pub(crate) viewers: u64,
     /// Joins and leaves per second, together; burst = as fast as they are answered.
     #[arg(long, value_name = "R", default_value = "burst")]
-    rate: Rate,
+    pub(crate) rate: Rate,
     #[command(flatten)]
-    runs: ChurnRuns,
+    pub(crate) runs: ChurnRuns,
 }
 
 /// All runs.
@@ -43,9 +44,9 @@ struct Report {
 
 /// What came of one run: everybody joins, then the churn.
 #[derive(Debug, Serialize)]
-struct Outcome {
-    fill: Phase,
-    churn: Phase,
+pub(crate) struct Outcome {
+    pub(crate) fill: Phase,
+    pub(crate) churn: Phase,
     /// The server's memory before anybody joined, when everybody had, and the most it had, in bytes.
     rss_empty: Option<u64>,
     rss_full: Option<u64>,
@@ -53,18 +54,18 @@ struct Outcome {
 }
 
 #[derive(Debug, Serialize)]
-struct Phase {
+pub(crate) struct Phase {
     #[serde(flatten)]
     churned: Churned,
     joins_per_second: f64,
     operations_per_second: f64,
-    server_cpu_us_per_operation: Option<f64>,
+    pub(crate) server_cpu_us_per_operation: Option<f64>,
     server_cores: Option<f64>,
     generator_cores: Option<f64>,
     rss: Option<u64>,
 }
 
-const COLUMNS: &[Column<Phase>] = &[
+pub(crate) const COLUMNS: &[Column<Phase>] = &[
     Column::new("joins/s", 9, 0, |phase| Some(phase.joins_per_second), "joins per second"),
     Column::new("operations/s", 12, 0, |phase| Some(phase.operations_per_second), "joins and leaves per second"),
     Column::new(
@@ -114,7 +115,7 @@ impl Join {
         let bar = progress::bar(self.runs.runs.into());
         let mut outcomes = Vec::new();
         for _ in 0..self.runs.runs {
-            outcomes.push(self.once().await?);
+            outcomes.push(self.once(&Access::default()).await?);
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -123,13 +124,15 @@ impl Join {
         if json { table::print_json(&report) } else { report.print() }
     }
 
-    async fn once(&self) -> Result<Outcome, BenchError> {
-        let livestream = TestLivestream::open(None, BUDGET, false).await?;
-        let churn = Churn::new(&livestream, 0..self.viewers, self.runs.lanes, None);
+    /// Once, on a server of its own.
+    pub(crate) async fn once(&self, access: &Access) -> Result<Outcome, BenchError> {
+        let mut livestream = TestLivestream::open(None, BUDGET, access).await?;
+        let churn = Churn::new(&livestream, 0..self.viewers, self.runs.lanes, None)?;
         let empty = livestream.usage();
         let fill = Phase::of(&livestream, churn.fill()).await?;
         let full = livestream.usage();
         let churn = Phase::of(&livestream, churn.turns(self.rate, self.runs.duration)).await?;
+        livestream.check()?;
         Ok(Outcome {
             fill,
             churn,

@@ -5,10 +5,10 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use h2::RecvStream;
 use h2::client::{Connection, SendRequest};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use prost::Message;
-use tokio::net::TcpStream;
 
+use super::access::Wire;
 use crate::error::BenchError;
 
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
@@ -17,12 +17,13 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     requests: SendRequest<Bytes>,
-    authority: String,
+    /// Scheme and authority.
+    origin: String,
 }
 
 /// The same connection, to be driven.
 #[derive(Debug)]
-pub(crate) struct Driver(Connection<TcpStream, Bytes>);
+pub(crate) struct Driver(Connection<Wire, Bytes>);
 
 /// The messages of a stream.
 #[derive(Debug)]
@@ -33,28 +34,41 @@ pub(crate) struct Messages {
 
 impl Link {
     /// A connection whose streams have this window.
-    pub(crate) async fn open(tcp: TcpStream, window: u32) -> Result<(Self, Driver), BenchError> {
-        let authority = tcp.peer_addr()?.to_string();
+    pub(crate) async fn open(wire: Wire, window: u32) -> Result<(Self, Driver), BenchError> {
+        let tcp = match &wire {
+            Wire::Left(tcp) => tcp,
+            Wire::Right(tls) => tls.get_ref().0,
+        };
+        let scheme = if matches!(wire, Wire::Left(_)) { "http" } else { "https" };
+        let origin = format!("{scheme}://{}", tcp.peer_addr()?);
         let (requests, connection) = h2::client::Builder::new()
             .initial_window_size(window)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .enable_push(false)
-            .handshake(tcp)
+            .handshake(wire)
             .await?;
-        Ok((Self { requests, authority }, Driver(connection)))
+        Ok((Self { requests, origin }, Driver(connection)))
     }
 
     /// A method by its path, to be called again and again.
     pub(crate) fn method(&self, path: &str) -> Result<Uri, BenchError> {
-        Ok(format!("http://{}{path}", self.authority).parse()?)
+        Ok(format!("{}{path}", self.origin).parse()?)
     }
 
-    /// Calls a method that answers with a stream.
-    pub(crate) async fn stream(&self, method: &Uri, message: &impl Message) -> Result<RecvStream, BenchError> {
-        let request = http::Request::post(method.clone())
+    /// Calls a method that answers with a stream; with a header `authorization` if there is a token.
+    pub(crate) async fn stream(
+        &self,
+        method: &Uri,
+        message: &impl Message,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<RecvStream, BenchError> {
+        let mut request = http::Request::post(method.clone())
             .header(http::header::CONTENT_TYPE, "application/grpc")
             .header(http::header::TE, "trailers")
             .body(())?;
+        if let Some(token) = authorization {
+            request.headers_mut().insert(http::header::AUTHORIZATION, token.clone());
+        }
         let mut requests = self.requests.clone().ready().await?;
         let (response, mut body) = requests.send_request(request, false)?;
         body.send_data(framed(message)?, true)?;
@@ -64,8 +78,13 @@ impl Link {
     }
 
     /// Calls a method that answers once; what it answers is not looked at.
-    pub(crate) async fn call(&self, method: &Uri, message: &impl Message) -> Result<(), BenchError> {
-        let mut body = self.stream(method, message).await?;
+    pub(crate) async fn call(
+        &self,
+        method: &Uri,
+        message: &impl Message,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<(), BenchError> {
+        let mut body = self.stream(method, message, authorization).await?;
         while let Some(data) = body.data().await {
             body.flow_control().release_capacity(data?.len())?;
         }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use super::access::Access;
 use super::child::{Server, Usage};
+use super::scraper::Scraper;
 use super::system::System;
 use crate::error::{BenchError, told};
 use starling_client::pb::livestream::v1 as pb;
@@ -28,6 +30,8 @@ pub(crate) struct TestLivestream {
     pub(crate) key: Option<Arc<SigningKey>>,
     /// `None` = it runs elsewhere.
     server: Option<Server>,
+    scraper: Option<Scraper>,
+    pub(crate) access: Access,
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
     pub(crate) livestream: u64,
@@ -44,20 +48,21 @@ pub(crate) const fn node(viewer: u64) -> u64 {
 }
 
 impl TestLivestream {
-    /// Puts a livestream on air whose viewers may get so many bytes per second; with `signed`, one with a key.
-    pub(crate) async fn open(elsewhere: Option<&str>, budget: u64, signed: bool) -> Result<Self, BenchError> {
+    /// Puts a livestream on air whose viewers may get so many bytes per second, and switches on what `access` says.
+    pub(crate) async fn open(elsewhere: Option<&str>, budget: u64, access: &Access) -> Result<Self, BenchError> {
         let (server, address, url) = match elsewhere {
             Some(url) => (None, resolve(url, "http", 50_051).await?, url.to_owned()),
             None => {
-                let server = System::Starling.start()?;
+                let server = System::Starling.start(access)?;
                 let address = server.address;
-                (Some(server), address, format!("http://{address}"))
+                (Some(server), address, access.url(address))
             }
         };
-        let mut client = Client::connect(&url).await?;
+        let scraper = server.as_ref().and_then(|server| server.admin).map(Scraper::start);
+        let mut client = access.client(&url).await?;
         let livestream_id = Client::random_node();
         let config = pb::LivestreamConfig { subscriber_bytes_per_second: Some(budget), ..Default::default() };
-        let key = signed.then(|| SigningKey::from_seed(&rand::random())).transpose()?.map(Arc::new);
+        let key = access.features.signed.then(|| SigningKey::from_seed(&rand::random())).transpose()?.map(Arc::new);
         let node_id = broadcaster(key.as_deref());
         let create = pb::CreateLivestreamRequest {
             livestream_id,
@@ -69,7 +74,7 @@ impl TestLivestream {
         client.livestreams.create_livestream(create).await.map_err(|status| told(&status))?;
         let start = pb::StartLivestreamRequest { livestream_id, node_id, ..Default::default() };
         client.livestreams.start_livestream(start).await.map_err(|status| told(&status))?;
-        Ok(Self { key, server, address, client, livestream: livestream_id })
+        Ok(Self { key, server, scraper, access: access.clone(), address, client, livestream: livestream_id })
     }
 
     /// Joins these viewers; answers with their sessions, in order.
@@ -100,6 +105,11 @@ impl TestLivestream {
     /// Who broadcasts.
     pub(crate) fn broadcaster(&self) -> u64 {
         broadcaster(self.key.as_deref())
+    }
+
+    /// Fails when the metrics could not be scraped.
+    pub(crate) fn check(&mut self) -> Result<(), BenchError> {
+        self.scraper.as_mut().map_or(Ok(()), Scraper::check)
     }
 
     /// What the server has used; `None` when it runs elsewhere.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::access::Access;
 use super::child::{Server, Usage, spent, usage};
 use super::interests::{Interests, Pictures};
 use super::latencies::Latency;
@@ -48,8 +49,8 @@ pub(crate) struct Load {
     /// Viewers that never read; the first ones.
     pub(crate) stalled: u64,
     pub(crate) duration: Duration,
-    /// Starling's publisher signs, and the server verifies.
-    pub(crate) signed: bool,
+    /// What is switched on, of Starling and of plain tonic.
+    pub(crate) access: Access,
     /// Starling, when it is not started here.
     pub(crate) url: Option<String>,
     /// The NATS server to compare with.
@@ -159,6 +160,9 @@ impl Load {
         let used = || (running.target.usage(), usage("self"));
         let after = used();
         running.pool.check()?;
+        if let LoadTarget::TestLivestream(livestream) = &mut running.target {
+            livestream.check()?;
+        }
         let seconds = (ended - began).as_secs_f64();
         let delivered = meter.updates();
         let server = spent(before.0, after.0);
@@ -194,30 +198,31 @@ impl Load {
         // A look costs about as much as counting some ten deliveries.
         let every = if self.rate.is_some() { 8 } else { 32 };
         let size = wire_size(self.size);
-        let context = |address, protocol| ViewerContext::new(address, Arc::clone(&meter), every, protocol);
+        let context =
+            |address, protocol| ViewerContext::new(address, Arc::clone(&meter), every, protocol, self.access.clone());
         let livestream = Client::random_node();
         let (target, publisher, pool) = match system {
             System::Starling => {
-                let livestream = TestLivestream::open(self.url.as_deref(), self.budget, self.signed).await?;
+                let livestream = TestLivestream::open(self.url.as_deref(), self.budget, &self.access).await?;
                 let publisher = PublisherConnection::of(&livestream).await?;
                 let sessions = livestream.join(0..self.viewers, |viewer| self.interests.of(viewer)).await?;
-                let configs = self.configs(livestream.livestream, &sessions);
+                let configs = self.configs(livestream.livestream, &sessions)?;
                 let protocol = Protocol::Grpc { greets: true, behaviour: self.behaviour };
                 let pool = ViewerPool::open(context(livestream.address, protocol), configs).await?;
                 (LoadTarget::TestLivestream(Box::new(livestream)), publisher, pool)
             }
             System::Tonic => {
-                let server = system.start()?;
-                let client = Client::connect(&format!("http://{}", server.address)).await?;
+                let server = system.start(&self.access)?;
+                let client = self.access.client(&self.access.url(server.address)).await?;
                 let publisher = PublisherConnection::grpc(client, livestream, BROADCASTER, None).await?;
                 let protocol = Protocol::Grpc { greets: false, behaviour: self.behaviour };
-                let pool = ViewerPool::open(context(server.address, protocol), self.configs(livestream, &[])).await?;
+                let pool = ViewerPool::open(context(server.address, protocol), self.configs(livestream, &[])?).await?;
                 (LoadTarget::Baseline(server), publisher, pool)
             }
             System::Raw => {
-                let server = system.start()?;
+                let server = system.start(&Access::default())?;
                 let pool =
-                    ViewerPool::open(context(server.address, Protocol::Raw(size)), self.configs(livestream, &[]))
+                    ViewerPool::open(context(server.address, Protocol::Raw(size)), self.configs(livestream, &[])?)
                         .await?;
                 // Last: then it has accepted all others.
                 let publisher = PublisherConnection::raw(server.address, size).await?;
@@ -228,7 +233,7 @@ impl Load {
                 let address = nats.resolve().await?;
                 let subject: Arc<str> = format!("starling.bench.{livestream}").into();
                 let protocol = Protocol::Nats(Arc::clone(&subject));
-                let pool = ViewerPool::open(context(address, protocol), self.configs(livestream, &[])).await?;
+                let pool = ViewerPool::open(context(address, protocol), self.configs(livestream, &[])?).await?;
                 let publisher = PublisherConnection::nats(address, &subject).await?;
                 (LoadTarget::Elsewhere(nats.pid), publisher, pool)
             }
@@ -237,7 +242,7 @@ impl Load {
     }
 
     /// Who sits where: viewer by viewer, over all connections in turn.
-    fn configs(&self, livestream: u64, sessions: &[u64]) -> Vec<Vec<ViewerConfig>> {
+    fn configs(&self, livestream: u64, sessions: &[u64]) -> Result<Vec<Vec<ViewerConfig>>, BenchError> {
         let mut connections = vec![Vec::new(); usize::try_from(self.connections).unwrap_or(1)];
         let count = connections.len();
         for (number, viewer) in (0..self.viewers).enumerate() {
@@ -248,9 +253,10 @@ impl Load {
                 stalled: viewer < self.stalled,
                 late: false,
                 subscribe,
+                authorization: self.access.authorization(node(viewer))?,
             });
         }
-        connections
+        Ok(connections)
     }
 
     async fn send(&self, publisher: &mut PublisherConnection, number: u64, nanos: u64) -> Result<(), BenchError> {

@@ -1,12 +1,17 @@
 //! `starling-bench`: load on a server in a process of its own, beside baselines under the same
 //! load. One file per measurement; what they share lies beside them.
 
+mod access;
 mod child;
 mod churn;
+mod cost;
+mod credentials;
 mod descriptors;
 mod error;
 mod fanout;
+mod features;
 mod go_viewer;
+mod handshakes;
 mod idle;
 mod interests;
 mod join;
@@ -24,6 +29,7 @@ mod rate;
 mod raw;
 mod report;
 mod scan;
+mod scraper;
 mod stamp;
 mod system;
 mod table;
@@ -64,11 +70,15 @@ enum What {
     Join(join::Join),
     /// Target lists of relays, while viewers come and go.
     Watch(watch::Watch),
+    /// What metrics, tokens, TLS and signatures cost, each and together, beside plain tonic without and with TLS.
+    Cost(cost::Cost),
     /// The server of a baseline, started by the others.
     #[command(hide = true)]
     Serve {
         /// Which one.
         baseline: Baseline,
+        #[command(flatten)]
+        certificate: plain::Certificate,
     },
 }
 
@@ -99,8 +109,9 @@ impl Bench {
             What::Idle(idle) => unless_stopped(idle.run()).await,
             What::Join(join) => unless_stopped(join.run()).await,
             What::Watch(watch) => unless_stopped(watch.run()).await,
-            What::Serve { baseline: Baseline::Raw } => raw::serve(),
-            What::Serve { baseline: Baseline::Tonic } => plain::serve().await,
+            What::Cost(cost) => unless_stopped(cost.run()).await,
+            What::Serve { baseline: Baseline::Raw, .. } => raw::serve(),
+            What::Serve { baseline: Baseline::Tonic, certificate } => plain::serve(certificate).await,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::io::Write;
+use std::path::PathBuf;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -18,8 +19,8 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService, ServerStreamingService, StreamingService};
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
@@ -41,12 +42,28 @@ pub(crate) struct EncodedResponse {
     deliveries: Vec<Bytes>,
 }
 
+/// The certificate that it shows, if it serves over TLS.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Certificate {
+    /// In PEM.
+    #[arg(long, requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// Its key, in PEM.
+    #[arg(long, requires = "cert_file")]
+    key_file: Option<PathBuf>,
+}
+
 /// Serves until standard input ends.
-pub(crate) async fn serve() -> Result<(), BenchError> {
+pub(crate) async fn serve(certificate: Certificate) -> Result<(), BenchError> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     writeln!(std::io::stdout(), "tonic listens on {}", listener.local_addr()?)?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let served = Server::builder().add_service(Plain(broadcast::Sender::new(CAPACITY))).serve_with_incoming(incoming);
+    let mut server = Server::builder();
+    if let (Some(cert), Some(key)) = (certificate.cert_file, certificate.key_file) {
+        let identity = Identity::from_pem(std::fs::read(cert)?, std::fs::read(key)?);
+        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+    }
+    let served = server.add_service(Plain(broadcast::Sender::new(CAPACITY))).serve_with_incoming(incoming);
     let (mut stdin, mut nothing) = (tokio::io::stdin(), [0]);
     tokio::select! {
         served = served => Ok(served?),

@@ -37,8 +37,9 @@ pub(crate) enum PublisherConnection {
 impl PublisherConnection {
     /// That of a livestream; if it has a key, one who signs.
     pub(crate) async fn of(livestream: &TestLivestream) -> Result<Self, BenchError> {
-        let (client, key) = (livestream.client.clone(), livestream.key.clone());
-        Self::grpc(client, livestream.livestream, livestream.broadcaster(), key).await
+        let (broadcaster, key) = (livestream.broadcaster(), livestream.key.clone());
+        let client = livestream.access.client_of(livestream.client.clone(), broadcaster)?;
+        Self::grpc(client, livestream.livestream, broadcaster, key).await
     }
 
     /// With a key, one who signs.

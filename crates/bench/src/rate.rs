@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(crate) struct Rate(Option<u32>);
 
 impl Rate {
+    pub(crate) const BURST: Self = Self(None);
+
     /// When an operation is due, by its number; `None` in a burst.
     pub(crate) fn due(self, operation: u64) -> Option<Duration> {
         self.0.map(|rate| Duration::from_secs_f64(operation as f64 / f64::from(rate)))

@@ -111,7 +111,7 @@ impl Report {
             budget: load.budget,
             stalled: load.stalled,
             client: load.behaviour,
-            signed: load.signed,
+            signed: load.access.features.signed,
             duration: load.duration.as_secs_f64(),
             runs,
             ratios: Vec::new(),

@@ -1,5 +1,6 @@
 //! What is measured, or compared with.
 
+use super::access::Access;
 use super::child::Server;
 use crate::error::BenchError;
 
@@ -24,10 +25,10 @@ impl System {
     }
 
     /// Starts one; a NATS server is somebody else's to start.
-    pub(crate) fn start(self) -> Result<Server, BenchError> {
+    pub(crate) fn start(self, access: &Access) -> Result<Server, BenchError> {
         match self {
-            Self::Starling => Server::starling(),
-            Self::Tonic | Self::Raw => Server::baseline(self.name()),
+            Self::Starling => Server::starling(access),
+            Self::Tonic | Self::Raw => Server::baseline(self.name(), access),
             Self::Nats => Err(BenchError("a NATS server is not started here".into())),
         }
     }

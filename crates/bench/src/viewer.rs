@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::Uri;
+use http::{HeaderValue, Uri};
 use prost::Message;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Access;
 use super::link::Link;
 use super::meter::Meter;
 use super::nats::{CONNECT, PING, PONG, Parser};
@@ -45,6 +46,8 @@ pub(crate) struct ViewerConfig {
     /// It waits until it is let in.
     pub(crate) late: bool,
     pub(crate) subscribe: pb::SubscribeUpdatesRequest,
+    /// Who it is, where the server asks.
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 /// What the viewers talk to, and how they count.
@@ -55,6 +58,7 @@ pub(crate) struct ViewerContext {
     /// Looks at one delivery of so many.
     pub(crate) every: u64,
     pub(crate) protocol: Protocol,
+    access: Access,
     /// Opened for those who come later.
     pub(crate) late: CancellationToken,
     /// A permit per viewer that is in.
@@ -91,13 +95,14 @@ pub(crate) enum Behaviour {
 }
 
 impl ViewerContext {
-    pub(crate) fn new(address: SocketAddr, meter: Arc<Meter>, every: u64, protocol: Protocol) -> Self {
+    pub(crate) fn new(address: SocketAddr, meter: Arc<Meter>, every: u64, protocol: Protocol, access: Access) -> Self {
         let (ready, connect_permits) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(AT_ONCE)));
         Self {
             address,
             meter,
             every,
             protocol,
+            access,
             late: CancellationToken::new(),
             ready,
             connect_permits,
@@ -122,9 +127,9 @@ impl ViewerContext {
 
     /// One HTTP/2 connection and its viewers, in one task.
     pub(crate) async fn grpc(self, configs: Vec<ViewerConfig>, greets: bool) -> Result<(), BenchError> {
-        let tcp = self.connect().await?;
+        let wire = self.access.wire(self.connect().await?).await?;
         let window = if configs.iter().all(|config| config.stalled) { STALLED_WINDOW } else { STREAM_WINDOW };
-        let (link, driver) = Link::open(tcp, window).await?;
+        let (link, driver) = Link::open(wire, window).await?;
         let subscribe = link.method(SUBSCRIBE)?;
         let viewers = configs.into_iter().map(|config| self.view(&link, &subscribe, config, greets)).collect();
         driver.drive(viewers).await
@@ -134,7 +139,7 @@ impl ViewerContext {
         if config.late {
             self.late.cancelled().await;
         }
-        let mut body = link.stream(subscribe, &config.subscribe).await?;
+        let mut body = link.stream(subscribe, &config.subscribe, config.authorization.as_ref()).await?;
         if config.stalled {
             self.ready.add_permits(1);
             // Nothing is released: the window closes, and only the end is heard.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::access::Access;
 use super::child::{spent, usage};
 use super::churn::{CallSpread, Churn, ChurnRuns, Churned};
 use super::join_times::JoinTimes;
@@ -171,12 +172,12 @@ impl Watch {
     }
 
     async fn once(&self) -> Result<Outcome, BenchError> {
-        let livestream = TestLivestream::open(None, BUDGET, false).await?;
+        let livestream = TestLivestream::open(None, BUDGET, &Access::default()).await?;
         // First: so they are the relays at the top, and the others come below them.
         let sessions = livestream.join(0..self.watchers, |_| Interest::High).await?;
         let others = self.watchers..self.watchers + self.viewers;
         let join_times = Arc::new(JoinTimes::new(node(others.start)..node(others.end)));
-        let silent = Churn::new(&livestream, others.clone(), self.runs.lanes, None);
+        let silent = Churn::new(&livestream, others.clone(), self.runs.lanes, None)?;
         silent.fill().await?;
         let before = livestream.usage();
         let unwatched = silent.turns(self.churn, self.runs.duration).await?;
@@ -196,7 +197,7 @@ impl Watch {
         let count = Arc::clone(&watchers.count);
         settled(&count).await;
         let (server, own, began, first) = (livestream.usage(), usage("self"), Instant::now(), count.deltas());
-        let marked = Churn::new(&livestream, others, self.runs.lanes, Some(Arc::clone(&join_times)));
+        let marked = Churn::new(&livestream, others, self.runs.lanes, Some(Arc::clone(&join_times)))?;
         let watched = marked.turns(self.churn, self.runs.duration).await?;
         settled(&count).await;
         let (after, seconds) = (livestream.usage(), began.elapsed().as_secs_f64());

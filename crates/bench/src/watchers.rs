@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::access::Wire;
 use super::join_times::JoinTimes;
 use super::link::{Link, Messages};
 use crate::error::BenchError;
@@ -53,10 +54,10 @@ impl DeltaCounts {
         let tcp = TcpStream::connect(address).await?;
         drop(permit);
         tcp.set_nodelay(true)?;
-        let (link, driver) = Link::open(tcp, WINDOW).await?;
+        let (link, driver) = Link::open(Wire::Left(tcp), WINDOW).await?;
         let method = link.method(WATCH)?;
         let watching = async {
-            let mut messages = Messages::new(link.stream(&method, request).await?);
+            let mut messages = Messages::new(link.stream(&method, request, None).await?);
             while let Some(message) = messages.next::<pb::WatchTargetsResponse>().await? {
                 match message.event {
                     Some(Event::Snapshot(_)) => self.watching.add_permits(1),

@@ -102,6 +102,35 @@ async fn joins_below_relays_appear_in_target_deltas() {
 }
 
 #[tokio::test]
+async fn cost_of_each_feature_is_counted() {
+    let load = ["--viewers", "4", "--rate", "50", "--duration", "200ms", "--size", "300", "--runs", "1"];
+    let others = ["--idle", "5", "--joiners", "10", "--handshakes", "40"];
+    let report = bench(&[&["cost"], &load[..], &others[..]].concat()).await;
+    let rows = |section: &str| -> Vec<(String, Value)> {
+        let rows = report[section]["rows"].as_array().unwrap().iter();
+        rows.map(|row| (row["name"].as_str().unwrap().to_owned(), row["outcomes"][0].clone())).collect()
+    };
+    let names = |section| rows(section).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!(names("fanout"), ["off", "metrics", "jwt", "TLS", "signed", "all", "tonic", "tonic TLS"]);
+    for (name, outcome) in rows("fanout") {
+        assert_eq!((number(&outcome["delivered"]), number(&outcome["lost"])), (40, 0), "{name}: {outcome}");
+        assert_eq!((number(&outcome["gaps"]), number(&outcome["cut"])), (0, 0), "{name}");
+    }
+    for (section, figure, count, expected) in [
+        ("idle", "count", 5, &["off", "TLS", "tonic", "tonic TLS"][..]),
+        ("first_joins", "joins", 10, &["off", "metrics", "jwt", "TLS", "all"]),
+        ("handshakes", "connections", 40, &["off", "TLS", "tonic", "tonic TLS"]),
+    ] {
+        assert_eq!(names(section), expected);
+        assert!(rows(section).iter().all(|(_, outcome)| number(&outcome[figure]) == count), "{section}");
+    }
+    for (name, churn) in rows("churn") {
+        assert!(number(&churn["joins"]) + number(&churn["leaves"]) > 0, "{name}");
+    }
+    assert!(report["verification_us"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
 async fn idle_memory_is_reported_for_both_systems() {
     let report = bench(&["idle", "--viewers", "10", "--streams", "15", "--update", "--baseline"]).await;
     let steps = |system: &Value| -> Vec<(String, u64)> {
