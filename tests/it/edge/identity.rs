@@ -5,6 +5,7 @@ mod attacks;
 mod expiry;
 mod fixture;
 mod headers;
+mod key_rotation;
 mod nodes;
 mod renewal;
 mod revoked;

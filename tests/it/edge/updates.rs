@@ -234,7 +234,7 @@ impl Subscriber {
     }
 
     pub(crate) async fn open_with(client: &Client, request: pb::SubscribeUpdatesRequest) -> Self {
-        let mut stub = Grpc::new(client.channel.clone());
+        let mut stub = Grpc::new(client.token().over(client.channel.clone()));
         stub.ready().await.expect("it is connected");
         let path = PathAndQuery::from_static("/starling.livestream.v1.LivestreamService/SubscribeUpdates");
         let codec = ProstCodec::<_, EncodedDeliveries>::default();
