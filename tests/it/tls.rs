@@ -6,6 +6,7 @@ mod authority;
 
 mod command_line;
 mod handshakes;
-mod identities;
+pub(crate) mod identities;
 mod rotation;
 mod streams;
+pub(crate) mod tokens;

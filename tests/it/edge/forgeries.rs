@@ -13,6 +13,7 @@ use starling_client::{
 use starling_signing::{SignedUpdate, SwarmTag};
 use tonic::Status;
 
+use crate::edge::identity::refusal::{Refusal, Row};
 use crate::edge::scripted::{Script, Scripted, Wire};
 use crate::edge::signatures::{key, signed_on_air};
 use crate::edge::updates::keyframe;
@@ -119,6 +120,76 @@ fn forgery(outcome: (Vec<u64>, Result<(), Error>)) -> (Vec<u64>, Forgery) {
     }
 }
 
+/// What a server or a relay between does to the updates of a broadcaster with this key: what it is, what it hands on,
+/// how many of that a subscriber gets, and what it finds then.
+fn forged(key: &SigningKey) -> Vec<(&'static str, Vec<shared::Update>, usize, Forgery)> {
+    let genuine = |number| update(key, SESSION, number);
+    let altered = shared::Update { payload: b"another".as_slice().into(), ..genuine(2) };
+    let stripped = shared::Update { signature: Default::default(), ..genuine(2) };
+    let nowhere = shared::Update { position: None, ..genuine(2) };
+    let stranger = self::key(3);
+    let unknown = Forgery::UnknownSource(stranger.public_key().node_id());
+    vec![
+        ("an update is altered on its way", vec![genuine(1), altered, genuine(3)], 1, Forgery::BadSignature),
+        ("a signature is taken off", vec![genuine(1), stripped], 1, Forgery::Unsigned),
+        ("a position is taken off", vec![genuine(1), nowhere], 1, Forgery::Nowhere),
+        (
+            "an update is replayed",
+            vec![genuine(1), genuine(2), genuine(2)],
+            2,
+            Forgery::OutOfOrder { number: 2, last: 2 },
+        ),
+        (
+            "updates are reordered",
+            vec![genuine(1), genuine(3), genuine(2)],
+            2,
+            Forgery::OutOfOrder { number: 2, last: 3 },
+        ),
+        (
+            "an update of a replaced session comes again",
+            vec![genuine(1), update(key, 21, 2), genuine(3)],
+            2,
+            Forgery::ReplacedSession(SESSION),
+        ),
+        ("a stranger's update is put in", vec![genuine(1), update(&stranger, SESSION, 2)], 1, unknown),
+    ]
+}
+
+const REPLAY_AFTER_A_CUT: Row =
+    Row { attack: "an update is replayed after a cut", refusal: Refusal::Forgery("OutOfOrder") };
+const ANOTHER_BROADCASTER: Row = Row {
+    attack: "a server names another broadcaster than the pinned one",
+    refusal: Refusal::Forgery("UnknownSource"),
+};
+const ANOTHERS_KEY: Row =
+    Row { attack: "a server shows a key that is not its broadcaster's", refusal: Refusal::Forgery("BadKey") };
+
+/// The name of a variant.
+fn kind(forgery: &Forgery) -> &'static str {
+    match forgery {
+        Forgery::Nowhere => "Nowhere",
+        Forgery::Unsigned => "Unsigned",
+        Forgery::UnknownSource(_) => "UnknownSource",
+        Forgery::BadSignature => "BadSignature",
+        Forgery::OutOfOrder { .. } => "OutOfOrder",
+        Forgery::ReplacedSession(_) => "ReplacedSession",
+        Forgery::BadKey => "BadKey",
+    }
+}
+
+pub(crate) fn relay_rows() -> Vec<Row> {
+    let forged = forged(&key(1));
+    forged.into_iter().map(|(attack, .., found)| Row { attack, refusal: Refusal::Forgery(kind(&found)) }).collect()
+}
+
+pub(crate) fn replay_rows() -> Vec<Row> {
+    vec![REPLAY_AFTER_A_CUT]
+}
+
+pub(crate) fn pinned_rows() -> Vec<Row> {
+    vec![ANOTHER_BROADCASTER, ANOTHERS_KEY]
+}
+
 #[tokio::test]
 async fn forging_relay_is_found_out() {
     let key = key(1);
@@ -127,20 +198,10 @@ async fn forging_relay_is_found_out() {
     let (numbers, end) = with(vec![genuine(1), genuine(2), update(&key, 21, 1)]).await;
     end.expect("what was published is no forgery");
     assert_eq!(numbers, [1, 2, 1]);
-
-    let altered = shared::Update { payload: b"another".as_slice().into(), ..genuine(2) };
-    assert_eq!(forgery(with(vec![genuine(1), altered, genuine(3)]).await), (vec![1], Forgery::BadSignature));
-    let stripped = shared::Update { signature: Default::default(), ..genuine(2) };
-    assert_eq!(forgery(with(vec![genuine(1), stripped]).await), (vec![1], Forgery::Unsigned));
-    let replayed = forgery(with(vec![genuine(1), genuine(2), genuine(2)]).await);
-    assert_eq!(replayed, (vec![1, 2], Forgery::OutOfOrder { number: 2, last: 2 }));
-    let reordered = forgery(with(vec![genuine(1), genuine(3), genuine(2)]).await);
-    assert_eq!(reordered, (vec![1, 3], Forgery::OutOfOrder { number: 2, last: 3 }));
-    let revived = forgery(with(vec![genuine(1), update(&key, 21, 2), genuine(3)]).await);
-    assert_eq!(revived, (vec![1, 2], Forgery::ReplacedSession(SESSION)));
-    let stranger = self::key(3);
-    let foreign = forgery(with(vec![genuine(1), update(&stranger, SESSION, 2)]).await);
-    assert_eq!(foreign, (vec![1], Forgery::UnknownSource(stranger.public_key().node_id())));
+    for (attack, updates, before, found) in forged(&key) {
+        let genuine: Vec<_> = updates[..before].iter().map(|update| update.position.unwrap().sequence).collect();
+        assert_eq!(forgery(with(updates).await), (genuine, found), "{attack}");
+    }
 }
 
 #[tokio::test]
@@ -149,7 +210,9 @@ async fn replay_after_a_cut_is_found_out() {
     let first = (vec![subscribed(), delivery(Item::Update(update(&key, SESSION, 4)))], Err(Status::unavailable("cut")));
     let replayed = script(vec![update(&key, SESSION, 3)]);
     let outcome = handed_out(Trust::Server, vec![shown(&key)], vec![first, replayed]).await;
-    assert_eq!(forgery(outcome), (vec![4], Forgery::OutOfOrder { number: 3, last: 4 }));
+    let found = Forgery::OutOfOrder { number: 3, last: 4 };
+    assert_eq!(Refusal::Forgery(kind(&found)), REPLAY_AFTER_A_CUT.refusal);
+    assert_eq!(forgery(outcome), (vec![4], found));
 }
 
 #[tokio::test]
@@ -159,7 +222,9 @@ async fn pinned_key_is_stronger_than_the_server() {
     // A server that says that there is another broadcaster, or none who signs.
     for said in [shown(&liar), pb::Livestream { broadcaster_public_key: Default::default(), ..shown(&key) }] {
         let forged = handed_out(pinned(), vec![said.clone()], vec![script(vec![update(&liar, SESSION, 1)])]).await;
-        assert_eq!(forgery(forged), (vec![], Forgery::UnknownSource(liar.public_key().node_id())));
+        let (numbers, found) = forgery(forged);
+        assert_eq!(Refusal::Forgery(kind(&found)), ANOTHER_BROADCASTER.refusal);
+        assert_eq!((numbers, found), (vec![], Forgery::UnknownSource(liar.public_key().node_id())));
         let bare = shared::Update { signature: Default::default(), ..update(&key, SESSION, 1) };
         let forged = handed_out(pinned(), vec![said.clone()], vec![script(vec![bare])]).await;
         assert_eq!(forgery(forged), (vec![], Forgery::Unsigned));
@@ -169,7 +234,8 @@ async fn pinned_key_is_stronger_than_the_server() {
     }
     let foreign = pb::Livestream { broadcaster_node_id: 1, ..shown(&key) };
     let refused = handed_out(Trust::Server, vec![foreign], vec![script(vec![])]).await;
-    assert_eq!(forgery(refused), (vec![], Forgery::BadKey));
+    let (numbers, found) = forgery(refused);
+    assert_eq!((numbers, Refusal::Forgery(kind(&found))), (vec![], ANOTHERS_KEY.refusal));
 }
 
 #[tokio::test]

@@ -1,12 +1,16 @@
-//! Who may do what, where callers bring tokens. What a token must be is tested where it is read; here a token is a
-//! name of an identity that the test has made.
+//! Who may do what, where callers bring tokens. What a token must be is tested where it is read; here a token is most
+//! often a name of an identity that the test has made. All attacks together are `docs/identity-attacks.md`.
 
 mod attacks;
+mod document;
+mod evasion;
 mod expiry;
-mod fixture;
+pub(crate) mod fixture;
+mod forged_tokens;
 mod headers;
 mod key_rotation;
 mod nodes;
+pub(crate) mod refusal;
 mod renewal;
 mod revoked;
 mod strangers;

@@ -7,6 +7,7 @@ use starling_client::{Client, PublicKey, SigningKey, SwarmRef};
 use starling_signing::{SignedUpdate, SwarmTag};
 use tonic::Code::{AlreadyExists, FailedPrecondition, PermissionDenied};
 
+use crate::edge::identity::refusal::{Refusal, Row};
 use crate::edge::updates::{Publisher, Subscriber, delta, keyframe, opening, publish_one};
 use crate::edge::world::{answered, everything, go_live, join_group, join_livestream, livestream, make_group};
 use crate::harness::{Fault, Server, fault, soon};
@@ -86,17 +87,17 @@ type Altered = (&'static str, fn(&mut UpdateDraft));
 /// What was signed as `genuine`, and then altered, and for which the signature does not hold.
 fn forgeries(key: &SigningKey, at: Place, genuine: &UpdateDraft) -> Vec<(&'static str, UpdateDraft)> {
     let altered: [Altered; 9] = [
-        ("payload", |draft| draft.payload = b"another".as_slice().into()),
+        ("another payload", |draft| draft.payload = b"another".as_slice().into()),
         ("no payload", |draft| draft.payload.clear()),
-        ("keyframe", |draft| draft.keyframe = false),
-        ("temporal_layer", |draft| draft.temporal_layer = 2),
-        ("urgent", |draft| draft.urgent = true),
+        ("no keyframe any more", |draft| draft.keyframe = false),
+        ("another temporal_layer", |draft| draft.temporal_layer = 2),
+        ("made urgent", |draft| draft.urgent = true),
         ("no publish_time", |draft| draft.publish_time = None),
-        ("publish_time", |draft| {
+        ("another publish_time", |draft| {
             draft.publish_time = Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 6 })
         }),
-        ("publisher_sequence", |draft| draft.publisher_sequence += 1),
-        ("signature", |draft| draft.signature = vec![1; 64].into()),
+        ("another publisher_sequence", |draft| draft.publisher_sequence += 1),
+        ("another signature", |draft| draft.signature = vec![1; 64].into()),
     ];
     let mut forgeries: Vec<_> = altered
         .into_iter()
@@ -107,17 +108,37 @@ fn forgeries(key: &SigningKey, at: Place, genuine: &UpdateDraft) -> Vec<(&'stati
         })
         .collect();
     let elsewhere = [
-        ("swarm", Place { swarm: 8, ..at }),
-        ("epoch", Place { epoch: at.epoch + 1, ..at }),
-        ("session", Place { session: at.session + 1, ..at }),
-        ("source", Place { source: VIEWER, ..at }),
+        ("signed for another swarm", Place { swarm: 8, ..at }),
+        ("signed for another epoch", Place { epoch: at.epoch + 1, ..at }),
+        ("signed for another session", Place { session: at.session + 1, ..at }),
+        ("signed for another source", Place { source: VIEWER, ..at }),
     ];
     forgeries.extend(elsewhere.map(|(what, place)| (what, place.sign(key, genuine.clone()))));
-    forgeries.push(("another key", at.sign(&self::key(99), genuine.clone())));
+    forgeries.push(("signed by another key", at.sign(&self::key(99), genuine.clone())));
     let channel = UpdateChannel::Data.into();
     let moved = at.sign(key, UpdateDraft { channel, temporal_layer: 0, ..genuine.clone() });
-    forgeries.push(("channel", UpdateDraft { channel: genuine.channel, ..moved }));
+    forgeries.push(("moved to another channel", UpdateDraft { channel: genuine.channel, ..moved }));
     forgeries
+}
+
+/// What comes of a forgery on a publish stream, and of one that comes by itself.
+const ON_A_STREAM: Refusal = Refusal::Rejected(RejectReason::BadSignature);
+const ALONE: Refusal = Refusal::Status(PermissionDenied, "BAD_SIGNATURE");
+const UNSIGNED_ON_A_STREAM: Row = Row { attack: "not signed", refusal: Refusal::Rejected(RejectReason::Unsigned) };
+const UNSIGNED_ALONE: Row = Row { attack: "not signed", refusal: Refusal::Status(PermissionDenied, "UNSIGNED") };
+const OLD_SESSION: Row = Row { attack: "signed for the session before", refusal: ALONE };
+
+fn rows(refusal: Refusal) -> Vec<Row> {
+    let at = Place { swarm: 7, epoch: 8, session: 9, source: 10 };
+    forgeries(&key(1), at, &timed(1)).into_iter().map(|(attack, _)| Row { attack, refusal }).collect()
+}
+
+pub(crate) fn stream_rows() -> Vec<Row> {
+    [rows(ON_A_STREAM), vec![UNSIGNED_ON_A_STREAM]].concat()
+}
+
+pub(crate) fn alone_rows() -> Vec<Row> {
+    [rows(ALONE), vec![UNSIGNED_ALONE, OLD_SESSION]].concat()
 }
 
 #[tokio::test]
@@ -196,9 +217,11 @@ async fn forged_updates_on_a_stream_leave_no_trace() {
         let genuine = timed(number);
         let (what, forged) = forgeries(&key, at, &genuine).swap_remove(round);
         publisher.send(forged.clone()).await;
-        assert_eq!(publisher.rejected().await, (RejectReason::BadSignature, forged.publisher_sequence), "{what}");
+        let (reason, number_of) = publisher.rejected().await;
+        assert_eq!((Refusal::Rejected(reason), number_of), (ON_A_STREAM, forged.publisher_sequence), "{what}");
         publisher.send(genuine.clone()).await;
-        assert_eq!(publisher.rejected().await, (RejectReason::Unsigned, number), "{what}");
+        let (reason, number_of) = publisher.rejected().await;
+        assert_eq!((Refusal::Rejected(reason), number_of), (UNSIGNED_ON_A_STREAM.refusal, number), "{what}");
         let uncounted = UpdateDraft { publisher_sequence: 0, ..genuine.clone() };
         publisher.send(uncounted).await;
         assert_eq!(publisher.rejected().await, (RejectReason::Unsigned, 0), "{what}");
@@ -224,9 +247,9 @@ async fn forged_updates_by_themselves_leave_no_trace() {
     let at = Place { swarm: 7, epoch: livestream(&client, 7).await.epoch, session, source: node };
     let before = everything(&client).await;
     for (what, forged) in forgeries(&key, at, &timed(1)) {
-        assert_eq!(fault(one(forged).await), Fault::new(PermissionDenied, "BAD_SIGNATURE"), "{what}");
+        assert_eq!(fault(one(forged).await), ALONE.fault(), "{what}");
     }
-    assert_eq!(fault(one(timed(1)).await), Fault::new(PermissionDenied, "UNSIGNED"));
+    assert_eq!(fault(one(timed(1)).await), UNSIGNED_ALONE.refusal.fault());
     assert_eq!(everything(&client).await, before, "no term was granted, nothing was counted");
     let receipt = one(at.sign(&key, timed(1))).await.unwrap();
     assert_eq!((receipt.position.unwrap().sequence, receipt.duplicate), (1, false));
@@ -234,7 +257,7 @@ async fn forged_updates_by_themselves_leave_no_trace() {
 
     // Another session: what was signed for the one before is over.
     let session = join_livestream(&client, 7, node).await;
-    assert_eq!(fault(one(at.sign(&key, timed(2))).await), Fault::new(PermissionDenied, "BAD_SIGNATURE"));
+    assert_eq!(fault(one(at.sign(&key, timed(2))).await), OLD_SESSION.refusal.fault());
     one(Place { session, ..at }.sign(&key, timed(2))).await.unwrap();
 }
 

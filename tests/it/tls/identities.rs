@@ -5,26 +5,60 @@ use starling::config::ClientAuth;
 use starling_client::Client;
 use starling_client::pb::livestream::v1 as pb;
 
+use crate::edge::identity::refusal::{Refusal, Row};
 use crate::harness::Server;
 use crate::process::{Serving, starling, text};
 use crate::tls::authority::{Authority, Dialect, Files, ONLY_1_2, ONLY_1_3, Pair, url};
 
 const NODE: &str = "starling://node/7";
 
-/// Certificates that are refused, each with what the log says of it.
-fn refused(clients: &Authority) -> Vec<(Pair, &'static str)> {
+/// Certificates that are refused, by what is wrong with them, each with what the log says of it.
+fn refused(clients: &Authority) -> Vec<(Row, Pair)> {
     let with = |change: fn(&mut CertificateParams)| clients.client_with(NODE, change);
+    let row = |attack, text| Row { attack, refusal: Refusal::Handshake(text) };
     vec![
         // By name and not by key.
-        (Authority::new("clients").client(NODE), "invalid peer certificate"),
-        (Authority::new("others").client(NODE), "UnknownIssuer"),
-        (with(|params| params.not_after = date_time_ymd(2021, 1, 1)), "expired"),
-        (with(|params| params.not_before = date_time_ymd(2099, 1, 1)), "not valid yet"),
-        (with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]), "extended key usage"),
-        (clients.client("starling://node/07"), "is neither starling://node/ID nor one of tls.admin_sans"),
-        (clients.client("starling://node/0"), "starling://node/0"),
-        (clients.client("starling://administrator"), "starling://administrator"),
+        (
+            row("a certificate of an authority of the same name", "invalid peer certificate"),
+            Authority::new("clients").client(NODE),
+        ),
+        (row("a certificate of another authority", "UnknownIssuer"), Authority::new("others").client(NODE)),
+        (row("a certificate that has expired", "expired"), with(|params| params.not_after = date_time_ymd(2021, 1, 1))),
+        (
+            row("a certificate that is not yet valid", "not valid yet"),
+            with(|params| params.not_before = date_time_ymd(2099, 1, 1)),
+        ),
+        (
+            row("a server's certificate", "extended key usage"),
+            with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]),
+        ),
+        (
+            row(
+                "a name (SAN) of a node that is written otherwise",
+                "is neither starling://node/ID nor one of tls.admin_sans",
+            ),
+            clients.client("starling://node/07"),
+        ),
+        (row("a name of node 0", "starling://node/0"), clients.client("starling://node/0")),
+        (row("a name that is nearly an administrator's", "starling://administrator"), {
+            clients.client("starling://administrator")
+        }),
     ]
+}
+
+const NONE: Row =
+    Row { attack: "no certificate where one is required", refusal: Refusal::Handshake("no certificates") };
+
+pub(crate) fn rows() -> Vec<Row> {
+    refused(&Authority::new("clients")).into_iter().map(|(row, _)| row).chain([NONE]).collect()
+}
+
+/// What the log must say.
+fn said(row: &Row) -> &'static str {
+    match row.refusal {
+        Refusal::Handshake(text) => text,
+        other => panic!("{other:?} is no handshake"),
+    }
 }
 
 #[tokio::test]
@@ -41,8 +75,8 @@ async fn certificates_that_are_not_valid_are_refused() {
     for versions in [ONLY_1_2, ONLY_1_3] {
         let speak = |own| Dialect { versions, own, ..Dialect::default() }.speak(server.address, &servers);
         assert!(speak(None).await.is_err());
-        for (pair, why) in refused(&clients) {
-            assert!(speak(Some(pair)).await.is_err(), "{why}");
+        for (row, pair) in refused(&clients) {
+            assert!(speak(Some(pair)).await.is_err(), "{}", row.attack);
         }
         for name in [NODE, "starling://admin", "https://somebody.example/"] {
             speak(Some(clients.client(name))).await.unwrap();
@@ -50,7 +84,7 @@ async fn certificates_that_are_not_valid_are_refused() {
     }
     server.process.signal("TERM");
     let log = text(&server.process.output().await.stderr);
-    for why in refused(&clients).into_iter().map(|(_, why)| why).chain(["no certificates"]) {
+    for why in rows().iter().map(said) {
         assert!(log.lines().any(|line| line.contains("a TLS handshake failed") && line.contains(why)), "{why}: {log}");
     }
 }

@@ -1,14 +1,15 @@
 //! What callers try who are known, and who are not granted what they ask for.
 
 use prost::Message;
-use starling::identity::Right;
-use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
+use starling::identity::{IdRanges, Identity, Nodes, Permission, Right};
+use starling_client::pb::swarm::v1::{ListRevocationsRequest, RevokeTokensRequest, UpdateChannel, UpdateDraft};
 use starling_client::pb::{group::v1 as group, livestream::v1 as pb};
 use starling_core::channel::Channel;
 use tonic::Code;
 
 use super::fixture::{EVERY_RIGHT, GROUPS, LIVESTREAMS, THERE, World, node, permission, viewer};
-use crate::harness::Fault;
+use super::refusal::{Refusal, Row};
+use crate::edge::signatures::key;
 
 /// A call, by whom, and what must become of it.
 struct Attack {
@@ -16,20 +17,21 @@ struct Attack {
     token: &'static str,
     path: String,
     request: Vec<u8>,
-    expected: (Code, &'static str),
+    refusal: Refusal,
 }
 
-const NOT_GRANTED: (Code, &str) = (Code::PermissionDenied, "NOT_GRANTED");
-const NOT_YOUR_NODE: (Code, &str) = (Code::PermissionDenied, "NOT_YOUR_NODE");
+const NOT_GRANTED: Refusal = Refusal::NOT_GRANTED;
+const NOT_YOUR_NODE: Refusal = Refusal::NOT_YOUR_NODE;
+const SERVER: &str = "/starling.swarm.v1.ServerService/";
 
 fn attack(
     what: &'static str,
     token: &'static str,
     (service, method): (&str, &str),
     request: &impl Message,
-    expected: (Code, &'static str),
+    refusal: Refusal,
 ) -> Attack {
-    Attack { what, token, path: format!("{service}{method}"), request: request.encode_to_vec(), expected }
+    Attack { what, token, path: format!("{service}{method}"), request: request.encode_to_vec(), refusal }
 }
 
 fn update(channel: UpdateChannel) -> Option<UpdateDraft> {
@@ -81,9 +83,15 @@ fn attacks() -> Vec<Attack> {
             "publisher",
             on("PublishUpdates"),
             &open(THERE, &[UpdateChannel::Visual]),
-            (Code::PermissionDenied, "NOT_BROADCASTER"),
+            Refusal::Status(Code::PermissionDenied, "NOT_BROADCASTER"),
         ),
-        attack("a muted one chats", "muted", on("PublishUpdate"), &chat, (Code::FailedPrecondition, "MUTED")),
+        attack(
+            "a muted one chats",
+            "muted",
+            on("PublishUpdate"),
+            &chat,
+            Refusal::Status(Code::FailedPrecondition, "MUTED"),
+        ),
         attack("who may only watch chats", "silent", on("PublishUpdate"), &chat, NOT_GRANTED),
         attack("a viewer chats as the broadcaster", "viewer", on("PublishUpdate"), &by_broadcaster, NOT_YOUR_NODE),
         attack("another swarm's owner publishes", "elsewhere", on("PublishUpdate"), &one, NOT_GRANTED),
@@ -142,7 +150,7 @@ fn attacks() -> Vec<Attack> {
             "administrator",
             on("TransferBroadcast"),
             &of_it!(TransferBroadcastRequest { viewer_node_id: 2 }),
-            (Code::PermissionDenied, "NOT_BROADCASTER"),
+            Refusal::Status(Code::PermissionDenied, "NOT_BROADCASTER"),
         ),
         attack(
             "who may administer says it is the broadcaster",
@@ -163,7 +171,7 @@ fn attacks() -> Vec<Attack> {
             "administrator",
             on("MuteViewer"),
             &of_it!(MuteViewerRequest { viewer_node_id: 3 }),
-            (Code::PermissionDenied, "NOT_MODERATOR"),
+            Refusal::Status(Code::PermissionDenied, "NOT_MODERATOR"),
         ),
         attack(
             "a muted one lifts its mute",
@@ -268,7 +276,7 @@ fn attacks() -> Vec<Attack> {
             "administrator",
             of("EndGroup"),
             &group::EndGroupRequest { group_id: THERE, ..Default::default() },
-            (Code::PermissionDenied, "NOT_OWNER"),
+            Refusal::Status(Code::PermissionDenied, "NOT_OWNER"),
         ),
         attack(
             "a participant removes another",
@@ -296,6 +304,86 @@ fn attacks() -> Vec<Attack> {
             NOT_GRANTED,
         ),
         attack(
+            "a viewer hides a picture behind five chats",
+            "viewer",
+            on("PublishUpdates"),
+            &open(THERE, &[[UpdateChannel::Chat; 5].as_slice(), &[UpdateChannel::Visual]].concat()),
+            Refusal::Field("open.channels"),
+        ),
+        attack(
+            "a viewer bans another",
+            "viewer",
+            on("RemoveViewer"),
+            &of_it!(RemoveViewerRequest {
+                viewer_node_id: 3,
+                ban: Some(prost_types::Duration { seconds: 60, nanos: 0 })
+            }),
+            NOT_GRANTED,
+        ),
+        attack(
+            "a viewer lifts a ban",
+            "viewer",
+            on("UnbanViewer"),
+            &of_it!(UnbanViewerRequest { viewer_node_id: 4 }),
+            NOT_GRANTED,
+        ),
+        attack(
+            "a viewer asks for a keyframe as another",
+            "viewer",
+            on("RequestKeyframe"),
+            &of_it!(RequestKeyframeRequest { node_id: 3, channel: UpdateChannel::Visual.into() }),
+            NOT_YOUR_NODE,
+        ),
+        attack(
+            "an owner revokes tokens",
+            "owner",
+            (SERVER, "RevokeTokens"),
+            &RevokeTokensRequest { subject_node_id: 2, issued_before: None },
+            NOT_GRANTED,
+        ),
+        attack(
+            "who administers all livestreams and no groups revokes tokens",
+            "half",
+            (SERVER, "RevokeTokens"),
+            &RevokeTokensRequest { subject_node_id: 2, issued_before: None },
+            NOT_GRANTED,
+        ),
+        attack(
+            "who may do everything but administer lists revocations",
+            "half",
+            (SERVER, "ListRevocations"),
+            &ListRevocationsRequest::default(),
+            NOT_GRANTED,
+        ),
+        attack(
+            "a back-end acts for a node that is not its own",
+            "gateway",
+            on("JoinLivestream"),
+            &of_it!(JoinLivestreamRequest { node_id: 3 }),
+            NOT_YOUR_NODE,
+        ),
+        attack(
+            "a back-end acts for no node",
+            "gateway",
+            on("JoinLivestream"),
+            &of_it!(JoinLivestreamRequest { node_id: 0 }),
+            Refusal::Field("node_id"),
+        ),
+        attack(
+            "a back-end makes a livestream for a node that is not its own",
+            "gateway",
+            on("CreateLivestream"),
+            &of_it!(CreateLivestreamRequest { node_id: 100, broadcaster_node_id: 2 }),
+            NOT_YOUR_NODE,
+        ),
+        attack(
+            "a livestream is made with somebody else's key",
+            "owner",
+            on("CreateLivestream"),
+            &of_it!(CreateLivestreamRequest { broadcaster_public_key: key(1).public_key().bytes().to_vec().into() }),
+            Refusal::Field("broadcaster_public_key"),
+        ),
+        attack(
             "a livestream's member looks at the group of its number",
             "of-livestreams",
             of("GetGroup"),
@@ -303,6 +391,10 @@ fn attacks() -> Vec<Attack> {
             NOT_GRANTED,
         ),
     ]
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    attacks().into_iter().map(|Attack { what, refusal, .. }| Row { attack: what, refusal }).collect()
 }
 
 #[tokio::test]
@@ -313,6 +405,10 @@ async fn attacks_are_refused_and_leave_no_trace() {
     world.issue("silent", node(2, vec![here(&[Right::Join], &[])]));
     world.issue("publisher", node(2, vec![here(&[Right::Join], &Channel::ALL)]));
     world.issue("administrator", node(2, vec![here(EVERY_RIGHT, &Channel::ALL)]));
+    let range: IdRanges = [100..=200].into_iter().collect();
+    world.issue("gateway", Identity { nodes: Nodes::Within(range), ..super::fixture::owner() });
+    let all_livestreams = Permission { groups: IdRanges::default(), ..permission(0..=u64::MAX, EVERY_RIGHT, &[]) };
+    world.issue("half", node(2, vec![all_livestreams]));
     world.issue("elsewhere", node(2, vec![permission(8..=8, EVERY_RIGHT, &Channel::ALL)]));
     let mut of_groups = here(EVERY_RIGHT, &Channel::ALL);
     of_groups.livestreams = [8..=8].into_iter().collect();
@@ -321,13 +417,13 @@ async fn attacks_are_refused_and_leave_no_trace() {
     of_livestreams.groups = [8..=8].into_iter().collect();
     world.issue("of-livestreams", node(2, vec![of_livestreams]));
     let before = world.seen().await;
-    for Attack { what, token, path, request, expected: (code, reason) } in attacks() {
+    for Attack { what, token, path, request, refusal } in attacks() {
         let mut exchange = world.begin(token, &path).await;
         let prefix = [&[0][..], &u32::try_from(request.len()).unwrap().to_be_bytes()].concat();
         exchange.send([prefix, request].concat(), true);
         let answer = exchange.answer().await;
         assert_ne!(answer.status(), "0", "{what}");
-        assert_eq!(answer.fault(), Fault::new(code, reason), "{what}");
+        assert_eq!(answer.fault(), refusal.fault(), "{what}");
         assert!(before == world.seen().await, "it changes nothing when {what}");
     }
 }

@@ -9,6 +9,7 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use super::fixture::{LIVESTREAMS, THERE, World, jwt_server, node};
+use super::refusal::{Refusal, Row};
 use crate::exchange::Exchange;
 use crate::harness::{Fault, Server};
 use crate::net::rules::raw::{Connection, Head};
@@ -26,6 +27,62 @@ async fn outcome(world: &World, headers: Headers<'_>) -> Result<(), Fault> {
     if answer.status() == "0" { Ok(()) } else { Err(answer.fault()) }
 }
 
+/// Headers that no call is served with: what is tried, the headers, and the refusal. The tokens `late`, `early` and
+/// `forged` are at fault.
+const REFUSED: &[(&str, Headers<'static>, Refusal)] = &[
+    ("no token", &[], Refusal::MISSING),
+    ("a token in a header of another name", &[("x-token", "viewer")], Refusal::MISSING),
+    ("a token in x-authorization", &[("x-authorization", "Bearer viewer")], Refusal::MISSING),
+    ("a token in x-forwarded-authorization", &[("x-forwarded-authorization", "Bearer viewer")], Refusal::MISSING),
+    ("a token in proxy-authorization", &[("proxy-authorization", "Bearer viewer")], Refusal::MISSING),
+    ("a token in a cookie", &[("cookie", "authorization=Bearer viewer")], Refusal::MISSING),
+    ("a token in grpc-metadata-authorization", &[("grpc-metadata-authorization", "Bearer viewer")], Refusal::MISSING),
+    ("a token in authorization-bin", &[("authorization-bin", "QmVhcmVyIHZpZXdlcg")], Refusal::MISSING),
+    (
+        "authorization twice",
+        &[("authorization", "Bearer viewer"), ("authorization", "Bearer viewer")],
+        Refusal::INVALID,
+    ),
+    (
+        "authorization twice, of two callers",
+        &[("authorization", "Bearer viewer"), ("authorization", "Bearer owner")],
+        Refusal::INVALID,
+    ),
+    ("two tokens divided by a comma", &[("authorization", "Bearer viewer, Bearer owner")], Refusal::INVALID),
+    ("two tokens divided by a space", &[("authorization", "Bearer viewer owner")], Refusal::INVALID),
+    ("an empty header", &[("authorization", "")], Refusal::INVALID),
+    ("a scheme alone", &[("authorization", "Bearer")], Refusal::INVALID),
+    ("a scheme and a space", &[("authorization", "Bearer ")], Refusal::INVALID),
+    ("a token without a scheme", &[("authorization", "viewer")], Refusal::INVALID),
+    ("another scheme", &[("authorization", "Basic viewer")], Refusal::INVALID),
+    ("a tab in place of the space", &[("authorization", "Bearer\tviewer")], Refusal::INVALID),
+    ("a token that nobody issued", &[("authorization", "Bearer nobody")], Refusal::INVALID),
+    ("a token in capitals", &[("authorization", "Bearer VIEWER")], Refusal::INVALID),
+    ("a token with a wrong algorithm", &[("authorization", "Bearer forged")], Refusal::INVALID),
+    ("a token that has expired", &[("authorization", "Bearer late")], Refusal::EXPIRED),
+    ("a token whose time has not come", &[("authorization", "Bearer early")], Refusal::NOT_YET_VALID),
+];
+
+/// A header that is too long for any token.
+const TOO_LONG: Row =
+    Row { attack: "a header of 20 000 bytes", refusal: Refusal::Status(Code::ResourceExhausted, "HEADERS_TOO_LARGE") };
+
+/// What a path can have besides.
+const IN_THE_QUERY: Row = Row { attack: "a token in the query", refusal: Refusal::MISSING };
+
+/// The token and nothing else is what HTTP/1.1 of browsers brings too.
+const BY_GRPC_WEB: Row =
+    Row { attack: "gRPC-Web with a token in the query and in a cookie", refusal: Refusal::MISSING };
+
+pub(super) fn rows() -> Vec<Row> {
+    let table = REFUSED.iter().map(|&(attack, _, refusal)| Row { attack, refusal });
+    table.chain([TOO_LONG]).collect()
+}
+
+pub(super) fn query_rows() -> Vec<Row> {
+    vec![IN_THE_QUERY, BY_GRPC_WEB]
+}
+
 #[tokio::test]
 async fn token_counts_in_its_header_only() {
     let world = World::new().await;
@@ -33,41 +90,36 @@ async fn token_counts_in_its_header_only() {
     world.issue_faulty("early", TokenRefused::NotYetValid);
     world.issue_faulty("forged", TokenRefused::WrongAlgorithm);
     let before = world.seen().await;
-    let unauthenticated = |reason: &str| Err(Fault::new(Code::Unauthenticated, reason));
-    let (missing, invalid) = (unauthenticated("TOKEN_MISSING"), unauthenticated("TOKEN_INVALID"));
-    let good = "Bearer viewer";
+    for (what, headers, refusal) in REFUSED {
+        assert_eq!(outcome(&world, headers).await, Err(refusal.fault()), "{what}");
+    }
     let long = format!("Bearer {}", "x".repeat(20_000));
-    let table: &[(Headers<'_>, Result<(), Fault>)] = &[
-        (&[("authorization", good)], Ok(())),
-        (&[("authorization", "bearer viewer")], Ok(())),
-        (&[("authorization", "BEARER viewer")], Ok(())),
-        (&[("authorization", good), ("x-token", "nonsense")], Ok(())),
-        (&[], missing.clone()),
-        (&[("x-token", "viewer")], missing.clone()),
-        (&[("x-authorization", good)], missing.clone()),
-        (&[("proxy-authorization", good)], missing.clone()),
-        (&[("cookie", "authorization=Bearer viewer")], missing.clone()),
-        (&[("grpc-metadata-authorization", good)], missing.clone()),
-        (&[("authorization-bin", "QmVhcmVyIHZpZXdlcg")], missing),
-        (&[("authorization", good), ("authorization", good)], invalid.clone()),
-        (&[("authorization", good), ("authorization", "Bearer owner")], invalid.clone()),
-        (&[("authorization", "Bearer viewer, Bearer owner")], invalid.clone()),
-        (&[("authorization", "")], invalid.clone()),
-        (&[("authorization", "Bearer")], invalid.clone()),
-        (&[("authorization", "Bearer ")], invalid.clone()),
-        (&[("authorization", "viewer")], invalid.clone()),
-        (&[("authorization", "Basic viewer")], invalid.clone()),
-        (&[("authorization", "Bearer\tviewer")], invalid.clone()),
-        (&[("authorization", "Bearer viewer owner")], invalid.clone()),
-        (&[("authorization", "Bearer nobody")], invalid.clone()),
-        (&[("authorization", "Bearer VIEWER")], invalid.clone()),
-        (&[("authorization", "Bearer forged")], invalid),
-        (&[("authorization", "Bearer late")], unauthenticated("TOKEN_EXPIRED")),
-        (&[("authorization", "Bearer early")], unauthenticated("TOKEN_NOT_YET_VALID")),
-        (&[("authorization", &long)], Err(Fault::new(Code::ResourceExhausted, "HEADERS_TOO_LARGE"))),
+    assert_eq!(outcome(&world, &[("authorization", &long)]).await, Err(TOO_LONG.refusal.fault()));
+    assert!(before == world.seen().await, "no refused call changes anything");
+    let good: [Headers<'_>; 4] = [
+        &[("authorization", "Bearer viewer")],
+        &[("authorization", "bearer viewer")],
+        &[("authorization", "BEARER viewer")],
+        &[("authorization", "Bearer viewer"), ("x-token", "nonsense")],
     ];
-    for (headers, expected) in table {
-        assert_eq!(&outcome(&world, headers).await, expected, "{headers:?}");
+    for headers in good {
+        assert_eq!(outcome(&world, headers).await, Ok(()), "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn token_in_a_query_is_no_token() {
+    let world = World::new().await;
+    let (join, before) = (pb::JoinLivestreamRequest { livestream_id: THERE, ..Default::default() }, world.seen().await);
+    for query in ["access_token=viewer", "authorization=Bearer%20viewer", "token=viewer"] {
+        let head = Head::path(&format!("{LIVESTREAMS}JoinLivestream?{query}"));
+        let answer = world.connection.unary(head, &join).await;
+        assert_eq!(answer.fault(), IN_THE_QUERY.refusal.fault(), "{query}");
+        let headers = "content-type: application/grpc-web+proto\r\ncookie: authorization=Bearer%20viewer\r\n";
+        let method = format!("JoinLivestream?{query}");
+        let mut answer = Exchange::post_as(&world.server, &method, headers, &crate::net::frames::framed(&join)).await;
+        // UNAUTHENTICATED.
+        assert_eq!(answer.refused().await["grpc-status"], "16", "{query}");
     }
     assert!(before == world.seen().await, "no refused call changes anything");
 }

@@ -10,11 +10,25 @@ use tonic::{Code, Status};
 use super::fixture::{
     EVERY_RIGHT, GROUPS, LIVESTREAMS, THERE, World, methods, node, path, permission, request, viewer,
 };
+use super::refusal::{Refusal, Row};
 use crate::harness::Fault;
 use crate::net::frames::framed;
 
+/// More than 35 of them.
+const ANOTHER_NODE: Row = Row { attack: "each RPC in another node's name", refusal: Refusal::NOT_YOUR_NODE };
+const REPEAT: Row =
+    Row { attack: "the repeat of another's request by its request_id", refusal: Refusal::NOT_YOUR_NODE };
+
+pub(super) const fn another_node_row() -> Row {
+    ANOTHER_NODE
+}
+
+pub(super) const fn repeat_row() -> Row {
+    REPEAT
+}
+
 fn not_your_node() -> Fault {
-    Fault::new(Code::PermissionDenied, "NOT_YOUR_NODE")
+    ANOTHER_NODE.refusal.fault()
 }
 
 /// Whether a request names who acts.
@@ -141,5 +155,7 @@ async fn a_repeat_is_the_callers_own() {
     // Who leaves itself out says the same.
     assert_eq!(session(world.done("viewer", LIVESTREAMS, "JoinLivestream", &join(0)).await), named);
     world.issue("other", viewer(9));
-    assert_eq!(world.refused("other", LIVESTREAMS, "JoinLivestream", &join(2)).await, not_your_node());
+    let before = world.seen().await;
+    assert_eq!(world.refused("other", LIVESTREAMS, "JoinLivestream", &join(2)).await, REPEAT.refusal.fault());
+    assert!(before == world.seen().await, "it changes nothing");
 }

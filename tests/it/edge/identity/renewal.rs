@@ -1,16 +1,15 @@
 //! A publish stream goes on under another token.
 
 use prost::Message as _;
-use starling::identity::Identity;
+use starling::identity::{IdRanges, Identity, Nodes, TokenRefused};
 use starling_client::pb::livestream::v1::publish_updates_response::Event;
 use starling_client::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling_client::pb::swarm::v1::{GoodbyeReason, RenewToken};
 use starling_core::channel::Channel;
-use tonic::Code;
 
 use super::expiry::{publish, said, token_expired, until, update};
 use super::fixture::{EVERY_RIGHT, LIVESTREAMS, NOW, THERE, World, node, permission};
-use crate::harness::Fault;
+use super::refusal::{Refusal, Row};
 use crate::net::frames::framed;
 
 /// Long enough for what happens before, and not for the test.
@@ -56,29 +55,52 @@ async fn renewal_amid_updates_loses_nothing() {
     assert!(sent > 10 && accepted == sent - 1, "{accepted} of {sent}");
 }
 
+/// Tokens that a publish stream of node 1 on VISUAL must not go on under.
+fn refused() -> [(Row, String); 9] {
+    let row = |attack, refusal| Row { attack, refusal };
+    let named = |row, token: &str| (row, token.to_owned());
+    [
+        named(row("renewal by another node's token", Refusal::NOT_YOUR_NODE), "other"),
+        named(row("renewal by a back-end that has not this node", Refusal::NOT_YOUR_NODE), "gateway"),
+        named(row("renewal by a token that has lost the channel", Refusal::NOT_GRANTED), "silent"),
+        named(row("renewal by a token of another swarm", Refusal::NOT_GRANTED), "elsewhere"),
+        named(row("renewal by a token that has expired", Refusal::EXPIRED), "late"),
+        named(row("renewal by a token whose time has not come", Refusal::NOT_YET_VALID), "early"),
+        named(row("renewal by a forged token", Refusal::INVALID), "nobody"),
+        named(row("renewal without a token", Refusal::Field("renew.token")), ""),
+        (row("renewal by an oversize token", Refusal::Field("renew.token")), "x".repeat(8_193)),
+    ]
+}
+
+/// A renewal before anything is open.
+const FIRST: Row = Row { attack: "renewal as the first message of a stream", refusal: Refusal::Field("open") };
+
+pub(super) fn rows() -> Vec<Row> {
+    refused().into_iter().map(|(row, _)| row).collect()
+}
+
+pub(super) fn first_row() -> Vec<Row> {
+    vec![FIRST]
+}
+
 #[tokio::test]
 async fn renewal_keeps_node_and_channels() {
     let world = World::new().await;
     world.issue("other", node(2, vec![permission(THERE..=THERE, EVERY_RIGHT, &Channel::ALL)]));
+    let others: IdRanges = [2..=200].into_iter().collect();
+    world.issue("gateway", Identity { nodes: Nodes::Within(others), ..super::fixture::owner() });
     world.issue("silent", node(1, vec![permission(THERE..=THERE, EVERY_RIGHT, &[Channel::Chat])]));
     world.issue("elsewhere", node(1, vec![permission(8..=8, EVERY_RIGHT, &Channel::ALL)]));
     world.issue("late", until(NOW));
-    let long = "x".repeat(8_193);
-    let denied = |reason| Fault::new(Code::PermissionDenied, reason);
-    let unauthenticated = |reason| Fault::new(Code::Unauthenticated, reason);
-    for (token, expected) in [
-        ("other", denied("NOT_YOUR_NODE")),
-        ("silent", denied("NOT_GRANTED")),
-        ("elsewhere", denied("NOT_GRANTED")),
-        ("late", unauthenticated("TOKEN_EXPIRED")),
-        ("nobody", unauthenticated("TOKEN_INVALID")),
-        ("", Fault::field("renew.token")),
-        (&long, Fault::field("renew.token")),
-    ] {
+    world.issue_faulty("early", TokenRefused::NotYetValid);
+    for (Row { attack, refusal }, token) in refused() {
         let (mut exchange, mut incoming) = publish(&world, "owner", 0).await;
-        exchange.send(framed(&renew(token)), false);
-        assert_eq!(said(&mut incoming).await, None, "{token}");
-        assert_eq!(incoming.whole().await.fault(), expected, "{token}");
+        let before = world.seen().await;
+        exchange.send(framed(&renew(&token)), false);
+        exchange.send_if_open(framed(&update(1)));
+        assert_eq!(said(&mut incoming).await, None, "{attack}");
+        assert_eq!(incoming.whole().await.fault(), refusal.fault(), "{attack}");
+        assert!(before == world.seen().await, "nothing is published after it: {attack}");
     }
     // A back-end may go on for its node.
     let (mut exchange, mut incoming) = publish(&world, "owner", 0).await;
@@ -102,8 +124,10 @@ async fn renewal_may_end_a_stream_sooner() {
 #[tokio::test]
 async fn renewal_does_not_open_a_stream() {
     let world = World::new().await;
+    let before = world.seen().await;
     let answer = world.call("owner", &format!("{LIVESTREAMS}PublishUpdates"), &renew("owner")).await;
-    assert_eq!(answer.fault(), Fault::field("open"));
+    assert_eq!(answer.fault(), FIRST.refusal.fault());
+    assert!(before == world.seen().await, "it changes nothing");
 }
 
 #[tokio::test]

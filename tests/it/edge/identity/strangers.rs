@@ -3,12 +3,31 @@
 use tonic::Code;
 
 use super::fixture::{MISSING, OVER, THERE, World, methods, node, path, permission, picture, request, viewer};
+use super::refusal::{Refusal, Row};
 use crate::harness::Fault;
 use starling::identity::Right;
 use starling_core::channel::Channel;
 
+/// What each RPC answers alike of a swarm that is there, one that is over and one that never was.
+const STRANGER: Row =
+    Row { attack: "each RPC by who is granted nothing, and by who runs other swarms", refusal: Refusal::NOT_GRANTED };
+const NOBODY: Row = Row { attack: "each RPC without a token", refusal: Refusal::MISSING };
+const GUESSER: Row = Row { attack: "reads of other swarms by a viewer of one", refusal: Refusal::NOT_GRANTED };
+
+pub(super) const fn stranger_row() -> Row {
+    STRANGER
+}
+
+pub(super) const fn nobody_row() -> Row {
+    NOBODY
+}
+
+pub(super) const fn guesser_row() -> Row {
+    GUESSER
+}
+
 fn not_granted() -> Fault {
-    Fault::new(Code::PermissionDenied, "NOT_GRANTED")
+    STRANGER.refusal.fault()
 }
 
 #[tokio::test]
@@ -44,7 +63,7 @@ async fn viewer_of_one_swarm_finds_no_others() {
         let mut pictures = Vec::new();
         for swarm in [OVER, MISSING] {
             let answer = world.call("viewer", &path(method), &request(method, swarm, 2)).await;
-            assert_eq!(answer.fault(), not_granted(), "{} of {swarm}", method.full_name());
+            assert_eq!(answer.fault(), GUESSER.refusal.fault(), "{} of {swarm}", method.full_name());
             pictures.push(picture(&answer));
         }
         assert_eq!(pictures[0], pictures[1], "{}", method.full_name());
@@ -60,7 +79,7 @@ async fn nobody_is_served_without_a_token() {
     for method in methods() {
         let head = crate::net::rules::raw::Head::path(&path(&method));
         let answer = world.connection.unary(head, &request(&method, THERE, 1)).await;
-        let expected = Fault::new(Code::Unauthenticated, "TOKEN_MISSING");
+        let expected = NOBODY.refusal.fault();
         assert_eq!(answer.fault(), expected, "{}", method.full_name());
     }
     assert!(before == world.seen().await, "no refused call changes anything");
