@@ -84,11 +84,12 @@ impl Authentication {
         }
     }
 
-    /// Whom a token names that came in a message.
-    pub(super) fn renewed(&self, token: &str, now: u64) -> Result<Arc<Identity>, Status> {
+    /// Whom a token names that came in a message. `None` where tokens are not read: nothing changes then, above all not
+    /// for whom a certificate names, which ends as it did.
+    pub(super) fn renewed(&self, token: &str, now: u64) -> Result<Option<Arc<Identity>>, Status> {
         match &self.mode {
-            Mode::Off(anybody) => Ok(Arc::clone(anybody)),
-            Mode::Tokens(authenticator) => self.unless_revoked(read(&**authenticator, token, now)?),
+            Mode::Off(_) => Ok(None),
+            Mode::Tokens(authenticator) => self.unless_revoked(read(&**authenticator, token, now)?).map(Some),
         }
     }
 

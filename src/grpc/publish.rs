@@ -292,14 +292,16 @@ impl PublishStream {
         // In order: what was taken before is acknowledged before.
         self.acknowledge();
         let renewed = fields::token("renew.token", token).map_err(Status::from).and_then(|()| {
-            let identity = self.authentication.renewed(token, self.lifetime.clock().wall())?;
+            let Some(identity) = self.authentication.renewed(token, self.lifetime.clock().wall())? else {
+                return Ok(self.lifetime.expires_at());
+            };
             check_renewal(&identity, self.handle.source(), self.handle.id(), self.handle.held())?;
-            Ok(identity)
+            self.lifetime.renew(&identity, &self.authentication);
+            Ok(identity.expires_at)
         });
         match renewed {
-            Ok(identity) => {
-                self.lifetime.renew(&identity, &self.authentication);
-                let expire_time = identity.expires_at.map(convert::timestamp);
+            Ok(expires_at) => {
+                let expire_time = expires_at.map(convert::timestamp);
                 self.ready.push_back(Event::Renewed(shared::TokenRenewed { expire_time }));
             }
             Err(refused) => self.ended = Some(Err(refused)),

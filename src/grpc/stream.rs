@@ -210,6 +210,12 @@ impl StreamLifetime {
         self.expires = left.and_then(|left| Instant::now().checked_add(left));
     }
 
+    /// When the identity ends under which the stream goes on, in milliseconds since the Unix epoch; `None` = never.
+    pub(super) fn expires_at(&self) -> Option<u64> {
+        let left = self.expires?.saturating_duration_since(Instant::now());
+        Some(self.clock.wall().saturating_add(u64::try_from(left.as_millis()).ok()?))
+    }
+
     /// Of a stream whose client waits no longer than this.
     pub(super) fn until(mut self, deadline: Option<Deadline>) -> Self {
         if let Some(Deadline(at)) = deadline {

@@ -4,7 +4,7 @@
 mod attacks;
 mod document;
 mod evasion;
-mod expiry;
+pub(crate) mod expiry;
 pub(crate) mod fixture;
 mod forged_tokens;
 mod headers;

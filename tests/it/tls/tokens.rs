@@ -5,11 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use starling::clock::Clock;
 use starling::config::ClientAuth;
-use starling_client::pb::livestream::v1 as pb;
+use starling_client::pb::livestream::v1::publish_updates_response::Event;
+use starling_client::pb::livestream::v1::{self as pb, publish_updates_request::Message};
+use starling_client::pb::swarm::v1::{GoodbyeReason, RenewToken};
 
+use crate::edge::identity::expiry::said;
 use crate::edge::identity::fixture::{LIVESTREAMS, THERE, jwt_server};
 use crate::edge::identity::refusal::{Refusal, Row};
+use crate::edge::updates::opening;
 use crate::harness::Server;
+use crate::net::frames::framed;
 use crate::net::rules::raw::{Answer, Connection, Head};
 use crate::tls::authority::{Authority, Dialect, Files};
 
@@ -68,6 +73,18 @@ pub(crate) fn rows() -> Vec<Row> {
 pub(crate) fn over_rows() -> Vec<Row> {
     vec![OVER]
 }
+
+const PROLONGED: Row = Row {
+    attack: "a publish stream is renewed by any token past the end of its certificate, where identities are off",
+    refusal: Refusal::EXPIRED,
+};
+
+pub(crate) fn prolonged_rows() -> Vec<Row> {
+    vec![PROLONGED]
+}
+
+/// When the certificates of the tests end: with the year 2099.
+const END: u64 = 4_102_444_800_000;
 
 async fn connect(server: &Server, servers: &Authority, clients: &Authority, name: Option<&str>) -> Connection {
     let own = name.map(|name| clients.client(name));
@@ -138,9 +155,37 @@ async fn certificate_that_expires_ends_its_calls() {
     assert_eq!(admin.unary(Head::path(&format!("{LIVESTREAMS}CreateLivestream")), &create).await.status(), "0");
     let node = connect(&server, &servers, &clients, Some(NODE)).await;
     assert_eq!(join(&node, None, 7).await.status(), "0");
-    // The certificates of the tests end with the year 2099.
-    wall.store(4_102_444_800_000, Ordering::Relaxed);
+    wall.store(END, Ordering::Relaxed);
     let before = viewers(&admin).await;
     assert_eq!(join(&node, None, 7).await.fault(), OVER.refusal.fault());
     assert!(viewers(&admin).await == before, "it changes nothing");
+}
+
+#[tokio::test]
+async fn a_stream_does_not_outlive_its_certificate() {
+    let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let files = Files::new(&servers.server(1));
+    // The wall clock stands.
+    let clock = Clock::over(|| END - 1_000);
+    let server = Server::over(clock, |config| files.ask(config, &clients, ClientAuth::Required)).await;
+    let node = connect(&server, &servers, &clients, Some(NODE)).await;
+    let path = |method: &str| Head::path(&format!("{LIVESTREAMS}{method}"));
+    let create = pb::CreateLivestreamRequest { livestream_id: THERE, ..Default::default() };
+    assert_eq!(node.unary(path("CreateLivestream"), &create).await.status(), "0");
+    let start = pb::StartLivestreamRequest { livestream_id: THERE, ..Default::default() };
+    assert_eq!(node.unary(path("StartLivestream"), &start).await.status(), "0");
+    let open = Message::Open(opening(THERE, 7));
+    let renew = Message::Renew(RenewToken { token: "anything".to_owned() });
+    let mut exchange = node.begin(path("PublishUpdates"), false).await;
+    for message in [open, renew] {
+        exchange.send(framed(&pb::PublishUpdatesRequest { message: Some(message) }), false);
+    }
+    let mut incoming = exchange.answering().await;
+    assert!(matches!(said(&mut incoming).await, Some(Event::Opened(_))));
+    let Some(Event::Renewed(renewed)) = said(&mut incoming).await else { panic!("any token will do") };
+    let ends = renewed.expire_time.expect("it ends with the certificate").seconds;
+    assert!(u64::try_from(ends).unwrap() * 1_000 <= END, "{ends}");
+    let Some(Event::Goodbye(goodbye)) = said(&mut incoming).await else { panic!("it ends") };
+    assert_eq!(goodbye.reason(), GoodbyeReason::TokenExpired);
+    assert_eq!(incoming.whole().await.fault(), PROLONGED.refusal.fault());
 }

@@ -57,6 +57,7 @@ fn sections() -> Vec<(&'static str, Vec<Group>)> {
                     ("identities.rs", "certificates_that_are_not_valid_are_refused", identities::rows()),
                     ("tokens.rs", "a_token_counts_before_the_certificate", tokens::rows()),
                     ("tokens.rs", "certificate_that_expires_ends_its_calls", tokens::over_rows()),
+                    ("tokens.rs", "a_stream_does_not_outlive_its_certificate", tokens::prolonged_rows()),
                 ],
             ),
         ),

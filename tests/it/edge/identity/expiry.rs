@@ -92,7 +92,7 @@ pub(super) async fn publish(world: &World, token: &str, session_id: u64) -> (Exc
 }
 
 /// What a publish stream says next; signs of life and what subscribers want are passed over.
-pub(super) async fn said(incoming: &mut Incoming) -> Option<pb::publish_updates_response::Event> {
+pub(crate) async fn said(incoming: &mut Incoming) -> Option<pb::publish_updates_response::Event> {
     use pb::publish_updates_response::Event;
     loop {
         let message = incoming.message().await?;
