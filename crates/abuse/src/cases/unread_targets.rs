@@ -48,7 +48,7 @@ impl Case for UnreadTargets {
             each(viewers, |node| join(&link, livestream_id, node)).await?;
             let watches = attacker.form.pick(100, 1_000);
             // Streams with a small window on a connection with a wide one.
-            let watcher = Link::over(attacker.tcp().await?, DEFAULT_WINDOW, WIDE).await?;
+            let watcher = attacker.link_with(DEFAULT_WINDOW, WIDE).await?;
             let request = WatchTargetsRequest { livestream_id, node_id: FIRST, ..Default::default() };
             let watch = livestream_method("WatchTargets");
             attacker.begin();
