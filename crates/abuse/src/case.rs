@@ -1,6 +1,7 @@
 //! What a case is.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use crate::attacker::{Attacker, Form};
 use crate::ending::Ending;
@@ -13,6 +14,9 @@ pub(crate) const SLACK: u64 = 32 << 20;
 /// keys and certificates.
 const CONNECTION: u64 = 40 << 10;
 const TLS_CONNECTION: u64 = 48 << 10;
+
+/// For how long the short form attacks where the server waits for 2 s before it limits.
+pub(crate) const OUTLASTING: Duration = Duration::from_secs(4);
 
 /// What an attack is while it runs.
 pub(crate) type Attack<'a> = Pin<Box<dyn Future<Output = Result<(), Ending>> + Send + 'a>>;
@@ -39,6 +43,11 @@ pub(crate) trait Case: Sync {
     /// left out.
     fn settings(&self) -> &'static [Setting] {
         &[]
+    }
+
+    /// For how long the short form attacks, unless it is done before.
+    fn short_time(&self) -> Duration {
+        Duration::from_secs(2)
     }
 
     /// The budgets that it strikes, in bytes together, by their settings or as the bound that holds instead.

@@ -37,6 +37,7 @@ mod oversize_messages;
 mod packed_open;
 mod ping_flood;
 mod rapid_reset;
+mod renegotiation;
 mod replayed_hellos;
 mod slow_handshakes;
 mod slowloris;
@@ -101,6 +102,7 @@ pub(crate) const ALL: &[&dyn Case] = &[
     &endless_hello::EndlessHello,
     &handshake_churn::HandshakeChurn,
     &key_updates::KeyUpdates,
+    &renegotiation::Renegotiation,
     &certificate_chains::CertificateChains,
     &missing_tokens::MissingTokens,
     &bad_signatures::BadSignatures,

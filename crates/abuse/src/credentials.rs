@@ -11,7 +11,7 @@ use starling_client::ConnectOptions;
 use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::Resumption;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -109,7 +109,23 @@ impl Credentials {
         Ok(Arc::new(config))
     }
 
-    /// The same, as most clients connect.
+    /// A client of TLS 1.2 that gives its keys away, for one suite alone.
+    pub(crate) fn open_client(&self) -> Result<Arc<ClientConfig>, AbuseError> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.der().clone())?;
+        let suite = ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256;
+        let provider = CryptoProvider { cipher_suites: vec![suite], ..ring::default_provider() };
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(ONLY_1_2)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.resumption = Resumption::disabled();
+        config.enable_secret_extraction = true;
+        Ok(Arc::new(config))
+    }
+
+    /// How most clients connect.
     pub(crate) fn connector(&self) -> Result<TlsConnector, AbuseError> {
         Ok(self.client(&[&TLS13, &TLS12], None)?.into())
     }

@@ -13,7 +13,7 @@ use crate::error::AbuseError;
 
 /// Types of records (RFC 8446, 5.1).
 pub(crate) const HANDSHAKE: u8 = 22;
-const ALERT: u8 = 21;
+pub(crate) const ALERT: u8 = 21;
 
 /// The first record of a client of this kind.
 pub(crate) fn client_hello(config: Arc<ClientConfig>) -> Result<Vec<u8>, AbuseError> {

@@ -13,6 +13,7 @@ mod hello;
 mod link;
 mod report;
 mod run;
+mod sealed_records;
 mod server;
 mod settings;
 mod wire;

@@ -18,8 +18,7 @@ use crate::report::{MemoryFigures, Row};
 use crate::server::{Memory, Server};
 use crate::settings::{KnownSettings, Setting, variable};
 
-/// For how long a case attacks, unless it is done before.
-const SHORT: Duration = Duration::from_secs(4);
+/// For how long a case of the large form attacks, unless it is done before.
 const LARGE: Duration = Duration::from_secs(30);
 /// What a case needs beside: what it builds before, and what ends it.
 const MARGIN: Duration = Duration::from_secs(120);
@@ -81,7 +80,7 @@ impl Attacked {
         self.server.logged();
         self.server.forget_peak();
         let before = self.memory().resident;
-        let time = form.pick(SHORT, LARGE);
+        let time = form.pick(case.short_time(), LARGE);
         let attacker = Attacker::new(self.server.address, form, self.membership.clone(), time);
         let began = Instant::now();
         let attack = timeout(time + MARGIN, case.run(&attacker)).await;

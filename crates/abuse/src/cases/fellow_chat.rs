@@ -1,16 +1,19 @@
 //! Chat of one viewer in the healthy livestream, as much as it gets through.
 
 use bytes::Bytes;
+use h2::RecvStream;
 use starling_client::pb::livestream::v1::publish_updates_request::Message as Publish;
+use starling_client::pb::livestream::v1::publish_updates_response::Event;
 use starling_client::pb::livestream::v1::{PublishOpen, PublishUpdatesRequest};
 use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
 
 use super::fellow_subscriptions::fellow_token;
+use super::honest_publisher::next;
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case, Limit};
+use crate::case::{Attack, Budgets, Case};
 use crate::credentials::{FELLOW, HEALTHY_LIVESTREAM};
 use crate::ending::Ending;
-use crate::link::{Call, drained, framed, send_all};
+use crate::link::{Call, framed, send_all, trailers};
 use crate::world::{join_livestream, livestream_method};
 
 /// Bytes of a line, and lines that are sent together.
@@ -35,10 +38,6 @@ impl Case for FellowChat {
 
     fn kept(&self, budgets: &Budgets<'_>) -> u64 {
         budgets.bytes("feed.ring_bytes", 8 << 20)
-    }
-
-    fn limit(&self) -> Limit {
-        Limit::Cheap
     }
 
     fn needs_credentials(&self) -> bool {
@@ -75,7 +74,7 @@ impl Case for FellowChat {
             };
             let ended = async {
                 tokio::select! {
-                    ending = drained(response.into_body()) => ending,
+                    ending = rejected(attacker, response.into_body()) => ending,
                     Err::<(), Ending>(ending) = publishes => ending,
                 }
             };
@@ -86,4 +85,23 @@ impl Case for FellowChat {
             Ok(())
         })
     }
+}
+
+/// Reads the answers, and notes what was rejected; how the stream ended.
+async fn rejected(attacker: &Attacker, mut body: RecvStream) -> Ending {
+    let mut have = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = match data {
+            Ok(data) => data,
+            Err(error) => return Ending::of_h2(&error),
+        };
+        body.flow_control().release_capacity(data.len()).ok();
+        have.extend_from_slice(&data);
+        while let Some(answer) = next(&mut have) {
+            if let Some(Event::Rejected(rejected)) = answer.event {
+                attacker.note(Ending::Told(rejected.reason().as_str_name().to_owned()));
+            }
+        }
+    }
+    trailers(&mut body).await
 }

@@ -1,10 +1,12 @@
 //! Subscriptions of one viewer to the healthy livestream, as many as it gets.
 
+use std::time::Duration;
+
 use starling_client::pb::livestream::v1::SubscribeUpdatesRequest;
 use starling_client::pb::swarm::v1::UpdateChannel;
 
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case, Limit};
+use crate::case::{Attack, Budgets, Case, Limit, OUTLASTING};
 use crate::credentials::{FELLOW, HEALTHY_LIVESTREAM};
 use crate::ending::Ending;
 use crate::link::Link;
@@ -38,6 +40,10 @@ impl Case for FellowSubscriptions {
 
     fn needs_credentials(&self) -> bool {
         true
+    }
+
+    fn short_time(&self) -> Duration {
+        OUTLASTING
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {

@@ -8,7 +8,7 @@ use tokio::time::interval;
 
 use super::unread_rosters::{UNREAD, unread_budget};
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case};
+use crate::case::{Attack, Budgets, Case, OUTLASTING};
 use crate::ending::Ending;
 use crate::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, WINDOW_UPDATE, frame};
 use crate::link::{Link, framed};
@@ -46,6 +46,10 @@ impl Case for TrickleReader {
 
     fn kept(&self, budgets: &Budgets<'_>) -> u64 {
         budgets.bytes("feed.ring_bytes", 8 << 20)
+    }
+
+    fn short_time(&self) -> Duration {
+        OUTLASTING
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {

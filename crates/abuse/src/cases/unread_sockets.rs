@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::trickle_reader::publish;
 use super::unread_rosters::{UNREAD, unread_budget};
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case, Limit};
+use crate::case::{Attack, Budgets, Case, Limit, OUTLASTING};
 use crate::ending::Ending;
 use crate::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, WINDOW_UPDATE, frame};
 use crate::link::framed;
@@ -53,6 +53,10 @@ impl Case for UnreadSockets {
     // What they are told they do not read.
     fn limit(&self) -> Limit {
         Limit::Cheap
+    }
+
+    fn short_time(&self) -> Duration {
+        OUTLASTING
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {

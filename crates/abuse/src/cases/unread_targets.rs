@@ -1,12 +1,14 @@
 //! Large target lists, whose watchers stop reading one after another, each at a version of its own.
 
+use std::time::Duration;
+
 use h2::RecvStream;
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::livestream::v1::{JoinLivestreamRequest, WatchTargetsRequest};
 
 use super::unread_rosters::{UNREAD, unread_budget};
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case};
+use crate::case::{Attack, Budgets, Case, OUTLASTING};
 use crate::ending::Ending;
 use crate::link::{DEFAULT_WINDOW, Link, WIDE, unread_ending};
 use crate::settings::Setting;
@@ -38,6 +40,10 @@ impl Case for UnreadTargets {
 
     fn kept(&self, _budgets: &Budgets<'_>) -> u64 {
         8 << 20
+    }
+
+    fn short_time(&self) -> Duration {
+        OUTLASTING
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
