@@ -72,10 +72,6 @@ impl KeySet {
     pub(super) fn remember(&self, hash: TokenHash, verified: Verified) {
         self.verified.insert(hash, verified);
     }
-
-    pub(super) fn forget(&self, hash: &TokenHash) {
-        self.verified.remove(hash);
-    }
 }
 
 impl fmt::Debug for KeySet {

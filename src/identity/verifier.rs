@@ -55,8 +55,8 @@ impl Verifier {
     /// The identity that a token proves at a time, in milliseconds since the Unix epoch. It is looked at in the order of
     /// its parts: size, form, key, algorithm, signature, claims, scope of the key, times.
     ///
-    /// A token that was found right is remembered until it expires or the keys change: a signature costs a hundred times
-    /// what the look-up does.
+    /// A token that was signed right is remembered until the keys change or its room is needed: a signature costs a hundred
+    /// times what the look-up does. So is one that has expired, whose client may not know it and try again and again.
     ///
     /// # Errors
     /// Why it is not accepted.
@@ -67,16 +67,18 @@ impl Verifier {
         let keys = Arc::clone(&self.keys.read());
         let hash = Sha256::digest(token).into();
         if let Some(verified) = keys.verified(&hash) {
-            let outcome = verified.at(now_ms);
-            if outcome == Err(TokenRefused::Expired) {
-                keys.forget(&hash);
-            }
-            return outcome;
+            return verified.at(now_ms);
         }
         let verified = self.check(&keys, token)?;
-        let identity = verified.at(now_ms)?;
+        let outcome = verified.at(now_ms);
         keys.remember(hash, verified);
-        Ok(identity)
+        outcome
+    }
+
+    /// Whether a token would be looked up, and not calculated.
+    #[cfg(test)]
+    pub(super) fn remembers(&self, token: &str) -> bool {
+        self.keys.read().verified(&Sha256::digest(token).into()).is_some()
     }
 
     /// Reads the files of keys again. Tokens of keys that are gone are refused from now on.

@@ -1,33 +1,56 @@
 //! All cases: first those that filled or stopped a server before it had budgets of bytes, then what HTTP/2 and gRPC
-//! servers are attacked with.
+//! servers are attacked with, then what TLS and tokens add, and what a viewer can do to those who watch with it.
 
+mod bad_signatures;
+mod call_flood;
+mod cancelled_calls;
+mod certificate_chains;
+mod compressed_messages;
 mod connection_flood;
 mod continuation_flood;
 mod dripped_messages;
+mod endless_hello;
 mod event_log;
+mod expired_tokens;
 mod expiring_leases;
 mod feed_records;
+mod fellow_chat;
+mod fellow_rejoins;
+mod fellow_subscriptions;
 mod half_messages;
+mod handshake_churn;
 mod honest_publisher;
 mod hpack_bomb;
 mod http1_headers;
+mod ignored_frames;
 mod interest_flips;
 mod interest_work;
+mod key_updates;
 mod lying_lengths;
 mod made_you_reset;
+mod malformed_headers;
+mod many_tokens;
+mod missing_tokens;
+mod nested_messages;
+mod odd_tokens;
 mod oversize_messages;
 mod packed_open;
 mod ping_flood;
 mod rapid_reset;
+mod renegotiation;
+mod replayed_hellos;
+mod slow_handshakes;
 mod slowloris;
 mod small_data_flood;
 mod stream_exhaustion;
 mod swarm_state;
 mod target_work;
+mod token_renewals;
 mod trickle_reader;
 mod unread_lists;
 mod unread_participants;
 mod unread_rosters;
+mod unread_sockets;
 mod unread_targets;
 mod whole_messages;
 mod zero_window;
@@ -68,6 +91,28 @@ pub(crate) const ALL: &[&dyn Case] = &[
     &dripped_messages::DrippedMessages,
     &oversize_messages::OversizeMessages,
     &lying_lengths::LyingLengths,
+    &malformed_headers::MalformedHeaders,
+    &ignored_frames::IgnoredFrames,
+    &compressed_messages::CompressedMessages,
+    &nested_messages::NestedMessages,
+    &cancelled_calls::CancelledCalls,
+    &unread_sockets::UnreadSockets,
+    &slow_handshakes::SlowHandshakes,
+    &replayed_hellos::ReplayedHellos,
+    &endless_hello::EndlessHello,
+    &handshake_churn::HandshakeChurn,
+    &key_updates::KeyUpdates,
+    &renegotiation::Renegotiation,
+    &certificate_chains::CertificateChains,
+    &missing_tokens::MissingTokens,
+    &bad_signatures::BadSignatures,
+    &expired_tokens::ExpiredTokens,
+    &many_tokens::ManyTokens,
+    &odd_tokens::OddTokens,
+    &token_renewals::TokenRenewals,
+    &fellow_subscriptions::FellowSubscriptions,
+    &fellow_rejoins::FellowRejoins,
+    &fellow_chat::FellowChat,
 ];
 
 /// Frames or groups of frames that a flood has at most, and that are written together.

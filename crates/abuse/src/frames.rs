@@ -3,25 +3,28 @@
 use std::collections::BTreeMap;
 
 use h2::Reason;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
+use prost::encoding::encode_varint;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::ending::{Ending, reason_name};
+use crate::wire::Wire;
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Types of frames.
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
+/// One that there is not.
+pub(crate) const UNKNOWN: u8 = 0xfa;
 
 /// The flag of the last frame of a stream.
 pub(crate) const END_STREAM: u8 = 1;
@@ -37,8 +40,8 @@ pub(crate) fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload
     out.extend_from_slice(payload);
 }
 
-/// The headers of a call, in HPACK (RFC 7541) without its tables.
-pub(crate) fn call_headers(method: &str) -> Vec<u8> {
+/// The headers of a call, perhaps with a token, in HPACK (RFC 7541) without its tables.
+pub(crate) fn call_headers(method: &str, token: Option<&str>) -> Vec<u8> {
     // POST and http, by their numbers in the static table.
     let mut block = vec![0x83, 0x86];
     // The names of :path and :authority, by theirs.
@@ -47,14 +50,25 @@ pub(crate) fn call_headers(method: &str) -> Vec<u8> {
     // content-type: its number does not fit into four bits.
     literal(&mut block, &[0x0f, 0x10], b"application/grpc");
     literal(&mut block, b"\x00\x02te", b"trailers");
+    if let Some(token) = token {
+        // authorization, likewise.
+        literal(&mut block, &[0x0f, 0x08], format!("Bearer {token}").as_bytes());
+    }
     block
 }
 
-/// A literal: how its name is said, then its value of at most 126 bytes.
-fn literal(block: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+/// A literal: how its name is said, then its value.
+pub(crate) fn literal(block: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     block.extend_from_slice(name);
-    block.push(u8::try_from(value.len()).unwrap_or(126).min(126));
-    block.extend_from_slice(&value[..value.len().min(126)]);
+    match u8::try_from(value.len()) {
+        Ok(length @ ..127) => block.push(length),
+        // What does not fit into seven bits follows as protobuf writes numbers.
+        _ => {
+            block.push(127);
+            encode_varint(value.len() as u64 - 127, block);
+        }
+    }
+    block.extend_from_slice(value);
 }
 
 /// What the server has told on a connection.
@@ -69,7 +83,7 @@ pub(crate) struct Told {
 /// A connection whose frames are written by hand.
 #[derive(Debug)]
 pub(crate) struct FrameLink {
-    writer: OwnedWriteHalf,
+    writer: WriteHalf<Wire>,
     told: watch::Receiver<Told>,
     /// Reads what the server tells.
     _reader: JoinSet<()>,
@@ -77,9 +91,8 @@ pub(crate) struct FrameLink {
 
 impl FrameLink {
     /// Says hello as HTTP/2 does, with settings of its own.
-    pub(crate) async fn over(tcp: TcpStream) -> Result<Self, Ending> {
-        tcp.set_nodelay(true).ok();
-        let (mut reads, writer) = tcp.into_split();
+    pub(crate) async fn over(wire: Wire) -> Result<Self, Ending> {
+        let (mut reads, writer) = tokio::io::split(wire);
         let (tell, told) = watch::channel(Told::default());
         let mut reader = JoinSet::new();
         reader.spawn(async move {
@@ -106,7 +119,12 @@ impl FrameLink {
 
     /// Sends bytes; fails when the connection is closed.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Ending> {
-        self.writer.write_all(bytes).await.map_err(|_| Ending::Closed)
+        let sent = async {
+            self.writer.write_all(bytes).await?;
+            // TLS keeps what it could not send at once.
+            self.writer.flush().await
+        };
+        sent.await.map_err(|_| Ending::Closed)
     }
 
     /// What the server has told so far.
@@ -144,9 +162,21 @@ mod tests {
 
     #[test]
     fn headers_of_a_call_are_literals() {
-        let block = call_headers("/a");
+        let block = call_headers("/a", None);
         assert_eq!(block[..6], [0x83, 0x86, 0x04, 2, b'/', b'a']);
         assert!(block.ends_with(b"\x00\x02te\x08trailers"));
+    }
+
+    #[test]
+    fn long_literals_have_their_length_before_them() {
+        let mut block = Vec::new();
+        literal(&mut block, &[1], &[b'a'; 126]);
+        assert_eq!(block[..2], [1, 126]);
+        block.clear();
+        literal(&mut block, &[1], &[b'a'; 300]);
+        assert_eq!((&block[..4], block.len()), (&[1, 127, 0xad, 1][..], 304));
+        let with = call_headers("/a", Some("t"));
+        assert!(with.ends_with(b"\x0f\x08\x08Bearer t"));
     }
 
     #[test]

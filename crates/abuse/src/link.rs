@@ -3,12 +3,12 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::{Connection, ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
-use http::Request;
+use http::{HeaderName, HeaderValue, Request, header};
 use prost::Message;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::ending::Ending;
+use crate::wire::Wire;
 
 /// HTTP/2's own windows: what a client has that asks for nothing else.
 pub(crate) const DEFAULT_WINDOW: u32 = 65_535;
@@ -23,6 +23,8 @@ pub(crate) const GROUPS: &str = "/starling.group.v1.GroupService/";
 #[derive(Debug)]
 pub(crate) struct Link {
     requests: SendRequest<Bytes>,
+    /// The header `authorization` of its calls.
+    token: Option<HeaderValue>,
     /// Drives the connection.
     driver: JoinSet<Result<(), h2::Error>>,
 }
@@ -35,30 +37,36 @@ pub(crate) struct Call {
 }
 
 impl Link {
-    /// A connection and its streams with these windows.
-    pub(crate) async fn over(tcp: TcpStream, stream_window: u32, window: u32) -> Result<Self, Ending> {
-        tcp.set_nodelay(true).ok();
+    /// A connection and its streams with these windows; its calls show a token, if there is one.
+    pub(crate) async fn over(wire: Wire, stream_window: u32, window: u32, token: Option<&str>) -> Result<Self, Ending> {
         let (requests, connection) = h2::client::Builder::new()
             .initial_window_size(stream_window)
             .initial_connection_window_size(window)
             .enable_push(false)
             // Answers that are not read are no attack on this program.
             .data_frame_budget(usize::MAX)
-            .handshake(tcp)
+            .handshake(wire)
             .await
             .map_err(|error| Ending::of_h2(&error))?;
         let mut driver = JoinSet::new();
         driver.spawn(drive(connection));
-        Ok(Self { requests, driver })
+        Ok(Self { requests, token: token.map(bearer), driver })
     }
 
     /// Begins a call; nothing of its body is sent.
     pub(crate) async fn begin(&self, method: &str) -> Result<Call, Ending> {
-        let request = Request::post(format!("http://attacker{method}"))
-            .header(http::header::CONTENT_TYPE, "application/grpc")
-            .header(http::header::TE, "trailers")
+        let token = self.token.clone().map(|token| (header::AUTHORIZATION, token));
+        self.begin_with(method, token.as_slice()).await
+    }
+
+    /// The same with other headers of its own in place of the connection's token.
+    pub(crate) async fn begin_with(&self, method: &str, headers: &[(HeaderName, HeaderValue)]) -> Result<Call, Ending> {
+        let mut request = Request::post(format!("http://attacker{method}"))
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .header(header::TE, "trailers")
             .body(())
             .expect("a path makes a request");
+        request.headers_mut().extend(headers.iter().cloned());
         let ended = |error| Ending::of_h2(&error);
         let mut requests = self.requests.clone().ready().await.map_err(ended)?;
         let (response, body) = requests.send_request(request, false).map_err(ended)?;
@@ -84,6 +92,26 @@ impl Link {
         answer.get(5..).and_then(|message| A::decode(message).ok()).ok_or(Ending::Closed)
     }
 
+    /// How a call ends that shows this header `authorization`; its answer does not matter.
+    pub(crate) async fn ending_as(&self, method: &str, token: Option<HeaderValue>, message: &impl Message) -> Ending {
+        let begun = async {
+            let token = token.map(|token| (header::AUTHORIZATION, token));
+            let Call { response, mut body } = self.begin_with(method, token.as_slice()).await?;
+            // A call that is refused by its headers needs no message.
+            body.send_data(framed(message), true).ok();
+            Ok::<_, Ending>(response)
+        };
+        match begun.await {
+            Ok(response) => Call::ending(response).await,
+            Err(ending) => ending,
+        }
+    }
+
+    /// The token that its calls show.
+    pub(crate) const fn token(&self) -> Option<&HeaderValue> {
+        self.token.as_ref()
+    }
+
     /// How the connection ended; `None` while it is open.
     pub(crate) fn has_ended(&mut self) -> Option<Ending> {
         match self.driver.try_join_next()? {
@@ -106,6 +134,13 @@ impl Call {
     }
 }
 
+/// The value of a header `authorization`. Not kept in the tables of header compression: each call sends it whole.
+pub(crate) fn bearer(token: &str) -> HeaderValue {
+    let mut value: HeaderValue = format!("Bearer {token}").parse().expect("a token is visible ASCII");
+    value.set_sensitive(true);
+    value
+}
+
 /// Sends bytes as flow control lets them through, and waits for that.
 pub(crate) async fn send_all(body: &mut SendStream<Bytes>, mut bytes: Bytes) -> Result<(), Ending> {
     while !bytes.is_empty() {
@@ -118,7 +153,7 @@ pub(crate) async fn send_all(body: &mut SendStream<Bytes>, mut bytes: Bytes) -> 
     Ok(())
 }
 
-async fn drive(connection: Connection<TcpStream, Bytes>) -> Result<(), h2::Error> {
+async fn drive(connection: Connection<Wire, Bytes>) -> Result<(), h2::Error> {
     connection.await
 }
 

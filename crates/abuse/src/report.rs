@@ -6,7 +6,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use crate::error::AbuseError;
-use crate::healthy::{HealthyReport, Latency};
+use crate::healthy_report::{HealthyReport, Latency};
 
 /// What came of one case.
 #[derive(Clone, Debug, Serialize)]
@@ -18,10 +18,10 @@ pub(crate) struct Row {
     /// How the server ended; `None` = it lives.
     pub(crate) died: Option<String>,
     pub(crate) memory: MemoryFigures,
-    /// The healthy pair before the attack, and during it.
+    /// The healthy clients before the attack, and during it.
     pub(crate) quiet: HealthyReport,
     pub(crate) attacked: HealthyReport,
-    /// The healthy pair after the attack.
+    /// The healthy clients after the attack.
     pub(crate) after: HealthyReport,
     /// How often the attacker's calls and connections ended so.
     pub(crate) endings: BTreeMap<String, u64>,
@@ -61,7 +61,7 @@ const TITLES: [&str; 8] = [
     "MiB: before, peak (allowed), after",
     "delivery p50/p99, ms: quiet, attacked",
     "call p99, ms: quiet, attacked (old, new connection)",
-    "healthy: refused, cut, gaps",
+    "healthy: refused, cut, lost, gaps",
     "how the attacker was limited",
     "verdict",
 ];
@@ -108,7 +108,7 @@ impl Row {
                 attacked.old_connection.p99,
                 attacked.new_connection.p99
             ),
-            format!("{}, {}, {}", attacked.refusals, attacked.cuts, attacked.gaps),
+            format!("{}, {}, {}, {}", attacked.refusals, attacked.cuts, attacked.lost, attacked.gaps),
             self.limited(),
             if self.failures.is_empty() { "passed".into() } else { format!("FAILED: {}", self.failures.join("; ")) },
         ]
@@ -146,10 +146,7 @@ mod tests {
             deliveries: latency,
             old_connection: latency,
             new_connection: latency,
-            gaps: 0,
-            refusals: 0,
-            cuts: 0,
-            errors: Vec::new(),
+            ..HealthyReport::default()
         }
     }
 

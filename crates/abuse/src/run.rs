@@ -1,33 +1,35 @@
-//! One case: a server, the healthy pair, the attack beside it, and what must hold.
+//! One case: a server, the healthy clients, the attack beside it, and what must hold.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::attacker::{Attacker, Form};
+use crate::attacker::{Attacker, Form, Membership};
 use crate::case::{Budgets, Case, Limit, allowed};
+use crate::credentials::Credentials;
 use crate::ending::Ending;
 use crate::error::AbuseError;
-use crate::healthy::{HealthyPair, HealthyReport};
+use crate::healthy::{Audience, HealthyClients};
+use crate::healthy_report::HealthyReport;
 use crate::report::{MemoryFigures, Row};
 use crate::server::{Memory, Server};
-use crate::settings::KnownSettings;
+use crate::settings::{KnownSettings, Setting, variable};
 
-/// For how long a case attacks, unless it is done before.
-const SHORT: Duration = Duration::from_secs(4);
+/// For how long a case of the large form attacks, unless it is done before.
 const LARGE: Duration = Duration::from_secs(30);
 /// What a case needs beside: what it builds before, and what ends it.
 const MARGIN: Duration = Duration::from_secs(120);
-/// For how long the healthy pair is watched before.
+/// For how long the healthy clients are watched before.
 const QUIET_SHORT: Duration = Duration::from_secs(1);
 const QUIET_LARGE: Duration = Duration::from_secs(5);
 /// Memory must be back by then.
 const BACK: Duration = Duration::from_secs(60);
 /// How often it is looked at, and how often the server is, meanwhile.
 const LOOK: Duration = Duration::from_millis(100);
-/// The healthy pair is watched for so long after an attack, also when memory is back at once.
+/// The healthy clients are watched for so long after an attack, also when memory is back at once.
 const AFTER: Duration = Duration::from_secs(1);
 /// What may stay after an attack beside what the budgets say is in use: 64 MiB.
 const STAYS: u64 = 64 << 20;
@@ -38,31 +40,30 @@ pub(crate) struct Target<'a> {
     pub(crate) program: &'a Path,
     pub(crate) known: &'a KnownSettings,
     pub(crate) form: Form,
+    /// How many healthy clients subscribe.
+    pub(crate) subscribers: u64,
+    /// What is shown where the server has TLS and asks for tokens.
+    pub(crate) credentials: Option<Arc<Credentials>>,
 }
 
-/// A server with the healthy pair at work.
+/// A server with the healthy clients at work.
 #[derive(Debug)]
 pub(crate) struct Attacked {
     server: Server,
+    membership: Option<Membership>,
     /// Dropped before the server would be, so that its end is no cut.
-    pair: Option<HealthyPair>,
+    clients: Option<HealthyClients>,
     /// The highest memory that was seen.
     pub(crate) highest: u64,
 }
 
 impl Attacked {
-    pub(crate) async fn start(program: &Path, environment: &[(String, &str)]) -> Result<Self, AbuseError> {
-        let server = Server::start(program, environment)?;
-        let pair = Some(HealthyPair::start(server.address).await?);
-        Ok(Self { server, pair, highest: 0 })
-    }
-
     pub(crate) fn is_alive(&mut self) -> bool {
         self.server.ended().is_none()
     }
 
     fn seen(&self) -> HealthyReport {
-        self.pair.as_ref().expect("it is at work until the end").take()
+        self.clients.as_ref().expect("they are at work until the end").take()
     }
 
     fn memory(&mut self) -> Memory {
@@ -79,8 +80,8 @@ impl Attacked {
         self.server.logged();
         self.server.forget_peak();
         let before = self.memory().resident;
-        let time = form.pick(SHORT, LARGE);
-        let attacker = Attacker::new(self.server.address, form, time);
+        let time = form.pick(case.short_time(), LARGE);
+        let attacker = Attacker::new(self.server.address, form, self.membership.clone(), time);
         let began = Instant::now();
         let attack = timeout(time + MARGIN, case.run(&attacker)).await;
         let mut failures = Vec::new();
@@ -90,7 +91,7 @@ impl Attacked {
             Ok(Err(ending)) => attacker.note(ending),
             Err(_) => failures.push("the attack did not come to its end".into()),
         }
-        // Long enough for the healthy pair to notice what was short.
+        // Long enough for the healthy clients to notice what was short.
         sleep_until(began + AFTER).await;
         let peak = self.memory().peak;
         let attacked = self.seen();
@@ -138,18 +139,35 @@ impl Attacked {
 
 impl Drop for Attacked {
     fn drop(&mut self) {
-        drop(self.pair.take());
+        drop(self.clients.take());
     }
 }
 
 impl Target<'_> {
+    /// Starts a server with these settings, as far as it has them, and the healthy clients; the settings that it has not.
+    pub(crate) async fn start(&self, set: &[Setting]) -> Result<(Attacked, Vec<&'static str>), AbuseError> {
+        let (mut environment, unknown) = self.known.environment(set);
+        let credentials = self.credentials.as_deref();
+        for (key, value) in credentials.map(Credentials::settings).into_iter().flatten() {
+            environment.push((variable(key), value));
+        }
+        let server = Server::start(self.program, &environment)?;
+        let membership = self.credentials.clone().map(Membership::new).transpose()?;
+        let audience = Audience { subscribers: self.subscribers, credentials };
+        let clients = Some(HealthyClients::start(server.address, audience).await?);
+        Ok((Attacked { server, membership, clients, highest: 0 }, unknown))
+    }
+
+    /// The budgets of a server with these settings.
+    pub(crate) const fn budgets<'a>(&'a self, set: &'a [Setting]) -> Budgets<'a> {
+        Budgets { form: self.form, secure: self.credentials.is_some(), known: self.known, set }
+    }
+
     /// Runs a case against a server of its own; the row, and the server's highest memory.
     pub(crate) async fn run(&self, case: &dyn Case) -> Result<(Row, u64), AbuseError> {
         let set = self.form.pick(case.settings(), &[]);
-        let (environment, unknown) = self.known.environment(set);
-        let mut attacked = Attacked::start(self.program, &environment).await?;
-        let budgets = Budgets { form: self.form, known: self.known, set };
-        let mut row = attacked.run(case, self.form, &budgets).await;
+        let (mut attacked, unknown) = self.start(set).await?;
+        let mut row = attacked.run(case, self.form, &self.budgets(set)).await;
         row.unknown_settings = unknown;
         Ok((row, attacked.highest))
     }
@@ -171,7 +189,11 @@ fn judged(mut row: Row, limit: Limit, endings: &BTreeMap<Ending, u64>, stays: u6
     let (refusals, cuts) =
         [&row.attacked, &row.after].iter().fold((0, 0), |(r, c), seen| (r + seen.refusals, c + seen.cuts));
     if refusals + cuts > 0 {
-        fails(format!("the healthy pair was refused {refusals} times and cut {cuts} times"));
+        fails(format!("healthy clients were refused {refusals} times and cut {cuts} times"));
+    }
+    let lost = row.attacked.lost + row.after.lost;
+    if lost > 0 {
+        fails(format!("healthy clients did not get {lost} updates, nor a gap in their place"));
     }
     let limited = endings.keys().any(Ending::is_limit);
     let says_why = endings.keys().any(Ending::says_why) || (limited && !row.log.is_empty());
@@ -186,19 +208,9 @@ fn judged(mut row: Row, limit: Limit, endings: &BTreeMap<Ending, u64>, stays: u6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::healthy::Latency;
 
     fn seen(refusals: u64, cuts: u64) -> HealthyReport {
-        let latency = Latency::default();
-        HealthyReport {
-            deliveries: latency,
-            old_connection: latency,
-            new_connection: latency,
-            gaps: 0,
-            refusals,
-            cuts,
-            errors: Vec::new(),
-        }
+        HealthyReport { refusals, cuts, ..HealthyReport::default() }
     }
 
     /// A case that grew by 10 of 20 bytes and gave them back.
@@ -226,12 +238,13 @@ mod tests {
 
     #[test]
     fn each_thing_that_must_hold_is_judged() {
-        let bad: [fn(&mut Row); 5] = [
+        let bad: [fn(&mut Row); 6] = [
             |row| row.died = Some("signal 9".into()),
             |row| row.memory.peak = 121,
             |row| row.memory.back_after = None,
             |row| row.attacked = seen(1, 0),
             |row| row.after = seen(0, 1),
+            |row| row.attacked.lost = 1,
         ];
         assert_eq!(failures(good(), Limit::Cheap, &[]), 0);
         for spoil in bad {

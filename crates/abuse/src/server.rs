@@ -66,7 +66,7 @@ pub(crate) struct Memory {
 
 impl Server {
     /// Starts the program with these variables, on a free port.
-    pub(crate) fn start(program: &Path, environment: &[(String, &str)]) -> Result<Self, AbuseError> {
+    pub(crate) fn start(program: &Path, environment: &[(String, String)]) -> Result<Self, AbuseError> {
         let mut command = without_settings(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log", "info", "--log-format", "json"]);
         command.envs(environment.iter().map(|(name, value)| (name, value)));

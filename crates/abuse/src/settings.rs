@@ -38,9 +38,9 @@ impl KnownSettings {
 
     /// Those that the program has, as variables of its environment, and the keys of those that it has not: it
     /// would refuse to start with them.
-    pub(crate) fn environment(&self, settings: &[Setting]) -> (Vec<(String, &'static str)>, Vec<&'static str>) {
+    pub(crate) fn environment(&self, settings: &[Setting]) -> (Vec<(String, String)>, Vec<&'static str>) {
         let (known, unknown): (Vec<_>, Vec<_>) = settings.iter().partition(|(key, _)| self.value(key).is_some());
-        let variable = |(key, value): &Setting| (variable(key), *value);
+        let variable = |(key, value): &Setting| (variable(key), (*value).to_owned());
         (known.iter().map(variable).collect(), unknown.iter().map(|(key, _)| *key).collect())
     }
 }
@@ -57,7 +57,7 @@ pub(crate) fn without_settings(program: &Path) -> Command {
 }
 
 /// The variable of a key: `server.listen` is `STARLING__SERVER__LISTEN`.
-fn variable(key: &str) -> String {
+pub(crate) fn variable(key: &str) -> String {
     format!("STARLING__{}", key.to_uppercase().replace('.', "__"))
 }
 
@@ -70,7 +70,7 @@ mod tests {
         let known = KnownSettings("[server]\nlisten = \"a\"\nmax_connections = 7\n".parse().unwrap());
         let (set, unknown) =
             known.environment(&[("server.max_connections", "9"), ("memory.state_bytes", "1"), ("server", "2")]);
-        assert_eq!(set, [("STARLING__SERVER__MAX_CONNECTIONS".to_owned(), "9")]);
+        assert_eq!(set, [("STARLING__SERVER__MAX_CONNECTIONS".to_owned(), "9".to_owned())]);
         assert_eq!(unknown, ["memory.state_bytes", "server"]);
         assert_eq!((known.number("server.max_connections"), known.number("server.listen")), (Some(7), None));
     }

@@ -154,6 +154,17 @@ pub(crate) async fn ask_without_reading(
     for _ in 0..connections {
         links.push(attacker.narrow_link().await?);
     }
+    ask_on_without_reading(attacker, &links, calls, method, message).await
+}
+
+/// The same on connections that are there.
+pub(crate) async fn ask_on_without_reading(
+    attacker: &Attacker,
+    links: &[Link],
+    calls: u64,
+    method: &str,
+    message: &impl Message,
+) -> Result<(), Ending> {
     let link_calls = links.iter().flat_map(|link| (0..calls).map(move |_| link));
     let mut asked: FuturesUnordered<_> = link_calls
         .map(|link| async move {

@@ -337,3 +337,20 @@ fn remembered_token_expires_all_the_same() {
     assert_eq!(verifier.verify(&token, expiry * 1_000 - 1).map(drop), Ok(()), "to the millisecond");
     assert_eq!([at(NOW - 66), at(NOW - 65)], [Err(NotYetValid), Ok(())], "a clock that goes back");
 }
+
+#[test]
+fn expired_token_is_calculated_once() {
+    let keys = Keys::new();
+    let verifier = keys.verifier();
+    let token = keys.ed.sign(Some("ed"), &claims_with(&json!({ "exp": NOW - 10 }))).unwrap();
+    assert!(!verifier.remembers(&token));
+    assert_verdict(&verifier, &token, Err(Expired), "expired");
+    assert!(verifier.remembers(&token));
+    let early = keys.ed.sign(Some("ed"), &claims_with(&json!({ "nbf": NOW + 10 }))).unwrap();
+    assert_verdict(&verifier, &early, Err(NotYetValid), "too early");
+    assert_eq!(verifier.verify(&early, NOW_MS + 20_000).map(drop), Ok(()), "its time has come");
+    let (message, _) = token.rsplit_once('.').unwrap();
+    let forged = format!("{message}.{}", "A".repeat(86));
+    assert_verdict(&verifier, &forged, Err(BadSignature), "forged");
+    assert!(!verifier.remembers(&forged), "what is not signed takes no room");
+}

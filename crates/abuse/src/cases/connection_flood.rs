@@ -9,8 +9,6 @@ use crate::settings::Setting;
 
 /// How long a connection may take before it counts as refused.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What one connection may cost, in bytes (benches/README.md has what it does).
-const CONNECTION: u64 = 40 << 10;
 
 pub(super) struct ConnectionFlood;
 
@@ -28,7 +26,7 @@ impl Case for ConnectionFlood {
     }
 
     fn budget(&self, budgets: &Budgets<'_>) -> u64 {
-        budgets.bytes("server.max_connections", 16_384) * CONNECTION
+        budgets.connections(budgets.bytes("server.max_connections", 16_384))
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {

@@ -3,7 +3,7 @@
 use super::hold_floods;
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
-use crate::frames::{CONTINUATION, HEADERS, call_headers, frame};
+use crate::frames::{CONTINUATION, HEADERS, frame};
 use crate::link::LIVESTREAMS;
 
 /// Bytes of each frame: a literal header, again and again.
@@ -26,7 +26,7 @@ impl Case for ContinuationFlood {
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
         let mut begins = Vec::new();
-        frame(&mut begins, HEADERS, 0, 1, &call_headers(&format!("{LIVESTREAMS}GetLivestream")));
+        frame(&mut begins, HEADERS, 0, 1, &attacker.call_headers(&format!("{LIVESTREAMS}GetLivestream")));
         Box::pin(async move {
             hold_floods(attacker, &begins, |out, _| frame(out, CONTINUATION, 0, 1, &HEADER.repeat(64))).await
         })

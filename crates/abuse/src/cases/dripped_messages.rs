@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::interval;
 
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case};
+use crate::case::{Attack, Budgets, Case, OUTLASTING};
 use crate::ending::Ending;
 use crate::link::{Call, Link, prefix, send_all};
 use crate::settings::Setting;
@@ -37,6 +37,10 @@ impl Case for DrippedMessages {
     // What has come of each is little.
     fn budget(&self, budgets: &Budgets<'_>) -> u64 {
         budgets.form.pick(64 * ANNOUNCED_SHORT, 500 * ANNOUNCED) as u64
+    }
+
+    fn short_time(&self) -> Duration {
+        OUTLASTING
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {

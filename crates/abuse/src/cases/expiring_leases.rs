@@ -1,7 +1,9 @@
 //! A full group whose leases fall due together.
 
+use std::time::Duration;
+
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case, Limit};
+use crate::case::{Attack, Budgets, Case, Limit, OUTLASTING};
 use crate::world::{FIRST, GROUP, each, full_group, join_group_for};
 
 /// Groups at the same time.
@@ -27,6 +29,10 @@ impl Case for ExpiringLeases {
 
     fn limit(&self) -> Limit {
         Limit::Cheap
+    }
+
+    fn short_time(&self) -> Duration {
+        OUTLASTING
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {

@@ -1,12 +1,14 @@
 //! Messages that lack their last byte.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use starling_client::pb::livestream::v1::publish_updates_request::Message as Publish;
 use starling_client::pb::livestream::v1::{PublishOpen, PublishUpdatesRequest};
 use starling_client::pb::swarm::v1::UpdateChannel;
 
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case};
+use crate::case::{Attack, Budgets, Case, OUTLASTING};
 use crate::ending::Ending;
 use crate::link::{Call, Link, framed, prefix};
 use crate::settings::Setting;
@@ -38,6 +40,10 @@ impl Case for HalfMessages {
 
     fn budget(&self, budgets: &Budgets<'_>) -> u64 {
         budgets.bytes("memory.receiving_bytes", 256 << 20)
+    }
+
+    fn short_time(&self) -> Duration {
+        OUTLASTING
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {

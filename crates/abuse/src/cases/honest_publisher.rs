@@ -136,8 +136,8 @@ async fn acknowledged(mut body: RecvStream) -> Result<u64, Ending> {
     }
 }
 
-/// Takes the first message off, if it is whole.
-fn next(have: &mut Vec<u8>) -> Option<PublishUpdatesResponse> {
+/// Takes the first answer off, if it is whole.
+pub(super) fn next(have: &mut Vec<u8>) -> Option<PublishUpdatesResponse> {
     let &[_, a, b, c, d] = have.first_chunk::<5>()?;
     let end = 5 + u32::from_be_bytes([a, b, c, d]) as usize;
     let answer = PublishUpdatesResponse::decode(have.get(5..end)?).ok();

@@ -5,7 +5,7 @@ use prost::encoding::encode_varint;
 use super::hold_floods;
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
-use crate::frames::{END_HEADERS, HEADERS, call_headers, frame};
+use crate::frames::{END_HEADERS, HEADERS, frame};
 use crate::link::LIVESTREAMS;
 
 /// Bytes of the header; with its name it fills the table of 4 096 bytes.
@@ -36,7 +36,7 @@ impl Case for HpackBomb {
         // What does not fit into seven bits follows as protobuf writes numbers.
         encode_varint(VALUE as u64 - 127, &mut stored);
         stored.extend_from_slice(&[b'a'; VALUE]);
-        let mut block = call_headers(&format!("{LIVESTREAMS}GetLivestream"));
+        let mut block = attacker.call_headers(&format!("{LIVESTREAMS}GetLivestream"));
         block.extend_from_slice(&stored);
         block.resize(block.len() + TIMES, NAMED);
         Box::pin(async move {

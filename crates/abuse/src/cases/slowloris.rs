@@ -32,7 +32,7 @@ impl Case for Slowloris {
     }
 
     fn budget(&self, budgets: &Budgets<'_>) -> u64 {
-        budgets.form.pick(300, 3_000) * (40 << 10)
+        budgets.connections(budgets.form.pick(300, 3_000))
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
@@ -40,13 +40,13 @@ impl Case for Slowloris {
             let says: [&[u8]; 3] = [b"", &PREFACE[..PREFACE.len() / 2], b"POST / HTTP/1.1\r\nhost: a"];
             let connections = says.iter().cycle().take(attacker.form.pick(300, 3_000));
             let all = connections.map(|says| async {
-                let Ok(mut tcp) = attacker.tcp().await else { return Ending::Closed };
-                if tcp.write_all(says).await.is_err() {
+                let Ok(mut wire) = attacker.wire().await else { return Ending::Closed };
+                if wire.write_all(says).await.is_err() {
                     return Ending::Closed;
                 }
                 let mut answer = [0; 64];
                 loop {
-                    match tcp.read(&mut answer).await {
+                    match wire.read(&mut answer).await {
                         Ok(0) | Err(_) => return Ending::Closed,
                         Ok(_) => {}
                     }

@@ -3,7 +3,7 @@
 use super::hold_floods;
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
-use crate::frames::{DATA, END_HEADERS, HEADERS, call_headers, frame};
+use crate::frames::{DATA, END_HEADERS, HEADERS, frame};
 use crate::link::LIVESTREAMS;
 
 pub(super) struct SmallDataFlood;
@@ -23,7 +23,7 @@ impl Case for SmallDataFlood {
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
         let mut begins = Vec::new();
-        frame(&mut begins, HEADERS, END_HEADERS, 1, &call_headers(&format!("{LIVESTREAMS}PublishUpdates")));
+        frame(&mut begins, HEADERS, END_HEADERS, 1, &attacker.call_headers(&format!("{LIVESTREAMS}PublishUpdates")));
         Box::pin(async move { hold_floods(attacker, &begins, |out, _| frame(out, DATA, 0, 1, &[])).await })
     }
 }

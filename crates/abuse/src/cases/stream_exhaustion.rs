@@ -3,7 +3,7 @@
 use super::hold_floods;
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
-use crate::frames::{END_HEADERS, HEADERS, call_headers, frame};
+use crate::frames::{END_HEADERS, HEADERS, frame};
 use crate::link::LIVESTREAMS;
 use crate::settings::Setting;
 
@@ -27,7 +27,7 @@ impl Case for StreamExhaustion {
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
-        let headers = call_headers(&format!("{LIVESTREAMS}PublishUpdates"));
+        let headers = attacker.call_headers(&format!("{LIVESTREAMS}PublishUpdates"));
         Box::pin(async move {
             hold_floods(attacker, &[], |out, number| frame(out, HEADERS, END_HEADERS, 2 * number + 1, &headers)).await
         })

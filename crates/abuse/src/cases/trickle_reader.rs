@@ -8,9 +8,9 @@ use tokio::time::interval;
 
 use super::unread_rosters::{UNREAD, unread_budget};
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case};
+use crate::case::{Attack, Budgets, Case, OUTLASTING};
 use crate::ending::Ending;
-use crate::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, WINDOW_UPDATE, call_headers, frame};
+use crate::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, WINDOW_UPDATE, frame};
 use crate::link::{Link, framed};
 use crate::settings::Setting;
 use crate::world::{FIRST, Livestream, join_livestream, livestream, livestream_method};
@@ -48,6 +48,10 @@ impl Case for TrickleReader {
         budgets.bytes("feed.ring_bytes", 8 << 20)
     }
 
+    fn short_time(&self) -> Duration {
+        OUTLASTING
+    }
+
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
         Box::pin(async move {
             let link = attacker.link().await?;
@@ -60,7 +64,8 @@ impl Case for TrickleReader {
     }
 }
 
-async fn publish(attacker: &Attacker, link: &Link, stream: Livestream) -> Result<(), Ending> {
+/// Publishes 500 KB/s until the time is over.
+pub(super) async fn publish(attacker: &Attacker, link: &Link, stream: Livestream) -> Result<(), Ending> {
     let update =
         UpdateDraft { channel: UpdateChannel::Data.into(), payload: vec![0; PAYLOAD].into(), ..Default::default() };
     let request = PublishUpdateRequest {
@@ -89,7 +94,7 @@ async fn read(attacker: &Attacker, livestream_id: u64, session_id: u64) -> Resul
         ..Default::default()
     });
     let streams = || (0..attacker.form.pick(200, 1_000)).map(|number| 2 * number + 1);
-    let headers = call_headers(&livestream_method("SubscribeUpdates"));
+    let headers = attacker.call_headers(&livestream_method("SubscribeUpdates"));
     let mut begins = Vec::new();
     frame(&mut begins, WINDOW_UPDATE, 0, 0, &WIDE);
     for stream in streams() {

@@ -1,10 +1,12 @@
 //! Large lists of livestreams, which nobody reads.
 
+use std::time::Duration;
+
 use starling_client::pb::livestream::v1::{AddModeratorRequest, AddModeratorResponse, ListLivestreamsRequest};
 
 use super::unread_rosters::{UNREAD, unread_budget};
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case};
+use crate::case::{Attack, Budgets, Case, OUTLASTING};
 use crate::settings::Setting;
 use crate::world::{FIRST, ask_without_reading, each, join_livestream, livestream, livestream_method};
 
@@ -33,6 +35,10 @@ impl Case for UnreadLists {
     // The viewers are state, of at most 1 KiB each.
     fn kept(&self, budgets: &Budgets<'_>) -> u64 {
         budgets.form.pick(2 << 20, 100 << 20)
+    }
+
+    fn short_time(&self) -> Duration {
+        OUTLASTING
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {

@@ -1,12 +1,14 @@
 //! Large lists of participants, which nobody reads.
 
+use std::time::Duration;
+
 use prost::Message;
 use starling_client::pb::group::v1::{ListParticipantsRequest, ListParticipantsResponse};
 use starling_client::pb::swarm::v1::MemberView;
 
 use super::unread_rosters::{UNREAD, unread_budget};
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case};
+use crate::case::{Attack, Budgets, Case, OUTLASTING};
 use crate::settings::Setting;
 use crate::world::{ask_without_reading, full_group, group_method};
 
@@ -32,6 +34,10 @@ impl Case for UnreadParticipants {
 
     fn kept(&self, _budgets: &Budgets<'_>) -> u64 {
         32 << 20
+    }
+
+    fn short_time(&self) -> Duration {
+        OUTLASTING
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {

@@ -1,10 +1,12 @@
 //! Watches that begin with a large roster, which nobody reads.
 
+use std::time::Duration;
+
 use starling_client::pb::livestream::v1::{JoinLivestreamRequest, JoinLivestreamResponse, WatchLivestreamRequest};
 use starling_client::pb::swarm::v1::MemberView;
 
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case};
+use crate::case::{Attack, Budgets, Case, OUTLASTING};
 use crate::settings::Setting;
 use crate::world::{FIRST, LEASE, ask_without_reading, each, livestream, livestream_method};
 
@@ -33,6 +35,10 @@ impl Case for UnreadRosters {
     // The viewers are state, of at most 2 KiB each.
     fn kept(&self, budgets: &Budgets<'_>) -> u64 {
         budgets.form.pick(4 << 20, 100 << 20)
+    }
+
+    fn short_time(&self) -> Duration {
+        OUTLASTING
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {

@@ -1,12 +1,14 @@
 //! Large target lists, whose watchers stop reading one after another, each at a version of its own.
 
+use std::time::Duration;
+
 use h2::RecvStream;
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::livestream::v1::{JoinLivestreamRequest, WatchTargetsRequest};
 
 use super::unread_rosters::{UNREAD, unread_budget};
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case};
+use crate::case::{Attack, Budgets, Case, OUTLASTING};
 use crate::ending::Ending;
 use crate::link::{DEFAULT_WINDOW, Link, WIDE, unread_ending};
 use crate::settings::Setting;
@@ -40,6 +42,10 @@ impl Case for UnreadTargets {
         8 << 20
     }
 
+    fn short_time(&self) -> Duration {
+        OUTLASTING
+    }
+
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
         Box::pin(async move {
             let link = attacker.link().await?;
@@ -48,7 +54,7 @@ impl Case for UnreadTargets {
             each(viewers, |node| join(&link, livestream_id, node)).await?;
             let watches = attacker.form.pick(100, 1_000);
             // Streams with a small window on a connection with a wide one.
-            let watcher = Link::over(attacker.tcp().await?, DEFAULT_WINDOW, WIDE).await?;
+            let watcher = attacker.link_with(DEFAULT_WINDOW, WIDE).await?;
             let request = WatchTargetsRequest { livestream_id, node_id: FIRST, ..Default::default() };
             let watch = livestream_method("WatchTargets");
             attacker.begin();

@@ -8,7 +8,7 @@ use tokio::time::interval;
 
 use super::unread_rosters::{UNREAD, unread_budget};
 use crate::attacker::Attacker;
-use crate::case::{Attack, Budgets, Case};
+use crate::case::{Attack, Budgets, Case, OUTLASTING};
 use crate::link::unread_ending;
 use crate::settings::Setting;
 use crate::world::{FIRST, join_livestream, livestream, livestream_method};
@@ -40,6 +40,10 @@ impl Case for ZeroWindow {
 
     fn kept(&self, budgets: &Budgets<'_>) -> u64 {
         budgets.bytes("feed.ring_bytes", 8 << 20)
+    }
+
+    fn short_time(&self) -> Duration {
+        OUTLASTING
     }
 
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
