@@ -9,3 +9,4 @@ mod nodes;
 mod renewal;
 mod revoked;
 mod strangers;
+mod token_sources;
