@@ -75,8 +75,8 @@ proto=$PWD/proto
 mapfile -t files < <(cd proto && find . -name '*.proto' -printf '%P\n' | sort)
 protoc=(protoc)
 
-shown=$("$ci/venv/bin/python" "$here/snippets.py") || fail 'docs/clients/first-lines.md is not what is compiled'
-ok "docs/clients/first-lines.md: $shown pieces of the clients"
+shown=$("$ci/venv/bin/python" "$here/snippets.py") || fail 'docs/clients is not what is compiled'
+ok "docs/clients: $shown pieces of the clients"
 
 buf generate --output "$scratch/buf"
 ok 'buf generate'

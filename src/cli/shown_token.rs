@@ -13,7 +13,7 @@ pub(super) struct ShownToken {
     #[arg(long, value_name = "TOKEN", env = "STARLING_TOKEN", hide_env_values = true, value_parser = hidden)]
     #[arg(conflicts_with = "token_file")]
     token: Option<Hidden>,
-    /// File with that token, read again for each call.
+    /// File with that token, read again for each call and when the token nears its end.
     #[arg(long, value_name = "FILE", env = "STARLING_TOKEN_FILE")]
     token_file: Option<PathBuf>,
 }

@@ -15,7 +15,8 @@ use crate::pb::group::v1::{self as group};
 use crate::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
 use crate::pb::livestream::v1::{self as livestream};
 use crate::swarm_ref::{Join, SwarmRef};
-use crate::token::{BearerToken, TokenChannel};
+use crate::token::BearerToken;
+use crate::token_channel::TokenChannel;
 use crate::tries::Tries;
 
 /// Larger than any message of the server.
@@ -84,7 +85,7 @@ impl Client {
     }
 
     fn over(channel: Channel, url: String, options: Arc<ConnectOptions>, token: BearerToken) -> Self {
-        let shown = token.over(channel.clone());
+        let shown = TokenChannel::new(channel.clone(), token.clone());
         Self {
             livestreams: LivestreamServiceClient::new(shown.clone()).max_decoding_message_size(MAX_MESSAGE),
             groups: GroupServiceClient::new(shown).max_decoding_message_size(MAX_MESSAGE),
@@ -118,23 +119,29 @@ impl Client {
     }
 
     /// Makes a call until the server answers it: when the connection breaks, or the server asks
-    /// to come back, again after a wait, on a connection of its own if need be. A refusal is
-    /// final, like a server that cannot be reached in time.
+    /// to come back, again after a wait, on a connection of its own if need be; and when it refuses
+    /// the token and there is a newer one. Any other refusal is final, like a server that cannot be reached in time.
     ///
     /// The server may have done what a lost answer told of: `call` must be harmless to repeat,
     /// which a `request_id` makes it.
     ///
     /// # Errors
     ///
-    /// The server's refusal, or [`Error::GaveUp`] after [`Retry::patience`].
+    /// The server's refusal, [`Error::TokenRefused`], or [`Error::GaveUp`] after [`Retry::patience`].
     pub async fn until_answered<T, F>(&self, retry: Retry, call: impl Fn(Self) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let mut tries = Tries::new(retry);
-        let (mut client, mut anew) = (self.clone(), false);
+        let (mut client, mut anew, mut token, mut refused) = (self.clone(), false, 0, None);
         loop {
             let answer = async {
+                if let Some(reason) = refused.take()
+                    && !client.token.has_newer(token).await?
+                {
+                    return Err(Error::TokenRefused { reason });
+                }
+                token = client.token.ready().await?;
                 if anew {
                     client = client.again().await?;
                 }
@@ -144,8 +151,17 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(why) => why,
             };
-            let RetryDecision::Retry { asked, reconnect } = why.verdict() else { return Err(why) };
-            anew = reconnect;
+            let asked = match why.verdict() {
+                RetryDecision::Retry { asked, reconnect } => {
+                    anew = reconnect;
+                    asked
+                }
+                RetryDecision::OtherToken(reason) => {
+                    (anew, refused) = (false, Some(reason));
+                    Some(Duration::ZERO)
+                }
+                RetryDecision::Over | RetryDecision::Rejoin | RetryDecision::Final => return Err(why),
+            };
             let (again_at, why) = tries.next(asked, why)?;
             tracing::debug!(%why, "a call is made again");
             tokio::time::sleep_until(again_at).await;

@@ -7,8 +7,9 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::connect_error::ConnectError;
+use super::token_source::TokenError;
 use super::verifier::Forgery;
-use crate::pb::swarm::v1::{Goodbye, GoodbyeReason, LastPositions, UpdatePosition};
+use crate::pb::swarm::v1::{ErrorReason, Goodbye, GoodbyeReason, LastPositions, UpdatePosition};
 
 /// Why a stream was cut, or is over for good.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,15 @@ pub enum Error {
         /// What is wrong with it.
         why: Forgery,
     },
+    /// There is no token to show.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The server takes the token no longer, and there is no newer one.
+    #[error("the server refuses the token ({}), and there is no newer one", refusal(*.reason))]
+    TokenRefused {
+        /// Why: TOKEN_EXPIRED, TOKEN_REVOKED, TOKEN_INVALID or TOKEN_MISSING.
+        reason: ErrorReason,
+    },
     /// The stream ended without a goodbye.
     #[error("the stream broke off")]
     Closed,
@@ -66,6 +76,11 @@ fn forged(position: Option<&UpdatePosition>) -> String {
     )
 }
 
+/// A reason as servers write it.
+fn refusal(reason: ErrorReason) -> &'static str {
+    reason.as_str_name().trim_start_matches("ERROR_REASON_")
+}
+
 fn seconds(time: &Duration) -> String {
     format!("{} s", time.as_secs_f64())
 }
@@ -80,6 +95,8 @@ pub(super) enum RetryDecision {
     Retry { asked: Option<Duration>, reconnect: bool },
     /// Join again and open the stream.
     Rejoin,
+    /// Open the stream again with another token, which is refused for this reason.
+    OtherToken(ErrorReason),
     /// Stay away.
     Final,
 }
@@ -87,6 +104,8 @@ pub(super) enum RetryDecision {
 impl Error {
     pub(super) fn verdict(&self) -> RetryDecision {
         match self {
+            // Its source may have one later.
+            Self::Token(_) => RetryDecision::Retry { asked: None, reconnect: false },
             Self::Connect(_) | Self::Closed => RetryDecision::Retry { asked: None, reconnect: true },
             Self::Status(status) => judge(status),
             Self::Goodbye { reason, retry_after } => match reason {
@@ -94,6 +113,8 @@ impl Error {
                 GoodbyeReason::Draining => RetryDecision::Retry { asked: *retry_after, reconnect: true },
                 GoodbyeReason::StreamAge => RetryDecision::Retry { asked: *retry_after, reconnect: false },
                 GoodbyeReason::LeaseExpired => RetryDecision::Rejoin,
+                // Or revoked, which the goodbye does not tell apart.
+                GoodbyeReason::TokenExpired => RetryDecision::OtherToken(ErrorReason::TokenExpired),
                 // Of a newer server: it says when to come back, if at all.
                 GoodbyeReason::Unspecified if retry_after.is_some() => {
                     RetryDecision::Retry { asked: *retry_after, reconnect: true }
@@ -102,10 +123,13 @@ impl Error {
                 | GoodbyeReason::Replaced
                 | GoodbyeReason::Removed
                 | GoodbyeReason::StaleTerm
-                | GoodbyeReason::TokenExpired
                 | GoodbyeReason::Left => RetryDecision::Final,
             },
-            Self::Ended { .. } | Self::Forged { .. } | Self::StaleTerm | Self::GaveUp { .. } => RetryDecision::Final,
+            Self::Ended { .. }
+            | Self::Forged { .. }
+            | Self::StaleTerm
+            | Self::TokenRefused { .. }
+            | Self::GaveUp { .. } => RetryDecision::Final,
         }
     }
 }
@@ -126,6 +150,12 @@ fn judge(status: &Status) -> RetryDecision {
     match (reason, status.code()) {
         // The lease ran out during a cut.
         ("NOT_A_MEMBER", _) => RetryDecision::Rejoin,
+        ("TOKEN_EXPIRED", _) => RetryDecision::OtherToken(ErrorReason::TokenExpired),
+        ("TOKEN_REVOKED", _) => RetryDecision::OtherToken(ErrorReason::TokenRevoked),
+        ("TOKEN_INVALID", _) => RetryDecision::OtherToken(ErrorReason::TokenInvalid),
+        ("TOKEN_MISSING", _) => RetryDecision::OtherToken(ErrorReason::TokenMissing),
+        // The clock of who issued it is ahead of the server's: it comes true by itself.
+        ("TOKEN_NOT_YET_VALID", _) => RetryDecision::Retry { asked, reconnect: false },
         ("STREAM_AGE", _) => RetryDecision::Retry { asked, reconnect: false },
         (_, Code::Unavailable | Code::Cancelled | Code::Unknown) => RetryDecision::Retry { asked, reconnect: true },
         // Of the server's own: it asks to come back.
@@ -205,6 +235,24 @@ mod tests {
     }
 
     #[test]
+    fn refused_token_calls_for_another() {
+        for (name, reason) in [
+            ("TOKEN_EXPIRED", ErrorReason::TokenExpired),
+            ("TOKEN_REVOKED", ErrorReason::TokenRevoked),
+            ("TOKEN_INVALID", ErrorReason::TokenInvalid),
+            ("TOKEN_MISSING", ErrorReason::TokenMissing),
+        ] {
+            assert_eq!(refused(Code::Unauthenticated, name, None), RetryDecision::OtherToken(reason), "{name}");
+            assert!(Error::TokenRefused { reason }.to_string().contains(&format!("({name})")));
+            assert_eq!(Error::TokenRefused { reason }.verdict(), RetryDecision::Final);
+        }
+        assert_eq!(goodbye(GoodbyeReason::TokenExpired), RetryDecision::OtherToken(ErrorReason::TokenExpired));
+        let later = RetryDecision::Retry { asked: None, reconnect: false };
+        assert_eq!(refused(Code::Unauthenticated, "TOKEN_NOT_YET_VALID", None), later);
+        assert_eq!(Error::from(TokenError::Malformed).verdict(), later);
+    }
+
+    #[test]
     fn final_server_errors_are_not_retried() {
         for (code, reason) in [
             (Code::FailedPrecondition, "SESSION_REPLACED"),
@@ -219,13 +267,7 @@ mod tests {
         ] {
             assert_eq!(refused(code, reason, None), RetryDecision::Final, "{reason}");
         }
-        for reason in [
-            GoodbyeReason::Replaced,
-            GoodbyeReason::Removed,
-            GoodbyeReason::StaleTerm,
-            GoodbyeReason::TokenExpired,
-            GoodbyeReason::Left,
-        ] {
+        for reason in [GoodbyeReason::Replaced, GoodbyeReason::Removed, GoodbyeReason::StaleTerm, GoodbyeReason::Left] {
             assert_eq!(goodbye(reason), RetryDecision::Final, "{reason:?}");
         }
         assert_eq!(goodbye(GoodbyeReason::Ended), RetryDecision::Over);

@@ -1,6 +1,7 @@
 //! One stream, opened again after each cut.
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -15,6 +16,8 @@ use super::tries::Tries;
 pub(super) struct Link<S> {
     client: Client,
     session_id: u64,
+    /// The generation of the token under which the stream is open, or was.
+    token: u64,
     join: Option<Join>,
     tries: Tries,
     /// The session is gone; the next try begins with a join.
@@ -31,14 +34,29 @@ pub(super) enum State<S> {
 /// How a try ended. Connection and session are kept also when the stream did not open.
 pub(super) struct Try<S> {
     client: Client,
+    /// The generation of the token that was shown last.
+    token: u64,
     /// Another one than before, if the node joined.
     joined: Option<u64>,
     stream: Result<S, Error>,
 }
 
 impl<S: Send + 'static> Link<S> {
-    pub(super) const fn new(client: Client, session_id: u64, join: Option<Join>, retry: Retry, stream: S) -> Self {
-        Self { client, session_id, join, tries: Tries::new(retry), must_join: false, state: State::Open(stream) }
+    /// Opens the stream by `open`, the first time.
+    pub(super) async fn open<O, F>(
+        client: Client,
+        session_id: u64,
+        join: Option<Join>,
+        retry: Retry,
+        open: O,
+    ) -> Result<Self, Error>
+    where
+        O: FnOnce(Client, u64) -> F,
+        F: Future<Output = Result<S, Error>>,
+    {
+        let token = client.token().ready().await?;
+        let state = State::Open(open(client.clone(), session_id).await?);
+        Ok(Self { client, session_id, token, join, tries: Tries::new(retry), must_join: false, state })
     }
 
     /// The connection of now.
@@ -48,6 +66,16 @@ impl<S: Send + 'static> Link<S> {
 
     pub(super) const fn session_id(&self) -> u64 {
         self.session_id
+    }
+
+    /// The generation of the token under which the stream is open.
+    pub(super) const fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// The stream goes on under another token.
+    pub(super) const fn renewed(&mut self, token: u64) {
+        self.token = token;
     }
 
     /// The session turned out to be another one.
@@ -72,6 +100,7 @@ impl<S: Send + 'static> Link<S> {
         F: Future<Output = Result<S, Error>> + Send,
     {
         self.state = State::Over;
+        let mut refused = None;
         let (asked, reconnect) = match why.verdict() {
             RetryDecision::Over => return Ok(None),
             RetryDecision::Final => return Err(why),
@@ -80,15 +109,26 @@ impl<S: Send + 'static> Link<S> {
                 self.must_join = true;
                 (None, false)
             }
+            RetryDecision::OtherToken(reason) => {
+                refused = Some(reason);
+                // Without a wait: no lease is to run out.
+                (Some(Duration::ZERO), false)
+            }
             RetryDecision::Retry { asked, reconnect } => (asked, reconnect),
         };
         let (again_at, why) = self.tries.next(asked, why)?;
-        let (mut client, session_id) = (self.client.clone(), self.session_id);
+        let (mut client, session_id, mut token) = (self.client.clone(), self.session_id, self.token);
         let join = self.join.clone().filter(|_| self.must_join);
         let opening = async move {
             tokio::time::sleep_until(again_at).await;
             let mut joined = None;
             let stream = async {
+                if let Some(reason) = refused
+                    && !client.token().has_newer(token).await?
+                {
+                    return Err(Error::TokenRefused { reason });
+                }
+                token = client.token().ready().await?;
                 if reconnect {
                     client = client.again().await?;
                 }
@@ -98,7 +138,7 @@ impl<S: Send + 'static> Link<S> {
                 open(client.clone(), joined.unwrap_or(session_id)).await
             };
             let stream = stream.await;
-            Try { client, joined, stream }
+            Try { client, token, joined, stream }
         };
         self.state = State::Opening(opening.boxed());
         Ok(Some(why))
@@ -108,8 +148,8 @@ impl<S: Send + 'static> Link<S> {
     /// and call again.
     pub(super) async fn opened(&mut self) -> Result<bool, Error> {
         let State::Opening(opening) = &mut self.state else { return Ok(false) };
-        let Try { client, joined, stream } = opening.await;
-        self.client = client;
+        let Try { client, token, joined, stream } = opening.await;
+        (self.client, self.token) = (client, token);
         if let Some(session_id) = joined {
             (self.session_id, self.must_join) = (session_id, false);
         }

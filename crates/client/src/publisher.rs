@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::future::{BoxFuture, Either, FutureExt, select};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use starling_signing::{SignedUpdate, SigningKey, SwarmTag};
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
 use crate::pb::livestream::v1::publish_updates_response::Event;
 use crate::pb::swarm::v1::{
-    ChannelAck, Demand, GrantedChannel, PublishOpened, PublishRejected, Skips, UpdateChannel, UpdateDraft,
+    ChannelAck, Demand, GrantedChannel, PublishOpened, PublishRejected, RenewToken, Skips, UpdateChannel, UpdateDraft,
 };
 
 /// What to publish on, and how.
@@ -120,9 +121,18 @@ pub enum PublishEvent {
     Resumed(PublishOpened),
 }
 
+/// What is sent on an open stream.
+enum Outgoing {
+    Update(UpdateDraft),
+    Renew(RenewToken),
+}
+
+/// A token that is newer than that of the stream, and its generation.
+type Newer = BoxFuture<'static, (String, u64)>;
+
 /// An open publish stream.
 struct Stream {
-    outbox: mpsc::Sender<UpdateDraft>,
+    outbox: mpsc::Sender<Outgoing>,
     answers: BoxStream<'static, Result<Option<Event>, Status>>,
     opened: PublishOpened,
 }
@@ -135,6 +145,30 @@ pub struct Publisher {
     window: Window,
     opened: PublishOpened,
     ready: VecDeque<PublishEvent>,
+    renewal: Renewal,
+}
+
+/// How far an open stream is on its way to the next token.
+enum Renewal {
+    /// There is none yet.
+    Awaited(Newer),
+    /// The server was sent the token of this generation.
+    Sent(u64),
+}
+
+impl fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Awaited(_) => "awaited",
+            Self::Sent(_) => "sent",
+        })
+    }
+}
+
+/// What an open stream comes to next.
+enum Next {
+    Answer(Option<Result<Option<Event>, Status>>),
+    Newer(String, u64),
 }
 
 impl Publisher {
@@ -145,11 +179,16 @@ impl Publisher {
     /// The server's refusal as [`Error::Status`], or the failure of the connection.
     pub async fn open(client: Client, mut publication: PublishOptions) -> Result<Self, Error> {
         publication.window = publication.window.max(1);
-        let stream = publish(client.clone(), publication.clone(), publication.session_id).await?;
+        let (options, session_id) = (publication.clone(), publication.session_id);
+        let (join, retry) = (publication.join.clone(), publication.retry);
+        let open = |client, session_id| publish(client, options, session_id);
+        let mut link = Link::open(client, session_id, join, retry, open).await?;
+        let State::Open(stream) = link.state() else { return Err(Error::Closed) };
         let opened = stream.opened.clone();
+        link.set_session(opened.session_id);
         let window = Window::new(publication.window, &opened);
-        let link = Link::new(client, opened.session_id, publication.join.clone(), publication.retry, stream);
-        let mut publisher = Self { publication, link, window, opened, ready: VecDeque::new() };
+        let renewal = Renewal::of(&link);
+        let mut publisher = Self { publication, link, window, opened, ready: VecDeque::new(), renewal };
         publisher.ask_for_keyframes();
         Ok(publisher)
     }
@@ -203,7 +242,7 @@ impl Publisher {
         if let State::Open(stream) = self.link.state() {
             // The outbox has room for the whole window. A closed one means a cut, which the
             // answers tell; the window keeps the draft until then.
-            stream.outbox.try_send(self.publication.signed(draft, &self.opened)).ok();
+            stream.outbox.try_send(Outgoing::Update(self.publication.signed(draft, &self.opened))).ok();
         }
         Ok(draft.publisher_sequence)
     }
@@ -222,15 +261,21 @@ impl Publisher {
                 return Ok(Some(event));
             }
             let why = match self.link.state() {
-                State::Open(stream) => match stream.answers.next().await {
-                    Some(Ok(Some(Event::Goodbye(goodbye)))) => goodbye.into(),
-                    Some(Ok(event)) => {
+                State::Open(stream) => match stream.next(&mut self.renewal).await {
+                    Next::Newer(token, generation) => {
+                        // There is room for one: a closed outbox means a cut, after which the new one is shown.
+                        stream.outbox.try_send(Outgoing::Renew(RenewToken { token })).ok();
+                        self.renewal = Renewal::Sent(generation);
+                        continue;
+                    }
+                    Next::Answer(Some(Ok(Some(Event::Goodbye(goodbye))))) => goodbye.into(),
+                    Next::Answer(Some(Ok(event))) => {
                         self.link.alive();
                         self.hear(event);
                         continue;
                     }
-                    Some(Err(status)) => status.into(),
-                    None => Error::Closed,
+                    Next::Answer(Some(Err(status))) => status.into(),
+                    Next::Answer(None) => Error::Closed,
                 },
                 State::Opening(_) => match self.link.opened().await {
                     Ok(_) => {
@@ -301,8 +346,14 @@ impl Publisher {
             }
             Some(Event::Demand(demand)) => self.ready.push_back(PublishEvent::Demand(demand)),
             Some(Event::Skips(skips)) => self.ready.push_back(PublishEvent::Skips(skips)),
-            // Goodbye is handled before; nothing was renewed here; None is of a newer server.
-            Some(Event::Opened(_) | Event::Heartbeat(_) | Event::Goodbye(_) | Event::Renewed(_)) | None => {}
+            Some(Event::Renewed(_)) => {
+                if let Renewal::Sent(generation) = self.renewal {
+                    self.link.renewed(generation);
+                    self.renewal = Renewal::of(&self.link);
+                }
+            }
+            // Goodbye is handled before; None is of a newer server.
+            Some(Event::Opened(_) | Event::Heartbeat(_) | Event::Goodbye(_)) | None => {}
         }
     }
 
@@ -315,10 +366,11 @@ impl Publisher {
         }
         for draft in self.window.drafts() {
             // For the session of now: what was signed for the one before is not valid any more.
-            stream.outbox.try_send(self.publication.signed(draft, &stream.opened)).ok();
+            stream.outbox.try_send(Outgoing::Update(self.publication.signed(draft, &stream.opened))).ok();
         }
         self.opened = stream.opened.clone();
         self.link.set_session(self.opened.session_id);
+        self.renewal = Renewal::of(&self.link);
         self.ready.push_back(PublishEvent::Resumed(self.opened.clone()));
         self.ask_for_keyframes();
         Ok(())
@@ -339,18 +391,42 @@ impl Publisher {
     }
 }
 
+impl Renewal {
+    fn of(link: &Link<Stream>) -> Self {
+        Self::Awaited(link.client().token().clone().newer(link.token()).boxed())
+    }
+}
+
+impl Stream {
+    /// Safe to drop and call again.
+    async fn next(&mut self, renewal: &mut Renewal) -> Next {
+        match renewal {
+            Renewal::Sent(_) => Next::Answer(self.answers.next().await),
+            // An answer that is there is taken without a look at the token.
+            Renewal::Awaited(newer) => match select(self.answers.next(), newer).await {
+                Either::Left((answer, _)) => Next::Answer(answer),
+                Either::Right(((token, generation), _)) => Next::Newer(token, generation),
+            },
+        }
+    }
+}
+
 async fn publish(client: Client, publication: PublishOptions, session_id: u64) -> Result<Stream, Error> {
     let Client { mut livestreams, mut groups, .. } = client;
     let PublishOptions { swarm, node_id, temporal_layers, window, .. } = publication;
     let channels = publication.channels.iter().map(|&channel| channel.into()).collect();
-    // Room for the whole window, and for what a revoked channel left behind in it.
-    let (outbox, drafts) = mpsc::channel(window.saturating_mul(publication.channels.len().max(1)));
-    let drafts = ReceiverStream::new(drafts);
+    // Room for the whole window, for what a revoked channel left behind in it, and for a token.
+    let (outbox, outgoing) = mpsc::channel(window.saturating_mul(publication.channels.len().max(1)).saturating_add(1));
+    let outgoing = ReceiverStream::new(outgoing);
     let mut answers = match swarm {
         SwarmRef::Livestream(livestream_id) => {
             use livestream::publish_updates_request::Message;
             let open = livestream::PublishOpen { livestream_id, node_id, session_id, channels, temporal_layers };
-            let messages = stream::iter([Message::Open(open)]).chain(drafts.map(Message::Update));
+            let outgoing = outgoing.map(|message| match message {
+                Outgoing::Update(draft) => Message::Update(draft),
+                Outgoing::Renew(renewal) => Message::Renew(renewal),
+            });
+            let messages = stream::iter([Message::Open(open)]).chain(outgoing);
             let requests = messages.map(|message| livestream::PublishUpdatesRequest { message: Some(message) });
             let answers = livestreams.publish_updates(requests).await?.into_inner();
             answers.map_ok(|answer| answer.event).boxed()
@@ -358,7 +434,11 @@ async fn publish(client: Client, publication: PublishOptions, session_id: u64) -
         SwarmRef::Group(group_id) => {
             use group::publish_updates_request::Message;
             let open = group::PublishOpen { group_id, node_id, session_id, channels, temporal_layers };
-            let messages = stream::iter([Message::Open(open)]).chain(drafts.map(Message::Update));
+            let outgoing = outgoing.map(|message| match message {
+                Outgoing::Update(draft) => Message::Update(draft),
+                Outgoing::Renew(renewal) => Message::Renew(renewal),
+            });
+            let messages = stream::iter([Message::Open(open)]).chain(outgoing);
             let requests = messages.map(|message| group::PublishUpdatesRequest { message: Some(message) });
             let answers = groups.publish_updates(requests).await?.into_inner();
             answers.map_ok(|answer| answer.event.map(Into::into)).boxed()

@@ -105,8 +105,10 @@ impl Subscriber {
     pub async fn open(client: Client, subscription: SubscribeOptions) -> Result<Self, Error> {
         let progress = subscription.resume_from.clone().map(Progress::from).unwrap_or_default();
         let mut verifier = Verifier::new(subscription.swarm, subscription.trust.clone());
-        let subscribed =
-            subscribe(client.clone(), subscription.clone(), subscription.session_id, progress.resume_point());
+        let (wanted, resume_from) = (subscription.clone(), progress.resume_point());
+        let open = |client, session_id| subscribe(client, wanted, session_id, resume_from);
+        let (session_id, join) = (subscription.session_id, subscription.join.clone());
+        let subscribed = Link::open(client.clone(), session_id, join, subscription.retry, open);
         let mut livestreams = client.livestreams.clone();
         // At the same time: the key costs no round trip of its own.
         let asked = async {
@@ -114,12 +116,11 @@ impl Subscriber {
             let found = livestreams.get_livestream(livestream::GetLivestreamRequest { livestream_id }).await?;
             Ok::<_, Status>(found.into_inner().livestream)
         };
-        let (stream, found) = future::join(subscribed, asked).boxed().await;
-        let stream = stream?;
+        let (link, found) = future::join(subscribed, asked).boxed().await;
+        let link = link?;
         if let Some(found) = found? {
             verifier.learn(&found).map_err(|why| Error::Forged { position: None, why })?;
         }
-        let link = Link::new(client, subscription.session_id, subscription.join.clone(), subscription.retry, stream);
         Ok(Self { subscription, progress, link, ready: VecDeque::new(), verifier, asking: None })
     }
 

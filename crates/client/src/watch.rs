@@ -46,8 +46,8 @@ impl<M: Send> Watch<M> {
             let opening = open(client, session_id);
             async move { Ok(opening.await?.into_inner()) }.boxed()
         });
-        let stream = open(client.clone(), session_id).await?;
-        Ok(Self { link: Link::new(client, session_id, join, retry, stream), open })
+        let link = Link::open(client, session_id, join, retry, &*open).await?;
+        Ok(Self { link, open })
     }
 
     /// The session of now; another one after the lease has expired.

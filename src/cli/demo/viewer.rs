@@ -11,10 +11,10 @@ use tonic::transport::Endpoint;
 use super::ids::LIVESTREAM;
 use super::meters::Meters;
 use crate::cli::error::{CliError, told};
-use starling_client::Client;
 use starling_client::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
 use starling_client::pb::livestream::v1::{self as pb, watch_targets_response::Event};
 use starling_client::pb::swarm::v1::{self as shared, TargetDelta, TargetList, delivery::Item};
+use starling_client::{Client, TokenChannel};
 use starling_verify::History;
 
 /// The first viewer's node.
@@ -113,8 +113,8 @@ pub(super) async fn watch(
     let mut client = Client::connect(&url).await?;
     if part == Part::Stalled {
         let narrow = Endpoint::from_shared(url)?.initial_stream_window_size(65_535).connect().await?;
-        client.livestreams =
-            LivestreamServiceClient::new(client.token().over(narrow)).max_decoding_message_size(4 << 20);
+        client.livestreams = LivestreamServiceClient::new(TokenChannel::new(narrow, client.token().clone()))
+            .max_decoding_message_size(4 << 20);
     }
     let mode = if part == Part::Lurker { pb::ViewerMode::Lurker } else { pb::ViewerMode::Active };
     let lease = prost_types::Duration { seconds: if part == Part::Victim { 2 } else { 30 }, nanos: 0 };

@@ -14,3 +14,4 @@ pub(crate) mod refusal;
 mod renewal;
 mod revoked;
 mod strangers;
+mod token_sources;

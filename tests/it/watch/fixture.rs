@@ -62,7 +62,7 @@ const fn seconds(seconds: i64) -> prost_types::Duration {
 pub(crate) async fn narrow(server: &Server, window: u32) -> TokenChannel {
     let endpoint = Endpoint::from_shared(server.url()).unwrap();
     let channel = endpoint.initial_stream_window_size(window).tcp_nodelay(true).connect().await.unwrap();
-    BearerToken::none().over(channel)
+    TokenChannel::new(channel, BearerToken::none())
 }
 
 /// The next message of a stream that goes on.

@@ -3,7 +3,7 @@
 
 use crate::process::{Running, Serving};
 use crate::watch::fixture::{LivestreamFixture, shape};
-use starling_client::BearerToken;
+use starling_client::{BearerToken, TokenChannel};
 
 const WATCHERS: usize = 200;
 const CHANGES: u64 = 5_000;
@@ -26,7 +26,7 @@ async fn watchers_that_never_read_cost_bounded_memory() {
     livestream.join_all(10..20).await;
     let endpoint = tonic::transport::Endpoint::from_shared(server.url()).unwrap();
     let channel = endpoint.initial_stream_window_size(1_024).connect().await.unwrap();
-    let stalled = livestream.through_channel(BearerToken::none().over(channel));
+    let stalled = livestream.through_channel(TokenChannel::new(channel, BearerToken::none()));
     let mut unread = Vec::new();
     for index in 0..WATCHERS {
         unread.push((stalled.watch().await, stalled.watch_targets((index % 2 == 0).then_some(10)).await));

@@ -7,9 +7,16 @@ export function expect(holds: boolean, ...what: unknown[]): asserts holds {
   }
 }
 
-/** Whether a stream ended of its age: the same server goes on at once. */
-export const planned = (goodbye: Goodbye | undefined, error: unknown): boolean =>
-  goodbye?.reason === GoodbyeReason.STREAM_AGE && ConnectError.from(error).code === Code.Unavailable;
+/** Whether the server asks for tokens, over TLS. */
+export const trust = new URLSearchParams(location.search).has("trust");
+
+/** Whether a stream ended of its age: the same server goes on at once. With a token it is the token's age. */
+export const planned = (goodbye: Goodbye | undefined, error: unknown): boolean => {
+  const [reason, code] = trust
+    ? [GoodbyeReason.TOKEN_EXPIRED, Code.Unauthenticated]
+    : [GoodbyeReason.STREAM_AGE, Code.Unavailable];
+  return goodbye?.reason === reason && ConnectError.from(error).code === code;
+};
 
 /** The error that a call ends with. */
 export async function refusal(call: Promise<unknown>): Promise<ConnectError> {

@@ -3,11 +3,13 @@
 //
 // It creates a livestream, joins it with 20 viewers, folds what is watched under churn, publishes 600 updates and
 // receives them across the ages of streams and connections, reads the details of an error, sets a deadline, and has the
-// server stopped. A browser cannot stream to a server: it publishes by calls, which keep its session as a stream would.
+// server stopped. Where the server wants tokens it is called over TLS, and each node has one that ends within seconds;
+// the page gets them from where it comes from. A browser cannot stream to a server: it publishes by calls, which keep
+// its session as a stream would.
 import { equals } from "@bufbuild/protobuf";
-import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { type Client, Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
-import { expect, planned, refusal } from "./checks";
+import { expect, planned, refusal, trust } from "./checks";
 import { Fold, foldRoster, foldTargets, sessions, sorted } from "./folds";
 import { ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb";
 import { type GetTargetsResponse, LivestreamService } from "./gen/starling/livestream/v1/livestream_pb";
@@ -23,9 +25,23 @@ const [BROADCASTER, WATCHED, SUBSCRIBER, LAST] = [1n, 2n, 3n, 21n]; // the viewe
 const settings = new URLSearchParams(location.search);
 const publishSeconds = Number(settings.get("seconds"));
 const leaseSeconds = Number(settings.get("lease"));
-const connect = (server: string) =>
-  createClient(LivestreamService, createGrpcWebTransport({ baseUrl: `http://${server}` }));
-let client = connect(settings.get("server")!);
+/** Calls with the token of this name, which the page asks for each time. */
+const transportOf = (server: string, name: string) => {
+  const token: Interceptor = (next) => async (request) => {
+    request.header.set("authorization", `Bearer ${await (await fetch(`/token?name=${name}`)).text()}`);
+    return next(request);
+  };
+  const baseUrl = `${trust ? "https" : "http"}://${server}`;
+  return createGrpcWebTransport({ baseUrl, interceptors: trust ? [token] : [] });
+};
+/** By the name of their token: one for each node, and one for the many that come and go. */
+const connect = (server: string): Map<string, Client<typeof LivestreamService>> => {
+  const names = trust ? ["1", "2", "3", "crowd"] : ["1"];
+  return new Map(names.map((name) => [name, createClient(LivestreamService, transportOf(server, name))]));
+};
+let clients = connect(settings.get("server")!);
+/** Calls as this node. */
+const as = (node: bigint) => clients.get(!trust ? "1" : node <= SUBSCRIBER ? String(node) : "crowd")!;
 const members = new Map<bigint, bigint>(); // node -> session
 let begun = false; // the subscriber has the first update
 let limits: ServerLimits | undefined;
@@ -35,17 +51,16 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const who = (nodeId: bigint) => ({ livestreamId, nodeId, sessionId: members.get(nodeId) });
 // A node that watches its own targets.
 const targetsOf = (nodeId: bigint) => ({ ...who(nodeId), ofNodeId: nodeId });
-const viewers = () => client.listViewers({ livestreamId });
+const viewers = () => as(BROADCASTER).listViewers({ livestreamId });
 
 async function begin(): Promise<void> {
-  const transport = createGrpcWebTransport({ baseUrl: `http://${settings.get("server")}` });
-  ({ limits } = await createClient(ServerService, transport).getServerInfo({}));
+  ({ limits } = await createClient(ServerService, transportOf(settings.get("server")!, "1")).getServerInfo({}));
   const config = {
     starToTreeThreshold: 10, treeFanout: 3, // a tree with several levels, so that viewers have targets
     maxLag: { seconds: 60n }, // on a busy machine nobody is to skip ahead
   };
-  await client.createLivestream({ livestreamId, nodeId: BROADCASTER, config });
-  await client.startLivestream({ livestreamId, nodeId: BROADCASTER });
+  await as(BROADCASTER).createLivestream({ livestreamId, nodeId: BROADCASTER, config });
+  await as(BROADCASTER).startLivestream({ livestreamId, nodeId: BROADCASTER });
   for (let node = WATCHED; node <= LAST; node++) {
     await join(node, 300); // most of the viewers open no stream
   }
@@ -54,23 +69,27 @@ async function begin(): Promise<void> {
 }
 
 async function join(nodeId: bigint, lease: number): Promise<void> {
-  const { sessionId } = await client.joinLivestream({ livestreamId, nodeId, leaseTtl: { seconds: BigInt(lease) } });
+  const leaseTtl = { seconds: BigInt(lease) };
+  const { sessionId } = await as(nodeId).joinLivestream({ livestreamId, nodeId, leaseTtl });
   members.set(nodeId, sessionId);
 }
 
 /** Publishes and receives, while viewers come and go and two watches are folded. */
 async function liveThrough(): Promise<void> {
   const [targets, roster] = [new Fold<TargetList>(), new Fold<Map<bigint, bigint>>()];
-  const folds = Promise.all([foldTargets(client, targetsOf(WATCHED), targets), foldRoster(client, livestreamId, roster)]);
+  const watching = as(WATCHED);
+  const folds = Promise.all(
+    [foldTargets(watching, targetsOf(WATCHED), targets), foldRoster(watching, livestreamId, roster)]);
   let living = true;
   const work = Promise.all([publish(), subscribe()]).finally(() => (living = false));
   const [[published, resumes], answers] = await Promise.all([work, churn(() => living)]);
   await tell(`published ${UPDATES} of ${UPDATES} by calls: ${published.how}`);
+  expect(!trust || resumes > 1, "streams end with their tokens");
   await tell(`received ${UPDATES} of ${UPDATES} in order, without a gap: ${resumes} resumes`);
 
   await leaseRunsOut(published.end);
   // Nothing changes any more. The next heartbeat tells the folds that they are current.
-  answers.push(await client.getTargets({ livestreamId, ofNodeId: WATCHED }));
+  answers.push(await as(WATCHED).getTargets({ livestreamId, ofNodeId: WATCHED }));
   await targets.reach(answers.at(-1)!.revision);
   const known = answers.filter(({ revision }) => targets.at.has(revision));
   for (const answer of known) {
@@ -96,9 +115,9 @@ async function churn(living: () => boolean): Promise<GetTargetsResponse[]> {
   for (let node = first; living(); node++) {
     await join(node, 300);
     if (node >= first + stay) {
-      await client.leaveLivestream({ livestreamId, nodeId: node - stay });
+      await as(node - stay).leaveLivestream({ livestreamId, nodeId: node - stay });
     }
-    answers.push(await client.getTargets({ livestreamId, ofNodeId: WATCHED }));
+    answers.push(await as(WATCHED).getTargets({ livestreamId, ofNodeId: WATCHED }));
     await sleep(100);
   }
   return answers;
@@ -122,7 +141,7 @@ async function publish(): Promise<{ how: string; end: number }> {
     for (;;) {
       try {
         // With the term it is refused should the right have been lost and granted anew.
-        const { receipt } = await client.publishUpdate({ ...who(BROADCASTER), update, term });
+        const { receipt } = await as(BROADCASTER).publishUpdate({ ...who(BROADCASTER), update, term });
         term ||= receipt!.position!.term;
         keyframe = receipt!.keyframeWanted;
         const { sequence } = receipt!.position!;
@@ -139,7 +158,7 @@ async function publish(): Promise<{ how: string; end: number }> {
     }
   }
   const end = Date.now();
-  const { livestream } = await client.getLivestream({ livestreamId });
+  const { livestream } = await as(BROADCASTER).getLivestream({ livestreamId });
   expect(livestream!.broadcasterPresent, "the broadcaster still has its session");
   const seconds = Math.round((end - began) / 1000);
   const how = `${again} sent again, for ${seconds} s in one term and one session, with a lease of ${leaseSeconds} s`;
@@ -152,7 +171,7 @@ async function publish(): Promise<{ how: string; end: number }> {
  */
 async function leaseRunsOut(last: number): Promise<void> {
   const seconds = () => (Date.now() - last) / 1000;
-  while ((await client.getLivestream({ livestreamId })).livestream!.broadcasterPresent) {
+  while ((await as(BROADCASTER).getLivestream({ livestreamId })).livestream!.broadcasterPresent) {
     expect(seconds() < leaseSeconds + 2, "the lease runs out");
     await sleep(100);
   }
@@ -169,7 +188,7 @@ async function subscribe(): Promise<number> {
     let goodbye: Goodbye | undefined;
     try {
       const request = { ...who(SUBSCRIBER), channels: [UpdateChannel.VISUAL], resumeFrom };
-      for await (const { deliveries } of client.subscribeUpdates(request, { signal: abort.signal })) {
+      for await (const { deliveries } of as(SUBSCRIBER).subscribeUpdates(request, { signal: abort.signal })) {
         for (const { item } of deliveries) {
           expect(item.case !== "gap", "a gap");
           if (item.case === "subscribed" && !resumeFrom) {
@@ -199,20 +218,39 @@ async function subscribe(): Promise<number> {
 }
 
 async function errorDetails(): Promise<void> {
-  const error = await refusal(client.joinLivestream({ livestreamId: 404n, nodeId: 1n }));
+  const error = await refusal(as(BROADCASTER).joinLivestream({ livestreamId: 404n, nodeId: 1n }));
   const [info] = error.findDetails(ErrorInfoSchema);
   expect(error.code === Code.NotFound && info?.reason === "LIVESTREAM_NOT_FOUND", "an unknown livestream:", error);
   await tell(`unknown livestream: ${Code[error.code]}, reason ${info.reason}, domain ${info.domain}`);
 }
 
+/** Shows a token that counts for nothing, and asks for what a viewer may not do. */
+async function refusals(): Promise<void> {
+  if (!trust) {
+    return;
+  }
+  const refused = async (call: Promise<unknown>, code: Code, reason: string) => {
+    const error = await refusal(call);
+    const [info] = error.findDetails(ErrorInfoSchema);
+    expect(error.code === code && info?.reason === reason, reason, "is", error);
+  };
+  const wrong = createClient(LivestreamService, transportOf(settings.get("server")!, "wrong"));
+  await refused(wrong.getLivestream({ livestreamId }), Code.Unauthenticated, "TOKEN_INVALID");
+  const update = { channel: UpdateChannel.VISUAL, payload: new TextEncoder().encode("not mine") };
+  await refused(as(SUBSCRIBER).publishUpdate({ livestreamId, update }), Code.PermissionDenied, "NOT_GRANTED");
+  const leave = as(SUBSCRIBER).leaveLivestream({ livestreamId, nodeId: WATCHED });
+  await refused(leave, Code.PermissionDenied, "NOT_YOUR_NODE");
+  await tell("refused: a wrong token, a viewer that publishes, one that acts for another");
+}
+
 async function deadline(): Promise<void> {
   // By another name the browser makes new connections: an old one might reach its age just then, which ends streams
   // otherwise.
-  client = connect(settings.get("server")!.replace("127.0.0.1", "localhost"));
+  clients = connect(settings.get("server")!.replace("127.0.0.1", "localhost"));
   const attached = async () => (await viewers()).viewers.some(({ nodeId, attached }) => nodeId === LAST && attached);
   const began = Date.now();
   const error = await refusal((async () => {
-    for await (const _ of client.watchTargets(targetsOf(LAST), { timeoutMs: 500 })) {
+    for await (const _ of as(LAST).watchTargets(targetsOf(LAST), { timeoutMs: 500 })) {
       expect(await attached(), "the watch keeps its session attached");
     }
   })());
@@ -242,9 +280,10 @@ async function shutdown(): Promise<void> {
     return { ...heard, error };
   };
   const streams = [
-    hear(client.watchTargets(targetsOf(WATCHED)), ({ event }) => (event.case === "goodbye" ? event.value : undefined)),
-    hear(client.watchLivestream(who(LAST)), ({ event }) => (event.case === "goodbye" ? event.value : undefined)),
-    hear(client.subscribeUpdates(who(SUBSCRIBER)), ({ deliveries }) => {
+    hear(as(WATCHED).watchTargets(targetsOf(WATCHED)), ({ event }) =>
+      event.case === "goodbye" ? event.value : undefined),
+    hear(as(LAST).watchLivestream(who(LAST)), ({ event }) => (event.case === "goodbye" ? event.value : undefined)),
+    hear(as(SUBSCRIBER).subscribeUpdates(who(SUBSCRIBER)), ({ deliveries }) => {
       const item = deliveries.at(-1)?.item;
       return item?.case === "goodbye" ? item.value : undefined;
     }),
@@ -259,7 +298,7 @@ async function shutdown(): Promise<void> {
   await tell(`stopping: goodbye DRAINING, then ${Code[Code.Unavailable]} with RetryInfo, on ${streams.length} streams`);
 }
 
-begin().then(liveThrough).then(errorDetails).then(deadline).then(shutdown).then(
+begin().then(liveThrough).then(errorDetails).then(refusals).then(deadline).then(shutdown).then(
   () => fetch("/end", { method: "POST" }),
   (surprise) => fetch("/end", { method: "POST", body: surprise.stack }),
 );

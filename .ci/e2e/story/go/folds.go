@@ -41,7 +41,7 @@ func (f *fold[T]) reach(revision uint64) {
 // foldTargets folds the targets of one viewer. A watch that is opened again begins with a snapshot.
 func (s *story) foldTargets(ctx context.Context, fold *fold[*swarmv1.TargetList]) {
 	for ; ; fold.reopenings++ {
-		stream, err := s.client.WatchTargets(ctx, s.watch(watched))
+		stream, err := s.as(watched).WatchTargets(ctx, s.watch(watched))
 		check(err, "watch targets")
 		list, goodbye := &swarmv1.TargetList{}, (*swarmv1.Goodbye)(nil)
 		for {
@@ -94,7 +94,7 @@ func (s *story) foldRoster(ctx context.Context, fold *fold[map[uint64]uint64]) {
 	roster, complete := map[uint64]uint64{}, false
 	var resume *swarmv1.EventPosition
 	for ; ; fold.reopenings++ {
-		stream, err := s.client.WatchLivestream(ctx, &livestreamv1.WatchLivestreamRequest{
+		stream, err := s.as(watched).WatchLivestream(ctx, &livestreamv1.WatchLivestreamRequest{
 			LivestreamId: id,
 			Kinds:        []livestreamv1.LivestreamEventKind{livestreamv1.LivestreamEventKind_LIVESTREAM_EVENT_KIND_MEMBERSHIP},
 			ResumeFrom:   resume,

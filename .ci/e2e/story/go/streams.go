@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	livestreamv1 "starling.dev/go/starling/livestream/v1"
@@ -45,14 +43,12 @@ func (s *story) open() *livestreamv1.PublishUpdatesRequest {
 	return &livestreamv1.PublishUpdatesRequest{Message: &livestreamv1.PublishUpdatesRequest_Open{Open: open}}
 }
 
-// planned is true when a stream ended of its age: the same server goes on at once.
-func planned(goodbye *swarmv1.Goodbye, err error) bool {
-	return goodbye.GetReason() == swarmv1.GoodbyeReason_GOODBYE_REASON_STREAM_AGE && status.Code(err) == codes.Unavailable
-}
+// publication is what it took to publish: streams that were opened again, updates that were sent again, renewed tokens.
+type publication struct{ reopenings, carried, renewals int }
 
 // publish sends the updates at an even pace, each under its number. What is not acknowledged is kept, and sent again
-// on the next stream unless the server says there that it has it.
-func (s *story) publish() (reopenings, carried int) {
+// on the next stream unless the server says there that it has it. The token is renewed every two seconds.
+func (s *story) publish() (published publication) {
 	var kept []*swarmv1.UpdateDraft
 	sent, keyframe := uint64(0), true
 	acknowledged := func(through uint64) {
@@ -62,10 +58,14 @@ func (s *story) publish() (reopenings, carried int) {
 	}
 	ticker := time.NewTicker(pace)
 	defer ticker.Stop()
-	for ; ; reopenings++ {
+	var renewals <-chan time.Time
+	if trust != "" {
+		renewals = time.Tick(2 * time.Second)
+	}
+	for ; ; published.reopenings++ {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		stream, err := s.client.PublishUpdates(ctx)
+		stream, err := s.as(broadcaster).PublishUpdates(ctx)
 		check(err, "publish")
 		check(stream.Send(s.open()), "open")
 		send := func(draft *swarmv1.UpdateDraft) {
@@ -82,7 +82,7 @@ func (s *story) publish() (reopenings, carried int) {
 		expect(proto.Equal(opened.GetHeartbeatInterval(), s.limits.GetHeartbeatInterval()), "the heartbeat:", opened)
 		keyframe = granted.GetKeyframeWanted()
 		acknowledged(granted.GetLastPublisherSequence())
-		carried += len(kept)
+		published.carried += len(kept)
 		for _, draft := range kept {
 			send(draft)
 		}
@@ -109,13 +109,20 @@ func (s *story) publish() (reopenings, carried int) {
 				draft := &swarmv1.UpdateDraft{Channel: visual, Payload: payload(sent), PublisherSequence: sent}
 				kept = append(kept, draft)
 				send(draft)
+			case <-renewals:
+				token, err := tokenOf("1").read()
+				check(err, "the token")
+				renew := &livestreamv1.PublishUpdatesRequest_Renew{Renew: &swarmv1.RenewToken{Token: token}}
+				_ = stream.Send(&livestreamv1.PublishUpdatesRequest{Message: renew})
 			case answer := <-answers:
 				switch event := answer.GetEvent().(type) {
 				case *livestreamv1.PublishUpdatesResponse_Ack:
 					acknowledged(event.Ack.GetChannels()[0].GetAcceptedThrough())
 					if sent == updates && len(kept) == 0 {
-						return reopenings, carried
+						return published
 					}
+				case *livestreamv1.PublishUpdatesResponse_Renewed:
+					published.renewals++
 				case *livestreamv1.PublishUpdatesResponse_KeyframeRequest:
 					keyframe = true
 				case *livestreamv1.PublishUpdatesResponse_Goodbye:
@@ -139,7 +146,7 @@ func (s *story) subscribe() (resumes int) {
 	defer cancel()
 	var resume *swarmv1.SubscriptionPosition
 	for next := uint64(1); ; resumes++ {
-		stream, err := s.client.SubscribeUpdates(ctx, s.subscription(resume))
+		stream, err := s.as(subscriber).SubscribeUpdates(ctx, s.subscription(resume))
 		check(err, "subscribe")
 		for goodbye := (*swarmv1.Goodbye)(nil); ; {
 			answer, err := stream.Recv()

@@ -47,7 +47,7 @@ final class Folds {
                             return null;
                         }
                     }
-                    Story.expect(Story.planned(goodbye, ended), "the watch ended: " + goodbye + ended);
+                    Story.expect(Trust.planned(goodbye, ended), "the watch ended: " + goodbye + ended);
                     reopenings++;
                 }
             }
@@ -84,7 +84,7 @@ final class Folds {
         }
 
         @Override Iterator<WatchTargetsResponse> open() {
-            return story.stub.watchTargets(story.watch(Story.WATCHED));
+            return story.stub(Story.WATCHED).watchTargets(story.watch(Story.WATCHED));
         }
 
         @Override Goodbye goodbye(WatchTargetsResponse message) {
@@ -135,7 +135,7 @@ final class Folds {
         }
 
         @Override Iterator<WatchLivestreamResponse> open() {
-            return story.stub.watchLivestream(request.build());
+            return story.stub(Story.WATCHED).watchLivestream(request.build());
         }
 
         @Override Goodbye goodbye(WatchLivestreamResponse message) {

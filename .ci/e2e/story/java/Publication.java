@@ -74,7 +74,7 @@ final class Publication implements Callable<Integer> {
     private synchronized Future<Boolean> stream() {
         CompletableFuture<Boolean> over = new CompletableFuture<>();
         Answers answers = new Answers(over);
-        answers.stream = story.async.publishUpdates(answers);
+        answers.stream = story.async(Story.BROADCASTER).publishUpdates(answers);
         answers.stream.onNext(open(story));
         return over;
     }
@@ -126,7 +126,7 @@ final class Publication implements Callable<Integer> {
         @Override public void onError(Throwable ended) {
             synchronized (Publication.this) {
                 requests = null;
-                if (Story.planned(goodbye, ended)) {
+                if (Trust.planned(goodbye, ended)) {
                     over.complete(false);
                 } else {
                     over.completeExceptionally(ended);

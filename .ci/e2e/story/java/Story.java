@@ -14,7 +14,8 @@ import java.util.concurrent.*;
  *
  * <p>It creates a livestream, joins it with 20 viewers, folds what is watched under churn, publishes 600 updates and
  * receives them across the ages of streams and connections, reads the details of an error, sets a deadline, and tells
- * the server (PID) to stop. Any surprise ends it.
+ * the server (PID) to stop. Any surprise ends it. With STORY_TRUST all of that is over TLS, each node with a token of
+ * its own that ends within seconds.
  */
 public final class Story {
     static final int UPDATES = 600;
@@ -25,37 +26,45 @@ public final class Story {
     static final long SUBSCRIBER = 3;
     static final long LAST = 21; // the viewers are 2..21
 
-    final LivestreamServiceGrpc.LivestreamServiceBlockingStub stub;
-    final LivestreamServiceGrpc.LivestreamServiceStub async;
+    private final LivestreamServiceGrpc.LivestreamServiceBlockingStub blocking;
+    private final LivestreamServiceGrpc.LivestreamServiceStub asynchronous;
     final ServerLimits limits;
     final Map<Long, Long> sessions; // by node
     volatile boolean begun; // the subscriber has the first update
 
     private Story(ManagedChannel connection, Map<Long, Long> sessions) {
         this.sessions = sessions;
-        stub = LivestreamServiceGrpc.newBlockingStub(connection);
-        async = LivestreamServiceGrpc.newStub(connection);
-        limits = ServerServiceGrpc.newBlockingStub(connection)
+        blocking = LivestreamServiceGrpc.newBlockingStub(connection);
+        asynchronous = LivestreamServiceGrpc.newStub(connection);
+        limits = Trust.as(BROADCASTER, ServerServiceGrpc.newBlockingStub(connection))
                 .getServerInfo(GetServerInfoRequest.getDefaultInstance()).getLimits();
     }
 
+    /** Calls as this node. */
+    LivestreamServiceGrpc.LivestreamServiceBlockingStub stub(long node) {
+        return Trust.as(node, blocking);
+    }
+
+    LivestreamServiceGrpc.LivestreamServiceStub async(long node) {
+        return Trust.as(node, asynchronous);
+    }
+
     public static void main(String[] arguments) throws Exception {
-        ManagedChannel connection = connect(arguments[0]);
+        ManagedChannel connection = Trust.connect(arguments[0]);
         Story story = new Story(connection, new HashMap<>());
         story.begin();
         story.liveThrough();
         story.errorDetails();
+        if (Trust.isAsked()) {
+            story.refusals();
+        }
         connection.shutdownNow();
         // The rest over a new connection: the old one might reach its age just then, which ends streams otherwise.
-        connection = connect(arguments[0]);
+        connection = Trust.connect(arguments[0]);
         story = new Story(connection, story.sessions);
         story.deadline();
         story.shutdown(Long.parseLong(arguments[1]));
         connection.shutdownNow();
-    }
-
-    private static ManagedChannel connect(String address) {
-        return Grpc.newChannelBuilder(address, InsecureChannelCredentials.create()).build();
     }
 
     private void begin() {
@@ -64,9 +73,10 @@ public final class Story {
                 .setTreeFanout(3)
                 .setMaxLag(seconds(60)) // on a busy machine nobody is to skip ahead
                 .build();
-        stub.createLivestream(CreateLivestreamRequest.newBuilder()
+        stub(BROADCASTER).createLivestream(CreateLivestreamRequest.newBuilder()
                 .setLivestreamId(ID).setNodeId(BROADCASTER).setConfig(config).build());
-        stub.startLivestream(StartLivestreamRequest.newBuilder().setLivestreamId(ID).setNodeId(BROADCASTER).build());
+        stub(BROADCASTER).startLivestream(
+                StartLivestreamRequest.newBuilder().setLivestreamId(ID).setNodeId(BROADCASTER).build());
         for (long node = BROADCASTER; node <= LAST; node++) {
             sessions.put(node, join(ID, node).getSessionId());
         }
@@ -74,7 +84,7 @@ public final class Story {
     }
 
     private JoinLivestreamResponse join(long livestream, long node) {
-        return stub.joinLivestream(JoinLivestreamRequest.newBuilder()
+        return stub(node).joinLivestream(JoinLivestreamRequest.newBuilder()
                 .setLivestreamId(livestream)
                 .setNodeId(node)
                 .setLeaseTtl(seconds(300)) // most of the viewers open no stream
@@ -94,6 +104,7 @@ public final class Story {
         List<GetTargetsResponse> answers = churn(() -> received.isDone() && published.isDone());
         System.out.printf("published %d of %d: %d reopenings, %d carried over%n",
                 UPDATES, UPDATES, published.get(), publication.carried);
+        expect(!Trust.isAsked() || Math.min(published.get(), received.get()) > 1, "streams end with their tokens");
         System.out.printf("received %d of %d in order, without a gap: %d resumes%n", UPDATES, UPDATES, received.get());
 
         // Nothing changes any more. The next heartbeat tells the folds that they are current.
@@ -125,7 +136,7 @@ public final class Story {
         for (long node = first; !done.call(); node++) {
             join(ID, node);
             if (node >= first + stay) {
-                stub.leaveLivestream(
+                stub(node - stay).leaveLivestream(
                         LeaveLivestreamRequest.newBuilder().setLivestreamId(ID).setNodeId(node - stay).build());
             }
             answers.add(targets());
@@ -135,11 +146,12 @@ public final class Story {
     }
 
     private GetTargetsResponse targets() {
-        return stub.getTargets(GetTargetsRequest.newBuilder().setLivestreamId(ID).setOfNodeId(WATCHED).build());
+        return stub(WATCHED)
+                .getTargets(GetTargetsRequest.newBuilder().setLivestreamId(ID).setOfNodeId(WATCHED).build());
     }
 
     private ListViewersResponse viewers() {
-        return stub.listViewers(ListViewersRequest.newBuilder().setLivestreamId(ID).build());
+        return stub(BROADCASTER).listViewers(ListViewersRequest.newBuilder().setLivestreamId(ID).build());
     }
 
     WatchTargetsRequest watch(long node) {
@@ -164,7 +176,8 @@ public final class Story {
             // The iterator of a blocking stub has no end of its own: the context ends the call.
             Context.CancellableContext context = Context.current().withCancellation();
             try {
-                Iterator<SubscribeUpdatesResponse> answers = context.call(() -> stub.subscribeUpdates(request.build()));
+                Iterator<SubscribeUpdatesResponse> answers =
+                        context.call(() -> stub(SUBSCRIBER).subscribeUpdates(request.build()));
                 while (next <= UPDATES) {
                     for (Delivery item : answers.next().getDeliveriesList()) {
                         switch (item.getItemCase()) {
@@ -188,7 +201,7 @@ public final class Story {
                 }
                 return resumes;
             } catch (StatusRuntimeException ended) {
-                expect(planned(goodbye, ended), "the subscription ended: " + goodbye + ended);
+                expect(Trust.planned(goodbye, ended), "the subscription ended: " + goodbye + ended);
             } finally {
                 context.cancel(null);
             }
@@ -208,6 +221,33 @@ public final class Story {
         }
     }
 
+    /** Shows a token that counts for nothing, and asks for what a viewer may not do. */
+    private void refusals() {
+        refused(Status.Code.UNAUTHENTICATED, "TOKEN_INVALID", () -> Trust.as("wrong", blocking)
+                .getLivestream(GetLivestreamRequest.newBuilder().setLivestreamId(ID).build()));
+        UpdateDraft update = UpdateDraft.newBuilder()
+                .setChannel(UpdateChannel.UPDATE_CHANNEL_VISUAL)
+                .setPayload(com.google.protobuf.ByteString.copyFromUtf8("not mine"))
+                .build();
+        refused(Status.Code.PERMISSION_DENIED, "NOT_GRANTED", () -> stub(SUBSCRIBER)
+                .publishUpdate(PublishUpdateRequest.newBuilder().setLivestreamId(ID).setUpdate(update).build()));
+        refused(Status.Code.PERMISSION_DENIED, "NOT_YOUR_NODE", () -> stub(SUBSCRIBER)
+                .leaveLivestream(LeaveLivestreamRequest.newBuilder().setLivestreamId(ID).setNodeId(WATCHED).build()));
+        System.out.println("refused: a wrong token, a viewer that publishes, one that acts for another");
+    }
+
+    private static void refused(Status.Code code, String reason, Runnable call) {
+        try {
+            call.run();
+        } catch (StatusRuntimeException error) {
+            ErrorInfo info = detail(error, ErrorInfo.class);
+            expect(error.getStatus().getCode() == code && info != null && info.getReason().equals(reason),
+                    reason + " is " + error);
+            return;
+        }
+        throw new AssertionError(reason + " is an answer");
+    }
+
     /** One kind of google.rpc detail of a status; null when it is not there. */
     private static <D extends Message> D detail(Throwable error, Class<D> kind) {
         try {
@@ -225,7 +265,7 @@ public final class Story {
     private void deadline() {
         long began = System.nanoTime();
         try {
-            Iterator<?> watch = stub.withDeadlineAfter(500, TimeUnit.MILLISECONDS).watchTargets(watch(LAST));
+            Iterator<?> watch = stub(LAST).withDeadlineAfter(500, TimeUnit.MILLISECONDS).watchTargets(watch(LAST));
             while (watch.hasNext()) {
                 watch.next();
                 expect(attached(LAST), "the watch keeps its session attached");
@@ -249,12 +289,12 @@ public final class Story {
     private void shutdown(long pid) throws Exception {
         List<Ending<?>> streams = new ArrayList<>();
         Ending<WatchTargetsResponse> watch = new Ending<>(WatchTargetsResponse::getGoodbye);
-        async.watchTargets(watch(WATCHED), watch);
+        async(WATCHED).watchTargets(watch(WATCHED), watch);
         Ending<SubscribeUpdatesResponse> subscription =
                 new Ending<>(answer -> answer.getDeliveries(answer.getDeliveriesCount() - 1).getGoodbye());
-        async.subscribeUpdates(subscription().build(), subscription);
+        async(SUBSCRIBER).subscribeUpdates(subscription().build(), subscription);
         Ending<PublishUpdatesResponse> publication = new Ending<>(PublishUpdatesResponse::getGoodbye);
-        async.publishUpdates(publication).onNext(Publication.open(this));
+        async(BROADCASTER).publishUpdates(publication).onNext(Publication.open(this));
         Collections.addAll(streams, watch, subscription, publication);
         for (Ending<?> stream : streams) {
             stream.open.await();
@@ -268,12 +308,6 @@ public final class Story {
         }
         System.out.printf("stopping: goodbye DRAINING, then UNAVAILABLE with RetryInfo, on %d streams%n",
                 streams.size());
-    }
-
-    /** Whether a stream ended of its age: the same server goes on at once. */
-    static boolean planned(Goodbye goodbye, Throwable error) {
-        return goodbye.getReason() == GoodbyeReason.GOODBYE_REASON_STREAM_AGE
-                && Status.fromThrowable(error).getCode() == Status.Code.UNAVAILABLE;
     }
 
     /** For threads: a surprise in one ends the whole program. */

@@ -1,19 +1,48 @@
 // What the parts of the story share.
-import { type ServiceError, status } from "@grpc/grpc-js";
+import { type ChannelCredentials, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { readFileSync } from "node:fs";
 import { Status } from "./gen/google/rpc/status";
-import type { LivestreamServiceClient } from "./gen/starling/livestream/v1/livestream";
+import { LivestreamServiceClient } from "./gen/starling/livestream/v1/livestream";
 import type { ServerLimits } from "./gen/starling/swarm/v1/server";
 import { type Goodbye, GoodbyeReason } from "./gen/starling/swarm/v1/swarm";
 
 export const ID = 7;
 export const [BROADCASTER, WATCHED, SUBSCRIBER, LAST] = [1, 2, 3, 21]; // the viewers are 2..21
 
+/** The directory with the authority that vouches for the server, and the tokens; without it neither is needed. */
+export const trust = process.env.STORY_TRUST;
+
+/** With the token of this name, whose file is read for each call: others replace it meanwhile. */
+export function credentialsOf(name: string): ChannelCredentials {
+  if (!trust) {
+    return credentials.createInsecure();
+  }
+  const token = credentials.createFromMetadataGenerator((_, done) => {
+    const metadata = new Metadata();
+    metadata.set("authorization", `Bearer ${readFileSync(`${trust}/${name}.jwt`, "utf8").trim()}`);
+    done(null, metadata);
+  });
+  return credentials.combineChannelCredentials(credentials.createSsl(readFileSync(`${trust}/ca.pem`)), token);
+}
+
+/** Connections of their own, by the name of their token: one for each node, and one for the many that come and go. */
+export function connect(address: string): Map<string, LivestreamServiceClient> {
+  // By no means shared ones: an old one might reach its age just then, which ends streams otherwise.
+  const options = { "grpc.use_local_subchannel_pool": 1 };
+  const names = trust ? ["1", "2", "3", "crowd"] : ["1"];
+  return new Map(names.map((name) => [name, new LivestreamServiceClient(address, credentialsOf(name), options)]));
+}
+
 export interface Story {
-  client: LivestreamServiceClient;
+  clients: Map<string, LivestreamServiceClient>;
   limits: ServerLimits;
   sessions: Map<number, number>; // by node
   begun: boolean; // the subscriber has the first update
 }
+
+/** A client that calls as this node. */
+export const as = (story: Story, node: number): LivestreamServiceClient =>
+  story.clients.get(!trust ? "1" : node <= SUBSCRIBER ? String(node) : "crowd")!;
 
 export const who = (story: Story, nodeId: number) =>
   ({ livestreamId: ID, nodeId, sessionId: story.sessions.get(nodeId) ?? 0 });
@@ -28,9 +57,13 @@ export function expect(holds: boolean, ...what: unknown[]): void {
   }
 }
 
-/** Whether a stream ended of its age: the same server goes on at once. */
-export const planned = (goodbye: Goodbye | undefined, error: unknown): boolean =>
-  goodbye?.reason === GoodbyeReason.GOODBYE_REASON_STREAM_AGE && (error as ServiceError).code === status.UNAVAILABLE;
+/** Whether a stream ended of its age: the same server goes on at once. With a token it is the token's age. */
+export const planned = (goodbye: Goodbye | undefined, error: unknown): boolean => {
+  const [reason, code] = trust
+    ? [GoodbyeReason.GOODBYE_REASON_TOKEN_EXPIRED, status.UNAUTHENTICATED]
+    : [GoodbyeReason.GOODBYE_REASON_STREAM_AGE, status.UNAVAILABLE];
+  return goodbye?.reason === reason && (error as ServiceError).code === code;
+};
 
 /** A unary call as a promise. */
 export function ask<Answer>(

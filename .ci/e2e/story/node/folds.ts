@@ -4,7 +4,7 @@ import {
   LivestreamEventKind, type Viewer, WatchLivestreamRequest, type WatchLivestreamResponse, type WatchTargetsResponse,
 } from "./gen/starling/livestream/v1/livestream";
 import { type EventPosition, type Goodbye, TargetList } from "./gen/starling/swarm/v1/swarm";
-import { expect, ID, planned, type Story, targetsOf, WATCHED } from "./client";
+import { as, expect, ID, planned, type Story, targetsOf, WATCHED } from "./client";
 
 /** The state at each revision that a message named. */
 export class Fold<State> {
@@ -62,7 +62,7 @@ export const sessions = (viewers: Viewer[]): Map<number, number> =>
 /** The targets of one viewer. A watch that is opened again begins with a snapshot. */
 export function foldTargets(story: Story, fold: Fold<TargetList>): Promise<void> {
   let list = TargetList.fromPartial({});
-  const open = () => story.client.watchTargets(targetsOf(story, WATCHED));
+  const open = () => as(story, WATCHED).watchTargets(targetsOf(story, WATCHED));
   return fold.run(open, ({ snapshot, delta }: WatchTargetsResponse) => {
     if (snapshot) {
       list = sorted(snapshot);
@@ -81,7 +81,7 @@ export function foldTargets(story: Story, fold: Fold<TargetList>): Promise<void>
 export function foldRoster(story: Story, fold: Fold<Map<number, number>>): Promise<void> {
   const roster = new Map<number, number>();
   let position: EventPosition | undefined;
-  const open = () => story.client.watchLivestream(WatchLivestreamRequest.fromPartial({
+  const open = () => as(story, WATCHED).watchLivestream(WatchLivestreamRequest.fromPartial({
     livestreamId: ID, kinds: [LivestreamEventKind.LIVESTREAM_EVENT_KIND_MEMBERSHIP], resumeFrom: position,
   }));
   return fold.run(open, (message: WatchLivestreamResponse) => {

@@ -2,20 +2,25 @@
 //
 // It creates a livestream, joins it with 20 viewers, folds what is watched under churn, publishes 600 updates and
 // receives them across the ages of streams and connections, reads the details of an error, sets a deadline, and tells
-// the server (PID) to stop. Any surprise ends it.
-import { type ClientReadableStream, credentials, type ServiceError, status } from "@grpc/grpc-js";
+// the server (PID) to stop. Any surprise ends it. With STORY_TRUST all of that is over TLS, each node with a token of
+// its own that ends within seconds.
+import { type ClientReadableStream, type ServiceError, status } from "@grpc/grpc-js";
 import { isDeepStrictEqual } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ask, BROADCASTER, detail, expect, ID, LAST, refusal, type Story, targetsOf, WATCHED } from "./client";
+import {
+  as, ask, BROADCASTER, connect, credentialsOf, detail, expect, ID, LAST, refusal, type Story, SUBSCRIBER, targetsOf,
+  trust, WATCHED,
+} from "./client";
 import { Fold, foldRoster, foldTargets, sessions, sorted } from "./folds";
 import { ErrorInfo, RetryInfo } from "./gen/google/rpc/error_details";
 import {
   CreateLivestreamRequest, type GetTargetsResponse, JoinLivestreamRequest, type JoinLivestreamResponse,
   LeaveLivestreamRequest, type ListViewersResponse, LivestreamServiceClient, ListViewersRequest,
-  type PublishUpdatesResponse, StartLivestreamRequest, type SubscribeUpdatesResponse, type WatchTargetsResponse,
+  PublishUpdateRequest, type PublishUpdatesResponse, StartLivestreamRequest, type SubscribeUpdatesResponse,
+  type WatchTargetsResponse,
 } from "./gen/starling/livestream/v1/livestream";
 import { type GetServerInfoResponse, ServerServiceClient } from "./gen/starling/swarm/v1/server";
-import { type Goodbye, GoodbyeReason, type TargetList } from "./gen/starling/swarm/v1/swarm";
+import { type Goodbye, GoodbyeReason, type TargetList, UpdateChannel } from "./gen/starling/swarm/v1/swarm";
 import { open, publish, subscribe, subscription, UPDATES } from "./streams";
 
 async function begin(story: Story): Promise<void> {
@@ -24,9 +29,9 @@ async function begin(story: Story): Promise<void> {
     maxLag: { seconds: 60 }, // on a busy machine nobody is to skip ahead
   };
   const create = CreateLivestreamRequest.fromPartial({ livestreamId: ID, nodeId: BROADCASTER, config });
-  await ask((done) => story.client.createLivestream(create, done));
+  await ask((done) => as(story, BROADCASTER).createLivestream(create, done));
   const start = StartLivestreamRequest.fromPartial({ livestreamId: ID, nodeId: BROADCASTER });
-  await ask((done) => story.client.startLivestream(start, done));
+  await ask((done) => as(story, BROADCASTER).startLivestream(start, done));
   for (let node = BROADCASTER; node <= LAST; node++) {
     story.sessions.set(node, (await join(story, node)).sessionId);
   }
@@ -36,14 +41,14 @@ async function begin(story: Story): Promise<void> {
 function join(story: Story, nodeId: number, livestreamId = ID): Promise<JoinLivestreamResponse> {
   // Most viewers here open no stream: without it their sessions would end after 30 s.
   const request = JoinLivestreamRequest.fromPartial({ livestreamId, nodeId, leaseTtl: { seconds: 300 } });
-  return ask((done) => story.client.joinLivestream(request, done));
+  return ask((done) => as(story, nodeId).joinLivestream(request, done));
 }
 
 const getTargets = (story: Story): Promise<GetTargetsResponse> =>
-  ask((done) => story.client.getTargets({ livestreamId: ID, nodeId: 0, ofNodeId: WATCHED }, done));
+  ask((done) => as(story, WATCHED).getTargets({ livestreamId: ID, nodeId: 0, ofNodeId: WATCHED }, done));
 
 const listViewers = (story: Story): Promise<ListViewersResponse> =>
-  ask((done) => story.client.listViewers(ListViewersRequest.fromPartial({ livestreamId: ID }), done));
+  ask((done) => as(story, BROADCASTER).listViewers(ListViewersRequest.fromPartial({ livestreamId: ID }), done));
 
 /** Publishes and receives, while viewers come and go and two watches are folded. */
 async function liveThrough(story: Story): Promise<void> {
@@ -54,6 +59,7 @@ async function liveThrough(story: Story): Promise<void> {
   const work = Promise.all([publish(story), subscribe(story)]).finally(() => (living = false));
   const [[{ reopenings, carried }, resumes], answers] = await Promise.all([work, churn(story, () => living)]);
   console.log(`published ${UPDATES} of ${UPDATES}: ${reopenings} reopenings, ${carried} carried over`);
+  expect(!trust || Math.min(reopenings, resumes) > 1, "streams end with their tokens");
   console.log(`received ${UPDATES} of ${UPDATES} in order, without a gap: ${resumes} resumes`);
 
   // Nothing changes any more. The next heartbeat tells the folds that they are current.
@@ -82,7 +88,7 @@ async function churn(story: Story, living: () => boolean): Promise<GetTargetsRes
     await join(story, node);
     if (node >= first + stay) {
       const leave = LeaveLivestreamRequest.fromPartial({ livestreamId: ID, nodeId: node - stay });
-      await ask((done) => story.client.leaveLivestream(leave, done));
+      await ask((done) => as(story, node - stay).leaveLivestream(leave, done));
     }
     answers.push(await getTargets(story));
     await sleep(100);
@@ -97,11 +103,31 @@ async function errorDetails(story: Story): Promise<void> {
   console.log(`unknown livestream: ${status[error.code]}, reason ${info?.reason}, domain ${info?.domain}`);
 }
 
+/** Shows a token that counts for nothing, and asks for what a viewer may not do. */
+async function refusals(story: Story, address: string): Promise<void> {
+  const refused = async (call: Promise<unknown>, code: status, reason: string) => {
+    const error = await refusal(call);
+    const found = detail(error, "ErrorInfo", (packed) => ErrorInfo.decode(packed))?.reason;
+    expect(error.code === code && found === reason, reason, "is", error);
+  };
+  const wrong = new LivestreamServiceClient(address, credentialsOf("wrong"));
+  const get = ask((done) => wrong.getLivestream({ livestreamId: ID }, done));
+  await refused(get, status.UNAUTHENTICATED, "TOKEN_INVALID");
+  wrong.close();
+  const viewer = as(story, SUBSCRIBER);
+  const update = { channel: UpdateChannel.UPDATE_CHANNEL_VISUAL, payload: Buffer.from("not mine") };
+  const publish = PublishUpdateRequest.fromPartial({ livestreamId: ID, update });
+  await refused(ask((done) => viewer.publishUpdate(publish, done)), status.PERMISSION_DENIED, "NOT_GRANTED");
+  const leave = LeaveLivestreamRequest.fromPartial({ livestreamId: ID, nodeId: WATCHED });
+  await refused(ask((done) => viewer.leaveLivestream(leave, done)), status.PERMISSION_DENIED, "NOT_YOUR_NODE");
+  console.log("refused: a wrong token, a viewer that publishes, one that acts for another");
+}
+
 async function deadline(story: Story): Promise<void> {
   const attached = async () =>
     (await listViewers(story)).viewers.some((viewer) => viewer.nodeId === LAST && viewer.attached);
   const began = Date.now();
-  const watch = story.client.watchTargets(targetsOf(story, LAST), { deadline: began + 500 });
+  const watch = as(story, LAST).watchTargets(targetsOf(story, LAST), { deadline: began + 500 });
   const error = await refusal((async () => {
     for await (const _ of watch) {
       expect(await attached(), "the watch keeps its session attached");
@@ -117,12 +143,13 @@ async function deadline(story: Story): Promise<void> {
 
 /** Opens one stream of each kind, ends the server and hears how it says so. */
 async function shutdown(story: Story, pid: number): Promise<void> {
-  const publication = story.client.publishUpdates();
+  const publication = as(story, BROADCASTER).publishUpdates();
   publication.write(open(story));
   const heard = [
-    hear(story.client.watchTargets(targetsOf(story, WATCHED)), (message: WatchTargetsResponse) => message.goodbye),
+    hear(as(story, WATCHED).watchTargets(targetsOf(story, WATCHED)),
+      (message: WatchTargetsResponse) => message.goodbye),
     hear(publication, (message: PublishUpdatesResponse) => message.goodbye),
-    hear(story.client.subscribeUpdates(subscription(story, undefined)),
+    hear(as(story, SUBSCRIBER).subscribeUpdates(subscription(story, undefined)),
       (message: SubscribeUpdatesResponse) => message.deliveries.find(({ goodbye }) => goodbye)?.goodbye),
   ];
   await Promise.all(heard.map(({ first }) => first));
@@ -149,22 +176,22 @@ function hear<Message>(stream: ClientReadableStream<Message>, goodbyeOf: (messag
 }
 
 async function main(address: string, pid: string): Promise<void> {
-  const client = new LivestreamServiceClient(address, credentials.createInsecure());
-  const server = new ServerServiceClient(address, credentials.createInsecure());
+  const server = new ServerServiceClient(address, credentialsOf("1"));
   const { limits } = await ask<GetServerInfoResponse>((done) => server.getServerInfo({}, done));
   server.close();
-  const story: Story = { client, limits: limits!, sessions: new Map(), begun: false };
+  const story: Story = { clients: connect(address), limits: limits!, sessions: new Map(), begun: false };
   await begin(story);
   await liveThrough(story);
   await errorDetails(story);
-  story.client.close();
-  // The rest over a new connection, by no means a shared one: the old one might reach its age just then, which ends
-  // streams otherwise.
-  const options = { "grpc.use_local_subchannel_pool": 1 };
-  story.client = new LivestreamServiceClient(address, credentials.createInsecure(), options);
+  if (trust) {
+    await refusals(story, address);
+  }
+  story.clients.forEach((client) => client.close());
+  // The rest over new connections.
+  story.clients = connect(address);
   await deadline(story);
   await shutdown(story, Number(pid));
-  story.client.close();
+  story.clients.forEach((client) => client.close());
 }
 
 // A surprise is an unhandled rejection, which ends Node.js with 1.

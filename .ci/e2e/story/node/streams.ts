@@ -4,7 +4,7 @@ import {
   PublishUpdatesRequest, type PublishUpdatesResponse, SubscribeUpdatesRequest,
 } from "./gen/starling/livestream/v1/livestream";
 import { type Goodbye, SubscriptionPosition, UpdateChannel, UpdateDraft } from "./gen/starling/swarm/v1/swarm";
-import { BROADCASTER, expect, planned, type Story, SUBSCRIBER, who } from "./client";
+import { as, BROADCASTER, expect, planned, type Story, SUBSCRIBER, who } from "./client";
 
 export const UPDATES = 600;
 const PER_SECOND = 30;
@@ -44,7 +44,7 @@ export async function publish(story: Story): Promise<{ reopenings: number; carri
   }, 1000 / PER_SECOND);
 
   for (; ; reopenings++) {
-    const stream = story.client.publishUpdates();
+    const stream = as(story, BROADCASTER).publishUpdates();
     stream.write(open(story));
     let goodbye: Goodbye | undefined;
     const hear = (answer: PublishUpdatesResponse) => {
@@ -89,7 +89,7 @@ export async function subscribe(story: Story): Promise<number> {
   let resume: SubscriptionPosition | undefined;
   let next = 1;
   for (let resumes = 0; ; resumes++) {
-    const stream = story.client.subscribeUpdates(subscription(story, resume));
+    const stream = as(story, SUBSCRIBER).subscribeUpdates(subscription(story, resume));
     let goodbye: Goodbye | undefined;
     try {
       for await (const { deliveries } of stream) {

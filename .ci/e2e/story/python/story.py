@@ -3,12 +3,14 @@
 
 It creates a livestream, joins it with 20 viewers, folds what is watched under churn, publishes 600 updates and receives
 them across the ages of streams and connections, reads the details of an error, sets a deadline, and tells the server
-(PID) to stop. Any surprise ends it.
+(PID) to stop. Any surprise ends it. With STORY_TRUST all of that is over TLS, each node with a token of its own that
+ends within seconds.
 
 Run with the generated code on PYTHONPATH.
 """
 
 import concurrent.futures
+import contextlib
 import os
 import queue
 import signal
@@ -21,7 +23,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from common import expect, planned
+from common import TRUST, connect, expect, planned
 from folds import Roster, Targets
 from publication import UPDATES, Publication, payload
 from starling.livestream.v1 import livestream_pb2 as livestream
@@ -54,45 +56,64 @@ def surely(work, *arguments):
 
 
 class Story:
-    def __init__(self, stub, limits):
-        self.stub = stub
-        self.limits = limits
+    def __init__(self):
+        self.stubs = {}  # by the name of their token
+        self.limits = None
         self.sessions = {}  # by node
+
+    @contextlib.contextmanager
+    def connected(self, address):
+        """Connects each node with its own token, and the many that come and go with that of a back-end."""
+        names = ["1", "2", "3", "crowd"] if TRUST else ["1"]
+        with contextlib.ExitStack() as connections:
+            for name in names:
+                channel = connections.enter_context(connect(address, name))
+                self.stubs[name] = services.LivestreamServiceStub(channel)
+                if name == "1":
+                    stub = server_services.ServerServiceStub(channel)
+                    self.limits = stub.GetServerInfo(server.GetServerInfoRequest()).limits
+            yield
+
+    def stub(self, node):
+        """A client that calls as this node."""
+        return self.stubs["1" if not TRUST else str(node) if node <= SUBSCRIBER else "crowd"]
 
     def begin(self):
         config = livestream.LivestreamConfig(
             star_to_tree_threshold=10, tree_fanout=3,  # a tree with several levels, so that viewers have targets
             max_lag={"seconds": 60})  # on a busy machine nobody is to skip ahead
-        self.stub.CreateLivestream(
+        self.stub(BROADCASTER).CreateLivestream(
             livestream.CreateLivestreamRequest(livestream_id=ID, node_id=BROADCASTER, config=config))
-        self.stub.StartLivestream(livestream.StartLivestreamRequest(livestream_id=ID, node_id=BROADCASTER))
+        self.stub(BROADCASTER).StartLivestream(
+            livestream.StartLivestreamRequest(livestream_id=ID, node_id=BROADCASTER))
         for node in range(BROADCASTER, LAST + 1):
             self.sessions[node] = self.join(node)
         print(f"created, started, {LAST - BROADCASTER} viewers and the broadcaster joined")
 
     def join(self, node):
         request = livestream.JoinLivestreamRequest(livestream_id=ID, node_id=node, lease_ttl=LEASE)
-        return self.stub.JoinLivestream(request).session_id
+        return self.stub(node).JoinLivestream(request).session_id
 
     def who(self, node):
         return {"livestream_id": ID, "node_id": node, "session_id": self.sessions[node]}
 
     def watch(self, node, timeout=None):
         request = livestream.WatchTargetsRequest(**self.who(node), of_node_id=node)
-        return self.stub.WatchTargets(request, timeout=timeout)
+        return self.stub(node).WatchTargets(request, timeout=timeout)
 
     def live_through(self):
         """Publishes and receives, while viewers come and go and two watches are folded."""
         targets = Targets(lambda: self.watch(WATCHED))
-        roster = Roster(lambda position: self.stub.WatchLivestream(livestream.WatchLivestreamRequest(
+        roster = Roster(lambda position: self.stub(WATCHED).WatchLivestream(livestream.WatchLivestreamRequest(
             livestream_id=ID, kinds=[livestream.LIVESTREAM_EVENT_KIND_MEMBERSHIP], resume_from=position)))
         begun = threading.Event()  # the subscriber has the first update
         with concurrent.futures.ThreadPoolExecutor() as pool:
             folds = [pool.submit(surely, targets.run), pool.submit(surely, roster.run)]
             received = pool.submit(surely, self.subscribe, begun)
-            published = pool.submit(surely, Publication(self.stub, self.open(), begun, self.limits).run)
+            published = pool.submit(surely, Publication(self.stub(BROADCASTER), self.open(), begun, self.limits).run)
             answers = self.churn(lambda: received.done() and published.done())
             print("published {0} of {0}: {1} reopenings, {2} carried over".format(UPDATES, *published.result()))
+            expect(not TRUST or min(published.result()[0], received.result()) > 1, "streams end with their tokens")
             print(f"received {UPDATES} of {UPDATES} in order, without a gap: {received.result()} resumes")
             # Nothing changes any more. The next heartbeat tells the folds that they are current.
             answers.append(self.targets())
@@ -119,16 +140,17 @@ class Story:
             node = first + len(answers)
             self.join(node)
             if node >= first + stay:
-                self.stub.LeaveLivestream(livestream.LeaveLivestreamRequest(livestream_id=ID, node_id=node - stay))
+                leave = livestream.LeaveLivestreamRequest(livestream_id=ID, node_id=node - stay)
+                self.stub(node - stay).LeaveLivestream(leave)
             answers.append(self.targets())
             time.sleep(0.1)
         return answers
 
     def targets(self):
-        return self.stub.GetTargets(livestream.GetTargetsRequest(livestream_id=ID, of_node_id=WATCHED))
+        return self.stub(WATCHED).GetTargets(livestream.GetTargetsRequest(livestream_id=ID, of_node_id=WATCHED))
 
     def viewers(self):
-        return self.stub.ListViewers(livestream.ListViewersRequest(livestream_id=ID))
+        return self.stub(BROADCASTER).ListViewers(livestream.ListViewersRequest(livestream_id=ID))
 
     def subscribe(self, begun):
         """Receives the updates, and resumes at the last position whenever a stream ends of its age."""
@@ -136,7 +158,7 @@ class Story:
         while True:
             request = livestream.SubscribeUpdatesRequest(
                 **self.who(SUBSCRIBER), channels=[swarm.UPDATE_CHANNEL_VISUAL], resume_from=resume)
-            call, goodbye = self.stub.SubscribeUpdates(request), None
+            call, goodbye = self.stub(SUBSCRIBER).SubscribeUpdates(request), None
             try:
                 for delivery in (delivery for answer in call for delivery in answer.deliveries):
                     what = delivery.WhichOneof("item")
@@ -161,12 +183,34 @@ class Story:
 
     def error_details(self):
         try:
-            self.stub.JoinLivestream(livestream.JoinLivestreamRequest(livestream_id=404, node_id=1))
+            self.stub(BROADCASTER).JoinLivestream(livestream.JoinLivestreamRequest(livestream_id=404, node_id=1))
             expect(False, "joined an unknown livestream")
         except grpc.RpcError as error:
             info = detail(error, error_details_pb2.ErrorInfo())
             expect(error.code() == grpc.StatusCode.NOT_FOUND and info.reason == "LIVESTREAM_NOT_FOUND", error)
             print(f"unknown livestream: {error.code().name}, reason {info.reason}, domain {info.domain}")
+
+    def refusals(self, address):
+        """Shows a token that counts for nothing, and asks for what a viewer may not do."""
+        def refused(call, request, code, reason):
+            try:
+                call(request)
+                expect(False, request, "is answered")
+            except grpc.RpcError as error:
+                found = detail(error, error_details_pb2.ErrorInfo())
+                expect(error.code() == code and found.reason == reason, reason, "is", error)
+
+        with connect(address, "wrong") as channel:
+            wrong = services.LivestreamServiceStub(channel)
+            refused(wrong.GetLivestream, livestream.GetLivestreamRequest(livestream_id=ID),
+                    grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
+        update = swarm.UpdateDraft(channel=swarm.UPDATE_CHANNEL_VISUAL, payload=b"not mine")
+        refused(self.stub(SUBSCRIBER).PublishUpdate, livestream.PublishUpdateRequest(livestream_id=ID, update=update),
+                grpc.StatusCode.PERMISSION_DENIED, "NOT_GRANTED")
+        refused(self.stub(SUBSCRIBER).LeaveLivestream,
+                livestream.LeaveLivestreamRequest(livestream_id=ID, node_id=WATCHED),
+                grpc.StatusCode.PERMISSION_DENIED, "NOT_YOUR_NODE")
+        print("refused: a wrong token, a viewer that publishes, one that acts for another")
 
     def deadline(self):
         began = time.monotonic()
@@ -190,8 +234,9 @@ class Story:
         outbox = queue.SimpleQueue()
         outbox.put(self.open())
         watch = self.watch(WATCHED)
-        publication = self.stub.PublishUpdates(iter(outbox.get, None))
-        subscription = self.stub.SubscribeUpdates(livestream.SubscribeUpdatesRequest(**self.who(SUBSCRIBER)))
+        publication = self.stub(BROADCASTER).PublishUpdates(iter(outbox.get, None))
+        subscription = self.stub(SUBSCRIBER).SubscribeUpdates(
+            livestream.SubscribeUpdatesRequest(**self.who(SUBSCRIBER)))
         streams = [
             (watch, lambda message: message.goodbye.reason),
             (publication, lambda message: message.goodbye.reason),
@@ -218,18 +263,18 @@ class Story:
 
 
 def main():
-    with grpc.insecure_channel(sys.argv[1]) as channel:
-        info = server_services.ServerServiceStub(channel).GetServerInfo(server.GetServerInfoRequest())
-        story = Story(services.LivestreamServiceStub(channel), info.limits)
+    address, pid = sys.argv[1], int(sys.argv[2])
+    story = Story()
+    with story.connected(address):
         story.begin()
         story.live_through()
         story.error_details()
-    # The rest over a new connection, by no means a shared one: the old one might reach its age just then, which ends
-    # streams otherwise.
-    with grpc.insecure_channel(sys.argv[1], options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        story.stub = services.LivestreamServiceStub(channel)
+        if TRUST:
+            story.refusals(address)
+    # The rest over new connections.
+    with story.connected(address):
         story.deadline()
-        story.shutdown(int(sys.argv[2]))
+        story.shutdown(pid)
 
 
 if __name__ == "__main__":

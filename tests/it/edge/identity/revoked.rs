@@ -7,7 +7,7 @@ use prost_types::Timestamp;
 use starling_client::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling_client::pb::swarm::v1::server_service_client::ServerServiceClient;
 use starling_client::pb::swarm::v1::{RevokeTokensRequest, UpdateChannel};
-use starling_client::{BearerToken, Client};
+use starling_client::{BearerToken, Client, TokenChannel};
 use tonic::{Code, Status};
 
 use super::fixture::{THERE, jwt_server};
@@ -57,7 +57,8 @@ async fn revocation_ends_streams_and_refuses_calls() {
     let messages = futures_util::stream::iter([open]).chain(futures_util::stream::pending());
     let published = calls.publish_updates(messages).await.unwrap().into_inner();
 
-    let mut services = ServerServiceClient::with_interceptor(connected.channel.clone(), minted("operator", now, true));
+    let mut services =
+        ServerServiceClient::new(TokenChannel::new(connected.channel.clone(), minted("operator", now, true)));
     let issued_before = Some(Timestamp { seconds: i64::try_from(now).unwrap() - 50, nanos: 0 });
     services.revoke_tokens(RevokeTokensRequest { subject_node_id: 1, issued_before }).await.unwrap();
 
