@@ -142,6 +142,11 @@ impl Interests {
         Self { standing, overrides: None }
     }
 
+    /// A standing level per channel, and overrides in the order of their sources and channels, each once.
+    pub(super) fn of(standing: PerChannel<Interest>, overrides: Vec<InterestOverride>) -> Self {
+        Self { standing, overrides: Overrides::new(overrides) }
+    }
+
     /// The level for `channel` of `source` (`None`: of sources in general).
     ///
     /// O(log(overrides of this member)).

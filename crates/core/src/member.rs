@@ -3,7 +3,8 @@
 use super::channel::PerChannel;
 use super::command::Join;
 use super::id::{NodeId, PodId, SessionId};
-use super::interest::{Interest, Interests};
+use super::interest::{Interest, Interests, MAX_OVERRIDES};
+use super::invariant::{BrokenInvariant, LARGEST, ensure};
 use super::request::RequestId;
 pub use super::role::{Media, Role, ViewerMode};
 use super::topology::Placement;
@@ -15,9 +16,9 @@ pub struct Lease {
     /// How long a detached session lives, in milliseconds.
     pub ttl_ms: u32,
     /// Pods on which the session has a stream, sorted.
-    pods: Vec<PodId>,
+    pub(super) pods: Vec<PodId>,
     /// When it was last detached or touched.
-    since: u64,
+    pub(super) since: u64,
 }
 
 impl Lease {
@@ -194,6 +195,21 @@ impl Member {
         let request = self.join_request.as_ref().map_or(0, |made| size_of_val(&**made) + made.0.name.len());
         let terms = self.terms.as_ref().map_or(0, |terms| size_of_val(&**terms));
         self.endpoint.len() + self.metadata.len() + self.interests.heap_bytes() + request + terms
+    }
+
+    /// Refuses what no command makes, at a revision and a time. O(overrides).
+    pub(super) fn validate(&self, revision: u64, now: u64) -> Result<(), BrokenInvariant> {
+        ensure(self.joined_at <= now && self.lease.since <= now, "no session is of the future")?;
+        let made_at = self.join_request.as_deref().map_or(0, |(_, revision)| *revision);
+        let terms = self.terms.as_deref().copied().unwrap_or_default();
+        let mut revisions = terms.iter().map(|(_, term)| *term).chain([self.place, made_at]);
+        ensure(revisions.all(|given| given <= revision), "places and terms are revisions that were")?;
+        let overrides = self.interests.overrides();
+        ensure(overrides.len() <= MAX_OVERRIDES as usize, "overrides are bounded")?;
+        let mut ends = overrides.iter().filter_map(|one| one.expires_at);
+        ensure(ends.all(|at| at <= LARGEST), "interests fall back below 2^60")?;
+        let lurks = matches!(self.role, Role::Viewer { mode: ViewerMode::Lurker, can_relay: true });
+        ensure(!lurks, "a lurker does not relay")
     }
 
     /// True for those who only listen to a group.

@@ -14,6 +14,8 @@ use super::id::{MemberKey, NodeId};
 use super::member::Member;
 use super::node_index::NodeIndex;
 
+mod restore;
+
 /// The most slots that one page looks at.
 const PAGE_SLOTS: usize = 16_384;
 
@@ -79,6 +81,21 @@ impl Roster {
         (from..)
             .zip(self.slots.iter_from(from))
             .filter_map(|(index, member)| Some((MemberKey::from_index(index), member.as_ref()?)))
+    }
+
+    /// Slots from one on, with those that are free.
+    pub(super) fn slots_from(&self, from: usize) -> impl Iterator<Item = Option<&Member>> {
+        self.slots.iter_from(from).map(Option::as_ref)
+    }
+
+    /// The free slots from a place in their list on. The last one of the list is taken next.
+    pub(super) fn free_from(&self, from: usize) -> impl Iterator<Item = MemberKey> {
+        self.free.iter_from(from).copied()
+    }
+
+    /// How many slots are free.
+    pub(super) fn free_len(&self) -> usize {
+        self.free.len()
     }
 
     /// Up to `limit` members that `wanted` admits, from slot `from` on, and the slot

@@ -29,6 +29,8 @@
 //! children of the slot before the hole (of A) have another backup, D for B. `before_remove` notes just these: the
 //! occupants of the slots 1, 3 and 6, and the children of the slots 0 and 1 and of the last relay before and after.
 
+use std::hash::{Hash, Hasher};
+
 use crate::counted::{Chunks, List};
 use crate::id::MemberKey;
 
@@ -57,7 +59,7 @@ pub struct Place {
 /// A balanced f-ary tree of relays with leaf-only nodes at its lower end.
 ///
 /// Memory: 8 bytes per key.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub struct RelayTree {
     slots: List<MemberKey>,
     /// Slot of each key, indexed by key.
@@ -81,6 +83,27 @@ impl RelayTree {
     /// True when there is no node.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// A tree with these nodes in its slots, of which so many are relays: what [`Self::keys_from`] and
+    /// [`Self::relays`] tell of another one. `None` when a node is there twice, or when there are more relays than
+    /// nodes. `fanout` as for [`Self::new`].
+    pub(crate) fn of(fanout: u32, slots: Vec<MemberKey>, relays: usize) -> Option<Self> {
+        let mut tree = Self { relays, ..Self::new(fanout) };
+        for key in slots {
+            tree.position.fill_to(key.index() + 1, NOWHERE);
+            if tree.contains(key) {
+                return None;
+            }
+            tree.slots.push(key);
+            tree.settle(tree.slots.len() - 1);
+        }
+        (relays <= tree.slots.len()).then_some(tree)
+    }
+
+    /// The nodes from a slot on, relays first.
+    pub(crate) fn keys_from(&self, slot: usize) -> impl Iterator<Item = &MemberKey> {
+        self.slots.iter_from(slot)
     }
 
     /// What it takes outside itself, in bytes. O(1).
@@ -354,6 +377,15 @@ impl RelayTree {
             depth += 1;
         }
         depth
+    }
+}
+
+/// `position` is left out: it is derived, and as long as any key ever was.
+impl Hash for RelayTree {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.slots.hash(state);
+        self.relays.hash(state);
+        self.fanout.hash(state);
     }
 }
 
