@@ -349,6 +349,12 @@ impl Swarm {
         (&self.base, &self.rules)
     }
 
+    /// What it is made of, to be spoiled.
+    #[cfg(test)]
+    pub(super) const fn parts_mut(&mut self) -> (&mut Base, &mut Rules) {
+        (&mut self.base, &mut self.rules)
+    }
+
     /// A swarm made of the parts of another one. What these leave to be derived is derived: members by interest and by
     /// role.
     ///
