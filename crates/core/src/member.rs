@@ -2,7 +2,8 @@
 
 use super::channel::PerChannel;
 use super::command::Join;
-use super::id::{NodeId, PodId, SessionId};
+use super::hash::WordHasher;
+use super::id::{MemberKey, NodeId, PodId, SessionId};
 use super::interest::{Interest, Interests, MAX_OVERRIDES};
 use super::invariant::{BrokenInvariant, LARGEST, ensure};
 use super::request::RequestId;
@@ -195,6 +196,40 @@ impl Member {
         let request = self.join_request.as_ref().map_or(0, |made| size_of_val(&**made) + made.0.name.len());
         let terms = self.terms.as_ref().map_or(0, |terms| size_of_val(&**terms));
         self.endpoint.len() + self.metadata.len() + self.interests.heap_bytes() + request + terms
+    }
+
+    /// A digest of the member in a slot, the same in every build. O(bytes that it holds); of overrides, O(1).
+    pub(super) fn digest(&self, key: MemberKey) -> u64 {
+        let Self {
+            node,
+            session,
+            joined_at,
+            place,
+            role,
+            lease: Lease { ttl_ms, pods, since },
+            interests,
+            endpoint,
+            metadata,
+            join_request,
+            terms,
+        } = self;
+        let mut digest = WordHasher::new(key.index() as u64);
+        [node.get(), session.get(), *joined_at, *place].into_iter().for_each(|word| digest.word(word));
+        digest.word(role.number() | (u64::from(*ttl_ms) << 32));
+        digest.word(*since);
+        digest.word(pods.len() as u64);
+        pods.iter().for_each(|pod| digest.word((*pod).into()));
+        digest.word(interests.digest());
+        digest.bytes(endpoint);
+        digest.bytes(metadata);
+        if let Some((request, revision)) = join_request.as_deref() {
+            digest.bytes(request.name.as_bytes());
+            digest.word(request.fingerprint);
+            digest.word(*revision);
+        }
+        digest.word(join_request.is_some().into());
+        terms.iter().flat_map(|terms| terms.iter()).for_each(|(_, term)| digest.word(*term));
+        digest.finish()
     }
 
     /// Refuses what no command makes, at a revision and a time. O(overrides).

@@ -3,13 +3,14 @@
 //! Slots, their members and the list of the free ones decide what follows; the index by node, the timetable and the sum
 //! of bytes are made of them anew.
 
-use super::Roster;
+use super::{Roster, free_digest};
 use crate::id::MemberKey;
 use crate::member::Member;
 
 impl Roster {
     /// Adds a slot to the list of the free ones. It is given its place by [`Self::restore_vacant`].
     pub(crate) fn restore_free(&mut self, key: MemberKey) {
+        self.digest = self.digest.wrapping_add(free_digest(self.free.len(), key));
         self.free.push(key);
     }
 
@@ -27,6 +28,7 @@ impl Roster {
         self.index.insert(member.node, key);
         self.schedule(key, &member);
         self.heap += member.heap_bytes();
+        self.digest = self.digest.wrapping_add(member.digest(key));
         self.slots.push(Some(member));
         true
     }

@@ -32,6 +32,7 @@
 use std::hash::{Hash, Hasher};
 
 use crate::counted::{Chunks, List};
+use crate::hash::WordHasher;
 use crate::id::MemberKey;
 
 const NOWHERE: u32 = u32::MAX;
@@ -66,13 +67,15 @@ pub struct RelayTree {
     position: Chunks<u32>,
     relays: usize,
     fanout: usize,
+    /// Of each key in its slot, added up.
+    digest: u64,
 }
 
 impl RelayTree {
     /// An empty tree in which nobody feeds more than `fanout` nodes (at least 2).
     pub fn new(fanout: u32) -> Self {
         assert!(fanout >= 2, "a relay tree needs a fan-out of at least 2");
-        Self { slots: List::new(), position: Chunks::new(), relays: 0, fanout: fanout as usize }
+        Self { slots: List::new(), position: Chunks::new(), relays: 0, fanout: fanout as usize, digest: 0 }
     }
 
     /// Number of nodes.
@@ -151,6 +154,7 @@ impl RelayTree {
     pub fn remove(&mut self, key: MemberKey) -> bool {
         let Some(slot) = self.slot(key) else { return false };
         self.position[key.index()] = NOWHERE;
+        self.digest = self.digest.wrapping_sub(digest_in(key, slot));
         let hole = if slot < self.relays {
             // The last relay fills the hole: any other one would leave a second hole among the relays.
             self.relays -= 1;
@@ -277,8 +281,15 @@ impl RelayTree {
         }
     }
 
+    /// A digest of all keys in their slots. O(1).
+    pub(crate) const fn digest(&self) -> u64 {
+        self.digest
+    }
+
     /// Panics when an invariant of the module does not hold. O(n).
     pub fn check(&self) {
+        let digests = (0..).zip(self.slots.iter()).map(|(slot, key)| digest_in(*key, slot));
+        assert_eq!(self.digest, digests.fold(0, u64::wrapping_add), "what is in the slots adds up");
         assert!(self.relays <= self.slots.len());
         assert_eq!(self.position.iter().filter(|slot| **slot != NOWHERE).count(), self.slots.len());
         for (slot, key) in self.slots.iter().enumerate() {
@@ -338,6 +349,10 @@ impl RelayTree {
 
     fn settle(&mut self, slot: usize) {
         let key = self.slots[slot];
+        if let Some(before) = self.slot(key) {
+            self.digest = self.digest.wrapping_sub(digest_in(key, before));
+        }
+        self.digest = self.digest.wrapping_add(digest_in(key, slot));
         self.position[key.index()] = u32::try_from(slot).expect("keys are 32 bits wide, so are slots");
     }
 
@@ -378,6 +393,13 @@ impl RelayTree {
         }
         depth
     }
+}
+
+/// A digest of a key in a slot.
+const fn digest_in(key: MemberKey, slot: usize) -> u64 {
+    let mut digest = WordHasher::new(slot as u64);
+    digest.word(key.index() as u64);
+    digest.finish()
 }
 
 /// `position` is left out: it is derived, and as long as any key ever was.

@@ -3,7 +3,7 @@
 //! One is made anew every so many commands, and the first one of a run stays to its end.
 
 use starling_core::hash::FixedHasher;
-use starling_core::wire::state::{StateDecoder, StateEncoder, StateVersion, encode};
+use starling_core::wire::state::{self, StateDecoder, StateEncoder, StateVersion, encode};
 use starling_core::{Applied, Command, Rejection, Swarm, apply};
 use starling_testkit::Rng;
 
@@ -40,6 +40,7 @@ impl Twins {
             }
             let next = |slot: &Slot| slot.as_deref().map(Swarm::next_expiry);
             assert_eq!(next(twin), next(slot), "the same is due");
+            assert_eq!(running_digest(twin), running_digest(slot), "a twin is as the swarm is");
         }
     }
 
@@ -52,6 +53,10 @@ impl Twins {
             }
         }
     }
+}
+
+fn running_digest(slot: &Slot) -> Option<u64> {
+    slot.as_deref().map(|swarm| state::running_digest(swarm, StateVersion::NEWEST))
 }
 
 /// The swarm that the bytes of this one are, in pieces of any size. Panics unless it is the same.

@@ -71,9 +71,10 @@ impl Wire for Role {
 wire_struct!(InterestOverride: source, channel, level, expires_at);
 
 /// In the order of their sources and channels.
-fn take_overrides(reader: &mut Reader<'_>) -> Result<Vec<InterestOverride>, WireError> {
+fn take_overrides(what: &'static str, reader: &mut Reader<'_>) -> Result<Vec<InterestOverride>, WireError> {
     let start = reader.offset;
-    let overrides = Vec::<InterestOverride>::take(reader)?;
+    let overrides: Vec<InterestOverride> = reader.field(what)?;
+    reader.what = what;
     if overrides.is_sorted_by(|a, b| (a.source, a.channel) < (b.source, b.channel)) {
         Ok(overrides)
     } else {
@@ -201,9 +202,8 @@ impl Before {
         }
         let mut overrides = Vec::new();
         if flags & OVERRIDES != 0 {
-            reader.what = "Member.overrides";
             let start = reader.offset;
-            overrides = take_overrides(reader)?;
+            overrides = take_overrides("Member.overrides", reader)?;
             if overrides.is_empty() {
                 return redundant(reader, start);
             }
@@ -271,7 +271,6 @@ pub(super) fn put_last(member: &LastMember, out: &mut Vec<u8>) {
 pub(super) fn take_last(node: NodeId, reader: &mut Reader<'_>) -> Result<LastMember, WireError> {
     let session = reader.field("LastMember.session")?;
     let standing: PerChannel<Interest> = reader.field("LastMember.standing")?;
-    reader.what = "LastMember.overrides";
-    let interests = Interests::of(standing, take_overrides(reader)?);
+    let interests = Interests::of(standing, take_overrides("LastMember.overrides", reader)?);
     Ok(LastMember { node, session, interests })
 }

@@ -1,8 +1,11 @@
 use super::*;
+use crate::base::Base;
 use crate::channel::Channel;
 use crate::command::{By, Command, GroupCommand, LivestreamCommand, SharedCommand};
 use crate::hash::splitmix64;
+use crate::stats::Unique;
 use crate::swarm::apply;
+use crate::topology::RelayTree;
 use crate::wire::{Fault, WireError};
 
 mod golden;
@@ -48,7 +51,21 @@ fn the_bytes_of_version_1_do_not_change() {
         let copy = decode(&bytes).unwrap();
         copy.check();
         assert_eq!(copy.digest(), sample.swarm().digest());
+        assert_eq!(digest(&copy, V1), digest(sample.swarm(), V1));
     }
+}
+
+#[test]
+fn digests_of_version_1_do_not_change() {
+    let samples = Sample::pinned();
+    let digests = samples.iter().map(|sample| (digest(sample.swarm(), V1), running_digest(sample.swarm(), V1)));
+    let pinned = [
+        (382_094_288_961_187_658, 13_566_014_447_503_840_425),
+        (8_327_994_280_032_771_906, 1_605_470_255_224_365_541),
+        (12_371_400_343_347_876_765, 15_371_195_692_098_844_221),
+        (17_669_041_547_019_976_468, 4_742_746_184_227_016_822),
+    ];
+    assert_eq!(digests.collect::<Vec<_>>(), pinned);
 }
 
 #[test]
@@ -137,6 +154,7 @@ fn changed_bytes_are_refused_or_a_sound_state() {
                         swarm.check();
                         assert_eq!(to_hex(&encode(&swarm, V1)), to_hex(&changed), "one form alone");
                         assert_ne!(digest(&swarm, V1), digest(sample.swarm(), V1));
+                        assert_ne!(running_digest(&swarm, V1), running_digest(sample.swarm(), V1));
                         assert_ne!(swarm.digest(), sample.swarm().digest(), "byte {at} of the state says something");
                         live_on(swarm);
                         accepted += 1;
@@ -330,4 +348,73 @@ fn group(swarm: &mut Swarm) -> &mut crate::group::Group {
         Rules::Group(group) => group,
         Rules::Livestream(_) => panic!("it is a group"),
     }
+}
+
+#[test]
+fn a_member_has_one_form_alone() {
+    let hex = to_hex(&from_hex(GOLDEN[1]));
+    // Member 15, a lurker: flags, role, node, session, times, and an endpoint of 13 bytes.
+    let (ids, endpoint) = ("050ff7070202", "0d3230332e302e3131332e373a35");
+    let member = format!("08{ids}{endpoint}");
+    let at = hex.find(&member).unwrap() / 2;
+    for (other, offset, message) in [
+        (format!("0c{ids}b0ea01{endpoint}"), 7, "Lease.ttl_ms: a value that needs no telling"),
+        (format!("0a{ids}00{endpoint}"), 7, "Lease.since: a value that needs no telling"),
+        (format!("09{ids}00{endpoint}"), 7, "Lease.pods: a value that needs no telling"),
+        (format!("09{ids}020200{endpoint}"), 7, "Lease.pods: an entry out of order"),
+        (format!("09{ids}020202{endpoint}"), 7, "Lease.pods: an entry out of order"),
+        (format!("08{ids}00"), 7, "Member.endpoint: a value that needs no telling"),
+        (format!("18{ids}{endpoint}00"), 21, "Member.metadata: a value that needs no telling"),
+        (format!("28{ids}{endpoint}0201010101"), 21, "Member.standing: a value that needs no telling"),
+        (format!("8801{ids}{endpoint}00"), 22, "Member.overrides: a value that needs no telling"),
+        (format!("8801{ids}{endpoint}02000201000001010000"), 22, "Member.overrides: an entry out of order"),
+        (format!("8804{ids}{endpoint}"), 0, "Member.flags: a number above 511"),
+        (format!("0800{}", &ids[2..]), 1, "Member.role: tag 0 is unknown"),
+        (format!("080c{}", &ids[2..]), 1, "Member.role: tag 12 is unknown"),
+    ] {
+        let error = refusal(&from_hex(&hex.replace(&member, &other))).to_string();
+        assert_eq!(error, format!("byte {}, {message}", at + offset), "{other}");
+    }
+}
+
+#[test]
+fn what_may_be_there_once_is_there_once() {
+    let refused = |sample: &Sample, change: fn(&mut Base)| {
+        let mut sample = sample.clone();
+        change(sample.slot.as_deref_mut().unwrap().parts_mut().0);
+        decode(&encode(sample.swarm(), V1)).unwrap_err().to_string()
+    };
+    let cases: [(fn(&mut Base), &str); 4] = [
+        (
+            |base| {
+                let key = base.roster.key(node(14)).unwrap();
+                base.roster.update(key, |member| member.node = node(15));
+            },
+            "Member.node: an entry that is there already",
+        ),
+        (
+            |base| {
+                let free = base.roster.free_from(0).next().unwrap();
+                base.roster.restore_free(free);
+            },
+            "free: an entry that is there already",
+        ),
+        (
+            |base| base.stats.unique = Unique::Exact((1..=1_025).map(node).collect()),
+            "Stats.unique: a number above 1024",
+        ),
+        (|base| base.stats.unique = Unique::Estimate([54; 4_096].into()), "Stats.unique: a number above 53"),
+    ];
+    for (change, message) in cases {
+        let error = refused(&Sample::full_livestream(), change);
+        assert!(error.ends_with(message), "{error}");
+    }
+    let mut sample = Sample::full_livestream();
+    let (base, rules) = sample.slot.as_deref_mut().unwrap().parts_mut();
+    let Rules::Livestream(livestream) = rules else { panic!("it is a livestream") };
+    let (keys, relays) = (livestream.tree.keys().to_vec(), livestream.tree.relays());
+    assert!(RelayTree::of(2, [&keys[..], &keys[..1]].concat(), relays).is_none(), "a viewer has one slot");
+    assert!(RelayTree::of(2, keys.clone(), keys.len() + 1).is_none(), "relays are viewers");
+    assert_eq!(RelayTree::of(2, keys, relays).map(|tree| tree.digest()), Some(livestream.tree.digest()));
+    assert_eq!(base.now, sample.now);
 }
