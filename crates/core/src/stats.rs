@@ -87,8 +87,8 @@ pub(super) const EXACT: usize = 1024;
 const REGISTER_BITS: u32 = 12;
 /// How many registers there are.
 pub(super) const REGISTERS: usize = 1 << REGISTER_BITS;
-/// The highest rank in a register.
-pub(super) const MAX_RANK: u8 = 64 - REGISTER_BITS as u8 + 1;
+/// The highest rank in a register: one more than the bits that do not choose it.
+pub(super) const MAX_RANK: u8 = 53;
 
 /// A count of distinct nodes: exact to 1 024, then a HyperLogLog of 4 KiB
 /// (Flajolet, Fusy, Gandouet and Meunier, "HyperLogLog: the analysis of a

@@ -16,6 +16,9 @@ use samples::{Sample, join, node, session};
 
 const V1: StateVersion = StateVersion::V1;
 
+/// Makes something into what no commands make of it.
+type Change<T> = fn(&mut T);
+
 fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -282,11 +285,11 @@ fn an_error_says_what_is_wrong_and_where() {
 
 #[test]
 fn state_that_no_commands_make_is_refused() {
-    let refused = |mut sample: Sample, change: fn(&mut Swarm)| {
+    let refused = |mut sample: Sample, change: Change<Swarm>| {
         change(sample.slot.as_deref_mut().unwrap());
         decode(&encode(sample.swarm(), V1)).unwrap_err().to_string()
     };
-    let cases: [(Sample, fn(&mut Swarm), &str); 14] = [
+    let cases: [(Sample, Change<Swarm>, &str); 14] = [
         (Sample::full_livestream(), |swarm| swarm.parts_mut().0.now = 0, "nothing was done after the last command"),
         (
             Sample::full_livestream(),
@@ -379,12 +382,12 @@ fn a_member_has_one_form_alone() {
 
 #[test]
 fn what_may_be_there_once_is_there_once() {
-    let refused = |sample: &Sample, change: fn(&mut Base)| {
+    let refused = |sample: &Sample, change: Change<Base>| {
         let mut sample = sample.clone();
         change(sample.slot.as_deref_mut().unwrap().parts_mut().0);
         decode(&encode(sample.swarm(), V1)).unwrap_err().to_string()
     };
-    let cases: [(fn(&mut Base), &str); 4] = [
+    let cases: [(Change<Base>, &str); 4] = [
         (
             |base| {
                 let key = base.roster.key(node(14)).unwrap();
