@@ -42,6 +42,17 @@ fn livestream(viewers: u64, gone: u64) -> Option<Box<Swarm>> {
     slot
 }
 
+/// The bytes of a swarm, and how long each piece of them took.
+fn written(swarm: &Swarm, budget: usize) -> (Vec<u8>, Vec<Duration>) {
+    let (mut encoder, mut bytes, mut pieces) = (StateEncoder::new(StateVersion::NEWEST), Vec::new(), Vec::new());
+    loop {
+        let (piece, took) = timed(|| encoder.next(swarm, budget).expect("nobody changes it"));
+        let Some(piece) = piece else { return (bytes, pieces) };
+        bytes.extend(piece);
+        pieces.push(took);
+    }
+}
+
 /// What it gives, and how long it took.
 fn timed<R>(act: impl FnOnce() -> R) -> (R, Duration) {
     let start = Instant::now();
@@ -57,12 +68,10 @@ fn main() {
     let members = swarm.roster().len();
     println!("{members} members of {viewers}, made in {made:?}, {} bytes each in memory", swarm.bytes() / members);
     for budget in [1 << 14, 1 << 16, 1 << 18] {
-        let (mut encoder, mut bytes, mut pieces) = (StateEncoder::new(StateVersion::NEWEST), Vec::new(), Vec::new());
-        loop {
-            let (piece, took) = timed(|| encoder.next(swarm, budget).expect("nobody changes it"));
-            let Some(piece) = piece else { break };
-            bytes.extend(piece);
-            pieces.push(took);
+        let (bytes, mut pieces) = written(swarm, budget);
+        // Each at its best: else the longest one says how long another process ran.
+        for _ in 1..5 {
+            pieces.iter_mut().zip(written(swarm, budget).1).for_each(|(best, took)| *best = took.min(*best));
         }
         let (longest, total) = (pieces.iter().max().expect("there are pieces"), pieces.iter().sum::<Duration>());
         let each = bytes.len() as f64 / members as f64;
