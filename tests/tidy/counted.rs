@@ -12,6 +12,7 @@ const BOUNDED: &[(&str, &str)] = &[
     ("crates/core/src/interest.rs", "edits of one request"),
     ("crates/core/src/node_index.rs", "one part, of some thousands; it counts by itself"),
     ("crates/core/src/stats.rs", "1 024 nodes at most"),
+    ("crates/core/src/wire/state/head.rs", "1 024 nodes at most"),
     ("src/feed/chunk_cache.rs", "16 chunks"),
     ("src/store/revoked.rs", "asked for one node at a time, under no lock of a swarm"),
 ];

@@ -3,13 +3,14 @@
 //! A ban holds while the time of commands is before its end; the table forgets it with the first Expire after. It is
 //! about a node that is not in: whoever is banned is put out in the same step.
 //!
-//! Invariant ([`Bans::check`]): both sides of the table hold the same, and no more than [`MAX_BANS`].
+//! Invariants ([`Bans::check`]): both sides of the table hold the same, and (`validate`) no more than [`MAX_BANS`].
 
 use std::ops::Bound;
 
 use super::counted::{Map, Set};
 use super::error::Rejection;
 use super::id::NodeId;
+use super::invariant::{BrokenInvariant, LARGEST, ensure};
 
 /// The most bans of a swarm.
 pub const MAX_BANS: u32 = 10_000;
@@ -93,9 +94,14 @@ impl Bans {
         due
     }
 
-    /// Panics when the invariant does not hold. O(n).
+    /// Refuses what no command makes. O(n).
+    pub(super) fn validate(&self) -> Result<(), BrokenInvariant> {
+        ensure(self.ends.len() <= MAX_BANS as usize, "bans are bounded")?;
+        ensure(self.due.last().is_none_or(|(end, _)| *end <= LARGEST), "bans end below 2^60")
+    }
+
+    /// Panics when the sides of the table differ. O(n).
     pub(super) fn check(&self) {
-        assert!(self.ends.len() <= MAX_BANS as usize, "bans are bounded");
         let mut due: Vec<_> = self.ends.iter().map(|(node, end)| (*end, *node)).collect();
         due.sort_unstable();
         assert!(self.due.iter().copied().eq(due), "each ban ends once");

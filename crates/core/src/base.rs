@@ -7,6 +7,7 @@ use super::error::Rejection;
 use super::event::{Applied, Event, SharedEvent};
 use super::id::{Epoch, MemberKey, NodeId, PodId, SessionId};
 use super::interest::{Interest, InterestChange, InterestUpdate, Interests, MAX_OVERRIDES};
+use super::invariant::{BrokenInvariant, LARGEST, ensure};
 use super::last_members::LastMembers;
 use super::member::{Lease, Member, MemberView};
 use super::request::Requests;
@@ -156,21 +157,43 @@ impl Base {
         }
     }
 
-    /// Panics when an invariant of the module does not hold. O(n).
-    pub(super) fn check(&self) {
-        self.roster.check();
-        let left: u64 = self.stats.leaves.iter().sum();
-        assert_eq!(self.stats.joins - left, self.roster.len() as u64, "each join has at most one leave");
+    /// Members by channel and interest, counted anew. O(n).
+    pub(super) fn interests(&self) -> PerChannel<[u64; Interest::ALL.len()]> {
         let mut interests = PerChannel::<[u64; Interest::ALL.len()]>::default();
         for levels in self.roster.iter().map(|(_, member)| member.levels()) {
             levels.iter().for_each(|(channel, level)| interests[channel][*level as usize] += 1);
         }
-        assert_eq!(interests, self.stats.interests, "members by interest add up");
-        let over = self.ended.is_some();
-        assert!(!over || self.roster.is_empty() && self.bans.is_empty(), "an ended swarm is empty");
+        interests
+    }
+
+    /// Panics when what is derived is not what it is derived from. O(n).
+    pub(super) fn check(&self) {
+        self.roster.check();
+        assert_eq!(self.interests(), self.stats.interests, "members by interest add up");
         self.bans.check();
+    }
+
+    /// Refuses what no command makes, apart from what is derived. O(n).
+    pub(super) fn validate(&self) -> Result<(), BrokenInvariant> {
+        let Self { revision, now, retention_ms, stats, .. } = self;
+        let numbers = [*revision, *now, *retention_ms, stats.joins, stats.peak, stats.active_ms, stats.reparentings];
+        let mut numbers = numbers.into_iter().chain(stats.leaves).chain([stats.peer_reports]);
+        ensure(numbers.all(|number| number <= LARGEST), "times, revisions and counters are below 2^60")?;
+        let times = [Some(self.created_at), stats.active_since, self.ended.map(|(at, _)| at)];
+        ensure(times.into_iter().flatten().all(|at| at <= *now), "nothing was done after the last command")?;
+        let left: u64 = stats.leaves.iter().sum();
+        let members = self.roster.len() as u64;
+        ensure(stats.joins == left + members, "each join has at most one leave")?;
+        ensure(stats.peak >= members, "there were never more members than at the peak")?;
+        ensure(members > 0 || self.roster.slot_count() == 0, "slots go with the last member")?;
+        let (over, last) = (self.ended.is_some(), &self.last_members);
+        ensure(!over || self.roster.is_empty() && self.bans.is_empty(), "an ended swarm is empty")?;
+        ensure(over || *last == LastMembers::default(), "the last members are those of an ended swarm")?;
+        self.bans.validate()?;
         let mut banned = self.bans.iter_from(None).filter(|(_, end)| *end > self.now);
-        assert!(banned.all(|(node, _)| self.roster.key(node).is_none()), "nobody is in who is banned");
+        ensure(banned.all(|(node, _)| self.roster.key(node).is_none()), "nobody is in who is banned")?;
+        self.requests.validate(*revision, *now)?;
+        self.roster.iter().try_for_each(|(_, member)| member.validate(*revision, *now))
     }
 }
 

@@ -62,9 +62,9 @@ impl Default for GroupConfig {
 /// that one is what a repeated Create names.
 #[derive(Clone, Debug, Hash)]
 pub(super) struct Configured<C> {
-    current: C,
+    pub(super) current: C,
     /// Set once it differs from the current one.
-    first: Option<Box<C>>,
+    pub(super) first: Option<Box<C>>,
 }
 
 impl<C: Eq> Configured<C> {

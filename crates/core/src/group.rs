@@ -1,6 +1,6 @@
 //! A call among peers: everybody forwards to everybody.
 //!
-//! The mesh is read from the roster; no edge is stored. Invariants (`check`):
+//! The mesh is read from the roster; no edge is stored. Invariants (`validate`):
 //! the screen is shared by a member or by nobody; a group with participants has an owner.
 
 mod media;
@@ -14,6 +14,7 @@ use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant, GroupEvent, SharedEvent};
 use super::id::{MemberKey, NodeId};
 use super::interest::InterestUpdate;
+use super::invariant::{BrokenInvariant, LARGEST, ensure};
 use super::member::{MemberView, View};
 use super::request::Method;
 use super::role::{Media, Role};
@@ -27,16 +28,16 @@ pub const MAX_LISTENERS: u32 = 256;
 /// What only groups have.
 #[derive(Clone, Debug, Hash)]
 pub struct Group {
-    config: Configured<Config>,
-    empty_ms: u64,
+    pub(super) config: Configured<Config>,
+    pub(super) empty_ms: u64,
     /// Who owned it at first; ownership returns there when nobody is in.
-    named_owner: Option<NodeId>,
-    owner: Option<NodeId>,
-    sharing: Option<NodeId>,
-    participants: u32,
-    listeners: u32,
+    pub(super) named_owner: Option<NodeId>,
+    pub(super) owner: Option<NodeId>,
+    pub(super) sharing: Option<NodeId>,
+    pub(super) participants: u32,
+    pub(super) listeners: u32,
     /// Since when nobody but listeners has been in: a recorder keeps no call alive.
-    empty_since: Option<u64>,
+    pub(super) empty_since: Option<u64>,
 }
 
 impl Group {
@@ -328,23 +329,34 @@ impl RuleSet for Group {
     }
 
     fn check(&self, base: &Base) {
-        assert!(self.sharing.is_none_or(|node| base.roster.key(node).is_some()), "a member shares its screen");
+        assert_eq!((self.participants, self.listeners), count_roles(base), "members by role add up");
+    }
+
+    fn validate(&self, base: &Base) -> Result<(), BrokenInvariant> {
+        ensure(self.empty_ms <= LARGEST, "the time of an empty group is below 2^60")?;
+        ensure(self.empty_since.is_none_or(|at| at <= base.now), "nothing happened after the last command")?;
+        for (_, member) in base.roster.iter() {
+            let listens = member.is_listener();
+            ensure(listens || matches!(member.role, Role::Participant(_)), "a group has no viewers")?;
+            ensure(!listens || member.terms.is_none(), "a listener has no terms")?;
+        }
+        let is_source = |node| self.is_source(base, node);
+        ensure(self.sharing.is_none_or(is_source), "a participant shares its screen")?;
         let wanted = base.roster.iter().flat_map(|(_, member)| member.interests.overrides());
         let mut sources = wanted.filter_map(|one| one.source);
-        assert!(sources.all(|source| self.is_source(base, source)), "nobody wants what is not published");
-        let mut counted = (0, 0);
-        for (_, member) in base.roster.iter() {
-            match member.role {
-                Role::Participant(_) => counted.0 += 1,
-                Role::Listener => counted.1 += 1,
-                Role::Broadcaster { .. } | Role::Viewer { .. } => panic!("a group has no viewers"),
-            }
-        }
-        assert_eq!((self.participants, self.listeners), counted);
-        assert!(self.listeners <= MAX_LISTENERS);
+        ensure(sources.all(is_source), "nobody wants what is not published")?;
+        ensure(self.listeners <= MAX_LISTENERS, "listeners are bounded")?;
         let empty = self.participants == 0;
-        assert!(empty || self.owner.is_some(), "a group with participants has an owner");
-        assert_eq!(self.empty_since.is_some() || base.ended.is_some(), empty);
-        assert!(self.owner.is_none_or(|owner| base.lets_in(owner).is_ok()), "the owner is not banned");
+        ensure(empty || self.owner.is_some(), "a group with participants has an owner")?;
+        ensure((self.empty_since.is_some() || base.ended.is_some()) == empty, "a group is empty since a time")?;
+        ensure(base.stats.active_since.is_some() == base.ended.is_none(), "a group is active until it ends")?;
+        ensure(self.owner.is_none_or(|owner| base.lets_in(owner).is_ok()), "the owner is not banned")
     }
+}
+
+/// How many take part, and how many only listen.
+pub(super) fn count_roles(base: &Base) -> (u32, u32) {
+    base.roster.iter().fold((0, 0), |(participants, listeners), (_, member)| {
+        if member.is_listener() { (participants, listeners + 1) } else { (participants + 1, listeners) }
+    })
 }

@@ -48,3 +48,41 @@ impl Hasher for FixedHasher {
         splitmix64(self.0)
     }
 }
+
+/// Folds words into one, fast: a multiplication for each (the mixing of wyhash by Wang Yi). The same everywhere and in
+/// every version, for what is summed up command by command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WordHasher(u64);
+
+impl WordHasher {
+    /// Two odd numbers with as many ones as zeros: wyhash's.
+    const SECRETS: [u64; 2] = [0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db];
+
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(fold(seed ^ Self::SECRETS[0], Self::SECRETS[1]))
+    }
+
+    pub(crate) const fn word(&mut self, word: u64) {
+        self.0 = fold(self.0 ^ Self::SECRETS[0], word ^ Self::SECRETS[1]);
+    }
+
+    /// The bytes, and how many they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.word(bytes.len() as u64);
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.word(u64::from_le_bytes(word));
+        }
+    }
+
+    pub(crate) const fn finish(self) -> u64 {
+        splitmix64(self.0)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the halves of a product")]
+const fn fold(a: u64, b: u64) -> u64 {
+    let product = (a as u128) * (b as u128);
+    (product >> 64) as u64 ^ product as u64
+}

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::channel::{Channel, PerChannel};
+use super::hash::WordHasher;
 use super::id::NodeId;
 use super::steps::count;
 
@@ -106,13 +107,22 @@ struct Overrides {
     list: Vec<InterestOverride>,
     /// When the first of them falls away. The roster asks at each change of a member.
     next_expiry: Option<u64>,
+    /// Of the list: the roster asks for it too.
+    digest: u64,
 }
 
 impl Overrides {
     fn new(list: Vec<InterestOverride>) -> Option<Arc<Self>> {
         count(list.len());
         let next_expiry = list.iter().filter_map(|one| one.expires_at).min();
-        (!list.is_empty()).then(|| Arc::new(Self { list, next_expiry }))
+        let mut digest = WordHasher::new(list.len() as u64);
+        for InterestOverride { source, channel, level, expires_at } in &list {
+            digest.word(source.map_or(0, NodeId::get));
+            digest.word(*channel as u64 * 8 + *level as u64);
+            digest.word(expires_at.map_or(u64::MAX, |at| at));
+        }
+        let digest = digest.finish();
+        (!list.is_empty()).then(|| Arc::new(Self { list, next_expiry, digest }))
     }
 }
 
@@ -140,6 +150,11 @@ impl Interests {
 
     const fn standing_at(standing: PerChannel<Interest>) -> Self {
         Self { standing, overrides: None }
+    }
+
+    /// A standing level per channel, and overrides in the order of their sources and channels, each once.
+    pub(super) fn of(standing: PerChannel<Interest>, overrides: Vec<InterestOverride>) -> Self {
+        Self { standing, overrides: Overrides::new(overrides) }
     }
 
     /// The level for `channel` of `source` (`None`: of sources in general).
@@ -244,6 +259,13 @@ impl Interests {
         list.extend_from_slice(rest);
         list.shrink_to_fit();
         self.overrides = Overrides::new(list);
+    }
+
+    /// A digest of all of it. O(1).
+    pub(super) fn digest(&self) -> u64 {
+        let mut digest = WordHasher::new(self.overrides.as_deref().map_or(0, |overrides| overrides.digest));
+        digest.word(self.standing.iter().fold(0, |levels, (_, level)| levels * 8 + *level as u64));
+        digest.finish()
     }
 
     /// The levels that nothing overrides for ever.

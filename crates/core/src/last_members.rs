@@ -6,13 +6,13 @@ use super::roster::Roster;
 
 /// A swarm with more members than this remembers none of them: 32 bytes each, for as long
 /// as the ended swarm is kept.
-const MOST: usize = 16_384;
+pub(super) const MOST: usize = 16_384;
 
 /// A member at the end of its swarm.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LastMember {
-    node: NodeId,
-    session: SessionId,
+    pub(super) node: NodeId,
+    pub(super) session: SessionId,
     /// What it wanted.
     pub interests: Interests,
 }
@@ -36,9 +36,19 @@ impl LastMembers {
         };
         let mut members: Box<[_]> = roster.iter().map(|(_, found)| member(found)).collect();
         members.sort_unstable_by_key(|member| member.node);
+        Self::sorted(members)
+    }
+
+    /// These, which are in the order of their nodes.
+    pub(super) fn sorted(members: Box<[LastMember]>) -> Self {
         let overrides: usize = members.iter().map(|member| member.interests.heap_bytes()).sum();
         let bytes = size_of_val(&*members) + overrides;
         Self { members, bytes }
+    }
+
+    /// All, in the order of their nodes.
+    pub(super) const fn all(&self) -> &[LastMember] {
+        &self.members
     }
 
     /// What it takes outside itself, in bytes. O(1).

@@ -5,7 +5,7 @@
 //! or refuses and changes nothing.
 //!
 //! From the bottom up, each file using only those before it: [`steps`] and [`counted`], by which work is
-//! counted; [`hash`], [`config`] and [`state`]; [`id`], [`key`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
+//! counted; [`hash`], [`invariant`], [`config`] and [`state`]; [`id`], [`key`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
 //! [`propagation`], [`stats`] and [`summary`]; [`command`], what is asked, and [`wire`], its byte
 //! form; [`revocations`], which tokens are refused; [`member`], `node_index`, [`roster`] and [`last_members`], who is in
 //! and who was; [`bans`], who must stay out; [`event`], what is told,
@@ -39,6 +39,7 @@ pub mod group;
 pub mod hash;
 pub mod id;
 pub mod interest;
+pub mod invariant;
 pub mod key;
 pub mod last_members;
 pub mod livestream;

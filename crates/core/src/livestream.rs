@@ -1,6 +1,6 @@
 //! One broadcaster with authority, and viewers who watch.
 //!
-//! Invariants (`check`): the tree holds exactly the viewers, as relays those
+//! Invariants (`validate`): the tree holds exactly the viewers, as relays those
 //! that can forward; the shape follows the thresholds; the broadcaster is no viewer.
 
 mod lifecycle;
@@ -18,8 +18,9 @@ use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant, LivestreamEvent, SharedEvent};
 use super::id::{MemberKey, NodeId, SessionId};
 use super::interest::InterestUpdate;
+use super::invariant::{BrokenInvariant, LARGEST, ensure};
 use super::key::BroadcasterKey;
-use super::member::{MemberView, View};
+use super::member::{Member, MemberView, View};
 use super::request::Method;
 use super::role::{Role, ViewerMode};
 use super::rules::{RuleSet, act};
@@ -36,30 +37,30 @@ pub const MAX_MODERATORS: u32 = 1_000;
 /// What only livestreams have.
 #[derive(Clone, Debug, Hash)]
 pub struct Livestream {
-    state: State,
-    config: Configured<Config>,
+    pub(super) state: State,
+    pub(super) config: Configured<Config>,
     /// Who had authority at first: what a repeated Create names.
-    named_broadcaster: NodeId,
-    broadcaster: NodeId,
+    pub(super) named_broadcaster: NodeId,
+    pub(super) broadcaster: NodeId,
     /// By which the broadcaster signs; for good none where there was none at first.
-    keys: Option<Box<Keys>>,
+    pub(super) keys: Option<Box<Keys>>,
     /// Since when the broadcaster has had no session.
-    absent_since: Option<u64>,
+    pub(super) absent_since: Option<u64>,
     /// Current term per channel; 0 = none.
-    terms: PerChannel<u64>,
-    tree: RelayTree,
-    topology: Topology,
-    moderators: Set<NodeId>,
-    muted: Set<NodeId>,
-    started_at: Option<u64>,
+    pub(super) terms: PerChannel<u64>,
+    pub(super) tree: RelayTree,
+    pub(super) topology: Topology,
+    pub(super) moderators: Set<NodeId>,
+    pub(super) muted: Set<NodeId>,
+    pub(super) started_at: Option<u64>,
 }
 
 /// Keys of broadcasters.
 #[derive(Clone, Debug, Hash)]
-struct Keys {
+pub(super) struct Keys {
     /// That of who had authority at first: what a repeated Create names.
-    named: BroadcasterKey,
-    current: BroadcasterKey,
+    pub(super) named: BroadcasterKey,
+    pub(super) current: BroadcasterKey,
 }
 
 impl Livestream {
@@ -164,6 +165,25 @@ impl Livestream {
     fn revoke(&mut self, tx: &mut Transaction<'_>) {
         self.terms = PerChannel::default();
         tx.applied.grants.extend(Channel::ALL.map(|channel| self.grant(tx.base, channel)));
+    }
+
+    fn validate_member(&self, key: MemberKey, member: &Member) -> Result<(), BrokenInvariant> {
+        let broadcasts = member.node == self.broadcaster;
+        match member.role {
+            Role::Broadcaster { .. } => {
+                ensure(broadcasts, "the broadcaster alone has its role")?;
+                ensure(!self.tree.contains(key), "the broadcaster is not in the tree")?;
+            }
+            Role::Viewer { can_relay, .. } => {
+                ensure(!broadcasts, "the broadcaster is no viewer")?;
+                ensure(self.tree.contains(key), "every viewer is in the tree")?;
+                ensure(self.tree.is_relay(key) == can_relay, "relays are those that can forward")?;
+            }
+            Role::Participant(_) | Role::Listener => ensure(false, "a livestream has no participants")?,
+        }
+        ensure(member.terms.is_none(), "terms are the livestream's")?;
+        let mut overrides = member.interests.overrides().iter();
+        ensure(overrides.all(|one| one.source.is_none()), "a livestream has one source")
     }
 
     fn broadcaster_session(&self, base: &Base) -> Option<SessionId> {
@@ -384,34 +404,35 @@ impl RuleSet for Livestream {
         Channel::ALL.map(|channel| self.grant(base, channel)).into_iter().filter(|grant| grant.term != 0).collect()
     }
 
-    fn check(&self, base: &Base) {
+    fn check(&self, _: &Base) {
         self.tree.check();
+    }
+
+    fn validate(&self, base: &Base) -> Result<(), BrokenInvariant> {
+        let (revision, now, state) = (base.revision, base.now, self.state);
+        ensure(self.config().broadcaster_timeout_ms <= LARGEST, "the broadcaster's time is below 2^60")?;
+        let times = [self.absent_since, self.started_at];
+        ensure(times.into_iter().flatten().all(|at| at <= now), "nothing happened after the last command")?;
+        ensure(self.terms.iter().all(|(_, term)| *term <= revision), "terms are revisions that were")?;
+        ensure(self.terms[Channel::Chat] == 0, "CHAT has no term")?;
         let viewers = base.roster.iter().filter(|(_, member)| member.is_viewer()).count();
-        assert_eq!(viewers, self.tree.len(), "the tree holds exactly the viewers");
-        for (key, member) in base.roster.iter() {
-            match member.role {
-                Role::Broadcaster { .. } => {
-                    assert_eq!(member.node, self.broadcaster);
-                    assert!(!self.tree.contains(key), "the broadcaster is no viewer");
-                }
-                Role::Viewer { can_relay, .. } => {
-                    assert_ne!(member.node, self.broadcaster, "the broadcaster is no viewer");
-                    assert!(self.tree.contains(key));
-                    assert_eq!(self.tree.is_relay(key), can_relay, "relays are those that can forward");
-                }
-                Role::Participant(_) | Role::Listener => panic!("a livestream has no participants"),
-            }
-        }
+        ensure(viewers == self.tree.len(), "the tree holds exactly the viewers")?;
+        base.roster.iter().try_for_each(|(key, member)| self.validate_member(key, member))?;
         let present = self.broadcaster_session(base).is_some();
-        assert_eq!(self.absent_since.is_none(), present && self.state != State::Ended);
+        ensure(self.absent_since.is_none() == (present && state != State::Ended), "who has no session is absent")?;
         let threshold = self.config().star_to_tree_threshold as usize;
         match self.topology {
-            Topology::Star => assert!(viewers <= threshold, "a star has at most the threshold of viewers"),
-            Topology::Tree => assert!(5 * viewers > 4 * threshold, "a small tree becomes a star"),
-            Topology::Mesh => panic!("a livestream is no mesh"),
+            Topology::Star => ensure(viewers <= threshold, "a star has at most the threshold of viewers")?,
+            Topology::Tree => ensure(5 * viewers > 4 * threshold, "a small tree becomes a star")?,
+            Topology::Mesh => ensure(false, "a livestream is no mesh")?,
         }
-        assert_eq!(self.state == State::Ended, base.ended.is_some());
-        assert!(present || self.terms == PerChannel::default(), "terms end with the session");
-        assert!(base.lets_in(self.broadcaster).is_ok(), "the broadcaster is not banned");
+        ensure((state == State::Ended) == base.ended.is_some(), "it has ended in both ways")?;
+        ensure((state == State::Active) == base.stats.active_since.is_some(), "time on air is counted on air")?;
+        ensure(present || self.terms == PerChannel::default(), "terms end with the session")?;
+        ensure(base.lets_in(self.broadcaster).is_ok(), "the broadcaster is not banned")?;
+        let bounded = self.moderators.len() <= MAX_MODERATORS as usize && self.muted.len() <= MAX_MUTES as usize;
+        ensure(bounded, "moderators and mutes are bounded")?;
+        let free = !self.moderators.contains(&self.broadcaster) && !self.muted.contains(&self.broadcaster);
+        ensure(free, "the broadcaster is no moderator, and not muted")
     }
 }

@@ -2,8 +2,10 @@
 
 use super::channel::PerChannel;
 use super::command::Join;
-use super::id::{NodeId, PodId, SessionId};
-use super::interest::{Interest, Interests};
+use super::hash::WordHasher;
+use super::id::{MemberKey, NodeId, PodId, SessionId};
+use super::interest::{Interest, Interests, MAX_OVERRIDES};
+use super::invariant::{BrokenInvariant, LARGEST, ensure};
 use super::request::RequestId;
 pub use super::role::{Media, Role, ViewerMode};
 use super::topology::Placement;
@@ -15,9 +17,9 @@ pub struct Lease {
     /// How long a detached session lives, in milliseconds.
     pub ttl_ms: u32,
     /// Pods on which the session has a stream, sorted.
-    pods: Vec<PodId>,
+    pub(super) pods: Vec<PodId>,
     /// When it was last detached or touched.
-    since: u64,
+    pub(super) since: u64,
 }
 
 impl Lease {
@@ -194,6 +196,55 @@ impl Member {
         let request = self.join_request.as_ref().map_or(0, |made| size_of_val(&**made) + made.0.name.len());
         let terms = self.terms.as_ref().map_or(0, |terms| size_of_val(&**terms));
         self.endpoint.len() + self.metadata.len() + self.interests.heap_bytes() + request + terms
+    }
+
+    /// A digest of the member in a slot, the same in every build. O(bytes that it holds); of overrides, O(1).
+    pub(super) fn digest(&self, key: MemberKey) -> u64 {
+        let Self {
+            node,
+            session,
+            joined_at,
+            place,
+            role,
+            lease: Lease { ttl_ms, pods, since },
+            interests,
+            endpoint,
+            metadata,
+            join_request,
+            terms,
+        } = self;
+        let mut digest = WordHasher::new(key.index() as u64);
+        [node.get(), session.get(), *joined_at, *place].into_iter().for_each(|word| digest.word(word));
+        digest.word(role.number() | (u64::from(*ttl_ms) << 32));
+        digest.word(*since);
+        digest.word(pods.len() as u64);
+        pods.iter().for_each(|pod| digest.word((*pod).into()));
+        digest.word(interests.digest());
+        digest.bytes(endpoint);
+        digest.bytes(metadata);
+        if let Some((request, revision)) = join_request.as_deref() {
+            digest.bytes(request.name.as_bytes());
+            digest.word(request.fingerprint);
+            digest.word(*revision);
+        }
+        digest.word(join_request.is_some().into());
+        terms.iter().flat_map(|terms| terms.iter()).for_each(|(_, term)| digest.word(*term));
+        digest.finish()
+    }
+
+    /// Refuses what no command makes, at a revision and a time. O(overrides).
+    pub(super) fn validate(&self, revision: u64, now: u64) -> Result<(), BrokenInvariant> {
+        ensure(self.joined_at <= now && self.lease.since <= now, "no session is of the future")?;
+        let made_at = self.join_request.as_deref().map_or(0, |(_, revision)| *revision);
+        let terms = self.terms.as_deref().copied().unwrap_or_default();
+        let mut revisions = terms.iter().map(|(_, term)| *term).chain([self.place, made_at]);
+        ensure(revisions.all(|given| given <= revision), "places and terms are revisions that were")?;
+        let overrides = self.interests.overrides();
+        ensure(overrides.len() <= MAX_OVERRIDES as usize, "overrides are bounded")?;
+        let mut ends = overrides.iter().filter_map(|one| one.expires_at);
+        ensure(ends.all(|at| at <= LARGEST), "interests fall back below 2^60")?;
+        let lurks = matches!(self.role, Role::Viewer { mode: ViewerMode::Lurker, can_relay: true });
+        ensure(!lurks, "a lurker does not relay")
     }
 
     /// True for those who only listen to a group.

@@ -3,6 +3,7 @@
 use super::counted::Queue;
 use super::error::Rejection;
 use super::id::{NodeId, SessionId};
+use super::invariant::{BrokenInvariant, ensure};
 
 /// How many requests a swarm remembers.
 const CAPACITY: usize = 256;
@@ -56,12 +57,12 @@ pub enum Method {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Remembered {
-    at: u64,
-    node: NodeId,
-    method: Method,
-    id: RequestId,
-    revision: u64,
+pub(super) struct Remembered {
+    pub(super) at: u64,
+    pub(super) node: NodeId,
+    pub(super) method: Method,
+    pub(super) id: RequestId,
+    pub(super) revision: u64,
 }
 
 /// The last successful requests of a swarm: at most 256, none older than five
@@ -88,6 +89,24 @@ impl Requests {
     /// What it takes at most, in bytes. O(1).
     pub fn bytes(&self) -> usize {
         self.0.capacity() * size_of::<Remembered>() + self.0.len() * LONGEST_NAME
+    }
+
+    /// All that is remembered, oldest first.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Remembered> {
+        self.0.iter()
+    }
+
+    /// What remembers these, oldest first.
+    pub(super) fn of(remembered: Vec<Remembered>) -> Self {
+        Self(remembered.into_iter().collect())
+    }
+
+    /// Refuses what no command makes, at a revision and a time. O(256).
+    pub(super) fn validate(&self, revision: u64, now: u64) -> Result<(), BrokenInvariant> {
+        ensure(self.0.len() <= CAPACITY, "no more than 256 requests are remembered")?;
+        ensure(self.0.iter().is_sorted_by_key(|known| known.at), "requests are remembered in their order")?;
+        let mut known = self.0.iter();
+        ensure(known.all(|known| known.at <= now && known.revision <= revision), "no request is of the future")
     }
 
     /// Remembers a success.

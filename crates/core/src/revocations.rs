@@ -77,6 +77,12 @@ impl Revocations {
         Ok(Revoked { revocation, changed, forgotten })
     }
 
+    /// Adds what another table knew of a node of which this one knows nothing.
+    pub(super) fn restore(&mut self, node: NodeId, revocation: Revocation) {
+        self.nodes.insert(node, revocation);
+        self.due.insert((revocation.forget_at, node));
+    }
+
     fn forget(&mut self, node: NodeId) {
         if let Some(Revocation { forget_at, .. }) = self.nodes.remove(&node) {
             self.due.remove(&(forget_at, node));

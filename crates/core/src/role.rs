@@ -43,6 +43,16 @@ pub struct Media {
 }
 
 impl Role {
+    /// A number for each role.
+    pub(super) const fn number(self) -> u64 {
+        match self {
+            Self::Broadcaster { can_relay } => can_relay as u64,
+            Self::Viewer { mode, can_relay } => 2 + mode as u64 * 2 + can_relay as u64,
+            Self::Participant(Media { audio, video }) => 6 + audio as u64 * 2 + video as u64,
+            Self::Listener => 10,
+        }
+    }
+
     /// The interests of a member that has not said otherwise.
     pub const fn default_interests(self) -> Interests {
         match self {

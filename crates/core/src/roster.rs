@@ -10,9 +10,12 @@
 use std::hash::{Hash, Hasher};
 
 use super::counted::{Chunks, Set};
+use super::hash::WordHasher;
 use super::id::{MemberKey, NodeId};
 use super::member::Member;
 use super::node_index::NodeIndex;
+
+mod restore;
 
 /// The most slots that one page looks at.
 const PAGE_SLOTS: usize = 16_384;
@@ -35,6 +38,8 @@ pub struct Roster {
     timers: Set<(u64, MemberKey, Timer)>,
     /// What the members hold outside their slots, in bytes.
     heap: usize,
+    /// Of each member and of each free slot, added up.
+    digest: u64,
 }
 
 impl Roster {
@@ -81,6 +86,21 @@ impl Roster {
             .filter_map(|(index, member)| Some((MemberKey::from_index(index), member.as_ref()?)))
     }
 
+    /// Slots from one on, with those that are free.
+    pub(super) fn slots_from(&self, from: usize) -> impl Iterator<Item = Option<&Member>> {
+        self.slots.iter_from(from).map(Option::as_ref)
+    }
+
+    /// The free slots from a place in their list on. The last one of the list is taken next.
+    pub(super) fn free_from(&self, from: usize) -> impl Iterator<Item = MemberKey> {
+        self.free.iter_from(from).copied()
+    }
+
+    /// How many slots are free.
+    pub(super) fn free_len(&self) -> usize {
+        self.free.len()
+    }
+
     /// Up to `limit` members that `wanted` admits, from slot `from` on, and the slot
     /// where the next page begins, if anybody may be there. Looks at no more than
     /// [`PAGE_SLOTS`] slots: after many left, a page may be short.
@@ -111,13 +131,20 @@ impl Roster {
     /// Adds a member whose node is not in yet.
     pub(super) fn insert(&mut self, member: Member) -> MemberKey {
         debug_assert!(self.index.get(member.node).is_none());
-        let key = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            MemberKey::from_index(self.slots.len() - 1)
-        });
+        let key = match self.free.pop() {
+            Some(key) => {
+                self.digest = self.digest.wrapping_sub(free_digest(self.free.len(), key));
+                key
+            }
+            None => {
+                self.slots.push(None);
+                MemberKey::from_index(self.slots.len() - 1)
+            }
+        };
         self.index.insert(member.node, key);
         self.schedule(key, &member);
         self.heap += member.heap_bytes();
+        self.digest = self.digest.wrapping_add(member.digest(key));
         self.slots[key.index()] = Some(member);
         key
     }
@@ -128,6 +155,7 @@ impl Roster {
         self.index.remove(member.node);
         self.unschedule(key, &member);
         self.heap -= member.heap_bytes();
+        self.digest = self.digest.wrapping_sub(member.digest(key)).wrapping_add(free_digest(self.free.len(), key));
         self.free.push(key);
         member
     }
@@ -143,7 +171,9 @@ impl Roster {
         let mut member = self.slots[key.index()].take().expect("only taken slots are changed");
         let before = (member.lease.deadline(), member.interests.next_expiry());
         self.heap -= member.heap_bytes();
+        self.digest = self.digest.wrapping_sub(member.digest(key));
         let result = change(&mut member);
+        self.digest = self.digest.wrapping_add(member.digest(key));
         self.heap += member.heap_bytes();
         if before != (member.lease.deadline(), member.interests.next_expiry()) {
             for (at, timer) in [(before.0, Timer::Lease), (before.1, Timer::Interest)] {
@@ -172,6 +202,11 @@ impl Roster {
             .collect()
     }
 
+    /// A digest of all members in their slots, and of the list of the free ones. O(1).
+    pub(super) const fn digest(&self) -> u64 {
+        self.digest
+    }
+
     /// Panics when an invariant of the module does not hold. O(n).
     pub fn check(&self) {
         let mut deadlines = Set::new();
@@ -186,6 +221,9 @@ impl Roster {
         assert_eq!(members + self.free.len(), self.slots.len(), "what is not taken is free");
         assert!(self.free.iter().all(|key| self.get(*key).is_none()));
         assert_eq!(deadlines, self.timers, "the timetable holds exactly the members' deadlines");
+        let members = self.iter().map(|(key, member)| member.digest(key));
+        let free = (0..).zip(self.free.iter()).map(|(at, key)| free_digest(at, *key));
+        assert_eq!(self.digest, members.chain(free).fold(0, u64::wrapping_add), "what they are adds up");
         assert_eq!(self.heap, self.iter().map(|(_, member)| member.heap_bytes()).sum(), "what they hold adds up");
     }
 
@@ -202,6 +240,14 @@ impl Roster {
             self.timers.remove(&(at, key, Timer::Interest));
         }
     }
+}
+
+/// A digest of a free slot at a place in the list of them, unlike that of any member.
+const fn free_digest(at: usize, key: MemberKey) -> u64 {
+    let mut digest = WordHasher::new(u64::MAX);
+    digest.word(at as u64);
+    digest.word(key.index() as u64);
+    digest.finish()
 }
 
 /// The index is left out: it is derived, and its order differs from process to process.

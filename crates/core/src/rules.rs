@@ -8,6 +8,7 @@ use super::error::Rejection;
 use super::event::{Applied, Event, Grant, SharedEvent};
 use super::id::{MemberKey, NodeId, SessionId};
 use super::interest::{InterestUpdate, Interests};
+use super::invariant::BrokenInvariant;
 use super::last_members::LastMembers;
 use super::member::{Lease, MemberView, View};
 use super::request::Method;
@@ -86,8 +87,11 @@ pub(super) trait RuleSet {
     /// The rights to publish that are in force.
     fn grants(&self, base: &Base) -> Vec<Grant>;
 
-    /// Panics when an invariant does not hold. O(n).
+    /// Panics when what is derived is not what it is derived from. O(n).
     fn check(&self, base: &Base);
+
+    /// Refuses what no command makes, apart from what is derived. O(n).
+    fn validate(&self, base: &Base) -> Result<(), BrokenInvariant>;
 }
 
 /// Carries out a command of either kind.

@@ -82,9 +82,13 @@ impl Stats {
 }
 
 /// Up to this many nodes are counted exactly.
-const EXACT: usize = 1024;
+pub(super) const EXACT: usize = 1024;
 /// 2^12 registers of one byte: a standard error of 1.04 / 64 = 1.6 %.
 const REGISTER_BITS: u32 = 12;
+/// How many registers there are.
+pub(super) const REGISTERS: usize = 1 << REGISTER_BITS;
+/// The highest rank in a register: one more than the bits that do not choose it.
+pub(super) const MAX_RANK: u8 = 53;
 
 /// A count of distinct nodes: exact to 1 024, then a HyperLogLog of 4 KiB
 /// (Flajolet, Fusy, Gandouet and Meunier, "HyperLogLog: the analysis of a
@@ -111,7 +115,7 @@ impl Unique {
             Self::Exact(nodes) => {
                 nodes.insert(node);
                 if nodes.len() > EXACT {
-                    let mut registers = vec![0; 1 << REGISTER_BITS].into_boxed_slice();
+                    let mut registers = vec![0; REGISTERS].into_boxed_slice();
                     nodes.iter().for_each(|node| record(&mut registers, *node));
                     *self = Self::Estimate(registers);
                 }

@@ -6,9 +6,10 @@ use super::channel::Channel;
 use super::command::{Command, CreateLivestream, SharedCommand};
 use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant};
-use super::group::Group;
+use super::group::{self, Group};
 use super::hash::FixedHasher;
 use super::id::{Epoch, MemberKey, NodeId, SessionId, SwarmKind};
+use super::invariant::BrokenInvariant;
 use super::key::BroadcasterKey;
 use super::last_members::LastMembers;
 use super::livestream::Livestream;
@@ -334,6 +335,40 @@ impl Swarm {
     pub fn check(&self) {
         self.base.check();
         self.rules.set().check(&self.base);
+        self.validate().unwrap_or_else(|broken| panic!("{broken}"));
+    }
+
+    /// Refuses what no command makes, apart from what is derived. O(n).
+    fn validate(&self) -> Result<(), BrokenInvariant> {
+        self.base.validate()?;
+        self.rules.set().validate(&self.base)
+    }
+
+    /// What it is made of.
+    pub(super) const fn parts(&self) -> (&Base, &Rules) {
+        (&self.base, &self.rules)
+    }
+
+    /// What it is made of, to be spoiled.
+    #[cfg(test)]
+    pub(super) const fn parts_mut(&mut self) -> (&mut Base, &mut Rules) {
+        (&mut self.base, &mut self.rules)
+    }
+
+    /// A swarm made of the parts of another one. What these leave to be derived is derived: members by interest and by
+    /// role.
+    ///
+    /// # Errors
+    ///
+    /// An invariant that does not hold of the parts.
+    pub(super) fn of_parts(mut base: Base, mut rules: Rules) -> Result<Self, BrokenInvariant> {
+        base.stats.interests = base.interests();
+        if let Rules::Group(group) = &mut rules {
+            (group.participants, group.listeners) = group::count_roles(&base);
+        }
+        let swarm = Self { base, rules };
+        swarm.validate()?;
+        Ok(swarm)
     }
 }
 

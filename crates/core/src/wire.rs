@@ -151,8 +151,10 @@ macro_rules! wire_enum {
     };
 }
 
-// Here, for it uses the macros above.
+// Here, for they use the macros above.
+pub mod revocations;
 pub mod server;
+pub mod state;
 
 // The format of version 1. A tag that was ever written is never used again, not
 // even when its variant is gone; no line here changes once it is released.

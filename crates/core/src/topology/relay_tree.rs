@@ -29,7 +29,10 @@
 //! children of the slot before the hole (of A) have another backup, D for B. `before_remove` notes just these: the
 //! occupants of the slots 1, 3 and 6, and the children of the slots 0 and 1 and of the last relay before and after.
 
+use std::hash::{Hash, Hasher};
+
 use crate::counted::{Chunks, List};
+use crate::hash::WordHasher;
 use crate::id::MemberKey;
 
 const NOWHERE: u32 = u32::MAX;
@@ -57,20 +60,22 @@ pub struct Place {
 /// A balanced f-ary tree of relays with leaf-only nodes at its lower end.
 ///
 /// Memory: 8 bytes per key.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub struct RelayTree {
     slots: List<MemberKey>,
     /// Slot of each key, indexed by key.
     position: Chunks<u32>,
     relays: usize,
     fanout: usize,
+    /// Of each key in its slot, added up.
+    digest: u64,
 }
 
 impl RelayTree {
     /// An empty tree in which nobody feeds more than `fanout` nodes (at least 2).
     pub fn new(fanout: u32) -> Self {
         assert!(fanout >= 2, "a relay tree needs a fan-out of at least 2");
-        Self { slots: List::new(), position: Chunks::new(), relays: 0, fanout: fanout as usize }
+        Self { slots: List::new(), position: Chunks::new(), relays: 0, fanout: fanout as usize, digest: 0 }
     }
 
     /// Number of nodes.
@@ -81,6 +86,27 @@ impl RelayTree {
     /// True when there is no node.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// A tree with these nodes in its slots, of which so many are relays: what [`Self::keys_from`] and
+    /// [`Self::relays`] tell of another one. `None` when a node is there twice, or when there are more relays than
+    /// nodes. `fanout` as for [`Self::new`].
+    pub(crate) fn of(fanout: u32, slots: Vec<MemberKey>, relays: usize) -> Option<Self> {
+        let mut tree = Self { relays, ..Self::new(fanout) };
+        for key in slots {
+            tree.position.fill_to(key.index() + 1, NOWHERE);
+            if tree.contains(key) {
+                return None;
+            }
+            tree.slots.push(key);
+            tree.settle(tree.slots.len() - 1);
+        }
+        (relays <= tree.slots.len()).then_some(tree)
+    }
+
+    /// The nodes from a slot on, relays first.
+    pub(crate) fn keys_from(&self, slot: usize) -> impl Iterator<Item = &MemberKey> {
+        self.slots.iter_from(slot)
     }
 
     /// What it takes outside itself, in bytes. O(1).
@@ -128,6 +154,7 @@ impl RelayTree {
     pub fn remove(&mut self, key: MemberKey) -> bool {
         let Some(slot) = self.slot(key) else { return false };
         self.position[key.index()] = NOWHERE;
+        self.digest = self.digest.wrapping_sub(digest_in(key, slot));
         let hole = if slot < self.relays {
             // The last relay fills the hole: any other one would leave a second hole among the relays.
             self.relays -= 1;
@@ -254,8 +281,15 @@ impl RelayTree {
         }
     }
 
+    /// A digest of all keys in their slots. O(1).
+    pub(crate) const fn digest(&self) -> u64 {
+        self.digest
+    }
+
     /// Panics when an invariant of the module does not hold. O(n).
     pub fn check(&self) {
+        let digests = (0..).zip(self.slots.iter()).map(|(slot, key)| digest_in(*key, slot));
+        assert_eq!(self.digest, digests.fold(0, u64::wrapping_add), "what is in the slots adds up");
         assert!(self.relays <= self.slots.len());
         assert_eq!(self.position.iter().filter(|slot| **slot != NOWHERE).count(), self.slots.len());
         for (slot, key) in self.slots.iter().enumerate() {
@@ -315,6 +349,10 @@ impl RelayTree {
 
     fn settle(&mut self, slot: usize) {
         let key = self.slots[slot];
+        if let Some(before) = self.slot(key) {
+            self.digest = self.digest.wrapping_sub(digest_in(key, before));
+        }
+        self.digest = self.digest.wrapping_add(digest_in(key, slot));
         self.position[key.index()] = u32::try_from(slot).expect("keys are 32 bits wide, so are slots");
     }
 
@@ -354,6 +392,22 @@ impl RelayTree {
             depth += 1;
         }
         depth
+    }
+}
+
+/// A digest of a key in a slot.
+const fn digest_in(key: MemberKey, slot: usize) -> u64 {
+    let mut digest = WordHasher::new(slot as u64);
+    digest.word(key.index() as u64);
+    digest.finish()
+}
+
+/// `position` is left out: it is derived, and as long as any key ever was.
+impl Hash for RelayTree {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.slots.hash(state);
+        self.relays.hash(state);
+        self.fanout.hash(state);
     }
 }
 

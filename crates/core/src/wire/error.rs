@@ -1,6 +1,6 @@
-//! Why bytes are no command, and where.
+//! Why bytes are no command, or no state, and where.
 
-/// Why bytes are no command.
+/// Why bytes are no command, or no state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("byte {offset}, {what}: {fault}")]
 pub struct WireError {
@@ -24,7 +24,7 @@ pub enum Fault {
     /// The bytes end within the value.
     #[error("the bytes end too early")]
     Truncated,
-    /// Bytes follow the command.
+    /// Bytes follow the command, or the state.
     #[error("bytes left over: {count}")]
     Trailing {
         /// How many.
@@ -59,4 +59,19 @@ pub enum Fault {
     /// A string that is not UTF-8.
     #[error("a string that is not UTF-8")]
     Utf8,
+    /// A relay tree in which nobody may feed two nodes.
+    #[error("a fan-out of {found}")]
+    Fanout {
+        /// The fan-out.
+        found: u32,
+    },
+    /// An entry that does not come after the one before it.
+    #[error("an entry out of order")]
+    Order,
+    /// What may be there once is there again.
+    #[error("an entry that is there already")]
+    Repeated,
+    /// A value is told that follows from others.
+    #[error("a value that needs no telling")]
+    Redundant,
 }

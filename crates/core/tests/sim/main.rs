@@ -3,7 +3,7 @@
 //!
 //! `world` submits and looks, `livestream` and `group` make up what happens, `actors`
 //! who does it; `oracle`, `model`, `tree_slots`, `ownership`, `leases` and `bans` know the answers from the contract
-//! alone; `invariants` reads who forwards to whom; `replay` does it all again.
+//! alone; `invariants` reads who forwards to whom; `replay` does it all again, and `twin` with what was read from bytes.
 //!
 //! `SEED=7 STEPS=100000 SEEDS=10 cargo test -p starling-core --test sim` runs more. A failure names its seed and step.
 
@@ -20,6 +20,7 @@ mod ownership;
 mod replay;
 mod tree;
 mod tree_slots;
+mod twin;
 mod world;
 
 use std::ops::Range;

@@ -26,12 +26,15 @@ use crate::leases::Leases;
 use crate::model::Model;
 use crate::oracle::Oracle;
 use crate::replay::{Log, Slot, digest, through};
+use crate::twin::Twins;
 use starling_testkit::Rng;
 
 /// Up to this weight a swarm is looked at as a whole after every command.
 const LIGHT: usize = 128;
 /// Beyond, once in this part of its weight.
 const SPARSE: usize = 64;
+/// Commands from one twin to the next, and in a swarm of more weight a part of it.
+const TWINS: usize = 16;
 
 /// What a command is to come to.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +74,8 @@ pub(crate) struct World {
     made: Option<Made>,
     leases: Leases,
     log: Log,
+    /// What was read from its bytes, and goes on beside it.
+    pub(crate) twins: Twins,
     /// All lists and the digest after the last command, when they were looked at.
     lists: Option<Lists>,
     digest: Option<u64>,
@@ -89,6 +94,7 @@ impl World {
             made: None,
             leases: Leases::default(),
             log: Log::default(),
+            twins: Twins::default(),
             lists: None,
             digest: None,
         }
@@ -113,6 +119,7 @@ impl World {
         let result = apply(&mut self.slot, through(command.clone()), at).map(|(applied, _)| applied);
         self.log.push(command.clone(), at, (&result).into());
         self.coverage.see(&command, &result);
+        self.twins.apply(&command, at, &result, &self.slot);
         match (&result, expect) {
             (Err(rejection), Expect::Verdict) => {
                 assert_eq!(verdict, Err(rejection.clone()), "the core refuses what the contract refuses");
@@ -186,6 +193,8 @@ impl World {
 
     /// Replays the run on replicas.
     pub(crate) fn check_replay(&mut self) {
+        self.twins.compare(&self.slot);
+        assert!(self.twins.made > 0, "a run without twins proves nothing of them");
         std::mem::take(&mut self.log).check(&self.slot);
     }
 
@@ -269,6 +278,10 @@ impl World {
             Err(_) => assert_touched(&before, &after, &Touched::default()),
         }
         self.lists = whole.then_some(after);
+        if self.log.len().is_multiple_of(TWINS.max(weight / 4)) {
+            self.twins.compare(&self.slot);
+            self.twins.make(swarm, self.log.len());
+        }
     }
 
     /// The lists before a command: all, if they are known; else of those near to the
