@@ -55,7 +55,7 @@ impl Default for ReplicaSettings {
             level: 1,
             address: Vec::new(),
             alive_ms: 1_000,
-            resend_ms: 1_000,
+            resend_ms: 500,
             fetch_retry_ms: 100,
             batch_life_ms: 15_000,
             open_after_ms: 10_000,

@@ -137,6 +137,15 @@ impl<S: State> Replica<S> {
         if self.partition().phase() != PartitionPhase::Open {
             return;
         }
+        let log = self.partition().log();
+        if let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.log != log) {
+            if !self.has_caught_up() {
+                self.in_flight = Some(in_flight);
+                return;
+            }
+            // It was for a log that this one does not go on from: it is not in here, and never will be.
+            self.send_again(in_flight);
+        }
         match &mut self.in_flight {
             Some(in_flight) if self.now >= in_flight.sent_at + self.settings.resend_ms => {
                 in_flight.sent_at = self.now;

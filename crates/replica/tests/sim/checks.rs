@@ -132,6 +132,19 @@ impl Cluster {
         }
     }
 
+    /// Whether a session has a stream on a pod that is not gone, as far as any pod knows.
+    pub(crate) fn is_kept(&self, number: u64) -> bool {
+        let replicas = || self.pods.iter().filter_map(|pod| pod.replica.as_ref());
+        let Some(newest) = replicas().max_by_key(|replica| replica.world().partition.position().sequence) else {
+            return false;
+        };
+        let mut keepers = self.clients.keepers(crate::model::session(number));
+        keepers.any(|keeper| {
+            let keeper = self.pods[keeper].replica.as_ref().map(|replica| replica.incarnation());
+            keeper.is_some_and(|keeper| newest.world().partition.pod(keeper).is_some())
+        })
+    }
+
     /// A session has ended by its lease, on this pod.
     fn check_expired(&self, at: usize, number: u64, place: &str) {
         if self.faults.losses > 0 {
@@ -180,7 +193,10 @@ impl Cluster {
         let mut positions = Vec::new();
         for (at, pod) in self.pods.iter().enumerate() {
             let replica = pod.replica.as_ref().expect("all run");
-            assert_eq!(replica.readiness(), Ok(()), "{name}: pod {at} is ready once all is calm: {replica:?}");
+            assert_eq!(replica.readiness(), Ok(()), "{name}: pod {at} is ready once all is calm");
+        }
+        for (at, pod) in self.pods.iter().enumerate() {
+            let replica = pod.replica.as_ref().expect("all run");
             let world = replica.world();
             positions.push(world.partition.position().sequence);
             assert_eq!(world.state.members(), 0, "{name}: pod {at} has sessions that nobody keeps");

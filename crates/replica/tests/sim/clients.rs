@@ -26,7 +26,8 @@ pub(crate) enum Fate {
 
 #[derive(Debug)]
 enum Asked {
-    Join(u64),
+    /// Its session, when, and after how many steps of the clock.
+    Join(u64, u64, u64),
     Touch(u64, u64),
     Other,
     Attach(u64, usize),
@@ -128,7 +129,8 @@ impl Clients {
             clients.sessions.iter().filter(|(_, client)| !client.left).map(|(number, _)| *number).collect();
         if choice == 0 && ours.len() < 30 {
             let command = Command::Join(id, session(id));
-            return Self::ask(cluster, at, id, Asked::Join(id), LogRequest::Command(command.encode()));
+            let asked = Asked::Join(id, cluster.now, cluster.faults.forward_steps);
+            return Self::ask(cluster, at, id, asked, LogRequest::Command(command.encode()));
         }
         if choice == 3 {
             return Self::ask(cluster, at, id, Asked::Other, LogRequest::Chat(Command::Chat(id).encode()));
@@ -163,9 +165,12 @@ impl Clients {
 
     /// Closes all streams of a session.
     fn close(cluster: &mut Cluster, number: u64) {
+        let is_kept = cluster.is_kept(number);
         let Some(client) = cluster.clients.sessions.get_mut(&number) else { return };
         let streams = std::mem::take(&mut client.streams);
-        (client.kept_at, client.forward_steps) = (cluster.now, cluster.faults.forward_steps);
+        if is_kept {
+            (client.kept_at, client.forward_steps) = (cluster.now, cluster.faults.forward_steps);
+        }
         for (at, _) in streams {
             if cluster.pods[at].replica.is_some() {
                 let request = LogRequest::Detach(session(number));
@@ -197,10 +202,7 @@ impl Clients {
             }
         }
         match (asked, answer) {
-            (Some(Asked::Join(number)), Answer::Applied(_)) => {
-                let (kept_at, forward_steps) = (cluster.now, cluster.faults.forward_steps);
-                // It was carried out some time between.
-                let kept_at = kept_at.saturating_sub(CALL_MS);
+            (Some(Asked::Join(number, kept_at, forward_steps)), Answer::Applied(_)) => {
                 let client = Client { joined: Some(id), kept_at, forward_steps, ..Client::default() };
                 clients.sessions.insert(number, client);
             }

@@ -75,7 +75,7 @@ pub(crate) fn settings() -> ReplicaSettings {
         snapshot_ms: 20_000,
         compare_ms: 7_000,
         ahead_entries: 64,
-        batch_items: 8,
+        batch_items: 32,
         queue_items: 200,
         part_bytes: 2_048,
         ..ReplicaSettings::default()
