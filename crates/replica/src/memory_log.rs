@@ -174,6 +174,11 @@ impl MemoryLog {
         found.map(|(_, bytes)| bytes.clone())
     }
 
+    /// The names of all objects, oldest first.
+    pub fn object_names(&self) -> Vec<&str> {
+        self.objects.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
     /// Fault: the newest object cannot be read any more.
     pub fn damage_newest_object(&mut self) {
         if let Some((_, bytes)) = self.objects.last_mut()
@@ -203,9 +208,10 @@ impl MemoryLog {
         self.timestamp_offset = self.timestamp_offset.saturating_add(ms);
     }
 
-    /// Fault: the newest messages are lost, and others get their sequences. Answers how many they were.
+    /// Fault: the newest messages are lost, and others get their sequences; the first one stays. Answers how many they
+    /// were.
     pub fn rewind(&mut self, messages: usize) -> usize {
-        let lost = messages.min(self.messages.len());
+        let lost = messages.min(self.messages.len().saturating_sub(1));
         self.messages.truncate(self.messages.len() - lost);
         lost
     }

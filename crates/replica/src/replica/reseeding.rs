@@ -213,19 +213,18 @@ impl<S: State> Replica<S> {
         let Some(candidate) = candidate.filter(|candidate: &World<S>| candidate.digest() == digest) else { return };
         let Mode::Reseeding { reseed, .. } = std::mem::replace(&mut self.mode, Mode::Following) else { return };
         let held = self.holds().map(|_| self.readable().partition.counted_position());
+        let adopted = candidate.partition.counted_position();
         self.adopt(candidate, &reseed);
-        if let Some(held) = held {
-            let adopted = self.snapshot_last.take().unwrap_or_default();
-            let entries = held.sequence.saturating_sub(adopted.sequence);
-            if entries > 0 {
-                self.output(Output::Alarm(Alarm::Lost { entries }));
-            }
+        let entries = held.map_or(0, |held| held.sequence.saturating_sub(adopted.sequence));
+        if entries > 0 {
+            self.output(Output::Alarm(Alarm::Lost { entries }));
         }
         self.begin_following();
     }
 
     fn adopt(&mut self, candidate: World<S>, found: &FoundReseed) {
-        self.snapshot_last = Some(candidate.partition.counted_position());
+        // Snapshots of before do not lie in this log.
+        self.snapshot_last = None;
         let World { partition, mut state } = candidate;
         state.raise();
         let partition = partition.reseeded(&found.message, found.replaced, found.log);

@@ -186,6 +186,26 @@ impl Cluster {
         }
     }
 
+    /// Where everybody is, for whoever looks at a failure.
+    fn describe(&self) -> String {
+        let mut text = format!("log {}..={}, {:?}", self.log.first(), self.log.last(), self.log.object_names());
+        for pod in &self.pods {
+            let Some(replica) = &pod.replica else { continue };
+            let debug = format!("{replica:?}");
+            let mode = debug.split("mode: ").nth(1).and_then(|rest| rest.split(", outputs").next()).unwrap_or_default();
+            let mode: String = mode.chars().take(200).collect();
+            let partition = &replica.world().partition;
+            let (log, position, phase) = (partition.log(), partition.position().sequence, partition.phase());
+            let held = replica.readable().partition.position().sequence;
+            text += &format!(
+                "\n{:?} {log:?} at {position} {phase:?}, holds {held}, {:?}: {mode}",
+                replica.incarnation(),
+                replica.readiness()
+            );
+        }
+        text
+    }
+
     /// Once all is calm again.
     pub(crate) fn check_end(&mut self) {
         self.coverage.losses += self.faults.losses;
@@ -193,7 +213,7 @@ impl Cluster {
         let mut positions = Vec::new();
         for (at, pod) in self.pods.iter().enumerate() {
             let replica = pod.replica.as_ref().expect("all run");
-            assert_eq!(replica.readiness(), Ok(()), "{name}: pod {at} is ready once all is calm");
+            assert_eq!(replica.readiness(), Ok(()), "{name}: pod {at} is ready once all is calm: {}", self.describe());
         }
         for (at, pod) in self.pods.iter().enumerate() {
             let replica = pod.replica.as_ref().expect("all run");

@@ -54,6 +54,8 @@ impl Profile {
         profile.cut_log = once_in(300);
         profile.cut_peers = once_in(400);
         if seed % 4 == 3 {
+            // One that both forgets and cannot be read again is lost for good.
+            profile.damage = 0;
             profile.rewind = once_in(300);
             profile.lose_all = if profile.rewind == 0 { 300 } else { once_in(500) };
         }
