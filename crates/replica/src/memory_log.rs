@@ -142,24 +142,18 @@ impl MemoryLog {
         }
     }
 
-    /// Deletes the messages below a sequence.
+    /// Deletes the messages below a sequence, and the regular snapshots below it.
     pub fn purge(&mut self, below: u64) {
         while self.first < below && self.messages.pop_front().is_some() {
             self.first += 1;
         }
+        self.objects.retain(|(name, _)| SnapshotChoice::sequence_of(name).is_none_or(|sequence| sequence >= below));
     }
 
-    /// Puts an object; regular snapshots of one log are deleted but for two with the highest sequences.
+    /// Puts an object.
     pub fn store(&mut self, name: &str, bytes: Vec<u8>) {
         self.objects.retain(|(own, _)| own != name);
         self.objects.push((name.to_owned(), bytes));
-        let Some((of_log, _)) = name.rsplit_once('-').filter(|_| SnapshotChoice::is_regular(name)) else { return };
-        let mut names: Vec<String> = self.objects.iter().map(|(name, _)| name.clone()).collect();
-        names.retain(|own| own.starts_with(of_log));
-        names.sort_unstable();
-        names.truncate(names.len().saturating_sub(2));
-        // With two good ones of this log, those of earlier logs are of no use either.
-        self.objects.retain(|(own, _)| !names.contains(own));
     }
 
     /// An object.
@@ -167,7 +161,7 @@ impl MemoryLog {
         let mut newest_first = self.objects.iter().rev();
         let found = match choice {
             SnapshotChoice::Newest(skipped) => {
-                newest_first.filter(|(name, _)| SnapshotChoice::is_regular(name)).nth(*skipped)
+                newest_first.filter(|(name, _)| SnapshotChoice::sequence_of(name).is_some()).nth(*skipped)
             }
             SnapshotChoice::Named(wanted) => newest_first.find(|(name, _)| name == wanted),
         };

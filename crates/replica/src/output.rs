@@ -81,16 +81,17 @@ pub enum NotReady {
 /// Which snapshot is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotChoice {
-    /// One of those that [`SnapshotChoice::is_regular`] names, in the order of their age: 0 is the newest.
+    /// One of those that [`SnapshotChoice::sequence_of`] knows, in the order of their age: 0 is the newest.
     Newest(usize),
     /// The one of this name.
     Named(String),
 }
 
 impl SnapshotChoice {
-    /// Whether a name is that of a snapshot to start from, and not of a Reseed.
-    pub fn is_regular(name: &str) -> bool {
-        name.starts_with("snapshot-")
+    /// The sequence of a snapshot to start from; `None` when a name is that of a Reseed.
+    pub fn sequence_of(name: &str) -> Option<u64> {
+        let (_, sequence) = name.strip_prefix("snapshot-")?.rsplit_once('-')?;
+        sequence.parse().ok()
     }
 }
 
@@ -115,15 +116,15 @@ pub enum Output<O> {
     AskExtent,
     /// Get a snapshot; answer with `loaded`.
     Load(SnapshotChoice),
-    /// Put a snapshot into the object store and answer with `stored`. Regular ones of the same log are deleted but for
-    /// two with the highest sequences, once there are two.
+    /// Put a snapshot into the object store and answer with `stored`.
     Store {
         /// Its name.
         name: String,
         /// Its bytes.
         bytes: Vec<u8>,
     },
-    /// Delete the messages below a sequence.
+    /// Delete the messages below a sequence, and then the snapshots below it ([`SnapshotChoice::sequence_of`]). Those
+    /// above stay, of whichever life of the log: it may be rewound to where they lie in it.
     Purge {
         /// The first that stays.
         below: u64,

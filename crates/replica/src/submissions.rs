@@ -79,6 +79,8 @@ pub(crate) struct InFlight {
     pub(crate) log: LogId,
     pub(crate) number: u64,
     pub(crate) not_after: u64,
+    /// What had been applied when it was made.
+    pub(crate) base: u64,
     pub(crate) bytes: Vec<u8>,
     /// What has outcomes, in the order of the batch.
     pub(crate) items: Vec<QueuedItem>,

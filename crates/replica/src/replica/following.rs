@@ -6,6 +6,7 @@ use crate::judgement::{Effects, Verdict, VoidReason};
 use crate::output::{Alarm, Output, OverReason, StopReason};
 use crate::partition::PartitionPhase;
 use crate::state::State;
+use crate::submissions::InFlight;
 use crate::world::World;
 
 /// How many messages are asked for at once.
@@ -28,7 +29,13 @@ impl<S: State> Replica<S> {
             }
             return self.drain();
         }
-        if self.partition().history().has(&message) == Some(false) {
+        // The batch on its way cannot lie at or below what this pod had applied when it sent it.
+        let is_own = |own: &InFlight| own.bytes == message.bytes && message.sequence <= own.base;
+        let is_other = match self.partition().history().has(&message) {
+            Some(is_same) => !is_same,
+            None => self.in_flight.as_ref().is_some_and(is_own),
+        };
+        if is_other {
             return self.suspect();
         }
         if self.verify == Some(message.sequence) {

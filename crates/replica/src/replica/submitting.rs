@@ -189,6 +189,7 @@ impl<S: State> Replica<S> {
             log: header.log,
             number,
             not_after,
+            base: header.base.sequence,
             bytes: bytes.clone(),
             items,
             barriers: std::mem::take(&mut self.barriers),

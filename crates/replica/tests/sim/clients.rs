@@ -63,7 +63,7 @@ impl Clients {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             rng: Rng::new(seed),
-            next: 1,
+            next: 1_000_000,
             sessions: BTreeMap::new(),
             fates: BTreeMap::new(),
             asked: BTreeMap::new(),

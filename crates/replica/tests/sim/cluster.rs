@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use starling_replica::batch::{LogMessage, PodIncarnation};
 use starling_replica::memory_log::{Delivery, MemoryLog};
-use starling_replica::output::{Output, PeerReport, SnapshotChoice};
+use starling_replica::output::{Answer, Output, OverReason, PeerReport, SnapshotChoice};
 use starling_replica::replica::PublishFault;
 use starling_replica::{Replica, ReplicaSettings};
 use starling_testkit::Rng;
@@ -64,13 +64,21 @@ pub(crate) struct Cluster {
     pub(crate) faults: Faults,
     pub(crate) checks: Checks,
     pub(crate) coverage: Coverage,
+    /// What was answered to those who are no client.
+    pub(crate) answers: BTreeMap<u64, Answer<Outcome>>,
+    pub(crate) asked: u64,
+    /// Why incarnations were over.
+    pub(crate) ended: Vec<OverReason>,
+    /// What pods that are started can apply.
+    pub(crate) level: u32,
     sent: u64,
     incarnations: u64,
 }
 
 /// Short times for what is rare, so that much of it happens.
-pub(crate) fn settings() -> ReplicaSettings {
+pub(crate) fn settings(level: u32) -> ReplicaSettings {
     ReplicaSettings {
+        level,
         snapshot_entries: 150,
         snapshot_ms: 20_000,
         compare_ms: 7_000,
@@ -84,8 +92,12 @@ pub(crate) fn settings() -> ReplicaSettings {
 
 impl Cluster {
     pub(crate) fn new(seed: u64, profile: Profile) -> Self {
+        let count = 2 + Rng::new(seed).index(6);
+        Self::with_pods(seed, profile, count)
+    }
+
+    pub(crate) fn with_pods(seed: u64, profile: Profile, count: usize) -> Self {
         let mut rng = Rng::new(seed);
-        let count = rng.within(2, 7);
         let mut cluster = Self {
             name: format!("seed {seed}"),
             now: BEGIN_MS,
@@ -96,6 +108,10 @@ impl Cluster {
             faults: Faults::new(profile),
             checks: Checks::default(),
             coverage: Coverage::default(),
+            answers: BTreeMap::new(),
+            asked: 0,
+            ended: Vec::new(),
+            level: 1,
             sent: 0,
             incarnations: 0,
             rng,
@@ -118,7 +134,7 @@ impl Cluster {
     pub(crate) fn start(&mut self, at: usize) {
         let incarnation = self.incarnation();
         self.pods[at].inbox.clear();
-        self.pods[at].replica = Some(Replica::new(settings(), incarnation, self.now));
+        self.pods[at].replica = Some(Replica::new(settings(self.level), incarnation, self.now));
         self.carry_out(at);
     }
 
@@ -272,9 +288,11 @@ impl Cluster {
             | Output::Load(_)
             | Output::Store { .. }
             | Output::Purge { .. } => {}
+            Output::Resolve { id, answer } if id <= self.asked => drop(self.answers.insert(id, answer)),
             Output::Resolve { id, answer } => Clients::resolved(self, at, id, answer),
             Output::Over(reason) => {
                 self.check_over(at, reason);
+                self.ended.push(reason);
                 self.clients.pod_is_over(at);
                 let (incarnation, now) = (self.incarnation(), self.now);
                 self.with_replica(at, |replica| replica.restart(incarnation, now));

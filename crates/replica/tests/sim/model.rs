@@ -123,6 +123,11 @@ impl Model {
         self.revision
     }
 
+    /// Makes it another state than that of its history.
+    pub(crate) fn tamper(&mut self) {
+        self.applied.pop_first();
+    }
+
     fn done(&mut self) -> Outcome {
         self.revision += 1;
         Outcome::Done { revision: self.revision }
