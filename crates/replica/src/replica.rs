@@ -137,6 +137,10 @@ pub struct Replica<S: State> {
     verify: Option<u64>,
     verified_at: Option<u64>,
     progress_at: u64,
+    /// While nothing comes: when the log was looked at, and where this replica stood then.
+    stall_asked: Option<(u64, u64)>,
+    /// How often in a row the log was said to end before that.
+    short_extents: u32,
 
     queue: SubmitQueue,
     in_flight: Option<InFlight>,
@@ -185,6 +189,8 @@ impl<S: State> Replica<S> {
             verify: None,
             verified_at: None,
             progress_at: now,
+            stall_asked: None,
+            short_extents: 0,
             queue: SubmitQueue::default(),
             in_flight: None,
             waiters: Waiters::default(),

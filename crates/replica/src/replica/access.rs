@@ -7,7 +7,7 @@ use crate::partition::PartitionPhase;
 use crate::state::State;
 
 /// Every pod writes once a second: after this without anything the log stands still.
-const STALLED_MS: u64 = 2_500;
+pub(super) const STALLED_MS: u64 = 2_500;
 
 impl<S: State> Replica<S> {
     /// What peers are to be told, each second.
@@ -29,7 +29,7 @@ impl<S: State> Replica<S> {
         if self.peers.len() < crate::partition::MAX_PODS || self.peers.contains_key(&report.incarnation) {
             self.peers.insert(report.incarnation, HeardPeer { report, at: self.now });
         }
-        if report.log == self.partition().log() && self.kept.is_none() {
+        if report.log == self.partition().log() {
             self.seen = self.seen.max(report.applied);
         }
     }

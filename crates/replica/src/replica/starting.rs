@@ -1,5 +1,6 @@
 //! How a replica finds a state that lies in the log: the newest snapshot whose entry the log still has.
 
+use super::access::STALLED_MS;
 use super::{Mode, Replica};
 use crate::output::{Output, SnapshotChoice};
 use crate::state::State;
@@ -10,6 +11,9 @@ const RETRY_MS: u64 = 1_000;
 
 /// After so long without an answer about a snapshot's entry, the start begins anew.
 const VERIFY_MS: u64 = 5_000;
+
+/// A log that is said to end too early so often, a second apart, does so: a leader that is cut off is one no longer.
+const SHORT_EXTENTS: u32 = 12;
 
 impl<S: State> Replica<S> {
     pub(super) fn ask_extent(&mut self) {
@@ -24,7 +28,7 @@ impl<S: State> Replica<S> {
         self.ahead.clear();
         (self.verify, self.snapshotting, self.fetched_at) = (None, None, None);
         (self.snapshot_last, self.born_at, self.reseed) = (None, None, None);
-        self.seen = 0;
+        (self.seen, self.stall_asked, self.short_extents) = (0, None, 0);
         self.ask_extent();
     }
 
@@ -34,6 +38,12 @@ impl<S: State> Replica<S> {
         self.seen = self.seen.max(last);
         if matches!(self.mode, Mode::Asking { .. }) {
             self.load_newest(0);
+        } else if self.is_following() {
+            let is_short = self.stall_asked.is_some_and(|(_, position)| last < position);
+            self.short_extents = if is_short { self.short_extents + 1 } else { 0 };
+            if self.short_extents >= SHORT_EXTENTS {
+                self.suspect();
+            }
         }
     }
 
@@ -120,7 +130,23 @@ impl<S: State> Replica<S> {
                 self.fetched_at = Some(now);
                 self.output(Output::Fetch { from: sequence, to: sequence });
             }
+            Mode::Following => self.look_at_stalled_log(),
             _ => {}
         }
+    }
+
+    /// Where nothing comes and this pod writes nothing, only asking tells whether the log is still what it was.
+    fn look_at_stalled_log(&mut self) {
+        let (now, position) = (self.now, self.partition().position().sequence);
+        if now < self.progress_at + STALLED_MS {
+            (self.stall_asked, self.short_extents) = (None, 0);
+            return;
+        }
+        if self.is_encoding() || self.stall_asked.is_some_and(|(at, _)| now < at + RETRY_MS) {
+            return;
+        }
+        self.stall_asked = Some((now, position));
+        self.output(Output::AskExtent);
+        self.output(Output::Fetch { from: position.max(1), to: position + 1 });
     }
 }
