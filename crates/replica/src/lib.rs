@@ -7,8 +7,9 @@
 //!
 //! From the bottom up: [`wire`], numbers as bytes; [`batch`], what is written; [`clock`], [`history`] and [`judgement`],
 //! parts of the [`partition`]; [`state`], what is applied to; [`world`], both and their snapshot; [`settings`],
-//! [`output`] and `submissions`, parts of the [`replica`]; [`memory_log`].
+//! [`output`], `ahead` and `submissions`, parts of the [`replica`]; [`memory_log`].
 
+mod ahead;
 pub mod batch;
 pub mod clock;
 pub mod history;

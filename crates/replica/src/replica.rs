@@ -12,7 +12,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use starling_core::hash::splitmix64;
+use thiserror::Error;
 
+use crate::ahead::Ahead;
 use crate::batch::{BatchItem, LogId, LogMessage, LogPosition, PodIncarnation, StreamSession};
 use crate::output::{LogAccess, Output, OverReason, PeerReport, StopReason, SubmissionId};
 use crate::partition::Partition;
@@ -44,19 +46,28 @@ pub enum LogRequest {
 }
 
 /// The queue is full: nothing was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("too much waits for the log")]
 pub struct SubmitQueueFull;
 
 /// Why a batch was not taken by the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PublishFault {
     /// It has no room.
+    #[error("the log is full")]
     Full,
     /// It has another last sequence than was expected.
+    #[error("the log has another last sequence")]
     OtherLast,
     /// It was not reached, or did not answer.
+    #[error("the log cannot be reached")]
     Unreachable,
 }
+
+/// The object store did not answer: whether it has the object is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the object store cannot be reached")]
+pub struct ObjectStoreUnreachable;
 
 /// What a replica is busy with.
 #[derive(Debug)]
@@ -127,7 +138,7 @@ pub struct Replica<S: State> {
     kept: Option<World<S>>,
 
     /// Messages whose turn has not come.
-    ahead: BTreeMap<u64, LogMessage>,
+    ahead: Ahead,
     /// The highest sequence that anybody has spoken of.
     seen: u64,
     fetched_at: Option<u64>,
@@ -174,7 +185,6 @@ impl<S: State> Replica<S> {
     /// The replica of a pod that starts at `now`, with 64 random bits that no other life of a pod has.
     pub fn new(settings: ReplicaSettings, incarnation: PodIncarnation, now: u64) -> Self {
         let mut replica = Self {
-            settings,
             incarnation,
             drawn: 0,
             now,
@@ -182,7 +192,7 @@ impl<S: State> Replica<S> {
             outputs: VecDeque::new(),
             world: World::default(),
             kept: None,
-            ahead: BTreeMap::new(),
+            ahead: Ahead::new(settings.ahead_entries, settings.ahead_bytes),
             seen: 0,
             fetched_at: None,
             extent: None,
@@ -214,6 +224,7 @@ impl<S: State> Replica<S> {
             snapshot_last: None,
             snapshot_lease: 0,
             snapshot_wanted: false,
+            settings,
         };
         replica.ask_extent();
         replica

@@ -44,6 +44,8 @@ pub struct ReplicaSettings {
     pub batch_bytes: usize,
     /// Messages that are kept while an earlier one is missing.
     pub ahead_entries: usize,
+    /// The same in bytes.
+    pub ahead_bytes: usize,
     /// Bytes of a snapshot that are encoded at once.
     pub part_bytes: usize,
 }
@@ -72,6 +74,7 @@ impl Default for ReplicaSettings {
             batch_items: 256,
             batch_bytes: 256 << 10,
             ahead_entries: 1_024,
+            ahead_bytes: 16 << 20,
             part_bytes: 64 << 10,
         }
     }

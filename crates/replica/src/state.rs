@@ -1,6 +1,7 @@
 //! What the entries of a partition are applied to.
 
 use starling_core::id::PodId;
+use thiserror::Error;
 
 use crate::batch::StreamSession;
 
@@ -25,7 +26,8 @@ pub struct LogTime {
 }
 
 /// Bytes that this build cannot apply: the partition stops, for what one pod skips makes it another state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("bytes that this build cannot apply")]
 pub struct Undecodable;
 
 /// The swarms of one partition, or what stands for them: a function of the changes, the same on every pod.
@@ -64,9 +66,9 @@ pub trait State: Default {
     /// A digest of the whole: equal wherever the same changes were applied.
     fn digest(&self) -> u64;
 
-    /// A part of its byte form, of about `most` bytes, that begins where the part before ended: at `from`, 0 for the
+    /// A part of its byte form as pods of `level` read it, of about `most` bytes, that begins where the part before ended: at `from`, 0 for the
     /// first. Answers where the next begins, `None` after the last. The state is not changed between two parts.
-    fn encode_part(&self, from: u64, most: usize, out: &mut Vec<u8>) -> Option<u64>;
+    fn encode_part(&self, level: u32, from: u64, most: usize, out: &mut Vec<u8>) -> Option<u64>;
 
     /// The state of these bytes, which are all parts joined.
     ///

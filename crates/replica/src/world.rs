@@ -65,6 +65,7 @@ fn checksum_of(bytes: &[u8]) -> [u8; 8] {
 #[derive(Debug)]
 pub(crate) struct WorldEncoder {
     body: Vec<u8>,
+    level: u32,
     next: u64,
 }
 
@@ -72,12 +73,12 @@ impl WorldEncoder {
     pub(crate) fn new<S: State>(world: &World<S>) -> Self {
         let mut body = Vec::new();
         put_bytes(&mut body, &world.partition.encode());
-        Self { body, next: 0 }
+        Self { body, level: world.partition.level(), next: 0 }
     }
 
     /// Encodes the next part; something once there is no other.
     pub(crate) fn step<S: State>(&mut self, state: &S, part_bytes: usize) -> Option<()> {
-        match state.encode_part(self.next, part_bytes, &mut self.body) {
+        match state.encode_part(self.level, self.next, part_bytes, &mut self.body) {
             Some(next) => {
                 self.next = next;
                 None

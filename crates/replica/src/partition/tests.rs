@@ -43,7 +43,7 @@ impl State for Notes {
         0
     }
 
-    fn encode_part(&self, _: u64, _: usize, _: &mut Vec<u8>) -> Option<u64> {
+    fn encode_part(&self, _: u32, _: u64, _: usize, _: &mut Vec<u8>) -> Option<u64> {
         None
     }
 

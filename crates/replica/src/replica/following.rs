@@ -24,9 +24,7 @@ impl<S: State> Replica<S> {
         self.seen = self.seen.max(message.sequence);
         let last = self.partition().position().sequence;
         if !self.is_following() || message.sequence > last {
-            if self.ahead.len() < self.settings.ahead_entries || message.sequence == last + 1 {
-                self.ahead.insert(message.sequence, message);
-            }
+            self.ahead.insert(message, last + 1);
             return self.drain();
         }
         // The batch on its way cannot lie at or below what this pod had applied when it sent it.
@@ -89,10 +87,7 @@ impl<S: State> Replica<S> {
     pub(super) fn drain(&mut self) {
         while self.is_following() && !self.is_encoding() {
             let next = self.partition().position().sequence + 1;
-            while let Some(old) = self.ahead.first_entry().filter(|old| *old.key() < next) {
-                old.remove();
-            }
-            let Some(message) = self.ahead.remove(&next) else { break };
+            let Some(message) = self.ahead.take(next) else { break };
             self.apply(message);
         }
     }

@@ -1,7 +1,7 @@
 //! How a replica finds a state that lies in the log: the newest snapshot whose entry the log still has.
 
 use super::access::STALLED_MS;
-use super::{Mode, Replica};
+use super::{Mode, ObjectStoreUnreachable, Replica};
 use crate::output::{Output, SnapshotChoice};
 use crate::state::State;
 use crate::world::World;
@@ -53,7 +53,7 @@ impl<S: State> Replica<S> {
     }
 
     /// A snapshot that was asked for: `Ok(None)` when there is none, an error when it cannot be read now.
-    pub fn loaded(&mut self, choice: &SnapshotChoice, bytes: Result<Option<Vec<u8>>, ()>) {
+    pub fn loaded(&mut self, choice: &SnapshotChoice, bytes: Result<Option<Vec<u8>>, ObjectStoreUnreachable>) {
         match (choice, &self.mode) {
             (SnapshotChoice::Newest(at), Mode::Loading { skipped, .. }) if at == skipped => {
                 let skipped = *skipped;
@@ -63,7 +63,7 @@ impl<S: State> Replica<S> {
                         Err(_) => self.load_newest(skipped + 1),
                     },
                     Ok(None) => self.start_from_nothing(),
-                    Err(()) => {}
+                    Err(ObjectStoreUnreachable) => {}
                 }
             }
             (SnapshotChoice::Named(name), _) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use starling_replica::batch::{LogMessage, PodIncarnation};
 use starling_replica::memory_log::{Delivery, MemoryLog};
 use starling_replica::output::{Answer, Output, OverReason, PeerReport, SnapshotChoice};
-use starling_replica::replica::PublishFault;
+use starling_replica::replica::{ObjectStoreUnreachable, PublishFault};
 use starling_replica::{Replica, ReplicaSettings};
 use starling_testkit::Rng;
 
@@ -27,7 +27,7 @@ enum Input {
     Fetched(Vec<LogMessage>, u64),
     Published(Result<u64, PublishFault>),
     Extent(u64, u64),
-    Loaded(SnapshotChoice, Result<Option<Vec<u8>>, ()>),
+    Loaded(SnapshotChoice, Result<Option<Vec<u8>>, ObjectStoreUnreachable>),
     Stored(String, bool),
     Peer(PeerReport),
 }
@@ -264,7 +264,7 @@ impl Cluster {
             }
             Output::Load(choice) if is_reached => {
                 let bytes = if self.rng.chance(self.faults.profile.store_fault_percent) {
-                    Err(())
+                    Err(ObjectStoreUnreachable)
                 } else {
                     Ok(self.log.load(&choice))
                 };

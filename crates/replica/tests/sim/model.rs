@@ -230,7 +230,7 @@ impl State for Model {
         FixedHasher::digest(&(&self.members, self.applied_digest, self.applied.len(), self.revision))
     }
 
-    fn encode_part(&self, from: u64, most: usize, out: &mut Vec<u8>) -> Option<u64> {
+    fn encode_part(&self, _: u32, from: u64, most: usize, out: &mut Vec<u8>) -> Option<u64> {
         if from == 0 {
             out.extend(self.revision.to_le_bytes());
             out.extend((self.members.len() as u64).to_le_bytes());
