@@ -112,6 +112,11 @@ impl Cluster {
             self.coverage.broken += 1;
             assert!(self.faults.losses > 0, "{place}: the log is broken, and nothing was lost");
         }
+        if std::mem::replace(&mut self.pods[at].checked, position) == position {
+            return;
+        }
+        let replica = self.pods[at].replica.as_mut().expect("it was there");
+        let world = replica.world();
         if position.sequence > 0 && !self.checks.is_tampered {
             self.coverage.entries += 1;
             let digest = world.digest();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use starling_replica::batch::{LogMessage, PodIncarnation};
+use starling_replica::batch::{LogMessage, LogPosition, PodIncarnation};
 use starling_replica::memory_log::{Delivery, MemoryLog};
 use starling_replica::output::{Answer, Output, OverReason, PeerReport, SnapshotChoice};
 use starling_replica::replica::{ObjectStoreUnreachable, PublishFault};
@@ -42,6 +42,8 @@ pub(crate) struct Pod {
     pub(crate) is_cut_from_peers: bool,
     /// How many of a hundred messages are lost on the way to it.
     pub(crate) lost_percent: u64,
+    /// The history that was looked at last.
+    pub(crate) checked: LogPosition,
     inbox: BTreeMap<(u64, u64), Input>,
     reported_at: u64,
 }
@@ -123,6 +125,7 @@ impl Cluster {
                 is_cut_from_log: false,
                 is_cut_from_peers: false,
                 lost_percent: 0,
+                checked: LogPosition::default(),
                 inbox: BTreeMap::new(),
                 reported_at: 0,
             });
