@@ -1,0 +1,169 @@
+//! How a replica follows the log: entry after entry, and what is missing by its sequence.
+
+use super::{Mode, Replica};
+use crate::batch::{Batch, BatchItem, LogMessage};
+use crate::judgement::{Effects, Verdict, VoidReason};
+use crate::output::{Alarm, Output, OverReason, StopReason};
+use crate::partition::PartitionPhase;
+use crate::state::State;
+use crate::submissions::InFlight;
+use crate::world::World;
+
+/// How many messages are asked for at once.
+const FETCH_ENTRIES: u64 = 256;
+
+/// Time between two comparisons of an entry in question with the log.
+const VERIFY_MS: u64 = 1_000;
+
+impl<S: State> Replica<S> {
+    /// A message of the log, whichever way it came: late, twice, never, in any order.
+    pub fn message(&mut self, message: LogMessage) {
+        if self.is_verified_by(&message) {
+            return;
+        }
+        self.seen = self.seen.max(message.sequence);
+        let last = self.partition().position().sequence;
+        if !self.is_following() || message.sequence > last {
+            self.ahead.insert(message, last + 1);
+            return self.drain();
+        }
+        // The batch on its way cannot lie at or below what this pod had applied when it sent it.
+        let is_own = |own: &InFlight| own.bytes == message.bytes && message.sequence <= own.base;
+        let is_other = match self.partition().history().has(&message) {
+            Some(is_same) => !is_same,
+            None => self.in_flight.as_ref().is_some_and(is_own),
+        };
+        if is_other {
+            return self.suspect();
+        }
+        if self.verify == Some(message.sequence) {
+            self.verify = None;
+        }
+    }
+
+    /// While a snapshot is being verified: whether this was its entry.
+    fn is_verified_by(&mut self, message: &LogMessage) -> bool {
+        let Mode::Verifying { skipped, .. } = self.mode else { return false };
+        let position = self.partition().position();
+        if message.sequence != position.sequence {
+            return false;
+        }
+        let is_same = self.partition().history().has(message) != Some(false);
+        self.verify_snapshot(is_same, skipped);
+        true
+    }
+
+    /// The answer to a fetch: what there was, and the first sequence that the log has.
+    pub fn fetched(&mut self, messages: Vec<LogMessage>, first: u64) {
+        let is_missing = self.is_following() && first > self.partition().position().sequence + 1;
+        if is_missing {
+            // What this pod has not read was purged: somebody's snapshot has it.
+            return self.reload();
+        }
+        for message in messages {
+            self.message(message);
+        }
+    }
+
+    /// Drops the world for a later one.
+    pub(super) fn reload(&mut self) {
+        let phase = self.partition().phase();
+        if let (None, PartitionPhase::Broken { .. }) = (&self.kept, phase) {
+            self.kept = Some(std::mem::take(&mut self.world));
+        }
+        self.start_over();
+    }
+
+    /// The log is not what this pod has read. It keeps what it holds, and reads the log again.
+    pub(super) fn suspect(&mut self) {
+        let holds = matches!(self.partition().phase(), PartitionPhase::Open | PartitionPhase::Broken { .. });
+        if self.kept.is_none() && holds {
+            self.kept = Some(std::mem::take(&mut self.world));
+        }
+        self.start_over();
+    }
+
+    /// Applies what is there in order.
+    pub(super) fn drain(&mut self) {
+        while self.is_following() && !self.is_encoding() {
+            let next = self.partition().position().sequence + 1;
+            let Some(message) = self.ahead.take(next) else { break };
+            self.apply(message);
+        }
+    }
+
+    /// Asks for what is missing, from the last entry on: it must be the same.
+    pub(super) fn fetch_missing(&mut self) {
+        if !self.is_following() || self.is_encoding() {
+            return;
+        }
+        let (now, retry) = (self.now, self.settings.fetch_retry_ms);
+        let position = self.partition().position().sequence;
+        if self.seen > position && self.fetched_at.is_none_or(|at| now >= at + retry) {
+            self.fetched_at = Some(now);
+            let to = self.seen.min(position + FETCH_ENTRIES);
+            self.output(Output::Fetch { from: position.max(1), to });
+        }
+        if let Some(sequence) = self.verify
+            && self.verified_at.is_none_or(|at| now >= at + VERIFY_MS)
+        {
+            self.verified_at = Some(now);
+            self.output(Output::Fetch { from: sequence, to: sequence });
+        }
+    }
+
+    fn apply(&mut self, message: LogMessage) {
+        let Ok(batch) = Batch::decode(&message.bytes) else {
+            return self.stop(StopReason::Undecodable);
+        };
+        let before = self.partition().position();
+        let World { partition, state } = &mut self.world;
+        let Ok(effects) = partition.apply(&message, &batch, state) else {
+            return self.stop(StopReason::Undecodable);
+        };
+        self.progress_at = self.now;
+        self.fetched_at = None;
+        match effects.verdict {
+            Verdict::Reseed => return self.begin_reseed(message, &batch),
+            // Either side may be wrong: what the log has at the last entry tells.
+            Verdict::Lost(_) | Verdict::Void(VoidReason::OtherLog) if before.sequence > 0 => {
+                self.verify = Some(before.sequence);
+            }
+            Verdict::Born => self.born_at = Some(self.now),
+            _ => {}
+        }
+        self.after_entry(&message, &batch, effects);
+    }
+
+    fn after_entry(&mut self, message: &LogMessage, batch: &Batch, effects: Effects<S::Outcome>) {
+        let Effects { verdict, outcomes, gone, compare, compared } = effects;
+        if verdict == Verdict::Counted && batch.header.incarnation == self.incarnation {
+            self.own_batch(message, batch, outcomes);
+        }
+        self.give_up_late_batch();
+        if compare {
+            let (sequence, digest) = (message.sequence, self.world.digest());
+            self.digest_due = Some(BatchItem::Digest { sequence, digest });
+            self.compared_at = self.partition().clock().now();
+        }
+        for incarnation in gone {
+            self.peers.remove(&incarnation);
+            self.output(Output::PodGone(incarnation));
+            if incarnation == self.incarnation {
+                let reason = if self.stopping { OverReason::Stopped } else { OverReason::DeclaredGone };
+                self.over(reason);
+            }
+        }
+        if let Some(compared) = compared {
+            if compared.is_tie {
+                self.output(Output::Alarm(Alarm::Tie { sequence: compared.sequence }));
+            }
+            if compared.minority.contains(&self.incarnation) {
+                self.over(OverReason::Diverged);
+            }
+        }
+        if self.partition().level() > self.settings.level {
+            self.stop(StopReason::Level);
+        }
+    }
+}

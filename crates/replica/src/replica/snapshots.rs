@@ -1,0 +1,90 @@
+//! What others start from: an exact snapshot, written by the pod that comes first, and the purge that it allows.
+
+use super::{Replica, Snapshotting};
+use crate::output::{Alarm, Output, SnapshotChoice};
+use crate::partition::PartitionPhase;
+use crate::state::State;
+use crate::world::{World, WorldEncoder};
+
+/// After so long without an answer of the object store, the snapshot is given up.
+const STORE_MS: u64 = 10_000;
+
+impl<S: State> Replica<S> {
+    pub(super) const fn is_encoding(&self) -> bool {
+        matches!(self.snapshotting, Some(Snapshotting::Encoding { .. }))
+    }
+
+    /// Begins a snapshot when one is due.
+    pub(super) fn drive_snapshots(&mut self) {
+        if let Some(Snapshotting::Storing { since, .. }) = &self.snapshotting
+            && self.now >= since + STORE_MS
+        {
+            self.snapshotting = None;
+        }
+        let partition = &self.world.partition;
+        let may = self.is_following()
+            && self.snapshotting.is_none()
+            && self.kept.is_none()
+            && partition.phase() == PartitionPhase::Open
+            && !partition.is_disputed()
+            && (self.is_first() || self.snapshot_wanted);
+        if !may {
+            return;
+        }
+        let position = partition.position();
+        let entries = position.sequence - self.snapshot_last.map_or(0, |last| last.sequence.min(position.sequence));
+        let age = partition.clock().now().saturating_sub(self.snapshot_lease);
+        let is_due = entries >= self.settings.snapshot_entries || (entries > 0 && age >= self.settings.snapshot_ms);
+        if is_due || self.snapshot_wanted {
+            self.snapshot_wanted = false;
+            self.snapshot_lease = partition.clock().now();
+            let (encoder, digest) = (WorldEncoder::new(&self.world), self.world.digest());
+            self.snapshotting = Some(Snapshotting::Encoding { encoder, position, digest });
+        }
+    }
+
+    /// Encodes the next part; the applier goes on after the last.
+    pub(super) fn step_snapshot(&mut self) {
+        let Some(Snapshotting::Encoding { encoder, .. }) = &mut self.snapshotting else { return };
+        if encoder.step(&self.world.state, self.settings.part_bytes).is_none() {
+            return;
+        }
+        let Some(Snapshotting::Encoding { encoder, position, digest }) = self.snapshotting.take() else { return };
+        let name = format!("snapshot-{:016x}-{:020}", self.partition().log().0, position.sequence);
+        self.snapshotting = Some(Snapshotting::Storing { name: name.clone(), position, digest, since: self.now });
+        self.output(Output::Store { name, bytes: encoder.finish() });
+        self.drain();
+    }
+
+    /// A snapshot is in the object store, or is not.
+    pub fn stored(&mut self, name: &str, is_stored: bool) {
+        self.stored_candidate(name, is_stored);
+        match &self.snapshotting {
+            Some(Snapshotting::Storing { name: own, .. }) if own == name && is_stored => {
+                self.output(Output::Load(SnapshotChoice::Named(name.to_owned())));
+            }
+            Some(Snapshotting::Storing { name: own, .. }) if own == name => self.snapshotting = None,
+            _ => {}
+        }
+    }
+
+    /// The own snapshot has been loaded again: if it can be read, the log is purged up to the one before.
+    pub(super) fn loaded_own_snapshot(&mut self, name: &str, bytes: Option<&[u8]>) {
+        let own = self.snapshotting.take_if(|snapshotting| match snapshotting {
+            Snapshotting::Storing { name: own, .. } => own == name,
+            Snapshotting::Encoding { .. } => false,
+        });
+        let Some(Snapshotting::Storing { position, digest, .. }) = own else { return };
+        let scratch = bytes.and_then(|bytes| World::<S>::decode(bytes).ok());
+        if scratch.is_none_or(|scratch| scratch.digest() != digest) {
+            return self.output(Output::Alarm(Alarm::UnreadableSnapshot));
+        }
+        let before = self.snapshot_last.replace(position);
+        // The log keeps the entry of the older one: by it a pod that starts knows that the snapshot is of this log.
+        let is_of_this_log = |sequence| self.partition().history().first() <= sequence;
+        if let Some(before) = before.filter(|before| is_of_this_log(before.sequence) && !self.partition().is_disputed())
+        {
+            self.output(Output::Purge { below: before.sequence });
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What must hold, after each event and at the end.
+
+use std::collections::BTreeMap;
+
+use starling_replica::output::{Alarm, LogAccess, OverReason};
+use starling_replica::partition::PartitionPhase;
+
+use crate::clients::Fate;
+use crate::cluster::Cluster;
+use crate::model::TTL_MS;
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    /// The digest of partition and state at each history.
+    digests: BTreeMap<(u64, u64), u64>,
+    highest_revision: u64,
+    pub(crate) loses: bool,
+    /// Nothing may stop.
+    pub(crate) is_strict: bool,
+    /// A state was changed by hand.
+    pub(crate) is_tampered: bool,
+}
+
+/// How often what happened, so that a run that shows nothing is noticed.
+#[derive(Debug, Default)]
+pub(crate) struct Coverage {
+    pub(crate) entries: u64,
+    pub(crate) applied: u64,
+    pub(crate) unknown: u64,
+    pub(crate) not_applied: u64,
+    pub(crate) full: u64,
+    pub(crate) barriers: u64,
+    pub(crate) expired: u64,
+    pub(crate) gone: u64,
+    pub(crate) over: u64,
+    pub(crate) replaced: u64,
+    pub(crate) reseeds: u64,
+    pub(crate) broken: u64,
+    pub(crate) purges: u64,
+    pub(crate) elections: u64,
+    pub(crate) kills: u64,
+    pub(crate) losses: u64,
+    pub(crate) behind: u64,
+}
+
+impl Coverage {
+    fn parts(&mut self) -> [(&'static str, &mut u64); 17] {
+        [
+            ("entries", &mut self.entries),
+            ("applied", &mut self.applied),
+            ("unknown", &mut self.unknown),
+            ("not applied", &mut self.not_applied),
+            ("full", &mut self.full),
+            ("barriers", &mut self.barriers),
+            ("expired", &mut self.expired),
+            ("gone", &mut self.gone),
+            ("over", &mut self.over),
+            ("replaced", &mut self.replaced),
+            ("reseeds", &mut self.reseeds),
+            ("broken", &mut self.broken),
+            ("purges", &mut self.purges),
+            ("elections", &mut self.elections),
+            ("kills", &mut self.kills),
+            ("losses", &mut self.losses),
+            ("behind", &mut self.behind),
+        ]
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        let Self { entries, applied, unknown, not_applied, full, barriers, expired, .. } = *other;
+        let Self { gone, over, replaced, reseeds, broken, purges, elections, kills, losses, behind, .. } = *other;
+        let counts = [
+            entries,
+            applied,
+            unknown,
+            not_applied,
+            full,
+            barriers,
+            expired,
+            gone,
+            over,
+            replaced,
+            reseeds,
+            broken,
+            purges,
+            elections,
+            kills,
+            losses,
+            behind,
+        ];
+        for ((_, own), more) in self.parts().into_iter().zip(counts) {
+            *own += more;
+        }
+    }
+
+    /// Panics when something never happened.
+    pub(crate) fn assert_all(&mut self) {
+        let never: Vec<_> = self.parts().into_iter().filter(|(_, count)| **count == 0).map(|(name, _)| name).collect();
+        assert!(never.is_empty(), "never seen: {never:?}");
+    }
+}
+
+impl Cluster {
+    /// After each event of a pod.
+    pub(crate) fn check_pod(&mut self, at: usize) {
+        let place = format!("{}, step {}, pod {at}", self.name, self.steps);
+        let Some(replica) = self.pods[at].replica.as_mut() else { return };
+        let world = replica.world();
+        let position = world.partition.position();
+        if let PartitionPhase::Broken { .. } = world.partition.phase() {
+            self.coverage.broken += 1;
+            assert!(self.faults.losses > 0, "{place}: the log is broken, and nothing was lost");
+        }
+        if std::mem::replace(&mut self.pods[at].checked, position) == position {
+            return;
+        }
+        let replica = self.pods[at].replica.as_mut().expect("it was there");
+        let world = replica.world();
+        if position.sequence > 0 && !self.checks.is_tampered {
+            self.coverage.entries += 1;
+            let digest = world.digest();
+            let known = *self.checks.digests.entry((position.hash, position.sequence)).or_insert(digest);
+            assert_eq!(known, digest, "{place}: another state at the same history, {position:?}");
+        }
+        let revision = world.state.revision();
+        let mut model_events = (Vec::new(), None);
+        replica.look_at_state(|state| {
+            model_events = (std::mem::take(&mut state.expired), state.raised.take());
+        });
+        if let Some((before, after)) = model_events.1 {
+            self.coverage.reseeds += 1;
+            let (highest, count) = (self.checks.highest_revision, self.coverage.reseeds);
+            assert!(after > highest || before + (1 << 20) == after && count > 1, "{place}: {after} has two meanings");
+        }
+        self.checks.highest_revision = self.checks.highest_revision.max(revision);
+        for expired in model_events.0 {
+            self.coverage.expired += 1;
+            self.check_expired(at, expired.stream.session.get(), &place);
+        }
+    }
+
+    /// Whether a session has a stream on a pod that is not gone, as far as any pod knows.
+    pub(crate) fn is_kept(&self, number: u64) -> bool {
+        let replicas = || self.pods.iter().filter_map(|pod| pod.replica.as_ref());
+        let Some(newest) = replicas().max_by_key(|replica| replica.world().partition.position().sequence) else {
+            return false;
+        };
+        let mut keepers = self.clients.keepers(crate::model::session(number));
+        keepers.any(|keeper| {
+            let keeper = self.pods[keeper].replica.as_ref().map(|replica| replica.incarnation());
+            keeper.is_some_and(|keeper| newest.world().partition.pod(keeper).is_some())
+        })
+    }
+
+    /// A session has ended by its lease, on this pod.
+    fn check_expired(&self, at: usize, number: u64, place: &str) {
+        if self.faults.losses > 0 {
+            return;
+        }
+        let world = self.pods[at].replica.as_ref().unwrap().world();
+        for keeper in self.clients.keepers(crate::model::session(number)) {
+            let Some(replica) = &self.pods[keeper].replica else { continue };
+            let is_registered = world.partition.pod(replica.incarnation()).is_some();
+            assert!(!is_registered, "{place}: session {number} is over, and has a stream on pod {keeper}");
+        }
+        if let Some(client) = self.clients.sessions.get(&number) {
+            let forward = self.faults.forward_steps - client.forward_steps.min(self.faults.forward_steps);
+            let least = (client.kept_at + TTL_MS).saturating_sub(3_000 * forward + 1_000);
+            assert!(self.now >= least, "{place}: session {number} is over {} ms too early", least - self.now);
+        }
+    }
+
+    pub(crate) fn check_over(&mut self, at: usize, reason: OverReason) {
+        self.coverage.over += 1;
+        let place = format!("{}, step {}, pod {at}", self.name, self.steps);
+        assert!(reason != OverReason::Diverged || self.checks.is_tampered, "{place}: no state was changed by hand");
+        assert!(reason != OverReason::OtherLog || self.faults.losses > 0, "{place}: no log was lost");
+        assert!(!self.checks.is_strict, "{place}: {reason:?}");
+    }
+
+    pub(crate) fn check_access(&mut self, at: usize, access: LogAccess) {
+        self.coverage.behind += u64::from(access == LogAccess::Behind);
+        let is_away = matches!(access, LogAccess::Alone | LogAccess::Behind | LogAccess::Stale);
+        assert!(!self.checks.is_strict || !is_away, "{}, step {}, pod {at}: {access:?}", self.name, self.steps);
+    }
+
+    pub(crate) fn check_alarm(&self, alarm: Alarm) {
+        let place = format!("{}, step {}", self.name, self.steps);
+        match alarm {
+            Alarm::Tie { sequence } => panic!("{place}: the states differ at {sequence}"),
+            Alarm::Lost { entries } => assert!(self.faults.losses > 0, "{place}: {entries} entries are lost"),
+            Alarm::UnreadableSnapshot => {}
+        }
+    }
+
+    /// Where everybody is, for whoever looks at a failure.
+    fn describe(&self) -> String {
+        let mut text = format!("log {}..={}, {:?}", self.log.first(), self.log.last(), self.log.object_names());
+        for pod in &self.pods {
+            let Some(replica) = &pod.replica else { continue };
+            let debug = format!("{replica:?}");
+            let mode = debug.split("mode: ").nth(1).and_then(|rest| rest.split(", outputs").next()).unwrap_or_default();
+            let mode: String = mode.chars().take(200).collect();
+            let partition = &replica.world().partition;
+            let (log, position, phase) = (partition.log(), partition.position().sequence, partition.phase());
+            let held = replica.readable().partition.position().sequence;
+            text += &format!(
+                "\n{:?} {log:?} at {position} {phase:?}, holds {held}, {:?}: {mode}",
+                replica.incarnation(),
+                replica.readiness()
+            );
+        }
+        text
+    }
+
+    /// Once all is calm again.
+    pub(crate) fn check_end(&mut self) {
+        self.coverage.losses += self.faults.losses;
+        let name = &self.name;
+        let mut positions = Vec::new();
+        for (at, pod) in self.pods.iter().enumerate() {
+            let replica = pod.replica.as_ref().expect("all run");
+            assert_eq!(replica.readiness(), Ok(()), "{name}: pod {at} is ready once all is calm: {}", self.describe());
+        }
+        for (at, pod) in self.pods.iter().enumerate() {
+            let replica = pod.replica.as_ref().expect("all run");
+            let world = replica.world();
+            positions.push(world.partition.position().sequence);
+            assert_eq!(world.state.members(), 0, "{name}: pod {at} has sessions that nobody keeps");
+            assert_eq!(world.partition.pods().count(), self.pods.len(), "{name}: pod {at} knows all pods");
+        }
+        let (least, most) = (positions.iter().min().unwrap(), positions.iter().max().unwrap());
+        assert!(most - least <= 50, "{name}: all pods follow: {positions:?}");
+        let logs: std::collections::BTreeSet<_> =
+            self.pods.iter().map(|pod| pod.replica.as_ref().unwrap().world().partition.log()).collect();
+        assert_eq!(logs.len(), 1, "{name}: one log");
+        let world = self.pods[0].replica.as_ref().unwrap().world();
+        for (id, fate) in &self.clients.fates {
+            let applied = world.state.applied(*id);
+            match *fate {
+                Fate::Applied => {
+                    assert!(applied.is_some() || self.faults.losses > 0, "{name}: {id} was acknowledged, and is lost");
+                }
+                Fate::NotApplied => assert_eq!(applied, None, "{name}: {id} was said not to be applied"),
+                Fate::Unknown { clock } if self.faults.losses == 0 => {
+                    let is_settled = applied.is_none_or(|at| at <= clock + 15_000);
+                    assert!(is_settled, "{name}: {id} was applied at {applied:?}, and unknown at {clock}");
+                }
+                Fate::Unknown { .. } | Fate::Waiting => {}
+            }
+        }
+        let known = self.clients.fates.len();
+        assert!(world.state.applied_count() <= known, "{name}: nothing is applied that nobody asked for");
+    }
+}
