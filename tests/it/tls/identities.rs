@@ -21,7 +21,7 @@ fn refused(clients: &Authority) -> Vec<(Pair, &'static str)> {
         (with(|params| params.not_after = date_time_ymd(2021, 1, 1)), "expired"),
         (with(|params| params.not_before = date_time_ymd(2099, 1, 1)), "not valid yet"),
         (with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]), "extended key usage"),
-        (clients.client("starling://node/07"), "is neither starling://node/ID nor one of tls.admin_sans"),
+        (clients.client("starling://node/07"), "is neither starling://node/ID nor in tls.admin_sans"),
         (clients.client("starling://node/0"), "starling://node/0"),
         (clients.client("starling://administrator"), "starling://administrator"),
     ]
