@@ -19,8 +19,9 @@ impl Config {
         let Self { server, admin, identity, tls, drain, streams, store, retention, feed, limits, memory, log } = self;
         server.check(faults);
         identity.check(faults);
-        tls.check(admin, faults);
+        // First: who could not be asked for certificates needs no authority that vouches for them.
         admin.check(tls, faults);
+        tls.check(admin, faults);
         let keys = ["server.listen", "identity.mode", "identity.insecure"];
         faults.rule(&keys, !self.is_open_to_all() || identity.insecure, || {
             format!(
