@@ -7,6 +7,8 @@
 //! | `/metrics` | [`Sources::scrape`], OpenMetrics text |
 //! | `/config` | the configuration in force as TOML, without secrets |
 //!
+//! The last two are for readers, where certificates say who they are.
+//!
 //! Calls of `grpc.health.v1.Health` are answered there too. Connections, streams, heads of requests and readers that
 //! stall are bounded by the engine that serves everybody else ([`transport`]); bodies are not taken,
 //! and one scrape is made at a time.
@@ -28,7 +30,8 @@ use tower::BoxError;
 use crate::grpc::server;
 use crate::metrics::Sources;
 use crate::shutdown::Shutdown;
-use crate::transport::{self, Monitor, Plan, Protocol};
+use crate::tls::Acceptor;
+use crate::transport::{self, ListenerSettings, Monitor, Plan, Protocol};
 use pages::Pages;
 
 pub use readiness::{Phase, Readiness};
@@ -48,6 +51,8 @@ pub struct Admin {
     pub config: String,
     /// Where the figures are.
     pub metrics: Sources,
+    /// Metrics and configuration are for whoever shows a certificate of a reader or an administrator alone.
+    pub readers_only: bool,
 }
 
 /// HTTP of any version, and gRPC over it. No request keeps the place of its connection, and none is refused for that.
@@ -66,13 +71,14 @@ impl Protocol for AdminProtocol {
     }
 }
 
-/// Serves the pages, until it is dropped. Of `transport` it takes what is not about sizes.
+/// Serves the pages, over TLS if `tls` is given, until it is dropped. Of `transport` it takes what is not about sizes.
 pub async fn serve<H: Health>(
     admin: Admin,
     health: HealthServer<H>,
     transport: transport::Settings,
     connections: Arc<Monitor>,
     listener: TcpListener,
+    tls: Option<Acceptor>,
 ) {
     let transport = transport::Settings {
         max_header_list_bytes: HEADERS,
@@ -81,5 +87,7 @@ pub async fn serve<H: Health>(
     };
     let health = server::health_alone::<H, AdminProtocol>(health, HEADERS);
     let service = Pages::new(admin, health);
-    transport::serve::<AdminProtocol, _, _>(service, transport, connections, listener, None, Shutdown::new()).await;
+    // Whoever probes or scrapes comes directly: no proxy is believed here.
+    let before = ListenerSettings { tls, ..ListenerSettings::default() };
+    transport::serve::<AdminProtocol, _, _>(service, transport, connections, listener, before, Shutdown::new()).await;
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
 use crate::cluster::{CommandLog, sweeper};
-use crate::config::{ClientAuth, Config, IdentityMode};
+use crate::config::{AdminClientAuth, ClientAuth, Config, IdentityMode, ProxyProtocol};
 use crate::grpc::authentication::Authentication;
 use crate::grpc::health::HealthReporter;
 use crate::grpc::{self, Edge, server};
@@ -23,8 +23,8 @@ use crate::metrics::Sources;
 use crate::service::{self, Service, TokenTimes};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
-use crate::tls::{self, Acceptor, Protocols, Tls};
-use crate::transport::{self, Monitor};
+use crate::tls::{self, CertificateRequest, ListenerKind, Protocols, SubjectNames, Tls};
+use crate::transport::{self, ForwardedHeader, ListenerSettings, Monitor, TrustedProxies};
 
 /// A server that has its address and does not serve yet.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub struct App {
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
+    before: ListenerSettings,
     health: Option<(TcpListener, SocketAddr)>,
     tls: Option<Arc<Tls>>,
     verifier: Option<Arc<Verifier>>,
@@ -46,12 +47,14 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound, or a file is of no use. The error names it.
+    /// When an address cannot be bound, a file is of no use, or a proxy is named that cannot be one. The error names it.
     pub async fn bind(config: Config) -> io::Result<Self> {
         let tls = match tls_settings(&config) {
             Some(settings) => Some(Tls::load(settings).await.map_err(io::Error::other)?),
             None => None,
         };
+        let before = listener_settings(&config, tls.as_ref())
+            .map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
         let (listener, address) = listen(config.server.listen)?;
         let health = config.server.health_listen.map(listen).transpose()?;
         let admin = listen_for_admin(&config)?;
@@ -60,7 +63,18 @@ impl App {
             Some(verifier) => Authentication::by_tokens(Arc::<Verifier>::clone(verifier)),
             None => Authentication::off(),
         };
-        Ok(Self { config, listener, address, health, admin, tls, verifier, clock: Clock::system(), authentication })
+        Ok(Self {
+            config,
+            listener,
+            address,
+            before,
+            health,
+            admin,
+            tls,
+            verifier,
+            clock: Clock::system(),
+            authentication,
+        })
     }
 
     /// The same with another clock.
@@ -98,6 +112,7 @@ impl App {
             config,
             listener,
             address,
+            before,
             health: of_health,
             admin: of_admin,
             tls,
@@ -143,9 +158,10 @@ impl App {
             readiness: readiness.clone(),
             config: config.to_redacted_toml(),
             metrics: Sources { store, calls: Arc::clone(&figures.calls), listeners },
+            readers_only: config.admin.client_auth == AdminClientAuth::Required,
         };
-        let acceptor = tls.as_ref().map(|tls| acceptor(tls, &config));
-        let serve = server::serve(edge, http, health.clone(), figures, listener, acceptor, go_away.clone());
+        let pages_tls = tls.as_ref().filter(|_| config.admin.tls).map(|tls| tls.acceptor(ListenerKind::Admin));
+        let serve = server::serve(edge, http, health.clone(), figures, listener, before, go_away.clone());
         let beside = async {
             let of_health = async {
                 let Some((listener, address)) = of_health else { return };
@@ -155,7 +171,7 @@ impl App {
             let of_admin = async {
                 let Some((listener, address)) = of_admin else { return };
                 tracing::info!(%address, "serving the admin pages");
-                admin::serve(pages, health.clone(), http.transport, admin_connections, listener).await;
+                admin::serve(pages, health.clone(), http.transport, admin_connections, listener, pages_tls).await;
             };
             let keys = async {
                 let Some(verifier) = verifier else { return };
@@ -242,10 +258,25 @@ pub fn verifier(config: &Config) -> Result<Option<Arc<Verifier>>, KeyFaults> {
 /// What TLS is made of; `None` = there is none.
 fn tls_settings(config: &Config) -> Option<tls::Settings> {
     let of = &config.tls;
-    let client_ca = (of.client_auth != ClientAuth::None).then(|| tls::ClientCa {
+    let calls = match of.client_auth {
+        ClientAuth::None => CertificateRequest::None,
+        ClientAuth::Optional => CertificateRequest::Optional,
+        ClientAuth::Required => CertificateRequest::Required,
+    };
+    // Probes show none: who reads what is asked page by page.
+    let admin = match config.admin.client_auth {
+        AdminClientAuth::None => CertificateRequest::None,
+        AdminClientAuth::Required => CertificateRequest::Optional,
+    };
+    let is_asked = [calls, admin].iter().any(|request| *request != CertificateRequest::None);
+    let client_ca = is_asked.then(|| tls::ClientCa {
         file: of.client_ca_file.clone(),
-        required: of.client_auth == ClientAuth::Required,
-        admin_sans: of.admin_sans().map(str::to_owned).collect(),
+        calls,
+        admin,
+        names: Arc::new(SubjectNames {
+            admins: of.admin_sans().map(str::to_owned).collect(),
+            readers: config.admin.reader_sans().map(str::to_owned).collect(),
+        }),
     });
     of.is_on().then(|| tls::Settings {
         cert_file: of.cert_file.clone(),
@@ -255,9 +286,20 @@ fn tls_settings(config: &Config) -> Option<tls::Settings> {
     })
 }
 
-/// TLS of the listener: browsers without HTTP/2 are served where they are served at all.
-fn acceptor(tls: &Arc<Tls>, config: &Config) -> Acceptor {
-    tls.acceptor(if config.server.grpc_web { Protocols::Http2AndHttp1 } else { Protocols::Http2 })
+/// What connections of calls say before HTTP. Browsers without HTTP/2 are served where they are served at all.
+///
+/// # Errors
+///
+/// When the proxies of the configuration cannot be such, in words.
+fn listener_settings(config: &Config, tls: Option<&Arc<Tls>>) -> Result<ListenerSettings, String> {
+    let of = &config.server;
+    let proxies: TrustedProxies = of.trusted_proxies()?.into_iter().collect();
+    let protocols = if of.grpc_web { Protocols::Http2AndHttp1 } else { Protocols::Http2 };
+    Ok(ListenerSettings {
+        tls: tls.map(|tls| tls.acceptor(ListenerKind::Calls(protocols))),
+        proxy_protocol: (of.proxy_protocol == ProxyProtocol::V2).then(|| proxies.clone()),
+        forwarded: of.client_address_header()?.map(|name| Arc::new(ForwardedHeader { name, proxies })),
+    })
 }
 
 /// Listens for whoever runs the server. Where the default address is taken, most likely by another server that somebody

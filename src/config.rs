@@ -14,13 +14,16 @@ use serde::{Deserialize, Serialize};
 mod check;
 mod fault;
 mod load;
+mod proxies;
 mod redaction;
 mod reference;
 #[cfg(test)]
 mod tests;
+mod text_forms;
 
 pub use fault::{ConfigError, ConfigFault};
 pub use reference::Reference;
+use text_forms::{address_or_off, duration_text, number_text, optional_address_text};
 
 /// Everything that can be set. Its sections are handed to the parts that they concern.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -32,7 +35,7 @@ pub struct Config {
     pub admin: AdminConfig,
     /// How callers are told apart.
     pub identity: IdentityConfig,
-    /// TLS of the listener.
+    /// TLS of the listeners.
     pub tls: TlsConfig,
     /// The goodbye at shutdown.
     pub drain: DrainConfig,
@@ -83,10 +86,26 @@ pub struct ServerConfig {
     pub max_local_error_reset_streams: usize,
     /// Largest header list of one request.
     pub max_header_list_bytes: u32,
+    /// Whether connections begin with a preamble of the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
+    /// Whose word about the addresses of clients is taken, divided by commas.
+    pub trusted_proxies: String,
+    /// The header in which they name them; empty for none.
+    pub client_address_header: String,
     /// Whether server reflection answers.
     pub reflection: bool,
     /// Whether browsers are served by gRPC-Web.
     pub grpc_web: bool,
+}
+
+/// Whether connections begin with a preamble of the PROXY protocol.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// They do not.
+    Off,
+    /// All of them do, of version 2.
+    V2,
 }
 
 /// The pages for whoever runs the server.
@@ -96,6 +115,34 @@ pub struct AdminConfig {
     /// Where they are.
     #[serde(with = "address_or_off")]
     pub listen: Option<SocketAddr>,
+    /// Whether they are served over TLS.
+    pub tls: bool,
+    /// Whether their readers show a certificate.
+    pub client_auth: AdminClientAuth,
+    /// Names in a certificate that make its owner a reader, divided by commas.
+    pub reader_sans: String,
+}
+
+/// Whether readers of the pages show a certificate.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdminClientAuth {
+    /// They are not asked.
+    None,
+    /// They must.
+    Required,
+}
+
+impl AdminConfig {
+    /// The names of readers.
+    pub fn reader_sans(&self) -> impl Iterator<Item = &str> {
+        listed(&self.reader_sans)
+    }
+}
+
+/// The entries of a list, which are divided by commas.
+fn listed(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|_| !list.is_empty())
 }
 
 /// How callers are told apart.
@@ -137,7 +184,7 @@ pub enum IdentityMode {
     Jwt,
 }
 
-/// TLS of the listener, but not of that of health.
+/// TLS of the listener, and of that of the pages for whoever runs the server; that of health has none.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
@@ -177,7 +224,7 @@ impl TlsConfig {
 
     /// The names of administrators.
     pub fn admin_sans(&self) -> impl Iterator<Item = &str> {
-        self.admin_sans.split(',').map(str::trim).filter(|_| !self.admin_sans.is_empty())
+        listed(&self.admin_sans)
     }
 }
 
@@ -396,79 +443,6 @@ pub fn environment() -> HashMap<String, String> {
         .filter(|(name, _)| reference::is_ours(name))
         .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
         .collect()
-}
-
-/// Durations are text in every layer: a bare number would leave its unit to be guessed.
-mod duration_text {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map_err(|error| D::Error::custom(format_args!("not a duration: {error}")))
-    }
-}
-
-/// TOML has no null: no address is empty text.
-mod optional_address_text {
-    use std::net::SocketAddr;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    #[expect(clippy::ref_option, reason = "serde passes fields by reference")]
-    pub(super) fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
-        match address {
-            Some(address) => serializer.collect_str(address),
-            None => serializer.serialize_str(""),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        (!text.is_empty()).then(|| text.parse().map_err(D::Error::custom)).transpose()
-    }
-}
-
-/// The same where none is no default: an empty variable would leave the default in force.
-mod address_or_off {
-    use std::net::SocketAddr;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    const OFF: &str = "off";
-
-    #[expect(clippy::ref_option, reason = "serde passes fields by reference")]
-    pub(super) fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
-        match address {
-            Some(address) => serializer.collect_str(address),
-            None => serializer.serialize_str(OFF),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        (text != OFF).then(|| text.parse().map_err(D::Error::custom)).transpose()
-    }
-}
-
-/// TOML's integers end at 2^63 - 1.
-mod number_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-    pub(super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(number)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error| D::Error::custom(format_args!("not a number below 2^64: {error}")))
-    }
 }
 
 const DEFAULT_TOML: &str = include_str!("config/default.toml");

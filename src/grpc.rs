@@ -13,6 +13,7 @@ mod body;
 mod call;
 pub mod call_counts;
 mod chosen_ids;
+mod client_address;
 mod convert;
 mod fields;
 mod group;

@@ -22,7 +22,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 use tokio_rustls::rustls::{CertificateError, Error, OtherError, ServerConfig};
 
 pub use material::TlsError;
-pub use settings::{ClientCa, Protocols, Settings};
+pub use settings::{CertificateRequest, ClientCa, ListenerKind, Protocols, Settings, SubjectNames};
 pub use subject::SubjectError;
 
 use self::material::{Contents, Material};
@@ -42,7 +42,7 @@ pub struct Tls {
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     tls: Arc<Tls>,
-    protocols: Protocols,
+    listener: ListenerKind,
 }
 
 impl Tls {
@@ -60,8 +60,8 @@ impl Tls {
 
     /// TLS for one listener.
     #[must_use]
-    pub fn acceptor(self: &Arc<Self>, protocols: Protocols) -> Acceptor {
-        Acceptor { tls: Arc::clone(self), protocols }
+    pub fn acceptor(self: &Arc<Self>, listener: ListenerKind) -> Acceptor {
+        Acceptor { tls: Arc::clone(self), listener }
     }
 
     /// Looks at the files again and again, and takes over what has changed. What is of no use is told once, and what
@@ -119,7 +119,7 @@ impl Acceptor {
     /// What a connection that begins now is to use.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         let material = self.tls.material.lock();
-        Arc::clone(material.config(self.protocols))
+        Arc::clone(material.config(self.listener))
     }
 
     /// Who a client is whose certificate was verified.
@@ -129,7 +129,7 @@ impl Acceptor {
     /// When its names cannot be understood. The handshake has refused such a certificate before.
     pub(crate) fn identity(&self, certificate: &CertificateDer<'_>) -> Result<Option<Identity>, SubjectError> {
         match &self.tls.settings.client_ca {
-            Some(authority) => subject::identity(certificate, &authority.admin_sans),
+            Some(authority) => subject::identity(certificate, &authority.names, self.listener),
             None => Ok(None),
         }
     }

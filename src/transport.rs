@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!   listener ── accepts ──► connection ── hyper ──► fast_path ──► the service and its layers
-//!      │  (handshake of TLS) │    ▲                    │
+//!      │  (handshake: PROXY, │    ▲                    │
+//!      │   then TLS)         │    │                    │
 //!      │ CloseRequest        │    └── wake_set         └─ a body that was handed over goes
 //!      └────────────────────►┘ polls some streams         to hyper past all layers
 //!      │ sweeps               inline
@@ -16,22 +17,29 @@
 //! ```
 
 mod accounts;
+mod bounded_socket;
 mod byte_stream;
+mod close_request;
 mod connection;
 mod counted_socket;
 mod data_frames;
 mod fast_path;
+mod forwarded_header;
 mod handshake;
 #[cfg(test)]
 mod hyper_order;
 mod listener;
+mod listener_settings;
 mod monitor;
+mod origin;
 mod portion;
+mod proxy_protocol;
 mod request_body;
 mod socket;
 mod stall;
 mod stream_count;
 mod table;
+mod trusted_proxies;
 mod unread;
 mod wake_set;
 
@@ -43,12 +51,15 @@ use tower::BoxError;
 
 pub(crate) use connection::ConnectionShared;
 pub(crate) use fast_path::{AcceptsHandover, BeyondShare, Handover, StreamRefused};
+pub use forwarded_header::ForwardedHeader;
 pub use handshake::TLS_CONNECTION;
 pub(crate) use listener::serve;
+pub use listener_settings::ListenerSettings;
 pub use monitor::{BudgetUse, Closed, Monitor};
 pub(crate) use request_body::CompleteBody;
 pub use socket::{kernel_bytes, kernel_bytes_per_connection, listen};
 pub(crate) use stall::StreamProgress;
+pub use trusted_proxies::TrustedProxies;
 pub(crate) use wake_set::WakeSet;
 
 /// Settings of HTTP/2 and its connections.

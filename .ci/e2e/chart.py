@@ -164,6 +164,8 @@ def schema(path, default, starling):
     plain = {("server", "listen"), ("server", "health_listen"), ("admin", "listen"), ("limits", "max_id"), ("log", "filter"), ("log", "format")}
     names = ("mode", "issuer", "audience", "jwks_file", "keys_dir", "hs256_secret_file")
     plain |= {("identity", name) for name in names}
+    plain |= {("server", key) for key in ("proxy_protocol", "trusted_proxies", "client_address_header")}
+    plain |= {("admin", key) for key in ("client_auth", "reader_sans")}
     plain |= {("tls", key) for key in ("cert_file", "key_file", "client_ca_file", "client_auth", "admin_sans")}
     expected, declared, ranges = {}, {}, 0
     for section, keys in defaults.items():

@@ -141,7 +141,35 @@ render "$scratch/tls.yaml" "$newest" --set tls.secretName=certs,config.tls.clien
 ! grep -q 'helm.sh/hook: test' "$scratch/tls.yaml" || fail 'a test that can show no certificate'
 ok 'tls.secretName: mounted, configured, and asked over TLS'
 
+# The admin pages over TLS: configured, and told to scrapers. Calls are not asked for certificates then.
+scraped=(--set tls.secretName=certs,config.admin.tls=true,config.admin.client_auth=required,metrics.podMonitor.enabled=true
+    --set tls.clientCaSecretName=clients,metrics.podMonitor.tlsConfig.serverName=starling.example)
+render "$scratch/admin.yaml" "$newest" "${scraped[@]}"
+chart_py validate "$newest" "$scratch/admin.yaml" >/dev/null || fail 'not valid with TLS for the admin pages'
+chart_py get ConfigMap live-starling 'data.starling\.toml' "$scratch/admin.yaml" >"$scratch/admin.toml"
+for line in 'client_ca_file = "/etc/starling-client-ca/ca.crt"' 'client_auth = "required"' 'tls = true'; do
+    grep -qF "$line" "$scratch/admin.toml" || fail "the configuration with TLS for the admin pages has no $line"
+done
+"$starling" serve --config "$scratch/admin.toml" --print-config >/dev/null || fail 'TLS for the admin pages is refused'
+[[ $(chart_py get Deployment live-starling 'spec.template.metadata.annotations.prometheus\.io/scheme' "$scratch/admin.yaml") == https &&
+    $(chart_py get PodMonitor live-starling spec.podMetricsEndpoints.0.scheme "$scratch/admin.yaml") == https &&
+    $(chart_py get PodMonitor live-starling spec.podMetricsEndpoints.0.tlsConfig.serverName "$scratch/admin.yaml") == starling.example ]] ||
+    fail 'scrapers are not told of TLS'
+ok 'config.admin.tls: configured, and told to scrapers'
+
+# The PROXY protocol: in force, and no test that would be refused.
+render "$scratch/proxy.yaml" "$newest" --set config.server.proxy_protocol=v2,config.server.trusted_proxies=10.0.0.0/8
+chart_py get ConfigMap live-starling 'data.starling\.toml' "$scratch/proxy.yaml" >"$scratch/proxy.toml"
+"$starling" serve --config "$scratch/proxy.toml" --print-config >"$scratch/printed.toml" 2>"$scratch/server.err" ||
+    fail 'the PROXY protocol is refused'
+grep -q '^proxy_protocol = "v2"$' "$scratch/printed.toml" || fail 'the PROXY protocol is not in force'
+! grep -q 'helm.sh/hook: test' "$scratch/proxy.yaml" || fail 'a test that is no proxy'
+ok 'config.server.proxy_protocol: in force, and without a test'
+
 # --- what it refuses
+refused 'config.admin.tls: the certificate is that of a Secret' --set config.admin.tls=true
+refused 'config.admin.client_auth: certificates are shown over TLS only' --set config.admin.client_auth=required
+refused 'config.server.proxy_protocol: nobody could connect' --set config.server.proxy_protocol=v2
 refused 'config.tls.cert_file: the files of TLS are those of Secrets' --set config.tls.cert_file=/tls.crt
 refused 'config.tls.client_auth: clients show certificates over TLS only' --set config.tls.client_auth=required
 refused 'replicaCount is 2, but Starling keeps its state in one process' --set replicaCount=2

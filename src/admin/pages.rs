@@ -16,6 +16,7 @@ use tower::{Service, ServiceExt};
 
 use super::{Admin, AdminProtocol};
 use crate::budget::Reservation;
+use crate::identity::Nodes;
 use crate::metrics;
 use crate::transport::{CompleteBody, ConnectionShared, StreamRefused};
 
@@ -89,6 +90,11 @@ impl Shared {
         if !request.body().is_end_stream() {
             return plain(StatusCode::PAYLOAD_TOO_LARGE, "no body is taken here\n");
         }
+        let connection = request.extensions().get::<Arc<ConnectionShared>>();
+        let may_read = || connection.and_then(|it| it.identity()).is_some_and(|identity| identity.nodes == Nodes::Any);
+        if self.admin.readers_only && matches!(path, "/metrics" | "/config") && !may_read() {
+            return plain(StatusCode::FORBIDDEN, "this page wants a certificate that admin.reader_sans names\n");
+        }
         let state = self.admin.readiness.state();
         let (status, kind, text) = match path {
             "/livez" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
@@ -108,7 +114,6 @@ impl Shared {
             _ => (StatusCode::OK, TEXT, INDEX.to_owned()),
         };
         // Counted until it is taken, as answers to calls are.
-        let connection = request.extensions().get::<Arc<ConnectionShared>>();
         match connection.map(|connection| connection.accounts().sending().reserve(text.len())).transpose() {
             Ok(held) => page(status, kind, Page { rest: Some(text.into()), _held: held }),
             Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "pages that are not read take all the room\n"),

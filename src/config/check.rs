@@ -9,30 +9,19 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::Faults;
 use super::{
-    AdminConfig, ClientAuth, Config, DrainConfig, FeedConfig, IdentityConfig, IdentityMode, LimitsConfig, LogConfig,
-    MemoryConfig, RetentionConfig, ServerConfig, StoreConfig, StreamsConfig, TlsConfig,
+    AdminClientAuth, AdminConfig, ClientAuth, Config, DrainConfig, FeedConfig, IdentityConfig, IdentityMode,
+    LimitsConfig, LogConfig, MemoryConfig, RetentionConfig, ServerConfig, StoreConfig, StreamsConfig, TlsConfig,
 };
 
 impl Config {
     /// Adds what is out of its range or against a rule. The destructuring makes a new key ask for its range.
     pub(super) fn check(&self, faults: &mut Faults) {
-        let Self {
-            server,
-            admin: AdminConfig { listen: _ },
-            identity,
-            tls,
-            drain,
-            streams,
-            store,
-            retention,
-            feed,
-            limits,
-            memory,
-            log,
-        } = self;
+        let Self { server, admin, identity, tls, drain, streams, store, retention, feed, limits, memory, log } = self;
         server.check(faults);
         identity.check(faults);
-        tls.check(faults);
+        // First: who could not be asked for certificates needs no authority that vouches for them.
+        admin.check(tls, faults);
+        tls.check(admin, faults);
         let keys = ["server.listen", "identity.mode", "identity.insecure"];
         faults.rule(&keys, !self.is_open_to_all() || identity.insecure, || {
             format!(
@@ -71,6 +60,10 @@ impl Config {
         }
         if self.identity.mode == IdentityMode::Off && self.identity.has_keys() {
             remarks.push("keys of tokens are named, and identity.mode is \"off\": no token is looked at".to_owned());
+        }
+        if self.server.has_idle_proxies() {
+            let ways = "server.proxy_protocol is \"off\" and server.client_address_header empty";
+            remarks.push(format!("server.trusted_proxies is given, and {ways}: nothing is taken from them"));
         }
         remarks
     }
@@ -125,9 +118,13 @@ impl ServerConfig {
             http2_keepalive_timeout,
             max_local_error_reset_streams,
             max_header_list_bytes,
+            proxy_protocol: _,
+            trusted_proxies: _,
+            client_address_header: _,
             reflection: _,
             grpc_web: _,
         } = *self;
+        self.check_proxies(faults);
         faults.number("server.max_connections", max_connections, 1..=1_000_000);
         faults.number("server.max_connections_per_address", max_connections_per_address, 0..=1_000_000);
         if !max_connection_age.is_zero() {
@@ -142,8 +139,28 @@ impl ServerConfig {
     }
 }
 
+impl AdminConfig {
+    fn check(&self, of_tls: &TlsConfig, faults: &mut Faults) {
+        let Self { listen: _, tls, client_auth, reader_sans } = self;
+        faults.rule(&["admin.tls", "tls.cert_file"], !tls || of_tls.is_on(), || {
+            "the certificate is that of tls.cert_file and tls.key_file, which are not given".to_owned()
+        });
+        faults.rule(&["admin.client_auth", "admin.tls"], *client_auth == AdminClientAuth::None || *tls, || {
+            "certificates are shown over TLS only: admin.tls is false".to_owned()
+        });
+        faults.rule(&["admin.reader_sans"], self.reader_sans().all(is_name), || {
+            format!("{reader_sans:?} is not a list of names, divided by commas, of which none is that of a node")
+        });
+    }
+}
+
+/// Whether a name may stand for somebody who is no node.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with("starling://node/")
+}
+
 impl TlsConfig {
-    fn check(&self, faults: &mut Faults) {
+    fn check(&self, admin: &AdminConfig, faults: &mut Faults) {
         let Self { cert_file, key_file, client_ca_file, client_auth, admin_sans, reload_interval } = self;
         let given = |file: &std::path::Path| !file.as_os_str().is_empty();
         faults.rule(&["tls.key_file", "tls.cert_file"], given(cert_file) == given(key_file), || {
@@ -153,15 +170,16 @@ impl TlsConfig {
         faults.rule(&["tls.client_auth", "tls.cert_file"], !asks || given(cert_file), || {
             "clients show certificates over TLS only: tls.cert_file and tls.key_file are not given".to_owned()
         });
-        faults.rule(&["tls.client_ca_file", "tls.client_auth"], asks == given(client_ca_file), || {
+        let asks = asks || admin.client_auth != AdminClientAuth::None;
+        let keys = ["tls.client_ca_file", "tls.client_auth", "admin.client_auth"];
+        faults.rule(&keys, asks == given(client_ca_file), || {
             let problem = if asks {
-                "is not given, and nobody could vouch for the certificates that tls.client_auth asks for"
+                "is not given, and nobody could vouch for the certificates that are asked for"
             } else {
-                "is given, and tls.client_auth is \"none\": no client would be asked for a certificate"
+                "is given, and tls.client_auth and admin.client_auth are \"none\": nobody would be asked for a certificate"
             };
             problem.to_owned()
         });
-        let is_name = |name: &str| !name.is_empty() && !name.starts_with("starling://node/");
         faults.rule(&["tls.admin_sans"], self.admin_sans().all(is_name), || {
             format!("{admin_sans:?} is not a list of names, divided by commas, of which none is that of a node")
         });
@@ -317,7 +335,7 @@ impl Faults {
 
     /// Adds a fault of the first key if the rule is broken. When another fault concerns one of the keys, the rule says
     /// nothing: what it would judge is not what was meant.
-    fn rule(&mut self, keys: &[&str], holds: bool, problem: impl FnOnce() -> String) {
+    pub(super) fn rule(&mut self, keys: &[&str], holds: bool, problem: impl FnOnce() -> String) {
         if !holds && !keys.iter().any(|key| self.concern(key)) {
             self.add(keys[0], problem());
         }

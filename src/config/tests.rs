@@ -198,6 +198,30 @@ fn every_range_accepts_exactly_its_ends() {
         ("server.max_connections", &["1", "1000000"], &["0", "1000001"]),
         ("server.max_connections_per_address", &["0", "1", "1000000"], &["-1", "1000001"]),
         ("server.health_listen", &["", "0.0.0.0:0", "[::1]:50052"], &["50052", "localhost:50052", "none"]),
+        ("server.proxy_protocol", &["off"], &["v2", "v1", "V2", "on"]),
+        (
+            "server.trusted_proxies",
+            &["", "10.0.0.1", "10.0.0.0/8, 192.0.2.7/32,::1 , fd00::/8"],
+            &[
+                ",",
+                "10.0.0.1,",
+                "localhost",
+                "10.0.0.1/8",
+                "10.0.0.0/33",
+                "0.0.0.0/0",
+                "::/0",
+                "::ffff:10.0.0.1",
+                "::ffff:0:0/96",
+            ],
+        ),
+        ("server.client_address_header", &[""], &["x-forwarded-for", "forwarded", "Forwarded", "a b", "a:"]),
+        ("admin.tls", &["false"], &["true", "on"]),
+        ("admin.client_auth", &["none"], &["required", "optional"]),
+        (
+            "admin.reader_sans",
+            &["", "a", "starling://reader, spiffe://here/scraper"],
+            &[",", "a,,b", "starling://node/7"],
+        ),
         ("admin.listen", &["off", "127.0.0.1:0", "[::]:50053"], &["50053", "on", "localhost:50053"]),
         ("server.max_connection_age", &["0s", "1s", "30d"], &["1ms", "999ms", "31d"]),
         ("server.max_concurrent_streams", &["1", "65535"], &["0", "65536", "4294967296"]),
@@ -279,6 +303,41 @@ fn settings_of_tls_fit_together() {
     assert_eq!(keys(&load_env(env(&files[..1])).unwrap_err()), ["tls.key_file"], "half a pair");
     let config = load(&[("STARLING__TLS__ADMIN_SANS", "a://b, c")]).unwrap();
     assert_eq!(config.tls.admin_sans().collect::<Vec<_>>(), ["a://b", "c"]);
+}
+
+#[test]
+fn admin_settings_fit_those_of_tls() {
+    let files = [("STARLING__TLS__CERT_FILE", "tls.crt"), ("STARLING__TLS__KEY_FILE", "tls.key")];
+    let (tls, asks) = (("STARLING__ADMIN__TLS", "true"), ("STARLING__ADMIN__CLIENT_AUTH", "required"));
+    let authority = ("STARLING__TLS__CLIENT_CA_FILE", "ca.crt");
+    let load = |more: &[(&str, &str)]| load_env(env(&[&files, more].concat()));
+    assert!(load(&[tls]).unwrap().admin.tls);
+    let config = load(&[tls, asks, authority]).unwrap();
+    assert_eq!(config.tls.client_auth, ClientAuth::None, "calls need none");
+    assert_eq!(config.admin.reader_sans().collect::<Vec<_>>(), ["starling://reader"]);
+    assert_eq!(keys(&load(&[tls, asks]).unwrap_err()), ["tls.client_ca_file"]);
+    assert_eq!(keys(&load(&[asks, authority]).unwrap_err()), ["admin.client_auth"]);
+    assert_eq!(keys(&load_env(env(&[tls])).unwrap_err()), ["admin.tls"]);
+}
+
+#[test]
+fn proxies_are_trusted_for_something() {
+    let proxies = ("STARLING__SERVER__TRUSTED_PROXIES", "10.0.0.0/8,::1");
+    let protocol = ("STARLING__SERVER__PROXY_PROTOCOL", "v2");
+    let header = ("STARLING__SERVER__CLIENT_ADDRESS_HEADER", "X-Forwarded-For");
+    for way in [&[protocol][..], &[header], &[protocol, header]] {
+        let config = load_env(env(&[way, &[proxies]].concat())).unwrap();
+        assert_eq!(config.server.trusted_proxies().unwrap().len(), 2);
+        assert_eq!(config.remarks(), [""; 0], "{way:?}");
+    }
+    let config = load_env(env(&[header, proxies])).unwrap();
+    assert_eq!(config.server.client_address_header().unwrap().unwrap(), "x-forwarded-for");
+    let both = load_env(env(&[protocol, header])).unwrap_err();
+    assert_eq!(keys(&both), ["server.client_address_header", "server.proxy_protocol"]);
+    assert_eq!(load_env(env(&[proxies])).unwrap().remarks().len(), 1, "nothing is taken from them");
+    let many = vec!["10.0.0.1"; 257].join(",");
+    let error = load_env(env(&[("STARLING__SERVER__TRUSTED_PROXIES", &many)])).unwrap_err();
+    assert!(error.to_string().contains("257 entries are more than 256"), "{error}");
 }
 
 #[test]

@@ -30,8 +30,7 @@ use crate::pb::group::v1::group_service_server::{self, GroupServiceServer};
 use crate::pb::livestream::v1::livestream_service_server::{self, LivestreamServiceServer};
 use crate::pb::swarm::v1::server_service_server::{self, ServerServiceServer};
 use crate::shutdown::Shutdown;
-use crate::tls::Acceptor;
-use crate::transport::{self, CompleteBody, Monitor, Protocol};
+use crate::transport::{self, CompleteBody, ListenerSettings, Monitor, Protocol};
 
 /// What the health service reports on: the server as a whole, and every service.
 pub const SERVICES: [&str; 4] = [
@@ -94,14 +93,14 @@ impl Default for Figures {
     }
 }
 
-/// Serves, over TLS if `tls` is given, until `stop` begins and all connections are gone.
+/// Serves until `stop` begins and all connections are gone.
 pub async fn serve<H: Health>(
     edge: Edge,
     http: Http,
     health: HealthServer<H>,
     figures: Figures,
     listener: TcpListener,
-    tls: Option<Acceptor>,
+    before: ListenerSettings,
     stop: Shutdown,
 ) {
     let trace = TraceLayer::new_for_grpc().make_span_with(span).on_request(()).on_response(()).on_failure(on_failure);
@@ -115,7 +114,7 @@ pub async fn serve<H: Health>(
         .layer(option_layer(http.grpc_web.then(GrpcWebLayer::new)))
         .layer(calls)
         .service(routes(Routes::new(health), edge, http.reflection));
-    transport::serve::<Grpc, _, _>(service, http.transport, connections, listener, tls, stop).await;
+    transport::serve::<Grpc, _, _>(service, http.transport, connections, listener, before, stop).await;
 }
 
 /// Serves health alone, until it is dropped.
@@ -127,7 +126,9 @@ pub async fn serve_health<H: Health>(
 ) {
     let transport = few_connections(transport);
     let service = health_alone::<H, GrpcOfHealth>(health, transport.max_header_list_bytes);
-    transport::serve::<GrpcOfHealth, _, _>(service, transport, connections, listener, None, Shutdown::new()).await;
+    // The kubelet comes directly, and without certificates.
+    let before = ListenerSettings::default();
+    transport::serve::<GrpcOfHealth, _, _>(service, transport, connections, listener, before, Shutdown::new()).await;
 }
 
 /// Settings of a listener beside the one for everybody: [`HEALTH_CONNECTIONS`], of which the one that came first makes

@@ -18,6 +18,7 @@ use tonic::{Request, Status};
 
 use super::Edge;
 use super::authentication::{Authentication, RevocableToken};
+use super::client_address::client_address;
 use super::convert;
 use super::status::{End, draining, refused};
 use super::timeout::Deadline;
@@ -86,9 +87,9 @@ fn connection<T>(request: &Request<T>) -> Option<Arc<ConnectionShared>> {
     request.extensions().get().cloned()
 }
 
-/// What counts as the address of who sent a request.
+/// What counts as the address of who sent a request: of IPv6 the network.
 pub(super) fn address<T>(request: &Request<T>) -> Option<IpAddr> {
-    connection(request).map(|connection| budget::network(connection.peer()))
+    client_address(request.extensions(), request.metadata().as_ref()).map(budget::network)
 }
 
 /// How long a stream may live, and what keeps what alive.

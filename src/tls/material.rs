@@ -15,8 +15,12 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 use x509_parser::parse_x509_certificate;
 
-use super::settings::{ClientCa, Protocols, Settings};
+use super::settings::{CertificateRequest, ClientCa, ListenerKind, Protocols, Settings};
 use super::verifier::SubjectVerifier;
+
+/// Protocols as ALPN names them.
+const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
 
 const CERT_FILE: &str = "tls.cert_file";
 const KEY_FILE: &str = "tls.key_file";
@@ -79,6 +83,7 @@ async fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, TlsError> {
 pub(super) struct Material {
     http2: Arc<ServerConfig>,
     http2_and_http1: Arc<ServerConfig>,
+    admin: Arc<ServerConfig>,
     /// Of the server's own certificate: serial number in hexadecimal, and when it ends, in Unix time.
     serial: String,
     ends_at: u64,
@@ -97,34 +102,29 @@ impl Material {
         let (serial, ends_at, ends_on) = leaf.map_err(|error| {
             TlsError::new(CERT_FILE, &settings.cert_file, format!("its first certificate cannot be parsed: {error}"))
         })?;
-        let key = certified_key(chain, settings, &contents.key, &provider)?;
-        let verifier = settings
-            .client_ca
-            .as_ref()
-            .map(|authority| verifier(authority, &contents.client_ca, &provider))
-            .transpose()?;
-
-        let builder = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .expect("ring has suites for both versions");
-        let builder = match verifier {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
+        let key = Arc::new(SingleCertAndKey::from(certified_key(chain, settings, &contents.key, &provider)?));
+        let config = |request: fn(&ClientCa) -> CertificateRequest| {
+            let verifier = match &settings.client_ca {
+                Some(authority) => verifier(authority, request(authority), &contents.client_ca, &provider)?,
+                None => None,
+            };
+            Ok(server_config(verifier, Arc::clone(&key), Arc::clone(&provider)))
         };
-        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
-        // Every connection shows its certificate again: none outlives it, or the authority that vouched for it.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let http2 = Arc::new(config.clone());
-        config.alpn_protocols.push(b"http/1.1".to_vec());
-        Ok(Self { http2, http2_and_http1: Arc::new(config), serial, ends_at, ends_on })
+        let mut http2 = config(|authority| authority.calls)?;
+        let mut http2_and_http1 = http2.clone();
+        let mut admin = config(|authority| authority.admin)?;
+        http2.alpn_protocols = vec![HTTP2.to_vec()];
+        http2_and_http1.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+        admin.alpn_protocols.clone_from(&http2_and_http1.alpn_protocols);
+        let [http2, http2_and_http1, admin] = [http2, http2_and_http1, admin].map(Arc::new);
+        Ok(Self { http2, http2_and_http1, admin, serial, ends_at, ends_on })
     }
 
-    pub(super) const fn config(&self, protocols: Protocols) -> &Arc<ServerConfig> {
-        match protocols {
-            Protocols::Http2 => &self.http2,
-            Protocols::Http2AndHttp1 => &self.http2_and_http1,
+    pub(super) const fn config(&self, listener: ListenerKind) -> &Arc<ServerConfig> {
+        match listener {
+            ListenerKind::Calls(Protocols::Http2) => &self.http2,
+            ListenerKind::Calls(Protocols::Http2AndHttp1) => &self.http2_and_http1,
+            ListenerKind::Admin => &self.admin,
         }
     }
 
@@ -179,21 +179,45 @@ fn certified_key(
     })
 }
 
-/// Who verifies clients.
+/// What a listener speaks, but for its protocols.
+fn server_config(
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    key: Arc<SingleCertAndKey>,
+    provider: Arc<CryptoProvider>,
+) -> ServerConfig {
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("ring has suites for both versions");
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(key);
+    // Every connection shows its certificate again: none outlives it, or the authority that vouched for it.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config
+}
+
+/// Who verifies clients; `None` where none is asked.
 fn verifier(
     authority: &ClientCa,
+    request: CertificateRequest,
     pem: &[u8],
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    if request == CertificateRequest::None {
+        return Ok(None);
+    }
     let fault = |problem: String| TlsError::new(CLIENT_CA_FILE, &authority.file, problem);
     let mut roots = RootCertStore::empty();
     for (number, root) in (1..).zip(certificates(CLIENT_CA_FILE, &authority.file, pem)?) {
         roots.add(root).map_err(|error| fault(format!("certificate {number} is of no use: {error}")))?;
     }
     let mut chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    if !authority.required {
+    if request == CertificateRequest::Optional {
         chain = chain.allow_unauthenticated();
     }
     let chain = chain.build().map_err(|error| fault(error.to_string()))?;
-    Ok(Arc::new(SubjectVerifier::new(chain, Arc::clone(&authority.admin_sans))))
+    Ok(Some(Arc::new(SubjectVerifier::new(chain, Arc::clone(&authority.names)))))
 }

@@ -17,15 +17,37 @@ pub struct Settings {
     pub reload_interval: Duration,
 }
 
-/// Who may vouch for clients.
+/// Who may vouch for clients, and what their names mean.
 #[derive(Clone, Debug)]
 pub struct ClientCa {
     /// Certificates of the authorities, in PEM.
     pub file: PathBuf,
-    /// Whether a client without a certificate is refused.
-    pub required: bool,
-    /// Names in a certificate that make its owner an administrator: URIs, and DNS names.
-    pub admin_sans: Arc<[String]>,
+    /// What clients of calls are asked for.
+    pub calls: CertificateRequest,
+    /// What clients of the admin listener are asked for.
+    pub admin: CertificateRequest,
+    /// Who somebody is.
+    pub names: Arc<SubjectNames>,
+}
+
+/// Names in a certificate that mean something to this server beside those of nodes: URIs, and DNS names.
+#[derive(Clone, Debug, Default)]
+pub struct SubjectNames {
+    /// Of administrators.
+    pub admins: Vec<String>,
+    /// Of those who may read what the admin listener shows. To calls they are nobody in particular.
+    pub readers: Vec<String>,
+}
+
+/// Whether a client is asked for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateRequest {
+    /// It is not.
+    None,
+    /// It may show one, which must be valid then.
+    Optional,
+    /// It must show one.
+    Required,
 }
 
 /// What is agreed on by ALPN.
@@ -35,4 +57,13 @@ pub enum Protocols {
     Http2,
     /// HTTP/2, and HTTP/1.1 for who does not know it.
     Http2AndHttp1,
+}
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// Calls.
+    Calls(Protocols),
+    /// The pages of the admin listener, over HTTP/2 and HTTP/1.1.
+    Admin,
 }

@@ -5,6 +5,7 @@ use starling_core::id::NodeId;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
+use super::settings::{ListenerKind, SubjectNames};
 use crate::identity::{Identity, Nodes, Permissions};
 
 /// What the URIs that name somebody to this server begin with.
@@ -20,36 +21,47 @@ pub enum SubjectError {
     #[error("the certificate cannot be parsed")]
     Unparsable,
     /// A URI of the scheme names nobody.
-    #[error("the name {0:?} of the certificate is neither starling://node/ID nor one of tls.admin_sans")]
+    #[error(
+        "the name {0:?} of the certificate is neither starling://node/ID nor in tls.admin_sans or admin.reader_sans"
+    )]
     UnknownName(String),
     /// Several nodes are named.
     #[error("the certificate names several nodes")]
     SeveralNodes,
 }
 
-/// Who the owner of a certificate is: whom `admin_sans` names may administer everything and act for every node; a node
-/// may do everything that the rules of a swarm let it. `None` = nobody that this server knows.
+/// Who the owner of a certificate is: whom the names of administrators name may administer everything and act for every
+/// node, and so, for the admin listener alone, may its readers; a node may do everything that the rules of a swarm let
+/// it. `None` = nobody that this listener knows.
 ///
 /// # Errors
 ///
 /// When a name is meant for this server, and is not understood.
-pub(super) fn identity(certificate: &[u8], admin_sans: &[String]) -> Result<Option<Identity>, SubjectError> {
+pub(super) fn identity(
+    certificate: &[u8],
+    known: &SubjectNames,
+    listener: ListenerKind,
+) -> Result<Option<Identity>, SubjectError> {
     let (_, certificate) = parse_x509_certificate(certificate).map_err(|_| SubjectError::Unparsable)?;
     let ends_at = certificate.validity().not_after.timestamp();
     let names = certificate.subject_alternative_name().map_err(|_| SubjectError::Unparsable)?;
     let (mut is_admin, mut node) = (false, None);
     for name in names.iter().flat_map(|names| &names.value.general_names) {
-        match *name {
-            GeneralName::URI(uri) if is_one_of(uri, admin_sans, true) => is_admin = true,
-            GeneralName::DNSName(host) if is_one_of(host, admin_sans, false) => is_admin = true,
-            GeneralName::URI(uri) if is_ours(uri) => {
-                let named = node_of(uri).ok_or_else(|| SubjectError::UnknownName(uri.to_owned()))?;
-                if node.replace(named).is_some_and(|other| other != named) {
-                    return Err(SubjectError::SeveralNodes);
-                }
-            }
+        let (name, is_uri) = match *name {
+            GeneralName::URI(uri) => (uri, true),
+            GeneralName::DNSName(host) => (host, false),
             GeneralName::Invalid(..) => return Err(SubjectError::Unparsable),
-            _ => {}
+            _ => continue,
+        };
+        if is_one_of(name, &known.admins, is_uri) {
+            is_admin = true;
+        } else if is_one_of(name, &known.readers, is_uri) {
+            is_admin |= listener == ListenerKind::Admin;
+        } else if is_uri && is_ours(name) {
+            let named = node_of(name).ok_or_else(|| SubjectError::UnknownName(name.to_owned()))?;
+            if node.replace(named).is_some_and(|other| other != named) {
+                return Err(SubjectError::SeveralNodes);
+            }
         }
     }
     let nodes = if is_admin { Some(Nodes::Any) } else { node.map(Nodes::One) };
@@ -62,10 +74,10 @@ pub(super) fn identity(certificate: &[u8], admin_sans: &[String]) -> Result<Opti
     }))
 }
 
-/// Whether a name is that of an administrator. A URI has a colon, which a DNS name cannot have: neither stands for the
-/// other, whatever an authority lets into a DNS name.
-fn is_one_of(name: &str, admin_sans: &[String], is_uri: bool) -> bool {
-    admin_sans.iter().any(|admin| admin == name && admin.contains(':') == is_uri)
+/// Whether a name is one of those that are known. A URI has a colon, which a DNS name cannot have: neither stands for
+/// the other, whatever an authority lets into a DNS name.
+fn is_one_of(name: &str, known: &[String], is_uri: bool) -> bool {
+    known.iter().any(|known| known == name && known.contains(':') == is_uri)
 }
 
 fn is_ours(uri: &str) -> bool {
@@ -86,6 +98,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, SanType, date_time_ymd};
 
     use super::*;
+    use crate::tls::Protocols;
 
     fn certificate(names: &[SanType]) -> Vec<u8> {
         let mut params = CertificateParams::default();
@@ -102,9 +115,17 @@ mod tests {
         SanType::DnsName(Ia5String::try_from(host).unwrap())
     }
 
+    const CALLS: ListenerKind = ListenerKind::Calls(Protocols::Http2);
+
+    fn known() -> SubjectNames {
+        SubjectNames {
+            admins: ["starling://admin", "spiffe://here/ops", "ops.example"].map(str::to_owned).into(),
+            readers: ["starling://reader", "prometheus.example"].map(str::to_owned).into(),
+        }
+    }
+
     fn who(names: &[SanType]) -> Result<Option<Identity>, SubjectError> {
-        let admin_sans = ["starling://admin", "spiffe://here/ops", "ops.example"].map(str::to_owned);
-        identity(&certificate(names), &admin_sans)
+        identity(&certificate(names), &known(), CALLS)
     }
 
     fn nodes(names: &[SanType]) -> Option<Nodes> {
@@ -130,6 +151,16 @@ mod tests {
     fn configured_name_administers_everything() {
         for name in [uri("starling://admin"), uri("spiffe://here/ops"), dns("ops.example")] {
             assert_eq!(nodes(&[uri("starling://node/7"), name]), Some(Nodes::Any));
+        }
+    }
+
+    #[test]
+    fn readers_are_somebody_on_the_admin_listener_only() {
+        for reader in [uri("starling://reader"), dns("prometheus.example")] {
+            let certificate = certificate(&[uri("starling://node/7"), reader.clone()]);
+            let who = |listener| identity(&certificate, &known(), listener).unwrap().map(|identity| identity.nodes);
+            assert_eq!((who(CALLS), who(ListenerKind::Admin)), (node(7), Some(Nodes::Any)));
+            assert_eq!(nodes(&[reader]), None);
         }
     }
 
@@ -173,7 +204,7 @@ mod tests {
             assert!(who(&[uri("starling://node/7"), uri(name)]).is_err(), "{name}");
         }
         assert_eq!(who(&[uri("starling://node/7"), uri("starling://node/8")]), Err(SubjectError::SeveralNodes));
-        assert_eq!(identity(b"no certificate", &[]), Err(SubjectError::Unparsable));
+        assert_eq!(identity(b"no certificate", &known(), CALLS), Err(SubjectError::Unparsable));
     }
 
     #[test]
@@ -181,6 +212,6 @@ mod tests {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(rcgen::DnType::CommonName, "starling://admin");
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        assert_eq!(identity(certificate.der(), &["starling://admin".to_owned()]), Ok(None));
+        assert_eq!(identity(certificate.der(), &known(), CALLS), Ok(None));
     }
 }

@@ -9,6 +9,7 @@ use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 
+use super::settings::{ListenerKind, SubjectNames};
 use super::subject;
 
 /// Verifies as `chain` does, and refuses names that are meant for this server and that it does not understand: their
@@ -16,12 +17,12 @@ use super::subject;
 #[derive(Debug)]
 pub(super) struct SubjectVerifier {
     chain: Arc<dyn ClientCertVerifier>,
-    admin_sans: Arc<[String]>,
+    names: Arc<SubjectNames>,
 }
 
 impl SubjectVerifier {
-    pub(super) const fn new(chain: Arc<dyn ClientCertVerifier>, admin_sans: Arc<[String]>) -> Self {
-        Self { chain, admin_sans }
+    pub(super) const fn new(chain: Arc<dyn ClientCertVerifier>, names: Arc<SubjectNames>) -> Self {
+        Self { chain, names }
     }
 }
 
@@ -33,7 +34,8 @@ impl ClientCertVerifier for SubjectVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
-        match subject::identity(end_entity, &self.admin_sans) {
+        // The same names are understood on every listener.
+        match subject::identity(end_entity, &self.names, ListenerKind::Admin) {
             Ok(_) => Ok(verified),
             Err(error) => Err(CertificateError::Other(OtherError(Arc::new(error))).into()),
         }

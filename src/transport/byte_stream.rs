@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::handshake::BoundedSocket;
+use super::bounded_socket::BoundedSocket;
 
 /// A socket, or TLS over one.
 #[derive(Debug)]

@@ -25,13 +25,17 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use http::HeaderMap;
 use hyper::rt::Executor;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::accounts::{Accounts, Budgets};
+pub(crate) use super::close_request::CloseRequest;
+use super::forwarded_header::ForwardedHeader;
 use super::monitor::Closed;
+use super::origin::Origin;
 use super::stall::StreamProgress;
 use super::stream_count::StreamCount;
 use super::wake_set::WakeSet;
@@ -50,36 +54,10 @@ const FIRST_SLOT: u32 = 4;
 /// Polls of one connection per wake-up before it yields to other tasks.
 const POLLS_PER_WAKE: u32 = 4;
 
-/// How a connection is asked to end; each includes those before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CloseRequest {
-    None,
-    /// Take no new streams, and end with the last one.
-    Graceful,
-    /// Its streams are to say goodbye, each at a time of its own within this one.
-    SayGoodbye(Duration),
-    /// End what cannot say goodbye, with a status.
-    EndStreams,
-    /// End now.
-    Now,
-}
-
-impl CloseRequest {
-    const fn rank(self) -> u8 {
-        match self {
-            Self::None => 0,
-            Self::Graceful => 1,
-            Self::SayGoodbye(_) => 2,
-            Self::EndStreams => 3,
-            Self::Now => 4,
-        }
-    }
-}
-
 /// What is shared by the parts of one connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionShared {
-    peer: IpAddr,
+    origin: Origin,
     /// Set before the first stream, if it is.
     identity: OnceLock<Arc<Identity>>,
     accounts: Arc<Accounts>,
@@ -103,10 +81,10 @@ pub(crate) struct ConnectionShared {
 }
 
 impl ConnectionShared {
-    /// A connection from `peer`, with its accounts in the budgets of its server.
-    pub(super) fn new(peer: IpAddr, budgets: &Arc<Budgets>, streams: Arc<StreamCount>) -> Arc<Self> {
+    /// A connection whose socket leads to `socket`, with its accounts in the budgets of its server.
+    pub(super) fn new(socket: IpAddr, budgets: &Arc<Budgets>, streams: Arc<StreamCount>) -> Arc<Self> {
         Arc::new_cyclic(|shared: &Weak<Self>| Self {
-            peer,
+            origin: Origin::new(socket),
             identity: OnceLock::new(),
             accounts: Accounts::new(Arc::clone(budgets), shared.clone()),
             wakes: WakeSet::new(),
@@ -122,9 +100,21 @@ impl ConnectionShared {
         })
     }
 
-    /// Where it comes from.
-    pub(crate) const fn peer(&self) -> IpAddr {
-        self.peer
+    /// Where it comes from: the address that a trusted proxy has told, else the other end of its socket.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.origin.address()
+    }
+
+    /// The address of the client that sent a request with these headers: where the connection comes from, or whom a
+    /// trusted proxy names there.
+    pub(crate) fn client_address(&self, headers: &HeaderMap) -> IpAddr {
+        self.origin.client(headers)
+    }
+
+    /// Notes where it comes from, before its first stream; `forwards` if that is a proxy whose header is taken.
+    pub(super) fn comes_from(&self, address: IpAddr, forwards: Option<Arc<ForwardedHeader>>) {
+        self.streams.belongs_to(address);
+        self.origin.set(address, forwards);
     }
 
     /// Who its client is by the certificate that it showed; `None` without TLS, without a certificate, and where the
@@ -139,11 +129,19 @@ impl ConnectionShared {
         debug_assert!(known.is_ok(), "a connection makes one handshake");
     }
 
+    /// One that nothing bounds, of which it is not known yet where it comes from.
+    #[cfg(test)]
+    pub(super) fn accepted() -> Arc<Self> {
+        let budgets = Budgets::new(super::MemorySettings::UNLIMITED);
+        Self::new(std::net::Ipv4Addr::LOCALHOST.into(), &budgets, StreamCount::unbounded())
+    }
+
     /// One that nothing bounds.
     #[cfg(test)]
     pub(super) fn unbounded() -> Arc<Self> {
-        let budgets = Budgets::new(super::MemorySettings::UNLIMITED);
-        Self::new(std::net::Ipv4Addr::LOCALHOST.into(), &budgets, StreamCount::unbounded())
+        let shared = Self::accepted();
+        shared.comes_from(shared.peer(), None);
+        shared
     }
 
     /// What it holds of each budget.
@@ -244,11 +242,11 @@ impl ConnectionShared {
 
 impl Holder for ConnectionShared {
     fn peer(&self) -> IpAddr {
-        self.peer
+        self.peer()
     }
 
     fn cut(&self, budget: &'static str) {
-        tracing::info!(peer = %self.peer, budget, "cut a connection");
+        tracing::info!(peer = %self.peer(), budget, "cut a connection");
         self.closes_for(Closed::Memory);
         self.request(CloseRequest::Now);
     }

@@ -1,22 +1,20 @@
-//! The handshake of TLS: bounded in time and in bytes, and told when it fails.
+//! What a connection says before HTTP: for whom a proxy has made it, and the handshake of TLS. Both together are bounded
+//! in time, each in bytes, and it is told when one of them fails.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::bounded_socket::{BoundedSocket, HANDSHAKE_BYTES};
+use super::byte_stream::ByteStream;
 use super::connection::{CloseRequest, ConnectionShared};
+use super::listener_settings::ListenerSettings;
+use super::monitor::Closed;
+use super::proxy_protocol::{self, Announced, PreambleError};
 use super::table::HANDSHAKE;
 use crate::tls::{Acceptor, reason};
-
-/// What a client may send before its handshake is done, in bytes: its greeting, its certificate, and those of some
-/// intermediate authorities, many times over.
-const HANDSHAKE_BYTES: usize = 32 * 1024;
 
 /// What TLS may hold of what was written and not sent, in bytes: one record.
 const SEND_BUFFER: usize = 16 * 1024;
@@ -37,35 +35,26 @@ const GO_AWAY: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
 const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 36\r\n\
     connection: close\r\n\r\nthis port speaks TLS: use https://\r\n";
 
-/// A socket of which so much may be read and no more, for as long as the handshake lasts.
-#[derive(Debug)]
-pub(super) struct BoundedSocket {
-    socket: TcpStream,
-    left: usize,
-}
-
-impl BoundedSocket {
-    pub(super) const fn tcp(&self) -> &TcpStream {
-        &self.socket
-    }
-}
-
-/// Makes the handshake of a connection that was just accepted, and notes who its client is. `None` when nothing came of
-/// it: it failed, took too long, or was asked to end.
+/// Hears what a connection that was just accepted says before HTTP, and notes where it comes from and who its client is.
+/// `None` when nothing came of it: it failed, took too long, or was asked to end.
 pub(super) async fn shake(
     socket: TcpStream,
-    acceptor: &Acceptor,
+    before: ListenerSettings,
     shared: &ConnectionShared,
-) -> Option<Box<TlsStream<BoundedSocket>>> {
+) -> Option<ByteStream> {
     let deadline = Instant::now() + HANDSHAKE;
     let handshake = async {
-        let failed = match timeout_at(deadline, accept(socket, acceptor, shared)).await {
-            Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(failed)) => failed,
-            Err(_) => Failed { reason: Some(format!("it was not done within {HANDSHAKE:?}")), socket: None },
+        let failed = match open(socket, before, shared, deadline).await {
+            Ok(stream) => return Some(stream),
+            Err(failed) => failed,
         };
         if let Some(reason) = failed.reason {
-            tracing::info!(peer = %shared.peer(), reason, "a TLS handshake failed");
+            shared.closes_for(Closed::Handshake);
+            let peer = shared.peer();
+            match failed.step {
+                Step::Preamble => tracing::info!(%peer, reason, "a preamble of the PROXY protocol was refused"),
+                Step::Tls => tracing::info!(%peer, reason, "a TLS handshake failed"),
+            }
         }
         if let Some(socket) = failed.socket {
             drop(timeout_at(deadline, linger(socket)).await);
@@ -80,11 +69,64 @@ pub(super) async fn shake(
     }
 }
 
+/// What a connection says before HTTP, in this order.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Preamble,
+    Tls,
+}
+
 /// Why there is no connection, and its socket if the client may still be told.
 struct Failed {
+    step: Step,
     /// `None` = it said nothing and has gone, as probes of TCP do: nobody wants to hear of it.
     reason: Option<String>,
     socket: Option<TcpStream>,
+}
+
+impl Failed {
+    fn new(step: Step, reason: impl ToString) -> Self {
+        Self { step, reason: Some(reason.to_string()), socket: None }
+    }
+
+    fn late(step: Step) -> Self {
+        Self::new(step, format_args!("it was not done within {HANDSHAKE:?}"))
+    }
+
+    const fn silent(step: Step) -> Self {
+        Self { step, reason: None, socket: None }
+    }
+}
+
+async fn open(
+    mut socket: TcpStream,
+    before: ListenerSettings,
+    shared: &ConnectionShared,
+    deadline: Instant,
+) -> Result<ByteStream, Failed> {
+    let proxy = shared.peer();
+    let announced = if before.proxy_protocol.is_some() {
+        match timeout_at(deadline, proxy_protocol::receive(&mut socket)).await {
+            Ok(Ok(announced)) => announced,
+            Ok(Err(PreambleError::Silent)) => return Err(Failed::silent(Step::Preamble)),
+            Ok(Err(refused)) => return Err(Failed::new(Step::Preamble, refused)),
+            Err(_) => return Err(Failed::late(Step::Preamble)),
+        }
+    } else {
+        Announced::Itself
+    };
+    match announced {
+        Announced::Itself => shared.comes_from(proxy, before.forwarded_by(proxy)),
+        Announced::Client(client) => {
+            tracing::debug!(peer = %client, %proxy, "a proxy has connected for a client");
+            shared.comes_from(client, before.forwarded_by(client));
+        }
+        // Counted as the proxy's own. Its headers are not: whoever sends them is unknown.
+        Announced::Unknown => shared.comes_from(proxy, None),
+    }
+    let Some(acceptor) = &before.tls else { return Ok(ByteStream::Plain(socket)) };
+    let accepted = timeout_at(deadline, accept(socket, acceptor, shared)).await;
+    accepted.unwrap_or_else(|_| Err(Failed::late(Step::Tls))).map(ByteStream::Tls)
 }
 
 async fn accept(
@@ -94,25 +136,27 @@ async fn accept(
 ) -> Result<Box<TlsStream<BoundedSocket>>, Failed> {
     let mut first = [0];
     match socket.peek(&mut first).await {
-        Ok(0) => return Err(Failed { reason: None, socket: None }),
+        Ok(0) => return Err(Failed::silent(Step::Tls)),
         Ok(_) if first[0] == HANDSHAKE_RECORD => {}
         Ok(_) => return Err(answer_plain(socket).await),
-        Err(error) => return Err(Failed { reason: Some(error.to_string()), socket: None }),
+        Err(error) => return Err(Failed::new(Step::Tls, error)),
     }
-    let bounded = BoundedSocket { socket, left: HANDSHAKE_BYTES };
-    let accept = TlsAcceptor::from(acceptor.config())
-        .accept_with(bounded, |connection| connection.set_buffer_limit(Some(SEND_BUFFER)));
+    let accept = TlsAcceptor::from(acceptor.config()).accept_with(BoundedSocket::new(socket), |connection| {
+        connection.set_buffer_limit(Some(SEND_BUFFER));
+    });
     // Boxed: what it takes is large, and needed for a moment.
     let mut stream = match Box::pin(accept.into_fallible()).await {
         Ok(stream) => Box::new(stream),
-        Err((error, bounded)) => return Err(Failed { reason: Some(reason(&error)), socket: Some(bounded.socket) }),
+        Err((error, bounded)) => {
+            return Err(Failed { socket: Some(bounded.into_socket()), ..Failed::new(Step::Tls, reason(&error)) });
+        }
     };
     let (bounded, connection) = stream.get_mut();
-    bounded.left = usize::MAX;
+    bounded.unbind();
     let leaf = connection.peer_certificates().and_then(|chain| chain.first());
     match leaf.map(|leaf| acceptor.identity(leaf)).transpose() {
         Ok(identity) => identity.flatten().into_iter().for_each(|identity| shared.identify(identity)),
-        Err(error) => return Err(Failed { reason: Some(error.to_string()), socket: None }),
+        Err(error) => return Err(Failed::new(Step::Tls, error)),
     }
     tracing::debug!(peer = %shared.peer(), identity = ?shared.identity(), "a TLS handshake is done");
     Ok(stream)
@@ -130,7 +174,7 @@ async fn answer_plain(mut socket: TcpStream) -> Failed {
     };
     // A few bytes, which a new socket takes at once; whoever does not hear them is closed all the same.
     drop(socket.write_all(answer).await);
-    Failed { reason: Some(reason.to_owned()), socket: Some(socket) }
+    Failed { socket: Some(socket), ..Failed::new(Step::Tls, reason) }
 }
 
 /// Lets the client read what it was told: a socket that is closed before all that came is read takes that away.
@@ -143,45 +187,6 @@ async fn linger(mut socket: TcpStream) {
             Ok(0) | Err(_) => return,
             Ok(read) => left = left.saturating_sub(read),
         }
-    }
-}
-
-impl AsyncRead for BoundedSocket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.left == 0 {
-            let error = format!("the client sent more than {HANDSHAKE_BYTES} bytes before it was done");
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
-        }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        self.left = self.left.saturating_sub(buffer.filled().len() - before);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for BoundedSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
     }
 }
 
@@ -201,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::identity::{Nodes, Permissions};
-    use crate::tls::{ClientCa, Protocols, Settings, Tls};
+    use crate::tls::{CertificateRequest, ClientCa, ListenerKind, Protocols, Settings, SubjectNames, Tls};
 
     /// An authority, and its certificate.
     fn authority() -> CertifiedIssuer<'static, KeyPair> {
@@ -225,12 +230,13 @@ mod tests {
             key_file: write("tls.key", key.serialize_pem()),
             client_ca: Some(ClientCa {
                 file: write("ca.crt", authority.pem()),
-                required: false,
-                admin_sans: ["starling://admin".to_owned()].into(),
+                calls: CertificateRequest::Optional,
+                admin: CertificateRequest::None,
+                names: Arc::new(SubjectNames { admins: vec!["starling://admin".to_owned()], readers: Vec::new() }),
             }),
             reload_interval: Duration::from_secs(1),
         };
-        let acceptor = Tls::load(settings).await.unwrap().acceptor(Protocols::Http2);
+        let acceptor = Tls::load(settings).await.unwrap().acceptor(ListenerKind::Calls(Protocols::Http2));
 
         let mut roots = RootCertStore::empty();
         roots.add(authority.der().clone()).unwrap();
@@ -251,10 +257,11 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let connect = TcpStream::connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(connect, listener.accept());
-        let shared = ConnectionShared::unbounded();
+        let shared = ConnectionShared::accepted();
+        let before = ListenerSettings { tls: Some(acceptor), ..ListenerSettings::default() };
         let server = ServerName::try_from("localhost").unwrap();
         let (stream, client) = tokio::join!(
-            shake(accepted.unwrap().0, &acceptor, &shared),
+            shake(accepted.unwrap().0, before, &shared),
             TlsConnector::from(Arc::new(config)).connect(server, client.unwrap()),
         );
         assert!(stream.is_some() && client.is_ok());
@@ -271,20 +278,6 @@ mod tests {
         assert_eq!(admin.identity().unwrap().nodes, Nodes::Any);
         assert!(identified(Some("https://somebody.example/")).await.identity().is_none());
         assert!(identified(None).await.identity().is_none());
-    }
-
-    #[tokio::test]
-    async fn handshake_is_bounded_in_bytes() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let connect = TcpStream::connect(listener.local_addr().unwrap());
-        let (client, accepted) = tokio::join!(connect, listener.accept());
-        client.unwrap().write_all(&[0; 40]).await.unwrap();
-        let mut bounded = BoundedSocket { socket: accepted.unwrap().0, left: 20 };
-        bounded.read_exact(&mut [0; 20]).await.unwrap();
-        let refused = bounded.read_exact(&mut [0; 20]).await.unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
-        bounded.left = usize::MAX;
-        bounded.read_exact(&mut [0; 20]).await.unwrap();
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tower::BoxError;
 
 use super::request_body::CompleteBody;
 use super::stall::StreamProgress;
-use super::{MemorySettings, Plan, Protocol, Settings, serve};
+use super::{ListenerSettings, MemorySettings, Plan, Protocol, Settings, serve};
 use crate::shutdown::Shutdown;
 
 /// Requests of one connection: all are sent before the first answer is read.
@@ -150,7 +150,8 @@ async fn each_stream_uses_the_progress_of_its_call() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = Shutdown::new();
-    let serving = serve::<Probe, _, _>(service, settings, Arc::default(), listener, None, stop.clone());
+    let before = ListenerSettings::default();
+    let serving = serve::<Probe, _, _>(service, settings, Arc::default(), listener, before, stop.clone());
     let asking = async {
         send_all(TcpStream::connect(address).await.unwrap()).await;
         stop.begin();

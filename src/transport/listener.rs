@@ -23,6 +23,7 @@ use super::connection::{CloseRequest, Connection, ConnectionShared, GracefulShut
 use super::counted_socket::CountedSocket;
 use super::fast_path::FastPath;
 use super::handshake::shake;
+use super::listener_settings::ListenerSettings;
 use super::monitor::{Closed, Monitor};
 use super::request_body::CompleteBody;
 use super::socket::{self, WideBuffers};
@@ -30,7 +31,6 @@ use super::stall::{SWEEP, StallDetector};
 use super::table::{HANDSHAKE, Table};
 use super::{Protocol, Settings};
 use crate::shutdown::Shutdown;
-use crate::tls::Acceptor;
 
 /// How long to wait after an accept failed: without descriptors the next would
 /// fail at once, and the loop would eat a core.
@@ -53,14 +53,13 @@ const STREAM_WINDOW: u32 = 512 * 1024;
 /// The least that hyper takes for what it buffers of HTTP/1, in bytes.
 const LEAST_HTTP1_BUFFER: usize = 8 * 1024;
 
-/// Serves what comes to `listener`, over TLS if `tls` is given, until `stop`, then until all connections are gone.
-/// Dropping it cuts them.
+/// Serves what comes to `listener`, until `stop`, then until all connections are gone. Dropping it cuts them.
 pub(crate) async fn serve<P, S, B>(
     service: S,
     settings: Settings,
     monitor: Arc<Monitor>,
     listener: TcpListener,
-    tls: Option<Acceptor>,
+    before: ListenerSettings,
     stop: Shutdown,
 ) where
     P: Protocol,
@@ -100,22 +99,30 @@ pub(crate) async fn serve<P, S, B>(
                 table.sweep(now);
             }
             accepted = accept => match accepted {
+                // Before a place is made: who may not connect takes none.
+                Ok((_, stranger)) if !before.admits(stranger.ip()) => {
+                    monitor.count_accepted();
+                    monitor.count_closed(Closed::Handshake);
+                    tracing::info!(peer = %stranger.ip(), "refused a connection that comes from no trusted proxy");
+                }
                 Ok((socket, peer)) => {
                     if table.make_room().await {
                         socket::prepare(&socket);
-                        let (id, shared) = table.add(peer.ip(), Instant::now());
+                        let peer = peer.ip();
+                        let (id, shared) = table.add(peer, Instant::now());
                         let (ends, counted) = (Arc::clone(&shared), Arc::clone(&monitor));
                         let service = FastPath::<_, P>::new(service.clone(), stalls.clone(), Arc::clone(&shared));
                         let wide_buffers = Arc::clone(&wide_buffers);
-                        // Two kinds of tasks, so that one without TLS has no room for a handshake.
-                        if let Some(tls) = &tls {
-                            let (tls, settings) = (tls.clone(), settings);
-                            connections.spawn(until_gone(id, ends, counted, async move {
-                                secured(&settings, service, socket, tls, shared, wide_buffers).await;
-                            }));
-                        } else {
+                        // Two kinds of tasks, so that one that speaks HTTP at once has no room for a handshake.
+                        if before.is_plain() {
+                            shared.comes_from(peer, before.forwarded_by(peer));
                             let socket = CountedSocket::new(ByteStream::Plain(socket), shared, wide_buffers);
                             connections.spawn(until_gone(id, ends, counted, connection(&settings, service, socket)));
+                        } else {
+                            let (before, settings) = (before.clone(), settings);
+                            connections.spawn(until_gone(id, ends, counted, async move {
+                                introduced(&settings, service, socket, before, shared, wide_buffers).await;
+                            }));
                         }
                     }
                 }
@@ -172,12 +179,12 @@ fn builder(settings: &Settings, shared: &Arc<ConnectionShared>) -> Builder<Strea
     builder
 }
 
-/// One connection over TLS, from the first byte to the last.
-async fn secured<P, S, B>(
+/// One connection that has something to say before HTTP, from the first byte to the last.
+async fn introduced<P, S, B>(
     settings: &Settings,
     service: FastPath<S, P>,
     socket: TcpStream,
-    tls: Acceptor,
+    before: ListenerSettings,
     shared: Arc<ConnectionShared>,
     wide_buffers: Arc<WideBuffers>,
 ) where
@@ -188,8 +195,8 @@ async fn secured<P, S, B>(
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    if let Some(stream) = Box::pin(shake(socket, &tls, &shared)).await {
-        let socket = CountedSocket::new(ByteStream::Tls(stream), shared, wide_buffers);
+    if let Some(stream) = Box::pin(shake(socket, before, &shared)).await {
+        let socket = CountedSocket::new(stream, shared, wide_buffers);
         connection(settings, service, socket).await;
     }
 }

@@ -15,6 +15,8 @@ pub enum Closed {
     Idle,
     /// It said nothing.
     Silent,
+    /// Its handshake of TLS failed, or its preamble of the PROXY protocol was refused.
+    Handshake,
     /// It had reached its age.
     Age,
     /// It held most of a budget that was full.
@@ -29,14 +31,15 @@ pub enum Closed {
 
 impl Closed {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 7] =
-        [Self::Idle, Self::Silent, Self::Age, Self::Memory, Self::Stalled, Self::Broken, Self::Other];
+    pub const ALL: [Self; 8] =
+        [Self::Idle, Self::Silent, Self::Handshake, Self::Age, Self::Memory, Self::Stalled, Self::Broken, Self::Other];
 
     /// Its name in figures.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
             Self::Silent => "silent",
+            Self::Handshake => "handshake",
             Self::Age => "age",
             Self::Memory => "memory",
             Self::Stalled => "stalled",

@@ -5,12 +5,15 @@
 //! stream of a connection one of their peer address. Only a connection that the
 //! [table](super::table) has found busy when it looked for an idle one says when it becomes idle.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
 use super::monitor::Monitor;
+use crate::budget::network;
 
 /// In [`StreamCount::state`], beside the number of streams: the table found the connection busy, and
 /// is to be told when it is not.
@@ -20,6 +23,9 @@ const TELL: u32 = 1 << 31;
 #[derive(Debug, Default)]
 pub(super) struct Common {
     monitor: Arc<Monitor>,
+    /// How many connections of one address may carry streams.
+    most_of_address: usize,
+    addresses: Mutex<HashMap<IpAddr, Weak<AddressShare>>>,
     /// The clock of idleness: the sweeps so far. Coarse, so that a busy connection changes its
     /// place among the idle ones once in a sweep at most, however many calls it makes.
     pub(super) sweeps: AtomicU32,
@@ -30,8 +36,30 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn new(monitor: Arc<Monitor>) -> Self {
-        Self { monitor, ..Self::default() }
+    pub(super) fn new(monitor: Arc<Monitor>, most_of_address: usize) -> Self {
+        Self { monitor, most_of_address, ..Self::default() }
+    }
+
+    /// What the connections from one address share; with IPv6, from one network.
+    fn share_of(&self, address: IpAddr) -> Arc<AddressShare> {
+        let mut addresses = self.addresses.lock();
+        let entry = addresses.entry(network(address)).or_default();
+        entry.upgrade().unwrap_or_else(|| {
+            let share = Arc::new(AddressShare::new(self.most_of_address));
+            *entry = Arc::downgrade(&share);
+            share
+        })
+    }
+
+    /// Forgets addresses without connections. O(addresses).
+    pub(super) fn forget_addresses(&self) {
+        self.addresses.lock().retain(|_, share| share.strong_count() > 0);
+    }
+
+    /// How many addresses are known.
+    #[cfg(test)]
+    pub(super) fn addresses(&self) -> usize {
+        self.addresses.lock().len()
     }
 }
 
@@ -65,20 +93,30 @@ pub(super) struct StreamCount {
     state: AtomicU32,
     /// The sweep in which the last stream ended, or the connection came.
     idle_since: AtomicU32,
-    address: Arc<AddressShare>,
+    /// Set before the first stream.
+    address: OnceLock<Arc<AddressShare>>,
     common: Arc<Common>,
 }
 
 impl StreamCount {
-    pub(super) fn new(id: u64, address: Arc<AddressShare>, common: Arc<Common>) -> Arc<Self> {
+    pub(super) fn new(id: u64, common: Arc<Common>) -> Arc<Self> {
         let idle_since = AtomicU32::new(common.sweeps.load(Ordering::Relaxed));
-        Arc::new(Self { id, state: AtomicU32::new(0), idle_since, address, common })
+        Arc::new(Self { id, state: AtomicU32::new(0), idle_since, address: OnceLock::new(), common })
     }
 
     /// One that nothing bounds.
     #[cfg(test)]
     pub(super) fn unbounded() -> Arc<Self> {
-        Self::new(0, Arc::new(AddressShare::new(usize::MAX)), Arc::default())
+        Self::new(0, Arc::new(Common::new(Arc::default(), usize::MAX)))
+    }
+
+    /// Says from which address the connection comes.
+    pub(super) fn belongs_to(&self, address: IpAddr) {
+        self.address.get_or_init(|| self.common.share_of(address));
+    }
+
+    fn address(&self) -> &AddressShare {
+        self.address.get().expect("where a connection comes from is known before its first stream")
     }
 
     /// True when a stream may be opened: there are others, or the address has its share left.
@@ -86,7 +124,7 @@ impl StreamCount {
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             let first = state & !TELL == 0;
-            if first && !self.address.take() {
+            if first && !self.address().take() {
                 return false;
             }
             match self.state.compare_exchange_weak(state, state + 1, Ordering::AcqRel, Ordering::Relaxed) {
@@ -95,7 +133,7 @@ impl StreamCount {
                 Err(now) => state = now,
             }
             if first {
-                self.address.give_back();
+                self.address().give_back();
             }
         }
     }
@@ -106,7 +144,7 @@ impl StreamCount {
         let less = |state| Some(if state == TELL + 1 { 0 } else { state - 1 });
         let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less).unwrap_or_else(|state| state);
         if before & !TELL == 1 {
-            self.address.give_back();
+            self.address().give_back();
             if before & TELL != 0 {
                 self.common.idle_again.lock().push(self.id);
             }

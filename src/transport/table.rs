@@ -11,8 +11,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::task::yield_now;
@@ -22,8 +22,7 @@ use super::Settings;
 use super::accounts::Budgets;
 use super::connection::{CloseRequest, ConnectionShared};
 use super::monitor::{Closed, Monitor};
-use super::stream_count::{AddressShare, Common, StreamCount};
-use crate::budget::network;
+use super::stream_count::{Common, StreamCount};
 
 /// How long a client may take to say what it speaks.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -95,7 +94,6 @@ pub(super) struct Table {
     /// Connections by the sweep in which they were idle last, as far as known: no connection is idle since
     /// an earlier one. Who was found busy is not here, and comes back by [`Common::idle_again`].
     idle: BTreeSet<(u32, u64)>,
-    addresses: HashMap<IpAddr, Weak<AddressShare>>,
     /// How many have come so far.
     came: u64,
     /// Since the last sweep.
@@ -108,11 +106,10 @@ impl Table {
         Self {
             budgets,
             settings,
-            common: Arc::new(Common::new(Arc::clone(&monitor))),
+            common: Arc::new(Common::new(Arc::clone(&monitor), settings.max_connections_per_address)),
             monitor,
             open: HashMap::new(),
             idle: BTreeSet::new(),
-            addresses: HashMap::new(),
             came: 0,
             refused: 0,
             closed_idle: 0,
@@ -164,19 +161,14 @@ impl Table {
         self.idle.insert((since, id));
     }
 
-    /// Takes a connection in, with its number. O(log n).
-    pub(super) fn add(&mut self, peer: IpAddr, now: Instant) -> (u64, Arc<ConnectionShared>) {
+    /// Takes a connection in, with its number, by the other end of its socket. It has its place from here on; from
+    /// which address it comes is said later ([`ConnectionShared::comes_from`]), for a proxy may have to tell it first.
+    /// O(log n).
+    pub(super) fn add(&mut self, socket: IpAddr, now: Instant) -> (u64, Arc<ConnectionShared>) {
         self.monitor.count_accepted();
         let id = self.came;
         self.came += 1;
-        let entry = self.addresses.entry(network(peer)).or_default();
-        let address = entry.upgrade().unwrap_or_else(|| {
-            let share = Arc::new(AddressShare::new(self.settings.max_connections_per_address));
-            *entry = Arc::downgrade(&share);
-            share
-        });
-        let shared =
-            ConnectionShared::new(peer, &self.budgets, StreamCount::new(id, address, Arc::clone(&self.common)));
+        let shared = ConnectionShared::new(socket, &self.budgets, StreamCount::new(id, Arc::clone(&self.common)));
         self.open.insert(id, OpenConnection::new(Arc::clone(&shared), now, &self.settings));
         self.list(id);
         (id, shared)
@@ -198,7 +190,7 @@ impl Table {
     pub(super) fn sweep(&mut self, now: Instant) {
         self.common.sweeps.fetch_add(1, Ordering::Relaxed);
         self.open.values_mut().for_each(|open| open.look(now, &self.settings));
-        self.addresses.retain(|_, share| share.strong_count() > 0);
+        self.common.forget_addresses();
         let (refused, closed_idle) = (std::mem::take(&mut self.refused), std::mem::take(&mut self.closed_idle));
         let refused_streams = self.common.refused_streams.swap(0, Ordering::Relaxed);
         if refused + closed_idle + refused_streams > 0 {

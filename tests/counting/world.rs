@@ -23,6 +23,7 @@ use starling::service::{self, Service};
 use starling::shutdown::Shutdown;
 use starling::store::snapshot::Projection;
 use starling::store::{self, Store};
+use starling::transport::ListenerSettings;
 use starling_client::Client;
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::{By, CreateGroup, CreateLivestream, Join};
@@ -159,7 +160,8 @@ impl World {
         let http = app::http_settings(&config);
         let (reporter, health) = HealthReporter::new();
         running.spawn(async move {
-            server::serve(edge, http, health, server::Figures::new(), listener, None, Shutdown::new()).await;
+            let (figures, before) = (server::Figures::new(), ListenerSettings::default());
+            server::serve(edge, http, health, figures, listener, before, Shutdown::new()).await;
             drop(reporter);
         });
         running.spawn(sweeper::run(log.clone()));

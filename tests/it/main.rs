@@ -4,6 +4,7 @@
 //! - [`edge`]: every error, every stream end, the command line;
 //! - [`watch`]: watches of events, targets and the set of swarms;
 //! - [`net`]: slow, dead and hostile networks;
+//! - [`proxies`]: behind proxies, who is believed about the addresses of clients;
 //! - [`tls`]: certificates, who is refused, and what stays true over TLS;
 //! - [`history`]: random runs, judged by the history checker.
 //!
@@ -18,5 +19,6 @@ mod admin;
 mod edge;
 mod history;
 mod net;
+mod proxies;
 mod tls;
 mod watch;

@@ -2,8 +2,9 @@
 //!
 //! [`authority`] makes certificates and clients of them.
 
-mod authority;
+pub(crate) mod authority;
 
+mod admin;
 mod command_line;
 mod handshakes;
 pub(crate) mod identities;

@@ -31,19 +31,20 @@ const LAYERS: &[Layer] = &[
     layer("app",       "admin metrics grpc identity transport tls service cluster store feed clock config telemetry shutdown",
           "starling_core bytes futures_util rand rlimit thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
-    layer("admin",     "metrics budget grpc transport shutdown",
+    layer("admin",     "metrics budget identity grpc transport tls shutdown",
           "bytes futures_util http http_body http_body_util tokio::net tokio::sync tonic tonic_health tower"),
     layer("metrics",   "grpc transport store feed",
           "starling_core prometheus_client rlimit tokio::runtime tokio::task"),
     layer("telemetry", "config",
           "parking_lot thiserror tokio::time tracing tracing_subscriber"),
     layer("config",    "",
-          "clap config humantime serde thiserror toml tracing_subscriber"),
+          "clap config http::HeaderName http::header humantime ipnet serde thiserror toml tracing_subscriber"),
     layer("grpc",      "budget identity transport tls service store feed clock pb shutdown",
           "starling_core starling_signing bytes futures_util http http_body prost prost_types rand tokio tokio_stream tonic \
            tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
     layer("transport", "budget identity tls shutdown sync",
-          "bytes futures_util http http_body hyper hyper_util parking_lot rand socket2 tokio tokio_rustls tower tracing"),
+          "bytes futures_util http http_body hyper hyper_util ipnet parking_lot ppp rand socket2 thiserror tokio tokio_rustls \
+           tower tracing"),
     layer("tls",       "identity",
           "starling_core parking_lot thiserror tokio::fs tokio::time tokio_rustls tracing x509_parser"),
     layer("pb",        "",

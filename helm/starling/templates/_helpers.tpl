@@ -145,6 +145,21 @@ tolerations:
 {{- dig "tls" "client_auth" "none" .Values.config }}
 {{- end }}
 
+{{/* "true" if somebody is asked for a certificate: then there are authorities that vouch for them. */}}
+{{- define "starling.asksClients" -}}
+{{- if or (ne (include "starling.clientAuth" .) "none") (ne (dig "client_auth" "none" .Values.config.admin) "none") }}true{{ end }}
+{{- end }}
+
+{{/* "true" if the admin pages are served over TLS. */}}
+{{- define "starling.adminTls" -}}
+{{- if dig "tls" false .Values.config.admin }}true{{ end }}
+{{- end }}
+
+{{/* "off" or "v2". */}}
+{{- define "starling.proxyProtocol" -}}
+{{- dig "proxy_protocol" "off" .Values.config.server }}
+{{- end }}
+
 {{- define "starling.scheme" -}}
 {{- ternary "https" "http" (eq (include "starling.tls" .) "true") }}
 {{- end }}
@@ -160,7 +175,7 @@ tolerations:
 - name: tls
   mountPath: /etc/starling-tls
   readOnly: true
-{{- if and .Values.tls.clientCaSecretName (ne (include "starling.clientAuth" .) "none") }}
+{{- if and .Values.tls.clientCaSecretName (include "starling.asksClients" .) }}
 - name: client-ca
   mountPath: /etc/starling-client-ca
   readOnly: true
@@ -173,7 +188,7 @@ tolerations:
 - name: tls
   secret:
     secretName: {{ .Values.tls.secretName }}
-{{- if and .Values.tls.clientCaSecretName (ne (include "starling.clientAuth" .) "none") }}
+{{- if and .Values.tls.clientCaSecretName (include "starling.asksClients" .) }}
 - name: client-ca
   secret:
     secretName: {{ .Values.tls.clientCaSecretName }}
@@ -186,7 +201,7 @@ tolerations:
 {{- $config := deepCopy .Values.config }}
 {{- if include "starling.tls" . }}
 {{- $tls := merge (dict "cert_file" "/etc/starling-tls/tls.crt" "key_file" "/etc/starling-tls/tls.key") ($config.tls | default dict) }}
-{{- if ne (include "starling.clientAuth" .) "none" }}
+{{- if include "starling.asksClients" . }}
 {{- $_ := set $tls "client_ca_file" (ternary "/etc/starling-client-ca/ca.crt" "/etc/starling-tls/ca.crt" (ne .Values.tls.clientCaSecretName "")) }}
 {{- end }}
 {{- $_ := set $config "tls" $tls }}
@@ -201,7 +216,7 @@ tolerations:
 [{{ $section }}]
 {{- range $key, $value := . }}
 {{- if kindIs "string" $value }}
-{{- if not (has $key (list "listen" "health_listen" "cert_file" "key_file" "client_ca_file" "client_auth" "admin_sans" "max_id" "mode" "issuer" "audience" "jwks_file" "keys_dir" "hs256_secret_file" "filter" "format")) }}
+{{- if not (has $key (list "listen" "health_listen" "cert_file" "key_file" "client_ca_file" "client_auth" "admin_sans" "reader_sans" "proxy_protocol" "trusted_proxies" "client_address_header" "max_id" "mode" "issuer" "audience" "jwks_file" "keys_dir" "hs256_secret_file" "filter" "format")) }}
 {{- /* All other text is durations: a bad one is refused here, before a running pod is stopped for it. */}}
 {{- $_ := include "starling.milliseconds" (dict "key" (printf "config.%s.%s" $section $key) "text" $value) }}
 {{- end }}
@@ -232,6 +247,15 @@ tolerations:
 {{- end }}
 {{- if and (ne (include "starling.clientAuth" .) "none") (not (include "starling.tls" .)) }}
 {{- fail "config.tls.client_auth: clients show certificates over TLS only: set tls.secretName" }}
+{{- end }}
+{{- if and (include "starling.adminTls" .) (not (include "starling.tls" .)) }}
+{{- fail "config.admin.tls: the certificate is that of a Secret: set tls.secretName" }}
+{{- end }}
+{{- if and (ne (dig "client_auth" "none" .Values.config.admin) "none") (not (include "starling.adminTls" .)) }}
+{{- fail "config.admin.client_auth: certificates are shown over TLS only: set config.admin.tls" }}
+{{- end }}
+{{- if and (ne (include "starling.proxyProtocol" .) "off") (not (dig "server" "trusted_proxies" "" .Values.config)) }}
+{{- fail "config.server.proxy_protocol: nobody could connect: set config.server.trusted_proxies" }}
 {{- end }}
 {{- range .Values.extraEnv }}
 {{- if hasPrefix "STARLING__" (upper .name) }}

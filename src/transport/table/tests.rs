@@ -31,6 +31,13 @@ fn table(max_connections: usize, max_connections_per_address: usize) -> Table {
     Table::new(settings, Budgets::new(settings.memory), Arc::default())
 }
 
+/// Takes a connection from an address in.
+fn add(table: &mut Table, address: IpAddr, now: Instant) -> (u64, Arc<ConnectionShared>) {
+    let (id, shared) = table.add(address, now);
+    shared.comes_from(address, None);
+    (id, shared)
+}
+
 fn is_closed(shared: &ConnectionShared) -> bool {
     shared.is_requested(CloseRequest::Now)
 }
@@ -79,7 +86,7 @@ impl Model {
         self.seen[0] += usize::from(!has_room);
         self.seen[1] += usize::from(goes.is_some());
         if has_room {
-            let (id, shared) = table.add(address, Instant::now());
+            let (id, shared) = add(table, address, Instant::now());
             self.open.insert(id, Modelled { shared, address, idle_since: self.sweep, streams: Vec::new() });
         }
     }
@@ -142,7 +149,7 @@ async fn random_histories_agree_with_the_model() {
 #[tokio::test]
 async fn busy_connections_are_looked_at_once() {
     let mut table = table(100, usize::MAX);
-    let all: Vec<_> = (0..100).map(|_| table.add(ADDRESS, Instant::now()).1).collect();
+    let all: Vec<_> = (0..100).map(|_| add(&mut table, ADDRESS, Instant::now()).1).collect();
     let mut streams: Vec<_> = all.iter().map(|one| OpenStream::new(one.streams()).unwrap()).collect();
     for _ in 0..3 {
         assert!(!table.make_room().await);
@@ -158,7 +165,7 @@ async fn busy_connections_are_looked_at_once() {
 #[tokio::test]
 async fn call_makes_a_connection_the_last_to_go() {
     let mut table = table(3, usize::MAX);
-    let [first, second, third] = [(), (), ()].map(|()| table.add(ADDRESS, Instant::now()).1);
+    let [first, second, third] = [(), (), ()].map(|()| add(&mut table, ADDRESS, Instant::now()).1);
     table.sweep(Instant::now());
     drop(OpenStream::new(first.streams()).unwrap());
     assert!(table.make_room().await);
@@ -167,8 +174,12 @@ async fn call_makes_a_connection_the_last_to_go() {
 
 #[test]
 fn share_is_whole_after_calls_on_threads() {
-    let share = Arc::new(AddressShare::new(2));
-    let connection = || StreamCount::new(0, Arc::clone(&share), Arc::default());
+    let common = Arc::new(Common::new(Arc::default(), 2));
+    let connection = || {
+        let connection = StreamCount::new(0, Arc::clone(&common));
+        connection.belongs_to(ADDRESS);
+        connection
+    };
     let connections = [connection(), connection()];
     std::thread::scope(|threads| {
         for connection in &connections {
@@ -193,20 +204,44 @@ fn share_is_whole_after_calls_on_threads() {
 #[test]
 fn addresses_without_connections_are_forgotten() {
     let mut table = table(10, 1);
-    let (id, shared) = table.add(ADDRESS, Instant::now());
+    let (id, shared) = add(&mut table, ADDRESS, Instant::now());
     drop(shared);
     table.sweep(Instant::now());
-    assert_eq!(table.addresses.len(), 1);
+    assert_eq!(table.common.addresses(), 1);
     table.remove(id);
     table.sweep(Instant::now());
-    assert!(table.addresses.is_empty());
+    assert_eq!(table.common.addresses(), 0);
+}
+
+#[tokio::test]
+async fn connection_has_its_place_before_its_address() {
+    let mut table = table(2, 1);
+    let proxy = Ipv4Addr::new(10, 0, 0, 1).into();
+    let [(_, first), (_, second)] = [table.add(proxy, Instant::now()), table.add(proxy, Instant::now())];
+    assert_eq!((first.peer(), table.common.addresses()), (proxy, 0), "the proxy has no share");
+    assert!(table.make_room().await, "it makes room as any other");
+    assert!(is_closed(&first) && !is_closed(&second));
+    let (_, third) = table.add(proxy, Instant::now());
+    for (connection, client) in [(&second, [192, 0, 2, 1]), (&third, [192, 0, 2, 2])] {
+        connection.comes_from(client.into(), None);
+        assert_eq!(connection.peer(), IpAddr::from(client));
+    }
+    // Each of the clients has a share of its own, and uses it up.
+    let held = [&second, &third].map(|connection| OpenStream::new(connection.streams()).expect("it has a share"));
+    assert!(!table.make_room().await);
+    drop(held);
+    assert!(table.make_room().await && is_closed(&second));
+    let (_, fourth) = table.add(proxy, Instant::now());
+    fourth.comes_from([192, 0, 2, 2].into(), None);
+    let _held = OpenStream::new(third.streams()).unwrap();
+    assert!(OpenStream::new(fourth.streams()).is_none(), "the share of its address is used up");
 }
 
 #[test]
 fn silent_connection_is_closed_in_time() {
     let mut table = table(10, 1);
     let start = Instant::now();
-    let [(_, silent), (_, spoke)] = [table.add(ADDRESS, start), table.add(ADDRESS, start)];
+    let [(_, silent), (_, spoke)] = [add(&mut table, ADDRESS, start), add(&mut table, ADDRESS, start)];
     spoke.count_received(PREFACE);
     table.sweep(start + HANDSHAKE - Duration::from_millis(1));
     assert!(!is_closed(&silent));
@@ -219,7 +254,7 @@ fn old_connection_is_told_step_by_step() {
     let mut table = table(10, 1);
     table.settings.max_age = Duration::from_secs(100);
     let mut now = Instant::now();
-    let (_, shared) = table.add(ADDRESS, now);
+    let (_, shared) = add(&mut table, ADDRESS, now);
     shared.count_received(PREFACE);
     let spread = table.settings.goodbye_spread;
     // The latest age that is drawn, and what is left of the grace until the goodbyes.

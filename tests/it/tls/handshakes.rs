@@ -206,3 +206,32 @@ async fn failed_handshakes_are_logged_with_their_reasons() {
     assert_eq!(log.matches("a TLS handshake failed").count(), 5, "{log}");
     assert!(!log.contains("ERROR"), "{log}");
 }
+
+#[tokio::test]
+async fn failed_handshake_flood_is_counted_in_the_log() {
+    const MANY: usize = 300;
+    let authority = Authority::new("servers");
+    let files = Files::new(&authority.server(1));
+    let mut command = starling(&["--listen", "127.0.0.1:0", "--log", "info"]);
+    command
+        .env("STARLING__TLS__CERT_FILE", files.path("tls.crt"))
+        .env("STARLING__TLS__KEY_FILE", files.path("tls.key"));
+    let server = Serving::spawn(command).await;
+    let flood = (0..MANY).map(|_| async {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        socket.write_all(b"\0\0\0\0").await.unwrap();
+        socket.shutdown().await.unwrap();
+        closed(socket).await;
+    });
+    futures_util::future::join_all(flood).await;
+    server.process.signal("TERM");
+    let log = text(&server.process.output().await.stderr);
+    let lines = log.lines().filter(|line| line.contains("\"message\":\"a TLS handshake failed\"")).count();
+    let left_out = log.lines().filter(|line| line.contains("\"kind\":\"a TLS handshake failed\""));
+    let left_out: usize = left_out
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["lines"].as_u64().unwrap())
+        .map(|lines| usize::try_from(lines).unwrap())
+        .sum();
+    assert_eq!(lines + left_out, MANY, "{log}");
+    assert!(left_out > 0, "{lines}");
+}

@@ -35,7 +35,7 @@ fn refused(clients: &Authority) -> Vec<(Row, Pair)> {
         (
             row(
                 "a name (SAN) of a node that is written otherwise",
-                "is neither starling://node/ID nor one of tls.admin_sans",
+                "is neither starling://node/ID nor in tls.admin_sans",
             ),
             clients.client("starling://node/07"),
         ),
