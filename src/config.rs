@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 mod fault;
+mod limits;
 mod load;
 mod redaction;
 mod reference;
@@ -20,6 +21,7 @@ mod reference;
 mod tests;
 
 pub use fault::{ConfigError, ConfigFault};
+pub use limits::LimitsConfig;
 pub use reference::Reference;
 
 /// Everything that can be set. Its sections are handed to the parts that they concern.
@@ -44,7 +46,7 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// The ring of recent updates of a swarm.
     pub feed: FeedConfig,
-    /// Sizes of request messages.
+    /// What one message, one identity and one address may be.
     pub limits: LimitsConfig,
     /// What all connections may hold.
     pub memory: MemoryConfig,
@@ -253,19 +255,6 @@ pub struct FeedConfig {
     pub memory_bytes: usize,
 }
 
-/// Sizes of request messages.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct LimitsConfig {
-    /// Largest request message, publishing apart.
-    pub receive_bytes: usize,
-    /// Largest message of a publish stream; always holds the largest payload.
-    pub publish_receive_bytes: usize,
-    /// Largest id of a swarm or a node that a client may choose.
-    #[serde(with = "number_text")]
-    pub max_id: u64,
-}
-
 /// What all connections may hold together, and what one of them may.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -284,6 +273,8 @@ pub struct MemoryConfig {
     pub state_bytes: usize,
     /// What of it swarms may take that one address made.
     pub state_address_bytes: usize,
+    /// The same of one identity.
+    pub state_identity_bytes: usize,
     /// The event logs of all swarms.
     pub event_logs_bytes: usize,
 }
@@ -453,21 +444,6 @@ mod address_or_off {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
         let text = String::deserialize(deserializer)?;
         (text != OFF).then(|| text.parse().map_err(D::Error::custom)).transpose()
-    }
-}
-
-/// TOML's integers end at 2^63 - 1.
-mod number_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-    pub(super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(number)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error| D::Error::custom(format_args!("not a number below 2^64: {error}")))
     }
 }
 

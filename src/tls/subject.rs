@@ -1,6 +1,8 @@
 //! Who a client is by the alternative names of its subject (SAN). Names are compared as a whole, byte by byte; the
 //! distinguished name of the subject means nothing.
 
+use std::sync::Arc;
+
 use starling_core::id::NodeId;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
@@ -37,11 +39,11 @@ pub(super) fn identity(certificate: &[u8], admin_sans: &[String]) -> Result<Opti
     let (_, certificate) = parse_x509_certificate(certificate).map_err(|_| SubjectError::Unparsable)?;
     let ends_at = certificate.validity().not_after.timestamp();
     let names = certificate.subject_alternative_name().map_err(|_| SubjectError::Unparsable)?;
-    let (mut is_admin, mut node) = (false, None);
+    let (mut admin, mut node) = (None, None);
     for name in names.iter().flat_map(|names| &names.value.general_names) {
         match *name {
-            GeneralName::URI(uri) if is_one_of(uri, admin_sans, true) => is_admin = true,
-            GeneralName::DNSName(host) if is_one_of(host, admin_sans, false) => is_admin = true,
+            GeneralName::URI(uri) if is_one_of(uri, admin_sans, true) => admin = Some(uri),
+            GeneralName::DNSName(host) if is_one_of(host, admin_sans, false) => admin = Some(host),
             GeneralName::URI(uri) if is_ours(uri) => {
                 let named = node_of(uri).ok_or_else(|| SubjectError::UnknownName(uri.to_owned()))?;
                 if node.replace(named).is_some_and(|other| other != named) {
@@ -52,9 +54,10 @@ pub(super) fn identity(certificate: &[u8], admin_sans: &[String]) -> Result<Opti
             _ => {}
         }
     }
-    let nodes = if is_admin { Some(Nodes::Any) } else { node.map(Nodes::One) };
+    let nodes = if admin.is_some() { Some(Nodes::Any) } else { node.map(Nodes::One) };
     Ok(nodes.map(|nodes| Identity {
         nodes,
+        back_end: admin.map(Arc::from),
         permissions: Permissions::All,
         issued_at: None,
         // One that ended before 1970 has ended.

@@ -23,6 +23,7 @@ use super::connection::{CloseRequest, Connection, ConnectionShared, GracefulShut
 use super::counted_socket::CountedSocket;
 use super::fast_path::FastPath;
 use super::handshake::shake;
+use super::handshake_limit::HandshakeLimit;
 use super::monitor::{Closed, Monitor};
 use super::request_body::CompleteBody;
 use super::socket::{self, WideBuffers};
@@ -75,6 +76,7 @@ pub(crate) async fn serve<P, S, B>(
     let budgets = Budgets::new(settings.memory);
     monitor.watch(Arc::clone(&budgets), stalls.counts());
     let mut table = Table::new(settings, budgets, Arc::clone(&monitor));
+    let handshakes = HandshakeLimit::new(settings.handshakes_per_address);
     let wide_buffers = Arc::default();
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,9 +111,15 @@ pub(crate) async fn serve<P, S, B>(
                         let wide_buffers = Arc::clone(&wide_buffers);
                         // Two kinds of tasks, so that one without TLS has no room for a handshake.
                         if let Some(tls) = &tls {
-                            let (tls, settings) = (tls.clone(), settings);
+                            let (tls, settings, handshakes) = (tls.clone(), settings, handshakes.clone());
+                            let counts = Arc::clone(&monitor);
                             connections.spawn(until_gone(id, ends, counted, async move {
-                                secured(&settings, service, socket, tls, shared, wide_buffers).await;
+                                if handshakes.admits(shared.peer()) {
+                                    secured(&settings, service, socket, tls, shared, wide_buffers).await;
+                                } else {
+                                    counts.count_refused_handshake();
+                                    shared.closes_for(Closed::Limited);
+                                }
                             }));
                         } else {
                             let socket = CountedSocket::new(ByteStream::Plain(socket), shared, wide_buffers);

@@ -4,4 +4,4 @@ mod bounds;
 mod document;
 mod figures;
 mod pages;
-mod scrape;
+pub(crate) mod scrape;

@@ -5,6 +5,7 @@ mod attacks;
 mod expiry;
 mod fixture;
 mod headers;
+mod limits;
 mod nodes;
 mod renewal;
 mod revoked;
