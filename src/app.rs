@@ -19,6 +19,7 @@ use crate::grpc::authentication::Authentication;
 use crate::grpc::health::HealthReporter;
 use crate::grpc::{self, Edge, server};
 use crate::identity::{KeyFaults, KeySources, Verifier, VerifierSettings};
+use crate::limits::{self, Clients, UsageLimits};
 use crate::metrics::Sources;
 use crate::service::{self, Service, TokenTimes};
 use crate::shutdown::Shutdown;
@@ -139,11 +140,13 @@ impl App {
             ring_bytes: config.feed.ring_bytes,
             feed_memory_bytes: config.feed.memory_bytes,
             state_bytes: config.memory.state_bytes,
-            state_address_bytes: config.memory.state_address_bytes,
+            creators: creator_shares(&config),
         }));
         let log = CommandLog::local(Arc::clone(&store), clock);
         let service = Service::new(log.clone(), service_settings(&config));
+        let clients = Arc::new(Clients::new(client_limits(&config)));
         let edge = Edge::new(service, edge_settings(&config), authentication, shutdown.clone());
+        let edge = edge.limiting(Arc::clone(&clients));
 
         let (reporter, health) = HealthReporter::new();
         let go_away = Shutdown::new();
@@ -157,7 +160,7 @@ impl App {
         let pages = Admin {
             readiness: readiness.clone(),
             config: config.to_redacted_toml(),
-            metrics: Sources { store, calls: Arc::clone(&figures.calls), listeners },
+            metrics: Sources { store, calls: Arc::clone(&figures.calls), listeners, clients },
             readers_only: config.admin.client_auth == AdminClientAuth::Required,
         };
         let pages_tls = tls.as_ref().filter(|_| config.admin.tls).map(|tls| tls.acceptor(ListenerKind::Admin));
@@ -332,6 +335,41 @@ fn service_settings(config: &Config) -> service::Settings {
     }
 }
 
+/// What the swarms of one client may be.
+const fn creator_shares(config: &Config) -> store::CreatorShares {
+    let (limits, memory) = (&config.limits, &config.memory);
+    store::CreatorShares {
+        address: store::CreatorShare { bytes: memory.state_address_bytes, swarms: limits.address_swarms },
+        identity: store::CreatorShare { bytes: memory.state_identity_bytes, swarms: limits.identity_swarms },
+    }
+}
+
+/// How much one client may do, by a configuration.
+pub const fn client_limits(config: &Config) -> limits::Settings {
+    let of = &config.limits;
+    limits::Settings {
+        address: UsageLimits {
+            // Those of an address are counted where they are accepted.
+            connections: 0,
+            streams: of.address_streams,
+            joins: of.address_joins_per_second,
+            publishes: of.address_publishes_per_second,
+            published_bytes: of.address_published_bytes_per_second,
+            renewals: 0,
+        },
+        identity: UsageLimits {
+            connections: of.identity_connections,
+            streams: of.identity_streams,
+            joins: of.identity_joins_per_second,
+            publishes: of.identity_publishes_per_second,
+            published_bytes: of.identity_published_bytes_per_second,
+            renewals: of.identity_renewals_per_second,
+        },
+        failed_tokens: of.address_failed_tokens_per_second,
+        payload_bytes: config.feed.payload_bytes,
+    }
+}
+
 /// Limits and times of the edge by a configuration.
 pub const fn edge_settings(config: &Config) -> grpc::Settings {
     grpc::Settings {
@@ -364,6 +402,7 @@ pub const fn http_settings(config: &Config) -> server::Http {
                 0 => usize::MAX,
                 share => share,
             },
+            handshakes_per_address: config.limits.address_handshakes_per_second,
             max_age: config.server.max_connection_age,
             max_age_grace: config.server.max_connection_age_grace,
             goodbye_spread: config.drain.spread,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 mod fault;
+mod limits;
 mod load;
 mod proxies;
 mod redaction;
@@ -22,8 +23,9 @@ mod tests;
 mod text_forms;
 
 pub use fault::{ConfigError, ConfigFault};
+pub use limits::LimitsConfig;
 pub use reference::Reference;
-use text_forms::{address_or_off, duration_text, number_text, optional_address_text};
+use text_forms::{address_or_off, duration_text, optional_address_text};
 
 /// Everything that can be set. Its sections are handed to the parts that they concern.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -47,7 +49,7 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// The ring of recent updates of a swarm.
     pub feed: FeedConfig,
-    /// Sizes of request messages.
+    /// What one message, one identity and one address may be.
     pub limits: LimitsConfig,
     /// What all connections may hold.
     pub memory: MemoryConfig,
@@ -300,19 +302,6 @@ pub struct FeedConfig {
     pub memory_bytes: usize,
 }
 
-/// Sizes of request messages.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct LimitsConfig {
-    /// Largest request message, publishing apart.
-    pub receive_bytes: usize,
-    /// Largest message of a publish stream; always holds the largest payload.
-    pub publish_receive_bytes: usize,
-    /// Largest id of a swarm or a node that a client may choose.
-    #[serde(with = "number_text")]
-    pub max_id: u64,
-}
-
 /// What all connections may hold together, and what one of them may.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -331,6 +320,8 @@ pub struct MemoryConfig {
     pub state_bytes: usize,
     /// What of it swarms may take that one address made.
     pub state_address_bytes: usize,
+    /// The same of one identity.
+    pub state_identity_bytes: usize,
     /// The event logs of all swarms.
     pub event_logs_bytes: usize,
 }

@@ -3,7 +3,8 @@
 //! A request is parsed in [`convert`] (or [`fields`]), handed to the service, and
 //! its answer, plain data, converted back; errors become statuses in [`status`] alone.
 //! All requests that change a swarm which is there go the way of [`action`]. Who calls is found out in
-//! [`authentication`], what it may ask is one table in [`rights`]. Streams are driven by
+//! [`authentication`], what it may ask is one table in [`rights`], how much of it in
+//! [`client_limits`]. Streams are driven by
 //! [`stream`], the body of updates by HTTP/2 itself ([`body`]). The connections are those of
 //! [`transport`](crate::transport), which asks [`protocol`] what it must know of gRPC.
 
@@ -14,6 +15,7 @@ mod call;
 pub mod call_counts;
 mod chosen_ids;
 mod client_address;
+mod client_limits;
 mod convert;
 mod fields;
 mod group;
@@ -42,6 +44,7 @@ use std::time::Duration;
 
 use tonic::{Response, Status};
 
+use crate::limits::Clients;
 use crate::service::{Service, ServiceError};
 use crate::shutdown::Shutdown;
 use authentication::Authentication;
@@ -108,12 +111,20 @@ pub struct Edge {
     settings: Settings,
     shutdown: Shutdown,
     authentication: Authentication,
+    clients: Option<Arc<Clients>>,
 }
 
 impl Edge {
     /// The edge of a service.
     pub fn new(service: Service, settings: Settings, authentication: Authentication, shutdown: Shutdown) -> Self {
         let authentication = authentication.refusing(Arc::clone(service.revocations()));
-        Self { service, settings, shutdown, authentication }
+        Self { service, settings, shutdown, authentication, clients: None }
+    }
+
+    /// The same with limits for each client.
+    #[must_use]
+    pub fn limiting(self, clients: Arc<Clients>) -> Self {
+        let authentication = self.authentication.limiting(Arc::clone(&clients));
+        Self { authentication, clients: Some(clients), ..self }
     }
 }

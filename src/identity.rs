@@ -28,6 +28,8 @@ pub use refused::TokenRefused;
 pub use token_parts::{MAX_TOKEN_BYTES, TokenParts};
 pub use verifier::{Verifier, VerifierSettings};
 
+use std::sync::Arc;
+
 use starling_core::channel::ChannelSet;
 use starling_core::id::{NodeId, SwarmId, SwarmKind};
 
@@ -36,6 +38,8 @@ use starling_core::id::{NodeId, SwarmId, SwarmKind};
 pub struct Identity {
     /// As which nodes it may act.
     pub nodes: Nodes,
+    /// The name of one who is no node, by its token or certificate: a back-end; `None` = it has none.
+    pub back_end: Option<Arc<str>>,
     /// What it may do; what no permission names it may not.
     pub permissions: Permissions,
     /// When its token was issued, in milliseconds since the Unix epoch; `None` = it has no token.
@@ -67,7 +71,7 @@ pub enum Permissions {
 impl Identity {
     /// Anybody, where identities are off.
     pub const ANYBODY: Self =
-        Self { nodes: Nodes::Any, permissions: Permissions::All, issued_at: None, expires_at: None };
+        Self { nodes: Nodes::Any, back_end: None, permissions: Permissions::All, issued_at: None, expires_at: None };
 
     /// The node that it is, when it is one node only.
     pub const fn node(&self) -> Option<NodeId> {
@@ -130,7 +134,8 @@ mod tests {
             rights: [Right::Join].into_iter().collect(),
             channels: [Channel::Chat].into_iter().collect(),
         };
-        Identity { nodes, permissions: Permissions::Some(vec![permission]), issued_at: None, expires_at: None }
+        let permissions = Permissions::Some(vec![permission]);
+        Identity { nodes, back_end: None, permissions, issued_at: None, expires_at: None }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! - [`clock`]: the one place where time enters.
 //! - `budget`: limits in bytes that connections share.
+//! - [`limits`]: what one client may do.
 //! - [`sync`]: locks and atomics of the update path, which a model checker can take over.
 //! - [`identity`]: who calls, and what it may do.
 //! - [`feed`]: updates. A ring of encoded records per swarm, read by cursors.
@@ -28,6 +29,7 @@
 mod budget;
 pub mod clock;
 pub mod identity;
+pub mod limits;
 mod sync;
 
 pub mod feed;

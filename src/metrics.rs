@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tokio::task::yield_now;
 
 use crate::grpc::call_counts::CallCounts;
+use crate::limits::Clients;
 use crate::store::Store;
 use crate::transport::Monitor;
 use families::Families;
@@ -32,6 +33,8 @@ pub struct Sources {
     pub calls: Arc<CallCounts>,
     /// Connections of each listener, by its name; the one for everybody first.
     pub listeners: Vec<(&'static str, Arc<Monitor>)>,
+    /// Clients and their limits.
+    pub clients: Arc<Clients>,
 }
 
 impl Sources {
@@ -51,7 +54,7 @@ impl Sources {
         swarms::swarms(&mut families, &self.store.counts());
         swarms::updates(&mut families, memory.totals());
         resources::budgets(&mut families, &self.store, &self.listeners);
-        resources::limits(&mut families, &self.store, &self.calls, &self.listeners);
+        resources::limits(&mut families, self);
         process::runtime(&mut families);
         process::process(&mut families);
         families.into_text()

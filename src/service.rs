@@ -13,15 +13,16 @@ mod signature;
 pub mod subscribe;
 pub mod watch;
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::cluster::CommandLog;
 use crate::feed::{Counts, Position};
+use crate::limits::{ClientId, Exceeded};
 use crate::store::SwarmPermit;
 use crate::store::entry::Entry;
 use crate::store::snapshot::{Outcome, Projection, StatsSnapshot, SwarmSnapshot};
-use crate::store::state::Creator;
+use crate::store::state::{Creator, CreatorPermit};
 pub use moderation::{BanPage, MutedPage};
 use mutation::Mutation;
 pub use revocation::TokenTimes;
@@ -69,9 +70,12 @@ pub enum ServiceError {
         /// How many.
         max: usize,
     },
-    /// The memory for swarms is full, or what of it the swarms may take that one address made.
+    /// The memory for swarms is full, or what of it the swarms may take that one address or identity made.
     #[error("the memory for swarms is full")]
     StateMemory,
+    /// One address or identity has made as many swarms as it may.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
     /// There are no tokens.
     #[error("the server knows no identities")]
     IdentityOff,
@@ -150,19 +154,19 @@ impl Service {
         self.log.clock()
     }
 
-    /// Makes a livestream, whose broadcaster signs its updates when there is a `key`. What it takes is booked on the address
-    /// that it comes `from`, of IPv6 its first 64 bits.
+    /// Makes a livestream, whose broadcaster signs its updates when there is a `key`. What it takes is booked on those
+    /// that it comes `from`, an address or an identity or both.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::TooManySwarms`] and [`ServiceError::StateMemory`]; `Exists` for an id that names a livestream of another configuration;
+    /// [`ServiceError::TooManySwarms`], [`ServiceError::StateMemory`] and [`ServiceError::Exceeded`]; `Exists` for an id that names a livestream of another configuration;
     /// `RequestReused` for a request that named another one.
     pub async fn create_livestream(
         &self,
         new: New<livestream::Config>,
         broadcaster: NodeId,
         key: Option<BroadcasterKey>,
-        from: Option<IpAddr>,
+        from: &[ClientId],
     ) -> Result<Outcome, ServiceError> {
         let command = |new: &New<livestream::Config>| {
             let create = CreateLivestream {
@@ -189,7 +193,7 @@ impl Service {
         &self,
         new: New<group::Config>,
         owner: Option<NodeId>,
-        from: Option<IpAddr>,
+        from: &[ClientId],
     ) -> Result<Outcome, ServiceError> {
         let command = |new: &New<group::Config>| {
             Command::CreateGroup(CreateGroup {
@@ -208,7 +212,7 @@ impl Service {
         &self,
         kind: SwarmKind,
         new: &New<C>,
-        from: Option<IpAddr>,
+        from: &[ClientId],
         command: impl Fn(&New<C>) -> Command + Send + Sync,
     ) -> Result<Outcome, ServiceError> {
         let max = self.settings.max_swarms;
@@ -219,39 +223,57 @@ impl Service {
                 Some(request) => SwarmId::drawn(kind, FixedHasher::digest(&(new.node, &request.name))),
                 None => SwarmId::drawn(kind, rand::random()),
             });
-            let known = self.log.store().read(id, |_| ()).is_some();
-            if known && given.is_none() && new.request.is_none() {
+            let creators: Vec<_> = from.iter().map(|client| self.log.store().state().creator(client.clone())).collect();
+            // One that has ended is replaced, which adds nothing to what those have who made it.
+            let adds = |entry: &Entry| entry.swarm().is_over() && !entry.booked().is_of(&creators);
+            let known = self.log.store().read(id, adds);
+            if known.is_some() && given.is_none() && new.request.is_none() {
                 continue;
             }
-            let creator = from.map(|address| self.log.store().state().creator(address));
-            let permit = if known { None } else { Some(self.room_for_one(creator.as_deref()).await?) };
+            let (permit, permits) = match known {
+                None => self.room_for_one(&creators).await.map(|(permit, permits)| (Some(permit), permits))?,
+                Some(true) => (None, self.room_of(&creators).await?),
+                Some(false) => (None, Vec::new()),
+            };
             let outcome = match self.log.submit(id, command(new), Projection::SWARM).await {
                 Err(Rejection::Exists) if given.is_none() => return Err(Rejection::RequestReused.into()),
                 outcome => outcome?,
             };
             drop(permit);
-            if let Some(creator) = creator.filter(|_| outcome.created) {
-                self.log.store().watchers(id, |entry| entry.book_on(creator));
+            if outcome.created && known != Some(false) {
+                self.log.store().watchers(id, |entry| entry.book_on(permits));
             }
             return Ok(outcome);
         }
         Err(ServiceError::TooManySwarms { max })
     }
 
-    /// Room for one more swarm, until the permit is dropped.
-    async fn room_for_one(&self, creator: Option<&Creator>) -> Result<SwarmPermit<'_>, ServiceError> {
+    /// Room for one more swarm, until the permit is dropped, and for those who make it.
+    async fn room_for_one(
+        &self,
+        creators: &[Arc<Creator>],
+    ) -> Result<(SwarmPermit<'_>, Vec<CreatorPermit>), ServiceError> {
         let (store, max) = (self.log.store(), self.settings.max_swarms);
         loop {
+            let permits = self.room_of(creators).await?;
             let permit = store.permit();
-            let (oldest, refusal) = match store.state().has_room(creator) {
-                Err(full) => (full.oldest_ended, ServiceError::StateMemory),
-                Ok(()) if store.len() + permit.number() > max => {
-                    (store.state().oldest_ended(), ServiceError::TooManySwarms { max })
-                }
-                Ok(()) => return Ok(permit),
+            if store.len() + permit.number() <= max {
+                return Ok((permit, permits));
+            }
+            drop((permit, permits));
+            self.forget(store.state().oldest_ended().ok_or(ServiceError::TooManySwarms { max })?).await;
+        }
+    }
+
+    /// Room for one more swarm of these.
+    async fn room_of(&self, creators: &[Arc<Creator>]) -> Result<Vec<CreatorPermit>, ServiceError> {
+        loop {
+            let full = match self.log.store().state().reserve(creators) {
+                Ok(permits) => return Ok(permits),
+                Err(full) => full,
             };
-            drop(permit);
-            self.forget(oldest.ok_or(refusal)?).await;
+            let refusal = full.exceeded.map_or(ServiceError::StateMemory, ServiceError::Exceeded);
+            self.forget(full.oldest_ended.ok_or(refusal)?).await;
         }
     }
 

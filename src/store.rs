@@ -36,6 +36,7 @@ use snapshot::{Outcome, Projection, SwarmSnapshot};
 use starling_core::id::{SessionId, SwarmId, SwarmKind};
 use starling_core::{Command, Rejection};
 use state::StateBudget;
+pub use state::{CreatorShare, CreatorShares};
 use wake::Wakes;
 
 /// Swarms that a list copies under one lock. A page does not promise to be of one moment: who is
@@ -65,8 +66,8 @@ pub struct Settings {
     pub feed_memory_bytes: usize,
     /// How many bytes all swarms take, without their records.
     pub state_bytes: usize,
-    /// How many of them swarms take that one address made.
-    pub state_address_bytes: usize,
+    /// What swarms may be that one address or identity made.
+    pub creators: CreatorShares,
 }
 
 /// All swarms of this process. Shared by reference.
@@ -97,7 +98,7 @@ impl Store {
     pub fn new(settings: Settings) -> Self {
         assert!(settings.shards.is_power_of_two());
         let memory = Memory::new(settings.feed_memory_bytes);
-        let state = StateBudget::new(settings.state_bytes, settings.state_address_bytes);
+        let state = StateBudget::new(settings.state_bytes, settings.creators);
         let logs = LogMemory::new(settings.event_logs_bytes);
         let shard = |_| Mutex::new(Shard::new(settings, Arc::clone(&memory), Arc::clone(&state), Arc::clone(&logs)));
         Self {

@@ -26,6 +26,7 @@ mod data_frames;
 mod fast_path;
 mod forwarded_header;
 mod handshake;
+mod handshake_limit;
 #[cfg(test)]
 mod hyper_order;
 mod listener;
@@ -69,6 +70,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// How many of one peer address (with IPv6: of its network of 64 bits) may carry streams.
     pub max_connections_per_address: usize,
+    /// How many handshakes of TLS one peer address may make in a second; 0 = any number.
+    pub handshakes_per_address: u32,
     /// How long a connection may live, +- 10 %; zero = for ever.
     pub max_age: Duration,
     /// How long it may stay after it was told to go.

@@ -13,7 +13,7 @@ use starling::clock::Clock;
 use starling::cluster::CommandLog;
 use starling::feed::{self, Cursor, Draft, Feed, Limits, Memory, Message, Micros, Opening, Selection, Timestamp};
 use starling::store::snapshot::Projection;
-use starling::store::{Settings, Store};
+use starling::store::{CreatorShares, Settings, Store};
 use starling_core::channel::Channel;
 use starling_core::command::{By, CreateLivestream, Join};
 use starling_core::event::{Gate, Grant};
@@ -63,7 +63,7 @@ fn store_and_log() -> (Arc<Store>, CommandLog) {
         ring_bytes: 8 << 20,
         feed_memory_bytes: 1 << 30,
         state_bytes: usize::MAX,
-        state_address_bytes: usize::MAX,
+        creators: CreatorShares::UNLIMITED,
     }));
     (Arc::clone(&store), CommandLog::local(store, Clock::system()))
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::config::{Config, IdentityMode};
 use crate::identity;
+use crate::limits;
 use crate::transport;
 
 /// A connection by itself, in bytes (`benches/README.md`, idle): its streams have a budget.
@@ -15,7 +16,7 @@ const PROGRAM: u64 = 32 * 1024 * 1024;
 const MIB: u64 = 1024 * 1024;
 
 /// Each budget with its bytes, those of the kernel for the sockets last.
-fn budgets(config: &Config) -> [(&'static str, u64); 11] {
+fn budgets(config: &Config) -> [(&'static str, u64); 12] {
     let (connections, memory) = (config.server.max_connections, &config.memory);
     let tokens = if config.identity.mode == IdentityMode::Jwt { identity::VERIFIED_BYTES } else { 0 };
     let tls = if config.tls.is_on() { connections as u64 * transport::TLS_CONNECTION } else { 0 };
@@ -28,6 +29,7 @@ fn budgets(config: &Config) -> [(&'static str, u64); 11] {
         ("memory.streams_bytes", memory.streams_bytes as u64),
         ("server.max_connections, 24 KiB each", connections as u64 * CONNECTION),
         ("tokens that were verified", tokens),
+        ("clients that have limits", limits::TABLES_BYTES),
         ("TLS of server.max_connections, 48 KiB each", tls),
         ("the program itself", PROGRAM),
         ("the kernel's buffers of the sockets", transport::kernel_bytes(connections)),

@@ -251,7 +251,51 @@ impl FeedConfig {
 
 impl LimitsConfig {
     fn check(&self, feed: &FeedConfig, faults: &mut Faults) {
-        let Self { receive_bytes, publish_receive_bytes, max_id } = *self;
+        let Self {
+            receive_bytes,
+            publish_receive_bytes,
+            max_id,
+            identity_connections,
+            identity_streams,
+            identity_swarms,
+            identity_joins_per_second,
+            identity_publishes_per_second,
+            identity_published_bytes_per_second,
+            identity_renewals_per_second,
+            address_streams,
+            address_swarms,
+            address_joins_per_second,
+            address_publishes_per_second,
+            address_published_bytes_per_second,
+            address_failed_tokens_per_second,
+            address_handshakes_per_second,
+        } = *self;
+        for (key, count) in [
+            ("limits.identity_connections", identity_connections),
+            ("limits.identity_streams", identity_streams),
+            ("limits.identity_swarms", identity_swarms),
+            ("limits.address_streams", address_streams),
+            ("limits.address_swarms", address_swarms),
+        ] {
+            faults.number(key, count, 0..=1_000_000);
+        }
+        for (key, rate) in [
+            ("limits.identity_joins_per_second", identity_joins_per_second),
+            ("limits.identity_publishes_per_second", identity_publishes_per_second),
+            ("limits.identity_renewals_per_second", identity_renewals_per_second),
+            ("limits.address_joins_per_second", address_joins_per_second),
+            ("limits.address_publishes_per_second", address_publishes_per_second),
+            ("limits.address_failed_tokens_per_second", address_failed_tokens_per_second),
+            ("limits.address_handshakes_per_second", address_handshakes_per_second),
+        ] {
+            faults.number(key, rate, 0..=1_000_000);
+        }
+        for (key, rate) in [
+            ("limits.identity_published_bytes_per_second", identity_published_bytes_per_second),
+            ("limits.address_published_bytes_per_second", address_published_bytes_per_second),
+        ] {
+            faults.number(key, rate, 0..=10_000_000_000);
+        }
         faults.number("limits.receive_bytes", receive_bytes, KIB..=16 * MIB);
         faults.number("limits.publish_receive_bytes", publish_receive_bytes, 1..=32 * MIB);
         faults.number("limits.max_id", max_id, LARGEST_EXACT_DOUBLE..=u64::MAX);
@@ -272,6 +316,7 @@ impl MemoryConfig {
             streams_bytes,
             state_bytes,
             state_address_bytes,
+            state_identity_bytes,
             event_logs_bytes,
         } = *self;
         let all = [
@@ -282,15 +327,19 @@ impl MemoryConfig {
             ("memory.streams_bytes", streams_bytes),
             ("memory.state_bytes", state_bytes),
             ("memory.state_address_bytes", state_address_bytes),
+            ("memory.state_identity_bytes", state_identity_bytes),
             ("memory.event_logs_bytes", event_logs_bytes),
         ];
         for (key, bytes) in all {
             faults.number(key, bytes, MIB..=1_024 * 1_024 * MIB);
         }
-        let keys = ["memory.state_address_bytes", "memory.state_bytes"];
-        faults.rule(&keys, state_address_bytes <= state_bytes, || {
-            format!("{state_address_bytes} is more than memory.state_bytes, {state_bytes}")
-        });
+        for (key, bytes) in
+            [("memory.state_address_bytes", state_address_bytes), ("memory.state_identity_bytes", state_identity_bytes)]
+        {
+            faults.rule(&[key, "memory.state_bytes"], bytes <= state_bytes, || {
+                format!("{bytes} is more than memory.state_bytes, {state_bytes}")
+            });
+        }
         let share = receiving_connection_bytes;
         let keys = ["memory.receiving_connection_bytes", "memory.receiving_bytes"];
         faults.rule(&keys, share <= receiving_bytes, || {

@@ -3,6 +3,7 @@
 use prost::Message;
 use tonic::{Request, Response};
 
+use super::client_limits::CallLimits;
 use super::fields::Parsed;
 use super::rights::Guarded;
 use super::status::refused;
@@ -46,11 +47,15 @@ pub(super) trait Action: Guarded + Message + 'static {
 impl Edge {
     /// Carries a request out.
     pub(super) async fn act<A: Action>(&self, request: Request<A>) -> Answer<A::Response> {
+        let limits = CallLimits::of(&request);
         let (request, ParsedAction { id, mutation, projection }) = self.admit(request, |request: A| {
             let parsed = request.parse()?;
             self.settings.allows_ids(parsed.id.kind, &parsed.mutation)?;
             Ok((request, parsed))
         })?;
+        if matches!(mutation, Mutation::Join(_)) {
+            limits.join()?;
+        }
         let outcome = self.service.submit(id, mutation, projection).await.map_err(refused(id.kind))?;
         request.log(id);
         Ok(Response::new(A::respond(outcome)))

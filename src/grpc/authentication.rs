@@ -2,6 +2,7 @@
 //! connection was opened with.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, header};
@@ -9,6 +10,7 @@ use tonic::{Request, Status};
 
 use super::status;
 use crate::identity::{Identity, TokenRefused, Verifier};
+use crate::limits::Clients;
 use crate::store::revoked::RevokedTokens;
 use starling_core::id::NodeId;
 
@@ -20,11 +22,18 @@ pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
     ///
     /// Why it is not accepted.
     fn authenticate(&self, token: &str, now_ms: u64) -> Result<Arc<Identity>, TokenRefused>;
+
+    /// What is known of a token from a time before, at this time: for a caller whose tokens are not looked at now.
+    fn recall(&self, token: &str, now_ms: u64) -> Option<Result<Arc<Identity>, TokenRefused>>;
 }
 
 impl Authenticator for Verifier {
     fn authenticate(&self, token: &str, now_ms: u64) -> Result<Arc<Identity>, TokenRefused> {
         self.verify(token, now_ms)
+    }
+
+    fn recall(&self, token: &str, now_ms: u64) -> Option<Result<Arc<Identity>, TokenRefused>> {
+        Self::recall(self, token, now_ms)
     }
 }
 
@@ -34,6 +43,8 @@ pub struct Authentication {
     mode: Mode,
     /// Whose tokens are refused although they are good.
     revoked: Option<Arc<RevokedTokens>>,
+    /// Limits the tokens that are not accepted.
+    clients: Option<Arc<Clients>>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,12 +58,12 @@ enum Mode {
 impl Authentication {
     /// Every caller is anybody, but for those whose certificate names them.
     pub fn off() -> Self {
-        Self { mode: Mode::Off(Arc::new(Identity::ANYBODY)), revoked: None }
+        Self { mode: Mode::Off(Arc::new(Identity::ANYBODY)), revoked: None, clients: None }
     }
 
     /// Every caller brings a token.
     pub fn by_tokens(authenticator: Arc<dyn Authenticator>) -> Self {
-        Self { mode: Mode::Tokens(authenticator), revoked: None }
+        Self { mode: Mode::Tokens(authenticator), revoked: None, clients: None }
     }
 
     /// The same, which refuses what was revoked.
@@ -60,17 +71,23 @@ impl Authentication {
         Self { revoked: Some(revoked), ..self }
     }
 
-    /// Who sent these headers over a connection whose client is `certified`; `now` is asked when there is a token to be
-    /// read.
+    /// The same, which does not look at the tokens of an address of which too many are not accepted.
+    pub(super) fn limiting(self, clients: Arc<Clients>) -> Self {
+        Self { clients: Some(clients), ..self }
+    }
+
+    /// Who sent these headers from an address, over a connection whose client is `certified`; `now` is asked when there
+    /// is a token to be read.
     pub(super) fn caller(
         &self,
         headers: &HeaderMap,
         certified: Option<&Arc<Identity>>,
+        address: Option<IpAddr>,
         now: impl Fn() -> u64,
     ) -> Result<Arc<Identity>, Status> {
         if let Mode::Tokens(authenticator) = &self.mode {
             match bearer(headers) {
-                Ok(Some(token)) => return self.unless_revoked(read(&**authenticator, token, now())?),
+                Ok(Some(token)) => return self.unless_revoked(self.read(&**authenticator, token, address, now())?),
                 Ok(None) => {}
                 Err(cause) => return Err(invalid(cause)),
             }
@@ -84,13 +101,42 @@ impl Authentication {
         }
     }
 
-    /// Whom a token names that came in a message. `None` where tokens are not read: nothing changes then, above all not
-    /// for whom a certificate names, which ends as it did.
-    pub(super) fn renewed(&self, token: &str, now: u64) -> Result<Option<Arc<Identity>>, Status> {
+    /// Whom a token names that came in a message, from an address. `None` where tokens are not read: nothing changes
+    /// then, above all not for whom a certificate names, which ends as it did.
+    pub(super) fn renewed(
+        &self,
+        token: &str,
+        address: Option<IpAddr>,
+        now: u64,
+    ) -> Result<Option<Arc<Identity>>, Status> {
         match &self.mode {
             Mode::Off(_) => Ok(None),
-            Mode::Tokens(authenticator) => self.unless_revoked(read(&**authenticator, token, now)?).map(Some),
+            Mode::Tokens(authenticator) => {
+                self.unless_revoked(self.read(&**authenticator, token, address, now)?).map(Some)
+            }
         }
+    }
+
+    /// Whom a token names. While too many of its address were not accepted, only one that is known.
+    fn read(
+        &self,
+        authenticator: &dyn Authenticator,
+        token: &str,
+        address: Option<IpAddr>,
+        now: u64,
+    ) -> Result<Arc<Identity>, Status> {
+        let limits = self.clients.as_ref().zip(address);
+        let admitted = limits.map_or(Ok(()), |(clients, address)| clients.admit_token(address));
+        let outcome = match admitted {
+            Ok(()) => authenticator.authenticate(token, now),
+            Err(exceeded) => authenticator.recall(token, now).ok_or(exceeded)?,
+        };
+        outcome.map_err(|refused| {
+            if let Some((clients, address)) = limits {
+                clients.count_failed_token(address);
+            }
+            token_refused(&refused)
+        })
     }
 
     fn unless_revoked(&self, identity: Arc<Identity>) -> Result<Arc<Identity>, Status> {
@@ -129,13 +175,13 @@ impl RevocableToken {
     }
 }
 
-fn read(authenticator: &dyn Authenticator, token: &str, now: u64) -> Result<Arc<Identity>, Status> {
-    authenticator.authenticate(token, now).map_err(|refused| match refused {
+fn token_refused(refused: &TokenRefused) -> Status {
+    match refused {
         TokenRefused::Expired => status::token_expired(),
         TokenRefused::NotYetValid => status::token_not_yet_valid(),
         // The cause is for the log: who forges tokens learns nothing from the answer.
         cause => invalid(&cause.to_string()),
-    })
+    }
 }
 
 fn invalid(cause: &str) -> Status {
@@ -199,6 +245,10 @@ mod tests {
         fn authenticate(&self, _: &str, _: u64) -> Result<Arc<Identity>, TokenRefused> {
             Err(TokenRefused::BadSignature)
         }
+
+        fn recall(&self, _: &str, _: u64) -> Option<Result<Arc<Identity>, TokenRefused>> {
+            None
+        }
     }
 
     #[test]
@@ -206,11 +256,11 @@ mod tests {
         let authentication = Authentication::by_tokens(Arc::new(Nobody));
         let certified = Arc::new(Identity { issued_at: Some(1), ..Identity::ANYBODY });
         let mut headers = HeaderMap::new();
-        assert_eq!(authentication.caller(&headers, Some(&certified), || 0).unwrap(), certified);
-        assert!(authentication.caller(&headers, None, || 0).is_err());
+        assert_eq!(authentication.caller(&headers, Some(&certified), None, || 0).unwrap(), certified);
+        assert!(authentication.caller(&headers, None, None, || 0).is_err());
         headers.insert(header::AUTHORIZATION, "Bearer forged".parse().unwrap());
-        assert!(authentication.caller(&headers, Some(&certified), || 0).is_err(), "what is shown is what counts");
-        assert_eq!(*Authentication::off().caller(&headers, None, || 0).unwrap(), Identity::ANYBODY);
+        assert!(authentication.caller(&headers, Some(&certified), None, || 0).is_err(), "what is shown is what counts");
+        assert_eq!(*Authentication::off().caller(&headers, None, None, || 0).unwrap(), Identity::ANYBODY);
     }
 
     #[test]

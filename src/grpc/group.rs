@@ -3,6 +3,7 @@
 use starling_core::topology::Forwarder;
 use tonic::{Request, Response, Streaming};
 
+use super::client_limits::{CallLimits, creators};
 use super::convert::group_requests::NewGroup;
 use super::convert::{self, group as wire};
 use super::fields;
@@ -25,14 +26,15 @@ const KIND: SwarmKind = SwarmKind::Group;
 #[tonic::async_trait]
 impl GroupService for Edge {
     async fn create_group(&self, request: Request<pb::CreateGroupRequest>) -> Answer<pb::CreateGroupResponse> {
-        let from = stream::address(&request);
+        let from = creators(&request);
         let NewGroup { new, owner } = self.admit(request, |request: pb::CreateGroupRequest| {
             let asked = NewGroup::try_from(request)?;
             let nodes = [("node_id", asked.new.node), ("owner_node_id", asked.owner)];
             self.settings.allows_new(KIND, asked.new.number, &nodes)?;
             Ok(asked)
         })?;
-        let outcome = self.service.create_group(new, owner, from).await.map_err(refused(KIND))?;
+        let outcome = self.service.create_group(new, owner, &from).await;
+        let outcome = outcome.map_err(|refusal| refused(KIND)(self.note_creators(&from, refusal)))?;
         let (created, group) = (outcome.created, outcome.swarm.and_then(wire::group));
         Ok(Response::new(pb::CreateGroupResponse { group, created }))
     }
@@ -221,6 +223,7 @@ impl GroupService for Edge {
     }
 
     async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
+        let limits = CallLimits::of(&request);
         let (id, by, draft, term) = self.admit(request, |asked| {
             let pb::PublishUpdateRequest { group_id, node_id, session_id, update, term } = asked;
             let id = fields::swarm_id(KIND, group_id)?;
@@ -228,6 +231,7 @@ impl GroupService for Edge {
             let draft = fields::single_draft(update, &self.settings, self.service.clock().wall())?;
             Ok((id, by, draft, fields::fence(term)))
         })?;
+        limits.publish(draft.payload.len())?;
         let accepted = self.service.publish_one(id, &by, term, &draft).await.map_err(unpublished(KIND))?;
         Ok(Response::new(pb::PublishUpdateResponse { receipt: Some(accepted.into()) }))
     }

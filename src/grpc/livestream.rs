@@ -2,6 +2,7 @@
 
 use tonic::{Request, Response, Streaming};
 
+use super::client_limits::{CallLimits, creators};
 use super::convert::livestream_requests::NewLivestream;
 use super::convert::{self, livestream as wire};
 use super::fields;
@@ -27,14 +28,15 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::CreateLivestreamRequest>,
     ) -> Answer<pb::CreateLivestreamResponse> {
-        let from = stream::address(&request);
+        let from = creators(&request);
         let NewLivestream { new, broadcaster, key } = self.admit(request, |request: pb::CreateLivestreamRequest| {
             let asked = NewLivestream::try_from(request)?;
             let nodes = [("node_id", asked.new.node), ("broadcaster_node_id", Some(asked.broadcaster))];
             self.settings.allows_new(KIND, asked.new.number, &nodes)?;
             Ok(asked)
         })?;
-        let outcome = self.service.create_livestream(new, broadcaster, key, from).await.map_err(refused(KIND))?;
+        let outcome = self.service.create_livestream(new, broadcaster, key, &from).await;
+        let outcome = outcome.map_err(|refusal| refused(KIND)(self.note_creators(&from, refusal)))?;
         let (created, livestream) = (outcome.created, outcome.swarm.and_then(wire::livestream));
         Ok(Response::new(pb::CreateLivestreamResponse { livestream, created }))
     }
@@ -272,6 +274,7 @@ impl LivestreamService for Edge {
     }
 
     async fn publish_update(&self, request: Request<pb::PublishUpdateRequest>) -> Answer<pb::PublishUpdateResponse> {
+        let limits = CallLimits::of(&request);
         let (id, by, draft, term) = self.admit(request, |asked| {
             let pb::PublishUpdateRequest { livestream_id, node_id, session_id, update, term } = asked;
             let id = fields::swarm_id(KIND, livestream_id)?;
@@ -279,6 +282,7 @@ impl LivestreamService for Edge {
             let draft = fields::single_draft(update, &self.settings, self.service.clock().wall())?;
             Ok((id, by, draft, fields::fence(term)))
         })?;
+        limits.publish(draft.payload.len())?;
         let accepted = self.service.publish_one(id, &by, term, &draft).await.map_err(unpublished(KIND))?;
         Ok(Response::new(pb::PublishUpdateResponse { receipt: Some(accepted.into()) }))
     }

@@ -2,9 +2,12 @@
 //!
 //! Acknowledgements are coalesced: what the client has sent is taken until nothing
 //! more is ready, and then acknowledged at once. A client that does not read its
-//! acknowledgements is not read from.
+//! acknowledgements is not read from. Nor is one whose client publishes more than it may: what it has sent waits, and
+//! flow control holds the rest back, so that a publisher that is a little too fast loses nothing.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,18 +17,23 @@ use tokio::time::Instant;
 use tonic::{Request, Status, Streaming};
 
 use super::authentication::{Authentication, identity};
+use super::client_address::client_address;
+use super::client_limits::StreamLimits;
 use super::publish_requests::{Inbound, Open, RawOpen};
 use super::request_messages::RequestMessages;
 use super::rights::check_renewal;
 use super::status::{End, draining, refused, reject_reason, unpublished};
 use super::stream::{LifetimeEvent, Messages, StreamLifetime, caller};
 use super::{Edge, Settings, convert, fields};
+use crate::budget::Reservation;
 use crate::clock;
 use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
+use crate::limits::{Exceeded, UpdateCharge};
 // The same events in both services.
 use crate::pb::livestream::v1::publish_updates_response::Event;
 use crate::pb::swarm::v1 as shared;
 use crate::service::publish::{PublishError, PublishHandle};
+use crate::transport::{ConnectionShared, StreamProgress};
 use starling_core::Rejection;
 use starling_core::channel::{Channel, PerChannel};
 use starling_core::command::By;
@@ -37,6 +45,9 @@ const UPDATES_PER_ACK: usize = 64;
 /// Changes of demand are gathered for this long.
 const DEMAND_PAUSE: Duration = Duration::from_millis(100);
 
+/// What is beyond a limit waits so long at least.
+const HELD_AT_LEAST: Duration = Duration::from_millis(1);
+
 /// What subscribers skip is gathered for this long.
 const SKIPS_PAUSE: Duration = Duration::from_secs(1);
 
@@ -47,6 +58,12 @@ pub(super) struct PublishStream {
     /// Reads the tokens by which the stream is renewed.
     authentication: Authentication,
     inbound: BoxStream<'static, Result<Inbound, Status>>,
+    limits: StreamLimits,
+    address: Option<IpAddr>,
+    connection: Option<Arc<ConnectionShared>>,
+    progress: Option<Arc<StreamProgress>>,
+    /// A message beyond the limits of its client. None behind it is taken meanwhile.
+    held: Option<HeldMessage>,
     handle: PublishHandle,
     lifetime: StreamLifetime,
     layers: u32,
@@ -60,6 +77,14 @@ pub(super) struct PublishStream {
     ended: Option<Result<(), Status>>,
 }
 
+/// A message that waits until its client may send it.
+struct HeldMessage {
+    message: Inbound,
+    charge: UpdateCharge,
+    until: Instant,
+    _room: Option<Reservation>,
+}
+
 impl PublishStream {
     /// Reads the opening message and claims what it names.
     pub(super) async fn open<M>(
@@ -71,6 +96,9 @@ impl PublishStream {
         M: Message + Default + Into<Inbound> + 'static,
     {
         let (identity, caller) = (identity(&request)?, caller(&request));
+        let (limits, address) =
+            (StreamLimits::of(&request), client_address(request.extensions(), request.metadata().as_ref()));
+        let (connection, progress) = (request.extensions().get().cloned(), request.extensions().get().cloned());
         let messages = RequestMessages::of(&mut request, edge.settings.publish_receive_bytes);
         let mut inbound = messages.map(|message| message.map(Into::into)).boxed();
         let first = tokio::select! {
@@ -99,20 +127,25 @@ impl PublishStream {
                 track: 0,
             }
         });
-        let limits = handle.limits();
+        let subscribers = handle.limits();
         let opened = shared::PublishOpened {
             epoch: handle.epoch().get(),
             channels: granted.collect(),
             session_id,
             heartbeat_interval: prost_types::Duration::try_from(lifetime.heartbeat()).ok(),
-            subscriber_bytes_per_second: limits.bandwidth.unwrap_or(0),
-            keyframe_interval: limits.keyframe_interval.map(|micros| convert::duration(micros.get() / 1_000)),
+            subscriber_bytes_per_second: subscribers.bandwidth.unwrap_or(0),
+            keyframe_interval: subscribers.keyframe_interval.map(|micros| convert::duration(micros.get() / 1_000)),
         };
         Ok(Self {
             kind,
             settings: edge.settings,
             authentication: edge.authentication.clone(),
             inbound,
+            limits,
+            address,
+            connection,
+            progress,
+            held: None,
             handle,
             lifetime,
             layers,
@@ -153,6 +186,7 @@ impl PublishStream {
         if !self.ready.is_empty() || self.ended.is_some() {
             return;
         }
+        let held_until = self.held.as_ref().map(|held| held.until);
         tokio::select! {
             biased;
             sign = self.lifetime.sign() => match sign {
@@ -160,7 +194,8 @@ impl PublishStream {
                 LifetimeEvent::Beat => self.give_sign(),
             },
             () = changed => {}
-            message = self.inbound.next() => self.take_all(message),
+            message = self.inbound.next(), if held_until.is_none() => self.take_all(message),
+            () = wait_until(held_until), if held_until.is_some() => self.take_held(),
             () = wait_until(wanted) => {}
         }
     }
@@ -229,6 +264,56 @@ impl PublishStream {
         keyframes
     }
 
+    /// Takes what was held back, if it may be taken now, and what is ready behind it.
+    fn take_held(&mut self) {
+        let Some(HeldMessage { message, charge, _room: room, .. }) = self.held.take() else { return };
+        if self.take_or_hold(message, charge, room) {
+            self.progress.iter().for_each(|progress| progress.pause(false));
+        }
+        self.acknowledge();
+    }
+
+    /// Takes a message, unless it is beyond the limits of its client. True when none is held back.
+    fn take_or_hold(&mut self, message: Inbound, mut charge: UpdateCharge, room: Option<Reservation>) -> bool {
+        let counted = match &message {
+            Inbound::Update(_) => self.limits.publish(&mut charge),
+            Inbound::Renew(_) => self.limits.renew(),
+            Inbound::Open(_) | Inbound::Nothing => Ok(()),
+        };
+        let Err(exceeded) = counted else {
+            self.take(message);
+            return true;
+        };
+        let reserve = |connection: &Arc<ConnectionShared>| connection.accounts().receiving().reserve(charge.bytes());
+        let room = match room.map(Ok).or_else(|| self.connection.as_ref().map(reserve)).transpose() {
+            Ok(room) => room,
+            Err(_) => {
+                self.reject(message, exceeded);
+                return true;
+            }
+        };
+        self.progress.iter().for_each(|progress| progress.pause(true));
+        // A moment at least, so that no rate makes it ask again and again.
+        let wait = exceeded.wait.unwrap_or_default().max(HELD_AT_LEAST);
+        self.held = Some(HeldMessage { message, charge, until: Instant::now() + wait, _room: room });
+        false
+    }
+
+    /// Refuses a message for which there is no room to wait.
+    fn reject(&mut self, message: Inbound, exceeded: Exceeded) {
+        // In order: what was taken before is acknowledged before.
+        self.acknowledge();
+        match message {
+            Inbound::Update(update) => self.ready.push_back(Event::Rejected(shared::PublishRejected {
+                channel: update.channel,
+                publisher_sequence: update.publisher_sequence,
+                reason: shared::RejectReason::RateLimited.into(),
+                track: 0,
+            })),
+            _ => self.ended = Some(Err(exceeded.into())),
+        }
+    }
+
     /// Takes a message and what is ready behind it, then acknowledges.
     fn take_all(&mut self, first: Option<Result<Inbound, Status>>) {
         let mut message = first;
@@ -236,7 +321,12 @@ impl PublishStream {
             // It takes long to check, as updates go: others have their turn.
             let renews = matches!(message, Some(Ok(Inbound::Renew(_))));
             match message {
-                Some(Ok(request)) => self.take(request),
+                Some(Ok(request)) => {
+                    let charge = UpdateCharge::of(request.payload_bytes());
+                    if !self.take_or_hold(request, charge, None) {
+                        break;
+                    }
+                }
                 // The client has said all it had to say, and hears the last report whatever the pause.
                 None => {
                     self.skips_at = Instant::now();
@@ -292,9 +382,8 @@ impl PublishStream {
         // In order: what was taken before is acknowledged before.
         self.acknowledge();
         let renewed = fields::token("renew.token", token).map_err(Status::from).and_then(|()| {
-            let Some(identity) = self.authentication.renewed(token, self.lifetime.clock().wall())? else {
-                return Ok(self.lifetime.expires_at());
-            };
+            let renewed = self.authentication.renewed(token, self.address, self.lifetime.clock().wall())?;
+            let Some(identity) = renewed else { return Ok(self.lifetime.expires_at()) };
             check_renewal(&identity, self.handle.source(), self.handle.id(), self.handle.held())?;
             self.lifetime.renew(&identity, &self.authentication);
             Ok(identity.expires_at)

@@ -18,6 +18,16 @@ pub(super) enum Inbound {
     Nothing,
 }
 
+impl Inbound {
+    /// How long its payload is, in bytes.
+    pub(super) fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Update(update) => update.payload.len(),
+            Self::Open(_) | Self::Renew(_) | Self::Nothing => 0,
+        }
+    }
+}
+
 /// An opening message as it came.
 #[derive(Debug)]
 pub(super) struct RawOpen {

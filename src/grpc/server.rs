@@ -138,6 +138,7 @@ pub(crate) const fn few_connections(transport: transport::Settings) -> transport
     transport::Settings {
         max_connections: HEALTH_CONNECTIONS,
         max_connections_per_address: 0,
+        handshakes_per_address: 0,
         max_concurrent_streams: HEALTH_STREAMS,
         memory: transport::MemorySettings {
             receiving: HEALTH_BYTES,

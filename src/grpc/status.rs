@@ -14,6 +14,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::convert::timestamp;
 use super::fields::InvalidField;
 use crate::feed::{AppendError, Rejected};
+use crate::limits::Exceeded;
 use crate::pb::swarm::v1::{self as pb, ErrorReason as Reason};
 use crate::service::ServiceError;
 use crate::service::publish::PublishError;
@@ -70,6 +71,19 @@ impl From<InvalidField> for Status {
     }
 }
 
+/// Nothing was done: a client that waits, or ends something, may call again.
+impl From<Exceeded> for Status {
+    fn from(exceeded: Exceeded) -> Self {
+        let Exceeded { limit, max, wait } = exceeded;
+        let reason = if wait.is_some() { Reason::RateLimited } else { Reason::ClientLimit };
+        let metadata = [("limit", limit.setting().to_owned()), ("max", max.to_string())];
+        let metadata = HashMap::from(metadata.map(|(key, value)| (key.to_owned(), value)));
+        let mut details = ErrorDetails::with_error_info(name(reason), DOMAIN, metadata);
+        details.set_retry_info(Some(wait.unwrap_or(RETRY_AFTER)));
+        Self::with_error_details(Code::ResourceExhausted, exceeded.to_string(), details)
+    }
+}
+
 /// What a refusal is on the wire, for one kind of swarm.
 pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
     move |refusal| match refusal {
@@ -84,6 +98,7 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
             status(Code::ResourceExhausted, Reason::TooManySwarms, message, &[("max", max.to_string())])
         }
         ServiceError::StateMemory => retry(Code::ResourceExhausted, Reason::StateMemory, &refusal.to_string()),
+        ServiceError::Exceeded(exceeded) => exceeded.into(),
         ServiceError::IdentityOff => status(Code::FailedPrecondition, Reason::IdentityOff, refusal.to_string(), &[]),
     }
 }

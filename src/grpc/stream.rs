@@ -5,7 +5,6 @@
 //! the heartbeat, or the end, whichever comes first.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +17,11 @@ use tonic::{Request, Status};
 
 use super::Edge;
 use super::authentication::{Authentication, RevocableToken};
-use super::client_address::client_address;
+use super::client_limits::CallLimits;
 use super::convert;
 use super::status::{End, draining, refused};
 use super::timeout::Deadline;
-use crate::budget::{self, Reservation};
+use crate::budget::Reservation;
 use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::pb::swarm::v1 as pb;
@@ -75,21 +74,14 @@ pub(super) struct Caller {
     connection: Option<Arc<ConnectionShared>>,
     /// Who it is.
     identity: Option<Arc<Identity>>,
+    /// What it counts for.
+    limits: CallLimits,
 }
 
 /// Who sent a request.
 pub(super) fn caller<T>(request: &Request<T>) -> Caller {
-    Caller { connection: connection(request), identity: request.extensions().get().cloned() }
-}
-
-/// The connection that a request came over.
-fn connection<T>(request: &Request<T>) -> Option<Arc<ConnectionShared>> {
-    request.extensions().get().cloned()
-}
-
-/// What counts as the address of who sent a request: of IPv6 the network.
-pub(super) fn address<T>(request: &Request<T>) -> Option<IpAddr> {
-    client_address(request.extensions(), request.metadata().as_ref()).map(budget::network)
+    let (connection, identity) = (request.extensions().get().cloned(), request.extensions().get().cloned());
+    Caller { connection, identity, limits: CallLimits::of(request) }
 }
 
 /// How long a stream may live, and what keeps what alive.
@@ -112,6 +104,8 @@ pub(super) struct StreamLifetime {
     heartbeat: Duration,
     next_heartbeat: Instant,
     _guard: StreamGuard,
+    /// The stream counts for its client until it ends.
+    _limits: CallLimits,
 }
 
 impl Edge {
@@ -179,7 +173,7 @@ impl Edge {
         let now = Instant::now();
         // +- 10 %, so that streams opened together do not come back together.
         let age = settings.max_age.mul_f64(rand::random_range(0.9..1.1));
-        let Caller { connection, identity } = caller;
+        let Caller { connection, identity, limits } = caller;
         let mut lifetime = StreamLifetime {
             attachment,
             connection,
@@ -193,6 +187,7 @@ impl Edge {
             heartbeat: settings.heartbeat,
             next_heartbeat: now + settings.heartbeat,
             _guard: self.shutdown.track(),
+            _limits: limits,
         };
         if let Some(identity) = identity {
             lifetime.renew(&identity, &self.authentication);

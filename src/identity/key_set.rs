@@ -35,6 +35,8 @@ pub(super) struct Verified {
     pub(super) expires_at: u64,
     /// Ids and ranges that it names.
     pub(super) ranges: usize,
+    /// The length of the name of a back-end.
+    pub(super) name_bytes: usize,
 }
 
 #[derive(Clone)]
@@ -42,7 +44,7 @@ pub(super) struct ByBytes;
 
 impl Weighter<TokenHash, Verified> for ByBytes {
     fn weight(&self, _hash: &TokenHash, verified: &Verified) -> u64 {
-        (ENTRY_BYTES + RANGE_BYTES * verified.ranges) as u64
+        (ENTRY_BYTES + RANGE_BYTES * verified.ranges + verified.name_bytes) as u64
     }
 }
 

@@ -11,7 +11,7 @@ use super::key_files::{KeyFault, KeyFaults, KeyFiles, KeySources, Refreshed};
 use super::key_set::{KeySet, Verified};
 use super::refused::TokenRefused;
 use super::token_parts::{MAX_TOKEN_BYTES, TokenParts};
-use super::{Identity, Permissions};
+use super::{Identity, Nodes, Permissions};
 
 /// What a token must be, beside signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,15 @@ impl Verifier {
         self.keys.read().verified(&Sha256::digest(token).into()).is_some()
     }
 
+    /// What is known of a token from a time before, without a look at its signature.
+    pub fn recall(&self, token: &str, now_ms: u64) -> Option<Result<Arc<Identity>, TokenRefused>> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Some(Err(TokenRefused::TooLarge));
+        }
+        let keys = Arc::clone(&self.keys.read());
+        keys.verified(&Sha256::digest(token).into()).map(|verified| verified.at(now_ms))
+    }
+
     /// Reads the files of keys again. Tokens of keys that are gone are refused from now on.
     ///
     /// # Errors
@@ -136,8 +145,12 @@ impl Verifier {
         }
         let leeway = u64::try_from(self.settings.leeway.as_millis()).unwrap_or(u64::MAX);
         let expires_at = claims.expires_at.saturating_add(leeway);
+        let back_end: Option<Arc<str>> =
+            (!matches!(claims.nodes, Nodes::One(_))).then(|| claims.subject.as_str().into());
+        let name_bytes = back_end.as_ref().map_or(0, |name| name.len());
         let identity = Identity {
             nodes: claims.nodes,
+            back_end,
             permissions: Permissions::All,
             issued_at: Some(claims.issued_at),
             expires_at: Some(expires_at),
@@ -153,6 +166,7 @@ impl Verifier {
             valid_from: claims.issued_at.max(claims.not_before.unwrap_or(0)).saturating_sub(leeway),
             expires_at,
             ranges,
+            name_bytes,
         })
     }
 }

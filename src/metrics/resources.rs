@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Unit;
 
+use super::Sources;
 use super::families::Families;
-use crate::grpc::call_counts::CallCounts;
+use crate::limits::ClientLimit;
 use crate::store::Store;
 use crate::transport::Monitor;
 
 /// Reasons of errors that say that a limit was hit.
-const LIMITS: [&str; 8] = [
+const LIMITS: [&str; 9] = [
     "TOO_MANY_SWARMS",
     "STATE_MEMORY",
     "TOO_MANY_CONNECTIONS",
@@ -19,6 +20,7 @@ const LIMITS: [&str; 8] = [
     "HEADERS_TOO_LARGE",
     "SWARM_FULL",
     "QUOTA",
+    "CLIENT_LIMIT",
 ];
 
 /// Connections of each listener.
@@ -79,12 +81,8 @@ pub(super) fn budgets(families: &mut Families, store: &Store, listeners: &[(&'st
 }
 
 /// What was refused or cut because of a limit.
-pub(super) fn limits(
-    families: &mut Families,
-    store: &Store,
-    calls: &CallCounts,
-    listeners: &[(&'static str, Arc<Monitor>)],
-) {
+pub(super) fn limits(families: &mut Families, of: &Sources) {
+    let Sources { store, calls, listeners, clients } = of;
     let totals = store.feed_memory().totals();
     let updates = |kind: &str| totals.rejected().find(|(name, _)| *name == kind).map_or(0, |(_, updates)| updates);
     let listener = |count: fn(&Monitor) -> u64| listeners.first().map_or(0, |(_, listener)| count(listener));
@@ -97,6 +95,15 @@ pub(super) fn limits(
     hits.put(&[("limit", "RECEIVE_TIMEOUT")], listener(Monitor::late_senders));
     hits.put(&[("limit", "SLOW_READER")], listener(Monitor::slow_readers));
     hits.put(&[("limit", "CONNECTIONS")], listener(Monitor::refused));
+    let help = "Times that a client was refused or made to wait because of a limit of its own, by its setting";
+    let mut hits = families.counter("starling_client_limit_hits", None, help);
+    for (limit, times) in clients.hits() {
+        let of_transport = match limit {
+            ClientLimit::AddressHandshakes => listener(Monitor::refused_handshakes),
+            _ => 0,
+        };
+        hits.put(&[("limit", limit.setting())], times + of_transport);
+    }
 }
 
 #[cfg(test)]

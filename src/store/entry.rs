@@ -9,7 +9,7 @@ use super::Settings;
 use super::census::Incarnation;
 use super::counts::Counted;
 use super::log::{EventLog, LogMemory, Origin, Revision};
-use super::state::{Booked, Creator, StateBudget};
+use super::state::{Booked, CreatorPermit, StateBudget};
 use super::wake::Wakes;
 use crate::feed::{self, Feed, Limits, Memory, Micros};
 use crate::sync::Mutex;
@@ -117,9 +117,9 @@ impl Entry {
         self.booked.set(bytes, ended.map(|(at, _)| (at, id)));
     }
 
-    /// Books it on the address that made it.
-    pub(crate) fn book_on(&mut self, creator: Arc<Creator>) {
-        self.booked.book_on(creator);
+    /// Books it on those who made it.
+    pub(crate) fn book_on(&mut self, creators: Vec<CreatorPermit>) {
+        self.booked.book_on(creators);
     }
 
     /// What is booked for the swarm.

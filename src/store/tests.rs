@@ -21,7 +21,7 @@ const SETTINGS: Settings = Settings {
     ring_bytes: 1 << 16,
     feed_memory_bytes: 1 << 20,
     state_bytes: usize::MAX,
-    state_address_bytes: usize::MAX,
+    creators: CreatorShares::UNLIMITED,
 };
 
 /// A store of two shards with so many groups, numbered from 1.

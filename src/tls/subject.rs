@@ -1,6 +1,8 @@
 //! Who a client is by the alternative names of its subject (SAN). Names are compared as a whole, byte by byte; the
 //! distinguished name of the subject means nothing.
 
+use std::sync::Arc;
+
 use starling_core::id::NodeId;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
@@ -45,7 +47,7 @@ pub(super) fn identity(
     let (_, certificate) = parse_x509_certificate(certificate).map_err(|_| SubjectError::Unparsable)?;
     let ends_at = certificate.validity().not_after.timestamp();
     let names = certificate.subject_alternative_name().map_err(|_| SubjectError::Unparsable)?;
-    let (mut is_admin, mut node) = (false, None);
+    let (mut admin, mut node) = (None, None);
     for name in names.iter().flat_map(|names| &names.value.general_names) {
         let (name, is_uri) = match *name {
             GeneralName::URI(uri) => (uri, true),
@@ -54,9 +56,11 @@ pub(super) fn identity(
             _ => continue,
         };
         if is_one_of(name, &known.admins, is_uri) {
-            is_admin = true;
+            admin = Some(name);
         } else if is_one_of(name, &known.readers, is_uri) {
-            is_admin |= listener == ListenerKind::Admin;
+            if listener == ListenerKind::Admin {
+                admin = Some(name);
+            }
         } else if is_uri && is_ours(name) {
             let named = node_of(name).ok_or_else(|| SubjectError::UnknownName(name.to_owned()))?;
             if node.replace(named).is_some_and(|other| other != named) {
@@ -64,9 +68,10 @@ pub(super) fn identity(
             }
         }
     }
-    let nodes = if is_admin { Some(Nodes::Any) } else { node.map(Nodes::One) };
+    let nodes = if admin.is_some() { Some(Nodes::Any) } else { node.map(Nodes::One) };
     Ok(nodes.map(|nodes| Identity {
         nodes,
+        back_end: admin.map(Arc::from),
         permissions: Permissions::All,
         issued_at: None,
         // One that ended before 1970 has ended.

@@ -10,6 +10,7 @@ use tokio_rustls::server::TlsStream;
 use super::bounded_socket::{BoundedSocket, HANDSHAKE_BYTES};
 use super::byte_stream::ByteStream;
 use super::connection::{CloseRequest, ConnectionShared};
+use super::handshake_limit::HandshakeLimit;
 use super::listener_settings::ListenerSettings;
 use super::monitor::Closed;
 use super::proxy_protocol::{self, Announced, PreambleError};
@@ -40,11 +41,12 @@ const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plai
 pub(super) async fn shake(
     socket: TcpStream,
     before: ListenerSettings,
+    handshakes: HandshakeLimit,
     shared: &ConnectionShared,
 ) -> Option<ByteStream> {
     let deadline = Instant::now() + HANDSHAKE;
     let handshake = async {
-        let failed = match open(socket, before, shared, deadline).await {
+        let failed = match open(socket, before, &handshakes, shared, deadline).await {
             Ok(stream) => return Some(stream),
             Err(failed) => failed,
         };
@@ -101,6 +103,7 @@ impl Failed {
 async fn open(
     mut socket: TcpStream,
     before: ListenerSettings,
+    handshakes: &HandshakeLimit,
     shared: &ConnectionShared,
     deadline: Instant,
 ) -> Result<ByteStream, Failed> {
@@ -125,6 +128,11 @@ async fn open(
         Announced::Unknown => shared.comes_from(proxy, None),
     }
     let Some(acceptor) = &before.tls else { return Ok(ByteStream::Plain(socket)) };
+    // It is known by now whose handshake it is, and nothing of it is calculated.
+    if !handshakes.admits(shared.peer()) {
+        shared.closes_for(Closed::Limited);
+        return Err(Failed::silent(Step::Tls));
+    }
     let accepted = timeout_at(deadline, accept(socket, acceptor, shared)).await;
     accepted.unwrap_or_else(|_| Err(Failed::late(Step::Tls))).map(ByteStream::Tls)
 }
@@ -261,7 +269,7 @@ mod tests {
         let before = ListenerSettings { tls: Some(acceptor), ..ListenerSettings::default() };
         let server = ServerName::try_from("localhost").unwrap();
         let (stream, client) = tokio::join!(
-            shake(accepted.unwrap().0, before, &shared),
+            shake(accepted.unwrap().0, before, HandshakeLimit::new(0, Arc::default()), &shared),
             TlsConnector::from(Arc::new(config)).connect(server, client.unwrap()),
         );
         assert!(stream.is_some() && client.is_ok());

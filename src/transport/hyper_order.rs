@@ -121,6 +121,7 @@ async fn each_stream_uses_the_progress_of_its_call() {
     let settings = Settings {
         max_connections: 1,
         max_connections_per_address: 1,
+        handshakes_per_address: 0,
         max_age: Duration::ZERO,
         max_age_grace: Duration::ZERO,
         goodbye_spread: Duration::ZERO,

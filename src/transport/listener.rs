@@ -23,6 +23,7 @@ use super::connection::{CloseRequest, Connection, ConnectionShared, GracefulShut
 use super::counted_socket::CountedSocket;
 use super::fast_path::FastPath;
 use super::handshake::shake;
+use super::handshake_limit::HandshakeLimit;
 use super::listener_settings::ListenerSettings;
 use super::monitor::{Closed, Monitor};
 use super::request_body::CompleteBody;
@@ -74,6 +75,7 @@ pub(crate) async fn serve<P, S, B>(
     let budgets = Budgets::new(settings.memory);
     monitor.watch(Arc::clone(&budgets), stalls.counts());
     let mut table = Table::new(settings, budgets, Arc::clone(&monitor));
+    let handshakes = HandshakeLimit::new(settings.handshakes_per_address, Arc::clone(&monitor));
     let wide_buffers = Arc::default();
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -119,9 +121,12 @@ pub(crate) async fn serve<P, S, B>(
                             let socket = CountedSocket::new(ByteStream::Plain(socket), shared, wide_buffers);
                             connections.spawn(until_gone(id, ends, counted, connection(&settings, service, socket)));
                         } else {
-                            let (before, settings) = (before.clone(), settings);
+                            let (before, settings, handshakes) = (before.clone(), settings, handshakes.clone());
                             connections.spawn(until_gone(id, ends, counted, async move {
-                                introduced(&settings, service, socket, before, shared, wide_buffers).await;
+                                if let Some(stream) = Box::pin(shake(socket, before, handshakes, &shared)).await {
+                                    let socket = CountedSocket::new(stream, shared, wide_buffers);
+                                    connection(&settings, service, socket).await;
+                                }
                             }));
                         }
                     }
@@ -177,28 +182,6 @@ fn builder(settings: &Settings, shared: &Arc<ConnectionShared>) -> Builder<Strea
         .keep_alive_timeout(settings.keepalive_timeout)
         .auto_date_header(false);
     builder
-}
-
-/// One connection that has something to say before HTTP, from the first byte to the last.
-async fn introduced<P, S, B>(
-    settings: &Settings,
-    service: FastPath<S, P>,
-    socket: TcpStream,
-    before: ListenerSettings,
-    shared: Arc<ConnectionShared>,
-    wide_buffers: Arc<WideBuffers>,
-) where
-    P: Protocol,
-    S: tower::Service<Request<CompleteBody<P>>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    if let Some(stream) = Box::pin(shake(socket, before, &shared)).await {
-        let socket = CountedSocket::new(stream, shared, wide_buffers);
-        connection(settings, service, socket).await;
-    }
 }
 
 /// One connection, from its first byte of HTTP to the last.

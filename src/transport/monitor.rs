@@ -23,6 +23,8 @@ pub enum Closed {
     Memory,
     /// It carried HTTP/1, and its client did not read.
     Stalled,
+    /// Its peer address has made too many handshakes of TLS.
+    Limited,
     /// Its client broke a rule of HTTP or a limit of it, or was gone without a word.
     Broken,
     /// Its client closed it, or the process drained.
@@ -31,8 +33,17 @@ pub enum Closed {
 
 impl Closed {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 8] =
-        [Self::Idle, Self::Silent, Self::Handshake, Self::Age, Self::Memory, Self::Stalled, Self::Broken, Self::Other];
+    pub const ALL: [Self; 9] = [
+        Self::Idle,
+        Self::Silent,
+        Self::Handshake,
+        Self::Age,
+        Self::Memory,
+        Self::Stalled,
+        Self::Limited,
+        Self::Broken,
+        Self::Other,
+    ];
 
     /// Its name in figures.
     pub const fn name(self) -> &'static str {
@@ -43,6 +54,7 @@ impl Closed {
             Self::Age => "age",
             Self::Memory => "memory",
             Self::Stalled => "stalled",
+            Self::Limited => "limited",
             Self::Broken => "broken",
             Self::Other => "other",
         }
@@ -69,6 +81,7 @@ pub struct Monitor {
     refused: AtomicU64,
     failed: AtomicU64,
     refused_streams: AtomicU64,
+    refused_handshakes: AtomicU64,
     closed: [AtomicU64; Closed::ALL.len()],
     watched: OnceLock<(Arc<Budgets>, Arc<StallCounts>)>,
 }
@@ -112,6 +125,10 @@ impl Monitor {
         count(&self.refused_streams);
     }
 
+    pub(super) fn count_refused_handshake(&self) {
+        count(&self.refused_handshakes);
+    }
+
     pub(super) fn count_closed(&self, reason: Closed) {
         count(&self.closed[reason as usize]);
     }
@@ -134,6 +151,11 @@ impl Monitor {
     /// Calls that were refused, because their peer address has its share of connections with calls.
     pub fn refused_streams(&self) -> u64 {
         get(&self.refused_streams)
+    }
+
+    /// Handshakes of TLS that were refused, because their peer address had made too many.
+    pub fn refused_handshakes(&self) -> u64 {
+        get(&self.refused_handshakes)
     }
 
     /// Connections that have ended, by why.

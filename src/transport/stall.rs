@@ -83,6 +83,8 @@ pub(crate) struct StreamProgress {
     /// Where it counts what it has sent while its answer is not read; only of a stream of messages.
     sends: OnceLock<Arc<Accounts>>,
     blocked: AtomicBool,
+    /// Nobody asks for its messages for a while.
+    paused: AtomicBool,
     /// The body was asked, and has nothing.
     waits: AtomicBool,
     is_cut: AtomicBool,
@@ -168,6 +170,12 @@ impl StreamProgress {
 
     /// True when what is owed became late by this sweep.
     fn becomes_late(&self, now: u64) -> bool {
+        if self.paused.load(Ordering::Relaxed) {
+            // What is owed may be there, and nobody looks: it has as much time left afterwards.
+            let later = |owed| (owed != 0).then_some(owed + 1);
+            let _: Result<u64, u64> = self.owed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+            return false;
+        }
         if !self.is_late(now) {
             return false;
         }
@@ -208,6 +216,17 @@ impl StreamProgress {
         }
     }
 
+    /// Whether its messages wait because nobody asks for them for a while: no fault of its client's. What it has sent
+    /// counts as being received meanwhile, as that of one whose answer is not read.
+    pub(crate) fn pause(&self, paused: bool) {
+        let Some(accounts) = self.sends.get() else { return };
+        match (self.paused.swap(paused, Ordering::Relaxed), paused) {
+            (false, true) => accounts.block(),
+            (true, false) => accounts.unblock(),
+            _ => {}
+        }
+    }
+
     /// How long it has taken too little of what it was offered, in parts of a sweep.
     fn waits_for(&self, now: u64) -> u64 {
         let offered = self.offered.load(Ordering::Relaxed);
@@ -225,6 +244,7 @@ impl StreamProgress {
 impl Drop for StreamProgress {
     fn drop(&mut self) {
         self.block(false);
+        self.pause(false);
     }
 }
 
@@ -255,6 +275,7 @@ impl StallDetector {
             unread: OnceLock::new(),
             sends: OnceLock::new(),
             blocked: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             waits: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
             stream_waker: OnceLock::new(),
@@ -446,6 +467,18 @@ mod tests {
         nothing.owes_nothing();
         (0..5 * SWEEPS).for_each(|_| detector.sweep());
         assert!(!nothing.poll_late(Waker::noop()));
+    }
+
+    #[test]
+    fn paused_stream_owes_no_message_meanwhile() {
+        let detector = StallDetector::new(TIMEOUT, TIMEOUT);
+        let progress = detector.stream(None);
+        progress.sends_stream(super::super::connection::ConnectionShared::unbounded().accounts());
+        progress.owes_message(0);
+        progress.pause(true);
+        (0..5 * SWEEPS).for_each(|_| detector.sweep());
+        progress.pause(false);
+        assert_eq!(sweeps_until_late(&detector, &progress), SWEEPS + 1, "it has as much time as before");
     }
 
     #[test]

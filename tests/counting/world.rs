@@ -142,7 +142,7 @@ impl World {
             ring_bytes: config.feed.ring_bytes,
             feed_memory_bytes: config.feed.memory_bytes,
             state_bytes: config.memory.state_bytes,
-            state_address_bytes: config.memory.state_bytes,
+            creators: store::CreatorShares::UNLIMITED,
         }));
         let log = CommandLog::local(store, Clock::system());
         let settings = service::Settings {

@@ -4,6 +4,7 @@ mod scripted;
 pub(crate) mod updates;
 pub(crate) mod world;
 
+mod address_limits;
 mod bans;
 mod chat;
 mod clip;

@@ -225,7 +225,9 @@ mod tests {
         let later = RetryDecision::Retry { asked: Some(SECOND), reconnect: false };
         assert_eq!(refused(Code::Unavailable, "STREAM_AGE", Some(SECOND)), later);
         assert_eq!(goodbye(GoodbyeReason::StreamAge), later);
-        assert_eq!(refused(Code::ResourceExhausted, "RATE_LIMITED", Some(SECOND)), later);
+        for reason in ["RATE_LIMITED", "CLIENT_LIMIT", "TOO_MANY_CONNECTIONS"] {
+            assert_eq!(refused(Code::ResourceExhausted, reason, Some(SECOND)), later, "{reason}");
+        }
     }
 
     #[test]

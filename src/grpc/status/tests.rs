@@ -6,6 +6,7 @@ use prost_types::FileDescriptorSet;
 use tonic_types::StatusExt;
 
 use super::*;
+use crate::limits::ClientLimit;
 use starling_core::id::{Epoch, NodeId, SessionId};
 
 /// What the comment of a reason says: the code that it comes with, the keys of its metadata, whether a retry may help.
@@ -77,6 +78,8 @@ fn everything() -> Vec<Status> {
         all.push(wrong_kind(kind));
         all.push(refused(kind)(ServiceError::TooManySwarms { max: 1 }));
         all.push(refused(kind)(ServiceError::StateMemory));
+        let limit = ClientLimit::IdentitySwarms;
+        all.push(refused(kind)(ServiceError::Exceeded(Exceeded { limit, max: 1, wait: None })));
         all.push(refused(kind)(ServiceError::IdentityOff));
         all.push(refused(kind)(ServiceError::Ended { epoch: Epoch::new(1).unwrap(), last: Vec::new() }));
     }
@@ -106,6 +109,8 @@ fn everything() -> Vec<Status> {
         End::Deadline,
     ];
     all.extend(ends.into_iter().filter_map(|end| end.goodbye_and_status().1.err()));
+    let limit = ClientLimit::AddressJoins;
+    all.push(Exceeded { limit, max: 1, wait: Some(Duration::from_millis(250)) }.into());
     let over = Status::out_of_range("Error, decoded message length too large: found 9 bytes, the limit is: 4 bytes");
     all.extend([
         InvalidField { field: "f".into(), problem: "is wrong".into() }.into(),
@@ -173,4 +178,19 @@ fn ban_says_until_when_as_a_timestamp() {
     let details = refused(SwarmKind::Group)(banned.into()).get_error_details();
     let told = &details.error_info().unwrap().metadata;
     assert_eq!((told["nodeId"].as_str(), told["until"].as_str()), ("2", "2026-11-30T00:53:20.250Z"));
+}
+
+#[test]
+fn exceeded_limit_names_its_setting() {
+    let limit = ClientLimit::IdentityJoins;
+    let told = |wait| Status::from(Exceeded { limit, max: 500, wait });
+    let (count, rate) = (told(None), told(Some(Duration::from_millis(250))));
+    for (status, reason, wait) in [(count, "CLIENT_LIMIT", 1_000), (rate, "RATE_LIMITED", 250)] {
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((status.code(), &*info.reason), (Code::ResourceExhausted, reason));
+        assert_eq!(info.metadata["limit"], "limits.identity_joins_per_second");
+        assert_eq!(info.metadata["max"], "500");
+        assert_eq!(details.retry_info().unwrap().retry_delay, Some(Duration::from_millis(wait)));
+    }
 }

@@ -16,6 +16,7 @@ fn table(max_connections: usize, max_connections_per_address: usize) -> Table {
     let settings = Settings {
         max_connections,
         max_connections_per_address,
+        handshakes_per_address: 0,
         max_age: Duration::ZERO,
         max_age_grace: Duration::from_secs(40),
         goodbye_spread: Duration::from_secs(5),

@@ -9,6 +9,7 @@ pub(crate) mod fixture;
 mod forged_tokens;
 mod headers;
 mod key_rotation;
+mod limits;
 mod nodes;
 pub(crate) mod refusal;
 mod renewal;

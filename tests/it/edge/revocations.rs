@@ -40,7 +40,7 @@ fn with_tokens() -> (Service, Edge) {
         ring_bytes: 1 << 20,
         feed_memory_bytes: 1 << 20,
         state_bytes: 1 << 20,
-        state_address_bytes: 1 << 20,
+        creators: store::CreatorShares::UNLIMITED,
     }));
     let tokens = Some(TokenTimes { max_age_ms: 60_000, leeway_ms: 5_000 });
     let settings = service::Settings { max_swarms: 1, retention_ms: 0, empty_group_ms: 0, tokens };

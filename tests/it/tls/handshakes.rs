@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ProtocolVersion;
 
+use crate::admin::scrape::Scrape;
 use crate::harness::{Server, soon};
 use crate::net::connections::{PREFACE, closed};
 use crate::net::frames::{WIDE, Wire};
@@ -234,4 +235,25 @@ async fn failed_handshake_flood_is_counted_in_the_log() {
         .sum();
     assert_eq!(lines + left_out, MANY, "{log}");
     assert!(left_out > 0, "{lines}");
+}
+
+#[tokio::test]
+async fn handshakes_of_one_address_are_limited() {
+    let (server, authority, files) = serve(|config| {
+        config.admin.listen = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
+        config.limits.address_handshakes_per_second = 1;
+    })
+    .await;
+    let client = client(&server, &authority, &files).await;
+    let mut refused = false;
+    for _ in 0..100 {
+        refused |= Dialect::default().connect(server.address(), &authority).await.is_err();
+        if refused {
+            break;
+        }
+    }
+    assert!(refused, "it is refused in the end");
+    client.clone().livestreams.list_livestreams(pb::ListLivestreamsRequest::default()).await.unwrap();
+    let hits = "starling_client_limit_hits_total{limit=\"limits.address_handshakes_per_second\"}";
+    assert!(Scrape::of(&server).await.value(hits) >= 1.0);
 }

@@ -64,6 +64,11 @@ impl Authenticator for Tokens {
             _ => Ok(identity),
         }
     }
+
+    /// Each name begins with `known` if the server is to know its token from a time before.
+    fn recall(&self, token: &str, now_ms: u64) -> Option<Result<Arc<Identity>, TokenRefused>> {
+        token.starts_with("known").then(|| self.authenticate(token, now_ms))
+    }
 }
 
 /// What an identity may do with the swarms of these ids, of both kinds.
@@ -79,7 +84,8 @@ pub(crate) fn permission(ids: std::ops::RangeInclusive<u64>, rights: &[Right], c
 /// A node that may do this and nothing else.
 pub(crate) fn node(number: u64, permissions: Vec<Permission>) -> Identity {
     let nodes = Nodes::One(NodeId::new(number).unwrap());
-    Identity { nodes, permissions: Permissions::Some(permissions), issued_at: Some(NOW), expires_at: None }
+    let permissions = Permissions::Some(permissions);
+    Identity { nodes, back_end: None, permissions, issued_at: Some(NOW), expires_at: None }
 }
 
 /// The broadcaster and owner, node 1.
@@ -104,11 +110,16 @@ impl World {
     /// Livestream 7 of node 1, on air, with viewers 2 and 3, of whom 3 is muted; group 7 of node 1, with 1, 2 and 3
     /// in it. The tokens `admin` (who may do everything as anybody), `owner` (node 1) and `viewer` (node 2).
     pub(crate) async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// The same with a configuration of the test's own.
+    pub(crate) async fn with(configure: impl FnOnce(&mut Config)) -> Self {
         let (tokens, wall) = (Arc::<Tokens>::default(), Arc::new(AtomicU64::new(NOW)));
         let shown = Arc::clone(&wall);
         let clock = Clock::over(move || shown.load(Ordering::Relaxed));
         let authentication = Authentication::by_tokens(Arc::<Tokens>::clone(&tokens));
-        let server = Server::asking(Some(authentication), clock, |_| ()).await;
+        let server = Server::asking(Some(authentication), clock, configure).await;
         let connection = Connection::open(server.address()).await;
         let world = Self { server, tokens, wall, connection };
         world.issue("admin", Identity::ANYBODY);
