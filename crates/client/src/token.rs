@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use tokio::sync::{Mutex, watch};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tonic::codegen::http::HeaderValue;
 
 use crate::token_source::{TokenError, TokenSource};
-use crate::token_times::TokenTimes;
+use crate::token_times::{TokenTimes, wall};
 
 /// The scheme of the header, before the token.
 const SCHEME: &str = "Bearer ";
@@ -114,9 +114,7 @@ impl BearerToken {
         // Only a caller knows when there will be another.
         let times = match self.0.source {
             Source::Caller => None,
-            Source::File(_) | Source::Asked(_) => {
-                TokenTimes::read(token, SystemTime::now(), Instant::now(), &mut rand::rng())
-            }
+            Source::File(_) | Source::Asked(_) => TokenTimes::read(token, wall(), Instant::now(), &mut rand::rng()),
         };
         self.0.current.send_if_modified(|current| {
             let other = current.value.as_ref() != Some(&value);
@@ -266,6 +264,7 @@ impl fmt::Debug for BearerToken {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::UNIX_EPOCH;
 
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -316,7 +315,7 @@ mod tests {
 
     /// A second of the wall clock, in so many seconds from now.
     fn in_seconds(seconds: f64) -> f64 {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64() + seconds
+        wall().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() + seconds
     }
 
     #[tokio::test]
@@ -350,9 +349,11 @@ mod tests {
             async move { if number == 0 { Ok(expiring(number, end)) } else { Err("the issuer is away") } }
         });
         let first = token.ready().await.unwrap();
+        assert!(!token.must_ask(), "not with each call, although this one is over");
+        token.0.current.send_modify(|current| current.times.as_mut().unwrap().renew_at = Instant::now());
         assert!(token.must_ask());
         assert_eq!(token.ready().await.unwrap(), first);
-        assert!(!token.must_ask(), "not with each call");
+        assert!(!token.must_ask(), "not with each call, although it failed");
         assert_eq!(token.ready().await.unwrap(), first);
         assert_eq!(asked.load(Ordering::Relaxed), 2);
         let told = token.has_newer(first).await.unwrap_err().to_string();

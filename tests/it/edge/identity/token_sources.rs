@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use super::fixture::{THERE, jwt_server};
 use crate::harness::{Server, soon};
+use crate::process::{Talking, starling};
 
 /// Who issues tokens here.
 #[derive(Clone)]
@@ -271,6 +272,29 @@ async fn revoked_token_is_followed_by_a_newer_one() {
     assert_eq!(answer.unwrap().livestream.unwrap().livestream_id, THERE);
     let refused = server.client().await.with_token(old).until_answered(Retry::default(), get).await;
     assert!(matches!(refused, Err(Error::TokenRefused { reason: ErrorReason::TokenRevoked })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn command_goes_on_with_the_next_token_file() {
+    let (server, issuer, directory) = on_air(|_| {}).await;
+    let file = directory.path().join("viewer.jwt");
+    let first = issuer.issue("2", 0.0, 5.0);
+    replace(&file, &first);
+    let ended = witness(&server, BearerToken::new(&first).unwrap()).await;
+    let (url, named) = (server.url(), file.to_str().unwrap());
+    let command = ["events", "--server", &url, "--token-file", named, "--livestream", "7", "--json"];
+    let mut events = Talking::spawn(starling(&command));
+    while !events.line().await.contains("snapshotComplete") {}
+    replace(&file, &issuer.issue("2", 0.0, 600.0));
+    soon(ended).await;
+    viewer(&server, issuer.lasting("2")).await;
+    loop {
+        let line = events.line().await;
+        assert!(!line.is_empty() && !line.contains("reset"), "it goes on where it was: {line}");
+        if line.contains("viewerJoined") {
+            break;
+        }
+    }
 }
 
 #[tokio::test]
