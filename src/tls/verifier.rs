@@ -12,6 +12,16 @@ use tokio_rustls::rustls::{
 use super::settings::{ListenerKind, SubjectNames};
 use super::subject;
 
+/// Intermediate authorities that a client may show. rustls-webpki follows each way from one to another whose name fits, up to
+/// 200,000 steps: with 60 of one name that took 1.5 s of a core in a debug build, before anybody knew who the client was.
+/// The ways among four are 64.
+const INTERMEDIATES_MAX: usize = 4;
+
+/// A client shows more of them.
+#[derive(Debug, thiserror::Error)]
+#[error("the client shows {0} intermediate authorities, and {INTERMEDIATES_MAX} are taken")]
+struct TooManyIntermediates(usize);
+
 /// Verifies as `chain` does, and refuses names that are meant for this server and that it does not understand: their
 /// owner must not be taken for somebody without a name.
 #[derive(Debug)]
@@ -33,6 +43,10 @@ impl ClientCertVerifier for SubjectVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        if intermediates.len() > INTERMEDIATES_MAX {
+            let refused = TooManyIntermediates(intermediates.len());
+            return Err(CertificateError::Other(OtherError(Arc::new(refused))).into());
+        }
         let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
         // The same names are understood on every listener.
         match subject::identity(end_entity, &self.names, ListenerKind::Admin) {
@@ -73,5 +87,36 @@ impl ClientCertVerifier for SubjectVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chain.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use tokio_rustls::rustls::RootCertStore;
+    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::server::WebPkiClientVerifier;
+
+    use super::*;
+
+    #[test]
+    fn more_intermediates_than_needed_are_refused() {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let own = KeyPair::generate().unwrap();
+        let own = CertificateParams::default().signed_by(&own, &authority).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().clone()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let verifier = SubjectVerifier::new(chain, [].into());
+        let verify = |count| {
+            let intermediates = vec![authority.der().clone(); count];
+            verifier.verify_client_cert(own.der(), &intermediates, UnixTime::now())
+        };
+        assert!(verify(INTERMEDIATES_MAX).is_ok());
+        let refused = verify(INTERMEDIATES_MAX + 1).unwrap_err();
+        assert!(matches!(refused, Error::InvalidCertificate(CertificateError::Other(_))), "{refused}");
     }
 }

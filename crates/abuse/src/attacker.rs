@@ -63,7 +63,8 @@ impl Membership {
 
 /// How many there were in a second.
 pub(crate) fn rate(count: u64, since: Instant) -> u64 {
-    (count as f64 / since.elapsed().as_secs_f64()).round() as u64
+    let milliseconds = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    count * 1_000 / milliseconds.max(1)
 }
 
 /// An attack under way.

@@ -47,6 +47,7 @@ impl Case for CertificateChains {
                 made.map(TlsConnector::from).map_err(|_| Ending::Closed)
             };
             let connectors = [connector(FITS)?, connector(TOO_MANY)?];
+            attacker.begin();
             let began = Instant::now();
             let again = async |number: usize| {
                 let mut shown = 0_u64;

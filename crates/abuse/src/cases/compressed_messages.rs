@@ -108,7 +108,7 @@ impl Bits {
         self.held |= bits << self.count;
         self.count += count;
         while self.count >= 8 {
-            self.bytes.push((self.held & 0xff) as u8);
+            self.bytes.push(self.held.to_le_bytes()[0]);
             self.held >>= 8;
             self.count -= 8;
         }

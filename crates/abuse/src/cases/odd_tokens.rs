@@ -37,7 +37,8 @@ impl Case for OddTokens {
     fn run<'a>(&'a self, attacker: &'a Attacker) -> Attack<'a> {
         Box::pin(async move {
             let tokens = tokens();
-            let token = |number: u64| tokens.iter().cycle().nth(number as usize % tokens.len()).cloned();
+            let count = tokens.len() as u64;
+            let token = |number: u64| tokens.get(usize::try_from(number % count).ok()?).cloned();
             let rate = call_again(attacker, Instant::now() + attacker.left(), token).await?;
             attacker.figure(format!("{rate}/s"));
             Ok(())
