@@ -9,7 +9,7 @@ use starling_client::pb::group::v1 as group;
 use starling_client::pb::livestream::v1::publish_updates_response::Event;
 use starling_client::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling_client::pb::swarm::v1::{self as shared, delivery::Item};
-use starling_client::{Client, SwarmRef};
+use starling_client::{Client, SwarmRef, TokenChannel};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
@@ -234,7 +234,7 @@ impl Subscriber {
     }
 
     pub(crate) async fn open_with(client: &Client, request: pb::SubscribeUpdatesRequest) -> Self {
-        let mut stub = Grpc::new(client.token().over(client.channel.clone()));
+        let mut stub = Grpc::new(TokenChannel::new(client.channel.clone(), client.token().clone()));
         stub.ready().await.expect("it is connected");
         let path = PathAndQuery::from_static("/starling.livestream.v1.LivestreamService/SubscribeUpdates");
         let codec = ProstCodec::<_, EncodedDeliveries>::default();
