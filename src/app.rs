@@ -365,7 +365,7 @@ pub const fn client_limits(config: &Config) -> limits::Settings {
             published_bytes: of.identity_published_bytes_per_second,
             renewals: of.identity_renewals_per_second,
         },
-        failed_tokens: of.address_failed_tokens_per_second,
+        failed_tokens: of.address_failed_authentications_per_second,
         payload_bytes: config.feed.payload_bytes,
     }
 }

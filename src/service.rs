@@ -233,14 +233,14 @@ impl Service {
             let (permit, permits) = match known {
                 None => self.room_for_one(&creators).await.map(|(permit, permits)| (Some(permit), permits))?,
                 Some(true) => (None, self.room_of(&creators).await?),
-                Some(false) => (None, Vec::new()),
+                Some(false) => (None, self.log.store().state().replace(&creators)),
             };
             let outcome = match self.log.submit(id, command(new), Projection::SWARM).await {
                 Err(Rejection::Exists) if given.is_none() => return Err(Rejection::RequestReused.into()),
                 outcome => outcome?,
             };
             drop(permit);
-            if outcome.created && known != Some(false) {
+            if outcome.created {
                 self.log.store().watchers(id, |entry| entry.book_on(permits));
             }
             return Ok(outcome);

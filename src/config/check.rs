@@ -267,7 +267,7 @@ impl LimitsConfig {
             address_joins_per_second,
             address_publishes_per_second,
             address_published_bytes_per_second,
-            address_failed_tokens_per_second,
+            address_failed_authentications_per_second,
             address_handshakes_per_second,
         } = *self;
         for (key, count) in [
@@ -285,7 +285,7 @@ impl LimitsConfig {
             ("limits.identity_renewals_per_second", identity_renewals_per_second),
             ("limits.address_joins_per_second", address_joins_per_second),
             ("limits.address_publishes_per_second", address_publishes_per_second),
-            ("limits.address_failed_tokens_per_second", address_failed_tokens_per_second),
+            ("limits.address_failed_authentications_per_second", address_failed_authentications_per_second),
             ("limits.address_handshakes_per_second", address_handshakes_per_second),
         ] {
             faults.number(key, rate, 0..=1_000_000);
@@ -333,13 +333,15 @@ impl MemoryConfig {
         for (key, bytes) in all {
             faults.number(key, bytes, MIB..=1_024 * 1_024 * MIB);
         }
-        for (key, bytes) in
-            [("memory.state_address_bytes", state_address_bytes), ("memory.state_identity_bytes", state_identity_bytes)]
-        {
-            faults.rule(&[key, "memory.state_bytes"], bytes <= state_bytes, || {
-                format!("{bytes} is more than memory.state_bytes, {state_bytes}")
-            });
-        }
+        let keys = ["memory.state_address_bytes", "memory.state_bytes"];
+        faults.rule(&keys, state_address_bytes <= state_bytes, || {
+            format!("{state_address_bytes} is more than memory.state_bytes, {state_bytes}")
+        });
+        // Where both are more, one is told: it is the sum that is too small.
+        let keys = ["memory.state_identity_bytes", "memory.state_bytes", "memory.state_address_bytes"];
+        faults.rule(&keys, state_identity_bytes <= state_bytes, || {
+            format!("{state_identity_bytes} is more than memory.state_bytes, {state_bytes}")
+        });
         let share = receiving_connection_bytes;
         let keys = ["memory.receiving_connection_bytes", "memory.receiving_bytes"];
         faults.rule(&keys, share <= receiving_bytes, || {

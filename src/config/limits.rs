@@ -40,7 +40,7 @@ pub struct LimitsConfig {
     /// Their payloads.
     pub address_published_bytes_per_second: u64,
     /// Tokens of one address that are not accepted.
-    pub address_failed_tokens_per_second: u32,
+    pub address_failed_authentications_per_second: u32,
     /// Handshakes of TLS of one address.
     pub address_handshakes_per_second: u32,
 }

@@ -275,7 +275,7 @@ fn every_range_accepts_exactly_its_ends() {
         ("limits.address_joins_per_second", &["0", "1000000"], &["-1", "1000001"]),
         ("limits.address_publishes_per_second", &["0", "1000000"], &["-1", "1000001"]),
         ("limits.address_published_bytes_per_second", &["0", "10000000000"], &["-1", "10000000001"]),
-        ("limits.address_failed_tokens_per_second", &["0", "1000000"], &["-1", "1000001"]),
+        ("limits.address_failed_authentications_per_second", &["0", "1000000"], &["-1", "1000001"]),
         ("limits.address_handshakes_per_second", &["0", "1000000"], &["-1", "1000001"]),
         ("memory.receiving_bytes", &["33554432", "1099511627776"], &["33554431", "1048575", "1099511627777"]),
         ("memory.receiving_connection_bytes", &["2097152", "134217728"], &["2097151", "1048575", "134217729"]),

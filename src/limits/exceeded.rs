@@ -37,7 +37,7 @@ client_limits! {
     /// Payloads of an address.
     AddressPublishedBytes => "limits.address_published_bytes_per_second";
     /// Tokens of an address that are not accepted.
-    AddressFailedTokens => "limits.address_failed_tokens_per_second";
+    AddressFailedTokens => "limits.address_failed_authentications_per_second";
     /// Handshakes of TLS of an address.
     AddressHandshakes => "limits.address_handshakes_per_second";
     /// Connections with calls of an identity.

@@ -195,6 +195,15 @@ impl StateBudget {
         full.map_or(Ok(()), |limit| Err(StateFull { oldest_ended: limit.oldest_ended(), exceeded: None }))
     }
 
+    /// Counts a swarm that takes the place of one of these, which counts until it does.
+    pub(crate) fn replace(&self, creators: &[Arc<Creator>]) -> Vec<CreatorPermit> {
+        let count = |creator: &Arc<Creator>| {
+            creator.made.fetch_add(1, Ordering::Relaxed);
+            CreatorPermit(Arc::clone(creator))
+        };
+        creators.iter().map(count).collect()
+    }
+
     /// Counts a swarm that these are about to make.
     pub(crate) fn reserve(&self, creators: &[Arc<Creator>]) -> Result<Vec<CreatorPermit>, StateFull> {
         self.has_room(creators.iter())?;

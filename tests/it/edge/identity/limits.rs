@@ -425,7 +425,7 @@ async fn renewals_beyond_their_rate_wait() {
 
 #[tokio::test]
 async fn forged_tokens_of_one_address_are_limited() {
-    let world = world(|config| config.limits.address_failed_tokens_per_second = 1).await;
+    let world = world(|config| config.limits.address_failed_authentications_per_second = 1).await;
     world.issue("known-viewer", super::fixture::viewer(2));
     world.issue_faulty("late", TokenRefused::Expired);
     let stats = pb::GetStatsRequest { livestream_id: THERE };
@@ -443,7 +443,7 @@ async fn forged_tokens_of_one_address_are_limited() {
         assert!(reasons.values().sum::<usize>() < 200, "{reasons:?}");
     };
     let Refused { reason, limit, max, wait } = refused(&limited);
-    assert_eq!((&*reason, &*limit, &*max), ("RATE_LIMITED", "limits.address_failed_tokens_per_second", "1"));
+    assert_eq!((&*reason, &*limit, &*max), ("RATE_LIMITED", "limits.address_failed_authentications_per_second", "1"));
     assert!(!wait.is_zero() && wait <= Duration::from_secs(1), "{wait:?}");
     assert!(reasons["TOKEN_INVALID"] >= 1 && reasons["TOKEN_EXPIRED"] >= 1, "{reasons:?}");
     assert_eq!(call("known-viewer").await.status(), "0", "what is known costs no signature");
