@@ -15,6 +15,8 @@ pub mod call_counts;
 mod chosen_ids;
 mod convert;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod group;
 pub mod health;
 mod livestream;
