@@ -10,6 +10,8 @@ mod end;
 mod error;
 mod events;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod get;
 mod healthcheck;
 mod interrupt;

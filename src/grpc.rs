@@ -18,6 +18,8 @@ mod client_address;
 mod client_limits;
 mod convert;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod group;
 pub mod health;
 mod livestream;

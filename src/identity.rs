@@ -3,6 +3,8 @@
 
 mod authority;
 mod claims;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod json;
 mod key;
 mod key_file;

@@ -23,6 +23,7 @@
 //! - [`metrics`]: what all of these have counted, written down.
 //! - [`admin`]: the pages for whoever runs the server.
 //! - [`config`], [`telemetry`], [`app`]: the process.
+//! - `fuzzing`: what fuzz targets run; built for them and for tests.
 //! - [`cli`]: the command line; its client is [`starling_client`], and [`starling_verify`] proves from
 //!   outside that no update was lost without a gap.
 
@@ -55,3 +56,6 @@ pub mod telemetry;
 pub mod app;
 
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

@@ -53,7 +53,7 @@ const HEALTH_MESSAGE: usize = 1_024;
 const REFLECTION_MESSAGE: usize = 4 * 1_024;
 
 /// What describes every method that is served.
-const DESCRIPTORS: [&[u8]; 4] = [
+pub(super) const DESCRIPTORS: [&[u8]; 4] = [
     pb::DESCRIPTORS,
     tonic_health::pb::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
@@ -170,7 +170,7 @@ pub(crate) fn health_alone<H: Health, P: Protocol>(
         .service(Routes::new(health.max_decoding_message_size(HEALTH_MESSAGE)).prepare())
 }
 
-fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {
+pub(super) fn routes(routes: Routes, edge: Edge, reflection: bool) -> Routes {
     let (small, large) = (edge.settings.receive_bytes, edge.settings.publish_receive_bytes);
     let livestreams = LivestreamServiceServer::new(edge.clone());
     let groups = GroupServiceServer::new(edge.clone());

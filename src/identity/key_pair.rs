@@ -133,13 +133,16 @@ impl KeyPair {
     /// The text that [`KeyPair::read`] reads.
     ///
     /// # Errors
-    /// When the key cannot be encoded.
+    /// When the key cannot be encoded, as a secret that is no UTF-8.
     pub fn to_text(&self) -> Result<String, KeyPairError> {
         let pem = match &self.0 {
             Private::Ed25519(key) => key.to_pkcs8_pem(LineEnding::LF).map_err(drop),
             Private::P256(key) => key.to_pkcs8_pem(LineEnding::LF).map_err(drop),
             Private::Rsa(key) => key.to_pkcs8_pem(LineEnding::LF).map_err(drop),
-            Private::Secret(secret) => return Ok(String::from_utf8_lossy(secret).into_owned() + "\n"),
+            // A text that reads as another secret would be worse than none.
+            Private::Secret(secret) => {
+                return String::from_utf8(secret.clone()).map(|secret| secret + "\n").map_err(|_| UNENCODED);
+            }
         };
         pem.map(|pem| pem.to_string()).map_err(|()| UNENCODED)
     }

@@ -41,7 +41,7 @@ pub struct NewSession {
 
 impl Mutation {
     /// The command that carries it out; `draw` draws the id of a session.
-    pub(super) fn into_command(self, draw: impl FnOnce() -> SessionId) -> Command {
+    pub(crate) fn into_command(self, draw: impl FnOnce() -> SessionId) -> Command {
         match self {
             Self::Command(command) => command,
             Self::Join(NewSession {

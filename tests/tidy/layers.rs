@@ -24,6 +24,10 @@ const fn layer(module: &'static str, modules: &'static str, crates: &'static str
 const LAYERS: &[Layer] = &[
     layer("main",      "app cli",
           "clap mimalloc tokio"),
+    // For fuzz targets and their corpus alone.
+    layer("fuzzing",   "cli app grpc identity tls config service cluster store clock shutdown",
+          "starling_client starling_core starling_signing starling_verify arbitrary base64 prost serde_json tempfile \
+           tokio tonic"),
     layer("cli",       "app clock config identity pb shutdown telemetry",
           "starling_client starling_verify adts_reader bytes clap clap_complete futures_util humantime indicatif ogg prost \
            prost_reflect prost_types rand serde_json tokio tonic tonic_health \
@@ -40,8 +44,8 @@ const LAYERS: &[Layer] = &[
     layer("config",    "",
           "clap config http::HeaderName http::header humantime ipnet serde thiserror toml tracing_subscriber"),
     layer("grpc",      "budget identity limits transport tls service store feed clock pb shutdown",
-          "starling_core starling_signing bytes futures_util http http_body prost prost_types rand tokio tokio_stream tonic \
-           tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
+          "starling_core starling_signing bytes futures_util http http_body http_body_util prost prost_types rand tokio tokio_stream \
+           tonic tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
     layer("transport", "budget clock identity limits tls shutdown sync",
           "bytes futures_util http http_body hyper hyper_util ipnet parking_lot ppp rand socket2 thiserror tokio tokio_rustls \
            tower tracing"),

@@ -15,7 +15,8 @@ const MADE: [&str; 3] = [".git", "gen", "target"];
 const FILLED: [&str; 2] = ["/node_modules/", "/venv/"];
 
 /// What a path between backticks begins with when it is meant to be one of this repository.
-const OURS: [&str; 9] = [".ci/", "benches/", "crates/", "docs/", "examples/", "helm/", "proto/", "src/", "tests/"];
+const OURS: [&str; 10] =
+    [".ci/", "benches/", "crates/", "docs/", "examples/", "fuzz/", "helm/", "proto/", "src/", "tests/"];
 
 /// What stands between backticks and has one of these is a pattern or a command.
 const NO_PATH: [char; 3] = ['*', '{', '<'];

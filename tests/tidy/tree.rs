@@ -88,7 +88,7 @@ pub(crate) fn files(directory: &str, extension: &str) -> Vec<String> {
 /// All Rust written by hand.
 pub(crate) fn all_rust() -> Vec<String> {
     let mut all = vec!["build.rs".to_owned()];
-    for directory in ["src", "tests", "benches", "examples", "crates"] {
+    for directory in ["src", "tests", "benches", "examples", "crates", "fuzz/fuzz_targets"] {
         all.extend(files(directory, ".rs"));
     }
     all
