@@ -1,7 +1,7 @@
 //! Single promises of a replica, each shown by hand.
 
 use starling_replica::batch::StreamSession;
-use starling_replica::memory_log::Delivery;
+use starling_replica::memory_log::PublishFate;
 use starling_replica::output::{LogAccess, NotReady, OverReason, StopReason};
 use starling_replica::{Answer, Batch, BatchItem, LogRequest, Replica};
 
@@ -28,14 +28,14 @@ fn wait(cluster: &mut Cluster, ms: u64) {
 }
 
 fn replica(cluster: &Cluster, at: usize) -> &Replica<Model> {
-    cluster.pods[at].replica.as_ref().unwrap()
+    cluster.pods[at].replica()
 }
 
 /// Asks a pod for something, and says under which name the answer is kept.
 fn ask(cluster: &mut Cluster, at: usize, request: LogRequest) -> u64 {
     cluster.asked += 1;
     let (id, deadline) = (cluster.asked, cluster.now + 10_000);
-    cluster.with_replica(at, |replica| replica.submit(id, request, deadline)).unwrap();
+    cluster.with_replica(at, |replica| replica.submit(id, request, deadline)).expect("there is room");
     id
 }
 
@@ -57,7 +57,7 @@ fn revision(cluster: &Cluster, id: u64) -> u64 {
 /// What the log says of a stream's session.
 fn said(cluster: &Cluster, stream: StreamSession) -> Vec<&'static str> {
     let (messages, _) = cluster.log.get(1, u64::MAX);
-    let items = messages.iter().flat_map(|message| Batch::decode(&message.bytes).unwrap().items);
+    let items = messages.iter().flat_map(|message| Batch::decode(&message.bytes).expect("a batch").items);
     items
         .filter_map(|item| match item {
             BatchItem::Attach(own) if own == stream => Some("attach"),
@@ -214,12 +214,12 @@ fn an_absent_log_stops_nobody_among_peers() {
 }
 
 #[test]
-fn an_entry_that_cannot_be_read_stops_the_partition() {
+fn entries_that_cannot_be_read_stop_the_partition() {
     for bytes in [b"\x02later".to_vec(), undecodable_command(&idle(2))] {
         let mut cluster = idle(2);
         let from = replica(&cluster, 0).incarnation();
         let last = replica(&cluster, 0).world().partition.position().sequence;
-        let delivery = Delivery { copies: vec![0], acknowledged: None };
+        let delivery = PublishFate { copies: vec![0], acknowledged: None };
         cluster.log.publish(from, &bytes, None, &delivery);
         wait(&mut cluster, 2_000);
         for at in 0..2 {
@@ -233,9 +233,9 @@ fn an_entry_that_cannot_be_read_stops_the_partition() {
 fn undecodable_command(cluster: &Cluster) -> Vec<u8> {
     let mut cluster_log = cluster.log.get(1, u64::MAX).0;
     let own = replica(cluster, 0);
-    let mut batch = Batch::decode(&cluster_log.pop().unwrap().bytes).unwrap();
+    let mut batch = Batch::decode(&cluster_log.pop().expect("a message").bytes).expect("a batch");
     batch.header.incarnation = own.incarnation();
-    batch.header.number = own.world().partition.pod(own.incarnation()).unwrap().number + 1;
+    batch.header.number = own.world().partition.pod(own.incarnation()).expect("it is registered").number + 1;
     batch.header.base = own.world().partition.position();
     batch.items = vec![BatchItem::Command(vec![99])];
     batch.encode()
