@@ -229,16 +229,36 @@ fn entries_that_cannot_be_read_stop_the_partition() {
     }
 }
 
-/// A batch of pod 0, which comes next, with a command that nobody knows. All runs of a seed are the same.
-fn undecodable_command(cluster: &Cluster) -> Vec<u8> {
-    let mut cluster_log = cluster.log.get(1, u64::MAX).0;
+/// A batch of pod 0, which comes next.
+fn next_batch(cluster: &Cluster, items: Vec<BatchItem>) -> Vec<u8> {
     let own = replica(cluster, 0);
-    let mut batch = Batch::decode(&cluster_log.pop().expect("a message").bytes).expect("a batch");
+    let last = cluster.log.get(1, u64::MAX).0.pop().expect("a message");
+    let mut batch = Batch::decode(&last.bytes).expect("a batch");
+    let partition = &own.world().partition;
     batch.header.incarnation = own.incarnation();
-    batch.header.number = own.world().partition.pod(own.incarnation()).expect("it is registered").number + 1;
-    batch.header.base = own.world().partition.position();
-    batch.items = vec![BatchItem::Command(vec![99])];
+    batch.header.number = partition.pod(own.incarnation()).expect("it is registered").number + 1;
+    batch.header.base = partition.position();
+    batch.header.not_after = partition.clock().now() + 15_000;
+    batch.items = items;
     batch.encode()
+}
+
+/// The same with a command that nobody knows. All runs of a seed are the same.
+fn undecodable_command(cluster: &Cluster) -> Vec<u8> {
+    next_batch(cluster, vec![BatchItem::Command(vec![99])])
+}
+
+#[test]
+fn a_number_used_otherwise_is_not_its_own() {
+    let mut cluster = idle(2);
+    cluster.log.elect_for(2_000);
+    let join = join(&mut cluster, 0, 7);
+    let other = next_batch(&cluster, vec![BatchItem::Compare]);
+    let from = replica(&cluster, 0).incarnation();
+    cluster.log.publish(from, &other, None, &PublishFate { copies: vec![2_000], acknowledged: None });
+    wait(&mut cluster, 5_000);
+    revision(&cluster, join);
+    (0..2).for_each(|at| assert!(replica(&cluster, at).world().state.applied(7).is_some(), "pod {at}"));
 }
 
 #[test]
