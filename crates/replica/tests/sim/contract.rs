@@ -262,6 +262,19 @@ fn a_number_used_otherwise_is_not_its_own() {
 }
 
 #[test]
+fn what_was_told_unknown_is_not_sent_again() {
+    let mut cluster = idle(2);
+    cluster.log.elect_for(12_000);
+    let join = join(&mut cluster, 0, 7);
+    let other = next_batch(&cluster, vec![BatchItem::Compare]);
+    let from = replica(&cluster, 0).incarnation();
+    cluster.log.publish(from, &other, None, &PublishFate { copies: vec![12_000], acknowledged: None });
+    wait(&mut cluster, 20_000);
+    assert_eq!(answer(&cluster, join), Some(&Answer::Unknown));
+    assert_eq!(replica(&cluster, 1).world().state.applied(7), None, "the batch with it never counts");
+}
+
+#[test]
 fn a_pod_that_stops_is_gone_at_once() {
     let mut cluster = idle(3);
     let own = replica(&cluster, 0).incarnation();
