@@ -53,3 +53,13 @@ fn the_core_needs_errors_and_nothing_else() {
         "{foreign:?}"
     );
 }
+
+#[test]
+fn the_replica_needs_the_core_and_nothing_else() {
+    let core = dependencies("starling-core");
+    let found = dependencies("starling-replica");
+    let foreign: Vec<&String> =
+        found.iter().filter(|name| *name != "starling-replica" && !core.contains(name)).collect();
+    assert!(found.iter().any(|name| name == "starling-core"), "the list is not read: {found:?}");
+    assert!(foreign.is_empty(), "no runtime and no network: {foreign:?}");
+}

@@ -288,7 +288,7 @@ pub(crate) fn take_stream(reader: &mut Reader<'_>) -> Result<StreamSession, Malf
             session: SessionId::new(session)?,
         })
     };
-    stream().ok_or(reader.fault("stream", ByteFault::Range))
+    stream().ok_or_else(|| reader.fault("stream", ByteFault::Range))
 }
 
 fn take_name(reader: &mut Reader<'_>, max: usize) -> Result<Vec<u8>, MalformedBytes> {

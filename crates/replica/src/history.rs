@@ -12,14 +12,14 @@ pub const HISTORY_ENTRIES: usize = 8_192;
 
 /// The newest part of the chain. The last one is that of the last entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct History {
+pub struct LogHistory {
     /// The sequence of the first that is kept.
     first: u64,
     hashes: VecDeque<u64>,
 }
 
 /// The history before the first entry of a log.
-impl Default for History {
+impl Default for LogHistory {
     fn default() -> Self {
         Self { first: 0, hashes: VecDeque::from([0]) }
     }
@@ -35,7 +35,7 @@ fn chained(before: u64, message: &LogMessage) -> u64 {
     hasher.finish()
 }
 
-impl History {
+impl LogHistory {
     /// The history that begins with an entry, whatever was before it.
     pub(crate) fn beginning_with(message: &LogMessage) -> Self {
         Self { first: message.sequence, hashes: VecDeque::from([chained(0, message)]) }
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn entries_that_were_read_are_known_again() {
-        let mut history = History::default();
+        let mut history = LogHistory::default();
         (1..=10_000).for_each(|sequence| history.push(&message(sequence, 5)));
         assert_eq!((history.last().sequence, history.first()), (10_000, 10_001 - HISTORY_ENTRIES as u64));
         assert_eq!(history.has(&message(9_000, 5)), Some(true));
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_difference_lasts_for_ever() {
-        let (mut one, mut other) = (History::default(), History::default());
+        let (mut one, mut other) = (LogHistory::default(), LogHistory::default());
         one.push(&message(1, 5));
         other.push(&message(1, 6));
         for sequence in 2..=100 {

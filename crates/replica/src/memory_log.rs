@@ -1,7 +1,7 @@
 //! A log and its object store in memory, which fail on demand: for simulation, and for several pods in one process.
 //!
 //! It is passive as a replica is: it is told the time, takes what pods ask for, and hands out what reaches them and when.
-//! Which messages are late, lost or repeated is said by whoever asks ([`Delivery`]), so that a run is made of its seed.
+//! Which messages are late, lost or repeated is said by whoever asks ([`PublishFate`]), so that a run is made of its seed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,7 +11,7 @@ use crate::replica::PublishFault;
 
 /// What becomes of one publish. Times are milliseconds from now.
 #[derive(Clone, Debug, Default)]
-pub struct Delivery {
+pub struct PublishFate {
     /// When each copy reaches the log: none is a publish that never arrives, two one that arrives twice.
     pub copies: Vec<u64>,
     /// How long after the first copy its sender hears of it; `None` when the acknowledgement is lost.
@@ -63,7 +63,7 @@ impl MemoryLog {
     }
 
     /// Takes a batch; `delivery` says what becomes of it.
-    pub fn publish(&mut self, from: PodIncarnation, bytes: &[u8], expect_last: Option<u64>, delivery: &Delivery) {
+    pub fn publish(&mut self, from: PodIncarnation, bytes: &[u8], expect_last: Option<u64>, delivery: &PublishFate) {
         for (at, delay) in delivery.copies.iter().enumerate() {
             self.copied += 1;
             let acknowledged = delivery.acknowledged.filter(|_| at == 0);

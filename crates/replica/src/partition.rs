@@ -10,7 +10,7 @@ use starling_core::id::PodId;
 
 use crate::batch::{Batch, BatchHeader, BatchItem, LogId, LogMessage, LogPosition, PodIncarnation};
 use crate::clock::LeaseClock;
-use crate::history::History;
+use crate::history::LogHistory;
 use crate::judgement::{Comparison, Effects, LossSign, Verdict, VoidReason};
 use crate::state::{LogTime, State, StateChange, Undecodable};
 
@@ -79,7 +79,7 @@ pub(crate) struct PendingComparison {
 /// The partition's own state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
-    pub(crate) history: History,
+    pub(crate) history: LogHistory,
     pub(crate) phase: PartitionPhase,
     pub(crate) log: LogId,
     /// The lives that this one goes on from, newest last.
@@ -102,7 +102,7 @@ pub struct Partition {
 impl Default for Partition {
     fn default() -> Self {
         Self {
-            history: History::default(),
+            history: LogHistory::default(),
             phase: PartitionPhase::Unborn,
             log: LogId::default(),
             former: VecDeque::new(),
@@ -134,7 +134,7 @@ impl Partition {
     }
 
     /// What the log has said.
-    pub const fn history(&self) -> &History {
+    pub const fn history(&self) -> &LogHistory {
         &self.history
     }
 
@@ -405,7 +405,7 @@ impl Partition {
         while self.former.len() > FORMER_LOGS {
             self.former.pop_front();
         }
-        self.history = History::beginning_with(message);
+        self.history = LogHistory::beginning_with(message);
         self.phase = PartitionPhase::Open;
         self.log = log;
         self.clock.resume_at(message.timestamp);

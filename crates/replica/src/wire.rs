@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn byte(&mut self, what: &'static str) -> Result<u8, MalformedBytes> {
-        let byte = self.bytes.get(self.offset).copied().ok_or(self.fault(what, ByteFault::Truncated))?;
+        let byte = self.bytes.get(self.offset).copied().ok_or_else(|| self.fault(what, ByteFault::Truncated))?;
         self.offset += 1;
         Ok(byte)
     }
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
         usize::try_from(claimed)
             .ok()
             .filter(|length| *length <= self.left())
-            .ok_or(self.fault(what, ByteFault::Truncated))
+            .ok_or_else(|| self.fault(what, ByteFault::Truncated))
     }
 
     pub(crate) fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], MalformedBytes> {
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
 
     fn take(&mut self, length: usize, what: &'static str) -> Result<&'a [u8], MalformedBytes> {
         let end = self.offset + length;
-        let taken = self.bytes.get(self.offset..end).ok_or(self.fault(what, ByteFault::Truncated))?;
+        let taken = self.bytes.get(self.offset..end).ok_or_else(|| self.fault(what, ByteFault::Truncated))?;
         self.offset = end;
         Ok(taken)
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{LifeSign, Partition, PartitionPhase, PendingComparison, RegisteredPod};
 use crate::batch::{LogId, LogPosition, MAX_ADDRESS_BYTES, PodIncarnation};
 use crate::clock::LeaseClock;
-use crate::history::History;
+use crate::history::LogHistory;
 use crate::wire::{ByteFault, MalformedBytes, Reader, put_bytes, put_number, put_word};
 
 /// The format that [`Partition::encode`] writes.
@@ -175,7 +175,7 @@ impl Partition {
         let first = reader.number("history")?;
         let hashes = (0..reader.length("history")?).map(|_| reader.word("history"));
         let hashes = hashes.collect::<Result<VecDeque<_>, _>>()?;
-        let history = History::from_parts(first, hashes).ok_or(reader.fault("history", ByteFault::Range))?;
+        let history = LogHistory::from_parts(first, hashes).ok_or_else(|| reader.fault("history", ByteFault::Range))?;
         reader.finish()?;
         Ok(Self {
             history,

@@ -239,7 +239,7 @@ impl<S: State> Replica<S> {
         let common = partition.pods().map(|(_, pod)| pod.level).min()?;
         let by_itself = self.settings.activate_after_ms.zip(partition.upgradable_since).filter(|_| self.is_first());
         let is_time = by_itself.is_some_and(|(after, since)| clock >= since + after);
-        let wanted = self.activate.or(is_time.then_some(common))?;
+        let wanted = self.activate.or_else(|| is_time.then_some(common))?;
         if partition.level() >= wanted {
             self.activate = None;
             return None;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use starling_replica::output::{Alarm, LogAccess, OverReason};
 use starling_replica::partition::PartitionPhase;
+use starling_replica::{Batch, BatchItem, LogMessage, PodIncarnation};
 
 use crate::clients::Fate;
 use crate::cluster::Cluster;
@@ -101,6 +102,11 @@ impl Coverage {
     }
 }
 
+fn says_gone(message: &LogMessage, keeper: PodIncarnation) -> bool {
+    let items = Batch::decode(&message.bytes).map(|batch| batch.items).unwrap_or_default();
+    items.iter().any(|item| matches!(item, BatchItem::PodGone { incarnation, .. } if *incarnation == keeper))
+}
+
 impl Cluster {
     /// After each event of a pod.
     pub(crate) fn check_pod(&mut self, at: usize) {
@@ -149,7 +155,11 @@ impl Cluster {
         let mut keepers = self.clients.keepers(crate::model::session(number));
         keepers.any(|keeper| {
             let keeper = self.pods[keeper].replica.as_ref().map(|replica| replica.incarnation());
-            keeper.is_some_and(|keeper| newest.world().partition.pod(keeper).is_some())
+            let Some(keeper) = keeper else { return false };
+            // The log may say already what nobody has read yet.
+            let (unread, _) = self.log.get(newest.world().partition.position().sequence + 1, u64::MAX);
+            let is_said_gone = unread.iter().any(|message| says_gone(message, keeper));
+            newest.world().partition.pod(keeper).is_some() && !is_said_gone
         })
     }
 
@@ -158,7 +168,7 @@ impl Cluster {
         if self.faults.losses > 0 {
             return;
         }
-        let world = self.pods[at].replica.as_ref().unwrap().world();
+        let world = self.pods[at].replica().world();
         for keeper in self.clients.keepers(crate::model::session(number)) {
             let Some(replica) = &self.pods[keeper].replica else { continue };
             let is_registered = world.partition.pod(replica.incarnation()).is_some();
@@ -167,7 +177,12 @@ impl Cluster {
         if let Some(client) = self.clients.sessions.get(&number) {
             let forward = self.faults.forward_steps - client.forward_steps.min(self.faults.forward_steps);
             let least = (client.kept_at + TTL_MS).saturating_sub(3_000 * forward + 1_000);
-            assert!(self.now >= least, "{place}: session {number} is over {} ms too early", least - self.now);
+            assert!(
+                self.now >= least,
+                "{place}: session {number} is over {} ms too early: {client:?}, {forward} steps, {}",
+                least - self.now,
+                self.describe()
+            );
         }
     }
 
@@ -220,22 +235,22 @@ impl Cluster {
         let name = &self.name;
         let mut positions = Vec::new();
         for (at, pod) in self.pods.iter().enumerate() {
-            let replica = pod.replica.as_ref().expect("all run");
+            let replica = pod.replica();
             assert_eq!(replica.readiness(), Ok(()), "{name}: pod {at} is ready once all is calm: {}", self.describe());
         }
         for (at, pod) in self.pods.iter().enumerate() {
-            let replica = pod.replica.as_ref().expect("all run");
+            let replica = pod.replica();
             let world = replica.world();
             positions.push(world.partition.position().sequence);
             assert_eq!(world.state.members(), 0, "{name}: pod {at} has sessions that nobody keeps");
             assert_eq!(world.partition.pods().count(), self.pods.len(), "{name}: pod {at} knows all pods");
         }
-        let (least, most) = (positions.iter().min().unwrap(), positions.iter().max().unwrap());
+        let (least, most) = (positions.iter().min().expect("pods"), positions.iter().max().expect("pods"));
         assert!(most - least <= 50, "{name}: all pods follow: {positions:?}");
         let logs: std::collections::BTreeSet<_> =
-            self.pods.iter().map(|pod| pod.replica.as_ref().unwrap().world().partition.log()).collect();
+            self.pods.iter().map(|pod| pod.replica().world().partition.log()).collect();
         assert_eq!(logs.len(), 1, "{name}: one log");
-        let world = self.pods[0].replica.as_ref().unwrap().world();
+        let world = self.pods[0].replica().world();
         for (id, fate) in &self.clients.fates {
             let applied = world.state.applied(*id);
             match *fate {

@@ -149,7 +149,7 @@ impl Clients {
                 Self::ask(cluster, at, id, Asked::Touch(number, now), LogRequest::Command(command.encode()));
             }
             2 => {
-                clients.sessions.get_mut(&number).unwrap().left = true;
+                clients.sessions.get_mut(&number).expect("it was picked").left = true;
                 Self::close(cluster, number);
                 let command = Command::Leave(id, session(number));
                 Self::ask(cluster, at, id, Asked::Other, LogRequest::Command(command.encode()));
@@ -157,7 +157,7 @@ impl Clients {
             5 => Self::close(cluster, number),
             _ => {
                 let stream = session(number);
-                clients.sessions.get_mut(&number).unwrap().streams.push((at, false));
+                clients.sessions.get_mut(&number).expect("it was picked").streams.push((at, false));
                 Self::ask(cluster, at, id, Asked::Attach(number, at), LogRequest::Attach(stream));
             }
         }
@@ -180,7 +180,7 @@ impl Clients {
     }
 
     pub(crate) fn resolved(cluster: &mut Cluster, at: usize, id: u64, answer: Answer<Outcome>) {
-        let replica = cluster.pods[at].replica.as_ref().unwrap();
+        let replica = cluster.pods[at].replica();
         let clock = replica.world().partition.clock().now();
         let clients = &mut cluster.clients;
         let asked = clients.asked.remove(&id);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use starling_replica::batch::{LogMessage, LogPosition, PodIncarnation};
-use starling_replica::memory_log::{Delivery, MemoryLog};
+use starling_replica::memory_log::{MemoryLog, PublishFate};
 use starling_replica::output::{Answer, Output, OverReason, PeerReport, SnapshotChoice};
 use starling_replica::replica::{ObjectStoreUnreachable, PublishFault};
 use starling_replica::{Replica, ReplicaSettings};
@@ -49,6 +49,11 @@ pub(crate) struct Pod {
 }
 
 impl Pod {
+    /// The replica of a pod that was not killed.
+    pub(crate) fn replica(&self) -> &Replica<Model> {
+        self.replica.as_ref().expect("the pod was not killed")
+    }
+
     pub(crate) fn runs(&self, now: u64) -> bool {
         self.replica.is_some() && now >= self.paused_until
     }
@@ -196,7 +201,7 @@ impl Cluster {
                 continue;
             }
             pod.reported_at = self.now;
-            let report = pod.replica.as_ref().unwrap().report();
+            let report = pod.replica().report();
             for to in (0..self.pods.len()).filter(|to| *to != from) {
                 if !self.pods[to].is_cut_from_peers {
                     let delay = self.rng.below(20);
@@ -247,8 +252,8 @@ impl Cluster {
         let is_reached = !is_cut && !self.log.is_electing();
         match output {
             Output::Publish { bytes, expect_last } => {
-                let delivery = if is_cut { Delivery::default() } else { self.faults.delivery(&mut self.rng) };
-                let from = self.pods[at].replica.as_ref().unwrap().incarnation();
+                let delivery = if is_cut { PublishFate::default() } else { self.faults.delivery(&mut self.rng) };
+                let from = self.pods[at].replica().incarnation();
                 self.log.publish(from, &bytes, expect_last, &delivery);
             }
             Output::Fetch { from, to } if !is_cut => {

@@ -1,7 +1,7 @@
 //! Single promises of a replica, each shown by hand.
 
 use starling_replica::batch::StreamSession;
-use starling_replica::memory_log::Delivery;
+use starling_replica::memory_log::PublishFate;
 use starling_replica::output::{LogAccess, NotReady, OverReason, StopReason};
 use starling_replica::{Answer, Batch, BatchItem, LogRequest, Replica};
 
@@ -28,14 +28,14 @@ fn wait(cluster: &mut Cluster, ms: u64) {
 }
 
 fn replica(cluster: &Cluster, at: usize) -> &Replica<Model> {
-    cluster.pods[at].replica.as_ref().unwrap()
+    cluster.pods[at].replica()
 }
 
 /// Asks a pod for something, and says under which name the answer is kept.
 fn ask(cluster: &mut Cluster, at: usize, request: LogRequest) -> u64 {
     cluster.asked += 1;
     let (id, deadline) = (cluster.asked, cluster.now + 10_000);
-    cluster.with_replica(at, |replica| replica.submit(id, request, deadline)).unwrap();
+    cluster.with_replica(at, |replica| replica.submit(id, request, deadline)).expect("there is room");
     id
 }
 
@@ -57,7 +57,7 @@ fn revision(cluster: &Cluster, id: u64) -> u64 {
 /// What the log says of a stream's session.
 fn said(cluster: &Cluster, stream: StreamSession) -> Vec<&'static str> {
     let (messages, _) = cluster.log.get(1, u64::MAX);
-    let items = messages.iter().flat_map(|message| Batch::decode(&message.bytes).unwrap().items);
+    let items = messages.iter().flat_map(|message| Batch::decode(&message.bytes).expect("a batch").items);
     items
         .filter_map(|item| match item {
             BatchItem::Attach(own) if own == stream => Some("attach"),
@@ -214,12 +214,12 @@ fn an_absent_log_stops_nobody_among_peers() {
 }
 
 #[test]
-fn an_entry_that_cannot_be_read_stops_the_partition() {
+fn entries_that_cannot_be_read_stop_the_partition() {
     for bytes in [b"\x02later".to_vec(), undecodable_command(&idle(2))] {
         let mut cluster = idle(2);
         let from = replica(&cluster, 0).incarnation();
         let last = replica(&cluster, 0).world().partition.position().sequence;
-        let delivery = Delivery { copies: vec![0], acknowledged: None };
+        let delivery = PublishFate { copies: vec![0], acknowledged: None };
         cluster.log.publish(from, &bytes, None, &delivery);
         wait(&mut cluster, 2_000);
         for at in 0..2 {
@@ -229,16 +229,49 @@ fn an_entry_that_cannot_be_read_stops_the_partition() {
     }
 }
 
-/// A batch of pod 0, which comes next, with a command that nobody knows. All runs of a seed are the same.
-fn undecodable_command(cluster: &Cluster) -> Vec<u8> {
-    let mut cluster_log = cluster.log.get(1, u64::MAX).0;
+/// A batch of pod 0, which comes next.
+fn next_batch(cluster: &Cluster, items: Vec<BatchItem>) -> Vec<u8> {
     let own = replica(cluster, 0);
-    let mut batch = Batch::decode(&cluster_log.pop().unwrap().bytes).unwrap();
+    let last = cluster.log.get(1, u64::MAX).0.pop().expect("a message");
+    let mut batch = Batch::decode(&last.bytes).expect("a batch");
+    let partition = &own.world().partition;
     batch.header.incarnation = own.incarnation();
-    batch.header.number = own.world().partition.pod(own.incarnation()).unwrap().number + 1;
-    batch.header.base = own.world().partition.position();
-    batch.items = vec![BatchItem::Command(vec![99])];
+    batch.header.number = partition.pod(own.incarnation()).expect("it is registered").number + 1;
+    batch.header.base = partition.position();
+    batch.header.not_after = partition.clock().now() + 15_000;
+    batch.items = items;
     batch.encode()
+}
+
+/// The same with a command that nobody knows. All runs of a seed are the same.
+fn undecodable_command(cluster: &Cluster) -> Vec<u8> {
+    next_batch(cluster, vec![BatchItem::Command(vec![99])])
+}
+
+#[test]
+fn a_number_used_otherwise_is_not_its_own() {
+    let mut cluster = idle(2);
+    cluster.log.elect_for(2_000);
+    let join = join(&mut cluster, 0, 7);
+    let other = next_batch(&cluster, vec![BatchItem::Compare]);
+    let from = replica(&cluster, 0).incarnation();
+    cluster.log.publish(from, &other, None, &PublishFate { copies: vec![2_000], acknowledged: None });
+    wait(&mut cluster, 5_000);
+    revision(&cluster, join);
+    (0..2).for_each(|at| assert!(replica(&cluster, at).world().state.applied(7).is_some(), "pod {at}"));
+}
+
+#[test]
+fn what_was_told_unknown_is_not_sent_again() {
+    let mut cluster = idle(2);
+    cluster.log.elect_for(12_000);
+    let join = join(&mut cluster, 0, 7);
+    let other = next_batch(&cluster, vec![BatchItem::Compare]);
+    let from = replica(&cluster, 0).incarnation();
+    cluster.log.publish(from, &other, None, &PublishFate { copies: vec![12_000], acknowledged: None });
+    wait(&mut cluster, 20_000);
+    assert_eq!(answer(&cluster, join), Some(&Answer::Unknown));
+    assert_eq!(replica(&cluster, 1).world().state.applied(7), None, "the batch with it never counts");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What goes wrong, and how often.
 
-use starling_replica::memory_log::Delivery;
+use starling_replica::memory_log::PublishFate;
 use starling_testkit::Rng;
 
 use crate::cluster::Cluster;
@@ -86,10 +86,10 @@ impl Faults {
     }
 
     /// What becomes of a publish.
-    pub(crate) fn delivery(&self, rng: &mut Rng) -> Delivery {
+    pub(crate) fn delivery(&self, rng: &mut Rng) -> PublishFate {
         let profile = &self.profile;
         if rng.chance(profile.never_percent) {
-            return Delivery::default();
+            return PublishFate::default();
         }
         let late = |rng: &mut Rng| rng.within(100, 25_000);
         let mut copies = vec![if rng.chance(profile.late_percent) { late(rng) } else { rng.within(1, 10) }];
@@ -97,7 +97,7 @@ impl Faults {
             copies.push(late(rng));
         }
         let acknowledged = (!rng.chance(profile.unacknowledged_percent)).then(|| rng.below(10));
-        Delivery { copies, acknowledged }
+        PublishFate { copies, acknowledged }
     }
 
     pub(crate) fn happen(cluster: &mut Cluster) {
@@ -167,7 +167,7 @@ impl Faults {
         if rewind {
             let most = cluster.rng.pick(&[1, 5, 30, 200]);
             let messages = cluster.rng.within(1, most);
-            cluster.faults.losses += u64::from(cluster.log.rewind(usize::try_from(messages).unwrap()) > 0);
+            cluster.faults.losses += u64::from(cluster.log.rewind(usize::try_from(messages).expect("few")) > 0);
         }
         if lose_all {
             cluster.faults.losses += 1;

@@ -49,5 +49,5 @@ fn seeds_from_the_environment_keep_the_promises() {
     for seed in first..first + seeds {
         seen.add(&run(seed, steps).coverage);
     }
-    println!("{seeds} seeds of {steps} steps: {seen:?}");
+    eprintln!("{seeds} seeds of {steps} steps: {seen:?}");
 }

@@ -23,9 +23,9 @@ pub(crate) enum Command {
 /// The session with a number.
 pub(crate) fn session(number: u64) -> StreamSession {
     StreamSession {
-        swarm: SwarmId::new(SwarmKind::Livestream, 1 + number % 5).unwrap(),
-        node: NodeId::new(number).unwrap(),
-        session: SessionId::new(number).unwrap(),
+        swarm: SwarmId::new(SwarmKind::Livestream, 1 + number % 5).expect("not 0"),
+        node: NodeId::new(number).expect("not 0"),
+        session: SessionId::new(number).expect("not 0"),
     }
 }
 
@@ -134,7 +134,7 @@ impl Model {
     }
 
     fn set_due(&mut self, stream: StreamSession, due: Option<u64>) {
-        let member = self.members.get_mut(&stream).unwrap();
+        let member = self.members.get_mut(&stream).expect("it is a member");
         if let Some(old) = std::mem::replace(&mut member.due, due) {
             self.due.remove(&(old, stream));
         }
@@ -258,7 +258,7 @@ impl State for Model {
         for _ in 0..take_word(&mut rest)? {
             let stream = session(take_word(&mut rest)?);
             let (due, pods) = (take_word(&mut rest)?, take_word(&mut rest)?);
-            let pods = (0..pods).map(|_| take_word(&mut rest).map(|pod| PodId::try_from(pod).unwrap()));
+            let pods = (0..pods).map(|_| take_word(&mut rest).map(|pod| PodId::try_from(pod).expect("32 bits")));
             let pods = pods.collect::<Result<_, Undecodable>>()?;
             model.members.insert(stream, Member { pods, due: None });
             model.set_due(stream, (due != 0).then_some(due));

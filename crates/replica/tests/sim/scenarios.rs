@@ -9,7 +9,7 @@ fn at_work(seed: u64) -> Cluster {
     let mut cluster = Cluster::new(seed, Profile::default());
     steps(&mut cluster, 400);
     for (at, pod) in cluster.pods.iter().enumerate() {
-        assert_eq!(pod.replica.as_ref().unwrap().readiness(), Ok(()), "pod {at} of seed {seed}");
+        assert_eq!(pod.replica().readiness(), Ok(()), "pod {at} of seed {seed}");
     }
     cluster
 }
@@ -39,7 +39,7 @@ fn nothing_stops_for_an_election() {
             for _ in 0..320 {
                 cluster.step();
                 for pod in &cluster.pods {
-                    assert_eq!(pod.replica.as_ref().unwrap().readiness(), Ok(()), "step {}", cluster.steps);
+                    assert_eq!(pod.replica().readiness(), Ok(()), "step {}", cluster.steps);
                 }
             }
         }
@@ -61,7 +61,7 @@ fn total_loss_loses_nothing_while_pods_live() {
         steps(&mut cluster, 600);
         let cluster = end(cluster);
         assert!(cluster.coverage.reseeds > 0);
-        let world = cluster.pods[0].replica.as_ref().unwrap().world();
+        let world = cluster.pods[0].replica().world();
         for (id, fate) in &cluster.clients.fates {
             assert!(*fate != Fate::Applied || world.state.applied(*id).is_some(), "seed {seed}: {id} is lost");
         }
@@ -83,7 +83,7 @@ fn rewound_log_loses_nothing_while_pods_live() {
         steps(&mut cluster, 800);
         let cluster = end(cluster);
         assert!(cluster.coverage.reseeds > 0);
-        let world = cluster.pods[0].replica.as_ref().unwrap().world();
+        let world = cluster.pods[0].replica().world();
         for (id, fate) in &cluster.clients.fates {
             assert!(*fate != Fate::Applied || world.state.applied(*id).is_some(), "seed {seed}: {id} is lost");
         }
@@ -93,7 +93,7 @@ fn rewound_log_loses_nothing_while_pods_live() {
 #[test]
 fn a_day_without_pods_counts_as_seconds() {
     let mut cluster = at_work(3);
-    let clock = |cluster: &Cluster| cluster.pods[0].replica.as_ref().unwrap().world().partition.clock().now();
+    let clock = |cluster: &Cluster| cluster.pods[0].replica().world().partition.clock().now();
     let before = clock(&cluster);
     (0..cluster.pods.len()).for_each(|at| cluster.kill(at));
     cluster.now += 24 * 3_600_000;
@@ -105,6 +105,6 @@ fn a_day_without_pods_counts_as_seconds() {
     });
     let after = clock(&cluster);
     assert!((before..=before + 6_100).contains(&after), "{} ms", after - before);
-    assert_eq!(cluster.pods[0].replica.as_ref().unwrap().readiness(), Ok(()));
+    assert_eq!(cluster.pods[0].replica().readiness(), Ok(()));
     end(cluster);
 }
