@@ -1,11 +1,11 @@
 //! Files of TLS.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::tls::{ClientCa, Settings, Tls};
+use crate::tls::{CertificateRequest, ClientCa, Settings, Tls};
 
 static DIRECTORY: LazyLock<TempDir> = LazyLock::new(|| TempDir::new().expect("a directory can be made"));
 
@@ -19,8 +19,12 @@ pub fn certificates(bytes: &[u8]) {
     // Each thread has its own: tests run side by side.
     let file = DIRECTORY.path().join(format!("{:?}.pem", std::thread::current().id()));
     std::fs::write(&file, bytes).expect("the directory is ours");
-    let client_ca =
-        ClientCa { file: file.clone(), required: true, admin_sans: ["spiffe://example/admin".to_owned()].into() };
+    let client_ca = ClientCa {
+        file: file.clone(),
+        calls: CertificateRequest::Required,
+        admin: CertificateRequest::Optional,
+        names: Arc::default(),
+    };
     let settings = Settings {
         cert_file: file.clone(),
         key_file: file,

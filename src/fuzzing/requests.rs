@@ -20,7 +20,7 @@ use crate::grpc::authentication::Authentication;
 use crate::grpc::fuzzing::{self, FuzzedCall};
 use crate::service::{self, Service, TokenTimes};
 use crate::shutdown::Shutdown;
-use crate::store::{self, Store};
+use crate::store::{self, CreatorShares, Store};
 
 /// Messages of one input at most.
 const MOST: usize = 64;
@@ -79,7 +79,7 @@ fn edge() -> Edge {
         ring_bytes: 1 << 16,
         feed_memory_bytes: 1 << 20,
         state_bytes: 1 << 20,
-        state_address_bytes: 1 << 20,
+        creators: CreatorShares::UNLIMITED,
     }));
     let settings = service::Settings {
         max_swarms: 8,

@@ -110,7 +110,7 @@ mod tests {
         roots.add(authority.der().clone()).unwrap();
         let provider = Arc::new(ring::default_provider());
         let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-        let verifier = SubjectVerifier::new(chain, [].into());
+        let verifier = SubjectVerifier::new(chain, Arc::default());
         let verify = |count| {
             let intermediates = vec![authority.der().clone(); count];
             verifier.verify_client_cert(own.der(), &intermediates, UnixTime::now())
