@@ -139,10 +139,9 @@ fn assert_is_clients_fault(path: &str, status: &Status) {
 pub fn positions(bytes: &[u8]) {
     if let Ok(text) = str::from_utf8(bytes)
         && let Ok(Some(token)) = PageToken::parse(text)
+        && token.is_of(List::Revocations).is_ok()
     {
-        if token.is_of(List::Revocations).is_ok() {
-            assert_eq!(page_token::next_page(List::Revocations, Some(token.start())), text, "a token has one form");
-        }
+        assert_eq!(page_token::next_page(List::Revocations, Some(token.start())), text, "a token has one form");
     }
     let set = (Epoch::drawn(7), 16);
     for kind in [SwarmKind::Livestream, SwarmKind::Group] {

@@ -140,7 +140,7 @@ fn config() -> Config {
 async fn exchange(mut socket: TcpStream, portions: &[Vec<u8>], received: &mut Vec<u8>) {
     socket.set_nodelay(true).ok();
     let (mut reads, mut writes) = socket.split();
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 16 * 1024];
     for (at, portion) in (1..).zip(portions) {
         let mut write = pin!(writes.write_all(portion));
         loop {

@@ -122,7 +122,7 @@ fn create_group(_: &Edge, bytes: &[u8]) {
 }
 
 fn swarm(kind: SwarmKind, number: Option<u64>) -> SwarmId {
-    number.and_then(|number| SwarmId::new(kind, number)).unwrap_or(SwarmId::first(kind))
+    number.and_then(|number| SwarmId::new(kind, number)).unwrap_or_else(|| SwarmId::first(kind))
 }
 
 /// What reaches the log is within the limits, and reads there as it was written.
