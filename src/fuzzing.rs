@@ -12,6 +12,7 @@ mod deliveries;
 mod http2;
 mod requests;
 mod signatures;
+mod states;
 mod swarms;
 mod tokens;
 
@@ -22,6 +23,7 @@ pub use deliveries::deliveries;
 pub use http2::http2;
 pub use requests::requests;
 pub use signatures::signatures;
+pub use states::states;
 pub use swarms::{revocations, swarms};
 pub use tokens::tokens;
 
@@ -46,6 +48,7 @@ pub const TARGETS: &[(&str, FuzzTarget)] = &[
     ("requests", requests),
     ("revocations", revocations),
     ("signatures", signatures),
+    ("states", states),
     ("swarms", swarms),
     ("tokens", tokens),
 ];

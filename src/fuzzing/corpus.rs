@@ -113,6 +113,7 @@ corpora!(
     requests,
     revocations,
     signatures,
+    states,
     swarms,
     tokens,
 );

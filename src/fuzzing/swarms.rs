@@ -7,8 +7,6 @@
 //!
 //! The bytes begin with the tag of a command: what stands before it in a log is put there, so that hardly a change of the
 //! input is lost on it.
-//!
-//! What a swarm is as bytes, its snapshot, is to be read here too once it has such a form.
 
 use arbitrary::Unstructured;
 
