@@ -119,7 +119,7 @@ impl Cli {
             Command::Watch(watch) => return Box::pin(watch.run()).await,
             Command::Chat(chat) => return chat.run().await,
             Command::Events(events) => return events.run().await,
-            Command::Serve(serve) => return Ok(serve.run().await),
+            Command::Serve(serve) => return Ok(Box::pin(serve.run()).await),
             Command::Token(token) => return token.run(),
             Command::Demo(demo) => Box::pin(demo.run()).await,
             Command::List(list) => list.run().await,

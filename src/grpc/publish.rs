@@ -285,12 +285,9 @@ impl PublishStream {
             return true;
         };
         let reserve = |connection: &Arc<ConnectionShared>| connection.accounts().receiving().reserve(charge.bytes());
-        let room = match room.map(Ok).or_else(|| self.connection.as_ref().map(reserve)).transpose() {
-            Ok(room) => room,
-            Err(_) => {
-                self.reject(message, exceeded);
-                return true;
-            }
+        let Ok(room) = room.map(Ok).or_else(|| self.connection.as_ref().map(reserve)).transpose() else {
+            self.reject(message, exceeded);
+            return true;
         };
         self.progress.iter().for_each(|progress| progress.pause(true));
         // A moment at least, so that no rate makes it ask again and again.

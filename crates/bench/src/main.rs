@@ -105,11 +105,11 @@ async fn main() -> ExitCode {
 impl Bench {
     async fn run(self) -> Result<(), BenchError> {
         match self.what {
-            What::Fanout(fanout) => unless_stopped(fanout.run()).await,
+            What::Fanout(fanout) => unless_stopped(Box::pin(fanout.run())).await,
             What::Idle(idle) => unless_stopped(idle.run()).await,
             What::Join(join) => unless_stopped(join.run()).await,
             What::Watch(watch) => unless_stopped(watch.run()).await,
-            What::Cost(cost) => unless_stopped(cost.run()).await,
+            What::Cost(cost) => unless_stopped(Box::pin(cost.run())).await,
             What::Serve { baseline: Baseline::Raw, .. } => raw::serve(),
             What::Serve { baseline: Baseline::Tonic, certificate } => plain::serve(certificate).await,
         }
