@@ -34,6 +34,7 @@ impl Case for SwarmState {
         &[
             ("memory.state_bytes", "16777216"),
             ("memory.state_address_bytes", "12582912"),
+            ("memory.state_identity_bytes", "12582912"),
             ("memory.event_logs_bytes", "16777216"),
         ]
     }
