@@ -32,9 +32,9 @@ impl Case for SwarmState {
 
     fn settings(&self) -> &'static [Setting] {
         &[
-            ("memory.state_bytes", "16777216"),
-            ("memory.state_address_bytes", "12582912"),
-            ("memory.state_identity_bytes", "12582912"),
+            ("memory.state_bytes", "2097152"),
+            ("memory.state_address_bytes", "1572864"),
+            ("memory.state_identity_bytes", "1572864"),
             ("memory.event_logs_bytes", "16777216"),
         ]
     }
