@@ -4,12 +4,13 @@
 //! holds of it, up to its share, and a [`Reservation`] is a piece of that, given back when it is
 //! dropped. Bytes are reserved before the memory is set aside, or as soon as it is known.
 //!
-//! When a budget is full, whoever holds most of it is cut: of the peer address that holds most,
+//! When a budget is full, whoever holds most of it is cut: of the peer address or the identity that holds most,
 //! the connection that holds most. What a connection that was cut holds no longer counts, although
 //! its memory is free only when its tasks have ended, a moment later: so others are served at once.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::iter;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -21,6 +22,10 @@ use parking_lot::Mutex;
 pub(crate) trait Holder: Send + Sync {
     /// Where it comes from.
     fn peer(&self) -> IpAddr;
+
+    /// A number that stands for the identity whose calls it carries; `None` = it has carried none of an identity, or
+    /// those of several.
+    fn caller(&self) -> Option<u64>;
 
     /// Ends it, because it holds most of a budget that is full.
     fn cut(&self, budget: &'static str);
@@ -128,20 +133,30 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// Of the address that holds most, the account that holds most.
+/// Whoever connections are of.
+#[derive(PartialEq, Eq, Hash)]
+enum Client {
+    Address(IpAddr),
+    Identity(u64),
+}
+
+/// Of the client that holds most, the account that holds most. An account is of its address, and of its identity too:
+/// nobody has more room for coming from many addresses.
 fn largest(accounts: impl Iterator<Item = Arc<Account>>) -> Option<Arc<Account>> {
-    let mut addresses = HashMap::<IpAddr, (usize, usize, Arc<Account>)>::new();
+    let mut clients = HashMap::<Client, (usize, usize, Arc<Account>)>::new();
     for account in accounts {
         let held = account.held();
         let Some(holder) = account.holder.upgrade().filter(|_| held > 0) else { continue };
-        let (total, most, largest) =
-            addresses.entry(network(holder.peer())).or_insert_with(|| (0, held, Arc::clone(&account)));
-        *total += held;
-        if held > *most {
-            (*most, *largest) = (held, account);
+        let address = Client::Address(network(holder.peer()));
+        for client in iter::once(address).chain(holder.caller().map(Client::Identity)) {
+            let (total, most, largest) = clients.entry(client).or_insert_with(|| (0, held, Arc::clone(&account)));
+            *total += held;
+            if held > *most {
+                (*most, *largest) = (held, Arc::clone(&account));
+            }
         }
     }
-    addresses.into_values().max_by_key(|(total, most, _)| (*total, *most)).map(|(_, _, account)| account)
+    clients.into_values().max_by_key(|(total, most, _)| (*total, *most)).map(|(_, _, account)| account)
 }
 
 /// What counts as one address: of IPv6 the first 64 bits, which one customer has to himself.
@@ -291,12 +306,17 @@ mod tests {
 
     struct Connection {
         peer: IpAddr,
+        caller: Option<u64>,
         cut: AtomicBool,
     }
 
     impl Holder for Connection {
         fn peer(&self) -> IpAddr {
             self.peer
+        }
+
+        fn caller(&self) -> Option<u64> {
+            self.caller
         }
 
         fn cut(&self, budget: &'static str) {
@@ -307,8 +327,13 @@ mod tests {
 
     /// A connection from 10.0.0.`host`.
     fn connection(budget: &Arc<Budget>, host: u8) -> (Arc<Connection>, Arc<Account>) {
+        connection_of(budget, host, None)
+    }
+
+    /// One whose calls are of this identity.
+    fn connection_of(budget: &Arc<Budget>, host: u8, caller: Option<u64>) -> (Arc<Connection>, Arc<Account>) {
         let peer = Ipv4Addr::new(10, 0, 0, host).into();
-        let connection = Arc::new(Connection { peer, cut: AtomicBool::new(false) });
+        let connection = Arc::new(Connection { peer, caller, cut: AtomicBool::new(false) });
         let holder: Weak<dyn Holder> = Arc::<Connection>::downgrade(&connection);
         let account = budget.open(holder);
         (connection, account)
@@ -355,6 +380,19 @@ mod tests {
         assert_eq!(second.reserve(1).unwrap_err(), Full::Budget);
         drop((held, more));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn identity_counts_with_all_its_addresses() {
+        let budget = Budget::new("memory.test_bytes", 100, 60);
+        let (alone, other) = connection_of(&budget, 1, Some(1));
+        let (spread, first) = connection_of(&budget, 2, Some(2));
+        let (thinner, second) = connection_of(&budget, 3, Some(2));
+        let held = (other.reserve(40).unwrap(), first.reserve(30).unwrap(), second.reserve(20).unwrap());
+        let (asking, last) = connection(&budget, 4);
+        let more = last.reserve(20).unwrap();
+        assert_eq!([&alone, &spread, &thinner, &asking].map(|one| is_cut(one)), [false, true, false, false]);
+        drop((held, more));
     }
 
     #[test]

@@ -19,6 +19,7 @@
 mod accounts;
 mod bounded_socket;
 mod byte_stream;
+mod carried_identity;
 mod close_request;
 mod connection;
 mod counted_socket;

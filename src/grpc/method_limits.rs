@@ -51,10 +51,14 @@ impl<S> MethodLimits<S> {
         let connection = extensions.get::<Arc<ConnectionShared>>();
         let certified = connection.and_then(|connection| connection.identity());
         let identity = self.authentication.caller(headers, certified, address, || self.clock.wall())?;
+        let client = client_identity(&identity);
+        if let (Some(connection), Some(client)) = (connection, &client) {
+            connection.carries_call_of(client.number());
+        }
         if let Some(clients) = &self.clients {
             let number = connection.map_or(0, |connection| Arc::as_ptr(connection).addr());
             let is_stream = extensions.get::<Arc<CallRecord>>().is_some_and(|record| record.method().answers_stream());
-            if let Some(permit) = clients.begin(address, client_identity(&identity), number, is_stream)? {
+            if let Some(permit) = clients.begin(address, client, number, is_stream)? {
                 extensions.insert(permit);
             }
         }

@@ -1,6 +1,7 @@
 //! Whom a limit is about.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,6 +16,20 @@ pub enum ClientId {
     Node(NodeId),
     /// Who may act for several nodes, by the subject of its token or the name in its certificate.
     BackEnd(Arc<str>),
+}
+
+impl ClientId {
+    /// A number that stands for the client where another one with the same does no harm.
+    pub(crate) fn number(&self) -> u64 {
+        match self {
+            Self::Node(node) => node.get(),
+            Self::Address(_) | Self::BackEnd(_) => {
+                let mut hasher = DefaultHasher::new();
+                self.hash(&mut hasher);
+                hasher.finish()
+            }
+        }
+    }
 }
 
 impl fmt::Display for ClientId {

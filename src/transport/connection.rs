@@ -32,6 +32,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::accounts::{Accounts, Budgets};
+use super::carried_identity::CarriedIdentity;
 pub(crate) use super::close_request::CloseRequest;
 use super::forwarded_header::ForwardedHeader;
 use super::monitor::Closed;
@@ -60,6 +61,7 @@ pub(crate) struct ConnectionShared {
     origin: Origin,
     /// Set before the first stream, if it is.
     identity: OnceLock<Arc<Identity>>,
+    carried: CarriedIdentity,
     accounts: Arc<Accounts>,
     wakes: Arc<WakeSet>,
     /// [`CloseRequest::rank`].
@@ -86,6 +88,7 @@ impl ConnectionShared {
         Arc::new_cyclic(|shared: &Weak<Self>| Self {
             origin: Origin::new(socket),
             identity: OnceLock::new(),
+            carried: CarriedIdentity::new(),
             accounts: Accounts::new(Arc::clone(budgets), shared.clone()),
             wakes: WakeSet::new(),
             request: AtomicU8::new(CloseRequest::None.rank()),
@@ -142,6 +145,11 @@ impl ConnectionShared {
         let shared = Self::accepted();
         shared.comes_from(shared.peer(), None);
         shared
+    }
+
+    /// Notes that it carries a call of the identity with this number.
+    pub(crate) fn carries_call_of(&self, identity: u64) {
+        self.carried.note(identity);
     }
 
     /// What it holds of each budget.
@@ -241,6 +249,10 @@ impl ConnectionShared {
 }
 
 impl Holder for ConnectionShared {
+    fn caller(&self) -> Option<u64> {
+        self.carried.get()
+    }
+
     fn peer(&self) -> IpAddr {
         self.peer()
     }

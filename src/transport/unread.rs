@@ -79,6 +79,10 @@ mod tests {
     struct Connection;
 
     impl Holder for Connection {
+        fn caller(&self) -> Option<u64> {
+            None
+        }
+
         fn peer(&self) -> IpAddr {
             Ipv4Addr::LOCALHOST.into()
         }

@@ -47,7 +47,11 @@ impl Access {
     /// The settings of Starling, in its environment. Its admin pages are there for their metrics alone.
     pub(crate) fn settings(&self, admin: Option<SocketAddr>) -> Vec<(&'static str, OsString)> {
         let admin = admin.map_or_else(|| "off".to_owned(), |admin| admin.to_string());
-        let mut settings = vec![("STARLING__ADMIN__LISTEN", admin.into())];
+        // All clients come from one address.
+        let mut settings = vec![
+            ("STARLING__ADMIN__LISTEN", admin.into()),
+            ("STARLING__LIMITS__ADDRESS_HANDSHAKES_PER_SECOND", "0".into()),
+        ];
         if let Some(credentials) = self.tokens() {
             settings.extend(credentials.identity_settings());
         }
