@@ -42,6 +42,7 @@ pub mod interest;
 pub mod invariant;
 pub mod key;
 pub mod last_members;
+pub mod leb128;
 pub mod livestream;
 pub mod member;
 mod node_index;

@@ -32,6 +32,7 @@ use crate::config::{GroupConfig, LivestreamConfig};
 use crate::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 use crate::interest::{Interest, InterestChange};
 use crate::key::BroadcasterKey;
+use crate::leb128::{self, NumberFault};
 use crate::request::RequestId;
 use crate::role::ViewerMode;
 
@@ -386,36 +387,16 @@ impl Wire for u32 {
 
 impl Wire for u64 {
     fn put(&self, out: &mut Vec<u8>) {
-        let mut rest = *self;
-        while rest >= 0x80 {
-            let [low, ..] = rest.to_le_bytes();
-            out.push(low | 0x80);
-            rest >>= 7;
-        }
-        let [low, ..] = rest.to_le_bytes();
-        out.push(low);
+        leb128::put(*self, out);
     }
 
     fn take(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         let start = reader.offset;
-        let mut value = 0;
-        let mut shift = 0;
-        loop {
-            let byte = reader.byte()?;
-            // Nine bytes hold 63 bits. A tenth holds the last one, and is the last.
-            if shift == 63 && byte > 1 {
-                let max = Self::MAX;
-                return Err(reader.fault(start, Fault::OutOfRange { max }));
-            }
-            value |= Self::from(byte & 0x7f) << shift;
-            if byte == 0 && shift > 0 {
-                return Err(reader.fault(start, Fault::Overlong));
-            }
-            if byte < 0x80 {
-                return Ok(value);
-            }
-            shift += 7;
-        }
+        leb128::take(reader.bytes, &mut reader.offset).map_err(|fault| match fault {
+            NumberFault::Truncated => reader.fault(reader.offset, Fault::Truncated),
+            NumberFault::TooLarge => reader.fault(start, Fault::OutOfRange { max: Self::MAX }),
+            NumberFault::Overlong => reader.fault(start, Fault::Overlong),
+        })
     }
 }
 

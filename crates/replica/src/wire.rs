@@ -1,7 +1,8 @@
 //! Numbers and lengths as bytes, for what the log and the object store keep.
 //!
-//! As in the byte form of commands, a number is LEB128 in the fewest bytes, so that each value has one form.
+//! A number is what it is in the byte form of commands ([`leb128`]), so that each value has one form.
 
+use starling_core::leb128::{self, NumberFault};
 use thiserror::Error;
 
 /// Why bytes are not what they should be.
@@ -46,14 +47,7 @@ pub enum ByteFault {
 }
 
 pub(crate) fn put_number(out: &mut Vec<u8>, number: u64) {
-    let mut rest = number;
-    while rest >= 0x80 {
-        let [low, ..] = rest.to_le_bytes();
-        out.push(low | 0x80);
-        rest >>= 7;
-    }
-    let [low, ..] = rest.to_le_bytes();
-    out.push(low);
+    leb128::put(number, out);
 }
 
 /// Eight bytes: for what is drawn or hashed, where LEB128 would take ten.
@@ -92,19 +86,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn number(&mut self, what: &'static str) -> Result<u64, MalformedBytes> {
-        let (mut value, mut shift) = (0, 0);
-        loop {
-            let byte = self.byte(what)?;
-            // A tenth byte holds the last bit; and a last byte of 0 says nothing.
-            if (shift == 63 && byte > 1) || (byte == 0 && shift > 0) {
-                return Err(self.fault(what, ByteFault::Number));
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-            shift += 7;
-        }
+        leb128::take(self.bytes, &mut self.offset).map_err(|fault| match fault {
+            NumberFault::Truncated => self.fault(what, ByteFault::Truncated),
+            NumberFault::TooLarge | NumberFault::Overlong => self.fault(what, ByteFault::Number),
+        })
     }
 
     pub(crate) fn number32(&mut self, what: &'static str) -> Result<u32, MalformedBytes> {
