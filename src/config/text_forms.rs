@@ -1,5 +1,9 @@
 //! Values that TOML has no type for, as text.
 
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
 /// Durations are text in every layer: a bare number would leave its unit to be guessed.
 pub(super) mod duration_text {
     use std::time::Duration;
@@ -16,28 +20,42 @@ pub(super) mod duration_text {
     }
 }
 
+fn serialize_address<S: Serializer>(
+    address: Option<&SocketAddr>,
+    none: &str,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match address {
+        Some(address) => serializer.collect_str(address),
+        None => serializer.serialize_str(none),
+    }
+}
+
+fn deserialize_address<'de, D: Deserializer<'de>>(none: &str, deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    (text != none).then(|| text.parse().map_err(D::Error::custom)).transpose()
+}
+
 /// TOML has no null: no address is empty text.
 pub(super) mod optional_address_text {
     use std::net::SocketAddr;
 
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{Deserializer, Serializer};
+
+    const NONE: &str = "";
 
     #[expect(clippy::ref_option, reason = "serde passes fields by reference")]
     pub(in crate::config) fn serialize<S: Serializer>(
         address: &Option<SocketAddr>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        match address {
-            Some(address) => serializer.collect_str(address),
-            None => serializer.serialize_str(""),
-        }
+        super::serialize_address(address.as_ref(), NONE, serializer)
     }
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<SocketAddr>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        (!text.is_empty()).then(|| text.parse().map_err(D::Error::custom)).transpose()
+        super::deserialize_address(NONE, deserializer)
     }
 }
 
@@ -45,26 +63,22 @@ pub(super) mod optional_address_text {
 pub(super) mod address_or_off {
     use std::net::SocketAddr;
 
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{Deserializer, Serializer};
 
-    const OFF: &str = "off";
+    const NONE: &str = "off";
 
     #[expect(clippy::ref_option, reason = "serde passes fields by reference")]
     pub(in crate::config) fn serialize<S: Serializer>(
         address: &Option<SocketAddr>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        match address {
-            Some(address) => serializer.collect_str(address),
-            None => serializer.serialize_str(OFF),
-        }
+        super::serialize_address(address.as_ref(), NONE, serializer)
     }
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<SocketAddr>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        (text != OFF).then(|| text.parse().map_err(D::Error::custom)).transpose()
+        super::deserialize_address(NONE, deserializer)
     }
 }
 
