@@ -177,6 +177,13 @@ impl Attacker {
         }
     }
 
+    /// Notes how a call ended; true when it was refused and nothing more: its client makes the next one.
+    pub(crate) fn may_go_on(&self, ending: Ending) -> bool {
+        let refused = matches!(ending, Ending::Refused(..));
+        self.note(ending);
+        refused
+    }
+
     /// A figure for the report.
     pub(crate) fn figure(&self, figure: String) {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).push(figure);

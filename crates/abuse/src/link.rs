@@ -78,11 +78,18 @@ impl Link {
         let Call { response, mut body } = self.begin(method).await?;
         let ended = |error| Ending::of_h2(&error);
         body.send_data(framed(message), true).map_err(ended)?;
-        let response = response.await.map_err(ended)?;
-        match Ending::of_headers(response.headers()) {
-            Some(refused) => Err(refused),
-            None => Ok(response.into_body()),
-        }
+        Call::accepted(response).await
+    }
+
+    /// Opens a stream of messages with its first one: both ways, or how it was refused.
+    pub(crate) async fn open(
+        &self,
+        method: &str,
+        first: &impl Message,
+    ) -> Result<(SendStream<Bytes>, RecvStream), Ending> {
+        let Call { response, mut body } = self.begin(method).await?;
+        send_all(&mut body, framed(first)).await?;
+        Ok((body, Call::accepted(response).await?))
     }
 
     /// Makes a call with one answer.
@@ -122,6 +129,15 @@ impl Link {
 }
 
 impl Call {
+    /// Waits until a call is taken: its answer, or how it was refused.
+    async fn accepted(response: ResponseFuture) -> Result<RecvStream, Ending> {
+        let response = response.await.map_err(|error| Ending::of_h2(&error))?;
+        match Ending::of_headers(response.headers()) {
+            Some(refused) => Err(refused),
+            None => Ok(response.into_body()),
+        }
+    }
+
     /// Waits for the end of a call whose answer does not matter.
     pub(crate) async fn ending(response: ResponseFuture) -> Ending {
         match response.await {

@@ -5,7 +5,7 @@ use futures_util::stream::{self, FuturesUnordered};
 use prost::Message;
 use starling_client::Client;
 use starling_client::pb::group::v1 as groups;
-use starling_client::pb::livestream::v1 as livestreams;
+use starling_client::pb::livestream::v1::{self as livestreams, publish_updates_request::Message as Publish};
 use starling_client::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel};
 
 use crate::attacker::Attacker;
@@ -41,6 +41,20 @@ pub(crate) fn group_method(name: &str) -> String {
 pub(crate) struct Livestream {
     pub(crate) id: u64,
     pub(crate) session: u64,
+}
+
+impl Livestream {
+    /// What opens a publish stream of its broadcaster, for data.
+    pub(crate) fn publish_open(self) -> livestreams::PublishUpdatesRequest {
+        let open = livestreams::PublishOpen {
+            livestream_id: self.id,
+            node_id: FIRST,
+            session_id: self.session,
+            channels: vec![UpdateChannel::Data.into()],
+            ..Default::default()
+        };
+        livestreams::PublishUpdatesRequest { message: Some(Publish::Open(open)) }
+    }
 }
 
 /// Puts a livestream on air.

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use crate::attacker::{Attacker, rate};
 use crate::case::{Attack, Budgets, Case, Limit};
-use crate::ending::Ending;
 use crate::world::{livestream, livestream_method};
 
 /// Streams at the same time.
@@ -51,9 +50,7 @@ impl Case for CancelledCalls {
                             opened.fetch_add(1, Ordering::Relaxed);
                         }
                         Err(ending) => {
-                            let goes_on = matches!(ending, Ending::Refused(..));
-                            attacker.note(ending);
-                            if !goes_on {
+                            if !attacker.may_go_on(ending) {
                                 break;
                             }
                         }

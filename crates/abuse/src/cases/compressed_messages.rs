@@ -42,10 +42,7 @@ impl Case for CompressedMessages {
             let calls = async |number: usize| {
                 let method = livestream_method(["PublishUpdates", "GetLivestream"][number % 2]);
                 while !attacker.is_over() {
-                    let ending = send(link, &method, bomb.clone()).await;
-                    let goes_on = matches!(ending, Ending::Refused(..));
-                    attacker.note(ending);
-                    if !goes_on {
+                    if !attacker.may_go_on(send(link, &method, bomb.clone()).await) {
                         break;
                     }
                 }

@@ -1,16 +1,16 @@
 //! Updates without payload: what a record costs beside it.
 
 use bytes::{Bytes, BytesMut};
+use starling_client::pb::livestream::v1::PublishUpdatesRequest;
 use starling_client::pb::livestream::v1::publish_updates_request::Message as Publish;
-use starling_client::pb::livestream::v1::{PublishOpen, PublishUpdatesRequest};
 use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
 
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case, Limit};
 use crate::ending::Ending;
-use crate::link::{Call, Link, drained, framed, send_all};
+use crate::link::{Link, drained, framed, send_all};
 use crate::settings::Setting;
-use crate::world::{FIRST, livestream, livestream_method};
+use crate::world::{livestream, livestream_method};
 
 /// Livestreams, each with its ring and its publish stream.
 const RINGS: u64 = 64;
@@ -61,29 +61,16 @@ impl Case for FeedRecords {
 /// Publishes so many updates into a livestream of its own; how the stream ended.
 async fn publish(attacker: &Attacker, link: &Link, updates: u64) -> Result<Ending, Ending> {
     let stream = livestream(link).await?;
-    let open = PublishOpen {
-        livestream_id: stream.id,
-        node_id: FIRST,
-        session_id: stream.session,
-        channels: vec![UpdateChannel::Data.into()],
-        ..Default::default()
-    };
     let update = UpdateDraft { channel: UpdateChannel::Data.into(), ..Default::default() };
-    let message = |message| framed(&PublishUpdatesRequest { message: Some(message) });
-    let one = message(Publish::Update(update));
+    let one = framed(&PublishUpdatesRequest { message: Some(Publish::Update(update)) });
     let many: Bytes = (0..TOGETHER)
         .fold(BytesMut::new(), |mut many, _| {
             many.extend_from_slice(&one);
             many
         })
         .freeze();
-    let Call { response, mut body } = link.begin(&livestream_method("PublishUpdates")).await?;
-    send_all(&mut body, message(Publish::Open(open))).await?;
-    let response = response.await.map_err(|error| Ending::of_h2(&error))?;
-    if let Some(refused) = Ending::of_headers(response.headers()) {
-        return Err(refused);
-    }
-    let mut answers = std::pin::pin!(drained(response.into_body()));
+    let (mut body, answers) = link.open(&livestream_method("PublishUpdates"), &stream.publish_open()).await?;
+    let mut answers = std::pin::pin!(drained(answers));
     for _ in 0..updates / TOGETHER {
         if attacker.is_over() {
             break;

@@ -13,7 +13,7 @@ use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
 use crate::credentials::{FELLOW, HEALTHY_LIVESTREAM};
 use crate::ending::Ending;
-use crate::link::{Call, framed, send_all, trailers};
+use crate::link::{framed, send_all, trailers};
 use crate::world::{join_livestream, livestream_method};
 
 /// Bytes of a line, and lines that are sent together.
@@ -56,15 +56,11 @@ impl Case for FellowChat {
                 channels: vec![channel],
                 ..Default::default()
             };
-            let message = |message| framed(&PublishUpdatesRequest { message: Some(message) });
+            let request = |message| PublishUpdatesRequest { message: Some(message) };
             let line = UpdateDraft { channel, payload: vec![b'a'; LINE].into(), ..Default::default() };
-            let lines = Bytes::from(message(Publish::Update(line)).repeat(TOGETHER));
-            let Call { response, mut body } = link.begin(&livestream_method("PublishUpdates")).await?;
-            send_all(&mut body, message(Publish::Open(open))).await?;
-            let response = response.await.map_err(|error| Ending::of_h2(&error))?;
-            if let Some(refused) = Ending::of_headers(response.headers()) {
-                return Err(refused);
-            }
+            let lines = Bytes::from(framed(&request(Publish::Update(line))).repeat(TOGETHER));
+            let (mut body, answers) =
+                link.open(&livestream_method("PublishUpdates"), &request(Publish::Open(open))).await?;
             let mut sent = 0;
             let publishes = async {
                 loop {
@@ -74,7 +70,7 @@ impl Case for FellowChat {
             };
             let ended = async {
                 tokio::select! {
-                    ending = rejected(attacker, response.into_body()) => ending,
+                    ending = rejected(attacker, answers) => ending,
                     Err::<(), Ending>(ending) = publishes => ending,
                 }
             };

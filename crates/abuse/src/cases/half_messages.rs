@@ -3,16 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_client::pb::livestream::v1::publish_updates_request::Message as Publish;
-use starling_client::pb::livestream::v1::{PublishOpen, PublishUpdatesRequest};
-use starling_client::pb::swarm::v1::UpdateChannel;
 
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case, OUTLASTING};
 use crate::ending::Ending;
 use crate::link::{Call, Link, framed, prefix};
 use crate::settings::Setting;
-use crate::world::{FIRST, Livestream, livestream, livestream_method};
+use crate::world::{livestream, livestream_method};
 
 /// The largest messages of a publish stream and of other calls, in bytes.
 const PUBLISH: usize = 2 << 20;
@@ -53,7 +50,7 @@ impl Case for HalfMessages {
             // Messages as large as these are taken when a stream is open; two streams of a livestream end each other.
             let mut opens = Vec::new();
             for _ in 0..calls {
-                opens.push(open(livestream(&unary).await?));
+                opens.push(framed(&livestream(&unary).await?.publish_open()));
             }
             attacker.begin();
             let publish = livestream_method("PublishUpdates");
@@ -67,18 +64,6 @@ impl Case for HalfMessages {
             Ok(())
         })
     }
-}
-
-/// The first message of a publish stream.
-fn open(stream: Livestream) -> Bytes {
-    let open = PublishOpen {
-        livestream_id: stream.id,
-        node_id: FIRST,
-        session_id: stream.session,
-        channels: vec![UpdateChannel::Data.into()],
-        ..Default::default()
-    };
-    framed(&PublishUpdatesRequest { message: Some(Publish::Open(open)) })
 }
 
 /// Sends what comes first, then a prefix and less than it announces; how the call ended.

@@ -5,14 +5,14 @@ use h2::RecvStream;
 use prost::Message;
 use starling_client::pb::livestream::v1::publish_updates_request::Message as Publish;
 use starling_client::pb::livestream::v1::publish_updates_response::Event;
-use starling_client::pb::livestream::v1::{PublishOpen, PublishUpdatesRequest, PublishUpdatesResponse};
+use starling_client::pb::livestream::v1::{PublishUpdatesRequest, PublishUpdatesResponse};
 use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
 
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case, Limit};
 use crate::ending::Ending;
-use crate::link::{Call, Link, framed, send_all};
-use crate::world::{FIRST, Livestream, livestream, livestream_method};
+use crate::link::{Link, framed, send_all};
+use crate::world::{Livestream, livestream, livestream_method};
 
 /// Publish streams of one connection.
 const STREAMS: usize = 8;
@@ -72,19 +72,7 @@ impl Case for HonestPublisher {
 
 /// Publishes until the time is over and then until all is acknowledged; how many updates that were.
 async fn publish(attacker: &Attacker, link: &Link, stream: Livestream, payload: usize) -> Result<u64, Ending> {
-    let Call { response, mut body } = link.begin(&livestream_method("PublishUpdates")).await?;
-    let open = PublishOpen {
-        livestream_id: stream.id,
-        node_id: FIRST,
-        session_id: stream.session,
-        channels: vec![UpdateChannel::Data.into()],
-        ..Default::default()
-    };
-    send_all(&mut body, framed(&PublishUpdatesRequest { message: Some(Publish::Open(open)) })).await?;
-    let response = response.await.map_err(|error| Ending::of_h2(&error))?;
-    if let Some(refused) = Ending::of_headers(response.headers()) {
-        return Err(refused);
-    }
+    let (mut body, answers) = link.open(&livestream_method("PublishUpdates"), &stream.publish_open()).await?;
     let sends = async {
         let mut sent = 0;
         while !attacker.is_over() {
@@ -97,7 +85,7 @@ async fn publish(attacker: &Attacker, link: &Link, stream: Livestream, payload: 
         body.send_data(Bytes::new(), true).map_err(|error| Ending::of_h2(&error))?;
         Ok(sent)
     };
-    let (sent, acknowledged) = tokio::try_join!(sends, acknowledged(response.into_body()))?;
+    let (sent, acknowledged) = tokio::try_join!(sends, acknowledged(answers))?;
     if sent == acknowledged { Ok(sent) } else { Err(Ending::Told(format!("{acknowledged} of {sent} acknowledged"))) }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case, Limit};
 use crate::ending::Ending;
-use crate::link::{Call, Link, framed, send_all};
+use crate::link::Link;
 use crate::settings::Setting;
 use crate::world::{CHANNELS, FIRST, GROUP, full_group, group_method, interest, set_interests};
 
@@ -78,14 +78,9 @@ impl Case for InterestWork {
 
 /// Opens a publish stream of a participant, who is told the demand for it after each change.
 async fn publish(link: &Link, group_id: u64, node_id: u64) -> Result<(SendStream<Bytes>, RecvStream), Ending> {
-    let Call { response, mut body } = link.begin(&group_method("PublishUpdates")).await?;
     let channels = [UpdateChannel::Visual, UpdateChannel::Audio, UpdateChannel::Chat, UpdateChannel::Data];
     let channels = channels.map(Into::into).to_vec();
     let open = PublishOpen { group_id, node_id, channels, ..Default::default() };
-    send_all(&mut body, framed(&PublishUpdatesRequest { message: Some(Publish::Open(open)) })).await?;
-    let response = response.await.map_err(|error| Ending::of_h2(&error))?;
-    match Ending::of_headers(response.headers()) {
-        Some(refused) => Err(refused),
-        None => Ok((body, response.into_body())),
-    }
+    let open = PublishUpdatesRequest { message: Some(Publish::Open(open)) };
+    link.open(&group_method("PublishUpdates"), &open).await
 }

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use super::oversize_messages::send;
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case};
-use crate::ending::Ending;
 use crate::link::prefix;
 use crate::world::livestream_method;
 
@@ -37,10 +36,7 @@ impl Case for LyingLengths {
                 let method = livestream_method(["PublishUpdates", "GetLivestream"][number % 2]);
                 let announced = prefix(ANNOUNCED[number / 2 % ANNOUNCED.len()]);
                 while !attacker.is_over() {
-                    let ending = send(&link, &method, &announced, rest.clone()).await;
-                    let goes_on = matches!(ending, Ending::Refused(..));
-                    attacker.note(ending);
-                    if !goes_on {
+                    if !attacker.may_go_on(send(&link, &method, &announced, rest.clone()).await) {
                         break;
                     }
                 }

@@ -6,7 +6,6 @@ use futures_util::future::join_all;
 use super::oversize_messages::send;
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case, Limit};
-use crate::ending::Ending;
 use crate::link::prefix;
 use crate::world::livestream_method;
 
@@ -44,10 +43,7 @@ impl Case for NestedMessages {
             let calls = async |number: usize| {
                 let method = livestream_method(["PublishUpdates", "GetLivestream"][number % 2]);
                 while !attacker.is_over() {
-                    let ending = send(link, &method, &prefix(DEPTH), nested.clone()).await;
-                    let goes_on = matches!(ending, Ending::Refused(..));
-                    attacker.note(ending);
-                    if !goes_on {
+                    if !attacker.may_go_on(send(link, &method, &prefix(DEPTH), nested.clone()).await) {
                         break;
                     }
                 }

@@ -37,10 +37,9 @@ impl Case for OversizeMessages {
             let calls = async |number: usize| {
                 let (method, size) = [("PublishUpdates", PUBLISH), ("GetLivestream", UNARY)][number % 2];
                 while !attacker.is_over() {
-                    let ending = send(&link, &livestream_method(method), &prefix(size), zeros.slice(..size)).await;
-                    let goes_on = matches!(ending, Ending::Refused(..));
-                    attacker.note(ending);
-                    if !goes_on {
+                    if !attacker
+                        .may_go_on(send(&link, &livestream_method(method), &prefix(size), zeros.slice(..size)).await)
+                    {
                         break;
                     }
                 }

@@ -1,16 +1,16 @@
 //! A publish stream that is given its token again and again.
 
 use bytes::{Bytes, BytesMut};
+use starling_client::pb::livestream::v1::PublishUpdatesRequest;
 use starling_client::pb::livestream::v1::publish_updates_request::Message as Publish;
-use starling_client::pb::livestream::v1::{PublishOpen, PublishUpdatesRequest};
-use starling_client::pb::swarm::v1::{RenewToken, UpdateChannel};
+use starling_client::pb::swarm::v1::RenewToken;
 
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case, Limit};
 use crate::credentials::stranger_claim;
 use crate::ending::Ending;
-use crate::link::{Call, drained, framed, send_all};
-use crate::world::{FIRST, livestream, livestream_method};
+use crate::link::{drained, framed, send_all};
+use crate::world::{livestream, livestream_method};
 
 /// Tokens that take turns, and how often each is sent together.
 const TOKENS: u64 = 64;
@@ -53,19 +53,7 @@ impl Case for TokenRenewals {
                 renewals.extend_from_slice(&message(Publish::Renew(renew)));
             }
             let renewals = Bytes::from(renewals.repeat(TOGETHER));
-            let open = PublishOpen {
-                livestream_id: stream.id,
-                node_id: FIRST,
-                session_id: stream.session,
-                channels: vec![UpdateChannel::Data.into()],
-                ..Default::default()
-            };
-            let Call { response, mut body } = link.begin(&livestream_method("PublishUpdates")).await?;
-            send_all(&mut body, message(Publish::Open(open))).await?;
-            let response = response.await.map_err(|error| Ending::of_h2(&error))?;
-            if let Some(refused) = Ending::of_headers(response.headers()) {
-                return Err(refused);
-            }
+            let (mut body, answers) = link.open(&livestream_method("PublishUpdates"), &stream.publish_open()).await?;
             let mut sent = 0;
             let renews = async {
                 loop {
@@ -75,7 +63,7 @@ impl Case for TokenRenewals {
             };
             let ended = async {
                 tokio::select! {
-                    ending = drained(response.into_body()) => ending,
+                    ending = drained(answers) => ending,
                     Err::<(), Ending>(ending) = renews => ending,
                 }
             };

@@ -1,15 +1,15 @@
 //! Large messages that come whole, on streams that then go quiet.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use starling_client::pb::livestream::v1::PublishUpdatesRequest;
 use starling_client::pb::livestream::v1::publish_updates_request::Message as Publish;
-use starling_client::pb::livestream::v1::{PublishOpen, PublishUpdatesRequest};
 use starling_client::pb::swarm::v1::{UpdateChannel, UpdateDraft};
 
 use crate::attacker::Attacker;
 use crate::case::{Attack, Budgets, Case, Limit};
 use crate::ending::Ending;
 use crate::link::{Call, Link, framed, prefix, send_all};
-use crate::world::{FIRST, Livestream, livestream, livestream_method};
+use crate::world::{Livestream, livestream, livestream_method};
 
 /// The largest message of a publish stream, in bytes.
 const PUBLISH: usize = 2 << 20;
@@ -81,15 +81,8 @@ fn update() -> Bytes {
 
 /// Opens a publish stream and sends one message; the stream stays open.
 async fn send(link: &Link, stream: Livestream, message: Bytes) -> Result<Call, Ending> {
-    let open = PublishOpen {
-        livestream_id: stream.id,
-        node_id: FIRST,
-        session_id: stream.session,
-        channels: vec![UpdateChannel::Data.into()],
-        ..Default::default()
-    };
     let mut call = link.begin(&livestream_method("PublishUpdates")).await?;
-    send_all(&mut call.body, framed(&PublishUpdatesRequest { message: Some(Publish::Open(open)) })).await?;
+    send_all(&mut call.body, framed(&stream.publish_open())).await?;
     send_all(&mut call.body, message).await?;
     Ok(call)
 }
