@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -20,6 +21,10 @@ use crate::wire::{Wire, secured};
 
 /// Where attackers come from: limits may count by address.
 const ADDRESS: [u8; 4] = [127, 0, 0, 2];
+
+/// Bytes of a segment of TCP, as on Ethernet. Those of loopback are larger than a receiver's first window: a sender that
+/// fills it would wait for the timers of TCP instead of the server.
+const SEGMENT: u32 = 1_460;
 
 /// How large a case is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +111,7 @@ impl Attacker {
     pub(crate) async fn tcp(&self) -> Result<TcpStream, Ending> {
         let connected = async {
             let socket = TcpSocket::new_v4()?;
+            SockRef::from(&socket).set_tcp_mss(SEGMENT)?;
             socket.bind(SocketAddr::from((ADDRESS, 0)))?;
             let tcp = socket.connect(self.address).await?;
             tcp.set_nodelay(true)?;

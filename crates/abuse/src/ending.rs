@@ -48,6 +48,11 @@ impl Ending {
         *self != Self::Served
     }
 
+    /// Whether a client that waits as it is told may ask again.
+    pub(crate) fn is_rate_limit(&self) -> bool {
+        matches!(self, Self::Refused(_, reason) if reason == "RATE_LIMITED")
+    }
+
     /// Whether it says that the caller is wrong, rather than that it asks for too much.
     pub(crate) fn is_mistake(&self) -> bool {
         const MISTAKES: [&str; 6] = [
@@ -131,6 +136,13 @@ mod tests {
         assert_eq!(bare.to_string(), "INTERNAL");
         assert!(bare.is_limit() && !bare.says_why());
         assert!(Ending::of_status(&Status::not_found("it")).is_mistake() && !ending.is_mistake());
+    }
+
+    #[test]
+    fn rate_limits_are_known() {
+        let refused = |reason: &str| Ending::Refused("RESOURCE_EXHAUSTED".into(), reason.into());
+        assert!(refused("RATE_LIMITED").is_rate_limit());
+        assert!(!refused("CLIENT_LIMIT").is_rate_limit() && !Ending::Closed.is_rate_limit());
     }
 
     #[test]

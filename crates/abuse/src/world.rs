@@ -1,5 +1,7 @@
 //! Swarms that cases attack with: what any client may build by ordinary calls.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
 use prost::Message;
@@ -7,6 +9,7 @@ use starling_client::Client;
 use starling_client::pb::group::v1 as groups;
 use starling_client::pb::livestream::v1::{self as livestreams, publish_updates_request::Message as Publish};
 use starling_client::pb::swarm::v1::{ChannelInterest, Interest, UpdateChannel};
+use tokio::time::sleep;
 
 use crate::attacker::Attacker;
 use crate::ending::Ending;
@@ -14,6 +17,8 @@ use crate::link::{GROUPS, LIVESTREAMS, Link, unread_ending};
 
 /// Calls under way at the same time.
 const AT_ONCE: usize = 64;
+/// How long one waits that was beyond the limit of a rate.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The longest lease that there is, in seconds: members without a stream stay.
 pub(crate) const LEASE: prost_types::Duration = prost_types::Duration { seconds: 300, nanos: 0 };
 /// The most participants of a group.
@@ -85,12 +90,20 @@ pub(crate) async fn join_livestream(link: &Link, livestream_id: u64, node_id: u6
     Ok(joined.session_id)
 }
 
-/// Makes calls for these numbers, some at the same time; fails with the first that fails.
+/// Makes calls for these numbers, some at the same time; fails with the first that fails. One beyond the limit of a rate
+/// is made again, as any client does: a crowd may take its time to come.
 pub(crate) async fn each<F: Future<Output = Result<(), Ending>>>(
     numbers: impl Iterator<Item = u64>,
     call: impl Fn(u64) -> F,
 ) -> Result<(), Ending> {
-    let mut calls = stream::iter(numbers.map(call)).buffer_unordered(AT_ONCE);
+    let call = &call;
+    let patient = async |number| loop {
+        match call(number).await {
+            Err(ending) if ending.is_rate_limit() => sleep(PAUSE).await,
+            called => return called,
+        }
+    };
+    let mut calls = stream::iter(numbers.map(patient)).buffer_unordered(AT_ONCE);
     while let Some(called) = calls.next().await {
         called?;
     }
