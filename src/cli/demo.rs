@@ -139,7 +139,7 @@ impl Demo {
                 ..Default::default()
             };
             log.sent(&draft);
-            publisher.send(draft).map_err(|full| CliError(full.to_string()))?;
+            publisher.send(draft).map_err(|error| CliError(error.to_string()))?;
             meters.pictures.send_replace(number);
             progress.published(number, || meters.line());
         }

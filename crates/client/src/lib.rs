@@ -37,4 +37,4 @@ pub use token_channel::TokenChannel;
 pub use token_source::{TokenError, TokenFuture, TokenSource};
 pub use verifier::{Forgery, Trust};
 pub use watch::Watch;
-pub use window::Full;
+pub use window::SendError;

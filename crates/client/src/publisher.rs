@@ -16,7 +16,7 @@ use super::client::Client;
 use super::error::Error;
 use super::link::{Link, State};
 use super::swarm_ref::{Join, SwarmRef};
-use super::window::{Full, Window};
+use super::window::{SendError, Window};
 use crate::pb::group::v1 as group;
 use crate::pb::livestream::v1 as livestream;
 use crate::pb::livestream::v1::publish_updates_response::Event;
@@ -236,8 +236,8 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// [`Full`] with the draft when [`PublishOptions::window`] updates are not acknowledged.
-    pub fn send(&mut self, draft: UpdateDraft) -> Result<u64, Full> {
+    /// With the draft: [`SendError::Full`] when [`PublishOptions::window`] updates are not acknowledged.
+    pub fn send(&mut self, draft: UpdateDraft) -> Result<u64, SendError> {
         let draft = self.window.push(draft)?;
         if let State::Open(stream) = self.link.state() {
             // The outbox has room for the whole window. A closed one means a cut, which the

@@ -4,10 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::pb::swarm::v1::{GrantedChannel, PublishOpened, UpdateDraft};
 
-/// There is no room: so much is not acknowledged. Holds the draft.
+/// Why an update was not sent. Holds its draft.
 #[derive(Debug, thiserror::Error)]
-#[error("as many updates as the window holds are not acknowledged")]
-pub struct Full(pub UpdateDraft);
+pub enum SendError {
+    /// There is no room: so much is not acknowledged.
+    #[error("as many updates as the window holds are not acknowledged")]
+    Full(UpdateDraft),
+    /// It has no number of its own, and there is none after the last one of its channel, 2^64 - 1: the server would
+    /// take whatever follows for a repeat.
+    #[error("there is no number after the last one of its channel")]
+    NoNumberLeft(UpdateDraft),
+}
 
 /// Numbers drafts and keeps them until the server has answered.
 #[derive(Debug)]
@@ -52,13 +59,14 @@ impl Window {
     }
 
     /// Takes a draft; one without a number gets the next one of its channel.
-    pub(super) fn push(&mut self, mut draft: UpdateDraft) -> Result<&UpdateDraft, Full> {
+    pub(super) fn push(&mut self, mut draft: UpdateDraft) -> Result<&UpdateDraft, SendError> {
         if self.room() == 0 {
-            return Err(Full(draft));
+            return Err(SendError::Full(draft));
         }
         let last = self.numbers.entry(draft.channel).or_default();
         if draft.publisher_sequence == 0 {
-            draft.publisher_sequence = *last + 1;
+            let Some(next) = last.checked_add(1) else { return Err(SendError::NoNumberLeft(draft)) };
+            draft.publisher_sequence = next;
         }
         *last = draft.publisher_sequence.max(*last);
         self.drafts.push_back(draft);
@@ -134,11 +142,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_numbered_after_the_last_number() {
+        let mut window = Window::new(5, &opened(&[granted(VISUAL, 3, u64::MAX), granted(AUDIO, 3, 0)]));
+        assert!(matches!(window.push(draft(VISUAL)), Err(SendError::NoNumberLeft(_))));
+        window.push(UpdateDraft { publisher_sequence: u64::MAX, ..draft(AUDIO) }).unwrap();
+        assert!(matches!(window.push(draft(AUDIO)), Err(SendError::NoNumberLeft(_))));
+        assert_eq!(held(&window), [(AUDIO, u64::MAX)]);
+    }
+
+    #[test]
     fn drafts_are_numbered_after_last_accepted_per_channel() {
         let mut window = window();
         assert_eq!(held(&window), [(VISUAL, 11), (AUDIO, 1), (VISUAL, 12), (VISUAL, 13), (AUDIO, 2)]);
         assert_eq!(window.room(), 0);
-        let Full(refused) = window.push(draft(VISUAL)).unwrap_err();
+        let SendError::Full(refused) = window.push(draft(VISUAL)).unwrap_err() else { panic!("there was room") };
         assert_eq!(refused, draft(VISUAL), "it comes back as it was");
         window.accepted(VISUAL, 13);
         window.push(UpdateDraft { publisher_sequence: 50, ..draft(VISUAL) }).unwrap();

@@ -104,7 +104,7 @@ impl Participant {
         let payload = format!("{} {} {}", self.node, channel.as_str_name(), self.log.accepted()).into_bytes();
         let mut draft =
             UpdateDraft { channel: channel.into(), payload: payload.into(), keyframe, ..Default::default() };
-        draft.publisher_sequence = self.publisher.send(draft.clone()).map_err(|full| CliError(full.to_string()))?;
+        draft.publisher_sequence = self.publisher.send(draft.clone()).map_err(|error| CliError(error.to_string()))?;
         self.log.sent(&draft);
         while self.log.unanswered() > 0 {
             let event = soon("an acknowledgement in the call", self.publisher.next()).await??;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::swarm::v1::{self as shared, GoodbyeReason, UpdateChannel, delivery::Item};
 use starling_client::{
-    Client, Error, Join, PublishEvent, PublishOptions, Publisher, Retry, SubscribeOptions, Subscriber,
+    Client, Error, Join, PublishEvent, PublishOptions, Publisher, Retry, SendError, SubscribeOptions, Subscriber,
     SubscriptionEvent, SwarmRef, Watch,
 };
 use tonic::{Code, Status};
@@ -292,8 +292,8 @@ async fn a_window_that_is_full_takes_no_more() {
         publisher.send(updates::keyframe(number)).unwrap();
     }
     assert_eq!((publisher.room(), publisher.unacknowledged()), (0, 4));
-    let full = publisher.send(updates::keyframe(5)).unwrap_err();
-    assert_eq!(full.0, updates::keyframe(5));
+    let refused = publisher.send(updates::keyframe(5));
+    assert!(matches!(refused, Err(SendError::Full(draft)) if draft == updates::keyframe(5)));
     while publisher.room() < 4 {
         soon(publisher.next()).await.expect("it goes on");
     }
