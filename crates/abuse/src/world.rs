@@ -18,7 +18,7 @@ use crate::link::{GROUPS, LIVESTREAMS, Link, unread_ending};
 /// Calls under way at the same time.
 const AT_ONCE: usize = 64;
 /// How long one waits that was beyond the limit of a rate.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 /// The longest lease that there is, in seconds: members without a stream stay.
 pub(crate) const LEASE: prost_types::Duration = prost_types::Duration { seconds: 300, nanos: 0 };
 /// The most participants of a group.
