@@ -137,6 +137,8 @@ done
 mapfile -t args < <(chart_py get Pod live-starling-test spec.containers.0.args "$scratch/tls.yaml")
 [[ ${args[*]} == 'healthcheck --server https://live-starling:50051 --ca /etc/starling-tls/ca.crt' ]] ||
     fail "the test with TLS asks: ${args[*]}"
+[[ $(chart_py get Pod live-starling-test spec.volumes.0.secret.optional "$scratch/tls.yaml") == true ]] ||
+    fail 'the test with TLS waits for an authority that may be missing'
 render "$scratch/tls.yaml" "$newest" --set tls.secretName=certs,config.tls.client_auth=required
 ! grep -q 'helm.sh/hook: test' "$scratch/tls.yaml" || fail 'a test that can show no certificate'
 ok 'tls.secretName: mounted, configured, and asked over TLS'
