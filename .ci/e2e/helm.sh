@@ -159,6 +159,22 @@ done
     fail 'scrapers are not told of TLS'
 ok 'config.admin.tls: configured, and told to scrapers'
 
+# Tokens, as the documentation has them: the keys are mounted as a directory, and configured.
+tokens=(--set config.identity.mode=jwt,config.identity.issuer=https://login.example,config.identity.audience=starling)
+keyed=(--set keysSecret=keys,config.identity.keys_dir=/etc/starling-keys)
+render "$scratch/tokens.yaml" "$newest" "${tokens[@]}" "${keyed[@]}"
+chart_py validate "$newest" "$scratch/tokens.yaml" >/dev/null || fail 'not valid with tokens'
+chart_py get ConfigMap live-starling 'data.starling\.toml' "$scratch/tokens.yaml" >"$scratch/tokens.toml"
+"$starling" serve --config "$scratch/tokens.toml" --print-config >"$scratch/printed.toml" 2>"$scratch/server.err" ||
+    fail 'the configuration with tokens is refused'
+for line in 'mode = "jwt"' 'issuer = "https://login.example"' 'audience = "starling"' 'keys_dir = "/etc/starling-keys"'; do
+    grep -qxF "$line" "$scratch/printed.toml" || fail "the configuration in force with tokens has no $line"
+done
+[[ $(chart_py get Deployment live-starling $pod.volumes.1.secret.secretName "$scratch/tokens.yaml") == keys &&
+    $(chart_py get Deployment live-starling $pod.containers.0.volumeMounts.1.mountPath "$scratch/tokens.yaml") == /etc/starling-keys ]] ||
+    fail 'the Secret of the keys is not mounted'
+ok 'keysSecret: mounted and configured'
+
 # The PROXY protocol: in force, and no test that would be refused.
 render "$scratch/proxy.yaml" "$newest" --set config.server.proxy_protocol=v2,config.server.trusted_proxies=10.0.0.0/8
 chart_py get ConfigMap live-starling 'data.starling\.toml' "$scratch/proxy.yaml" >"$scratch/proxy.toml"
@@ -192,6 +208,20 @@ refused 'config.server.health_listen: "\[::\]:50051" has the port of config.serv
     --set 'config.server.health_listen=[::]:50051'
 refused 'config.identity.mode is "off", so that everybody who reaches the Service could do everything' \
     --set config.identity.insecure=false
+refused 'config.identity.issuer is empty: with mode "jwt"' --set config.identity.mode=jwt,config.identity.audience=us
+refused 'config.identity.audience is empty: with mode "jwt"' --set config.identity.mode=jwt,config.identity.issuer=us
+refused 'keysSecret is empty: with config.identity.mode "jwt"' "${tokens[@]}"
+refused 'config.identity: no keys are named: set keys_dir to "/etc/starling-keys"' "${tokens[@]}" --set keysSecret=keys
+for key in jwks_file keys_dir hs256_secret_file; do
+    refused "config.identity.$key: \"/etc/starling-keys-old\" is not below /etc/starling-keys" "${tokens[@]}" "${keyed[@]}" \
+        --set config.identity.$key=/etc/starling-keys-old
+done
+refused 'tls.clientCaSecretName: nobody is asked for a certificate' --set tls.secretName=certs,tls.clientCaSecretName=clients
+for secret in keysSecret tls.secretName tls.clientCaSecretName; do
+    refused "'/${secret//.//}': 'My_Secret' does not match pattern" --set $secret=My_Secret
+done
+refused "'/config': missing property 'identity'" --set config.identity=null
+refused "'/metrics': missing property 'podMonitor'" --set metrics.podMonitor=null
 refused "'/config/identity/mode': value must be" --set config.identity.mode=none
 refused 'config.admin.listen: "127.0.0.1:50053" is not 0.0.0.0:PORT' --set config.admin.listen=127.0.0.1:50053
 refused 'config.admin.listen: "0.0.0.0:50052" has the port of config.server.listen or' \

@@ -240,6 +240,28 @@ tolerations:
 {{- if and (eq $identity.mode "off") (not $identity.insecure) }}
 {{- fail "config.identity.mode is \"off\", so that everybody who reaches the Service could do everything: set it to \"jwt\", or config.identity.insecure to true" }}
 {{- end }}
+{{- if eq $identity.mode "jwt" }}
+{{- range $key, $claim := dict "issuer" "iss" "audience" "aud" }}
+{{- if not (get $identity $key) }}
+{{- fail (printf "config.identity.%s is empty: with mode \"jwt\" set it to the claim %s of your tokens" $key $claim) }}
+{{- end }}
+{{- end }}
+{{- if not $.Values.keysSecret }}
+{{- fail "keysSecret is empty: with config.identity.mode \"jwt\" set it to a Secret that has the keys of tokens" }}
+{{- end }}
+{{- $files := list }}
+{{- range $key := list "jwks_file" "keys_dir" "hs256_secret_file" }}
+{{- with get $identity $key }}
+{{- $files = append $files . }}
+{{- if not (regexMatch "^/etc/starling-keys(/|$)" .) }}
+{{- fail (printf "config.identity.%s: %q is not below /etc/starling-keys, where keysSecret is mounted" $key .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if not $files }}
+{{- fail "config.identity: no keys are named: set keys_dir to \"/etc/starling-keys\", or jwks_file or hs256_secret_file to a file below it" }}
+{{- end }}
+{{- end }}
 {{- range $key := list "cert_file" "key_file" "client_ca_file" }}
 {{- if dig "tls" $key "" $.Values.config }}
 {{- fail (printf "config.tls.%s: the files of TLS are those of Secrets: set tls.secretName" $key) }}
@@ -247,6 +269,9 @@ tolerations:
 {{- end }}
 {{- if and (ne (include "starling.clientAuth" .) "none") (not (include "starling.tls" .)) }}
 {{- fail "config.tls.client_auth: clients show certificates over TLS only: set tls.secretName" }}
+{{- end }}
+{{- if and .Values.tls.clientCaSecretName (not (include "starling.asksClients" .)) }}
+{{- fail "tls.clientCaSecretName: nobody is asked for a certificate: set config.tls.client_auth or config.admin.client_auth" }}
 {{- end }}
 {{- if and (include "starling.adminTls" .) (not (include "starling.tls" .)) }}
 {{- fail "config.admin.tls: the certificate is that of a Secret: set tls.secretName" }}
