@@ -243,6 +243,22 @@ metadata: {name: notes}
 text: {{ tpl (.Files.Get "notes") . | toJson }}
 YAML
 
+# notes ARGUMENTS...: what an install says, in the file notes.
+notes() {
+    "$HELM" template live "$noted" --namespace media --kube-version "$newest" "$@" \
+        --show-only templates/notes.yaml >"$scratch/notes.yaml" 2>"$scratch/helm.err" ||
+        fail "the notes: $(cat "$scratch/helm.err")"
+    chart_py get Notes notes text "$scratch/notes.yaml" >"$scratch/notes"
+}
+notes --set tls.secretName=certs,config.tls.client_auth=required "${tokens[@]}" "${keyed[@]}" --set config.server.reflection=false
+grep -qF 'grpcurl -insecure -cert client.crt -key client.key -import-path proto' "$scratch/notes" &&
+    grep -qF 'livestream.proto -H "authorization: Bearer $TOKEN" localhost:50051' "$scratch/notes" ||
+    fail "what is to be shown is not said: $(cat "$scratch/notes")"
+! grep -qE 'helm test|WARNING: config.identity.mode' "$scratch/notes" || fail 'the notes speak of a test, or of strangers'
+notes --set config.server.proxy_protocol=v2,config.server.trusted_proxies=10.0.0.0/8
+! grep -qE '^ +(helm|kubectl|grpcurl)' "$scratch/notes" || fail 'the notes have commands that only a proxy could give'
+ok 'the notes say which certificate and which token are wanted, and nothing that cannot be done'
+
 for values in values full-values ipv6-values; do
     rendered=$scratch/$values-$newest.yaml
     name=live-starling
@@ -284,10 +300,7 @@ for values in values full-values ipv6-values; do
         fail "the command of helm test: ${args[*]}"
     ok "helm test's command succeeds: ${args[*]}"
 
-    "$HELM" template live "$noted" --namespace media --kube-version "$newest" --values "$file" \
-        --show-only templates/notes.yaml >"$scratch/notes.yaml" 2>"$scratch/helm.err" ||
-        fail "the notes: $(cat "$scratch/helm.err")"
-    chart_py get Notes notes text "$scratch/notes.yaml" >"$scratch/notes"
+    notes --values "$file"
     grep -q "port-forward service/$name 50051:$service_port\$" "$scratch/notes" || fail 'the notes forward another port'
     grep -q 'WARNING: everything is in the memory of one pod' "$scratch/notes" || fail 'the notes do not warn'
     grep -q 'WARNING: config.identity.mode is "off"' "$scratch/notes" || fail 'the notes do not warn of strangers'

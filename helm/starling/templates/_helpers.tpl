@@ -160,6 +160,11 @@ tolerations:
 {{- dig "proxy_protocol" "off" .Values.config.server }}
 {{- end }}
 
+{{/* "true" if `helm test` can ask: it has no certificate to show, and is no proxy. */}}
+{{- define "starling.testable" -}}
+{{- if and (ne (include "starling.clientAuth" .) "required") (eq (include "starling.proxyProtocol" .) "off") }}true{{ end }}
+{{- end }}
+
 {{- define "starling.scheme" -}}
 {{- ternary "https" "http" (eq (include "starling.tls" .) "true") }}
 {{- end }}
