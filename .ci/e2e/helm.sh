@@ -280,6 +280,12 @@ for values in values full-values ipv6-values; do
         most=$(sed -nE 's/^# +([0-9]+)  in all$/\1/p' "$scratch/printed.toml")
         ((most > 0 && most * 5 / 4 <= ${limit%Gi} * 1024)) || fail "the budgets add up to $most MiB, the limit is $limit"
         ok "the limit of memory, $limit, is a quarter more than all budgets, $most MiB"
+        # The same with TLS and tokens, as the documentation says.
+        render "$scratch/secure.yaml" "$newest" --set tls.secretName=certs "${tokens[@]}" "${keyed[@]}"
+        chart_py get ConfigMap $name 'data.starling\.toml' "$scratch/secure.yaml" >"$scratch/secure.toml"
+        most=$("$starling" serve --config "$scratch/secure.toml" --print-config | sed -nE 's/^# +([0-9]+)  in all$/\1/p')
+        ((most > 0 && most * 5 / 4 <= ${limit%Gi} * 1024)) || fail "with TLS budgets add up to $most MiB, the limit is $limit"
+        ok "the same with TLS and tokens, $most MiB"
     fi
     serve_args=(--config "$toml")
     start_server STARLING__SERVER__HEALTH_LISTEN=127.0.0.1:0 STARLING__ADMIN__LISTEN=127.0.0.1:0 \
