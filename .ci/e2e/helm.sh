@@ -232,6 +232,30 @@ refused 'extraEnv: STARLING__DRAIN__TIMEOUT would win' \
     --set 'extraEnv[0].name=STARLING__DRAIN__TIMEOUT,extraEnv[0].value=1h'
 refused 'kubeVersion: >=1.27.0-0' --kube-version 1.26.0
 
+# An upgrade looks for its Secrets in the cluster, before it stops the old pod.
+"$PYTHON" "$root/.ci/e2e/cluster.py" default live-starling certs=tls.crt,tls.key whole=tls.crt,tls.key,ca.crt keys=dev.jwk \
+    >"$scratch/port" 2>"$scratch/cluster.err" &
+cluster=$!
+until_true 20 'the cluster to name its port' grep -q . "$scratch/port"
+upgrade=(--is-upgrade --dry-run=server --kube-apiserver "http://127.0.0.1:$(cat "$scratch/port")")
+refused 'keysSecret: there is no Secret "new" in the namespace "default"' "${upgrade[@]}" --set keysSecret=new
+refused 'tls.secretName: there is no Secret "cert"' "${upgrade[@]}" --set tls.secretName=cert
+refused 'tls.secretName: the Secret "keys" has no tls.crt' "${upgrade[@]}" --set tls.secretName=keys
+refused 'tls.secretName: the Secret "certs" has no ca.crt' "${upgrade[@]}" \
+    --set tls.secretName=certs,config.tls.client_auth=optional
+refused 'tls.clientCaSecretName: the Secret "keys" has no ca.crt' "${upgrade[@]}" \
+    --set tls.secretName=certs,config.tls.client_auth=optional,tls.clientCaSecretName=keys
+for there in tls.secretName=certs keysSecret=keys tls.secretName=whole,config.tls.client_auth=required \
+    tls.secretName=certs,config.tls.client_auth=required,tls.clientCaSecretName=whole; do
+    render "$scratch/upgrade.yaml" "$newest" --namespace default "${upgrade[@]}" --set "$there"
+done
+# One to install may come later, and without a cluster nobody can look.
+render "$scratch/upgrade.yaml" "$newest" "${upgrade[@]:1}" --set tls.secretName=cert
+render "$scratch/upgrade.yaml" "$newest" --is-upgrade --set tls.secretName=cert
+kill "$cluster"
+wait "$cluster" 2>/dev/null || true
+ok 'an upgrade to Secrets that are there is rendered, as is an install before them'
+
 # --- what it writes runs
 # Without a cluster Helm shows no notes: in a copy of the chart they are the text of an object.
 noted=$scratch/noted

@@ -236,6 +236,37 @@ tolerations:
 {{- end }}
 {{- end }}
 
+{{/*
+An upgrade stops the old pod first, and a new one that waits for a Secret leaves nothing running: they must be there
+before. Asked of a cluster that has the release alone; elsewhere, as in `helm template`, nothing is found at all.
+*/}}
+{{- define "starling.secretsGuard" -}}
+{{- if and .Release.IsUpgrade (lookup "v1" "ConfigMap" .Release.Namespace (include "starling.fullname" .)) }}
+{{- $tls := list "tls.crt" "tls.key" }}
+{{- if and (include "starling.asksClients" .) (not .Values.tls.clientCaSecretName) }}
+{{- $tls = append $tls "ca.crt" }}
+{{- end }}
+{{- range list
+    (dict "value" "keysSecret" "name" .Values.keysSecret "files" list)
+    (dict "value" "tls.secretName" "name" .Values.tls.secretName "files" $tls)
+    (dict "value" "tls.clientCaSecretName" "name" .Values.tls.clientCaSecretName "files" (list "ca.crt"))
+}}
+{{- if .name }}
+{{- $secret := lookup "v1" "Secret" $.Release.Namespace .name }}
+{{- if not $secret }}
+{{- fail (printf "%s: there is no Secret %q in the namespace %q, and the new pod would wait for it, with the old one stopped" .value .name $.Release.Namespace) }}
+{{- end }}
+{{- $wanted := . }}
+{{- range $file := .files }}
+{{- if not (dig "data" $file "" $secret) }}
+{{- fail (printf "%s: the Secret %q has no %s" $wanted.value $wanted.name $file) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What a schema cannot say in words. */}}
 {{- define "starling.guard" -}}
 {{- if gt (int .Values.replicaCount) 1 }}
@@ -292,4 +323,5 @@ tolerations:
 {{- fail (printf "extraEnv: %s would win over the configuration file, and ports and grace period follow from `config`: set it there" .name) }}
 {{- end }}
 {{- end }}
+{{- include "starling.secretsGuard" . }}
 {{- end }}
