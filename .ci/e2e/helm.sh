@@ -55,7 +55,7 @@ app_version=$(sed -n 's/^appVersion: "\(.*\)"$/\1/p' "$chart/Chart.yaml")
 [[ "starling $app_version" == "$("$starling" --version)" ]] ||
     fail "appVersion is $app_version, but: $("$starling" --version)"
 ok "appVersion is that of the binary, $app_version"
-told=$(chart_py schema "$chart/values.schema.json" "$root/src/config/default.toml" "$starling")
+told=$(chart_py schema "$chart" "$root/src/config/default.toml" "$starling")
 ok "the schema says what the program says: $told"
 
 # --- what it renders
@@ -199,6 +199,10 @@ refused "'/config/store/list_page': maximum: got 1,001, want 1,000" --set config
 refused 'config.drain.timeout: "15 parsecs" is not a duration' --set-string 'config.drain.timeout=15 parsecs'
 refused 'config.drain.timeout: "15" is not a duration' --set-string config.drain.timeout=15
 refused 'config.streams.max_age: "never" is not a duration' --set config.streams.max_age=never
+refused 'config.tls.reload_interval: "0s" is not in 1s to 1h' --set tls.secretName=certs,config.tls.reload_interval=0s
+refused 'config.streams.max_age: "999ms" is not in 1s to 30d' --set config.streams.max_age=999ms
+refused 'config.retention.ended: "24h 1ms" is not in 0s to 24h' --set-string 'config.retention.ended=24h 1ms'
+render "$scratch/ends.yaml" "$newest" --set config.streams.max_age=0s,config.streams.heartbeat_interval=100ms
 refused 'config.drain.timeout: "5s" is not longer than config.drain.spread, "5000ms"' \
     --set config.drain.timeout=5s,config.drain.spread=5000ms
 refused 'config.server.listen: "127.0.0.1:50051" is not 0.0.0.0:PORT' --set config.server.listen=127.0.0.1:50051

@@ -124,6 +124,20 @@ tolerations:
 {{- $sum }}
 {{- end }}
 
+{{/* Refuses a duration of `config` that the server would. Takes a dict: "key", such as "tls.reload_interval", "text", "root". */}}
+{{- define "starling.duration" -}}
+{{- $key := printf "config.%s" .key }}
+{{- $value := include "starling.milliseconds" (dict "key" $key "text" .text) | int64 }}
+{{- $ends := index (.root.Files.Get "durations.yaml" | fromYaml) .key }}
+{{- $range := list }}
+{{- range $ends }}
+{{- $range = append $range (include "starling.milliseconds" (dict "key" $key "text" .) | int64) }}
+{{- end }}
+{{- if not (or (and (le (index $range 0) $value) (le $value (index $range 1))) (has $value (slice $range 2))) }}
+{{- fail (printf "%s: %q is not in %s to %s" $key .text (index $ends 0) (index $ends 1)) }}
+{{- end }}
+{{- end }}
+
 {{/* From the request to stop until the pod is killed: the drain must end by itself, or its streams get no goodbye. */}}
 {{- define "starling.gracePeriodSeconds" -}}
 {{- $drain := .Values.config.drain }}
@@ -223,7 +237,7 @@ tolerations:
 {{- if kindIs "string" $value }}
 {{- if not (has $key (list "listen" "health_listen" "cert_file" "key_file" "client_ca_file" "client_auth" "admin_sans" "reader_sans" "proxy_protocol" "trusted_proxies" "client_address_header" "max_id" "mode" "issuer" "audience" "jwks_file" "keys_dir" "hs256_secret_file" "filter" "format")) }}
 {{- /* All other text is durations: a bad one is refused here, before a running pod is stopped for it. */}}
-{{- $_ := include "starling.milliseconds" (dict "key" (printf "config.%s.%s" $section $key) "text" $value) }}
+{{- $_ := include "starling.duration" (dict "key" (printf "%s.%s" $section $key) "text" $value "root" $) }}
 {{- end }}
 {{ $key }} = {{ toJson $value }}
 {{- else if kindIs "bool" $value }}
