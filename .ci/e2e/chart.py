@@ -8,8 +8,9 @@
                                               of texts line by line
     chart.py config VALUES PRINTED            every key under `config` in a values file has that value in the output
                                               of --print-config
-    chart.py schema SCHEMA DEFAULT STARLING   the schema has the keys of default.toml, of their types and in the
-                                              ranges that the program tells when it refuses a value
+    chart.py schema CHART DEFAULT STARLING    the schema of the chart has the keys of default.toml, of their types and in
+                                              the ranges that the program tells when it refuses a value, and
+                                              durations.yaml those of the durations
 """
 
 import json
@@ -123,6 +124,8 @@ def get(kind, name, path, file):
 
 def milliseconds(text):
     units = {"d": 86_400_000, "day": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+    # Of what the program prints alone: a twelfth of a year of 365.25 days.
+    units["month"] = 2_630_016_000
     parts = re.findall(r"(\d+) ?([a-z]+)", text)
     return sum(int(count) * units[unit if unit in units else unit.rstrip("s")] for count, unit in parts)
 
@@ -155,9 +158,23 @@ def refusal(starling, section, key, value):
     return "" if ran.returncode == 0 else ran.stderr
 
 
-def schema(path, default, starling):
-    with open(path, encoding="utf-8") as file:
+def duration_problem(starling, section, key, least, greatest, *others):
+    """Whether the program refuses, by this range, what is shorter, what is longer, and none at all."""
+    allowed = [milliseconds(one) for one in others]
+    for outside in {milliseconds(greatest) + 1, milliseconds(least) - 1, 0}:
+        if outside < 0 or outside in allowed or milliseconds(least) <= outside <= milliseconds(greatest):
+            continue
+        said = refusal(starling, section, key, f"{outside}ms")
+        told = re.search(rf"{section}\.{key}: .* is not in (.+) to (.+?)(?: \(|$)", said, re.M)
+        if not told or [milliseconds(end) for end in told.groups()] != [milliseconds(least), milliseconds(greatest)]:
+            return f"{section}.{key}: {least} to {greatest} in durations.yaml, but of {outside}ms: {said!r}"
+    return None
+
+
+def schema(chart, default, starling):
+    with open(f"{chart}/values.schema.json", encoding="utf-8") as file:
         sections = json.load(file)["properties"]["config"]["properties"]
+    durations = objects(f"{chart}/durations.yaml")[0]
     with open(default, "rb") as file:
         defaults = tomllib.load(file)
     # Each key with its type: text apart from these is durations.
@@ -177,6 +194,17 @@ def schema(path, default, starling):
             declared[section, key] = rule.get("type") or rule["$ref"].rsplit("/", 1)[-1]
     if expected != declared:
         raise SystemExit(f"default.toml and the schema differ in {sorted(expected.items() ^ declared.items())}")
+    named = {".".join(key) for key, kind in expected.items() if kind == "duration"}
+    if named != set(durations):
+        raise SystemExit(f"default.toml and durations.yaml differ in {sorted(named ^ set(durations))}")
+    for name, ends in durations.items():
+        if problem := duration_problem(starling, *name.split("."), *ends):
+            raise SystemExit(problem)
+        for allowed in ends:
+            if said := refusal(starling, *name.split("."), allowed):
+                # Another setting may forbid it, but not its own range.
+                if "is not in" in said:
+                    raise SystemExit(f"{name}: {allowed} is refused: {said}")
     for (section, key), kind in expected.items():
         if kind != "integer":
             continue
@@ -194,7 +222,7 @@ def schema(path, default, starling):
             if not told and (section, key) != ("store", "max_swarms"):
                 raise SystemExit(f"{section}.{key}: {outside} is not refused by its range: {said!r}")
             ranges += bool(told)
-    print(f"{len(expected)} keys, {ranges} ends of ranges")
+    print(f"{len(expected)} keys, {ranges} ends of ranges, {len(durations)} durations")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ app_version=$(sed -n 's/^appVersion: "\(.*\)"$/\1/p' "$chart/Chart.yaml")
 [[ "starling $app_version" == "$("$starling" --version)" ]] ||
     fail "appVersion is $app_version, but: $("$starling" --version)"
 ok "appVersion is that of the binary, $app_version"
-told=$(chart_py schema "$chart/values.schema.json" "$root/src/config/default.toml" "$starling")
+told=$(chart_py schema "$chart" "$root/src/config/default.toml" "$starling")
 ok "the schema says what the program says: $told"
 
 # --- what it renders
@@ -137,6 +137,8 @@ done
 mapfile -t args < <(chart_py get Pod live-starling-test spec.containers.0.args "$scratch/tls.yaml")
 [[ ${args[*]} == 'healthcheck --server https://live-starling:50051 --ca /etc/starling-tls/ca.crt' ]] ||
     fail "the test with TLS asks: ${args[*]}"
+[[ $(chart_py get Pod live-starling-test spec.volumes.0.secret.optional "$scratch/tls.yaml") == true ]] ||
+    fail 'the test with TLS waits for an authority that may be missing'
 render "$scratch/tls.yaml" "$newest" --set tls.secretName=certs,config.tls.client_auth=required
 ! grep -q 'helm.sh/hook: test' "$scratch/tls.yaml" || fail 'a test that can show no certificate'
 ok 'tls.secretName: mounted, configured, and asked over TLS'
@@ -156,6 +158,22 @@ done
     $(chart_py get PodMonitor live-starling spec.podMetricsEndpoints.0.tlsConfig.serverName "$scratch/admin.yaml") == starling.example ]] ||
     fail 'scrapers are not told of TLS'
 ok 'config.admin.tls: configured, and told to scrapers'
+
+# Tokens, as the documentation has them: the keys are mounted as a directory, and configured.
+tokens=(--set config.identity.mode=jwt,config.identity.issuer=https://login.example,config.identity.audience=starling)
+keyed=(--set keysSecret=keys,config.identity.keys_dir=/etc/starling-keys)
+render "$scratch/tokens.yaml" "$newest" "${tokens[@]}" "${keyed[@]}"
+chart_py validate "$newest" "$scratch/tokens.yaml" >/dev/null || fail 'not valid with tokens'
+chart_py get ConfigMap live-starling 'data.starling\.toml' "$scratch/tokens.yaml" >"$scratch/tokens.toml"
+"$starling" serve --config "$scratch/tokens.toml" --print-config >"$scratch/printed.toml" 2>"$scratch/server.err" ||
+    fail 'the configuration with tokens is refused'
+for line in 'mode = "jwt"' 'issuer = "https://login.example"' 'audience = "starling"' 'keys_dir = "/etc/starling-keys"'; do
+    grep -qxF "$line" "$scratch/printed.toml" || fail "the configuration in force with tokens has no $line"
+done
+[[ $(chart_py get Deployment live-starling $pod.volumes.1.secret.secretName "$scratch/tokens.yaml") == keys &&
+    $(chart_py get Deployment live-starling $pod.containers.0.volumeMounts.1.mountPath "$scratch/tokens.yaml") == /etc/starling-keys ]] ||
+    fail 'the Secret of the keys is not mounted'
+ok 'keysSecret: mounted and configured'
 
 # The PROXY protocol: in force, and no test that would be refused.
 render "$scratch/proxy.yaml" "$newest" --set config.server.proxy_protocol=v2,config.server.trusted_proxies=10.0.0.0/8
@@ -181,6 +199,10 @@ refused "'/config/store/list_page': maximum: got 1,001, want 1,000" --set config
 refused 'config.drain.timeout: "15 parsecs" is not a duration' --set-string 'config.drain.timeout=15 parsecs'
 refused 'config.drain.timeout: "15" is not a duration' --set-string config.drain.timeout=15
 refused 'config.streams.max_age: "never" is not a duration' --set config.streams.max_age=never
+refused 'config.tls.reload_interval: "0s" is not in 1s to 1h' --set tls.secretName=certs,config.tls.reload_interval=0s
+refused 'config.streams.max_age: "999ms" is not in 1s to 30d' --set config.streams.max_age=999ms
+refused 'config.retention.ended: "24h 1ms" is not in 0s to 24h' --set-string 'config.retention.ended=24h 1ms'
+render "$scratch/ends.yaml" "$newest" --set config.streams.max_age=0s,config.streams.heartbeat_interval=100ms
 refused 'config.drain.timeout: "5s" is not longer than config.drain.spread, "5000ms"' \
     --set config.drain.timeout=5s,config.drain.spread=5000ms
 refused 'config.server.listen: "127.0.0.1:50051" is not 0.0.0.0:PORT' --set config.server.listen=127.0.0.1:50051
@@ -190,6 +212,20 @@ refused 'config.server.health_listen: "\[::\]:50051" has the port of config.serv
     --set 'config.server.health_listen=[::]:50051'
 refused 'config.identity.mode is "off", so that everybody who reaches the Service could do everything' \
     --set config.identity.insecure=false
+refused 'config.identity.issuer is empty: with mode "jwt"' --set config.identity.mode=jwt,config.identity.audience=us
+refused 'config.identity.audience is empty: with mode "jwt"' --set config.identity.mode=jwt,config.identity.issuer=us
+refused 'keysSecret is empty: with config.identity.mode "jwt"' "${tokens[@]}"
+refused 'config.identity: no keys are named: set keys_dir to "/etc/starling-keys"' "${tokens[@]}" --set keysSecret=keys
+for key in jwks_file keys_dir hs256_secret_file; do
+    refused "config.identity.$key: \"/etc/starling-keys-old\" is not below /etc/starling-keys" "${tokens[@]}" "${keyed[@]}" \
+        --set config.identity.$key=/etc/starling-keys-old
+done
+refused 'tls.clientCaSecretName: nobody is asked for a certificate' --set tls.secretName=certs,tls.clientCaSecretName=clients
+for secret in keysSecret tls.secretName tls.clientCaSecretName; do
+    refused "'/${secret//.//}': 'My_Secret' does not match pattern" --set $secret=My_Secret
+done
+refused "'/config': missing property 'identity'" --set config.identity=null
+refused "'/metrics': missing property 'podMonitor'" --set metrics.podMonitor=null
 refused "'/config/identity/mode': value must be" --set config.identity.mode=none
 refused 'config.admin.listen: "127.0.0.1:50053" is not 0.0.0.0:PORT' --set config.admin.listen=127.0.0.1:50053
 refused 'config.admin.listen: "0.0.0.0:50052" has the port of config.server.listen or' \
@@ -199,6 +235,30 @@ refused 'metrics.podMonitor.enabled: there is nothing to scrape' \
 refused 'extraEnv: STARLING__DRAIN__TIMEOUT would win' \
     --set 'extraEnv[0].name=STARLING__DRAIN__TIMEOUT,extraEnv[0].value=1h'
 refused 'kubeVersion: >=1.27.0-0' --kube-version 1.26.0
+
+# An upgrade looks for its Secrets in the cluster, before it stops the old pod.
+"$PYTHON" "$root/.ci/e2e/cluster.py" default live-starling certs=tls.crt,tls.key whole=tls.crt,tls.key,ca.crt keys=dev.jwk \
+    >"$scratch/port" 2>"$scratch/cluster.err" &
+cluster=$!
+until_true 20 'the cluster to name its port' grep -q . "$scratch/port"
+upgrade=(--is-upgrade --dry-run=server --kube-apiserver "http://127.0.0.1:$(cat "$scratch/port")")
+refused 'keysSecret: there is no Secret "new" in the namespace "default"' "${upgrade[@]}" --set keysSecret=new
+refused 'tls.secretName: there is no Secret "cert"' "${upgrade[@]}" --set tls.secretName=cert
+refused 'tls.secretName: the Secret "keys" has no tls.crt' "${upgrade[@]}" --set tls.secretName=keys
+refused 'tls.secretName: the Secret "certs" has no ca.crt' "${upgrade[@]}" \
+    --set tls.secretName=certs,config.tls.client_auth=optional
+refused 'tls.clientCaSecretName: the Secret "keys" has no ca.crt' "${upgrade[@]}" \
+    --set tls.secretName=certs,config.tls.client_auth=optional,tls.clientCaSecretName=keys
+for there in tls.secretName=certs keysSecret=keys tls.secretName=whole,config.tls.client_auth=required \
+    tls.secretName=certs,config.tls.client_auth=required,tls.clientCaSecretName=whole; do
+    render "$scratch/upgrade.yaml" "$newest" --namespace default "${upgrade[@]}" --set "$there"
+done
+# One to install may come later, and without a cluster nobody can look.
+render "$scratch/upgrade.yaml" "$newest" "${upgrade[@]:1}" --set tls.secretName=cert
+render "$scratch/upgrade.yaml" "$newest" --is-upgrade --set tls.secretName=cert
+kill "$cluster"
+wait "$cluster" 2>/dev/null || true
+ok 'an upgrade to Secrets that are there is rendered, as is an install before them'
 
 # --- what it writes runs
 # Without a cluster Helm shows no notes: in a copy of the chart they are the text of an object.
@@ -210,6 +270,22 @@ kind: Notes
 metadata: {name: notes}
 text: {{ tpl (.Files.Get "notes") . | toJson }}
 YAML
+
+# notes ARGUMENTS...: what an install says, in the file notes.
+notes() {
+    "$HELM" template live "$noted" --namespace media --kube-version "$newest" "$@" \
+        --show-only templates/notes.yaml >"$scratch/notes.yaml" 2>"$scratch/helm.err" ||
+        fail "the notes: $(cat "$scratch/helm.err")"
+    chart_py get Notes notes text "$scratch/notes.yaml" >"$scratch/notes"
+}
+notes --set tls.secretName=certs,config.tls.client_auth=required "${tokens[@]}" "${keyed[@]}" --set config.server.reflection=false
+grep -qF 'grpcurl -insecure -cert client.crt -key client.key -import-path proto' "$scratch/notes" &&
+    grep -qF 'livestream.proto -H "authorization: Bearer $TOKEN" localhost:50051' "$scratch/notes" ||
+    fail "what is to be shown is not said: $(cat "$scratch/notes")"
+! grep -qE 'helm test|WARNING: config.identity.mode' "$scratch/notes" || fail 'the notes speak of a test, or of strangers'
+notes --set config.server.proxy_protocol=v2,config.server.trusted_proxies=10.0.0.0/8
+! grep -qE '^ +(helm|kubectl|grpcurl)' "$scratch/notes" || fail 'the notes have commands that only a proxy could give'
+ok 'the notes say which certificate and which token are wanted, and nothing that cannot be done'
 
 for values in values full-values ipv6-values; do
     rendered=$scratch/$values-$newest.yaml
@@ -232,6 +308,12 @@ for values in values full-values ipv6-values; do
         most=$(sed -nE 's/^# +([0-9]+)  in all$/\1/p' "$scratch/printed.toml")
         ((most > 0 && most * 5 / 4 <= ${limit%Gi} * 1024)) || fail "the budgets add up to $most MiB, the limit is $limit"
         ok "the limit of memory, $limit, is a quarter more than all budgets, $most MiB"
+        # The same with TLS and tokens, as the documentation says.
+        render "$scratch/secure.yaml" "$newest" --set tls.secretName=certs "${tokens[@]}" "${keyed[@]}"
+        chart_py get ConfigMap $name 'data.starling\.toml' "$scratch/secure.yaml" >"$scratch/secure.toml"
+        most=$("$starling" serve --config "$scratch/secure.toml" --print-config | sed -nE 's/^# +([0-9]+)  in all$/\1/p')
+        ((most > 0 && most * 5 / 4 <= ${limit%Gi} * 1024)) || fail "with TLS budgets add up to $most MiB, the limit is $limit"
+        ok "the same with TLS and tokens, $most MiB"
     fi
     serve_args=(--config "$toml")
     start_server STARLING__SERVER__HEALTH_LISTEN=127.0.0.1:0 STARLING__ADMIN__LISTEN=127.0.0.1:0 \
@@ -252,10 +334,7 @@ for values in values full-values ipv6-values; do
         fail "the command of helm test: ${args[*]}"
     ok "helm test's command succeeds: ${args[*]}"
 
-    "$HELM" template live "$noted" --namespace media --kube-version "$newest" --values "$file" \
-        --show-only templates/notes.yaml >"$scratch/notes.yaml" 2>"$scratch/helm.err" ||
-        fail "the notes: $(cat "$scratch/helm.err")"
-    chart_py get Notes notes text "$scratch/notes.yaml" >"$scratch/notes"
+    notes --values "$file"
     grep -q "port-forward service/$name 50051:$service_port\$" "$scratch/notes" || fail 'the notes forward another port'
     grep -q 'WARNING: everything is in the memory of one pod' "$scratch/notes" || fail 'the notes do not warn'
     grep -q 'WARNING: config.identity.mode is "off"' "$scratch/notes" || fail 'the notes do not warn of strangers'

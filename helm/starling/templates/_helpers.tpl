@@ -124,6 +124,20 @@ tolerations:
 {{- $sum }}
 {{- end }}
 
+{{/* Refuses a duration of `config` that the server would. Takes a dict: "key", such as "tls.reload_interval", "text", "root". */}}
+{{- define "starling.duration" -}}
+{{- $key := printf "config.%s" .key }}
+{{- $value := include "starling.milliseconds" (dict "key" $key "text" .text) | int64 }}
+{{- $ends := index (.root.Files.Get "durations.yaml" | fromYaml) .key }}
+{{- $range := list }}
+{{- range $ends }}
+{{- $range = append $range (include "starling.milliseconds" (dict "key" $key "text" .) | int64) }}
+{{- end }}
+{{- if not (or (and (le (index $range 0) $value) (le $value (index $range 1))) (has $value (slice $range 2))) }}
+{{- fail (printf "%s: %q is not in %s to %s" $key .text (index $ends 0) (index $ends 1)) }}
+{{- end }}
+{{- end }}
+
 {{/* From the request to stop until the pod is killed: the drain must end by itself, or its streams get no goodbye. */}}
 {{- define "starling.gracePeriodSeconds" -}}
 {{- $drain := .Values.config.drain }}
@@ -158,6 +172,11 @@ tolerations:
 {{/* "off" or "v2". */}}
 {{- define "starling.proxyProtocol" -}}
 {{- dig "proxy_protocol" "off" .Values.config.server }}
+{{- end }}
+
+{{/* "true" if `helm test` can ask: it has no certificate to show, and is no proxy. */}}
+{{- define "starling.testable" -}}
+{{- if and (ne (include "starling.clientAuth" .) "required") (eq (include "starling.proxyProtocol" .) "off") }}true{{ end }}
 {{- end }}
 
 {{- define "starling.scheme" -}}
@@ -218,7 +237,7 @@ tolerations:
 {{- if kindIs "string" $value }}
 {{- if not (has $key (list "listen" "health_listen" "cert_file" "key_file" "client_ca_file" "client_auth" "admin_sans" "reader_sans" "proxy_protocol" "trusted_proxies" "client_address_header" "max_id" "mode" "issuer" "audience" "jwks_file" "keys_dir" "hs256_secret_file" "filter" "format")) }}
 {{- /* All other text is durations: a bad one is refused here, before a running pod is stopped for it. */}}
-{{- $_ := include "starling.milliseconds" (dict "key" (printf "config.%s.%s" $section $key) "text" $value) }}
+{{- $_ := include "starling.duration" (dict "key" (printf "%s.%s" $section $key) "text" $value "root" $) }}
 {{- end }}
 {{ $key }} = {{ toJson $value }}
 {{- else if kindIs "bool" $value }}
@@ -231,6 +250,37 @@ tolerations:
 {{- end }}
 {{- end }}
 
+{{/*
+An upgrade stops the old pod first, and a new one that waits for a Secret leaves nothing running: they must be there
+before. Asked of a cluster that has the release alone; elsewhere, as in `helm template`, nothing is found at all.
+*/}}
+{{- define "starling.secretsGuard" -}}
+{{- if and .Release.IsUpgrade (lookup "v1" "ConfigMap" .Release.Namespace (include "starling.fullname" .)) }}
+{{- $tls := list "tls.crt" "tls.key" }}
+{{- if and (include "starling.asksClients" .) (not .Values.tls.clientCaSecretName) }}
+{{- $tls = append $tls "ca.crt" }}
+{{- end }}
+{{- range list
+    (dict "value" "keysSecret" "name" .Values.keysSecret "files" list)
+    (dict "value" "tls.secretName" "name" .Values.tls.secretName "files" $tls)
+    (dict "value" "tls.clientCaSecretName" "name" .Values.tls.clientCaSecretName "files" (list "ca.crt"))
+}}
+{{- if .name }}
+{{- $secret := lookup "v1" "Secret" $.Release.Namespace .name }}
+{{- if not $secret }}
+{{- fail (printf "%s: there is no Secret %q in the namespace %q, and the new pod would wait for it, with the old one stopped" .value .name $.Release.Namespace) }}
+{{- end }}
+{{- $wanted := . }}
+{{- range $file := .files }}
+{{- if not (dig "data" $file "" $secret) }}
+{{- fail (printf "%s: the Secret %q has no %s" $wanted.value $wanted.name $file) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What a schema cannot say in words. */}}
 {{- define "starling.guard" -}}
 {{- if gt (int .Values.replicaCount) 1 }}
@@ -240,6 +290,28 @@ tolerations:
 {{- if and (eq $identity.mode "off") (not $identity.insecure) }}
 {{- fail "config.identity.mode is \"off\", so that everybody who reaches the Service could do everything: set it to \"jwt\", or config.identity.insecure to true" }}
 {{- end }}
+{{- if eq $identity.mode "jwt" }}
+{{- range $key, $claim := dict "issuer" "iss" "audience" "aud" }}
+{{- if not (get $identity $key) }}
+{{- fail (printf "config.identity.%s is empty: with mode \"jwt\" set it to the claim %s of your tokens" $key $claim) }}
+{{- end }}
+{{- end }}
+{{- if not $.Values.keysSecret }}
+{{- fail "keysSecret is empty: with config.identity.mode \"jwt\" set it to a Secret that has the keys of tokens" }}
+{{- end }}
+{{- $files := list }}
+{{- range $key := list "jwks_file" "keys_dir" "hs256_secret_file" }}
+{{- with get $identity $key }}
+{{- $files = append $files . }}
+{{- if not (regexMatch "^/etc/starling-keys(/|$)" .) }}
+{{- fail (printf "config.identity.%s: %q is not below /etc/starling-keys, where keysSecret is mounted" $key .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if not $files }}
+{{- fail "config.identity: no keys are named: set keys_dir to \"/etc/starling-keys\", or jwks_file or hs256_secret_file to a file below it" }}
+{{- end }}
+{{- end }}
 {{- range $key := list "cert_file" "key_file" "client_ca_file" }}
 {{- if dig "tls" $key "" $.Values.config }}
 {{- fail (printf "config.tls.%s: the files of TLS are those of Secrets: set tls.secretName" $key) }}
@@ -247,6 +319,9 @@ tolerations:
 {{- end }}
 {{- if and (ne (include "starling.clientAuth" .) "none") (not (include "starling.tls" .)) }}
 {{- fail "config.tls.client_auth: clients show certificates over TLS only: set tls.secretName" }}
+{{- end }}
+{{- if and .Values.tls.clientCaSecretName (not (include "starling.asksClients" .)) }}
+{{- fail "tls.clientCaSecretName: nobody is asked for a certificate: set config.tls.client_auth or config.admin.client_auth" }}
 {{- end }}
 {{- if and (include "starling.adminTls" .) (not (include "starling.tls" .)) }}
 {{- fail "config.admin.tls: the certificate is that of a Secret: set tls.secretName" }}
@@ -262,4 +337,5 @@ tolerations:
 {{- fail (printf "extraEnv: %s would win over the configuration file, and ports and grace period follow from `config`: set it there" .name) }}
 {{- end }}
 {{- end }}
+{{- include "starling.secretsGuard" . }}
 {{- end }}
