@@ -1,0 +1,10 @@
+//! What runs the replicas of the command log: the logs themselves, and what drives a replica over one.
+//!
+//! [`starling_replica`] says what a pod does with the log as a function of what it is told; here is what tells it. This
+//! is the one crate beside the server's that waits, and the only one that knows NATS.
+//!
+//! From the bottom up: [`log`], what a replica needs of a log.
+
+pub mod log;
+
+pub use log::{CommandLog, FetchedMessages, LogUnreachable};
