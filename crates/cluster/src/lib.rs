@@ -7,4 +7,4 @@
 
 pub mod log;
 
-pub use log::{CommandLog, FetchedMessages, LogUnreachable};
+pub use log::{FetchedMessages, LogUnreachable, PartitionLog};

@@ -29,7 +29,7 @@ pub struct FetchedMessages {
 /// The log of one partition, as one pod has it. Copies are of the same log.
 ///
 /// Every call ends by itself: a log that does not answer is unreachable after a time that the log knows.
-pub trait CommandLog: Clone + Send + Sync + 'static {
+pub trait PartitionLog: Clone + Send + Sync + 'static {
     /// The messages as they are written. It never ends, may lose any message, and goes on by itself when a connection
     /// was lost; what it keeps for a slow reader is bounded in bytes.
     type Messages: Stream<Item = LogMessage> + Send + Unpin + 'static;
