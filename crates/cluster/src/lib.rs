@@ -3,8 +3,9 @@
 //! [`starling_replica`] says what a pod does with the log as a function of what it is told; here is what tells it. This
 //! is the one crate beside the server's that waits, and the only one that knows NATS.
 //!
-//! From the bottom up: [`log`], what a replica needs of a log.
+//! From the bottom up: [`log`], what a replica needs of a log, with [`log::memory`], one in the memory of the process.
 
 pub mod log;
 
+pub use log::memory::{MemoryCommandLog, SharedMemoryLog};
 pub use log::{FetchedMessages, LogUnreachable, PartitionLog};

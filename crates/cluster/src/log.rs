@@ -11,6 +11,11 @@ use starling_replica::output::SnapshotChoice;
 use starling_replica::replica::{ObjectStoreUnreachable, PublishFault};
 use thiserror::Error;
 
+pub mod memory;
+
+/// What is fetched at once at most, in bytes, but for one message that is larger.
+const FETCH_BYTES: usize = 4 << 20;
+
 /// The log did not answer, or not in time: what was asked of it may have been done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the log cannot be reached")]
