@@ -11,6 +11,7 @@ use starling_replica::output::SnapshotChoice;
 use starling_replica::replica::{ObjectStoreUnreachable, PublishFault};
 use thiserror::Error;
 
+pub mod jetstream;
 pub mod memory;
 
 /// What is fetched at once at most, in bytes, but for one message that is larger.
