@@ -86,7 +86,8 @@ impl JetStreamCluster {
     ///
     /// [`StartError`].
     pub async fn connect(settings: JetStreamSettings) -> Result<Self, StartError> {
-        let links = start::connect(settings).await?;
+        // Once in the life of a pod, and too large for the futures that wait for it.
+        let links = Box::pin(start::connect(settings)).await?;
         Ok(Self { links: Arc::new(links) })
     }
 

@@ -17,7 +17,7 @@ async fn load(log: &JetStreamLog, choice: SnapshotChoice) -> Option<(String, Vec
 
 /// Bytes of a size in which every chunk differs.
 fn bytes(size: usize) -> Vec<u8> {
-    (0..size).map(|at| (at / 1_000 % 251) as u8).collect()
+    (0..size).map(|at| u8::try_from(at / 1_000 % 251).unwrap()).collect()
 }
 
 /// How many messages the bucket's stream has.

@@ -35,7 +35,8 @@ async fn streams(server: &NatsServer) -> Vec<String> {
 
 #[tokio::test]
 async fn settings_that_make_no_sense_are_refused() {
-    let changes: [(fn(&mut JetStreamSettings), &str); 8] = [
+    type Change = fn(&mut JetStreamSettings);
+    let changes: [(Change, &str); 8] = [
         (|settings| settings.urls.clear(), "URL"),
         (|settings| settings.cluster = String::new(), "name"),
         (|settings| settings.cluster = "a.b".to_owned(), "name"),
