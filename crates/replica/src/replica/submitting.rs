@@ -172,7 +172,7 @@ impl<S: State> Replica<S> {
                 items.push(queued);
             }
         }
-        if control.is_empty() && items.is_empty() && self.barriers.is_empty() {
+        if control.is_empty() && items.is_empty() && self.barriers.is_empty() && !self.stopping {
             return;
         }
         for id in items.iter().filter_map(|queued| queued.waiting) {
@@ -274,7 +274,10 @@ impl<S: State> Replica<S> {
             Some(in_flight) => self.send_again(in_flight),
             None => {}
         }
-        self.pump();
+        // Nothing that it could send after its own end counts.
+        if !self.partition().is_gone(self.incarnation) {
+            self.pump();
+        }
     }
 
     fn settle(&mut self, in_flight: InFlight, outcomes: Vec<S::Outcome>) {
