@@ -136,7 +136,8 @@ pub enum Output<O> {
         /// Its answer.
         answer: Answer<O>,
     },
-    /// The state is another one than before: streams get resets.
+    /// What clients read ([`Replica::readable`](crate::Replica::readable)) is another state than before: streams get
+    /// resets.
     Replaced,
     /// How far the pod is from the log has changed.
     Access(LogAccess),

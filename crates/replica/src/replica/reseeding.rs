@@ -62,6 +62,7 @@ impl<S: State> Replica<S> {
         if self.partition().history().at(position.sequence) == Some(position.hash) {
             // The log has what this pod has read, and more.
             self.kept = None;
+            self.output(Output::Replaced);
             return;
         }
         if self.partition().phase() != PartitionPhase::Open || !self.has_caught_up() {

@@ -108,6 +108,7 @@ impl<S: State> Replica<S> {
         }
         self.world = World::default();
         self.begin_following();
+        self.output(Output::Replaced);
     }
 
     pub(super) fn begin_following(&mut self) {
