@@ -124,7 +124,8 @@ pub enum Output<O> {
         bytes: Vec<u8>,
     },
     /// Delete the messages below a sequence, and then the snapshots below it ([`SnapshotChoice::sequence_of`]). Those
-    /// above stay, of whichever life of the log: it may be rewound to where they lie in it.
+    /// above stay, of whichever life of the log: it may be rewound to where they lie in it. A log that ends before that
+    /// sequence was lost meanwhile: nothing of it is to be deleted.
     Purge {
         /// The first that stays.
         below: u64,

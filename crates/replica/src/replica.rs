@@ -181,6 +181,8 @@ pub struct Replica<S: State> {
     snapshot_wanted: bool,
 }
 
+    /// What may be purged once the log is known to be the same still.
+    purge_below: Option<u64>,
 impl<S: State> Replica<S> {
     /// The replica of a pod that starts at `now`, with 64 random bits that no other life of a pod has.
     pub fn new(settings: ReplicaSettings, incarnation: PodIncarnation, now: u64) -> Self {
@@ -226,6 +228,7 @@ impl<S: State> Replica<S> {
             snapshot_wanted: false,
             settings,
         };
+            purge_below: None,
         replica.ask_extent();
         replica
     }

@@ -225,7 +225,7 @@ impl<S: State> Replica<S> {
 
     fn adopt(&mut self, candidate: World<S>, found: &FoundReseed) {
         // Snapshots of before do not lie in this log.
-        self.snapshot_last = None;
+        (self.snapshot_last, self.purge_below) = (None, None);
         let World { partition, mut state } = candidate;
         state.raise();
         let partition = partition.reseeded(&found.message, found.replaced, found.log);
