@@ -7,7 +7,8 @@
 //!
 //! The files below it: `starting` finds a snapshot that lies in the log, `following` applies entry after entry,
 //! `submitting` sends batches, `reseeding` has the log go on after a loss, `snapshots` writes what others start from,
-//! `access` says how far the pod is from the log.
+//! `access` says how far the pod is from the log, `due` when
+//! the next tick is of use.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,6 +25,7 @@ use crate::submissions::{InFlight, StreamCounts, SubmitQueue, Waiters};
 use crate::world::{World, WorldEncoder};
 
 mod access;
+mod due;
 mod following;
 mod reseeding;
 mod snapshots;
@@ -179,10 +181,10 @@ pub struct Replica<S: State> {
     snapshot_last: Option<LogPosition>,
     snapshot_lease: u64,
     snapshot_wanted: bool,
-}
-
     /// What may be purged once the log is known to be the same still.
     purge_below: Option<u64>,
+}
+
 impl<S: State> Replica<S> {
     /// The replica of a pod that starts at `now`, with 64 random bits that no other life of a pod has.
     pub fn new(settings: ReplicaSettings, incarnation: PodIncarnation, now: u64) -> Self {
@@ -226,9 +228,9 @@ impl<S: State> Replica<S> {
             snapshot_last: None,
             snapshot_lease: 0,
             snapshot_wanted: false,
+            purge_below: None,
             settings,
         };
-            purge_below: None,
         replica.ask_extent();
         replica
     }
@@ -257,8 +259,8 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// Tells the time, in milliseconds of the pod's own clock, which only goes forward. To be called every 50 ms or
-    /// sooner, and before anything else that happens then.
+    /// Tells the time, in milliseconds of the pod's own clock, which only goes forward. To be called at
+    /// [`Replica::next_due`], before anything else that happens then, and after it.
     pub fn tick(&mut self, now: u64) {
         self.now = self.now.max(now);
         self.answer_due();

@@ -12,10 +12,10 @@ use crate::state::State;
 use crate::world::World;
 
 /// After so long a snapshot of a Reseed is asked for again.
-const LOAD_MS: u64 = 1_000;
+pub(super) const LOAD_MS: u64 = 1_000;
 
 /// After so long without the snapshot of a Reseed, a later one is looked for.
-const GIVE_UP_MS: u64 = 5_000;
+pub(super) const GIVE_UP_MS: u64 = 5_000;
 
 /// A broken log that nobody reseeds is read again after this.
 const REREAD_MS: u64 = 10_000;

@@ -7,7 +7,7 @@ use crate::state::State;
 use crate::world::{World, WorldEncoder};
 
 /// After so long without an answer of the object store, the snapshot is given up.
-const STORE_MS: u64 = 10_000;
+pub(super) const STORE_MS: u64 = 10_000;
 
 impl<S: State> Replica<S> {
     pub(super) const fn is_encoding(&self) -> bool {
