@@ -160,6 +160,8 @@ pub struct Replica<S: State> {
     waiters: Waiters,
     barriers: Vec<SubmissionId>,
     counts: StreamCounts,
+    /// Whether what the log says of this pod's streams is to be compared with these.
+    streams_unsettled: bool,
     alive_at: Option<u64>,
     heard_at: Option<u64>,
     proof_at: Option<u64>,
@@ -210,6 +212,7 @@ impl<S: State> Replica<S> {
             waiters: Waiters::default(),
             barriers: Vec::new(),
             counts: StreamCounts::default(),
+            streams_unsettled: true,
             alive_at: None,
             heard_at: None,
             proof_at: None,
@@ -269,6 +272,7 @@ impl<S: State> Replica<S> {
         self.fetch_missing();
         self.drive_reseed();
         self.drive_snapshots();
+        self.settle_streams();
         self.pump();
         self.judge_access();
     }

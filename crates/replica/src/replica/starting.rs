@@ -28,7 +28,7 @@ impl<S: State> Replica<S> {
         self.ahead.clear();
         (self.verify, self.snapshotting, self.fetched_at) = (None, None, None);
         (self.snapshot_last, self.born_at, self.reseed) = (None, None, None);
-        self.purge_below = None;
+        (self.purge_below, self.streams_unsettled) = (None, true);
         (self.seen, self.stall_asked, self.short_extents) = (0, None, 0);
         self.ask_extent();
     }

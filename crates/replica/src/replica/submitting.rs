@@ -1,5 +1,7 @@
 //! How what clients want gets into the log: one batch at a time, published until it is seen.
 
+use starling_core::id::PodId;
+
 use super::{LogRequest, PublishFault, Replica, SubmitQueueFull};
 use crate::batch::{Batch, BatchHeader, BatchItem, LogMessage, LogPosition, StreamSession};
 use crate::output::{Answer, Output, SubmissionId};
@@ -353,6 +355,21 @@ impl<S: State> Replica<S> {
                 self.send_again(in_flight);
             }
         }
+        self.announce_streams(pod);
+        self.output(Output::Replaced);
+    }
+
+    /// Once all that the log had is applied: an Attach of this incarnation may have been among it whose stream nobody has
+    /// any more, for the pod has dropped what it held.
+    pub(super) fn settle_streams(&mut self) {
+        if self.streams_unsettled && self.has_caught_up() && self.partition().phase() == PartitionPhase::Open {
+            self.streams_unsettled = false;
+            self.announce_streams(self.partition().pod(self.incarnation).map(|own| own.pod));
+        }
+    }
+
+    /// Says of all sessions that differ which have streams here.
+    fn announce_streams(&mut self, pod: Option<PodId>) {
         let attached = pod.map(|pod| self.world.state.attached(pod)).unwrap_or_default();
         for stream in attached.iter().copied() {
             if !self.counts.contains(stream) {
@@ -361,6 +378,5 @@ impl<S: State> Replica<S> {
         }
         let missing: Vec<_> = self.counts.sessions().filter(|stream| attached.binary_search(stream).is_err()).collect();
         missing.into_iter().for_each(|stream| self.enqueue(BatchItem::Attach(stream), None, false));
-        self.output(Output::Replaced);
     }
 }
