@@ -142,8 +142,11 @@ impl MemoryLog {
         }
     }
 
-    /// Deletes the messages below a sequence, and the regular snapshots below it.
+    /// Deletes the messages below a sequence, and the regular snapshots below it; nothing when the log ends before it.
     pub fn purge(&mut self, below: u64) {
+        if below > self.last() {
+            return;
+        }
         while self.first < below && self.messages.pop_front().is_some() {
             self.first += 1;
         }

@@ -124,7 +124,8 @@ pub enum Output<O> {
         bytes: Vec<u8>,
     },
     /// Delete the messages below a sequence, and then the snapshots below it ([`SnapshotChoice::sequence_of`]). Those
-    /// above stay, of whichever life of the log: it may be rewound to where they lie in it.
+    /// above stay, of whichever life of the log: it may be rewound to where they lie in it. A log that ends before that
+    /// sequence was lost meanwhile: nothing of it is to be deleted.
     Purge {
         /// The first that stays.
         below: u64,
@@ -136,7 +137,8 @@ pub enum Output<O> {
         /// Its answer.
         answer: Answer<O>,
     },
-    /// The state is another one than before: streams get resets.
+    /// What clients read ([`Replica::readable`](crate::Replica::readable)) is another state than before: streams get
+    /// resets.
     Replaced,
     /// How far the pod is from the log has changed.
     Access(LogAccess),

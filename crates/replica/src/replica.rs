@@ -7,7 +7,8 @@
 //!
 //! The files below it: `starting` finds a snapshot that lies in the log, `following` applies entry after entry,
 //! `submitting` sends batches, `reseeding` has the log go on after a loss, `snapshots` writes what others start from,
-//! `access` says how far the pod is from the log.
+//! `access` says how far the pod is from the log, `due` when
+//! the next tick is of use.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,6 +25,7 @@ use crate::submissions::{InFlight, StreamCounts, SubmitQueue, Waiters};
 use crate::world::{World, WorldEncoder};
 
 mod access;
+mod due;
 mod following;
 mod reseeding;
 mod snapshots;
@@ -158,6 +160,8 @@ pub struct Replica<S: State> {
     waiters: Waiters,
     barriers: Vec<SubmissionId>,
     counts: StreamCounts,
+    /// Whether what the log says of this pod's streams is to be compared with these.
+    streams_unsettled: bool,
     alive_at: Option<u64>,
     heard_at: Option<u64>,
     proof_at: Option<u64>,
@@ -179,6 +183,8 @@ pub struct Replica<S: State> {
     snapshot_last: Option<LogPosition>,
     snapshot_lease: u64,
     snapshot_wanted: bool,
+    /// What may be purged once the log is known to be the same still.
+    purge_below: Option<u64>,
 }
 
 impl<S: State> Replica<S> {
@@ -206,6 +212,7 @@ impl<S: State> Replica<S> {
             waiters: Waiters::default(),
             barriers: Vec::new(),
             counts: StreamCounts::default(),
+            streams_unsettled: true,
             alive_at: None,
             heard_at: None,
             proof_at: None,
@@ -224,6 +231,7 @@ impl<S: State> Replica<S> {
             snapshot_last: None,
             snapshot_lease: 0,
             snapshot_wanted: false,
+            purge_below: None,
             settings,
         };
         replica.ask_extent();
@@ -254,8 +262,8 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// Tells the time, in milliseconds of the pod's own clock, which only goes forward. To be called every 50 ms or
-    /// sooner, and before anything else that happens then.
+    /// Tells the time, in milliseconds of the pod's own clock, which only goes forward. To be called at
+    /// [`Replica::next_due`], before anything else that happens then, and after it.
     pub fn tick(&mut self, now: u64) {
         self.now = self.now.max(now);
         self.answer_due();
@@ -264,6 +272,7 @@ impl<S: State> Replica<S> {
         self.fetch_missing();
         self.drive_reseed();
         self.drive_snapshots();
+        self.settle_streams();
         self.pump();
         self.judge_access();
     }

@@ -137,6 +137,11 @@ impl Waiters {
         }
     }
 
+    /// The first deadline.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.by_deadline.first().map(|(deadline, _)| *deadline)
+    }
+
     /// One whose deadline has passed, and whether it may still be applied.
     pub(crate) fn pop_due(&mut self, now: u64) -> Option<(SubmissionId, bool)> {
         let &(deadline, id) = self.by_deadline.first()?;

@@ -13,7 +13,7 @@ use crate::world::World;
 const FETCH_ENTRIES: u64 = 256;
 
 /// Time between two comparisons of an entry in question with the log.
-const VERIFY_MS: u64 = 1_000;
+pub(super) const VERIFY_MS: u64 = 1_000;
 
 impl<S: State> Replica<S> {
     /// A message of the log, whichever way it came: late, twice, never, in any order.

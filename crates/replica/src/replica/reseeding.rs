@@ -12,10 +12,10 @@ use crate::state::State;
 use crate::world::World;
 
 /// After so long a snapshot of a Reseed is asked for again.
-const LOAD_MS: u64 = 1_000;
+pub(super) const LOAD_MS: u64 = 1_000;
 
 /// After so long without the snapshot of a Reseed, a later one is looked for.
-const GIVE_UP_MS: u64 = 5_000;
+pub(super) const GIVE_UP_MS: u64 = 5_000;
 
 /// A broken log that nobody reseeds is read again after this.
 const REREAD_MS: u64 = 10_000;
@@ -62,6 +62,7 @@ impl<S: State> Replica<S> {
         if self.partition().history().at(position.sequence) == Some(position.hash) {
             // The log has what this pod has read, and more.
             self.kept = None;
+            self.output(Output::Replaced);
             return;
         }
         if self.partition().phase() != PartitionPhase::Open || !self.has_caught_up() {
@@ -224,7 +225,7 @@ impl<S: State> Replica<S> {
 
     fn adopt(&mut self, candidate: World<S>, found: &FoundReseed) {
         // Snapshots of before do not lie in this log.
-        self.snapshot_last = None;
+        (self.snapshot_last, self.purge_below) = (None, None);
         let World { partition, mut state } = candidate;
         state.raise();
         let partition = partition.reseeded(&found.message, found.replaced, found.log);

@@ -7,7 +7,7 @@ use crate::state::State;
 use crate::world::{World, WorldEncoder};
 
 /// After so long without an answer of the object store, the snapshot is given up.
-const STORE_MS: u64 = 10_000;
+pub(super) const STORE_MS: u64 = 10_000;
 
 impl<S: State> Replica<S> {
     pub(super) const fn is_encoding(&self) -> bool {
@@ -69,6 +69,7 @@ impl<S: State> Replica<S> {
     }
 
     /// The own snapshot has been loaded again: if it can be read, the log is purged up to the one before.
+    /// Not at once: a log that was lost meanwhile has other messages there, and nothing that they could be had from.
     pub(super) fn loaded_own_snapshot(&mut self, name: &str, bytes: Option<&[u8]>) {
         let own = self.snapshotting.take_if(|snapshotting| match snapshotting {
             Snapshotting::Storing { name: own, .. } => own == name,
@@ -84,7 +85,14 @@ impl<S: State> Replica<S> {
         let is_of_this_log = |sequence| self.partition().history().first() <= sequence;
         if let Some(before) = before.filter(|before| is_of_this_log(before.sequence) && !self.partition().is_disputed())
         {
-            self.output(Output::Purge { below: before.sequence });
+            self.purge_below = Some(before.sequence);
+        }
+    }
+
+    /// A batch of this pod has counted: the log is what this pod has read.
+    pub(super) fn purge_same_log(&mut self) {
+        if let Some(below) = self.purge_below.take().filter(|_| !self.partition().is_disputed()) {
+            self.output(Output::Purge { below });
         }
     }
 }

@@ -7,10 +7,10 @@ use crate::state::State;
 use crate::world::World;
 
 /// After so long what was asked for is asked for again.
-const RETRY_MS: u64 = 1_000;
+pub(super) const RETRY_MS: u64 = 1_000;
 
 /// After so long without an answer about a snapshot's entry, the start begins anew.
-const VERIFY_MS: u64 = 5_000;
+pub(super) const VERIFY_MS: u64 = 5_000;
 
 /// A log that is said to end too early so often, a second apart, does so: a leader that is cut off is one no longer.
 const SHORT_EXTENTS: u32 = 12;
@@ -28,6 +28,7 @@ impl<S: State> Replica<S> {
         self.ahead.clear();
         (self.verify, self.snapshotting, self.fetched_at) = (None, None, None);
         (self.snapshot_last, self.born_at, self.reseed) = (None, None, None);
+        (self.purge_below, self.streams_unsettled) = (None, true);
         (self.seen, self.stall_asked, self.short_extents) = (0, None, 0);
         self.ask_extent();
     }
@@ -107,6 +108,7 @@ impl<S: State> Replica<S> {
             return;
         }
         self.world = World::default();
+        self.output(Output::Replaced);
         self.begin_following();
     }
 

@@ -1,5 +1,7 @@
 //! How what clients want gets into the log: one batch at a time, published until it is seen.
 
+use starling_core::id::PodId;
+
 use super::{LogRequest, PublishFault, Replica, SubmitQueueFull};
 use crate::batch::{Batch, BatchHeader, BatchItem, LogMessage, LogPosition, StreamSession};
 use crate::output::{Answer, Output, SubmissionId};
@@ -172,7 +174,7 @@ impl<S: State> Replica<S> {
                 items.push(queued);
             }
         }
-        if control.is_empty() && items.is_empty() && self.barriers.is_empty() {
+        if control.is_empty() && items.is_empty() && self.barriers.is_empty() && !self.stopping {
             return;
         }
         for id in items.iter().filter_map(|queued| queued.waiting) {
@@ -267,6 +269,7 @@ impl<S: State> Replica<S> {
     /// A batch of this incarnation has counted.
     pub(super) fn own_batch(&mut self, message: &LogMessage, batch: &Batch, outcomes: Vec<S::Outcome>) {
         self.heard_at = Some(self.now);
+        self.purge_same_log();
         let number = batch.header.number;
         match self.in_flight.take_if(|in_flight| in_flight.number <= number && in_flight.log == batch.header.log) {
             Some(in_flight) if in_flight.bytes == message.bytes => self.settle(in_flight, outcomes),
@@ -274,7 +277,10 @@ impl<S: State> Replica<S> {
             Some(in_flight) => self.send_again(in_flight),
             None => {}
         }
-        self.pump();
+        // Nothing that it could send after its own end counts.
+        if !self.partition().is_gone(self.incarnation) {
+            self.pump();
+        }
     }
 
     fn settle(&mut self, in_flight: InFlight, outcomes: Vec<S::Outcome>) {
@@ -349,6 +355,21 @@ impl<S: State> Replica<S> {
                 self.send_again(in_flight);
             }
         }
+        self.announce_streams(pod);
+        self.output(Output::Replaced);
+    }
+
+    /// Once all that the log had is applied: an Attach of this incarnation may have been among it whose stream nobody has
+    /// any more, for the pod has dropped what it held.
+    pub(super) fn settle_streams(&mut self) {
+        if self.streams_unsettled && self.has_caught_up() && self.partition().phase() == PartitionPhase::Open {
+            self.streams_unsettled = false;
+            self.announce_streams(self.partition().pod(self.incarnation).map(|own| own.pod));
+        }
+    }
+
+    /// Says of all sessions that differ which have streams here.
+    fn announce_streams(&mut self, pod: Option<PodId>) {
         let attached = pod.map(|pod| self.world.state.attached(pod)).unwrap_or_default();
         for stream in attached.iter().copied() {
             if !self.counts.contains(stream) {
@@ -357,6 +378,5 @@ impl<S: State> Replica<S> {
         }
         let missing: Vec<_> = self.counts.sessions().filter(|stream| attached.binary_search(stream).is_err()).collect();
         missing.into_iter().for_each(|stream| self.enqueue(BatchItem::Attach(stream), None, false));
-        self.output(Output::Replaced);
     }
 }

@@ -78,6 +78,8 @@ pub(crate) struct Cluster {
     pub(crate) ended: Vec<OverReason>,
     /// What pods that are started can apply.
     pub(crate) level: u32,
+    /// Whether pods wake only when something comes or a tick is due, and not at each step.
+    pub(crate) ticks_when_due: bool,
     sent: u64,
     incarnations: u64,
 }
@@ -119,6 +121,7 @@ impl Cluster {
             asked: 0,
             ended: Vec::new(),
             level: 1,
+            ticks_when_due: false,
             sent: 0,
             incarnations: 0,
             rng,
@@ -218,7 +221,24 @@ impl Cluster {
 
     fn deliver(&mut self, at: usize) {
         let now = self.now;
-        self.with_replica(at, |replica| replica.tick(now));
+        if !self.ticks_when_due {
+            self.with_replica(at, |replica| replica.tick(now));
+            return self.take_in(at);
+        }
+        let is_due = now >= self.pods[at].replica().next_due();
+        let is_reached = self.pods[at].inbox.first_key_value().is_some_and(|((due, _), _)| *due <= now);
+        if is_due || is_reached {
+            self.with_replica(at, |_| {});
+            self.take_in(at);
+            self.with_replica(at, |_| {});
+        } else if self.steps.is_multiple_of(2) {
+            // Every second time the pod does not even wake.
+            self.tick_in_vain(at);
+        }
+    }
+
+    fn take_in(&mut self, at: usize) {
+        let now = self.now;
         while let Some(due) = self.pods[at].inbox.first_entry().filter(|first| first.key().0 <= now) {
             let input = due.remove();
             self.with_replica(at, |replica| match input {
@@ -233,9 +253,22 @@ impl Cluster {
         }
     }
 
-    /// Has a replica do something, looks whether everything holds, and carries out what it asks for.
+    /// A tick that is not due asks for nothing.
+    fn tick_in_vain(&mut self, at: usize) {
+        let (now, replica) = (self.now, self.pods[at].replica.as_mut().expect("it runs"));
+        let due = replica.next_due();
+        replica.tick(now);
+        let output = replica.next_output();
+        assert_eq!(output, None, "{}, step {}: pod {at}, due at {due}, now {now}", self.name, self.steps);
+    }
+
+    /// Tells a replica the time, has it do something, looks whether everything holds, and carries out what it asks for.
     pub(crate) fn with_replica<T>(&mut self, at: usize, act: impl FnOnce(&mut Replica<Model>) -> T) -> T {
-        let result = act(self.pods[at].replica.as_mut().expect("it runs"));
+        let replica = self.pods[at].replica.as_mut().expect("it runs");
+        if self.ticks_when_due {
+            replica.tick(self.now);
+        }
+        let result = act(replica);
         self.check_pod(at);
         self.carry_out(at);
         result

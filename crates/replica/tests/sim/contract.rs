@@ -12,6 +12,7 @@ use crate::model::{Command, Model, Outcome, session};
 /// A cluster of some pods whose clients do nothing.
 fn idle(pods: usize) -> Cluster {
     let mut cluster = Cluster::with_pods(1, Profile::default(), pods);
+    cluster.ticks_when_due = true;
     wait(&mut cluster, 15_000);
     for at in 0..pods {
         assert_eq!(replica(&cluster, at).readiness(), Ok(()), "pod {at}");

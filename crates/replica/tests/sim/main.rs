@@ -22,6 +22,7 @@ use faults::Profile;
 /// One run: some minutes with faults, then a quiet time, after which all pods are equal and nobody is left.
 fn run(seed: u64, steps: u64) -> Cluster {
     let mut cluster = Cluster::new(seed, Profile::drawn(seed));
+    cluster.ticks_when_due = true;
     for _ in 0..steps {
         cluster.step();
     }
