@@ -65,8 +65,11 @@ id! {
     Epoch
 }
 
-/// One process of the service. A single process is pod 0.
+/// One process of the service. A single process is pod 0, those of a cluster have numbers from 1.
 pub type PodId = u32;
+
+/// The number of a process that is alone.
+pub const SINGLE_POD: PodId = 0;
 
 /// A member's slot in the roster; reused after it left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -66,4 +66,4 @@ pub use event::{Applied, Event, GroupEvent, LivestreamEvent, SharedEvent};
 pub use group::Group;
 pub use id::{Epoch, MemberKey, NodeId, SessionId, SwarmId, SwarmKind};
 pub use livestream::Livestream;
-pub use swarm::{Rules, Swarm, apply};
+pub use swarm::{Rules, Swarm, Upkeep, Upkept, apply, upkeep};

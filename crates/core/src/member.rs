@@ -3,12 +3,16 @@
 use super::channel::PerChannel;
 use super::command::Join;
 use super::hash::WordHasher;
-use super::id::{MemberKey, NodeId, PodId, SessionId};
+use super::id::{MemberKey, NodeId, PodId, SINGLE_POD, SessionId};
 use super::interest::{Interest, Interests, MAX_OVERRIDES};
 use super::invariant::{BrokenInvariant, LARGEST, ensure};
 use super::request::RequestId;
 pub use super::role::{Media, Role, ViewerMode};
 use super::topology::Placement;
+
+/// The least that a session lives after the last pod with a stream of it is gone, in milliseconds: a pod that is cut
+/// off serves its streams for up to 30 s more, and their clients need some time to come to another one.
+pub const LEAST_AFTER_POD_GONE_MS: u32 = 40_000;
 
 /// Liveness of a session: attached while it has a stream somewhere, else it ends at its
 /// deadline.
@@ -18,7 +22,7 @@ pub struct Lease {
     pub ttl_ms: u32,
     /// Pods on which the session has a stream, sorted.
     pub(super) pods: Vec<PodId>,
-    /// When it was last detached or touched.
+    /// When it was last detached or touched. After a pod was gone, up to [`LEAST_AFTER_POD_GONE_MS`] later.
     pub(super) since: u64,
 }
 
@@ -52,15 +56,33 @@ impl Lease {
     pub(super) fn detach(&mut self, pod: PodId, now: u64) {
         if let Ok(at) = self.pods.binary_search(&pod) {
             self.pods.remove(at);
-            self.since = now;
+            self.touch(now);
         }
         if self.pods.is_empty() {
             self.pods = Vec::new();
         }
     }
 
+    /// The streams on a pod went with it at a time that has passed.
+    pub(super) fn detach_gone(&mut self, pod: PodId, gone_at: u64) {
+        self.detach(pod, gone_at);
+        if !self.is_attached() {
+            self.touch(gone_at + u64::from(LEAST_AFTER_POD_GONE_MS.saturating_sub(self.ttl_ms)));
+        }
+    }
+
     pub(super) const fn touch(&mut self, now: u64) {
-        self.since = now;
+        if now > self.since {
+            self.since = now;
+        }
+    }
+
+    /// The pods on which it has a stream, without that of a single process, which is never gone while others stay.
+    pub(super) fn indexed_pods(&self) -> &[PodId] {
+        match self.pods.split_first() {
+            Some((&SINGLE_POD, rest)) => rest,
+            _ => &self.pods,
+        }
     }
 }
 
@@ -234,7 +256,8 @@ impl Member {
 
     /// Refuses what no command makes, at a revision and a time. O(overrides).
     pub(super) fn validate(&self, revision: u64, now: u64) -> Result<(), BrokenInvariant> {
-        ensure(self.joined_at <= now && self.lease.since <= now, "no session is of the future")?;
+        let latest = now + u64::from(LEAST_AFTER_POD_GONE_MS);
+        ensure(self.joined_at <= now && self.lease.since <= latest, "no session is of the future")?;
         let made_at = self.join_request.as_deref().map_or(0, |(_, revision)| *revision);
         let terms = self.terms.as_deref().copied().unwrap_or_default();
         let mut revisions = terms.iter().map(|(_, term)| *term).chain([self.place, made_at]);

@@ -12,6 +12,7 @@ use std::ops::Bound;
 use super::command::RevokeTokens;
 use super::counted::{Map, Set};
 use super::error::Rejection;
+use super::hash::WordHasher;
 use super::id::NodeId;
 
 /// The most nodes whose tokens are revoked.
@@ -45,6 +46,8 @@ pub struct Revoked {
 pub struct Revocations {
     nodes: Map<NodeId, Revocation>,
     due: Set<(u64, NodeId)>,
+    /// Of each node and what is known of it, added up.
+    digest: u64,
 }
 
 impl Revocations {
@@ -71,8 +74,7 @@ impl Revocations {
         let changed = is_of_use && known != Some(revocation);
         if changed {
             self.forget(node);
-            self.nodes.insert(node, revocation);
-            self.due.insert((revocation.forget_at, node));
+            self.restore(node, revocation);
         }
         Ok(Revoked { revocation, changed, forgotten })
     }
@@ -81,12 +83,19 @@ impl Revocations {
     pub(super) fn restore(&mut self, node: NodeId, revocation: Revocation) {
         self.nodes.insert(node, revocation);
         self.due.insert((revocation.forget_at, node));
+        self.digest = self.digest.wrapping_add(digest_of(node, revocation));
     }
 
     fn forget(&mut self, node: NodeId) {
-        if let Some(Revocation { forget_at, .. }) = self.nodes.remove(&node) {
-            self.due.remove(&(forget_at, node));
+        if let Some(revocation) = self.nodes.remove(&node) {
+            self.due.remove(&(revocation.forget_at, node));
+            self.digest = self.digest.wrapping_sub(digest_of(node, revocation));
         }
+    }
+
+    /// A digest of all of it, the same in every build. O(1).
+    pub const fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// What is known of a node. O(log n).
@@ -116,7 +125,16 @@ impl Revocations {
         let mut due: Vec<_> = self.nodes.iter().map(|(node, known)| (known.forget_at, *node)).collect();
         due.sort_unstable();
         assert!(self.due.iter().copied().eq(due), "each is forgotten once");
+        let digests = self.nodes.iter().map(|(node, known)| digest_of(*node, *known));
+        assert_eq!(self.digest, digests.fold(0, u64::wrapping_add), "what is known adds up");
     }
+}
+
+const fn digest_of(node: NodeId, revocation: Revocation) -> u64 {
+    let mut digest = WordHasher::new(node.get());
+    digest.word(revocation.issued_before);
+    digest.word(revocation.forget_at);
+    digest.finish()
 }
 
 #[cfg(test)]

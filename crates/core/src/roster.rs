@@ -5,16 +5,19 @@
 //! exactly once.
 //!
 //! Invariants ([`Roster::check`]): the index names each member's slot; free
-//! slots are vacant; the timetable holds exactly the deadlines of the members.
+//! slots are vacant; the timetable holds exactly the deadlines of the members; pods have those with a stream on them.
 
 use std::hash::{Hash, Hasher};
 
 use super::counted::{Chunks, Set};
 use super::hash::WordHasher;
-use super::id::{MemberKey, NodeId};
+use super::id::{MemberKey, NodeId, PodId};
 use super::member::Member;
 use super::node_index::NodeIndex;
 
+use attached::Attached;
+
+mod attached;
 mod restore;
 
 /// The most slots that one page looks at.
@@ -36,6 +39,7 @@ pub struct Roster {
     free: Chunks<MemberKey>,
     index: NodeIndex,
     timers: Set<(u64, MemberKey, Timer)>,
+    attached: Attached,
     /// What the members hold outside their slots, in bytes.
     heap: usize,
     /// Of each member and of each free slot, added up.
@@ -51,7 +55,12 @@ impl Roster {
     /// What it takes, in bytes, as far as its collections tell. O(1).
     pub fn bytes(&self) -> usize {
         // A set of entries of 24 bytes has nodes that are half full at least.
-        self.slots.bytes() + self.free.bytes() + self.index.bytes() + self.timers.len() * 40 + self.heap
+        self.slots.bytes()
+            + self.free.bytes()
+            + self.index.bytes()
+            + self.timers.len() * 40
+            + self.attached.bytes()
+            + self.heap
     }
 
     /// True when nobody is in.
@@ -143,6 +152,7 @@ impl Roster {
         };
         self.index.insert(member.node, key);
         self.schedule(key, &member);
+        self.attached.add(key, member.lease.indexed_pods());
         self.heap += member.heap_bytes();
         self.digest = self.digest.wrapping_add(member.digest(key));
         self.slots[key.index()] = Some(member);
@@ -154,6 +164,7 @@ impl Roster {
         let member = self.slots[key.index()].take().expect("only taken slots are emptied");
         self.index.remove(member.node);
         self.unschedule(key, &member);
+        self.attached.remove(key, member.lease.indexed_pods());
         self.heap -= member.heap_bytes();
         self.digest = self.digest.wrapping_sub(member.digest(key)).wrapping_add(free_digest(self.free.len(), key));
         self.free.push(key);
@@ -170,6 +181,7 @@ impl Roster {
     pub(super) fn update<R>(&mut self, key: MemberKey, change: impl FnOnce(&mut Member) -> R) -> R {
         let mut member = self.slots[key.index()].take().expect("only taken slots are changed");
         let before = (member.lease.deadline(), member.interests.next_expiry());
+        let pods = member.lease.indexed_pods().to_vec();
         self.heap -= member.heap_bytes();
         self.digest = self.digest.wrapping_sub(member.digest(key));
         let result = change(&mut member);
@@ -183,8 +195,22 @@ impl Roster {
             }
             self.schedule(key, &member);
         }
+        if pods != member.lease.indexed_pods() {
+            self.attached.remove(key, &pods);
+            self.attached.add(key, member.lease.indexed_pods());
+        }
         self.slots[key.index()] = Some(member);
         result
+    }
+
+    /// The members that have a stream on a pod of a cluster, in the order of their slots.
+    pub(super) fn attached_to(&self, pod: PodId) -> impl Iterator<Item = MemberKey> {
+        self.attached.on(pod)
+    }
+
+    /// How many they are. O(log pods).
+    pub(super) fn attached_count(&self, pod: PodId) -> usize {
+        self.attached.count(pod)
     }
 
     /// The earliest deadline of any member.
@@ -211,8 +237,10 @@ impl Roster {
     pub fn check(&self) {
         let mut deadlines = Set::new();
         let mut members = 0;
+        let mut attached = Attached::default();
         for (key, member) in self.iter() {
             members += 1;
+            attached.add(key, member.lease.indexed_pods());
             assert_eq!(self.key(member.node), Some(key), "the index names each member's slot");
             deadlines.extend(member.lease.deadline().map(|at| (at, key, Timer::Lease)));
             deadlines.extend(member.interests.next_expiry().map(|at| (at, key, Timer::Interest)));
@@ -220,6 +248,7 @@ impl Roster {
         assert_eq!(members, self.index.len());
         assert_eq!(members + self.free.len(), self.slots.len(), "what is not taken is free");
         assert!(self.free.iter().all(|key| self.get(*key).is_none()));
+        assert_eq!(attached, self.attached, "pods have those with a stream on them");
         assert_eq!(deadlines, self.timers, "the timetable holds exactly the members' deadlines");
         let members = self.iter().map(|(key, member)| member.digest(key));
         let free = (0..).zip(self.free.iter()).map(|(at, key)| free_digest(at, *key));

@@ -124,7 +124,7 @@ pub(super) fn apply(base: &mut Base, rules: &mut dyn RuleSet, command: SharedCom
             base.pod_gone(pod);
             Ok(base.unchanged())
         }
-        SharedCommand::Expire => Ok(expire(base, rules)),
+        SharedCommand::Expire => Ok(expire(base, rules, EXPIRIES_AT_ONCE).0),
         SharedCommand::Forget => Ok(Applied { removed: base.ended.is_some(), ..base.unchanged() }),
         SharedCommand::SetInterest(by, mut changes) => act(base, rules, by, Method::SetInterest, |rules, tx, by| {
             let key = tx.base.member(by)?;
@@ -235,17 +235,20 @@ pub(super) fn next_expiry(base: &Base, rules: &dyn RuleSet) -> Option<u64> {
     }
 }
 
-/// Carries out what is due: leases, interests, ends of bans, the end of an abandoned swarm, and when
-/// the swarm is to be forgotten.
-fn expire(base: &mut Base, rules: &mut dyn RuleSet) -> Applied {
+/// Carries out at most so much of what is due: leases, interests, ends of bans; the end of an abandoned swarm, and when
+/// the swarm is to be forgotten. Tells how much it was: fewer than `most` when nothing is left.
+pub(super) fn expire(base: &mut Base, rules: &mut dyn RuleSet, most: usize) -> (Applied, usize) {
     if let Some((at, _)) = base.ended {
-        return Applied { removed: at + base.retention_ms <= base.now, ..base.unchanged() };
+        let removed = at + base.retention_ms <= base.now;
+        return (Applied { removed, ..base.unchanged() }, usize::from(removed));
     }
     let mut tx = Transaction::new(base);
-    for node in tx.base.bans.take_due(tx.base.now, EXPIRIES_AT_ONCE) {
+    let free = tx.base.bans.take_due(tx.base.now, most);
+    let due = tx.base.roster.due(tx.base.now, most - free.len());
+    let mut carried_out = free.len() + due.len();
+    for node in free {
         tx.event(SharedEvent::BanChanged { node, until: None });
     }
-    let due = tx.base.roster.due(tx.base.now, EXPIRIES_AT_ONCE);
     let keys = |wanted| due.iter().filter(move |(_, timer)| *timer == wanted).map(|(key, _)| *key);
     for key in keys(Timer::Lease) {
         rules.dismiss(&mut tx, key, LeaveReason::Timeout);
@@ -262,8 +265,9 @@ fn expire(base: &mut Base, rules: &mut dyn RuleSet) -> Applied {
         && at <= tx.base.now
     {
         finish(&mut tx, rules, reason);
+        carried_out += 1;
     }
-    commit(rules, tx)
+    (commit(rules, tx), carried_out)
 }
 
 fn set_interests(

@@ -22,6 +22,10 @@ use super::stats::Stats;
 use super::summary::{Detail, Summary};
 use super::topology::{Forwarder, TargetList};
 
+pub use upkeep::{Upkeep, Upkept, upkeep};
+
+mod upkeep;
+
 /// A livestream or a group.
 #[derive(Clone, Debug, Hash)]
 pub struct Swarm {

@@ -59,9 +59,9 @@ pub trait State: Default {
     /// The sessions that are attached to a pod, in order.
     fn attached(&self, pod: PodId) -> Vec<StreamSession>;
 
-    /// After a Reseed: raises every revision by 2^20 and all positions of sets by 2^32, so that no number gets a second
-    /// meaning.
-    fn raise(&mut self);
+    /// After a Reseed: raises every revision by `steps` times 2^20 and all positions of sets by `steps` times 2^32, so
+    /// that no number gets a second meaning. There are 1 to 2^16 steps.
+    fn raise(&mut self, steps: u64);
 
     /// A digest of the whole: equal wherever the same changes were applied.
     fn digest(&self) -> u64;

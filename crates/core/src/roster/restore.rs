@@ -1,7 +1,7 @@
 //! A roster that is put together again, slot by slot, from what another one held.
 //!
-//! Slots, their members and the list of the free ones decide what follows; the index by node, the timetable and the sum
-//! of bytes are made of them anew.
+//! Slots, their members and the list of the free ones decide what follows; the index by node, the timetable, who
+//! has a stream where and the sum of bytes are made of them anew.
 
 use super::{Roster, free_digest};
 use crate::id::MemberKey;
@@ -27,6 +27,7 @@ impl Roster {
         let key = MemberKey::from_index(self.slots.len());
         self.index.insert(member.node, key);
         self.schedule(key, &member);
+        self.attached.add(key, member.lease.indexed_pods());
         self.heap += member.heap_bytes();
         self.digest = self.digest.wrapping_add(member.digest(key));
         self.slots.push(Some(member));

@@ -43,6 +43,7 @@ mod error;
 mod head;
 mod member;
 mod order;
+mod running;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ mod version;
 
 pub use decoder::{StateDecoder, decode};
 pub use error::StateError;
+pub use running::{RunningDigest, running_digest};
 pub use version::StateVersion;
 
 /// What passing a free slot costs of a piece's bytes, though it writes none.
@@ -230,29 +232,6 @@ pub fn encode(swarm: &Swarm, version: StateVersion) -> Vec<u8> {
 pub fn digest(swarm: &Swarm, version: StateVersion) -> u64 {
     let mut hasher = FixedHasher::default();
     pieces(swarm, version, |piece| hasher.write(piece));
-    hasher.finish()
-}
-
-/// A digest that costs no look at the members: each command has kept what it needs of them, and of the tree. Two states
-/// have the same one if, and but for chance only if, they are the same; in every build that writes this version.
-/// O(bans + moderators + mutes + last members + 256 requests).
-pub fn running_digest(swarm: &Swarm, version: StateVersion) -> u64 {
-    let mut encoder = StateEncoder::new(version);
-    let mut piece = Piece { bytes: Vec::new(), passed: 0, budget: usize::MAX };
-    // Free slots, members and the tree are in the sums.
-    while encoder.section != Section::Free {
-        encoder.fill(swarm, &mut piece);
-        encoder.begin(encoder.section.next(), swarm);
-    }
-    let (base, rules) = swarm.parts();
-    let tree = match rules {
-        Rules::Livestream(livestream) => livestream.tree.digest(),
-        Rules::Group(_) => 0,
-    };
-    let mut hasher = FixedHasher::default();
-    hasher.write(&piece.bytes);
-    hasher.write_u64(base.roster.digest());
-    hasher.write_u64(tree);
     hasher.finish()
 }
 

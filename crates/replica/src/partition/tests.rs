@@ -37,7 +37,7 @@ impl State for Notes {
         Vec::new()
     }
 
-    fn raise(&mut self) {}
+    fn raise(&mut self, _: u64) {}
 
     fn digest(&self) -> u64 {
         0

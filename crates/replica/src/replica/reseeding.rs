@@ -4,6 +4,8 @@
 //! Where that shows the same history after all, it goes on. Else it says what it has read ([`Replica::pump`] publishes a
 //! proof), by which all others see the loss too, and then the pod that holds most has the log go on with it.
 
+use starling_core::hash::splitmix64;
+
 use super::{FoundReseed, Mode, OwnReseed, Replica};
 use crate::batch::{Batch, BatchHeader, BatchItem, LogId, LogMessage, LogPosition};
 use crate::output::{Alarm, Output, OverReason, SnapshotChoice};
@@ -25,6 +27,15 @@ const REPORTS_MS: u64 = 1_000;
 
 /// A peer that was heard within this time is reachable.
 pub(super) const REACHABLE_MS: u64 = 3_000;
+
+/// The most steps that a Reseed raises all numbers by: thousands of them pass before any number is at its end.
+const MOST_STEPS: u64 = 1 << 16;
+
+/// How far a life of the log raises all numbers: drawn with it, and not the same for each. Two lives may go on from one
+/// state, the second one by a pod that knows nothing of the first, and their numbers must differ too.
+const fn raised_steps(log: LogId) -> u64 {
+    1 + splitmix64(log.0) % MOST_STEPS
+}
 
 impl<S: State> Replica<S> {
     pub(super) fn drive_reseed(&mut self) {
@@ -227,7 +238,7 @@ impl<S: State> Replica<S> {
         // Snapshots of before do not lie in this log.
         (self.snapshot_last, self.purge_below) = (None, None);
         let World { partition, mut state } = candidate;
-        state.raise();
+        state.raise(raised_steps(found.log));
         let partition = partition.reseeded(&found.message, found.replaced, found.log);
         self.snapshot_lease = partition.clock().now();
         self.world = World { partition, state };

@@ -2,20 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use starling_core::{Epoch, SwarmId};
+use starling_replica::batch::{LogId, StreamSession};
 use starling_replica::output::{Alarm, LogAccess, OverReason};
 use starling_replica::partition::PartitionPhase;
 use starling_replica::{Batch, BatchItem, LogMessage, PodIncarnation};
 
 use crate::clients::Fate;
 use crate::cluster::Cluster;
-use crate::model::TTL_MS;
+use crate::swarms::ToldRevision;
 
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     /// The digest of partition and state at each history.
     digests: BTreeMap<(u64, u64), u64>,
+    /// The digest of all bytes of all swarms at some of them.
+    full_digests: BTreeMap<(u64, u64), u64>,
     highest_revision: u64,
+    /// What each revision of a swarm has told, and in which life of the log.
+    told: BTreeMap<(SwarmId, Epoch, u64), (LogId, u64)>,
     pub(crate) loses: bool,
     /// Nothing may stop.
     pub(crate) is_strict: bool,
@@ -43,10 +49,13 @@ pub(crate) struct Coverage {
     pub(crate) kills: u64,
     pub(crate) losses: u64,
     pub(crate) behind: u64,
+    pub(crate) told: u64,
+    pub(crate) left_swarms: u64,
+    pub(crate) swarm_commands: u64,
 }
 
 impl Coverage {
-    fn parts(&mut self) -> [(&'static str, &mut u64); 17] {
+    fn parts(&mut self) -> [(&'static str, &mut u64); 20] {
         [
             ("entries", &mut self.entries),
             ("applied", &mut self.applied),
@@ -65,12 +74,30 @@ impl Coverage {
             ("kills", &mut self.kills),
             ("losses", &mut self.losses),
             ("behind", &mut self.behind),
+            ("told", &mut self.told),
+            ("left swarms", &mut self.left_swarms),
+            ("swarm commands", &mut self.swarm_commands),
         ]
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
         let Self { entries, applied, unknown, not_applied, full, barriers, expired, .. } = *other;
-        let Self { gone, over, replaced, reseeds, broken, purges, elections, kills, losses, behind, .. } = *other;
+        let Self {
+            gone,
+            over,
+            replaced,
+            reseeds,
+            broken,
+            purges,
+            elections,
+            kills,
+            losses,
+            behind,
+            told,
+            left_swarms,
+            swarm_commands,
+            ..
+        } = *other;
         let counts = [
             entries,
             applied,
@@ -89,6 +116,9 @@ impl Coverage {
             kills,
             losses,
             behind,
+            told,
+            left_swarms,
+            swarm_commands,
         ];
         for ((_, own), more) in self.parts().into_iter().zip(counts) {
             *own += more;
@@ -121,6 +151,16 @@ impl Cluster {
         if std::mem::replace(&mut self.pods[at].checked, position) == position {
             return;
         }
+        // What a process has read that began after the last loss is what the log has, unless a replica of the log that was
+        // cut off before has answered it.
+        let may_be_stale = self.faults.losses > 0 && self.faults.profile.stale_percent > 0;
+        if self.pods[at].losses_before == self.faults.losses && !may_be_stale {
+            let (sequence, last) = (position.sequence, self.log.last());
+            assert!(sequence <= last, "{place}: it has applied {sequence}, and the log ends at {last}");
+            let message = self.log.get(sequence, sequence).0.pop();
+            let has = message.and_then(|message| self.pods[at].replica().world().partition.history().has(&message));
+            assert_ne!(has, Some(false), "{place}: it has applied something else at {sequence}");
+        }
         let replica = self.pods[at].replica.as_mut().expect("it was there");
         let world = replica.world();
         if position.sequence > 0 && !self.checks.is_tampered {
@@ -128,31 +168,58 @@ impl Cluster {
             let digest = world.digest();
             let known = *self.checks.digests.entry((position.hash, position.sequence)).or_insert(digest);
             assert_eq!(known, digest, "{place}: another state at the same history, {position:?}");
+            if position.sequence % 32 == 0 {
+                let digest = world.state.swarms.full_digest();
+                let known = *self.checks.full_digests.entry((position.hash, position.sequence)).or_insert(digest);
+                assert_eq!(known, digest, "{place}: other swarms at the same history, {position:?}");
+            }
         }
-        let revision = world.state.revision();
-        let mut model_events = (Vec::new(), None);
+        let revision = world.state.model.revision();
+        let log = world.partition.log();
+        let (mut expired, mut raised, mut told, mut of_swarms) = (Vec::new(), None, Vec::new(), Vec::new());
         replica.look_at_state(|state| {
-            model_events = (std::mem::take(&mut state.expired), state.raised.take());
+            expired = std::mem::take(&mut state.model.expired);
+            raised = state.model.raised.take();
+            told = std::mem::take(&mut state.swarms.told);
+            of_swarms = std::mem::take(&mut state.swarms.expired);
         });
-        if let Some((before, after)) = model_events.1 {
+        told.into_iter().for_each(|told| self.check_told(told, log, &place));
+        if let Some((before, after)) = raised {
             self.coverage.reseeds += 1;
-            let (highest, count) = (self.checks.highest_revision, self.coverage.reseeds);
-            assert!(after > highest || before + (1 << 20) == after && count > 1, "{place}: {after} has two meanings");
+            // Later ones may go on from a state of before the last one: there, what swarms tell shows it.
+            let is_above = after > self.checks.highest_revision || self.coverage.reseeds > 1;
+            assert!(is_above && after > before, "{place}: {after} has two meanings");
         }
         self.checks.highest_revision = self.checks.highest_revision.max(revision);
-        for expired in model_events.0 {
-            self.coverage.expired += 1;
-            self.check_expired(at, expired.stream.session.get(), &place);
+        for expired in expired {
+            self.check_expired(at, expired.stream, &place);
+        }
+        for (swarm, session) in of_swarms {
+            let known = self.clients.sessions.keys().find(|stream| (stream.swarm, stream.session) == (swarm, session));
+            if let Some(stream) = known.copied() {
+                self.coverage.left_swarms += 1;
+                self.check_expired(at, stream, &place);
+            }
         }
     }
 
+    /// A pod has applied what a revision of a swarm tells: it never tells anything else.
+    fn check_told(&mut self, told: ToldRevision, log: LogId, place: &str) {
+        self.coverage.told += 1;
+        let ToldRevision { swarm, epoch, revision, digest } = told;
+        let known = *self.checks.told.entry((swarm, epoch, revision)).or_insert((log, digest));
+        // Until a loss is found, two pods may read two logs of one life.
+        let is_of_one_life = known.0 == log && self.faults.losses > 0;
+        assert!(known.1 == digest || is_of_one_life, "{place}: revision {revision} of {swarm:?} has two meanings");
+    }
+
     /// Whether a session has a stream on a pod that is not gone, as far as any pod knows.
-    pub(crate) fn is_kept(&self, number: u64) -> bool {
+    pub(crate) fn is_kept(&self, stream: StreamSession) -> bool {
         let replicas = || self.pods.iter().filter_map(|pod| pod.replica.as_ref());
         let Some(newest) = replicas().max_by_key(|replica| replica.world().partition.position().sequence) else {
             return false;
         };
-        let mut keepers = self.clients.keepers(crate::model::session(number));
+        let mut keepers = self.clients.keepers(stream);
         keepers.any(|keeper| {
             let keeper = self.pods[keeper].replica.as_ref().map(|replica| replica.incarnation());
             let Some(keeper) = keeper else { return false };
@@ -164,22 +231,23 @@ impl Cluster {
     }
 
     /// A session has ended by its lease, on this pod.
-    fn check_expired(&self, at: usize, number: u64, place: &str) {
+    fn check_expired(&mut self, at: usize, stream: StreamSession, place: &str) {
+        self.coverage.expired += 1;
         if self.faults.losses > 0 {
             return;
         }
         let world = self.pods[at].replica().world();
-        for keeper in self.clients.keepers(crate::model::session(number)) {
+        for keeper in self.clients.keepers(stream) {
             let Some(replica) = &self.pods[keeper].replica else { continue };
             let is_registered = world.partition.pod(replica.incarnation()).is_some();
-            assert!(!is_registered, "{place}: session {number} is over, and has a stream on pod {keeper}");
+            assert!(!is_registered, "{place}: {stream:?} is over, and has a stream on pod {keeper}");
         }
-        if let Some(client) = self.clients.sessions.get(&number) {
+        if let Some(client) = self.clients.sessions.get(&stream) {
             let forward = self.faults.forward_steps - client.forward_steps.min(self.faults.forward_steps);
-            let least = (client.kept_at + TTL_MS).saturating_sub(3_000 * forward + 1_000);
+            let least = (client.kept_at + client.ttl_ms).saturating_sub(3_000 * forward + 1_000);
             assert!(
                 self.now >= least,
-                "{place}: session {number} is over {} ms too early: {client:?}, {forward} steps, {}",
+                "{place}: {stream:?} is over {} ms too early: {client:?}, {forward} steps, {}",
                 least - self.now,
                 self.describe()
             );
@@ -242,7 +310,9 @@ impl Cluster {
             let replica = pod.replica();
             let world = replica.world();
             positions.push(world.partition.position().sequence);
-            assert_eq!(world.state.members(), 0, "{name}: pod {at} has sessions that nobody keeps");
+            let members = world.state.model.members() + world.state.swarms.members();
+            assert_eq!(members, 0, "{name}: pod {at} has sessions that nobody keeps");
+            assert_eq!(world.state.swarms.count(), 0, "{name}: pod {at} has swarms that nobody is in");
             assert_eq!(world.partition.pods().count(), self.pods.len(), "{name}: pod {at} knows all pods");
         }
         let (least, most) = (positions.iter().min().expect("pods"), positions.iter().max().expect("pods"));
@@ -252,7 +322,7 @@ impl Cluster {
         assert_eq!(logs.len(), 1, "{name}: one log");
         let world = self.pods[0].replica().world();
         for (id, fate) in &self.clients.fates {
-            let applied = world.state.applied(*id);
+            let applied = world.state.model.applied(*id);
             match *fate {
                 Fate::Applied => {
                     assert!(applied.is_some() || self.faults.losses > 0, "{name}: {id} was acknowledged, and is lost");
@@ -266,6 +336,6 @@ impl Cluster {
             }
         }
         let known = self.clients.fates.len();
-        assert!(world.state.applied_count() <= known, "{name}: nothing is applied that nobody asked for");
+        assert!(world.state.model.applied_count() <= known, "{name}: nothing is applied that nobody asked for");
     }
 }

@@ -12,7 +12,7 @@ use starling_testkit::Rng;
 use crate::checks::{Checks, Coverage};
 use crate::clients::Clients;
 use crate::faults::{Faults, Profile};
-use crate::model::{Model, Outcome};
+use crate::state::{Outcome, SimState};
 
 /// The time of a step.
 pub(crate) const STEP_MS: u64 = 50;
@@ -36,12 +36,14 @@ enum Input {
 #[derive(Debug)]
 pub(crate) struct Pod {
     /// `None` when it was killed.
-    pub(crate) replica: Option<Replica<Model>>,
+    pub(crate) replica: Option<Replica<SimState>>,
     pub(crate) paused_until: u64,
     pub(crate) is_cut_from_log: bool,
     pub(crate) is_cut_from_peers: bool,
     /// How many of a hundred messages are lost on the way to it.
     pub(crate) lost_percent: u64,
+    /// How often the log had lost something when the process began.
+    pub(crate) losses_before: u64,
     /// The history that was looked at last.
     pub(crate) checked: LogPosition,
     inbox: BTreeMap<(u64, u64), Input>,
@@ -50,7 +52,7 @@ pub(crate) struct Pod {
 
 impl Pod {
     /// The replica of a pod that was not killed.
-    pub(crate) fn replica(&self) -> &Replica<Model> {
+    pub(crate) fn replica(&self) -> &Replica<SimState> {
         self.replica.as_ref().expect("the pod was not killed")
     }
 
@@ -91,6 +93,7 @@ pub(crate) fn settings(level: u32) -> ReplicaSettings {
         snapshot_entries: 150,
         snapshot_ms: 20_000,
         compare_ms: 7_000,
+        activate_after_ms: Some(40_000),
         ahead_entries: 64,
         batch_items: 32,
         queue_items: 200,
@@ -133,6 +136,7 @@ impl Cluster {
                 is_cut_from_log: false,
                 is_cut_from_peers: false,
                 lost_percent: 0,
+                losses_before: 0,
                 checked: LogPosition::default(),
                 inbox: BTreeMap::new(),
                 reported_at: 0,
@@ -145,6 +149,7 @@ impl Cluster {
     pub(crate) fn start(&mut self, at: usize) {
         let incarnation = self.incarnation();
         self.pods[at].inbox.clear();
+        self.pods[at].losses_before = self.faults.losses;
         self.pods[at].replica = Some(Replica::new(settings(self.level), incarnation, self.now));
         self.carry_out(at);
     }
@@ -263,7 +268,7 @@ impl Cluster {
     }
 
     /// Tells a replica the time, has it do something, looks whether everything holds, and carries out what it asks for.
-    pub(crate) fn with_replica<T>(&mut self, at: usize, act: impl FnOnce(&mut Replica<Model>) -> T) -> T {
+    pub(crate) fn with_replica<T>(&mut self, at: usize, act: impl FnOnce(&mut Replica<SimState>) -> T) -> T {
         let replica = self.pods[at].replica.as_mut().expect("it runs");
         if self.ticks_when_due {
             replica.tick(self.now);

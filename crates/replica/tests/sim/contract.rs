@@ -7,10 +7,11 @@ use starling_replica::{Answer, Batch, BatchItem, LogRequest, Replica};
 
 use crate::cluster::{Cluster, STEP_MS};
 use crate::faults::Profile;
-use crate::model::{Command, Model, Outcome, session};
+use crate::model::{Command, session};
+use crate::state::{Outcome, SimState};
 
 /// A cluster of some pods whose clients do nothing.
-fn idle(pods: usize) -> Cluster {
+pub(crate) fn idle(pods: usize) -> Cluster {
     let mut cluster = Cluster::with_pods(1, Profile::default(), pods);
     cluster.ticks_when_due = true;
     wait(&mut cluster, 15_000);
@@ -21,42 +22,42 @@ fn idle(pods: usize) -> Cluster {
 }
 
 /// Time passes, and nobody but the pods does anything.
-fn wait(cluster: &mut Cluster, ms: u64) {
+pub(crate) fn wait(cluster: &mut Cluster, ms: u64) {
     for _ in 0..ms / STEP_MS {
         cluster.now += STEP_MS;
         cluster.advance();
     }
 }
 
-fn replica(cluster: &Cluster, at: usize) -> &Replica<Model> {
+pub(crate) fn replica(cluster: &Cluster, at: usize) -> &Replica<SimState> {
     cluster.pods[at].replica()
 }
 
 /// Asks a pod for something, and says under which name the answer is kept.
-fn ask(cluster: &mut Cluster, at: usize, request: LogRequest) -> u64 {
+pub(crate) fn ask(cluster: &mut Cluster, at: usize, request: LogRequest) -> u64 {
     cluster.asked += 1;
     let (id, deadline) = (cluster.asked, cluster.now + 10_000);
     cluster.with_replica(at, |replica| replica.submit(id, request, deadline)).expect("there is room");
     id
 }
 
-fn join(cluster: &mut Cluster, at: usize, number: u64) -> u64 {
+pub(crate) fn join(cluster: &mut Cluster, at: usize, number: u64) -> u64 {
     ask(cluster, at, LogRequest::Command(Command::Join(number, session(number)).encode()))
 }
 
-fn answer(cluster: &Cluster, id: u64) -> Option<&Answer<Outcome>> {
+pub(crate) fn answer(cluster: &Cluster, id: u64) -> Option<&Answer<Outcome>> {
     cluster.answers.get(&id)
 }
 
 fn revision(cluster: &Cluster, id: u64) -> u64 {
     match answer(cluster, id) {
-        Some(Answer::Applied(Outcome::Done { revision })) => *revision,
+        Some(Answer::Applied(Outcome::Done(change))) => change.revision,
         other => panic!("{other:?}"),
     }
 }
 
 /// What the log says of a stream's session.
-fn said(cluster: &Cluster, stream: StreamSession) -> Vec<&'static str> {
+pub(crate) fn said(cluster: &Cluster, stream: StreamSession) -> Vec<&'static str> {
     let (messages, _) = cluster.log.get(1, u64::MAX);
     let items = messages.iter().flat_map(|message| Batch::decode(&message.bytes).expect("a batch").items);
     items
@@ -131,14 +132,14 @@ fn a_full_queue_refuses_but_no_detach() {
     let chat = |id| LogRequest::Chat(Command::Chat(id).encode());
     let deadline = cluster.now + 10_000;
     let submit =
-        |replica: &mut Replica<Model>| (1_000..2_000).find(|id| replica.submit(*id, chat(*id), deadline).is_err());
+        |replica: &mut Replica<SimState>| (1_000..2_000).find(|id| replica.submit(*id, chat(*id), deadline).is_err());
     let refused = cluster.with_replica(0, submit).expect("the queue is bounded");
     assert!((1_200..1_300).contains(&refused), "{refused}");
     cluster.with_replica(0, |replica| replica.submit(0, LogRequest::Detach(session(7)), 0)).unwrap();
     wait(&mut cluster, 12_000);
     assert_eq!(said(&cluster, session(7)), ["attach", "detach"]);
-    assert!(replica(&cluster, 1).world().state.applied(refused - 1).is_some());
-    assert!(replica(&cluster, 1).world().state.applied(refused).is_none());
+    assert!(replica(&cluster, 1).world().state.model.applied(refused - 1).is_some());
+    assert!(replica(&cluster, 1).world().state.model.applied(refused).is_none());
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn answers_come_by_their_deadline() {
     assert_eq!(answer(&cluster, queued), Some(&Answer::NotApplied));
     wait(&mut cluster, 60_000);
     let state = &replica(&cluster, 1).world().state;
-    assert!(state.applied(7).is_some() && state.applied(8).is_none());
+    assert!(state.model.applied(7).is_some() && state.model.applied(8).is_none());
 }
 
 #[test]
@@ -259,7 +260,7 @@ fn a_number_used_otherwise_is_not_its_own() {
     cluster.log.publish(from, &other, None, &PublishFate { copies: vec![2_000], acknowledged: None });
     wait(&mut cluster, 5_000);
     revision(&cluster, join);
-    (0..2).for_each(|at| assert!(replica(&cluster, at).world().state.applied(7).is_some(), "pod {at}"));
+    (0..2).for_each(|at| assert!(replica(&cluster, at).world().state.model.applied(7).is_some(), "pod {at}"));
 }
 
 #[test]
@@ -272,7 +273,7 @@ fn what_was_told_unknown_is_not_sent_again() {
     cluster.log.publish(from, &other, None, &PublishFate { copies: vec![12_000], acknowledged: None });
     wait(&mut cluster, 20_000);
     assert_eq!(answer(&cluster, join), Some(&Answer::Unknown));
-    assert_eq!(replica(&cluster, 1).world().state.applied(7), None, "the batch with it never counts");
+    assert_eq!(replica(&cluster, 1).world().state.model.applied(7), None, "the batch with it never counts");
 }
 
 #[test]
@@ -308,6 +309,24 @@ fn levels_are_activated_once_all_pods_know_them() {
 }
 
 #[test]
+fn a_level_all_know_is_activated_in_time() {
+    let mut cluster = idle(3);
+    let active = |cluster: &Cluster| replica(cluster, 1).world().partition.level();
+    cluster.level = 2;
+    for at in 0..3 {
+        cluster.kill(at);
+        cluster.start(at);
+        wait(&mut cluster, 10_000);
+    }
+    // The pod that was killed last is gone after six seconds, and the others knew the level before.
+    wait(&mut cluster, 33_000);
+    assert_eq!(active(&cluster), 1, "a day has not passed, which is short here");
+    wait(&mut cluster, 12_000);
+    assert_eq!(active(&cluster), 2);
+    (0..3).for_each(|at| assert_eq!(replica(&cluster, at).readiness(), Ok(())));
+}
+
+#[test]
 fn a_state_that_differs_is_loaded_again() {
     let mut cluster = idle(3);
     for number in 2..60 {
@@ -315,10 +334,10 @@ fn a_state_that_differs_is_loaded_again() {
     }
     wait(&mut cluster, 1_000);
     cluster.checks.is_tampered = true;
-    cluster.pods[2].replica.as_mut().unwrap().look_at_state(Model::tamper);
+    cluster.pods[2].replica.as_mut().unwrap().look_at_state(|state| state.model.tamper());
     wait(&mut cluster, 20_000);
     assert!(cluster.ended.contains(&OverReason::Diverged));
-    let digests: Vec<_> = (0..3).map(|at| replica(&cluster, at).world().state.applied_count()).collect();
+    let digests: Vec<_> = (0..3).map(|at| replica(&cluster, at).world().state.model.applied_count()).collect();
     assert_eq!(digests, [58, 58, 58]);
     wait(&mut cluster, 20_000);
     assert!((0..3).all(|at| !replica(&cluster, at).world().partition.is_disputed()));

@@ -8,6 +8,8 @@ use crate::cluster::Cluster;
 /// Which faults a run has. Percentages are of single events; the others happen once in so many steps, 0 for never.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Profile {
+    /// Most of what clients do is of real swarms.
+    pub(crate) has_swarms: bool,
     pub(crate) unacknowledged_percent: u64,
     pub(crate) never_percent: u64,
     pub(crate) late_percent: u64,
@@ -34,6 +36,7 @@ impl Profile {
         let mut rng = Rng::new(seed.wrapping_add(1 << 40));
         let mut percent = |most: u64| if rng.one_in(3) { 0 } else { rng.below(most + 1) };
         let mut profile = Self {
+            has_swarms: seed % 3 == 1,
             unacknowledged_percent: percent(30),
             never_percent: percent(15),
             late_percent: percent(10),

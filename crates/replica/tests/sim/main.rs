@@ -13,14 +13,30 @@ mod clients;
 mod cluster;
 mod contract;
 mod faults;
+mod losses;
 mod model;
 mod scenarios;
+mod state;
+mod swarm_clients;
+mod swarms;
 
 use cluster::Cluster;
 use faults::Profile;
 
+/// Says which seed it was when a run panics where nobody knows.
+struct SeedAtWork(u64);
+
+impl Drop for SeedAtWork {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {} has failed", self.0);
+        }
+    }
+}
+
 /// One run: some minutes with faults, then a quiet time, after which all pods are equal and nobody is left.
 fn run(seed: u64, steps: u64) -> Cluster {
+    let _at_work = SeedAtWork(seed);
     let mut cluster = Cluster::new(seed, Profile::drawn(seed));
     cluster.ticks_when_due = true;
     for _ in 0..steps {

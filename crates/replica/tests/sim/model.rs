@@ -6,7 +6,7 @@ use starling_core::hash::{FixedHasher, splitmix64};
 use starling_core::id::PodId;
 use starling_core::{NodeId, SessionId, SwarmId, SwarmKind};
 use starling_replica::batch::StreamSession;
-use starling_replica::state::{LogTime, State, StateChange, Undecodable};
+use starling_replica::state::{LogTime, StateChange, Undecodable};
 
 /// How long a session without streams lives, by the lease clock.
 pub(crate) const TTL_MS: u64 = 12_000;
@@ -96,7 +96,7 @@ fn mixed(id: u64, at: u64) -> u64 {
     splitmix64(splitmix64(id).wrapping_add(at))
 }
 
-fn take_word(rest: &mut &[u8]) -> Result<u64, Undecodable> {
+pub(crate) fn take_word(rest: &mut &[u8]) -> Result<u64, Undecodable> {
     let (word, after) = rest.split_first_chunk().ok_or(Undecodable)?;
     *rest = after;
     Ok(u64::from_le_bytes(*word))
@@ -128,6 +128,12 @@ impl Model {
         self.applied.pop_first();
     }
 
+    /// Notes that a command is applied: for the first time.
+    pub(crate) fn note(&mut self, id: u64, at: u64) {
+        assert_eq!(self.applied.insert(id, at), None, "{id} is applied at most once");
+        self.applied_digest ^= mixed(id, at);
+    }
+
     fn done(&mut self) -> Outcome {
         self.revision += 1;
         Outcome::Done { revision: self.revision }
@@ -155,18 +161,15 @@ impl Model {
     }
 }
 
-impl State for Model {
-    type Outcome = Outcome;
-
-    fn apply(&mut self, change: StateChange<'_>, at: LogTime) -> Result<Outcome, Undecodable> {
+/// As [`State`](starling_replica::State) has it.
+impl Model {
+    pub(crate) fn apply(&mut self, change: StateChange<'_>, at: LogTime) -> Result<Outcome, Undecodable> {
         let left = self.due.first().filter(|(due, _)| *due <= at.lease);
         assert_eq!(left, None, "what is due is carried out first");
         match change {
             StateChange::Command(bytes) => {
                 let command = Command::decode(bytes).ok_or(Undecodable)?;
-                let before = self.applied.insert(command.id(), at.lease);
-                assert_eq!(before, None, "{command:?} is applied at most once");
-                self.applied_digest ^= mixed(command.id(), at.lease);
+                self.note(command.id(), at.lease);
                 match command {
                     Command::Join(_, stream) => {
                         self.members.insert(stream, Member { pods: BTreeSet::new(), due: None });
@@ -194,7 +197,7 @@ impl State for Model {
         Ok(self.done())
     }
 
-    fn carry_out_due(&mut self, at: LogTime, most: usize) -> usize {
+    pub(crate) fn carry_out_due(&mut self, at: LogTime, most: usize) -> usize {
         let mut carried_out = 0;
         while let Some((_, stream)) =
             self.due.first().copied().filter(|(due, _)| *due <= at.lease && carried_out < most)
@@ -206,31 +209,28 @@ impl State for Model {
         carried_out
     }
 
-    fn pod_gone(&mut self, _: PodId, _: LogTime) {}
-
-    fn detach_gone(&mut self, pod: PodId, gone_at: u64, _: LogTime, most: usize) -> usize {
+    pub(crate) fn detach_gone(&mut self, pod: PodId, gone_at: u64, most: usize) -> usize {
         let of_pod = self.members.iter().filter(|(_, member)| member.pods.contains(&pod));
-        // Few at once, so that slices are seen.
         let slice: Vec<_> = of_pod.map(|(stream, _)| *stream).take(most).collect();
         slice.iter().for_each(|stream| self.detach(*stream, pod, gone_at));
         slice.len()
     }
 
-    fn attached(&self, pod: PodId) -> Vec<StreamSession> {
-        self.members.iter().filter(|(_, member)| member.pods.contains(&pod)).map(|(stream, _)| *stream).collect()
+    pub(crate) fn attached(&self, pod: PodId) -> impl Iterator<Item = StreamSession> {
+        self.members.iter().filter(move |(_, member)| member.pods.contains(&pod)).map(|(stream, _)| *stream)
     }
 
-    fn raise(&mut self) {
+    pub(crate) fn raise(&mut self, steps: u64) {
         let before = self.revision;
-        self.revision += 1 << 20;
+        self.revision += steps << 20;
         self.raised = Some((before, self.revision));
     }
 
-    fn digest(&self) -> u64 {
+    pub(crate) fn digest(&self) -> u64 {
         FixedHasher::digest(&(&self.members, self.applied_digest, self.applied.len(), self.revision))
     }
 
-    fn encode_part(&self, _: u32, from: u64, most: usize, out: &mut Vec<u8>) -> Option<u64> {
+    pub(crate) fn encode_part(&self, from: u64, most: usize, out: &mut Vec<u8>) -> Option<u64> {
         if from == 0 {
             out.extend(self.revision.to_le_bytes());
             out.extend((self.members.len() as u64).to_le_bytes());
@@ -252,7 +252,7 @@ impl State for Model {
         None
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Undecodable> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Undecodable> {
         let mut rest = bytes;
         let mut model = Self { revision: take_word(&mut rest)?, ..Self::default() };
         for _ in 0..take_word(&mut rest)? {

@@ -63,7 +63,7 @@ fn total_loss_loses_nothing_while_pods_live() {
         assert!(cluster.coverage.reseeds > 0);
         let world = cluster.pods[0].replica().world();
         for (id, fate) in &cluster.clients.fates {
-            assert!(*fate != Fate::Applied || world.state.applied(*id).is_some(), "seed {seed}: {id} is lost");
+            assert!(*fate != Fate::Applied || world.state.model.applied(*id).is_some(), "seed {seed}: {id} is lost");
         }
     }
 }
@@ -85,7 +85,7 @@ fn rewound_log_loses_nothing_while_pods_live() {
         assert!(cluster.coverage.reseeds > 0);
         let world = cluster.pods[0].replica().world();
         for (id, fate) in &cluster.clients.fates {
-            assert!(*fate != Fate::Applied || world.state.applied(*id).is_some(), "seed {seed}: {id} is lost");
+            assert!(*fate != Fate::Applied || world.state.model.applied(*id).is_some(), "seed {seed}: {id} is lost");
         }
     }
 }

@@ -1,0 +1,106 @@
+//! What a loss of the log, or the doubt whether there was one, comes to: each case by hand.
+
+use starling_replica::LogRequest;
+use starling_replica::output::{NotReady, SnapshotChoice};
+use starling_replica::partition::PartitionPhase;
+
+use crate::cluster::Cluster;
+use crate::contract::{answer, ask, idle, join, replica, said, wait};
+use crate::model::session;
+
+fn lose_everything(cluster: &mut Cluster) {
+    cluster.log.lose_all();
+    cluster.log.lose_objects();
+    cluster.faults.losses += 1;
+}
+
+#[test]
+fn nobody_opens_while_a_peer_holds_state() {
+    let mut cluster = idle(2);
+    join(&mut cluster, 0, 7);
+    wait(&mut cluster, 1_000);
+    cluster.kill(1);
+    cluster.pods[0].is_cut_from_log = true;
+    lose_everything(&mut cluster);
+    cluster.start(1);
+    wait(&mut cluster, 25_000);
+    assert_eq!(replica(&cluster, 1).world().partition.phase(), PartitionPhase::Born);
+    cluster.pods[0].is_cut_from_log = false;
+    wait(&mut cluster, 20_000);
+    for at in 0..2 {
+        assert_eq!(replica(&cluster, at).readiness(), Ok(()), "pod {at}");
+        assert!(replica(&cluster, at).world().state.model.applied(7).is_some(), "pod {at}");
+    }
+}
+
+#[test]
+fn a_doubt_that_was_wrong_ends() {
+    let mut cluster = idle(2);
+    join(&mut cluster, 0, 7);
+    wait(&mut cluster, 1_000);
+    cluster.log.elect_for(60_000);
+    wait(&mut cluster, 3_000);
+    let mut doubts = false;
+    for _ in 0..40 {
+        // A leader that is one no longer says that the log ends earlier.
+        cluster.with_replica(0, |replica| replica.extent(1, 1));
+        wait(&mut cluster, 1_000);
+        doubts = replica(&cluster, 0).readiness() == Err(NotReady::Loading);
+        if doubts {
+            break;
+        }
+    }
+    assert!(doubts, "what is said a dozen times is looked at");
+    assert!(replica(&cluster, 0).readable().state.model.applied(7).is_some(), "clients read on meanwhile");
+    wait(&mut cluster, 60_000);
+    (0..2).for_each(|at| assert_eq!(replica(&cluster, at).readiness(), Ok(()), "pod {at}"));
+    assert_eq!(cluster.coverage.reseeds, 0);
+}
+
+#[test]
+fn snapshots_that_the_log_lacks_are_passed_over() {
+    let mut cluster = idle(2);
+    wait(&mut cluster, 70_000);
+    let names = cluster.log.object_names();
+    let sequences: Vec<_> = names.into_iter().filter_map(SnapshotChoice::sequence_of).collect();
+    let [.., older, newest] = sequences[..] else { panic!("{sequences:?}") };
+    (0..2).for_each(|at| cluster.kill(at));
+    let messages = cluster.log.last() - newest + 1;
+    cluster.log.rewind(usize::try_from(messages).expect("few"));
+    cluster.faults.losses += 1;
+    assert!((older..newest).contains(&cluster.log.last()));
+    cluster.start(0);
+    wait(&mut cluster, 15_000);
+    assert_eq!(replica(&cluster, 0).readiness(), Ok(()));
+    let history = replica(&cluster, 0).world().partition.history();
+    let (messages, _) = cluster.log.get(older + 1, u64::MAX);
+    assert!(messages.iter().all(|message| history.has(message) != Some(false)));
+}
+
+#[test]
+fn streams_are_attached_again_after_a_load() {
+    let mut cluster = idle(3);
+    join(&mut cluster, 0, 7);
+    wait(&mut cluster, 1_000);
+    for at in 1..3 {
+        cluster.pods[at].is_cut_from_log = true;
+    }
+    let attach = ask(&mut cluster, 0, LogRequest::Attach(session(7)));
+    wait(&mut cluster, 500);
+    assert!(answer(&cluster, attach).is_some(), "pod 0 alone has applied it");
+    lose_everything(&mut cluster);
+    for (at, pod) in cluster.pods.iter_mut().enumerate() {
+        let is_first = at == 0;
+        (pod.is_cut_from_log, pod.is_cut_from_peers) = (is_first, is_first);
+    }
+    wait(&mut cluster, 5_000);
+    assert_eq!(replica(&cluster, 1).readiness(), Ok(()), "the others go on without it");
+    (cluster.pods[0].is_cut_from_log, cluster.pods[0].is_cut_from_peers) = (false, false);
+    wait(&mut cluster, 5_000);
+    assert_eq!(replica(&cluster, 0).readiness(), Ok(()));
+    // It may be said twice.
+    let said = said(&cluster, session(7));
+    assert!(!said.is_empty() && said.iter().all(|said| *said == "attach"), "in the log that goes on: {said:?}");
+    wait(&mut cluster, 20_000);
+    assert!(replica(&cluster, 1).world().state.model.contains(session(7)), "its stream keeps it");
+}
