@@ -1,5 +1,6 @@
 //! The set of swarms of one kind in one shard, as an event log.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use starling_core::Swarm;
@@ -96,6 +97,12 @@ impl Census {
         while self.events.len() > self.capacity || (self.bytes > BYTES && self.events.len() > 1) {
             self.bytes -= self.events.pop_front().as_ref().map_or(0, CensusEvent::bytes);
         }
+    }
+
+    /// Goes on at another revision: what was before is not known any more. Returns it, to be freed elsewhere.
+    pub(super) fn resume_at(&mut self, revision: u64) -> VecDeque<CensusEvent> {
+        (self.head, self.bytes) = (revision, 0);
+        self.events.take()
     }
 
     /// The newest revision.
