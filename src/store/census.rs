@@ -1,6 +1,5 @@
 //! The set of swarms of one kind in one shard, as an event log.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use starling_core::Swarm;
@@ -100,9 +99,9 @@ impl Census {
     }
 
     /// Goes on at another revision: what was before is not known any more. Returns it, to be freed elsewhere.
-    pub(super) fn resume_at(&mut self, revision: u64) -> VecDeque<CensusEvent> {
+    pub(super) fn resume_at(&mut self, revision: u64) -> Queue<CensusEvent> {
         (self.head, self.bytes) = (revision, 0);
-        self.events.take()
+        std::mem::take(&mut self.events)
     }
 
     /// The newest revision.

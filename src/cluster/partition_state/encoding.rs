@@ -1,7 +1,7 @@
 //! The bytes of a partition's swarms, as snapshots have them.
 //!
 //! What is written here once stays: other fields take a new [`FORMAT`] beside this one. The bytes of a swarm are those of
-//! [`state`], in the version that the active level says.
+//! [`state`](starling_core::wire::state), in the version that the active level says.
 //!
 //! ```text
 //! state     = format partition revoked shard* 0

@@ -195,7 +195,7 @@ fn the_bytes_of_a_partition_do_not_change() {
     let mut state = PartitionState::default();
     enter(&mut state, &Step::create_group(history::id(SwarmKind::Group, 0)), time_of(1_000));
     let id = history::id(SwarmKind::Group, 0);
-    let swarm = state.store.read(id, |entry| starling_core::wire::state::encode(entry.swarm(), StateVersion::V1));
+    let swarm = state.store.read(id, |entry| wire::state::encode(entry.swarm(), StateVersion::V1));
     let swarm = swarm.unwrap();
     let mut expected = vec![1, 1, 2, 1, 0, 0, 1, u8::try_from(id.shard(SHARDS)).unwrap(), 0, 1, 2];
     starling_core::leb128::put(id.get(), &mut expected);

@@ -1,6 +1,5 @@
 //! A shard as a part of a replicated log's state: taken apart, put together, and replaced.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::tracked::named;
@@ -10,6 +9,7 @@ use crate::store::counts::Counted;
 use crate::store::entry::Entry;
 use crate::store::log::Origin;
 use crate::store::wake::Wakes;
+use starling_core::counted::Queue;
 use starling_core::id::{PodId, SwarmId, SwarmKind};
 use starling_core::swarm::Former;
 use starling_core::wire::state::{RunningDigest, StateVersion};
@@ -97,7 +97,7 @@ impl Shard {
     }
 
     /// Goes on at other positions of the sets. Returns what was known before, to be freed elsewhere.
-    pub(in crate::store) fn resume_census(&mut self, heads: [u64; 2]) -> [VecDeque<CensusEvent>; 2] {
+    pub(in crate::store) fn resume_census(&mut self, heads: [u64; 2]) -> [Queue<CensusEvent>; 2] {
         let [livestreams, groups] = &mut self.census;
         [livestreams.resume_at(heads[0]), groups.resume_at(heads[1])]
     }
