@@ -310,9 +310,12 @@ async fn nothing_is_left_of_what_was_replaced() {
     PartitionState::default().show(&process.place);
     PartitionState::default().show(&fresh.place);
     // The wake tasks end after the last subscription.
-    while process.store.feed_memory().used() > 0 {
-        tokio::task::yield_now().await;
-    }
+    let all_gone = async {
+        while process.store.feed_memory().used() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), all_gone).await.expect("nothing holds the feeds");
     assert_eq!((kind(&process), process.store.len()), (kind(&fresh), 1));
     assert_eq!(process.store.state_bytes(), fresh.store.state_bytes());
     assert_eq!(process.store.log_memory().used(), fresh.store.log_memory().used());
