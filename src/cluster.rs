@@ -6,6 +6,7 @@
 //! every pod applies every command in the same order, and nothing above this
 //! module changes.
 
+pub mod partition_state;
 pub mod sweeper;
 
 use std::sync::Arc;

@@ -81,6 +81,11 @@ impl Feed {
         self.subscribers.set_interests(node, interests).into_iter().map(ParkedSubscriber).collect()
     }
 
+    /// The nodes that subscribe, in order, after this one; at most `most`.
+    pub fn subscribed_nodes(&self, last: Option<NodeId>, most: usize) -> Vec<NodeId> {
+        self.subscribers.nodes_after(last, most)
+    }
+
     /// Makes every subscription read.
     pub fn wake_all(&self) {
         self.schedule.wake_all();

@@ -486,3 +486,6 @@ const fn may_grow(command: &Command) -> bool {
 fn draw_session() -> SessionId {
     SessionId::drawn(rand::random())
 }
+
+#[cfg(test)]
+mod tests;

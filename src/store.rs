@@ -13,6 +13,7 @@ pub mod census;
 pub mod counts;
 pub mod entry;
 pub mod log;
+pub(crate) mod partition;
 pub mod revoked;
 mod shard;
 pub mod snapshot;
@@ -31,7 +32,7 @@ use counts::SwarmCounts;
 use entry::{Entry, SessionEnd};
 use log::LogMemory;
 use revoked::RevokedTokens;
-pub(crate) use shard::Shard;
+pub(crate) use shard::{Panicked, Shard};
 use snapshot::{Outcome, Projection, SwarmSnapshot};
 use starling_core::id::{SessionId, SwarmId, SwarmKind};
 use starling_core::{Command, Rejection};
@@ -83,6 +84,9 @@ pub struct Store {
     /// Held by whoever makes room in event logs.
     trimming: Mutex<()>,
     census_changed: [Arc<Notify>; 2],
+    /// How often the swarms of each shard were replaced otherwise than by commands, and of all of them.
+    replaced: Box<[AtomicU64]>,
+    replacements: AtomicU64,
     swarms: AtomicUsize,
     /// Swarms about to be made.
     permits: AtomicUsize,
@@ -109,6 +113,8 @@ impl Store {
             log_memory: logs,
             trimming: Mutex::default(),
             census_changed: Default::default(),
+            replaced: (0..settings.shards).map(|_| AtomicU64::new(0)).collect(),
+            replacements: AtomicU64::new(0),
             swarms: AtomicUsize::new(0),
             permits: AtomicUsize::new(0),
             state,
@@ -152,9 +158,11 @@ impl Store {
         attach: Command,
         at: u64,
     ) -> Result<Arc<SessionEnd>, Rejection> {
+        let node = attach.actor();
         self.locked(id, |shard, wakes| {
             shard.apply(id, attach, at, wakes)?;
-            Ok(shard.entry_mut(id).ok_or(Rejection::NoSuchSwarm)?.attach(session))
+            let node = node.ok_or(Rejection::NoSuchSwarm)?;
+            Ok(shard.entry_mut(id).ok_or(Rejection::NoSuchSwarm)?.attach(node, session))
         })
     }
 
@@ -237,6 +245,16 @@ impl Store {
     /// Notified when the set of swarms of a kind changes.
     pub fn census_changed(&self, kind: SwarmKind) -> Arc<Notify> {
         Arc::clone(&self.census_changed[kind as usize])
+    }
+
+    /// Rises when positions of sets have become void in some shard. O(1), takes no lock.
+    pub(crate) fn replacements(&self) -> u64 {
+        self.replacements.load(Ordering::Acquire)
+    }
+
+    /// The same of one shard.
+    pub(crate) fn replacements_of(&self, shard: usize) -> u64 {
+        self.replaced[shard].load(Ordering::Acquire)
     }
 
     /// Number of shards.

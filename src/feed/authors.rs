@@ -1,5 +1,7 @@
 //! Who writes to the CHAT of a livestream: the numbers and the quota of each author.
 
+use std::ops::Bound;
+
 use super::heap::{allocated, in_tree};
 use super::numbers::Numbers;
 use super::token_bucket::TokenBucket;
@@ -86,6 +88,12 @@ impl Authors {
     #[cfg(test)]
     pub(super) fn departed(&self) -> usize {
         self.by_node.values().filter(|author| author.departed.is_some()).count()
+    }
+
+    /// Authors in the order of their nodes, after this one; at most `most`.
+    pub(super) fn nodes_after(&self, last: Option<NodeId>, most: usize) -> Vec<NodeId> {
+        let after = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_node.range((after, Bound::Unbounded)).take(most).map(|(node, _)| *node).collect()
     }
 
     /// Notes that members have left. O(log authors) for each.

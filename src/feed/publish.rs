@@ -194,6 +194,17 @@ impl Feed {
         }
     }
 
+    /// Those who have written to the CHAT, in the order of their nodes, after this one; at most `most`.
+    pub fn authors_after(&self, last: Option<NodeId>, most: usize) -> Vec<NodeId> {
+        self.state.lock().authors.nodes_after(last, most)
+    }
+
+    /// The newest term that was ever in force; 0 = none. O(lanes).
+    pub fn newest_term(&self) -> u64 {
+        let state = self.state.lock();
+        state.lanes.iter().map(|(_, lane)| lane.newest_term).max().unwrap_or(0)
+    }
+
     /// Authors of the CHAT that have left, and may be forgotten when there are many.
     #[cfg(test)]
     pub(crate) fn departed_authors(&self) -> usize {

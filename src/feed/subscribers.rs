@@ -1,5 +1,6 @@
 //! All subscriptions of one feed on this pod, by node.
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -131,6 +132,12 @@ impl Subscribers {
         state.change(node, Wanted::new(interests.clone()));
         self.changed(&mut state);
         state.by_node.get(&node).map(|node| node.own.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The nodes that subscribe, in order, after this one; at most `most`.
+    pub(super) fn nodes_after(&self, last: Option<NodeId>, most: usize) -> Vec<NodeId> {
+        let after = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.state.lock().by_node.range((after, Bound::Unbounded)).take(most).map(|(node, _)| *node).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -98,6 +98,12 @@ impl Census {
         }
     }
 
+    /// Goes on at another revision: what was before is not known any more. Returns it, to be freed elsewhere.
+    pub(super) fn resume_at(&mut self, revision: u64) -> Queue<CensusEvent> {
+        (self.head, self.bytes) = (revision, 0);
+        std::mem::take(&mut self.events)
+    }
+
     /// The newest revision.
     pub const fn head(&self) -> u64 {
         self.head

@@ -1,5 +1,7 @@
 //! One swarm and all that lives and changes with it.
 
+mod replacement;
+
 use starling_core::topology::{Forwarder, TargetList};
 use std::sync::{Arc, OnceLock};
 
@@ -15,9 +17,11 @@ use crate::feed::{self, Feed, Limits, Memory, Micros};
 use crate::sync::Mutex;
 use starling_core::counted::Map;
 use starling_core::event::{LeaveReason, Touched};
-use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::id::{NodeId, PodId, SessionId, SwarmId, SwarmKind};
 use starling_core::steps::{count, uncounted};
 use starling_core::{Applied, Rules, Swarm};
+
+pub(super) use replacement::Brought;
 
 /// What binds the streams of a session to it: they end when it does.
 #[derive(Debug, Default)]
@@ -57,10 +61,22 @@ pub struct Entry {
     /// Who waits for changes of whose targets.
     targets: Map<Forwarder, Watched>,
     /// Sessions with streams on this pod that keep them alive.
-    sessions: Map<SessionId, (Arc<SessionEnd>, u32)>,
+    sessions: Map<SessionId, Bound>,
     /// Nodes with streams on this pod that follow them from session to session.
-    followers: Map<NodeId, (Arc<SessionEnd>, u32)>,
+    followers: Map<NodeId, Bound>,
     booked: Booked,
+    /// Of the swarm as it is; `None` = not known. Of a replicated log alone.
+    pub(super) digest: Option<u64>,
+    /// Pods of a cluster that its shard knows to have streams of it.
+    pub(super) pods: Vec<PodId>,
+}
+
+/// Streams that are bound to one member.
+#[derive(Debug)]
+struct Bound {
+    end: Arc<SessionEnd>,
+    streams: u32,
+    node: NodeId,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +119,8 @@ impl Entry {
             sessions: Map::new(),
             followers: Map::new(),
             booked: Booked::new(Arc::clone(state)),
+            digest: None,
+            pods: Vec::new(),
         }
     }
 
@@ -203,8 +221,8 @@ impl Entry {
         }
     }
 
-    pub(super) fn attach(&mut self, session: SessionId) -> Arc<SessionEnd> {
-        count_up(&mut self.sessions, session)
+    pub(super) fn attach(&mut self, node: NodeId, session: SessionId) -> Arc<SessionEnd> {
+        count_up(&mut self.sessions, session, node)
     }
 
     /// True when that was the last stream that kept the session alive.
@@ -216,13 +234,13 @@ impl Entry {
     /// `None` when the node is no member.
     pub(crate) fn follow(&mut self, node: NodeId) -> Option<Arc<SessionEnd>> {
         self.swarm().roster().key(node)?;
-        Some(count_up(&mut self.followers, node))
+        Some(count_up(&mut self.followers, node, node))
     }
 
     /// Ends what [`Self::follow`] began.
     pub(crate) fn unfollow(&mut self, node: NodeId, end: &Arc<SessionEnd>) {
         // The node may have left, and others may follow it since it came back.
-        if self.followers.get(&node).is_some_and(|(current, _)| Arc::ptr_eq(current, end)) {
+        if self.followers.get(&node).is_some_and(|current| Arc::ptr_eq(&current.end, end)) {
             count_down(&mut self.followers, node);
         }
     }
@@ -314,25 +332,25 @@ fn limits(swarm: &Swarm) -> Limits {
     }
 }
 
-fn count_up<K: Ord>(ends: &mut Map<K, (Arc<SessionEnd>, u32)>, to: K) -> Arc<SessionEnd> {
-    let (end, streams) = ends.entry(to).or_default();
-    *streams += 1;
-    Arc::clone(end)
+fn count_up<K: Ord>(all: &mut Map<K, Bound>, to: K, node: NodeId) -> Arc<SessionEnd> {
+    let bound = all.entry(to).or_insert_with(|| Bound { end: Arc::default(), streams: 0, node });
+    bound.streams += 1;
+    Arc::clone(&bound.end)
 }
 
 /// True when that was the last one.
-fn count_down<K: Ord>(ends: &mut Map<K, (Arc<SessionEnd>, u32)>, from: K) -> bool {
-    let Some((_, streams)) = ends.get_mut(&from) else { return false };
-    *streams -= 1;
-    let last = *streams == 0;
+fn count_down<K: Ord>(all: &mut Map<K, Bound>, from: K) -> bool {
+    let Some(bound) = all.get_mut(&from) else { return false };
+    bound.streams -= 1;
+    let last = bound.streams == 0;
     if last {
-        ends.remove(&from);
+        all.remove(&from);
     }
     last
 }
 
-fn end_session(ends: Option<(Arc<SessionEnd>, u32)>, reason: LeaveReason, wakes: &mut Wakes) {
-    let Some((end, _)) = ends else { return };
+fn end_session(bound: Option<Bound>, reason: LeaveReason, wakes: &mut Wakes) {
+    let Some(Bound { end, .. }) = bound else { return };
     // A session ends once.
     if end.ended.set(reason).is_ok() {
         wakes.push(Arc::clone(&end.changed));

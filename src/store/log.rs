@@ -123,6 +123,8 @@ pub struct EventLog {
     /// With what each costs.
     revisions: Queue<(Arc<Revision>, usize)>,
     head: u64,
+    /// Which history of the swarm it is of: positions of others say nothing.
+    history: u32,
     bytes: usize,
     capacity: usize,
     max_bytes: usize,
@@ -131,7 +133,7 @@ pub struct EventLog {
 
 impl EventLog {
     pub(super) const fn new(capacity: usize, max_bytes: usize, memory: Arc<LogMemory>) -> Self {
-        Self { revisions: Queue::new(), head: 0, bytes: 0, capacity, max_bytes, memory }
+        Self { revisions: Queue::new(), head: 0, history: 0, bytes: 0, capacity, max_bytes, memory }
     }
 
     /// Appends a revision; the oldest make room, but the newest is always kept. Amortised O(events).
@@ -158,6 +160,20 @@ impl EventLog {
         }
         self.give_room_back();
         given_up
+    }
+
+    /// Begins another history, of which nothing is known up to this revision. Returns the one before, to be freed
+    /// elsewhere. O(1).
+    pub(super) fn resume_at(&mut self, revision: u64) -> Self {
+        let (history, memory) = (self.history.wrapping_add(1), Arc::clone(&self.memory));
+        let before = std::mem::replace(self, Self::new(self.capacity, self.max_bytes, memory));
+        (self.head, self.history) = (revision, history);
+        before
+    }
+
+    /// Which history of the swarm it is of.
+    pub const fn history(&self) -> u32 {
+        self.history
     }
 
     /// Keeps the end alone, for a swarm that is gone, and returns the rest.

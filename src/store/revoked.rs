@@ -15,6 +15,7 @@ use starling_core::command::RevokeTokens;
 use starling_core::hash::splitmix64;
 use starling_core::id::NodeId;
 use starling_core::revocations::{Revocation, Revocations};
+use starling_core::wire::revocations::RevocationEncoder;
 
 /// Into how many parts the nodes fall.
 const PARTS: usize = 256;
@@ -59,6 +60,39 @@ impl RevokedTokens {
         Ok(revoked.revocation)
     }
 
+    /// Puts another table in place of this one. O(both), but for no longer than a part takes under each lock.
+    pub(crate) fn replace(&self, table: Revocations) {
+        let mut parts: Vec<HashMap<NodeId, u64>> = (0..PARTS).map(|_| HashMap::new()).collect();
+        for (node, revocation) in table.iter_from(None) {
+            parts[place(node)].insert(node, revocation.issued_before);
+        }
+        let any = !table.is_empty();
+        let before = std::mem::replace(&mut *self.table.lock(), table);
+        // What is in both is refused throughout.
+        self.any.fetch_or(any, Ordering::AcqRel);
+        for (part, new) in self.parts.iter().zip(parts) {
+            let old = std::mem::replace(&mut *part.write(), new);
+            drop(old);
+        }
+        self.any.store(any, Ordering::Release);
+        drop(before);
+    }
+
+    /// Takes the table out.
+    pub(crate) fn take(&self) -> Revocations {
+        std::mem::take(&mut *self.table.lock())
+    }
+
+    /// A digest of the table. O(1).
+    pub(crate) fn digest(&self) -> u64 {
+        self.table.lock().digest()
+    }
+
+    /// Adds the next piece of the table's bytes; false once all was written. O(budget).
+    pub(crate) fn encode(&self, encoder: &mut RevocationEncoder, budget: usize, out: &mut Vec<u8>) -> bool {
+        encoder.next(&self.table.lock(), budget, out)
+    }
+
     /// Up to `limit` revocations that are in force at `now`, in the order of their nodes, from this one on; and where
     /// the next page begins. O(limit) of those that are in force, which nearly all are.
     pub fn list(&self, from: Option<NodeId>, limit: usize, now: u64) -> (Vec<(NodeId, Revocation)>, Option<NodeId>) {
@@ -69,9 +103,13 @@ impl RevokedTokens {
     }
 
     fn part(&self, node: NodeId) -> &Part {
-        let at = usize::try_from(splitmix64(node.get()) % PARTS as u64).unwrap_or_default();
-        &self.parts[at]
+        &self.parts[place(node)]
     }
+}
+
+/// The part into which a node falls.
+fn place(node: NodeId) -> usize {
+    usize::try_from(splitmix64(node.get()) % PARTS as u64).unwrap_or_default()
 }
 
 #[cfg(test)]

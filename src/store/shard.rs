@@ -1,5 +1,8 @@
 //! What lies under one lock.
 
+mod partition;
+mod tracked;
+
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -13,7 +16,11 @@ use super::wake::Wakes;
 use crate::feed::Memory;
 use starling_core::counted::{Map, Set};
 use starling_core::id::{SwarmId, SwarmKind};
+use starling_core::swarm::Former;
 use starling_core::{Applied, Command, Rejection, Swarm};
+use tracked::Tracked;
+
+pub(crate) use partition::Panicked;
 
 /// The swarms of one shard, and when each needs attention.
 #[derive(Debug)]
@@ -24,6 +31,8 @@ pub(crate) struct Shard {
     logs: Set<(u32, SwarmId)>,
     census: [Census; 2],
     counts: SwarmCounts,
+    /// What a replicated log wants to know; `None` in a single process.
+    tracked: Option<Tracked>,
     settings: Settings,
     memory: Arc<Memory>,
     state: Arc<StateBudget>,
@@ -40,7 +49,7 @@ impl Shard {
         let census = || Census::new(settings.event_log_revisions);
         let (entries, due, logs) = (Map::new(), Set::new(), Set::new());
         let (census, counts) = ([census(), census()], SwarmCounts::default());
-        Self { entries, due, logs, census, counts, settings, memory, state, log_memory }
+        Self { entries, due, logs, census, counts, tracked: None, settings, memory, state, log_memory }
     }
 
     /// Applies a command to one swarm and everything around it.
@@ -51,14 +60,25 @@ impl Shard {
         at: u64,
         wakes: &mut Wakes,
     ) -> Result<Applied, Rejection> {
+        let origin = Origin { at, actor: command.actor() };
+        self.change(id, origin, wakes, |slot| starling_core::apply(slot, command, at))
+    }
+
+    /// Has one swarm changed, and everything around it.
+    pub(super) fn change(
+        &mut self,
+        id: SwarmId,
+        origin: Origin,
+        wakes: &mut Wakes,
+        act: impl FnOnce(&mut Option<Box<Swarm>>) -> Result<(Applied, Former), Rejection>,
+    ) -> Result<Applied, Rejection> {
         let mut fresh = None;
         let slot = match self.entries.get_mut(&id) {
             Some(entry) => &mut entry.swarm,
             None => &mut fresh,
         };
-        let origin = Origin { at, actor: command.actor() };
         let before = slot.as_deref().map(Sessions::of);
-        let (mut applied, former) = starling_core::apply(slot, command, at)?;
+        let (mut applied, former) = act(slot)?;
         let next = slot.as_deref().and_then(Swarm::next_expiry);
         if let Some(now) = slot.as_deref().or(former.as_deref()) {
             let before = before.filter(|_| !applied.created).unwrap_or_default();
@@ -85,12 +105,9 @@ impl Shard {
             self.counts.replace(id.kind, &mut entry.counted, now);
         }
         classify(&mut self.logs, id, entry);
-        if entry.due != next {
-            if let Some(due) = entry.due {
-                self.due.remove(&(due, id));
-            }
-            self.due.extend(next.map(|due| (due, id)));
-            entry.due = next;
+        reschedule(&mut self.due, id, entry, next);
+        if let Some(tracked) = &mut self.tracked {
+            tracked.changed(id, entry);
         }
         if applied.removed {
             changes.push(removed(entry.incarnation(), former.as_deref()));
@@ -115,8 +132,9 @@ impl Shard {
         let (swarm, replaced) = match self.entries.remove(&id) {
             None => (fresh, None),
             Some(mut old) => {
-                if let Some(due) = old.due {
-                    self.due.remove(&(due, id));
+                reschedule(&mut self.due, id, &mut old, None);
+                if let Some(tracked) = &mut self.tracked {
+                    tracked.removed(id, &mut old);
                 }
                 // The core has put the new swarm where the old one was.
                 let swarm = old.swarm.take();
@@ -191,6 +209,17 @@ impl Shard {
 
     pub(super) fn due(&self, now: u64) -> Vec<SwarmId> {
         self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
+    }
+}
+
+/// Puts the swarm in its place in the timetable.
+fn reschedule(timetable: &mut Set<(u64, SwarmId)>, id: SwarmId, entry: &mut Entry, next: Option<u64>) {
+    if entry.due != next {
+        if let Some(due) = entry.due {
+            timetable.remove(&(due, id));
+        }
+        timetable.extend(next.map(|due| (due, id)));
+        entry.due = next;
     }
 }
 

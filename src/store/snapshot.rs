@@ -36,6 +36,17 @@ impl Projection {
     /// The swarm.
     pub const SWARM: Self = Self { swarm: true, ..Self::NOTHING };
 
+    /// What either of two shows.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            swarm: self.swarm || other.swarm,
+            member: self.member.or(other.member),
+            joined: self.joined || other.joined,
+            members: self.members.max(other.members),
+        }
+    }
+
     /// A member.
     pub const fn member(node: NodeId) -> Self {
         Self { member: Some(node), ..Self::NOTHING }
@@ -43,7 +54,7 @@ impl Projection {
 }
 
 /// What a command did, and what was to be shown of the swarm, at one revision.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
     /// Which swarm.
     pub id: SwarmId,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::log::Revision;
+use super::log::{EventLog, Revision};
 use crate::feed::{Feed, ParkedSubscriber};
 use starling_core::roster::Roster;
 use starling_core::steps::count;
@@ -23,6 +23,7 @@ pub struct Wakes {
     #[expect(clippy::vec_box, reason = "a swarm is handed over as it comes, boxed")]
     former: Vec<Box<Swarm>>,
     revisions: Vec<Arc<Revision>>,
+    logs: Vec<EventLog>,
 }
 
 impl Wakes {
@@ -62,6 +63,11 @@ impl Wakes {
     pub(super) fn free(&mut self, revisions: Vec<Arc<Revision>>) {
         count(revisions.len());
         self.revisions.extend(revisions);
+    }
+
+    /// Keeps a whole log until it can be freed without hurry.
+    pub(super) fn free_log(&mut self, log: EventLog) {
+        self.logs.push(log);
     }
 
     /// Keeps a swarm that is there no more until it can be freed without hurry.

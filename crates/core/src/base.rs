@@ -160,7 +160,7 @@ impl Base {
     /// Detaches up to `most` sessions from a pod of a cluster that is gone since a time, in the order of their slots, and
     /// tells how many. O(what is detached).
     pub(super) fn detach_gone(&mut self, pod: PodId, gone_at: u64, most: usize) -> usize {
-        let keys: Vec<MemberKey> = self.roster.attached_to(pod).take(most).collect();
+        let keys: Vec<MemberKey> = self.roster.attached_to(pod, MemberKey::FIRST).take(most).collect();
         for key in &keys {
             self.roster.update(*key, |member| member.lease.detach_gone(pod, gone_at));
         }

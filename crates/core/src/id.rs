@@ -76,6 +76,9 @@ pub const SINGLE_POD: PodId = 0;
 pub struct MemberKey(u32);
 
 impl MemberKey {
+    /// The key of the first slot.
+    pub const FIRST: Self = Self(0);
+
     /// The slot's number.
     pub const fn index(self) -> usize {
         self.0 as usize

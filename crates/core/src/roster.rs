@@ -203,14 +203,19 @@ impl Roster {
         result
     }
 
-    /// The members that have a stream on a pod of a cluster, in the order of their slots.
-    pub(super) fn attached_to(&self, pod: PodId) -> impl Iterator<Item = MemberKey> {
-        self.attached.on(pod)
+    /// The members that have a stream on a pod of a cluster, in the order of their slots, from one of these on.
+    pub(super) fn attached_to(&self, pod: PodId, from: MemberKey) -> impl Iterator<Item = MemberKey> {
+        self.attached.on(pod, from)
     }
 
     /// How many they are. O(log pods).
     pub(super) fn attached_count(&self, pod: PodId) -> usize {
         self.attached.count(pod)
+    }
+
+    /// The pods of a cluster on which anybody has a stream, in order.
+    pub(super) fn attached_pods(&self) -> impl Iterator<Item = PodId> {
+        self.attached.pods()
     }
 
     /// The earliest deadline of any member.

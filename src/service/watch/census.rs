@@ -83,6 +83,8 @@ struct Place {
     phase: Phase,
     /// Events up to this revision have been told, or will be seen by the scan.
     revision: u64,
+    /// How often the shard's swarms were replaced when the place was taken.
+    replaced: u64,
 }
 
 /// A watch of the set of swarms of one kind.
@@ -92,6 +94,8 @@ pub struct CensusWatch {
     kind: SwarmKind,
     epoch: Epoch,
     places: Vec<Place>,
+    /// How often the store's swarms were replaced when the places were taken.
+    replacements: u64,
     /// Told first.
     opened: Option<CensusItem>,
     in_sync: bool,
@@ -116,22 +120,24 @@ impl Service {
             // A shard that is not named is not known yet.
             Some(SetPosition { shards, .. }) => (&shards[..], ResetReason::Fresh),
         };
+        let replacements = store.replacements();
         let mut resets = Vec::new();
         let mut place = |shard| {
+            let replaced = store.replacements_of(shard);
             let given = known.iter().find(|(known, _)| *known == shard).map(|(_, revision)| *revision);
             store.census(shard, kind, |census, _| {
                 let reason = given.map_or(Some(other), |revision| lost(census, revision));
                 resets.extend(reason.map(|reason| (shard, reason)));
                 match (given, reason) {
-                    (Some(revision), None) => Place { phase: Phase::Live, revision },
-                    _ => Place { phase: Phase::Scan(None), revision: census.head() },
+                    (Some(revision), None) => Place { phase: Phase::Live, revision, replaced },
+                    _ => Place { phase: Phase::Scan(None), revision: census.head(), replaced },
                 }
             })
         };
         let places: Vec<_> = (0..store.shards()).map(&mut place).collect();
         let opened = Some(CensusItem::Opened { shards: places.len(), resets });
         let changed = store.census_changed(kind);
-        CensusWatch { store, kind, epoch: self.epoch, places, opened, in_sync: false, first: 0, changed }
+        CensusWatch { store, kind, epoch: self.epoch, places, replacements, opened, in_sync: false, first: 0, changed }
     }
 }
 
@@ -157,9 +163,12 @@ impl CensusWatch {
         if let Some(opened) = self.opened.take() {
             return Step::Item(vec![opened]);
         }
+        if let Some(resets) = self.begin_anew() {
+            return Step::Item(resets);
+        }
         let count = self.places.len();
         for shard in (self.first..count).chain(0..self.first) {
-            let Place { phase, revision } = self.places[shard];
+            let Place { phase, revision, .. } = self.places[shard];
             if matches!(phase, Phase::Live) && self.store.census_head(shard, self.kind) == revision {
                 continue;
             }
@@ -178,10 +187,31 @@ impl CensusWatch {
         Step::Idle(0)
     }
 
+    /// After swarms were replaced: forgets their shards, for the state may be another one at the same positions.
+    fn begin_anew(&mut self) -> Option<Vec<CensusItem>> {
+        let now = self.store.replacements();
+        if std::mem::replace(&mut self.replacements, now) == now {
+            return None;
+        }
+        let (store, kind) = (&self.store, self.kind);
+        let mut resets = Vec::new();
+        for (shard, place) in self.places.iter_mut().enumerate() {
+            let replaced = store.replacements_of(shard);
+            if place.replaced != replaced {
+                let revision = store.census(shard, kind, |census, _| census.head());
+                *place = Place { phase: Phase::Scan(None), revision, replaced };
+                let change = SetChange::Reset(ResetReason::Lapped);
+                resets.push(CensusItem::About { shard, revision: None, change });
+            }
+        }
+        self.in_sync &= resets.is_empty();
+        (!resets.is_empty()).then_some(resets)
+    }
+
     fn look(&mut self, shard: usize) -> Vec<CensusItem> {
         let store = Arc::clone(&self.store);
         let (kind, in_sync) = (self.kind, &mut self.in_sync);
-        let Place { phase, revision: cursor } = &mut self.places[shard];
+        let Place { phase, revision: cursor, .. } = &mut self.places[shard];
         store.census(shard, kind, |census, swarms| {
             let Some(events) = census.since(*cursor) else {
                 let reason = lost(census, *cursor).unwrap_or(ResetReason::Lapped);

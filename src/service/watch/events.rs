@@ -106,6 +106,8 @@ pub struct EventWatch {
     store: Arc<Store>,
     id: SwarmId,
     epoch: Epoch,
+    /// Which history of the swarm its positions are of.
+    history: u32,
     selection: EventSelection,
     page: usize,
     view: View,
@@ -145,6 +147,7 @@ impl Service {
                 store: Arc::clone(&store),
                 id,
                 epoch,
+                history: entry.log().history(),
                 selection,
                 page,
                 view,
@@ -193,6 +196,11 @@ impl EventWatch {
         let swarm = entry.swarm();
         if swarm.epoch() != self.epoch {
             return self.look_back();
+        }
+        if entry.log().history() != self.history {
+            // The state was replaced; also at the same revision it may be another.
+            self.history = entry.log().history();
+            self.phase = Phase::Reset(ResetReason::Lapped);
         }
         if let Phase::Reset(reason) = self.phase {
             self.cursor = entry.log().head();

@@ -31,9 +31,14 @@ impl Attached {
         }
     }
 
-    /// The members that have a stream on a pod, in the order of their slots.
-    pub(super) fn on(&self, pod: PodId) -> impl Iterator<Item = MemberKey> {
-        self.by_pod.get(&pod).into_iter().flat_map(|keys| keys.iter().copied())
+    /// The members that have a stream on a pod, in the order of their slots, from one of these on.
+    pub(super) fn on(&self, pod: PodId, from: MemberKey) -> impl Iterator<Item = MemberKey> {
+        self.by_pod.get(&pod).into_iter().flat_map(move |keys| keys.range(from..).copied())
+    }
+
+    /// The pods on which anybody has a stream, in order.
+    pub(super) fn pods(&self) -> impl Iterator<Item = PodId> {
+        self.by_pod.iter().map(|(pod, _)| *pod)
     }
 
     /// How many they are. O(log pods).

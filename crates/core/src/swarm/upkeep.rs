@@ -4,7 +4,7 @@
 use super::{Former, Swarm};
 use crate::base::Base;
 use crate::event::Applied;
-use crate::id::{NodeId, PodId, SessionId};
+use crate::id::{MemberKey, NodeId, PodId, SessionId};
 use crate::invariant::LARGEST;
 use crate::rules;
 
@@ -63,13 +63,18 @@ impl Swarm {
         self.base.revision = self.base.revision.saturating_add(by).min(LARGEST);
     }
 
-    /// Sessions that have a stream on a pod of a cluster, in the order of their slots.
-    pub fn attached_to(&self, pod: PodId) -> impl Iterator<Item = (NodeId, SessionId)> {
+    /// Sessions that have a stream on a pod of a cluster, in the order of their slots, from one of these on.
+    pub fn attached_to(&self, pod: PodId, from: MemberKey) -> impl Iterator<Item = (MemberKey, NodeId, SessionId)> {
         let Base { roster, .. } = &self.base;
-        roster.attached_to(pod).map(|key| {
+        roster.attached_to(pod, from).map(|key| {
             let member = roster.at(key);
-            (member.node, member.session)
+            (key, member.node, member.session)
         })
+    }
+
+    /// The pods of a cluster on which anybody has a stream, in order.
+    pub fn attached_pods(&self) -> impl Iterator<Item = PodId> {
+        self.base.roster.attached_pods()
     }
 
     /// How many they are. O(log pods).

@@ -75,7 +75,9 @@ fn gone_pod_leaves_its_sessions_in_slices() {
     command(&mut slot, SharedCommand::Attach(node(4), session(4), 5), NOW);
     let (gone_at, at) = (NOW + 10_000, NOW + 11_000);
     let on_3 = |slot: &Slot| slot.as_deref().unwrap().attached_count(3);
-    assert_eq!((on_3(&slot), slot.as_deref().unwrap().attached_to(3).next()), (10, Some((node(2), session(2)))));
+    let first = slot.as_deref().unwrap().attached_to(3, MemberKey::FIRST).next();
+    assert_eq!((on_3(&slot), first), (10, Some((MemberKey::FIRST, node(2), session(2)))));
+    assert!(slot.as_deref().unwrap().attached_pods().eq([3, 5]));
     for (done, left) in [(4, 6), (4, 2), (2, 0), (0, 0)] {
         assert_eq!(keep(&mut slot, Upkeep::DetachGone { pod: 3, gone_at, most: 4 }, at), done);
         assert_eq!(on_3(&slot), left);
@@ -92,7 +94,7 @@ fn gone_pod_leaves_its_sessions_in_slices() {
 }
 
 #[test]
-fn long_leases_count_from_when_the_pod_was_gone() {
+fn long_leases_count_from_when_the_pod_went() {
     let mut slot = livestream(1, 300_000);
     command(&mut slot, SharedCommand::Attach(node(2), session(2), 3), NOW);
     keep(&mut slot, Upkeep::DetachGone { pod: 3, gone_at: NOW + 5, most: 4 }, NOW + 9_000);
