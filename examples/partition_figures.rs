@@ -3,7 +3,7 @@
 //! The argument is the number of viewers, 10^6 when none is given. Each part of the bytes is what is written under one
 //! lock.
 
-#![expect(clippy::disallowed_types, clippy::print_stdout, reason = "it measures and prints")]
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures and prints")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -45,10 +45,10 @@ pub const SHARDS: usize = 64;
 /// The partition of what is about no swarm: which tokens are refused.
 pub const SERVER_PARTITION: usize = 0;
 
-/// What a Reseed raises revisions by.
+/// What each step of a Reseed raises revisions by.
 const RAISED_REVISIONS: u64 = 1 << 20;
 
-/// What a Reseed raises positions of sets by.
+/// What each step of a Reseed raises positions of sets by.
 const RAISED_POSITIONS: u64 = 1 << 32;
 
 /// Sessions of one swarm that are detached under one lock.
@@ -298,13 +298,13 @@ impl State for PartitionState {
         all
     }
 
-    fn raise(&mut self) {
+    fn raise(&mut self, steps: u64) {
         if self.partition.is_none() {
             // No number was ever given.
             return;
         }
         for shard in self.shards() {
-            self.store.raise(shard, RAISED_REVISIONS, RAISED_POSITIONS);
+            self.store.raise(shard, steps * RAISED_REVISIONS, steps * RAISED_POSITIONS);
         }
         self.store.reset_census(self.shards());
     }

@@ -170,7 +170,7 @@ fn other_state(at: u64) -> PartitionState {
     for (id, command) in history {
         state.apply(StateChange::Command(&wire::encode(id, 0, &command)), time).unwrap();
     }
-    state.raise();
+    state.raise(1);
     state
 }
 

@@ -17,11 +17,11 @@ pub mod peers;
 pub mod pod;
 pub mod status;
 
+pub use handle::{CALL_PATIENCE, PartitionHandle, ReadableState, StreamAttachment};
 pub use log::jetstream::{
     JetStreamCluster, JetStreamLog, JetStreamMessages, JetStreamSettings, JetStreamTls, StartError,
 };
 pub use log::memory::{MemoryCommandLog, SharedMemoryLog};
-pub use handle::{CALL_PATIENCE, PartitionHandle, ReadableState, StreamAttachment};
 pub use log::{FetchedMessages, LogUnreachable, PartitionLog};
 pub use peers::{HubPeers, PeerHub, Peers};
 pub use pod::{Pod, PodHandle};

@@ -54,8 +54,11 @@ fn bytes(state: &PartitionState, most: usize) -> Vec<u8> {
     out
 }
 
+/// A swarm, its digest, and its events by their revisions.
+type Seen = (SwarmId, u64, Vec<(u64, Vec<Event>)>);
+
 /// Every swarm with its digest and all of its events.
-fn seen(store: &Store) -> Vec<(SwarmId, u64, Vec<(u64, Vec<Event>)>)> {
+fn seen(store: &Store) -> Vec<Seen> {
     let mut all = Vec::new();
     for shard in 0..store.shards() {
         let mut last = None;
