@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use starling_replica::output::{OverReason, SnapshotChoice, StopReason, SubmissionId};
+use starling_replica::output::{LogAccess, OverReason, SnapshotChoice, StopReason, SubmissionId};
 use starling_replica::replica::ObjectStoreUnreachable;
 use starling_replica::{Answer, LogMessage, LogRequest, Output, PodIncarnation, Replica, ReplicaSettings};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -156,6 +156,7 @@ impl<S: ReadableState, L: PartitionLog> Driver<S, L> {
         let incarnation = self.life.borrow().incarnation;
         let mut replica = Replica::<S>::new(self.settings.clone(), incarnation, self.shared.clock.now());
         self.shared.reader.send_replace(replica.readable().state.reader());
+        self.shared.access.send_replace(LogAccess::Current);
         let mut calls = LogCalls::new(self.log.clone());
         let mut messages = None;
         calls.follow();
@@ -320,7 +321,7 @@ impl<S: ReadableState, L: PartitionLog> Driver<S, L> {
 
     /// Does what the replica asks for, and tells what it tells.
     async fn carry_out(&mut self, replica: &mut Replica<S>, calls: &mut LogCalls<L>) {
-        let applied = replica.world().partition.position().sequence;
+        let applied = replica.readable().partition.counted_position().sequence;
         let partition = self.partition;
         let (mut answers, mut over) = (Vec::new(), None);
         while let Some(output) = replica.next_output() {
@@ -352,15 +353,15 @@ impl<S: ReadableState, L: PartitionLog> Driver<S, L> {
         *self.shared.report.lock() = Some(replica.report());
         self.answer(answers);
         match over {
-            Some(_) if self.life.borrow().is_stopping => self.has_ended = true,
-            Some(reason) => {
+            Some(reason) if !self.life.borrow().is_stopping => {
                 info!(partition, ?reason, "this incarnation is over");
                 if self.overs.send((partition, replica.incarnation(), reason)).await.is_err() {
                     // The pod is no more, and this task ends with it.
                     self.has_ended = true;
                 }
             }
-            None => {}
+            // Whatever it was that stopped it: it says nothing more.
+            _ => self.has_ended |= self.life.borrow().is_stopping && replica.stopped().is_some(),
         }
     }
 

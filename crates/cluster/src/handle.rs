@@ -199,7 +199,8 @@ impl<S: ReadableState> PartitionHandle<S> {
         self.shared.access.subscribe()
     }
 
-    /// The last sequence that was applied. What this shows is in the state already.
+    /// The last sequence that was applied to the state that clients read, which may be another log's after a loss. What
+    /// this shows is in the state already.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.shared.applied.subscribe()
     }

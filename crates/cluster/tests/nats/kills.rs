@@ -136,7 +136,7 @@ async fn trial_of_kills_gathers_one_sequence() {
 }
 
 #[tokio::test]
-async fn log_whose_three_disks_were_lost_begins_at_one() {
+async fn log_that_lost_three_disks_begins_at_one() {
     let Some(mut cluster) = NatsCluster::new().await else { return };
     let log = JetStreamCluster::connect(settings(cluster.urls())).await.unwrap().log(0);
     let mut follower = LogFollower::new(&log).await;

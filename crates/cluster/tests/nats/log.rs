@@ -120,7 +120,7 @@ async fn purge_keeps_sequences_and_says_so() {
 }
 
 #[tokio::test]
-async fn purge_beyond_a_log_that_was_lost_does_nothing() {
+async fn purge_beyond_a_lost_log_does_nothing() {
     let Some(server) = NatsServer::alone("").await else { return };
     let log = connect(&server).await.log(0);
     fill(&log, 3).await;
@@ -130,7 +130,7 @@ async fn purge_beyond_a_log_that_was_lost_does_nothing() {
 }
 
 #[tokio::test]
-async fn log_goes_on_after_a_restart_of_its_server() {
+async fn log_goes_on_after_its_server_restarts() {
     let Some(mut server) = NatsServer::alone("").await else { return };
     let log = connect(&server).await.log(0);
     let mut messages = log.follow().await.unwrap();

@@ -4,14 +4,16 @@
 //! client's reads stand on ordered consumers, which stay silent for up to half a minute after some server has died; and
 //! each object that it deletes leaves a message behind for ever.
 
+use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use starling_replica::output::SnapshotChoice;
@@ -196,14 +198,21 @@ impl SnapshotStore {
             (0..size).step_by(CHUNK_BYTES).map(|at| bytes.slice(at..size.min(at + CHUNK_BYTES))).collect();
         let count = chunks.len();
         let mut digest = Sha256::new();
-        let publishes = stream::iter(chunks).map(|chunk| {
+        let has_failed = AtomicBool::new(false);
+        let publishes = stream::iter(chunks).take_while(|_| ready(!has_failed.load(Ordering::Relaxed))).map(|chunk| {
             digest.update(&chunk);
             self.publish(subject.clone(), HeaderMap::new(), chunk)
         });
-        // In order, each before the next is sent: the server has them in the order in which they were sent.
+        // In order, each before the next is sent: the server has them in the order in which they were sent. After a failure
+        // those under way are waited for: what came after it was deleted would stay for ever.
         let mut published = publishes.buffered(CHUNKS_IN_FLIGHT);
-        while published.try_next().await?.is_some() {}
+        while let Some(chunk) = published.next().await {
+            has_failed.fetch_or(chunk.is_err(), Ordering::Relaxed);
+        }
         drop(published);
+        if has_failed.into_inner() {
+            return Err(LogUnreachable);
+        }
         let info = json!({
             "name": object,
             "bucket": self.bucket(),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use async_nats::ServerAddr;
+
 use super::start_error::StartError;
 
 /// The longest name of a cluster in bytes.
@@ -15,7 +17,8 @@ const MAX_PARTITIONS: u32 = 64;
 /// Where NATS is, who this pod is there, and what the streams of its cluster are like.
 #[derive(Clone)]
 pub struct JetStreamSettings {
-    /// Servers, as `nats://HOST:PORT` or `tls://HOST:PORT`. One that answers is enough: it names the others.
+    /// Servers, as `nats://HOST:PORT`, `tls://HOST:PORT` or `nats://USER:PASSWORD@HOST:PORT`; user and password count for
+    /// all of them. One that answers is enough: it names the others.
     pub urls: Vec<String>,
     /// A file of credentials (a JWT and its key), as `nsc` writes it.
     pub credentials: Option<PathBuf>,
@@ -118,6 +121,15 @@ impl fmt::Debug for JetStreamSettings {
 }
 
 impl JetStreamSettings {
+    /// Who this pod is by its URLs: of the first that names a user with a password.
+    pub(super) fn user_and_password(&self) -> Option<(String, String)> {
+        let named = |url: &String| {
+            let server: ServerAddr = url.parse().ok()?;
+            Some((server.username()?.to_owned(), server.password()?.to_owned()))
+        };
+        self.urls.iter().find_map(named)
+    }
+
     /// The URLs as they may be told: without users and passwords.
     pub(super) fn servers(&self) -> String {
         let plain = |url: &String| match (url.split_once("://"), url.rsplit_once('@')) {

@@ -72,6 +72,10 @@ async fn options(settings: &JetStreamSettings) -> Result<ConnectOptions, StartEr
     let mut options = ConnectOptions::new()
         .name(format!("starling {}", settings.cluster))
         .connection_timeout(settings.connect_timeout);
+    // The client leaves out who a URL names.
+    if let Some((user, password)) = settings.user_and_password() {
+        options = options.user_and_password(user, password);
+    }
     if let Some(path) = &settings.credentials {
         options = options.credentials_file(path).await.map_err(|error| unreadable(path, error))?;
     }

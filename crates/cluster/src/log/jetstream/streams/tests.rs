@@ -44,7 +44,7 @@ fn other_numbers_are_told() {
 }
 
 #[test]
-fn stream_that_could_lose_or_hide_entries_is_refused() {
+fn stream_that_could_lose_entries_is_refused() {
     let changes: [fn(&mut Config); 14] = [
         |found| found.subjects = vec!["b".to_owned()],
         |found| found.republish = None,
