@@ -30,7 +30,7 @@ pub(crate) struct Checks {
 }
 
 /// How often what happened, so that a run that shows nothing is noticed.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Coverage {
     pub(crate) entries: u64,
     pub(crate) applied: u64,
@@ -81,47 +81,9 @@ impl Coverage {
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { entries, applied, unknown, not_applied, full, barriers, expired, .. } = *other;
-        let Self {
-            gone,
-            over,
-            replaced,
-            reseeds,
-            broken,
-            purges,
-            elections,
-            kills,
-            losses,
-            behind,
-            told,
-            left_swarms,
-            swarm_commands,
-            ..
-        } = *other;
-        let counts = [
-            entries,
-            applied,
-            unknown,
-            not_applied,
-            full,
-            barriers,
-            expired,
-            gone,
-            over,
-            replaced,
-            reseeds,
-            broken,
-            purges,
-            elections,
-            kills,
-            losses,
-            behind,
-            told,
-            left_swarms,
-            swarm_commands,
-        ];
-        for ((_, own), more) in self.parts().into_iter().zip(counts) {
-            *own += more;
+        let mut other = *other;
+        for ((_, own), (_, more)) in self.parts().into_iter().zip(other.parts()) {
+            *own += *more;
         }
     }
 
