@@ -138,13 +138,7 @@ impl<S: ReadableState, L: PartitionLog> Driver<S, L> {
                 return Err(Ended);
             }
             tokio::select! {
-                () = self.shared.inbox.filled() => {
-                    for inbound in self.shared.inbox.take().0 {
-                        if let Inbound::Request { reply, .. } = inbound {
-                            drop(reply.send(Err(SubmitFault::Stopped)));
-                        }
-                    }
-                }
+                () = self.shared.inbox.filled() => self.shared.inbox.turn_away(),
                 // Without a sender the pod is no more, and this task ends with it.
                 changed = self.life.changed() => changed.map_err(|_| Ended)?,
                 () = sleep_until(until) => return Ok(()),
@@ -390,6 +384,7 @@ impl<S: ReadableState, L: PartitionLog> Driver<S, L> {
 /// A task that ends, or is ended, leaves nobody waiting.
 impl<S: ReadableState, L> Drop for Driver<S, L> {
     fn drop(&mut self) {
+        self.shared.inbox.close();
         self.shared.inbox.turn_away();
         self.shared.set_readiness(Err(PartitionNotReady::Stopped));
         *self.shared.report.lock() = None;

@@ -146,9 +146,8 @@ impl<O> Inbox<O> {
         self.waiting.lock().is_closed = true;
     }
 
-    /// Takes nothing more, and turns away who is in.
+    /// Turns away who is in.
     pub(crate) fn turn_away(&self) {
-        self.close();
         let (inbound, _) = self.take();
         for inbound in inbound {
             if let Inbound::Request { reply, .. } = inbound {
