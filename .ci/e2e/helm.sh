@@ -152,10 +152,11 @@ for line in 'name = "flock-1_A"' 'nats_urls = "tls://nats-0.nats:4222,tls://nats
     'max_log_bytes = 8589934592' 'activate = "manual"'; do
     grep -qxF "$line" "$scratch/cluster.toml" || fail "the configuration of several pods has no $line"
 done
-for at in peer=peers nats=nats-user nats-tls=nats-certs; do
-    grep -A 2 -F -- "- name: ${at%=*}" "$several" | grep -qxF "          mountPath: /etc/starling-${at%=*}" ||
-        grep -qF "mountPath: /etc/starling-${at%=*}" "$several" || fail "the Secret of ${at%=*} is not mounted"
-    grep -qE "^ +secretName: ${at#*=}\$" "$several" || fail "no volume of the Secret ${at#*=}"
+for volume in 2=peer=peers 3=nats=nats-user 4=nats-tls=nats-certs; do
+    IFS== read -r at name secret <<<"$volume"
+    of_cluster Deployment flock $pod.containers.0.volumeMounts.$at.mountPath "/etc/starling-$name"
+    of_cluster Deployment flock $pod.containers.0.volumeMounts.$at.name "$name"
+    of_cluster Deployment flock $pod.volumes.$at "{\"name\": \"$name\", \"secret\": {\"secretName\": \"$secret\"}}"
 done
 ok 'several pods: the Secrets are mounted, and the configuration says where'
 [[ $(chart_py get NetworkPolicy flock spec.ingress.3.ports.0.port "$several") == peer ]] || fail 'the peers have no rule'
@@ -184,13 +185,11 @@ render "$scratch/family.yaml" "$newest" "${clustered[@]}" --set 'cluster.peer.ip
 render "$scratch/one.yaml" "$newest" "${clustered[@]}" \
     --set cluster.nats.existingSecret=nats,cluster.nats.credentialsKey=nats.creds,cluster.nats.tls.enabled=true,cluster.nats.tls.caKey=ca.crt
 [[ $(grep -cE '^ +secretName: nats$' "$scratch/one.yaml") == 2 ]] || fail 'one Secret is not mounted for both'
-for toml in cluster plain; do
+for toml in plain cluster; do
     STARLING__CLUSTER__PEER_ADDRESS=10.0.0.1:8003 "$starling" serve --config "$scratch/$toml.toml" --print-config \
         >"$scratch/printed.toml" 2>"$scratch/server.err" || fail "the configuration of several pods is refused ($toml)"
     grep -qxF 'peer_address = "10.0.0.1:8003"' "$scratch/printed.toml" || fail 'the address of the pod is not in force'
 done
-# The last one printed is that without TLS; the other has a file of values to compare.
-STARLING__CLUSTER__PEER_ADDRESS=10.0.0.1:8003 "$starling" serve --config "$scratch/cluster.toml" --print-config >"$scratch/printed.toml"
 count=$(chart_py config "$chart/ci/cluster-values.yaml" "$scratch/printed.toml") || fail 'the configuration of several pods is not in force'
 ok "several pods: the program takes the configuration, $count keys"
 
@@ -290,6 +289,7 @@ refused 'cluster.nats.tls.existingSecret is empty' "${clustered[@]}" --set clust
 refused 'cluster.nats.tls.existingSecret: nothing of it is used' "${clustered[@]}" \
     --set cluster.nats.tls.enabled=true,cluster.nats.tls.existingSecret=a
 refused 'config.admin.listen is off: with cluster.enabled' "${clustered[@]}" --set config.admin.listen=off
+refused 'config.store.shards: 32 is not 64' "${clustered[@]}" --set config.store.shards=32
 refused 'cluster.peer.port: 50052 is that of' "${clustered[@]}" --set cluster.peer.port=50052
 refused 'config.cluster.nats_urls: it follows from other values: set cluster.nats.urls' --set config.cluster.nats_urls=nats:4222
 refused "'/config/cluster/replicas': value must be one of 1, 3, 5" --set config.cluster.replicas=2

@@ -456,6 +456,10 @@ be there before. With several pods the upgrade would stand still.
 {{- if and $nats.tls.existingSecret (not (include "starling.natsTlsSecret" .)) }}
 {{- fail "cluster.nats.tls.existingSecret: nothing of it is used: set caKey, or certKey and keyKey" }}
 {{- end }}
+{{- $shards := dig "store" "shards" 64 .Values.config | int }}
+{{- if ne $shards 64 }}
+{{- fail (printf "config.store.shards: %d is not 64, which all pods of a cluster have" $shards) }}
+{{- end }}
 {{- if eq .Values.config.admin.listen "off" }}
 {{- fail "config.admin.listen is off: with cluster.enabled the kubelet asks there whether a pod is ready, and `starling cluster` too" }}
 {{- end }}
