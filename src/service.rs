@@ -5,6 +5,7 @@
 //! [`watch::CensusWatch`], [`publish::PublishHandle`], [`subscribe::Subscription`].
 
 pub mod attachment;
+pub mod cluster;
 mod moderation;
 pub mod mutation;
 pub mod publish;
@@ -34,6 +35,7 @@ use starling_core::key::BroadcasterKey;
 use starling_core::member::{Member, MemberView, View};
 use starling_core::request::RequestId;
 use starling_core::{Command, GroupCommand, LivestreamCommand, Rejection, SharedCommand, Swarm, group, livestream};
+use starling_replica::PodIncarnation;
 
 /// Limits and times that the use cases need.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +82,17 @@ pub enum ServiceError {
     /// There are no tokens.
     #[error("the server knows no identities")]
     IdentityOff,
+    /// The server is not one of several.
+    #[error("the server is not one of several")]
+    ClusterOff,
+    /// A pod of the cluster cannot apply a level.
+    #[error("pod {:016x} can apply levels up to {highest}", pod.0)]
+    LevelNotSupported {
+        /// Which.
+        pod: PodIncarnation,
+        /// The highest that it can.
+        highest: u32,
+    },
     /// The log that several servers share did not carry it out.
     #[error(transparent)]
     Log(#[from] LogFault),
