@@ -151,7 +151,7 @@ impl Subscription {
     /// [is behind](Self::is_behind), there is more to look at: it is to be called again, in a while.
     pub fn step(&mut self) -> Step<Vec<Delivery>> {
         // Asked before the read: what was published before the end is read after.
-        let closed = self.feed.is_closed();
+        let closed = self.feed.is_over();
         let mut deliveries = self.cursor.read(clock::uptime());
         if self.cursor.is_behind() && deliveries.is_empty() {
             return Step::Idle(0);
@@ -175,7 +175,7 @@ impl Subscription {
     /// is something already.
     pub fn park(&self) -> bool {
         // In this order: the end wakes those that are parked by then.
-        self.cursor.park() && !self.feed.is_closed()
+        self.cursor.park() && !self.feed.is_over()
     }
 
     /// Counts that the subscriber is cut off because it does not read.
