@@ -218,7 +218,7 @@ impl PartitionState {
         changed.result.unwrap_or(0)
     }
 
-    /// Swarms with streams on a pod, by shard.
+    /// Swarms with streams, or terms at home, on a pod, by shard.
     fn swarms_on(&self, pod: PodId) -> impl Iterator<Item = SwarmId> {
         self.shards().flat_map(move |shard| {
             let first = self.store.on_pod(shard, pod, None);
@@ -237,10 +237,10 @@ impl State for PartitionState {
 
     fn apply(&mut self, change: StateChange<'_>, at: LogTime) -> Result<LogOutcome, Undecodable> {
         match change {
-            StateChange::Command(bytes) => match wire::decode(bytes) {
+            StateChange::Command(bytes, pod) => match wire::decode(bytes) {
                 Ok((id, _, command)) => {
                     let shown = self.shown.as_ref().map(|shown| shown.projections.of(bytes));
-                    self.command(id, command, at, shown.unwrap_or(Projection::NOTHING))
+                    self.command(id, command.on_pod(pod), at, shown.unwrap_or(Projection::NOTHING))
                 }
                 Err(_) => {
                     let (_, command) = wire::server::decode(bytes).map_err(|_| Undecodable)?;
@@ -266,8 +266,7 @@ impl State for PartitionState {
         done
     }
 
-    /// The partition itself remembers which pods leave sessions behind, and the core has no homes of terms yet: nothing
-    /// is to be marked here.
+    /// The partition itself remembers which pods leave something behind: nothing is to be marked here.
     fn pod_gone(&mut self, _: PodId, _: LogTime) {}
 
     fn detach_gone(&mut self, pod: PodId, gone_at: u64, at: LogTime, most: usize) -> usize {

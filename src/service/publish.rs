@@ -15,7 +15,7 @@ use crate::store::snapshot::{Outcome, Projection};
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::By;
 use starling_core::event::Gate;
-use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::id::{Epoch, NodeId, SINGLE_POD, SessionId, SwarmId, SwarmKind};
 use starling_core::key::BroadcasterKey;
 use starling_core::{Rejection, Rules, SharedCommand, Swarm};
 
@@ -89,7 +89,8 @@ impl Service {
             };
             (epoch, 0, attachment)
         } else {
-            let claim = SharedCommand::Claim { by, channels, session: draw_session(), ttl_ms: LEASE_MS };
+            let claim =
+                SharedCommand::Claim { by, channels, session: draw_session(), ttl_ms: LEASE_MS, pod: SINGLE_POD };
             let Outcome { epoch, revision: term, session, .. } = self.submit(id, claim, Projection::NOTHING).await?;
             let session = session.ok_or(Rejection::NotAMember(node))?;
             (epoch, term, self.attach(id, node, session).await?)
@@ -189,7 +190,8 @@ impl Service {
                     closed => return Err(feed::AppendError::Closed(closed).uncounted().into()),
                 }
                 let session = draw_session();
-                let acquire = SharedCommand::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS };
+                let acquire =
+                    SharedCommand::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS, pod: SINGLE_POD };
                 self.submit(id, acquire, Projection::NOTHING).await?;
             }
             // A fenced update gets no right that it does not have.

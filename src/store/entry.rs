@@ -67,7 +67,7 @@ pub struct Entry {
     booked: Booked,
     /// Of the swarm as it is; `None` = not known. Of a replicated log alone.
     pub(super) digest: Option<u64>,
-    /// Pods of a cluster that its shard knows to have streams of it.
+    /// Pods of a cluster that its shard knows to have streams of it, or to be the home of a term.
     pub(super) pods: Vec<PodId>,
 }
 
