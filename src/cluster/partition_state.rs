@@ -18,6 +18,7 @@ mod tests;
 
 use std::hash::Hasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
@@ -29,6 +30,7 @@ use crate::sync::Mutex;
 use encoding::PartitionEncoder;
 pub use outcome::LogOutcome;
 pub use projections::{ExpectedOutcome, Projections};
+use starling_cluster::ReadableState;
 use starling_core::hash::FixedHasher;
 use starling_core::id::{PodId, SwarmId};
 use starling_core::{Command, ServerCommand, SharedCommand, Upkeep, wire};
@@ -82,6 +84,8 @@ pub struct ShownPartition {
     store: Arc<Store>,
     partition: usize,
     projections: Arc<Projections>,
+    /// Where the lease clock stood when an entry was applied last.
+    lease: Arc<AtomicU64>,
 }
 
 impl ShownPartition {
@@ -95,7 +99,12 @@ impl ShownPartition {
         if store.shards() != SHARDS {
             return Err(OtherShards(store.shards()));
         }
-        Ok(Self { store, partition, projections: Arc::default() })
+        Ok(Self { store, partition, projections: Arc::default(), lease: Arc::default() })
+    }
+
+    /// Where the lease clock stood when an entry was applied last, in milliseconds.
+    pub fn lease_now(&self) -> u64 {
+        self.lease.load(Ordering::Acquire)
     }
 
     /// What outcomes of commands are to show, by those who submit them.
@@ -257,6 +266,10 @@ impl State for PartitionState {
     }
 
     fn carry_out_due(&mut self, at: LogTime, most: usize) -> usize {
+        // Each entry begins with this.
+        if let Some(shown) = &self.shown {
+            shown.lease.store(at.lease, Ordering::Release);
+        }
         let mut done = 0;
         while done < most {
             let first = self.shards().filter_map(|shard| self.due[shard]).min();
@@ -343,6 +356,18 @@ impl State for PartitionState {
         let mut state = encoding::decode(bytes).map_err(|_| Undecodable)?;
         state.look_at_due();
         Ok(state)
+    }
+}
+
+impl ReadableState for PartitionState {
+    /// Clients read the store.
+    type Reader = ();
+    type Place = ShownPartition;
+
+    fn reader(&self) {}
+
+    fn show(&mut self, place: &ShownPartition) {
+        Self::show(self, place);
     }
 }
 

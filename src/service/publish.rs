@@ -78,7 +78,7 @@ impl Service {
         channels: ChannelSet,
         layers: u32,
     ) -> Result<(PublishHandle, Attachment), ServiceError> {
-        let (node, now) = (by.node, self.clock().now());
+        let (node, now) = (by.node, self.log.now(id));
         let shared = |channel: Channel| id.kind == SwarmKind::Livestream && channel == Channel::Chat;
         let exclusive: ChannelSet = channels.iter().filter(|channel| !shared(*channel)).collect();
         let (epoch, term, attachment) = if exclusive.is_empty() && !self.needs_session(id, node)? {
@@ -166,7 +166,7 @@ impl Service {
         let channels: ChannelSet = [channel].into_iter().collect();
         let mut draft = draft.clone();
         for _ in 0..TRIES {
-            let (held, now) = (feed.term(by.node, channel), self.clock().now());
+            let (held, now) = (feed.term(by.node, channel), self.log.now(id));
             let look = |swarm: &Swarm| {
                 let due = authority(swarm, by.node, by.session, now)?;
                 let signer = signer(swarm, by.node)?.map(|(key, session)| (swarm.epoch(), session, key));
@@ -216,7 +216,7 @@ impl Service {
         source: Option<NodeId>,
         channel: Channel,
     ) -> Result<(), ServiceError> {
-        let now = self.clock().now();
+        let now = self.log.now(id);
         let look = |entry: &Entry| {
             let swarm = entry.swarm();
             member(swarm, by.node, by.session, now)?;
@@ -282,7 +282,7 @@ fn chat(
             if !Arc::ptr_eq(feed, &entry.feed()) {
                 return Err(Rejection::Ended.into());
             }
-            let now = log.clock().now();
+            let now = log.now(id);
             let member = member(swarm, author, session, now)?;
             let muted = matches!(swarm.rules(), Rules::Livestream(livestream) if livestream.muted().contains(&author));
             let message = Message { author, session: member.session, muted, draft: draft.clone() };

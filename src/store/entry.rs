@@ -230,6 +230,14 @@ impl Entry {
         count_down(&mut self.sessions, session)
     }
 
+    /// Ends what [`Self::attach`] began, of streams that a replicated log counts. A swarm that took the place of another
+    /// knows nothing of its streams.
+    pub(super) fn unbind(&mut self, session: SessionId, end: &Arc<SessionEnd>) {
+        if self.sessions.get(&session).is_some_and(|current| Arc::ptr_eq(&current.end, end)) {
+            count_down(&mut self.sessions, session);
+        }
+    }
+
     /// Binds a stream to a member, whatever its session, without keeping it alive;
     /// `None` when the node is no member.
     pub(crate) fn follow(&mut self, node: NodeId) -> Option<Arc<SessionEnd>> {

@@ -58,10 +58,13 @@ impl Model {
 
 impl ReadableState for Model {
     type Reader = Self;
+    type Place = ();
 
     fn reader(&self) -> Self {
         self.clone()
     }
+
+    fn show(&mut self, (): &()) {}
 }
 
 fn word(bytes: &mut &[u8]) -> Result<u64, Undecodable> {
