@@ -375,6 +375,6 @@ impl Lane {
 
     /// True when a keyframe may be asked for at its home.
     pub(super) const fn asks_elsewhere(&self, own: PodId) -> bool {
-        has_runs(self.id.1) && self.home != NO_HOME && self.home != own && matches!(self.gate, Gate::Open)
+        has_runs(self.id.1) && self.is_elsewhere(own) && matches!(self.gate, Gate::Open)
     }
 }

@@ -173,6 +173,11 @@ impl Lane {
         self.head.max(self.upstream.as_ref().and_then(|upstream| upstream.seen))
     }
 
+    /// True when it is published at another pod.
+    pub(super) const fn is_elsewhere(&self, own: PodId) -> bool {
+        own != NO_HOME && self.term != 0 && self.home != NO_HOME && self.home != own
+    }
+
     /// True when readers were told that something after its newest record is lost.
     pub(super) fn lost_its_tail(&self) -> bool {
         self.upstream.as_ref().is_some_and(|upstream| upstream.tail_told)

@@ -1,7 +1,6 @@
 //! What this pod wants of the homes of lanes, for its own subscribers.
 
 use super::demand::Demand;
-use super::lane::Lane;
 use super::position::{LaneId, TermSeq};
 use super::state::Feed;
 use super::subscriber::Selection;
@@ -39,7 +38,7 @@ impl Feed {
         for (_, lane) in state.lanes.iter() {
             let (Some(source), channel) = lane.id else { continue };
             let former = lane.upstream.iter().flat_map(|upstream| &upstream.former).map(|former| former.home);
-            let has_home = lane.term != 0 && lane.home != NO_HOME && lane.home != own;
+            let has_home = lane.is_elsewhere(own);
             if !has_home && !lane.awaits_seal() {
                 continue;
             }
@@ -101,12 +100,8 @@ impl Feed {
     pub fn awaits_upstream(&self, selection: &Selection, points: &[(LaneId, TermSeq)]) -> bool {
         let state = self.state.lock();
         let own = state.own;
-        let elsewhere = |lane: &Lane| lane.term != 0 && lane.home != NO_HOME && lane.home != own;
-        if own == NO_HOME {
-            return false;
-        }
         let lanes = state.lanes.iter().map(|(_, lane)| lane).filter(|lane| selection.contains(lane.id));
-        lanes.filter(|lane| elsewhere(lane)).any(|lane| {
+        lanes.filter(|lane| lane.is_elsewhere(own)).any(|lane| {
             let (Some(source), channel) = lane.id else { return false };
             let channels: ChannelSet = [channel].into_iter().collect();
             let wants = self.subscribers.demand(source, channels).iter().any(|(_, demand)| demand.subscribers > 0);

@@ -100,6 +100,7 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
         }
         ServiceError::StateMemory => retry(Code::ResourceExhausted, Reason::StateMemory, &refusal.to_string()),
         ServiceError::Exceeded(exceeded) => exceeded.into(),
+        ServiceError::HomeUnreachable => retry(Code::Unavailable, Reason::HomeUnreachable, &refusal.to_string()),
         ServiceError::Log(fault) => log_fault(fault),
         ServiceError::IdentityOff => status(Code::FailedPrecondition, Reason::IdentityOff, refusal.to_string(), &[]),
     }
