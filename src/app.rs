@@ -206,7 +206,11 @@ impl App {
                 let Some(tls) = &tls else { return };
                 tls.run().await;
             };
-            tokio::join!(sweeper::run(log), of_health, of_admin, keys, reload);
+            let directory = async {
+                let Some(cluster) = log.cluster() else { return };
+                cluster.directory().run().await;
+            };
+            tokio::join!(sweeper::run(log.clone()), directory, of_health, of_admin, keys, reload);
         };
         tokio::pin!(serve, beside);
 

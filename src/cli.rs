@@ -3,6 +3,7 @@
 pub mod annexb;
 mod audio;
 mod chat;
+mod cluster;
 mod completions;
 mod create;
 mod demo;
@@ -78,6 +79,8 @@ enum Command {
     End(end::End),
     /// Make keys and tokens, and say what a token may do and why it is not accepted.
     Token(token::Token),
+    /// Show how the servers do that share one log, and have them go over to a newer form of it.
+    Cluster(cluster::Cluster),
     /// Ask a server whether it serves; exits with 0 if so.
     Healthcheck(healthcheck::Healthcheck),
     /// Make or show a key by which a broadcaster signs its updates.
@@ -128,6 +131,7 @@ impl Cli {
             Command::Tree(tree) => tree.run().await,
             Command::Create(create) => create.run().await,
             Command::End(end) => end.run().await,
+            Command::Cluster(cluster) => cluster.run().await,
             Command::Healthcheck(healthcheck) => healthcheck.run().await,
             Command::SigningKey(key) => key.run(),
             Command::Completions(completions) => completions.run(),

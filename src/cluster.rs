@@ -8,6 +8,7 @@
 //! something is not there ([`CommandLog::barrier`]).
 
 pub mod condition;
+pub mod directory;
 pub mod fault;
 mod goodbyes;
 pub mod logs;

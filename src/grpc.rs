@@ -16,6 +16,7 @@ pub mod call_counts;
 mod chosen_ids;
 mod client_address;
 mod client_limits;
+mod cluster_status;
 mod convert;
 mod fields;
 #[cfg(any(test, fuzzing))]

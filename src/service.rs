@@ -6,6 +6,7 @@
 
 pub mod attachment;
 pub mod cascade;
+pub mod cluster;
 mod moderation;
 pub mod mutation;
 pub mod publish;
@@ -36,6 +37,7 @@ use starling_core::key::BroadcasterKey;
 use starling_core::member::{Member, MemberView, View};
 use starling_core::request::RequestId;
 use starling_core::{Command, GroupCommand, LivestreamCommand, Rejection, SharedCommand, Swarm, group, livestream};
+use starling_replica::PodIncarnation;
 
 /// Limits and times that the use cases need.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +87,17 @@ pub enum ServiceError {
     /// The server where updates of the source are taken does not answer.
     #[error("the server where updates of this source are taken does not answer; whether it has taken it is not known")]
     HomeUnreachable,
+    /// The server is not one of several.
+    #[error("the server is not one of several")]
+    ClusterOff,
+    /// A pod of the cluster cannot apply a level.
+    #[error("pod {:016x} can apply levels up to {highest}", pod.0)]
+    LevelNotSupported {
+        /// Which.
+        pod: PodIncarnation,
+        /// The highest that it can.
+        highest: u32,
+    },
     /// The log that several servers share did not carry it out.
     #[error(transparent)]
     Log(#[from] LogFault),

@@ -81,7 +81,8 @@ def selector_problems(rendered):
             labels[item["kind"]] = follow(item, "spec.template.metadata.labels") or item["metadata"]["labels"]
     problems = []
     for item in rendered:
-        selector = follow(item, "spec.selector") or {}
+        # A NetworkPolicy calls it otherwise.
+        selector = follow(item, "spec.selector") or follow(item, "spec.podSelector") or {}
         wanted = selector.get("matchLabels", selector).items()
         if selector and not wanted <= labels["Deployment"].items():
             problems.append(f"{title(item)} does not select the pod of the Deployment")
@@ -183,6 +184,10 @@ def schema(chart, default, starling):
     plain |= {("identity", name) for name in names}
     plain |= {("server", key) for key in ("proxy_protocol", "trusted_proxies", "client_address_header")}
     plain |= {("admin", key) for key in ("client_auth", "reader_sans")}
+    cluster = ("name", "activate", "nats_urls", "nats_credentials_file", "nats_nkey_file")
+    cluster += tuple(f"nats_tls_{name}_file" for name in ("ca", "cert", "key"))
+    cluster += tuple(f"peer_{name}" for name in ("listen", "address", "seeds", "secret_file"))
+    plain |= {("cluster", key) for key in cluster}
     plain |= {("tls", key) for key in ("cert_file", "key_file", "client_ca_file", "client_auth", "admin_sans")}
     expected, declared, ranges = {}, {}, 0
     for section, keys in defaults.items():

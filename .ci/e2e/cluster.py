@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """A Kubernetes API of a few objects, for what the templates of the chart look up.
 
-    cluster.py NAMESPACE CONFIGMAP SECRET=FILE,FILE...   serves them on a free port of 127.0.0.1, and prints the port
+    cluster.py NAMESPACE RELEASES SECRET=FILE,FILE...   serves them on a free port of 127.0.0.1, and prints the port
+
+RELEASES are divided by commas, each NAME, with one pod, or NAME:CLUSTER:PODS.
 """
 
 import json
@@ -9,14 +11,22 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-def objects(namespace, config_map, secrets):
+def objects(namespace, releases, secrets):
     """Each object by its path."""
     at = f"/api/v1/namespaces/{namespace}"
-    found = {
-        f"{at}/configmaps/{config_map}": {
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": config_map, "namespace": namespace},
-        },
-    }
+    found = {}
+    for release in releases.split(","):
+        name, cluster, pods = release.split(":") if ":" in release else (release, "", "1")
+        metadata = {"name": name, "namespace": namespace}
+        toml = f'[cluster]\nname = "{cluster}"\n' if cluster else "[server]\n"
+        found[f"{at}/configmaps/{name}"] = {
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"starling.toml": toml},
+        }
+        found[f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"] = {
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
+            # Kubernetes leaves out what is 0.
+            "status": {"replicas": int(pods)} if int(pods) else {},
+        }
     for secret in secrets:
         name, _, files = secret.partition("=")
         found[f"{at}/secrets/{name}"] = {
@@ -34,7 +44,16 @@ class Api(BaseHTTPRequestHandler):
     answers = {
         "/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.0"},
         "/api": {"kind": "APIVersions", "versions": ["v1"]},
-        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+        "/apis": {
+            "kind": "APIGroupList", "apiVersion": "v1",
+            "groups": [{
+                "name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}],
+                "preferredVersion": {"groupVersion": "apps/v1", "version": "v1"},
+            }],
+        },
+        "/apis/apps/v1": {
+            "kind": "APIResourceList", "groupVersion": "apps/v1", "resources": [resource("deployments", "Deployment")],
+        },
         "/api/v1": {
             "kind": "APIResourceList", "groupVersion": "v1",
             "resources": [resource("configmaps", "ConfigMap"), resource("secrets", "Secret")],
@@ -56,8 +75,8 @@ class Api(BaseHTTPRequestHandler):
 
 
 def main():
-    namespace, config_map, *secrets = sys.argv[1:]
-    Api.answers |= objects(namespace, config_map, secrets)
+    namespace, releases, *secrets = sys.argv[1:]
+    Api.answers |= objects(namespace, releases, secrets)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
     print(server.server_port, flush=True)
     server.serve_forever()

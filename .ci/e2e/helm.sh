@@ -59,7 +59,7 @@ told=$(chart_py schema "$chart" "$root/src/config/default.toml" "$starling")
 ok "the schema says what the program says: $told"
 
 # --- what it renders
-for values in values ci/full-values ci/ipv6-values; do
+for values in values values-production ci/full-values ci/ipv6-values ci/cluster-values; do
     file=$chart/$values.yaml
     name=${values##*/}
     "$HELM" lint --strict "$chart" --values "$file" --kube-version "$newest" >"$scratch/lint" 2>&1 ||
@@ -115,10 +115,89 @@ ok 'another configuration is another pod'
 [[ $(chart_py get Deployment live-starling spec.strategy.type "$good") == Recreate ]] || fail 'an upgrade runs two pods'
 ok 'an upgrade stops the old pod before it starts the new one'
 
+# --- several pods
+several=$scratch/cluster-values-$newest.yaml
+# of_cluster KIND PATH WANTED: one value of one object of the cluster.
+of_cluster() {
+    local found
+    found=$(chart_py get "$1" "$2" "$3" "$several")
+    [[ $found == "$4" ]] || fail "$3 of $1 $2 is $found, not $4"
+}
+of_cluster Deployment flock spec.strategy '{"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}'
+of_cluster Deployment flock spec.replicas 5
+of_cluster PodDisruptionBudget flock spec.maxUnavailable 1
+of_cluster Service flock-peers spec.clusterIP None
+of_cluster Service flock-peers spec.publishNotReadyAddresses true
+of_cluster Service flock-peers spec.ports.0.port 8003
+! chart_py get Service flock-headless spec.publishNotReadyAddresses "$several" >/dev/null 2>&1 ||
+    fail 'clients are sent to pods that are not ready'
+for probe in startup/livez readiness/readyz liveness/livez; do
+    of_cluster Deployment flock $pod.containers.0.${probe%/*}Probe.httpGet "{\"port\": \"admin\", \"path\": \"/${probe#*/}\", \"scheme\": \"HTTPS\"}"
+done
+of_cluster Deployment flock $pod.containers.0.startupProbe.failureThreshold 120
+of_cluster Deployment flock $pod.containers.0.ports.3.containerPort 8003
+of_cluster Deployment flock $pod.containers.0.env.2.valueFrom.fieldRef.fieldPath status.podIP
+# The kubelet replaces $(POD_IP), which must stand before it.
+of_cluster Deployment flock $pod.containers.0.env.3 '{"name": "STARLING__CLUSTER__PEER_ADDRESS", "value": "[$(POD_IP)]:8003"}'
+of_cluster Deployment flock $pod.topologySpreadConstraints.0.topologyKey topology.kubernetes.io/zone
+of_cluster Deployment flock $pod.topologySpreadConstraints.0.whenUnsatisfiable DoNotSchedule
+! chart_py get Deployment flock $pod.topologySpreadConstraints.1 "$several" >/dev/null 2>&1 || fail 'spread over nodes that is off'
+of_cluster Deployment flock $pod.terminationGracePeriodSeconds 40
+ok 'several pods: one more, then one less; probes by HTTP; a Service of their own, with those that are not ready'
+chart_py get ConfigMap flock 'data.starling\.toml' "$several" >"$scratch/cluster.toml"
+for line in 'name = "flock-1_A"' 'nats_urls = "tls://nats-0.nats:4222,tls://nats-1.nats:4222"' 'nats_tls = true' \
+    'nats_tls_first = true' 'nats_nkey_file = "/etc/starling-nats/nats.nk"' 'nats_tls_ca_file = "/etc/starling-nats-tls/ca.crt"' \
+    'nats_tls_cert_file = "/etc/starling-nats-tls/tls.crt"' 'nats_tls_key_file = "/etc/starling-nats-tls/tls.key"' \
+    'peer_listen = "[::]:8003"' 'peer_seeds = "flock-peers:8003"' 'peer_secret_file = "/etc/starling-peer/secret"' \
+    'max_log_bytes = 8589934592' 'activate = "manual"'; do
+    grep -qxF "$line" "$scratch/cluster.toml" || fail "the configuration of several pods has no $line"
+done
+for volume in 2=peer=peers 3=nats=nats-user 4=nats-tls=nats-certs; do
+    IFS== read -r at name secret <<<"$volume"
+    of_cluster Deployment flock $pod.containers.0.volumeMounts.$at.mountPath "/etc/starling-$name"
+    of_cluster Deployment flock $pod.containers.0.volumeMounts.$at.name "$name"
+    of_cluster Deployment flock $pod.volumes.$at "{\"name\": \"$name\", \"secret\": {\"secretName\": \"$secret\"}}"
+done
+ok 'several pods: the Secrets are mounted, and the configuration says where'
+[[ $(chart_py get NetworkPolicy flock spec.ingress.3.ports.0.port "$several") == peer ]] || fail 'the peers have no rule'
+[[ $(chart_py get NetworkPolicy flock spec.ingress.3.from "$several") == '[{"podSelector": {"matchLabels": {"app.kubernetes.io/component": "server", "app.kubernetes.io/instance": "live", "app.kubernetes.io/name": "starling"}}}]' ]] ||
+    fail "others reach the port of peers: $(chart_py get NetworkPolicy flock spec.ingress.3.from "$several")"
+[[ $(chart_py get NetworkPolicy flock spec.ingress "$several" | grep -o '"port": "[a-z]*"' | tr '\n' ' ') == \
+    '"port": "grpc" "port": "health" "port": "admin" "port": "peer" ' ]] || fail 'a NetworkPolicy with other ports'
+render "$scratch/policy.yaml" "$newest" --set networkPolicy.enabled=true
+[[ $(chart_py get NetworkPolicy live-starling spec.ingress.0 "$scratch/policy.yaml") == '{"ports": [{"port": "grpc", "protocol": "TCP"}]}' ]] ||
+    fail 'clients are kept out'
+! grep -qE 'peer|POD_IP|PodDisruptionBudget|topologySpread' "$scratch/policy.yaml" "$good" || fail 'one pod has what several have'
+ok 'the port of peers is for pods of the release alone'
+clustered=(--set cluster.enabled=true,cluster.name=a,cluster.nats.urls={nats://nats:4222},cluster.peer.existingSecret=peers)
+render "$scratch/plain.yaml" "$newest" "${clustered[@]}" --set replicaCount=3
+chart_py validate "$newest" "$scratch/plain.yaml" >/dev/null || fail 'not valid with several pods'
+[[ $(chart_py get Deployment live-starling $pod.containers.0.env.3.value "$scratch/plain.yaml") == '$(POD_IP):50061' &&
+    $(chart_py get Deployment live-starling $pod.topologySpreadConstraints.1.topologyKey "$scratch/plain.yaml") == topology.kubernetes.io/zone ]] ||
+    fail 'the defaults of several pods'
+chart_py get ConfigMap live-starling 'data.starling\.toml' "$scratch/plain.yaml" >"$scratch/plain.toml"
+grep -qxF 'peer_listen = "0.0.0.0:50061"' "$scratch/plain.toml" || fail 'the peers of IPv4 listen elsewhere'
+# IPv4 where all families are listened on.
+render "$scratch/family.yaml" "$newest" "${clustered[@]}" --set 'cluster.peer.ipFamily=IPv4,config.server.listen=[::]:50051'
+[[ $(chart_py get Deployment live-starling $pod.containers.0.env.3.value "$scratch/family.yaml") == '$(POD_IP):50061' ]] ||
+    fail 'brackets around an address of IPv4'
+# One Secret for all that NATS wants.
+render "$scratch/one.yaml" "$newest" "${clustered[@]}" \
+    --set cluster.nats.existingSecret=nats,cluster.nats.credentialsKey=nats.creds,cluster.nats.tls.enabled=true,cluster.nats.tls.caKey=ca.crt
+[[ $(grep -cE '^ +secretName: nats$' "$scratch/one.yaml") == 2 ]] || fail 'one Secret is not mounted for both'
+for toml in plain cluster; do
+    STARLING__CLUSTER__PEER_ADDRESS=10.0.0.1:8003 "$starling" serve --config "$scratch/$toml.toml" --print-config \
+        >"$scratch/printed.toml" 2>"$scratch/server.err" || fail "the configuration of several pods is refused ($toml)"
+    grep -qxF 'peer_address = "10.0.0.1:8003"' "$scratch/printed.toml" || fail 'the address of the pod is not in force'
+done
+count=$(chart_py config "$chart/ci/cluster-values.yaml" "$scratch/printed.toml") || fail 'the configuration of several pods is not in force'
+ok "several pods: the program takes the configuration, $count keys"
+
 # preStop + drain.timeout + margin.
 grace 30
 grace 119 --set shutdown.preStopSeconds=8,shutdown.marginSeconds=20 --set-string 'config.drain.timeout=1m 30s 500ms'
 grace 3615 --set-string config.drain.timeout=1h
+grace 40 "${clustered[@]}"
 
 # TLS: the Secret is mounted as a directory, its files are in the configuration, and the test trusts its authority.
 secured=(--set tls.secretName=certs,config.tls.client_auth=optional,tls.clientCaSecretName=clients)
@@ -191,6 +270,30 @@ refused 'config.server.proxy_protocol: nobody could connect' --set config.server
 refused 'config.tls.cert_file: the files of TLS are those of Secrets' --set config.tls.cert_file=/tls.crt
 refused 'config.tls.client_auth: clients show certificates over TLS only' --set config.tls.client_auth=required
 refused 'replicaCount is 2, but Starling keeps its state in one process' --set replicaCount=2
+refused 'cluster.enabled to true' --set replicaCount=3,cluster.name=a
+refused 'cluster.name is empty' --set cluster.enabled=true
+refused 'cluster.nats.urls is empty' --set cluster.enabled=true,cluster.name=a
+refused 'cluster.peer.existingSecret is empty' --set cluster.enabled=true,cluster.name=a,cluster.nats.urls={nats:4222}
+refused "'/cluster/name': 'a.b' does not match pattern" "${clustered[@]}" --set cluster.name=a.b
+refused "'/cluster/nats/urls/0': .* does not match pattern" "${clustered[@]}" --set 'cluster.nats.urls={a\,b}'
+refused 'cluster.nats.urls: everybody who reads the ConfigMap would see the password' "${clustered[@]}" \
+    --set cluster.nats.urls={nats://user:word@nats:4222}
+refused 'cluster.nats: there are credentialsKey and nkeyKey' "${clustered[@]}" \
+    --set cluster.nats.existingSecret=nats,cluster.nats.nkeyKey=a,cluster.nats.credentialsKey=b
+refused 'cluster.nats.existingSecret is empty' "${clustered[@]}" --set cluster.nats.nkeyKey=a
+refused 'cluster.nats.existingSecret: nothing of it is used' "${clustered[@]}" --set cluster.nats.existingSecret=nats
+refused 'cluster.nats.tls: there is more to say only with TLS' "${clustered[@]}" --set cluster.nats.tls.caKey=ca.crt
+refused 'cluster.nats.tls: a certificate has a key' "${clustered[@]}" \
+    --set cluster.nats.tls.enabled=true,cluster.nats.tls.existingSecret=a,cluster.nats.tls.certKey=b
+refused 'cluster.nats.tls.existingSecret is empty' "${clustered[@]}" --set cluster.nats.tls.enabled=true,cluster.nats.tls.caKey=b
+refused 'cluster.nats.tls.existingSecret: nothing of it is used' "${clustered[@]}" \
+    --set cluster.nats.tls.enabled=true,cluster.nats.tls.existingSecret=a
+refused 'config.admin.listen is off: with cluster.enabled' "${clustered[@]}" --set config.admin.listen=off
+refused 'config.store.shards: 32 is not 64' "${clustered[@]}" --set config.store.shards=32
+refused 'cluster.peer.port: 50052 is that of' "${clustered[@]}" --set cluster.peer.port=50052
+refused 'config.cluster.nats_urls: it follows from other values: set cluster.nats.urls' --set config.cluster.nats_urls=nats:4222
+refused "'/config/cluster/replicas': value must be one of 1, 3, 5" --set config.cluster.replicas=2
+refused 'config.cluster.max_staleness: "1s" is not in' "${clustered[@]}" --set config.cluster.max_staleness=1s
 refused "additional properties 'autoscaling' not allowed" --set autoscaling.enabled=true
 refused "'/config/store': additional properties 'shard' not allowed" --set config.store.shard=64
 refused "'/config/drain/timeout': got number, want string" --set config.drain.timeout=15
@@ -237,7 +340,7 @@ refused 'extraEnv: STARLING__DRAIN__TIMEOUT would win' \
 refused 'kubeVersion: >=1.27.0-0' --kube-version 1.26.0
 
 # An upgrade looks for its Secrets in the cluster, before it stops the old pod.
-"$PYTHON" "$root/.ci/e2e/cluster.py" default live-starling certs=tls.crt,tls.key whole=tls.crt,tls.key,ca.crt keys=dev.jwk \
+"$PYTHON" "$root/.ci/e2e/cluster.py" default live-starling,flock:blue:3,still:blue:0 peers=secret certs=tls.crt,tls.key whole=tls.crt,tls.key,ca.crt keys=dev.jwk \
     >"$scratch/port" 2>"$scratch/cluster.err" &
 cluster=$!
 until_true 20 'the cluster to name its port' grep -q . "$scratch/port"
@@ -253,6 +356,19 @@ for there in tls.secretName=certs keysSecret=keys tls.secretName=whole,config.tl
     tls.secretName=certs,config.tls.client_auth=required,tls.clientCaSecretName=whole; do
     render "$scratch/upgrade.yaml" "$newest" --namespace default "${upgrade[@]}" --set "$there"
 done
+# Pods of one cluster are replaced one by one; those of another, or of none, have to go first.
+refused 'cluster.name: the pods that run are of no cluster' "${upgrade[@]}" "${clustered[@]}"
+refused 'cluster.name: the pods that run are of the cluster "blue", .* scale deployment flock --replicas=0' \
+    "${upgrade[@]}" "${clustered[@]}" --set fullnameOverride=flock
+refused 'cluster.peer.existingSecret: there is no Secret "none" .* would wait for it$' "${upgrade[@]}" "${clustered[@]}" \
+    --set fullnameOverride=flock,cluster.name=blue,cluster.peer.existingSecret=none
+refused 'cluster.nats.existingSecret: the Secret "keys" has no nats.creds' "${upgrade[@]}" "${clustered[@]}" \
+    --set fullnameOverride=flock,cluster.name=blue,cluster.nats.existingSecret=keys,cluster.nats.credentialsKey=nats.creds
+for there in fullnameOverride=flock,cluster.name=blue fullnameOverride=still,cluster.name=green; do
+    render "$scratch/upgrade.yaml" "$newest" --namespace default "${upgrade[@]}" "${clustered[@]}" --set "$there"
+done
+# Back to one pod all others stop first.
+render "$scratch/upgrade.yaml" "$newest" --namespace default "${upgrade[@]}" --set fullnameOverride=flock
 # One to install may come later, and without a cluster nobody can look.
 render "$scratch/upgrade.yaml" "$newest" "${upgrade[@]:1}" --set tls.secretName=cert
 render "$scratch/upgrade.yaml" "$newest" --is-upgrade --set tls.secretName=cert
@@ -285,6 +401,9 @@ grep -qF 'grpcurl -insecure -cert client.crt -key client.key -import-path proto'
 ! grep -qE 'helm test|WARNING: config.identity.mode' "$scratch/notes" || fail 'the notes speak of a test, or of strangers'
 notes --set config.server.proxy_protocol=v2,config.server.trusted_proxies=10.0.0.0/8
 ! grep -qE '^ +(helm|kubectl|grpcurl)' "$scratch/notes" || fail 'the notes have commands that only a proxy could give'
+notes "${clustered[@]}" --set replicaCount=3,config.admin.listen=0.0.0.0:6000
+grep -qF 'exec deployment/live-starling -- starling cluster status --admin http://127.0.0.1:6000' "$scratch/notes" &&
+    ! grep -q 'memory of one pod' "$scratch/notes" || fail "the notes of several pods: $(cat "$scratch/notes")"
 ok 'the notes say which certificate and which token are wanted, and nothing that cannot be done'
 
 for values in values full-values ipv6-values; do

@@ -27,7 +27,7 @@ impl PodCondition {
             let handle = pod.of_shard(partition);
             let (readiness, access) = (*handle.readiness().borrow(), *handle.access().borrow());
             match readiness {
-                Err(reason) => note(&mut reasons, not_ready(reason), partition),
+                Err(reason) => note(&mut reasons, why_not_ready(reason), partition),
                 Ok(()) if access == LogAccess::Stalled => {
                     note(&mut remarks, "the log does not answer, and nobody has seen it go on", partition);
                 }
@@ -48,7 +48,8 @@ fn told(noted: Noted) -> Vec<String> {
     noted.into_iter().map(|(what, partitions)| format!("{what} (partitions {})", partitions.join(", "))).collect()
 }
 
-fn not_ready(reason: PartitionNotReady) -> &'static str {
+/// Why a partition cannot be used, in words.
+pub fn why_not_ready(reason: PartitionNotReady) -> &'static str {
     match reason {
         PartitionNotReady::Dropped => "a fault was found: what was held is dropped, and loaded again",
         PartitionNotReady::Stopped

@@ -18,7 +18,7 @@ mod tests;
 
 use std::hash::Hasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -53,6 +53,9 @@ const RAISED_REVISIONS: u64 = 1 << 20;
 /// What each step of a Reseed raises positions of sets by.
 const RAISED_POSITIONS: u64 = 1 << 32;
 
+/// The most that one entry moves the lease clock by.
+const LEASE_STEP: Duration = Duration::from_secs(3);
+
 /// Sessions of one swarm that are detached under one lock.
 const DETACHED_AT_ONCE: usize = 128;
 
@@ -84,8 +87,8 @@ pub struct ShownPartition {
     store: Arc<Store>,
     partition: usize,
     projections: Arc<Projections>,
-    /// Where the lease clock stood when an entry was applied last.
-    lease: Arc<AtomicU64>,
+    /// Where the lease clock stood when an entry was applied last, and when that was.
+    lease: Arc<Mutex<(u64, Instant)>>,
 }
 
 impl ShownPartition {
@@ -99,12 +102,15 @@ impl ShownPartition {
         if store.shards() != SHARDS {
             return Err(OtherShards(store.shards()));
         }
-        Ok(Self { store, partition, projections: Arc::default(), lease: Arc::default() })
+        Ok(Self { store, partition, projections: Arc::default(), lease: Arc::new(Mutex::new((0, Instant::now()))) })
     }
 
-    /// Where the lease clock stood when an entry was applied last, in milliseconds.
+    /// Where the lease clock stands, in milliseconds: where the last entry has put it, and what has passed since by the
+    /// pod's own clock, as far as the next entry may put it. Nothing is decided by it that the log does not decide again.
     pub fn lease_now(&self) -> u64 {
-        self.lease.load(Ordering::Acquire)
+        let (lease, at) = *self.lease.lock();
+        let passed = at.elapsed().min(LEASE_STEP);
+        lease + u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// What outcomes of commands are to show, by those who submit them.
@@ -268,7 +274,7 @@ impl State for PartitionState {
     fn carry_out_due(&mut self, at: LogTime, most: usize) -> usize {
         // Each entry begins with this.
         if let Some(shown) = &self.shown {
-            shown.lease.store(at.lease, Ordering::Release);
+            *shown.lease.lock() = (at.lease, Instant::now());
         }
         let mut done = 0;
         while done < most {

@@ -10,6 +10,7 @@ use starling_core::{Command, Rejection, ServerCommand, wire};
 use starling_replica::batch::StreamSession;
 use tokio::sync::watch;
 
+use super::directory::Directory;
 use super::fault::{LogError, LogFault};
 use super::goodbyes::{Goodbyes, PartitionGoodbyes};
 use super::partition_state::{LogOutcome, PARTITIONS, PartitionState, SERVER_PARTITION, ShownPartition, partition_of};
@@ -24,6 +25,7 @@ pub struct ReplicatedLog {
     pod: PodHandle<PartitionState>,
     places: Vec<ShownPartition>,
     goodbyes: Goodbyes,
+    directory: Directory,
 }
 
 impl ReplicatedLog {
@@ -31,12 +33,18 @@ impl ReplicatedLog {
     pub fn new(pod: PodHandle<PartitionState>, places: Vec<ShownPartition>) -> Self {
         assert_eq!((pod.partitions(), places.len()), (PARTITIONS, PARTITIONS), "each partition has its place");
         let goodbyes = Goodbyes::new(&pod);
-        Self { pod, places, goodbyes }
+        let directory = Directory::new(pod.clone());
+        Self { pod, places, goodbyes, directory }
     }
 
     /// The pod.
     pub const fn pod(&self) -> &PodHandle<PartitionState> {
         &self.pod
+    }
+
+    /// Which pods there are.
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// When streams about a swarm, or about all of them, have to end, because this pod does not follow the log any more.

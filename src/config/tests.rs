@@ -348,8 +348,9 @@ fn several_servers_need_all_that_they_share() {
     ];
     let error = load_env(env(&all)).unwrap_err().to_string();
     assert!(error.contains("they need cluster.peer_address"), "{error}");
-    let with =
-        |more: &[(&str, &str)]| load_env(env(&[&all, &[("STARLING__CLUSTER__PEER_ADDRESS", "a:1")], more].concat()));
+    let with = |more: &[(&str, &str)]| {
+        load_env(env(&[&all[..], &[("STARLING__CLUSTER__PEER_ADDRESS", "a:1")], more].concat()))
+    };
     let config = with(&[]).unwrap().cluster;
     assert_eq!(config.nats_urls().collect::<Vec<_>>(), ["nats://127.0.0.1:4222", "nats://127.0.0.2:4222"]);
     assert_eq!(keys(&with(&[("STARLING__STORE__SHARDS", "32")]).unwrap_err()), ["store.shards"]);

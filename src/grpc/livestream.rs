@@ -318,8 +318,9 @@ impl LivestreamService for Edge {
         request: Request<pb::WatchLivestreamsRequest>,
     ) -> Answer<Self::WatchLivestreamsStream> {
         let caller = stream::caller(&request);
-        let resume = self.admit(request, |asked| set_position::parse(KIND, self.service.set(), asked.resume_from))?;
-        let watch = self.service.watch_census(KIND, resume.as_ref());
+        let set = self.set(KIND).await?;
+        let resume = self.admit(request, |asked| set_position::parse(KIND, set, asked.resume_from))?;
+        let watch = self.watch_census(KIND, set.0, resume.as_ref()).await?;
         Ok(Response::new(stream::run(SetSource::<Livestream>::new(watch), self.observer(caller, None)?)))
     }
 

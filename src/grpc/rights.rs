@@ -314,6 +314,8 @@ requests! {
         GetServerInfoRequest: identity, reads;
         RevokeTokensRequest: everything, reads;
         ListRevocationsRequest: everything, reads;
+        GetClusterStatusRequest: everything, reads;
+        ActivateLevelRequest: everything, reads;
     }
 }
 

@@ -1,4 +1,4 @@
-//! ServerService: what the server is and allows, and which tokens it refuses.
+//! ServerService: what the server is and allows, which tokens it refuses, and how its cluster does.
 
 use std::time::Duration;
 
@@ -63,6 +63,28 @@ impl ServerService for Edge {
             revocations: found.into_iter().map(|(node, revocation)| told(node, revocation)).collect(),
             next_page_token: page_token::next_page(List::Revocations, next.map(NodeId::get)),
         }))
+    }
+
+    async fn get_cluster_status(
+        &self,
+        request: Request<pb::GetClusterStatusRequest>,
+    ) -> Answer<pb::GetClusterStatusResponse> {
+        self.admit(request, |pb::GetClusterStatusRequest {}| Ok(()))?;
+        let status = self.service.cluster_status().await.map_err(refused(NO_KIND))?;
+        Ok(Response::new(status.into()))
+    }
+
+    async fn activate_level(&self, request: Request<pb::ActivateLevelRequest>) -> Answer<pb::ActivateLevelResponse> {
+        let level =
+            self.admit(
+                request,
+                |pb::ActivateLevelRequest { level }| {
+                    if level == 0 { fields::invalid("level", "must be 1 or more") } else { Ok(level) }
+                },
+            )?;
+        self.service.activate_level(level).await.map_err(refused(NO_KIND))?;
+        tracing::info!(level, "the level of the log was activated");
+        Ok(Response::new(pb::ActivateLevelResponse { level }))
     }
 }
 

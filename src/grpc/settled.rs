@@ -7,10 +7,11 @@ use super::status::{refused, unpublished};
 use crate::feed::{Accepted, Draft};
 use crate::service::attachment::Attachment;
 use crate::service::publish::PublishHandle;
+use crate::service::watch::{CensusWatch, SetPosition};
 use crate::service::{Service, ServiceError};
 use starling_core::channel::ChannelSet;
 use starling_core::command::By;
-use starling_core::id::{Epoch, NodeId, SessionId, SwarmId};
+use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
 
 impl Edge {
     /// Looks at a swarm.
@@ -75,6 +76,24 @@ impl Edge {
             }
             answer => answer.map_err(refused(id.kind)),
         }
+    }
+
+    /// The incarnation of the set of swarms, and how many shards it has.
+    pub(super) async fn set(&self, kind: SwarmKind) -> Result<(Epoch, usize), Status> {
+        self.service.set().await.map_err(|fault| refused(kind)(fault.into()))
+    }
+
+    /// Watches the set of swarms, once what the client has seen of it is here.
+    pub(super) async fn watch_census(
+        &self,
+        kind: SwarmKind,
+        epoch: Epoch,
+        resume: Option<&SetPosition>,
+    ) -> Result<CensusWatch, Status> {
+        if let Some(seen) = resume.filter(|seen| seen.epoch == epoch.get()) {
+            self.service.reach_set(kind, seen).await.map_err(|fault| refused(kind)(fault.into()))?;
+        }
+        Ok(self.service.watch_census(kind, epoch, resume))
     }
 
     /// Lets a stream follow a node; `None` when that is no member.

@@ -102,6 +102,11 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
         ServiceError::Exceeded(exceeded) => exceeded.into(),
         ServiceError::HomeUnreachable => retry(Code::Unavailable, Reason::HomeUnreachable, &refusal.to_string()),
         ServiceError::Log(fault) => log_fault(fault),
+        ServiceError::ClusterOff => status(Code::FailedPrecondition, Reason::ClusterOff, refusal.to_string(), &[]),
+        ServiceError::LevelNotSupported { pod, highest } => {
+            let metadata = [("podId", format!("{:016x}", pod.0)), ("level", highest.to_string())];
+            status(Code::FailedPrecondition, Reason::LevelNotSupported, refusal.to_string(), &metadata)
+        }
         ServiceError::IdentityOff => status(Code::FailedPrecondition, Reason::IdentityOff, refusal.to_string(), &[]),
     }
 }

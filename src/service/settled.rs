@@ -16,7 +16,7 @@ use crate::store::entry::Entry;
 use starling_core::id::{Epoch, SwarmId};
 
 /// How long a server may take to apply what a request is to see.
-const CATCH_UP: Duration = Duration::from_secs(1);
+pub(super) const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// How long it may take to hear that it has applied all: as long as a call waits for the log.
 const BARRIER: Duration = Duration::from_secs(10);

@@ -27,6 +27,17 @@ pub(crate) async fn list_revocations(world: &mut World) {
     unary(world, "", Allowed::Parts(1), api.list_revocations(request), |answer| answer.revocations.len()).await;
 }
 
+/// A single process refuses both: what a cluster answers does not depend on its swarms.
+pub(crate) async fn get_cluster_status(world: &mut World) {
+    let mut api = ServerServiceClient::new(world.client.channel.clone());
+    refused(world, "", api.get_cluster_status(shared::GetClusterStatusRequest {})).await;
+}
+
+pub(crate) async fn activate_level(world: &mut World) {
+    let mut api = ServerServiceClient::new(world.client.channel.clone());
+    refused(world, "", api.activate_level(shared::ActivateLevelRequest { level: 1 })).await;
+}
+
 pub(crate) async fn create_livestream(world: &mut World) {
     let mut api = world.client.livestreams.clone();
     let request = livestream::CreateLivestreamRequest {

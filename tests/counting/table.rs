@@ -1,5 +1,6 @@
 //! Every method of the schema, in the order in which they are called: what ends a swarm comes last.
 
+use std::fmt::Debug;
 use std::pin::Pin;
 
 use tonic::{Response, Status};
@@ -22,7 +23,9 @@ pub(crate) const ROWS: &[(&str, Row)] = rows! {
     "starling.swarm.v1.ServerService":
         "GetServerInfo" => sets::get_server_info,
         "RevokeTokens" => sets::revoke_tokens,
-        "ListRevocations" => sets::list_revocations;
+        "ListRevocations" => sets::list_revocations,
+        "GetClusterStatus" => sets::get_cluster_status,
+        "ActivateLevel" => sets::activate_level;
     "starling.livestream.v1.LivestreamService":
         "CreateLivestream" => sets::create_livestream,
         "GetLivestream" => livestreams::get_livestream,
@@ -108,6 +111,16 @@ pub(crate) async fn flat<R>(
     call: impl Future<Output = Result<Response<R>, Status>>,
 ) {
     unary(world, name, Allowed::Flat, call, |_| 0).await;
+}
+
+/// The same of a call that is refused.
+pub(crate) async fn refused<R: Debug>(
+    world: &mut World,
+    name: &'static str,
+    call: impl Future<Output = Result<Response<R>, Status>>,
+) {
+    let answered = async { ((), call.await.map_or(0, |answer| panic!("it is refused, not answered: {answer:?}"))) };
+    world.measure(name, Allowed::Flat, answered).await;
 }
 
 /// As long a name of a request as there may be.

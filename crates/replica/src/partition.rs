@@ -82,6 +82,8 @@ pub struct Partition {
     pub(crate) history: LogHistory,
     pub(crate) phase: PartitionPhase,
     pub(crate) log: LogId,
+    /// The life that was the first: whatever goes on from it has one history.
+    pub(crate) origin: LogId,
     /// The lives that this one goes on from, newest last.
     pub(crate) former: VecDeque<LogId>,
     pub(crate) clock: LeaseClock,
@@ -105,6 +107,7 @@ impl Default for Partition {
             history: LogHistory::default(),
             phase: PartitionPhase::Unborn,
             log: LogId::default(),
+            origin: LogId::default(),
             former: VecDeque::new(),
             clock: LeaseClock::default(),
             level: 1,
@@ -141,6 +144,11 @@ impl Partition {
     /// What counts.
     pub const fn phase(&self) -> PartitionPhase {
         self.phase
+    }
+
+    /// The life of the log that its history began with; a Reseed goes on with that history.
+    pub const fn origin(&self) -> LogId {
+        self.origin
     }
 
     /// The life of the log.
@@ -203,7 +211,7 @@ impl Partition {
             match (item, self.phase) {
                 (BatchItem::Reseed { .. }, _) if batch.header.log == self.log => return Ok(Verdict::Reseed.into()),
                 (BatchItem::Born { log }, PartitionPhase::Unborn) => {
-                    (self.phase, self.log) = (PartitionPhase::Born, *log);
+                    (self.phase, self.log, self.origin) = (PartitionPhase::Born, *log, *log);
                     self.clock = LeaseClock::starting_at(message.timestamp);
                     return Ok(Verdict::Born.into());
                 }

@@ -144,6 +144,8 @@ pub struct Replica<S: State> {
     ahead: Ahead,
     /// The highest sequence that anybody has spoken of.
     seen: u64,
+    /// How many answers since then had less.
+    short_answers: u32,
     fetched_at: Option<u64>,
     /// The last sequence when the extent was asked for: the replica has caught up once it is there.
     extent: Option<(u64, u64)>,
@@ -201,6 +203,7 @@ impl<S: State> Replica<S> {
             kept: None,
             ahead: Ahead::new(settings.ahead_entries, settings.ahead_bytes),
             seen: 0,
+            short_answers: 0,
             fetched_at: None,
             extent: None,
             verify: None,

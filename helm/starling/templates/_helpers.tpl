@@ -111,6 +111,114 @@ tolerations:
 {{- end }}
 {{- end }}
 
+{{/* "true" if there may be several pods. */}}
+{{- define "starling.clustered" -}}
+{{- if .Values.cluster.enabled }}true{{ end }}
+{{- end }}
+
+{{/* Where pods talk to each other. */}}
+{{- define "starling.peerPort" -}}
+{{- $port := int .Values.cluster.peer.port | toString }}
+{{- if has $port (list (include "starling.port" .) (include "starling.healthPort" .) (include "starling.adminPort" .)) }}
+{{- fail (printf "cluster.peer.port: %s is that of config.server.listen, config.server.health_listen or config.admin.listen" $port) }}
+{{- end }}
+{{- $port }}
+{{- end }}
+
+{{/* "true" if the address of a pod is one of IPv6, which needs brackets in front of a port. */}}
+{{- define "starling.ipv6" -}}
+{{- $family := .Values.cluster.peer.ipFamily | default (ternary "IPv6" "IPv4" (hasPrefix "[" .Values.config.server.listen)) }}
+{{- if eq $family "IPv6" }}true{{ end }}
+{{- end }}
+
+{{/* The Secret with the files of TLS to NATS; empty for none. */}}
+{{- define "starling.natsTlsSecret" -}}
+{{- $tls := .Values.cluster.nats.tls }}
+{{- if or $tls.caKey $tls.certKey }}
+{{- $tls.existingSecret | default .Values.cluster.nats.existingSecret }}
+{{- end }}
+{{- end }}
+
+{{/* The Secrets of a cluster, each mounted as a whole directory below /etc: a list of dicts in JSON, "name", "secret", "files". */}}
+{{- define "starling.clusterSecrets" -}}
+{{- $nats := .Values.cluster.nats }}
+{{- $secrets := list }}
+{{- if include "starling.clustered" . }}
+{{- $secrets = append $secrets (dict "name" "peer" "value" "cluster.peer.existingSecret" "secret" .Values.cluster.peer.existingSecret "files" (list "secret")) }}
+{{- if $nats.existingSecret }}
+{{- $secrets = append $secrets (dict "name" "nats" "value" "cluster.nats.existingSecret" "secret" $nats.existingSecret "files" (list $nats.credentialsKey $nats.nkeyKey | compact)) }}
+{{- end }}
+{{- with include "starling.natsTlsSecret" . }}
+{{- $secrets = append $secrets (dict "name" "nats-tls" "value" "cluster.nats.tls.existingSecret" "secret" . "files" (list $nats.tls.caKey $nats.tls.certKey $nats.tls.keyKey | compact)) }}
+{{- end }}
+{{- end }}
+{{- toJson $secrets }}
+{{- end }}
+
+{{- define "starling.clusterMounts" -}}
+{{- range include "starling.clusterSecrets" . | fromJsonArray }}
+- name: {{ .name }}
+  mountPath: /etc/starling-{{ .name }}
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "starling.clusterVolumes" -}}
+{{- range include "starling.clusterSecrets" . | fromJsonArray }}
+- name: {{ .name }}
+  secret:
+    secretName: {{ .secret }}
+{{- end }}
+{{- end }}
+
+{{/* Over zones and nodes; pods of another version do not count, for they are about to go. */}}
+{{- define "starling.spread" -}}
+{{- if include "starling.clustered" . }}
+{{- $constraints := list }}
+{{- range $key, $when := dict "topology.kubernetes.io/zone" .Values.cluster.spread.zones "kubernetes.io/hostname" .Values.cluster.spread.nodes }}
+{{- if ne $when "off" }}
+{{- $selector := merge (dict "app.kubernetes.io/component" "server") (include "starling.selectorLabels" $ | fromYaml) }}
+{{- $constraints = append $constraints (dict "maxSkew" 1 "topologyKey" $key "whenUnsatisfiable" $when "nodeTaintsPolicy" "Honor" "matchLabelKeys" (list "pod-template-hash") "labelSelector" (dict "matchLabels" $selector)) }}
+{{- end }}
+{{- end }}
+{{- with $constraints }}
+topologySpreadConstraints:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* How long a pod may take until it answers: it waits for NATS first, and gives up with a reason by itself. */}}
+{{- define "starling.startupSeconds" -}}
+{{- $wait := include "starling.milliseconds" (dict "key" "config.cluster.start_timeout" "text" (dig "cluster" "start_timeout" "30s" .Values.config)) | int64 }}
+{{- add 60 (div (add $wait 999) 1000) }}
+{{- end }}
+
+{{/* The section `cluster` of the configuration, but for the address of the pod, which its environment has. */}}
+{{- define "starling.clusterConfig" -}}
+{{- $cluster := .Values.cluster }}
+{{- $nats := $cluster.nats }}
+{{- $config := deepCopy (.Values.config.cluster | default dict) }}
+{{- $_ := set $config "name" $cluster.name }}
+{{- $_ := set $config "nats_urls" (join "," $nats.urls) }}
+{{- range $key, $file := dict "nats_credentials_file" $nats.credentialsKey "nats_nkey_file" $nats.nkeyKey }}
+{{- if $file }}
+{{- $_ := set $config $key (printf "/etc/starling-nats/%s" $file) }}
+{{- end }}
+{{- end }}
+{{- $_ := set $config "nats_tls" $nats.tls.enabled }}
+{{- $_ := set $config "nats_tls_first" $nats.tls.first }}
+{{- range $key, $file := dict "nats_tls_ca_file" $nats.tls.caKey "nats_tls_cert_file" $nats.tls.certKey "nats_tls_key_file" $nats.tls.keyKey }}
+{{- if $file }}
+{{- $_ := set $config $key (printf "/etc/starling-nats-tls/%s" $file) }}
+{{- end }}
+{{- end }}
+{{- $_ := set $config "peer_listen" (printf "%s:%s" (ternary "[::]" "0.0.0.0" (eq (include "starling.ipv6" .) "true")) (include "starling.peerPort" .)) }}
+{{- $_ := set $config "peer_seeds" (printf "%s-peers:%s" (include "starling.fullname" .) (include "starling.peerPort" .)) }}
+{{- $_ := set $config "peer_secret_file" "/etc/starling-peer/secret" }}
+{{- toJson $config }}
+{{- end }}
+
 {{/* A duration in milliseconds. Takes a dict: "key" for the message, "text". */}}
 {{- define "starling.milliseconds" -}}
 {{- $units := dict "d" 86400000 "h" 3600000 "m" 60000 "s" 1000 "ms" 1 }}
@@ -146,7 +254,9 @@ tolerations:
 {{- if le $timeout $spread }}
 {{- fail (printf "config.drain.timeout: %q is not longer than config.drain.spread, %q" $drain.timeout $drain.spread) }}
 {{- end }}
-{{- add .Values.shutdown.preStopSeconds (div (add $timeout 999) 1000) .Values.shutdown.marginSeconds }}
+{{- /* A pod of several says in the log that it goes; without a leader the log takes nothing for up to 9 s. */}}
+{{- $log := ternary 10 0 (eq (include "starling.clustered" .) "true") }}
+{{- add .Values.shutdown.preStopSeconds (div (add $timeout 999) 1000) .Values.shutdown.marginSeconds $log }}
 {{- end }}
 
 {{/* "true" if the server speaks TLS. */}}
@@ -225,6 +335,9 @@ tolerations:
 {{- end }}
 {{- $_ := set $config "tls" $tls }}
 {{- end }}
+{{- if include "starling.clustered" . }}
+{{- $_ := set $config "cluster" (include "starling.clusterConfig" . | fromJson) }}
+{{- end }}
 {{- toJson $config }}
 {{- end }}
 
@@ -235,7 +348,7 @@ tolerations:
 [{{ $section }}]
 {{- range $key, $value := . }}
 {{- if kindIs "string" $value }}
-{{- if not (has $key (list "listen" "health_listen" "cert_file" "key_file" "client_ca_file" "client_auth" "admin_sans" "reader_sans" "proxy_protocol" "trusted_proxies" "client_address_header" "max_id" "mode" "issuer" "audience" "jwks_file" "keys_dir" "hs256_secret_file" "filter" "format")) }}
+{{- if not (has $key (list "listen" "health_listen" "cert_file" "key_file" "client_ca_file" "client_auth" "admin_sans" "reader_sans" "proxy_protocol" "trusted_proxies" "client_address_header" "max_id" "mode" "issuer" "audience" "jwks_file" "keys_dir" "hs256_secret_file" "filter" "format" "name" "nats_urls" "nats_credentials_file" "nats_nkey_file" "nats_tls_ca_file" "nats_tls_cert_file" "nats_tls_key_file" "peer_listen" "peer_address" "peer_seeds" "peer_secret_file" "activate")) }}
 {{- /* All other text is durations: a bad one is refused here, before a running pod is stopped for it. */}}
 {{- $_ := include "starling.duration" (dict "key" (printf "%s.%s" $section $key) "text" $value "root" $) }}
 {{- end }}
@@ -251,40 +364,119 @@ tolerations:
 {{- end }}
 
 {{/*
-An upgrade stops the old pod first, and a new one that waits for a Secret leaves nothing running: they must be there
-before. Asked of a cluster that has the release alone; elsewhere, as in `helm template`, nothing is found at all.
+What only the objects that are there can tell. Asked of a Kubernetes that has the release alone; elsewhere, as in
+`helm template`, nothing is found at all.
+*/}}
+{{- define "starling.upgradeGuard" -}}
+{{- $there := lookup "v1" "ConfigMap" .Release.Namespace (include "starling.fullname" .) }}
+{{- if and .Release.IsUpgrade $there }}
+{{- include "starling.secretsGuard" . }}
+{{- include "starling.nameGuard" (dict "root" . "toml" (dig "data" "starling.toml" "" $there)) }}
+{{- end }}
+{{- end }}
+
+{{/*
+New pods of a cluster come before the old ones go. If these were of another cluster, or of none, clients would meet two
+different states behind one Service meanwhile. Takes a dict: "root", "toml", the configuration of the old pods.
+*/}}
+{{- define "starling.nameGuard" -}}
+{{- $root := .root }}
+{{- $deployment := lookup "apps/v1" "Deployment" $root.Release.Namespace (include "starling.fullname" $root) }}
+{{- $name := regexFind `(?m)^name = ".*"$` .toml | trimPrefix "name = " | trimAll "\"" }}
+{{- if and (include "starling.clustered" $root) (ne $name $root.Values.cluster.name) (gt (dig "status" "replicas" 0 $deployment | int) 0) }}
+{{- fail (printf "cluster.name: the pods that run are of %s, and for a while both would serve: stop them first, by kubectl --namespace %s scale deployment %s --replicas=0" (ternary (printf "the cluster %q" $name) "no cluster" (ne $name "")) $root.Release.Namespace (include "starling.fullname" $root)) }}
+{{- end }}
+{{- end }}
+
+{{/*
+An upgrade of one pod stops the old one first, and a new one that waits for a Secret leaves nothing running: they must
+be there before. With several pods the upgrade would stand still.
 */}}
 {{- define "starling.secretsGuard" -}}
-{{- if and .Release.IsUpgrade (lookup "v1" "ConfigMap" .Release.Namespace (include "starling.fullname" .)) }}
 {{- $tls := list "tls.crt" "tls.key" }}
 {{- if and (include "starling.asksClients" .) (not .Values.tls.clientCaSecretName) }}
 {{- $tls = append $tls "ca.crt" }}
 {{- end }}
-{{- range list
-    (dict "value" "keysSecret" "name" .Values.keysSecret "files" list)
-    (dict "value" "tls.secretName" "name" .Values.tls.secretName "files" $tls)
-    (dict "value" "tls.clientCaSecretName" "name" .Values.tls.clientCaSecretName "files" (list "ca.crt"))
+{{- $secrets := list
+    (dict "value" "keysSecret" "secret" .Values.keysSecret "files" list)
+    (dict "value" "tls.secretName" "secret" .Values.tls.secretName "files" $tls)
+    (dict "value" "tls.clientCaSecretName" "secret" .Values.tls.clientCaSecretName "files" (list "ca.crt"))
 }}
-{{- if .name }}
-{{- $secret := lookup "v1" "Secret" $.Release.Namespace .name }}
+{{- range concat $secrets (include "starling.clusterSecrets" . | fromJsonArray) }}
+{{- if .secret }}
+{{- $secret := lookup "v1" "Secret" $.Release.Namespace .secret }}
 {{- if not $secret }}
-{{- fail (printf "%s: there is no Secret %q in the namespace %q, and the new pod would wait for it, with the old one stopped" .value .name $.Release.Namespace) }}
+{{- fail (printf "%s: there is no Secret %q in the namespace %q, and the new pod would wait for it%s" .value .secret $.Release.Namespace (ternary "" ", with the old one stopped" (eq (include "starling.clustered" $) "true"))) }}
 {{- end }}
 {{- $wanted := . }}
 {{- range $file := .files }}
 {{- if not (dig "data" $file "" $secret) }}
-{{- fail (printf "%s: the Secret %q has no %s" $wanted.value $wanted.name $file) }}
-{{- end }}
+{{- fail (printf "%s: the Secret %q has no %s" $wanted.value $wanted.secret $file) }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 
+{{/* The same for several pods. */}}
+{{- define "starling.clusterGuard" -}}
+{{- $nats := .Values.cluster.nats }}
+{{- if not .Values.cluster.name }}
+{{- fail "cluster.name is empty: pods with one name share everything, so it has no default" }}
+{{- end }}
+{{- if not $nats.urls }}
+{{- fail "cluster.nats.urls is empty: several pods keep their state by way of NATS, which the chart does not install" }}
+{{- end }}
+{{- range $nats.urls }}
+{{- if contains "@" . }}
+{{- fail "cluster.nats.urls: everybody who reads the ConfigMap would see the password: set cluster.nats.existingSecret, with credentials or an nkey" }}
+{{- end }}
+{{- end }}
+{{- if not .Values.cluster.peer.existingSecret }}
+{{- fail "cluster.peer.existingSecret is empty: set it to a Secret whose key \"secret\" has 32 bytes or more, which all pods know and nobody else" }}
+{{- end }}
+{{- if and $nats.credentialsKey $nats.nkeyKey }}
+{{- fail "cluster.nats: there are credentialsKey and nkeyKey, but a pod can be one only" }}
+{{- end }}
+{{- if and (or $nats.credentialsKey $nats.nkeyKey) (not $nats.existingSecret) }}
+{{- fail "cluster.nats.existingSecret is empty: set it to the Secret that has credentialsKey or nkeyKey" }}
+{{- end }}
+{{- if and $nats.existingSecret (not (or $nats.credentialsKey $nats.nkeyKey)) (ne (include "starling.natsTlsSecret" .) $nats.existingSecret) }}
+{{- fail "cluster.nats.existingSecret: nothing of it is used: set credentialsKey or nkeyKey" }}
+{{- end }}
+{{- if and (not $nats.tls.enabled) (or $nats.tls.first $nats.tls.existingSecret $nats.tls.caKey $nats.tls.certKey $nats.tls.keyKey) }}
+{{- fail "cluster.nats.tls: there is more to say only with TLS: set enabled" }}
+{{- end }}
+{{- if ne (empty $nats.tls.certKey) (empty $nats.tls.keyKey) }}
+{{- fail "cluster.nats.tls: a certificate has a key: set certKey and keyKey, or neither" }}
+{{- end }}
+{{- if and (or $nats.tls.caKey $nats.tls.certKey) (not (include "starling.natsTlsSecret" .)) }}
+{{- fail "cluster.nats.tls.existingSecret is empty: set it to the Secret that has caKey, certKey and keyKey" }}
+{{- end }}
+{{- if and $nats.tls.existingSecret (not (include "starling.natsTlsSecret" .)) }}
+{{- fail "cluster.nats.tls.existingSecret: nothing of it is used: set caKey, or certKey and keyKey" }}
+{{- end }}
+{{- $shards := dig "store" "shards" 64 .Values.config | int }}
+{{- if ne $shards 64 }}
+{{- fail (printf "config.store.shards: %d is not 64, which all pods of a cluster have" $shards) }}
+{{- end }}
+{{- if eq .Values.config.admin.listen "off" }}
+{{- fail "config.admin.listen is off: with cluster.enabled the kubelet asks there whether a pod is ready, and `starling cluster` too" }}
+{{- end }}
+{{- end }}
+
 {{/* What a schema cannot say in words. */}}
 {{- define "starling.guard" -}}
-{{- if gt (int .Values.replicaCount) 1 }}
-{{- fail (printf "replicaCount is %d, but Starling keeps its state in one process: with a second pod, members of one swarm would meet in two different ones. Set it to 1; give the pod more CPU and memory instead" (int .Values.replicaCount)) }}
+{{- if and (gt (int .Values.replicaCount) 1) (not (include "starling.clustered" .)) }}
+{{- fail (printf "replicaCount is %d, but Starling keeps its state in one process: with a second pod, members of one swarm would meet in two different ones. Set it to 1, or cluster.enabled to true, which needs NATS" (int .Values.replicaCount)) }}
+{{- end }}
+{{- if include "starling.clustered" . }}
+{{- include "starling.clusterGuard" . }}
+{{- end }}
+{{- range $key, $value := dict "name" "name" "nats_urls" "nats.urls" "nats_credentials_file" "nats.credentialsKey" "nats_nkey_file" "nats.nkeyKey" "nats_tls" "nats.tls.enabled" "nats_tls_first" "nats.tls.first" "nats_tls_ca_file" "nats.tls.caKey" "nats_tls_cert_file" "nats.tls.certKey" "nats_tls_key_file" "nats.tls.keyKey" "peer_listen" "peer.port" "peer_address" "peer.port" "peer_seeds" "peer.port" "peer_secret_file" "peer.existingSecret" }}
+{{- if hasKey ($.Values.config.cluster | default dict) $key }}
+{{- fail (printf "config.cluster.%s: it follows from other values: set cluster.%s" $key $value) }}
+{{- end }}
 {{- end }}
 {{- $identity := .Values.config.identity }}
 {{- if and (eq $identity.mode "off") (not $identity.insecure) }}
@@ -337,5 +529,5 @@ before. Asked of a cluster that has the release alone; elsewhere, as in `helm te
 {{- fail (printf "extraEnv: %s would win over the configuration file, and ports and grace period follow from `config`: set it there" .name) }}
 {{- end }}
 {{- end }}
-{{- include "starling.secretsGuard" . }}
+{{- include "starling.upgradeGuard" . }}
 {{- end }}

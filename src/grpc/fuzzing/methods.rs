@@ -85,6 +85,8 @@ pub const METHODS: &[(&str, Judge)] = &[
     ("starling.swarm.v1.ServerService/GetServerInfo", any),
     ("starling.swarm.v1.ServerService/RevokeTokens", any),
     ("starling.swarm.v1.ServerService/ListRevocations", any),
+    ("starling.swarm.v1.ServerService/GetClusterStatus", any),
+    ("starling.swarm.v1.ServerService/ActivateLevel", any),
 ];
 
 /// A request whose fields its method alone can read.

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{LOOK_BYTES, ResetReason, Step, Watch};
+use crate::cluster::LogFault;
 use crate::service::Service;
+use crate::service::settled::CATCH_UP;
 use crate::store::census::{Census, CensusEvent};
 use crate::store::{Shard, Store};
 use starling_core::Swarm;
@@ -105,18 +108,48 @@ pub struct CensusWatch {
 }
 
 impl Service {
-    /// The incarnation of the set of swarms, and how many shards it has.
-    pub fn set(&self) -> (Epoch, usize) {
-        (self.epoch, self.log.store().shards())
+    /// The incarnation of the set of swarms, and how many shards it has. Of several servers all say the same.
+    ///
+    /// # Errors
+    ///
+    /// [`LogFault`]: this one does not know it yet.
+    pub async fn set(&self) -> Result<(Epoch, usize), LogFault> {
+        let epoch = match self.log.cluster() {
+            Some(log) => timeout(CATCH_UP, log.directory().set_epoch()).await.map_err(|_| LogFault::NotServed)?,
+            None => self.epoch,
+        };
+        Ok((epoch, self.log.store().shards()))
     }
 
-    /// Watches the set of swarms of a kind: from a position, or from now with the swarms first.
+    /// Waits up to 1 s until what a client has seen elsewhere of the set is applied here; at once in one process.
+    ///
+    /// # Errors
+    ///
+    /// [`LogFault::Behind`].
+    pub async fn reach_set(&self, kind: SwarmKind, seen: &SetPosition) -> Result<(), LogFault> {
+        if self.log.cluster().is_none() {
+            return Ok(());
+        }
+        let (store, until) = (self.log.store(), Instant::now() + CATCH_UP);
+        loop {
+            let changed = store.census_changed(kind).notified_owned();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let is_here = |(shard, revision): &(usize, u64)| store.census_head(*shard, kind) >= *revision;
+            if seen.shards.iter().all(is_here) {
+                return Ok(());
+            }
+            timeout_at(until, changed).await.map_err(|_| LogFault::Behind)?;
+        }
+    }
+
+    /// Watches the set of swarms of a kind, of this incarnation: from a position, or from now with the swarms first.
     /// O(shards).
-    pub fn watch_census(&self, kind: SwarmKind, resume: Option<&SetPosition>) -> CensusWatch {
+    pub fn watch_census(&self, kind: SwarmKind, epoch: Epoch, resume: Option<&SetPosition>) -> CensusWatch {
         let store = Arc::clone(self.log.store());
         let (known, other) = match resume {
             None => (&[][..], ResetReason::Fresh),
-            Some(SetPosition { epoch, .. }) if *epoch != self.epoch.get() => (&[][..], ResetReason::EpochChanged),
+            Some(SetPosition { epoch: of, .. }) if *of != epoch.get() => (&[][..], ResetReason::EpochChanged),
             // A shard that is not named is not known yet.
             Some(SetPosition { shards, .. }) => (&shards[..], ResetReason::Fresh),
         };
@@ -137,7 +170,7 @@ impl Service {
         let places: Vec<_> = (0..store.shards()).map(&mut place).collect();
         let opened = Some(CensusItem::Opened { shards: places.len(), resets });
         let changed = store.census_changed(kind);
-        CensusWatch { store, kind, epoch: self.epoch, places, replacements, opened, in_sync: false, first: 0, changed }
+        CensusWatch { store, kind, epoch, places, replacements, opened, in_sync: false, first: 0, changed }
     }
 }
 

@@ -90,6 +90,7 @@ impl Partition {
             }
         }
         put_word(out, self.log.0);
+        put_word(out, self.origin.0);
         put_number(out, self.former.len() as u64);
         self.former.iter().for_each(|log| put_word(out, log.0));
         put_number(out, self.clock.now());
@@ -145,7 +146,7 @@ impl Partition {
             }
             found => return Err(reader.fault("phase", ByteFault::Tag { found })),
         };
-        let log = LogId(reader.word("log")?);
+        let (log, origin) = (LogId(reader.word("log")?), LogId(reader.word("origin")?));
         let former = (0..reader.length("former")?).map(|_| reader.word("former").map(LogId));
         let former = former.collect::<Result<VecDeque<_>, _>>()?;
         let (now, last_timestamp) = (reader.number("clock")?, reader.number("clock")?);
@@ -181,6 +182,7 @@ impl Partition {
             history,
             phase,
             log,
+            origin,
             former,
             clock,
             level,

@@ -18,6 +18,8 @@ pub struct ReplicaStatus {
     pub phase: PartitionPhase,
     /// The life of the log.
     pub log: LogId,
+    /// The life that its history began with.
+    pub origin: LogId,
     /// The level that is active.
     pub level: u32,
     /// The last sequence that this pod has applied.
@@ -45,6 +47,7 @@ impl<S: State> Replica<S> {
             access: self.access,
             phase: partition.phase(),
             log: partition.log(),
+            origin: partition.origin(),
             level: partition.level(),
             applied,
             seen: self.seen.max(applied),
