@@ -13,6 +13,9 @@ const FILES: [&str; 4] = [
     "starling/group/v1/group.proto",
 ];
 
+/// What servers of one cluster tell each other: no part of what is described to clients.
+const PEER_FILES: [&str; 1] = ["starling/peer/v1/peer.proto"];
+
 /// Fields whose messages are encoded once and sent to many.
 const ENCODED_ONCE: [(&str, &str); 3] =
     [("SubscribeUpdatesResponse", "deliveries"), ("LivestreamEventBatch", "events"), ("GroupEventBatch", "events")];
@@ -37,6 +40,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".")
         .codec_path("crate::pb::codec::Codec")
         .compile_fds_with_config(descriptors, config)?;
+
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_source_info(true).include_imports(true).open_files(PEER_FILES)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .codec_path("crate::pb::codec::Codec")
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
 

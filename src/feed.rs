@@ -11,6 +11,9 @@
 //! `subscribers` are all who read, `demand` counts what they want of whom; `memory` is what all
 //! feeds hold, in bytes that `heap` knows.
 //!
+//! Where there are several pods, a lane is published at one of them, its home. Others `follow` it there and `ingest` what
+//! they get; `upstream` is what a lane knows of that, `wants` what is asked for, `followers` what others want.
+//!
 //! Lock order: a swarm's shard, then its feed, then its subscribers or its wake schedule.
 //! Nobody is woken under the locks of the feed; under its shard only the wake task is.
 
@@ -21,8 +24,11 @@ mod cursor;
 mod delivery;
 mod demand;
 mod draft;
+mod follow;
+mod followers;
 mod gap;
 mod heap;
+mod ingest;
 mod keyframe_requests;
 mod lane;
 mod memory;
@@ -39,6 +45,8 @@ mod subscriber;
 mod subscribers;
 mod token_bucket;
 mod totals;
+mod upstream;
+mod wants;
 mod wire;
 
 use std::sync::Arc;
@@ -58,7 +66,10 @@ pub use cursor::{Cursor, Greeting, Opening, Resume, Start};
 pub use delivery::{Delivery, FilterChange};
 pub use demand::Demand;
 pub use draft::{Draft, Proof, SIGNATURE_BYTES, Timestamp, Verified};
+pub use follow::{LaneBatch, LaneReader};
+pub use followers::{MAX_FOLLOWED_LANES, MAX_FOLLOWERS};
 pub use gap::{Gap, GapReason};
+pub use ingest::{Ingested, LaneUpdate, LeftOut};
 pub use memory::Memory;
 pub use numbers::MAX_GIVEN;
 pub use position::{LaneId, Position, TermSeq};
@@ -71,6 +82,8 @@ pub use state::Feed;
 pub use subscriber::{ParkedSubscriber, Selection};
 pub use subscribers::MAX_NAMED;
 pub use totals::FeedTotals;
+pub use upstream::{Granted, Seal};
+pub use wants::WantedLane;
 pub use wire::{Encoded, frame};
 
 /// The side of the readers: who wants what, and who is to be woken.
@@ -123,9 +136,12 @@ impl Feed {
         self.schedule.changed()
     }
 
-    /// What is wanted of `channels` of a source, in their order. O(log sources) for each.
+    /// What is wanted of `channels` of a source, in their order, here and by those who follow. O(log sources) for each,
+    /// and for each follower.
     pub fn demand(&self, source: NodeId, channels: ChannelSet) -> Vec<(Channel, Demand)> {
-        self.subscribers.demand(source, channels)
+        let mut demand = self.subscribers.demand(source, channels);
+        self.add_followers(&mut demand, source);
+        demand
     }
 
     /// Rises when a subscription comes, goes or wants something else.

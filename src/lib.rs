@@ -40,6 +40,7 @@ pub mod cluster;
 pub mod service;
 
 pub mod pb;
+pub mod peer;
 pub mod shutdown;
 pub mod tls;
 pub mod transport;

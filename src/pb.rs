@@ -40,6 +40,13 @@ pub mod group {
     }
 }
 
+/// What servers of one cluster tell each other.
+pub mod peer {
+    pub mod v1 {
+        tonic::include_proto!("starling.peer.v1");
+    }
+}
+
 /// What is said on a publish stream is the same in both services.
 impl From<livestream::v1::publish_updates_response::Event> for group::v1::publish_updates_response::Event {
     fn from(event: livestream::v1::publish_updates_response::Event) -> Self {

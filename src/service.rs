@@ -5,6 +5,7 @@
 //! [`watch::CensusWatch`], [`publish::PublishHandle`], [`subscribe::Subscription`].
 
 pub mod attachment;
+pub mod cascade;
 pub mod cluster;
 mod moderation;
 pub mod mutation;
@@ -26,6 +27,7 @@ use crate::store::entry::Entry;
 use crate::store::snapshot::{Outcome, Projection, StatsSnapshot, SwarmSnapshot};
 use crate::store::state::{Creator, CreatorPermit};
 pub use moderation::{BanPage, MutedPage};
+use cascade::Cascade;
 use mutation::Mutation;
 pub use revocation::TokenTimes;
 use starling_core::command::{CreateGroup, CreateLivestream};
@@ -82,6 +84,9 @@ pub enum ServiceError {
     /// There are no tokens.
     #[error("the server knows no identities")]
     IdentityOff,
+    /// The server where updates of the source are taken does not answer.
+    #[error("the server where updates of this source are taken does not answer; whether it has taken it is not known")]
+    HomeUnreachable,
     /// The server is not one of several.
     #[error("the server is not one of several")]
     ClusterOff,
@@ -142,6 +147,8 @@ pub struct Service {
     settings: Settings,
     /// Incarnation of the set of swarms.
     epoch: Epoch,
+    /// The other servers of a cluster; `None` in one process.
+    cascade: Option<Arc<dyn Cascade>>,
 }
 
 /// A member, with this session if it names one, of a swarm that goes on at `now`.
@@ -172,7 +179,7 @@ const DRAWS: usize = 8;
 impl Service {
     /// A service over the swarms behind `log`.
     pub fn new(log: CommandLog, settings: Settings) -> Self {
-        Self { log, settings, epoch: Epoch::drawn(rand::random()) }
+        Self { log, settings, epoch: Epoch::drawn(rand::random()), cascade: None }
     }
 
     /// The clock of what it decides and shows.

@@ -94,6 +94,16 @@ impl Counts {
         std::array::from_fn(|_| figures.next().expect("there are as many as are counted"))
     }
 
+    /// Everything in a fixed order, for another process.
+    pub fn to_figures(&self) -> Vec<u64> {
+        self.figures().to_vec()
+    }
+
+    /// The counts of another process; `None` when it counts other things.
+    pub fn of_figures(figures: &[u64]) -> Option<Self> {
+        Some(Self::from_figures(figures.try_into().ok()?))
+    }
+
     /// The counts of these figures, in the order of [`Self::figures`].
     pub(super) fn from_figures(figures: &[u64; FIGURES]) -> Self {
         let mut figures = figures.iter().copied();

@@ -14,7 +14,7 @@
 //! | TermChanged | as Evicted, of a publisher before the present one; or deltas whose keyframe was never here | as Evicted |
 //! | EpochChanged | all that an earlier subscription had of another incarnation of the swarm | if it is known where the lane goes on |
 //! | UnknownPosition | the same, for a position that there never was | if it is known where the lane goes on |
-//! | Upstream | nothing: this version never tells it | |
+//! | Upstream | what did not reach this server from the one that accepted it | as Evicted |
 //!
 //! Files: `state` is what a cursor knows, `context` what one look has at hand; `open`, `read`,
 //! `interests` and `skip` are what it does; `lane_cursor` and `lane_state` are about one lane.

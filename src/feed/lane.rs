@@ -5,9 +5,11 @@ use super::keyframe_requests::KeyframeRequests;
 use super::numbers::Numbers;
 use super::position::{LaneId, TermSeq};
 use super::skips::Skips;
+use super::upstream::{Granted, Seal, Upstream};
 use starling_core::channel::Channel;
 use starling_core::counted::{List, Queue, Table};
 use starling_core::event::{Gate, Grant};
+use starling_core::id::{NO_HOME, PodId};
 use starling_core::propagation::Filter;
 
 /// Lanes beyond this number take the place of one that nobody uses.
@@ -16,12 +18,38 @@ const LANES: usize = 1_024;
 /// What a lane has carried, over all terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    updates: u64,
-    keyframes: u64,
-    tops: u64,
+    pub(super) updates: u64,
+    pub(super) keyframes: u64,
+    pub(super) tops: u64,
 }
 
 impl Tally {
+    /// So many updates of which nobody knows the kind: any of them may have been a keyframe, none is known to be of the
+    /// top layer.
+    pub(super) const fn unknown(updates: u64) -> Self {
+        Self { updates, keyframes: updates, tops: 0 }
+    }
+
+    /// With these too.
+    #[must_use]
+    pub(super) const fn plus(self, more: Self) -> Self {
+        Self {
+            updates: self.updates.saturating_add(more.updates),
+            keyframes: self.keyframes.saturating_add(more.keyframes),
+            tops: self.tops.saturating_add(more.tops),
+        }
+    }
+
+    /// What came since `before`.
+    #[must_use]
+    pub(super) const fn minus(self, before: Self) -> Self {
+        Self {
+            updates: self.updates.saturating_sub(before.updates),
+            keyframes: self.keyframes.saturating_sub(before.keyframes),
+            tops: self.tops.saturating_sub(before.tops),
+        }
+    }
+
     pub(super) const fn add(&mut self, keyframe: bool, top: bool) {
         self.updates += 1;
         self.keyframes += keyframe as u64;
@@ -50,6 +78,14 @@ pub(super) struct Lane {
     /// The newest one that was ever in force.
     pub(super) newest_term: u64,
     pub(super) gate: Gate,
+    /// The pod where the term in force publishes; [`NO_HOME`] = none, or this process is alone.
+    pub(super) home: PodId,
+    /// Which revision of the swarm made the grant in force.
+    pub(super) granted: Granted,
+    /// Where the last term of a home ended.
+    pub(super) seal: Option<Box<Seal>>,
+    /// What is known of updates that other pods accept.
+    pub(super) upstream: Option<Box<Upstream>>,
     /// Temporal layers that the publisher declared, from 1.
     pub(super) layers: u32,
     /// The newest update.
@@ -81,6 +117,10 @@ impl Lane {
             term: 0,
             newest_term: 0,
             gate: Gate::NotActive,
+            home: NO_HOME,
+            granted: Granted::UNKNOWN,
+            seal: None,
+            upstream: None,
             layers: 1,
             head: None,
             origin: 0,
@@ -115,7 +155,16 @@ impl Lane {
     }
 
     /// Puts a grant in force; term 0 is none.
-    fn grant(&mut self, grant: &Grant) {
+    fn grant(&mut self, grant: &Grant, granted: Granted, own: PodId) {
+        if grant.term != self.term && self.term != 0 && self.home != NO_HOME {
+            self.end_term_of_home(grant, own);
+        } else if grant.home == NO_HOME && self.home != NO_HOME && self.home != own && self.head.is_some() {
+            // Its home is gone, and nobody can say any more where the term ended.
+            self.upstream_mut().owed = true;
+        }
+        let same = (grant.term, grant.gate) == (self.term, self.gate);
+        self.granted = if same { self.granted.until(granted) } else { granted };
+        self.home = if grant.term == 0 { NO_HOME } else { grant.home };
         if let Some(session) = grant.session.filter(|_| grant.term != self.term && grant.term != 0) {
             self.layers = 1;
             if self.publisher.session() != Some(session) {
@@ -241,13 +290,17 @@ impl Lanes {
         self.slots.iter().enumerate()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Lane)> {
+        self.slots.iter_mut().enumerate()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// Puts a grant in force on the lane of a slot.
-    pub(super) fn grant(&mut self, slot: usize, grant: &Grant) {
-        self.changing_numbers(slot, |lane| lane.grant(grant));
+    pub(super) fn grant(&mut self, slot: usize, grant: &Grant, granted: Granted, own: PodId) {
+        self.changing_numbers(slot, |lane| lane.grant(grant, granted, own));
     }
 
     /// Notes that a fresh number of the publisher was accepted.

@@ -4,13 +4,14 @@ use std::sync::Weak;
 
 use super::authors::{AUTHOR, Author, Authors, QUOTA};
 use super::draft::Draft;
-use super::lane::{Lane, has_runs};
+use super::lane::{Lane, Tally, has_runs};
 use super::numbers::{Numbers, Verdict};
 use super::position::Position;
-use super::record::{Place, Record, is_top};
+use super::record::{Flags, Place, Record, is_top};
 use super::ring::Ring;
 use super::schedule::Appended;
 use super::state::{Feed, State};
+use super::upstream::Granted;
 use crate::clock::Micros;
 use crate::sync::atomic::Ordering;
 use starling_core::channel::{Channel, ChannelSet};
@@ -156,19 +157,22 @@ impl Feed {
     /// `over` closes the feed in the same step, so that whoever finds it closed finds
     /// everything that ever entered.
     pub fn enforce(&self, grants: &[Grant], gone: &[NodeId], over: bool) {
+        self.enforce_as(grants, Granted::UNKNOWN, gone, over);
+    }
+
+    /// The same for grants of which it is known which revision made them.
+    pub fn enforce_as(&self, grants: &[Grant], granted: Granted, gone: &[NodeId], over: bool) {
         if grants.is_empty() && gone.is_empty() && !over {
             return;
         }
         let mut state = self.state.lock();
-        let State { ring, lanes, key, .. } = &mut *state;
-        if over {
-            self.closed.store(true, Ordering::Release);
-        }
+        let State { ring, lanes, key, own, revision, .. } = &mut *state;
+        *revision = granted.known_until().unwrap_or(*revision).max(*revision);
         for grant in grants {
             let lane = (Some(grant.source), grant.channel);
             if grant.term != 0 || lanes.find(lane).is_some() {
                 let slot = lanes.slot(lane);
-                lanes.grant(slot, grant);
+                lanes.grant(slot, grant, granted, *own);
             }
             // One source at a time has a key, and every term of the one before has ended.
             if grant.term != 0 && grant.key != key.as_deref().copied() {
@@ -183,6 +187,8 @@ impl Feed {
         if over {
             // Nobody writes any more.
             state.authors = Authors::default();
+            self.settle_end(&mut state);
+            self.closed.store(true, Ordering::Release);
         }
         self.book(&mut state);
     }
@@ -278,7 +284,7 @@ impl Feed {
     /// With `last`, an update for which there is no memory is counted as rejected.
     fn enter(&self, source: NodeId, term: u64, draft: Draft, now: Micros, last: bool) -> Result<Accepted, Rejected> {
         let mut state = self.state.lock();
-        let State { ring, lanes, limits, key, .. } = &mut *state;
+        let State { ring, lanes, limits, key, own, .. } = &mut *state;
         let channel = draft.channel;
         let slot = lanes.find((Some(source), channel)).filter(|slot| lanes.at(*slot).term == term && term != 0);
         let slot = slot.ok_or_else(|| AppendError::StaleTerm.uncounted())?;
@@ -311,12 +317,19 @@ impl Feed {
             }
             return Err(Rejected { publisher_sequence: number, refusal });
         }
-        if !lane.continues_at(given) {
+        let continues = lane.continues_at(given);
+        if !continues {
             lane.origin = lane.term;
         }
+        // The end of a former term is awaited no longer than until its successor begins.
+        lane.begin_here(*own);
+        // Whoever goes on without leaving a number out has sent again what did not come here.
+        let lost = if continues { Tally::default() } else { lane.missing_before_next(given) };
         lanes.accept(slot, number);
         let keyframe_wanted = wanted && !draft.keyframe;
-        let (position, appended) = self.append(&mut state, slot, None, &draft, now);
+        let numbered = PublisherNumber { number, counted: given.is_none() };
+        let entry = NewEntry { slot, author: None, numbered, lost, at: now };
+        let (position, appended) = self.append(&mut state, entry, &draft);
         drop(state);
         self.schedule.on_append(appended, now);
         Ok(Accepted { position, publisher_sequence: number, duplicate: false, keyframe_wanted })
@@ -381,7 +394,9 @@ impl Feed {
         }
         known.quota.take(1);
         authors.note(author, number, true);
-        let (position, appended) = self.append(&mut state, slot, Some(author), &draft, now);
+        let numbered = PublisherNumber { number, counted: false };
+        let entry = NewEntry { slot, author: Some(author), numbered, lost: Tally::default(), at: now };
+        let (position, appended) = self.append(&mut state, entry, &draft);
         drop(state);
         self.schedule.on_append(appended, now);
         Ok(Accepted { position, publisher_sequence: number, duplicate: false, keyframe_wanted: false })
@@ -392,26 +407,34 @@ impl Feed {
         self.memory.has_room_for(more + ring.growth(Record::cost_at_most(draft.weight()), lane))
     }
 
-    fn append(
-        &self,
-        state: &mut State,
-        slot: usize,
-        author: Option<NodeId>,
-        draft: &Draft,
-        now: Micros,
-    ) -> (Position, Appended) {
-        let State { ring, lanes, enrolled, counts, summed, .. } = state;
+    fn append(&self, state: &mut State, entry: NewEntry, draft: &Draft) -> (Position, Appended) {
+        let State { lanes, counts, .. } = state;
+        let NewEntry { slot, author, numbered, lost, at } = entry;
         let lane = lanes.at_mut(slot);
         let (term, sequence) = lane.next();
         let (source, channel) = lane.id;
         let position = Position { source, channel, term, sequence };
-        let (previous, tally, layers, origin) = (lane.head, lane.tally, lane.layers, lane.origin);
+        lane.tally = lane.tally.plus(lost);
+        // What is lost stands between: a point that no reader has.
+        let previous = if lost.updates > 0 { Some((term, sequence - 1)) } else { lane.head };
+        let (tally, layers, origin) = (lane.tally, lane.layers, lane.origin);
+        let granted = granted_after(lane.granted.from(), term);
         lane.head = Some((term, sequence));
+        lane.caught_up();
         lane.tally.add(draft.keyframe, is_top(draft.keyframe, draft.temporal_layer, layers));
         counts.published += 1;
         counts.published_bytes += draft.payload.len() as u64;
-        let place = Place { lane: slot, previous, tally, origin, layers, author, at: now };
-        let record = Box::new(Record::encode(position, place, draft));
+        let PublisherNumber { number: publisher_sequence, counted } = numbered;
+        let flags = Flags::default().with(Flags::COUNTED, counted).with(Flags::AFTER_LOSS, lost.updates > 0);
+        let place =
+            Place { lane: slot, previous, tally, origin, layers, author, publisher_sequence, granted, flags, at };
+        let appended = self.keep(state, Box::new(Record::encode(position, place, draft)));
+        (position, appended)
+    }
+
+    /// Puts a record into the ring.
+    pub(super) fn keep(&self, state: &mut State, record: Box<Record>) -> Appended {
+        let State { ring, lanes, enrolled, summed, .. } = state;
         let appended = Appended::new(ring.end(), &record);
         ring.append(lanes, record);
         if !*enrolled {
@@ -422,6 +445,28 @@ impl Feed {
             self.memory.enrol(own);
         }
         self.book(state);
-        (position, appended)
+        appended
     }
+}
+
+/// An update that is to be appended, beside what its publisher said of it.
+struct NewEntry {
+    slot: usize,
+    author: Option<NodeId>,
+    numbered: PublisherNumber,
+    /// What is missing right before it.
+    lost: Tally,
+    at: Micros,
+}
+
+/// Which number an update has by its publisher's count.
+struct PublisherNumber {
+    number: u64,
+    /// The server counted.
+    counted: bool,
+}
+
+/// How many revisions after its term a grant was made.
+fn granted_after(revision: u64, term: u64) -> u32 {
+    u32::try_from(revision.saturating_sub(term)).unwrap_or(u32::MAX)
 }

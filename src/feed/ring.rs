@@ -44,7 +44,7 @@ pub(super) struct Ring {
     max_age: Micros,
     /// One more than the highest number that was let go of.
     lost: u64,
-    segment: u64,
+    segment: u32,
     segment_bytes: usize,
 }
 
@@ -93,11 +93,11 @@ impl Ring {
         let (number, now, length, cost) = (self.end(), record.at, record.length(), record.cost());
         // A record that is larger than a segment has one of its own.
         if self.segment_bytes + length > SEGMENT {
-            (self.segment, self.segment_bytes) = (self.segment + 1, 0);
+            (self.segment, self.segment_bytes) = (self.segment.wrapping_add(1), 0);
         }
         self.segment_bytes += length;
         record.put_at(number, self.segment);
-        let lane = lanes.at_mut(record.lane);
+        let lane = lanes.at_mut(record.lane());
         if record.keyframe && lane.starts_at_keyframes() {
             // Late joiners start at the newest keyframe: what was kept for the one before goes.
             self.release(lane);
@@ -200,7 +200,7 @@ impl Ring {
         // A hole was booked when CHAT made room.
         let Some(record) = oldest else { return };
         let cost = record.cost();
-        let lane = lanes.at_mut(record.lane);
+        let lane = lanes.at_mut(record.lane());
         lane.numbers.pop_front();
         give_back_of(&mut lane.numbers, &mut self.lane_places);
         if lane.keeps(number) {
@@ -231,7 +231,7 @@ impl Ring {
         let Some(number) = self.chat.pop_front() else { return };
         // It leaves a hole: the numbers of the records behind it are their places in the ring.
         let Some(record) = self.index(number).and_then(|index| self.records.get_mut(index)?.take()) else { return };
-        let lane = lanes.at_mut(record.lane);
+        let lane = lanes.at_mut(record.lane());
         lane.numbers.pop_front();
         give_back_of(&mut lane.numbers, &mut self.lane_places);
         self.chat_cost -= record.cost();
@@ -300,6 +300,11 @@ impl Ring {
         let from = number.max(self.first);
         let live = self.records.range(self.index(from)?.min(self.records.len())..);
         live.zip(from..).find_map(|(record, number)| Some((number, record.as_deref()?)))
+    }
+
+    /// What lanes had is lost without a record that would tell of it: whoever comes to the end looks for it.
+    pub(super) fn note_lost_tail(&mut self) {
+        self.lost = self.lost.max(self.end() + 1);
     }
 
     /// Whoever has come to this number has missed nothing.

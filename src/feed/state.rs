@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use super::authors::Authors;
 use super::chunk_cache::ChunkCache;
 use super::counts::Counts;
+use super::followers::Followers;
 use super::lane::Lanes;
 use super::memory::{LetGo, Memory, Reclaim};
 use super::position::Position;
@@ -20,6 +21,7 @@ use crate::clock::Micros;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use starling_core::channel::Channel;
+use starling_core::id::{NO_HOME, PodId};
 use starling_core::key::BroadcasterKey;
 
 /// What is kept of a swarm's updates, and who may add to it.
@@ -36,6 +38,10 @@ pub struct Feed {
     /// Notified when publishers may have to be told something.
     pub(super) producers: Arc<Notify>,
     pub(super) closed: AtomicBool,
+    /// It is closed, and where its lanes ended at other pods is still to come.
+    pub(super) unsettled: AtomicBool,
+    /// What followers want, who serve subscribers of their own.
+    pub(super) followers: Followers,
 }
 
 /// What the lock of a feed protects.
@@ -45,6 +51,10 @@ pub(super) struct State {
     pub(super) ring: Ring,
     pub(super) lanes: Lanes,
     pub(super) authors: Authors,
+    /// This pod, once updates of others may be taken; [`NO_HOME`] = none are.
+    pub(super) own: PodId,
+    /// The newest revision whose grants are in force.
+    pub(super) revision: u64,
     /// By which whoever may publish signs; `None` = nothing is signed.
     pub(super) key: Option<Box<BroadcasterKey>>,
     /// The memory knows of the feed.
@@ -69,6 +79,8 @@ impl Feed {
                 ring: Ring::new(shape.ring_bytes, shape.limits.max_age),
                 lanes: Lanes::default(),
                 authors: Authors::default(),
+                own: NO_HOME,
+                revision: 0,
                 key: None,
                 enrolled: false,
                 cursors: 0,
@@ -81,6 +93,8 @@ impl Feed {
             chunks: ChunkCache::default(),
             producers: Arc::default(),
             closed: AtomicBool::new(false),
+            unsettled: AtomicBool::new(false),
+            followers: Followers::default(),
             memory,
         })
     }
@@ -150,9 +164,14 @@ impl Feed {
         }
     }
 
-    /// True when nothing will come any more.
+    /// True when nothing is taken any more.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// True when nothing will come any more: it is closed, and where its lanes ended at other pods is known.
+    pub fn is_over(&self) -> bool {
+        self.is_closed() && !self.unsettled.load(Ordering::Acquire)
     }
 
     /// The newest position of each lane that a subscription asked for.
@@ -216,7 +235,7 @@ impl State {
 
 impl Reclaim for Feed {
     fn reclaim(&self, share: usize) -> LetGo {
-        let is_read = !self.subscribers.is_empty();
+        let is_read = self.schedule.has_readers();
         let mut state = self.state.lock();
         let State { ring, lanes, .. } = &mut *state;
         let mut gone = if is_read { 0 } else { ring.shrink(lanes) };

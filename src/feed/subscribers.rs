@@ -70,6 +70,11 @@ impl Subscribers {
         Self { state: Mutex::new(state), version: AtomicU64::new(0), memory }
     }
 
+    /// Notes that something else is wanted.
+    pub(super) fn note_change(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Notes that something has changed, and books what is held now.
     fn changed(&self, state: &mut State) {
         let held = state.bytes();
@@ -138,10 +143,6 @@ impl Subscribers {
     pub(super) fn nodes_after(&self, last: Option<NodeId>, most: usize) -> Vec<NodeId> {
         let after = last.map_or(Bound::Unbounded, Bound::Excluded);
         self.state.lock().by_node.range((after, Bound::Unbounded)).take(most).map(|(node, _)| *node).collect()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.state.lock().by_node.is_empty()
     }
 
     pub(super) fn version(&self) -> u64 {

@@ -10,6 +10,7 @@ use starling_core::interest::{Interest, InterestChange};
 
 mod channels;
 mod demand;
+mod ingest;
 mod loss;
 #[cfg(feature = "shuttle")]
 mod model;

@@ -90,6 +90,18 @@ impl Encoded {
         self.message.len()
     }
 
+    /// What another server has encoded; `None` when it is no message with one delivery. O(message): it is copied, so that
+    /// it takes no more memory than it is long.
+    pub(super) fn copied(message: &[u8]) -> Option<Self> {
+        let (prefix, item) = message.split_at_checked(GRPC_PREFIX)?;
+        let (tag, rest) = item.split_first()?;
+        let (length, taken) = read_varint(rest)?;
+        let whole = usize::try_from(length).ok()? == rest.len() - taken && *tag == field::response::DELIVERIES << 3 | 2;
+        let framed = prefix[0] == 0 && prefix[1..] == u32::try_from(item.len()).ok()?.to_be_bytes();
+        let message = (whole && framed).then(|| Bytes::copy_from_slice(message))?;
+        Some(Self { number: 0, message, delivery: GRPC_PREFIX + 1 + taken })
+    }
+
     /// The whole gRPC message, prefix and all.
     pub const fn message(&self) -> &Bytes {
         &self.message
@@ -104,6 +116,18 @@ impl Encoded {
     pub fn delivery(&self) -> &[u8] {
         &self.message[self.delivery..]
     }
+}
+
+/// Reads a varint; its value, and how long it is.
+fn read_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (at, byte) in bytes.iter().enumerate().take(10) {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((value, at + 1));
+        }
+    }
+    None
 }
 
 /// Encodes an update at a position; `author` is written for the CHAT of a livestream. The number

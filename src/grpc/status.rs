@@ -100,6 +100,7 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
         }
         ServiceError::StateMemory => retry(Code::ResourceExhausted, Reason::StateMemory, &refusal.to_string()),
         ServiceError::Exceeded(exceeded) => exceeded.into(),
+        ServiceError::HomeUnreachable => retry(Code::Unavailable, Reason::HomeUnreachable, &refusal.to_string()),
         ServiceError::Log(fault) => log_fault(fault),
         ServiceError::ClusterOff => status(Code::FailedPrecondition, Reason::ClusterOff, refusal.to_string(), &[]),
         ServiceError::LevelNotSupported { pod, highest } => {

@@ -96,8 +96,8 @@ where
     // after the end.
     for last in [false, true] {
         let wakes = WakeSet::new();
-        let subscribe = |service: &Service| service.subscribe(id, request.clone(), wakes.waker(UPDATES_WAKE));
-        let (subscription, greeting) = edge.look(id, subscribe).await?;
+        let enter = |service: &Service| service.enter(id, request.clone(), wakes.waker(UPDATES_WAKE));
+        let (subscription, greeting) = edge.look(id, enter).await?.begin().await;
         let lifetime = if subscription.is_after_end() {
             edge.observer(caller.clone(), Some(id))?
         } else {

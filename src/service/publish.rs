@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::attachment::Attachment;
+use super::cascade::{ForwardError, ForwardedUpdate};
 use super::signature::SignatureVerifier;
 use super::{Service, ServiceError, draw_session, is_due, member};
 use crate::clock;
@@ -15,7 +16,7 @@ use crate::store::snapshot::{Outcome, Projection};
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::By;
 use starling_core::event::Gate;
-use starling_core::id::{Epoch, NodeId, SINGLE_POD, SessionId, SwarmId, SwarmKind};
+use starling_core::id::{Epoch, NO_HOME, NodeId, SINGLE_POD, SessionId, SwarmId, SwarmKind};
 use starling_core::key::BroadcasterKey;
 use starling_core::{Rejection, Rules, SharedCommand, Swarm};
 
@@ -102,6 +103,7 @@ impl Service {
             (swarm.epoch() == epoch).then(|| (entry.feed(), key))
         };
         let (feed, key) = self.log.store().read(id, look).flatten().ok_or(Rejection::NoSuchSwarm)?;
+        self.settle_seals(id, epoch, &feed, node, exclusive).await;
         let session = attachment.session();
         let signs = key.zip(session);
         let verifier = signs.and_then(|(key, session)| SignatureVerifier::new(id, epoch, node, session, key));
@@ -151,7 +153,7 @@ impl Service {
     }
 
     /// Publishes one update. Answers the session too when its lease is to be renewed.
-    async fn publish_once(
+    pub(super) async fn publish_once(
         &self,
         id: SwarmId,
         by: &By,
@@ -166,13 +168,16 @@ impl Service {
         let channels: ChannelSet = [channel].into_iter().collect();
         let mut draft = draft.clone();
         for _ in 0..TRIES {
-            let (held, now) = (feed.term(by.node, channel), self.log.now(id));
+            let holder = feed.holder(by.node, channel);
+            // In a cluster the home of a term may be gone: then whoever comes gets a new term.
+            let held = holder.filter(|(_, home)| self.cascade.is_none() || *home != NO_HOME);
+            let now = self.log.now(id);
             let look = |swarm: &Swarm| {
                 let due = authority(swarm, by.node, by.session, now)?;
                 let signer = signer(swarm, by.node)?.map(|(key, session)| (swarm.epoch(), session, key));
-                Ok::<_, Rejection>((swarm.gate(by.node, channel), due, signer))
+                Ok::<_, Rejection>((swarm.gate(by.node, channel), due, signer, swarm.epoch()))
             };
-            let (gate, due, signer) = self.read(id, look)??;
+            let (gate, due, signer, epoch) = self.read(id, look)??;
             if let Some((epoch, session, key)) = signer
                 && let Some(verifier) = SignatureVerifier::new(id, epoch, by.node, session, key)
             {
@@ -183,6 +188,20 @@ impl Service {
             draft
                 .check_proof(key, session)
                 .map_err(|refusal| feed::Rejected { publisher_sequence: draft.publisher_sequence, refusal })?;
+            if let Some((cascade, home)) = held.and_then(|(_, home)| self.other_home(id, home)) {
+                let current = term.or(held.map(|(held, _)| held)).unwrap_or(0);
+                let update = ForwardedUpdate { id, epoch, by: by.clone(), term: current, draft };
+                return match cascade.forward(home, update).await {
+                    Ok(accepted) => Ok((accepted, due)),
+                    Err(ForwardError::Rejected(feed::Rejected { refusal: feed::AppendError::StaleTerm, .. }))
+                        if term.is_none() =>
+                    {
+                        Err(ServiceError::HomeUnreachable.into())
+                    }
+                    Err(ForwardError::Rejected(rejected)) => Err(rejected.into()),
+                    Err(ForwardError::Unreachable) => Err(ServiceError::HomeUnreachable.into()),
+                };
+            }
             if held.is_none() && term.is_none() {
                 // What is refused anyhow gets no right first.
                 match gate? {
@@ -193,9 +212,14 @@ impl Service {
                 let acquire =
                     SharedCommand::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS, pod: SINGLE_POD };
                 self.submit(id, acquire, Projection::NOTHING).await?;
+                self.settle_seals(id, epoch, &feed, by.node, channels).await;
+                if self.cascade.is_some() {
+                    // Another server may have been quicker.
+                    continue;
+                }
             }
             // A fenced update gets no right that it does not have.
-            let current = term.or(held).or_else(|| feed.term(by.node, channel));
+            let current = term.or(held.map(|(held, _)| held)).or_else(|| feed.term(by.node, channel));
             match feed.publish(by.node, current.unwrap_or(0), draft.clone(), clock::uptime()) {
                 Err(feed::Rejected { refusal: feed::AppendError::StaleTerm, .. }) if term.is_none() => {}
                 outcome => return Ok((outcome?, due)),

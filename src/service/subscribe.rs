@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
+use super::cascade::{FollowLease, wait_while};
 use super::watch::{Over, Step};
 use super::{Service, ServiceError, member};
 use crate::clock;
@@ -53,6 +54,16 @@ pub struct Subscription {
     epoch: Epoch,
     /// The swarm had ended before.
     after_end: bool,
+    /// What keeps updates of other servers coming.
+    follows: Option<FollowLease>,
+}
+
+/// A subscription that counts, and has no place in the ring yet.
+#[derive(Debug)]
+#[must_use = "it reads nothing before it begins"]
+pub struct EnteredSubscription {
+    subscription: Subscription,
+    opening: Opening,
 }
 
 /// The most positions that are named when a swarm has ended.
@@ -97,6 +108,15 @@ impl Service {
         request: Request,
         waker: Waker,
     ) -> Result<(Subscription, Greeting), ServiceError> {
+        Ok(self.enter(id, request, waker)?.begin_now())
+    }
+
+    /// The same up to where it begins: that may have to come from other servers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::subscribe`].
+    pub fn enter(&self, id: SwarmId, request: Request, waker: Waker) -> Result<EnteredSubscription, ServiceError> {
         let (selection, now) = (request.selection(), clock::uptime());
         let feed = self.log.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
         if !feed.has_room_for_readers(now) {
@@ -108,7 +128,8 @@ impl Service {
             // Under the shard: no change of interest slips in between.
             let cursor = Cursor::enter(&feed, selection, interests, waker, now)
                 .ok_or(Rejection::Quota { what: "sources of the subscriptions of a member", max: MAX_NAMED })?;
-            let subscription = Subscription { feed, cursor, epoch: swarm.epoch(), after_end: swarm.is_over() };
+            let (epoch, after_end) = (swarm.epoch(), swarm.is_over());
+            let subscription = Subscription { feed, cursor, epoch, after_end, follows: None };
             Ok::<_, ServiceError>((subscription, swarm.broadcaster()))
         });
         // Its place is found without the shard.
@@ -120,9 +141,33 @@ impl Service {
             Resume { same_epoch, positions, open_gaps }
         });
         let opening = Opening { expected: broadcaster.into_iter().collect(), start: request.start, resume };
-        let greeting = subscription.cursor.begin(opening, now);
+        if !subscription.after_end {
+            subscription.follows = self.follow_homes(id, subscription.epoch, &subscription.feed);
+        }
+        Ok(EnteredSubscription { subscription, opening })
+    }
+}
+
+impl EnteredSubscription {
+    /// Finds its place in the ring, once what it begins with has come from other servers, or a second has passed.
+    pub async fn begin(self) -> (Subscription, Greeting) {
+        let Subscription { feed, cursor, follows, .. } = &self.subscription;
+        if follows.is_some() {
+            let resume = self.opening.resume.as_ref().filter(|resume| resume.same_epoch);
+            let positions = resume.iter().flat_map(|resume| &resume.positions);
+            let points: Vec<_> =
+                positions.map(|position| ((position.source, position.channel), position.point())).collect();
+            wait_while(feed, || feed.awaits_upstream(cursor.selection(), &points)).await;
+        }
+        self.begin_now()
+    }
+
+    /// Finds its place in the ring, as that is now.
+    pub fn begin_now(self) -> (Subscription, Greeting) {
+        let Self { mut subscription, opening } = self;
+        let greeting = subscription.cursor.begin(opening, clock::uptime());
         subscription.feed.start_wake_task();
-        Ok((subscription, greeting))
+        (subscription, greeting)
     }
 }
 
@@ -151,7 +196,7 @@ impl Subscription {
     /// [is behind](Self::is_behind), there is more to look at: it is to be called again, in a while.
     pub fn step(&mut self) -> Step<Vec<Delivery>> {
         // Asked before the read: what was published before the end is read after.
-        let closed = self.feed.is_closed();
+        let closed = self.feed.is_over();
         let mut deliveries = self.cursor.read(clock::uptime());
         if self.cursor.is_behind() && deliveries.is_empty() {
             return Step::Idle(0);
@@ -175,7 +220,7 @@ impl Subscription {
     /// is something already.
     pub fn park(&self) -> bool {
         // In this order: the end wakes those that are parked by then.
-        self.cursor.park() && !self.feed.is_closed()
+        self.cursor.park() && !self.feed.is_over()
     }
 
     /// Counts that the subscriber is cut off because it does not read.

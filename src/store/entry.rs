@@ -13,7 +13,7 @@ use super::counts::Counted;
 use super::log::{EventLog, LogMemory, Origin, Revision};
 use super::state::{Booked, CreatorPermit, StateBudget};
 use super::wake::Wakes;
-use crate::feed::{self, Feed, Limits, Memory, Micros};
+use crate::feed::{self, Feed, Granted, Limits, Memory, Micros};
 use crate::sync::Mutex;
 use starling_core::counted::Map;
 use starling_core::event::{LeaveReason, Touched};
@@ -279,7 +279,8 @@ impl Entry {
             wakes.wake_all(Arc::clone(&self.feed));
         }
         // The grants come last: whoever finds its own gone then knows why.
-        self.feed.enforce(&applied.grants, &applied.former_sources, over);
+        let granted = Granted::at(applied.revision);
+        self.feed.enforce_as(&applied.grants, granted, &applied.former_sources, over);
         if !applied.grants.is_empty() {
             wakes.push(self.feed.producers());
         }

@@ -103,7 +103,9 @@ fn list_of_calls_matches_the_schema() {
     let calls = read("docs/api.md");
     let mut problems = Vec::new();
     let mut seen = Vec::new();
-    for proto in files("proto/starling", ".proto") {
+    // What servers tell each other is not for clients.
+    let protos = files("proto/starling", ".proto").into_iter().filter(|proto| !proto.contains("/peer/"));
+    for proto in protos {
         for (service, rpcs) in services(&read(&proto)) {
             let listed = listed(&calls, &service);
             if listed.is_empty() {

@@ -32,7 +32,7 @@ impl<'a> Read<'a> {
 pub(super) struct Batch<'a> {
     pub(super) deliveries: Vec<Delivery>,
     /// That of its first update.
-    pub(super) segment: Option<u64>,
+    pub(super) segment: Option<u32>,
     pub(super) counts: &'a mut Counts,
     /// What was skipped that its publisher should hear of.
     pub(super) skipped: Vec<(LaneId, GapReason, u64)>,

@@ -7,7 +7,7 @@ use crate::feed::delivery::{Delivery, FilterChange};
 use crate::feed::gap::{Gap, GapReason};
 use crate::feed::lane::{Lane, Tally, has_runs};
 use crate::feed::position::{LaneId, TermSeq};
-use crate::feed::record::Record;
+use crate::feed::record::{Flags, Record};
 use crate::feed::skips::Counted;
 use crate::feed::token_bucket::TokenBucket;
 use starling_core::channel::Channel;
@@ -143,6 +143,11 @@ impl LaneCursor {
         }
     }
 
+    /// Why updates are missing before a record.
+    pub(super) fn loss_at(&self, record: &Record) -> GapReason {
+        if record.flags().has(Flags::AFTER_LOSS) { GapReason::Upstream } else { self.loss_before(record.origin) }
+    }
+
     /// Puts the raised interest in force.
     pub(super) fn raise(&mut self, batch: &mut Batch<'_>) {
         let Some(interest) = self.raised.take() else { return };
@@ -171,8 +176,8 @@ impl LaneCursor {
         // A reserve for each kind: what is given up first must leave room for what goes last.
         let least = match self.lane.1 {
             Channel::Chat | Channel::Data => return true,
-            _ if record.urgent => -burst,
-            Channel::Visual | Channel::Screen if record.top => burst / 4,
+            _ if record.is_urgent() => -burst,
+            Channel::Visual | Channel::Screen if record.is_top() => burst / 4,
             Channel::Visual | Channel::Screen => burst / 8,
             Channel::Audio => 0,
         };

@@ -10,7 +10,7 @@ use crate::feed::position::{LaneId, Position, TermSeq};
 use crate::feed::ring::Ring;
 use crate::feed::state::State;
 use starling_core::channel::Channel;
-use starling_core::id::NodeId;
+use starling_core::id::{NodeId, PodId};
 use starling_core::interest::Interests;
 use starling_core::propagation::Filter;
 use starling_core::steps::count;
@@ -38,9 +38,14 @@ pub struct Resume {
 }
 
 impl Resume {
-    /// Why one of its positions is of no use.
-    const fn reason(&self) -> GapReason {
-        if self.same_epoch { GapReason::UnknownPosition } else { GapReason::EpochChanged }
+    /// Why one of its positions is of no use. `elsewhere`: the lane is published at another pod, and this one may lack what
+    /// was read there.
+    const fn reason(&self, elsewhere: bool) -> GapReason {
+        match (self.same_epoch, elsewhere) {
+            (false, _) => GapReason::EpochChanged,
+            (true, true) => GapReason::Upstream,
+            (true, false) => GapReason::UnknownPosition,
+        }
     }
 
     /// Puts everything in the order of lanes, by which it is found.
@@ -95,6 +100,8 @@ struct Begin<'a> {
     interests: &'a Interests,
     start: Start,
     resume: Option<&'a Resume>,
+    /// This pod, if updates of others are taken.
+    own: PodId,
     greeting: Greeting,
 }
 
@@ -107,10 +114,11 @@ impl CursorState {
         start: Start,
         resume: Option<&Resume>,
     ) -> Greeting {
-        let State { ring, lanes, .. } = state;
+        let State { ring, lanes, own, .. } = state;
         // Nothing of the ring, until a lane starts further back.
         self.next = ring.end();
-        let mut begin = Begin { ring, lanes, interests, start, resume, greeting: Greeting::default() };
+        let greeting = Greeting::default();
+        let mut begin = Begin { ring, lanes, interests, start, resume, own: *own, greeting };
         // Sound begins with the picture of its source: it comes after.
         let sound = |slot: &usize| begin.lanes.at(*slot).id.1 == Channel::Audio;
         let (late, early): (Vec<_>, Vec<_>) = (0..begin.lanes.len()).partition(sound);
@@ -162,6 +170,7 @@ impl CursorState {
         let (ring, resume, key) = (begin.ring, begin.resume, cursor.lane);
         let lane = begin.lanes.at(slot);
         let open_gap = resume.and_then(|resume| resume.open_gap(key));
+        let elsewhere = lane.is_elsewhere(begin.own);
         // Whoever had something of the lane gets the keyframe also with `Start::Live`.
         let from = self.start_of(lane, refused || begin.start == Start::Keyframe, begin);
         let first = from.and_then(|number| ring.get(number));
@@ -170,7 +179,7 @@ impl CursorState {
             self.next = self.next.min(number);
         }
         // A gap that is open stays so until what ends it is delivered.
-        let named = open_gap.is_some_and(|gap| !refused || resume.is_some_and(|r| r.reason() == gap.reason));
+        let named = open_gap.is_some_and(|gap| !refused || resume.is_some_and(|r| r.reason(elsewhere) == gap.reason));
         let waits = cursor.has_runs() && (first.is_none() || named);
         let next = first.map(|record| record.position.point()).or_else(|| (!waits).then(|| lane.next()));
         let next = next.filter(|(term, _)| !waits && (*term != 0 || key.0.is_none()));
@@ -179,7 +188,7 @@ impl CursorState {
             begin.greeting.positions.push(position);
         }
         let loss = if refused {
-            resume.map(|resume| (None, resume.reason()))
+            resume.map(|resume| (None, resume.reason(elsewhere)))
         } else {
             open_gap.map(|gap| (gap.after, gap.reason))
         };
@@ -265,7 +274,8 @@ impl CursorState {
             // Sequences count updates of all kinds, in one term: they say how many were lost only to
             // whoever gets everything.
             let lost = same.filter(|_| cursor.filter() == Filter::Everything).map(|(_, head)| head - at.1);
-            let reason = cursor.loss_before(lane.origin);
+            let reason =
+                if lane.lost_its_tail() { GapReason::Upstream } else { cursor.loss_before(lane.origin) };
             let mut gap = Gap { lane: cursor.lane, after: Some(at), before: None, reason, count: None };
             if cursor.has_runs() {
                 let after = Some(at);
@@ -292,7 +302,7 @@ impl CursorState {
         // Sequence 0 claims to know no update.
         for position in resume.positions.iter().filter(|position| position.sequence > 0) {
             let key = (position.source, position.channel);
-            let reason = resume.reason();
+            let reason = resume.reason(false);
             let told = resume.open_gap(key).is_some_and(|gap| gap.reason == reason);
             if begin.lanes.find(key).is_none() && self.subscriber.selection.contains(key) && !told {
                 let gap = Gap { lane: key, after: None, before: None, reason, count: None };

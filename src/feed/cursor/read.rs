@@ -9,7 +9,7 @@ use crate::feed::delivery::Delivery;
 use crate::feed::gap::{Gap, GapReason};
 use crate::feed::lane::Lanes;
 use crate::feed::position::LaneId;
-use crate::feed::record::Record;
+use crate::feed::record::{Flags, Record};
 use crate::feed::state::State;
 use crate::feed::token_bucket::TokenBucket;
 use starling_core::propagation::Filter;
@@ -74,7 +74,7 @@ impl CursorState {
 
     /// Delivers a record, or passes it over.
     fn take_record(&mut self, number: u64, record: &Record, read: &mut Read<'_>) {
-        let slot = record.lane;
+        let slot = record.lane();
         let requested = self.track_lane(slot, number, read);
         let Some(cursor) = self.cursors[slot].as_mut() else { return };
         let point = record.position.point();
@@ -100,10 +100,10 @@ impl CursorState {
         if record.keyframe || !cursor.has_runs() {
             cursor.raise(&mut read.out);
         }
-        cursor.declare(record.layers, &mut read.out);
+        cursor.declare(record.layers(), &mut read.out);
         let missing = cursor.missing_before(record);
         if missing != Some(0) {
-            let reason = cursor.loss_before(record.origin);
+            let reason = cursor.loss_at(record);
             if cursor.has_runs() && !record.keyframe {
                 // This one depends on what is missing: the whole run goes.
                 return self.jump(slot, number, reason, read);
@@ -182,14 +182,15 @@ impl CursorState {
 /// Takes a record of a lane that waits for a keyframe. True when it is that keyframe, which goes on to
 /// be delivered; all others are passed over.
 fn end_wait(cursor: &mut LaneCursor, budget: &mut Option<TokenBucket>, record: &Record, read: &mut Read<'_>) -> bool {
-    let slot = record.lane;
+    let slot = record.lane();
     let point = record.position.point();
     let nothing_lost = matches!(cursor.state, LaneState::AwaitingKeyframe { .. });
     // A keyframe may have left the ring before the cursor came to it: then something was lost after
     // all. A loss that was told already covers that one too.
     let missed = cursor.tally.filter(|tally| record.tally.since(*tally, Filter::Keyframes) > 0);
     if let Some(tally) = missed.filter(|_| nothing_lost) {
-        let (reason, lost) = (GapReason::Evicted, Some(record.tally.since(tally, cursor.filter())));
+        let reason = if record.flags().has(Flags::AFTER_LOSS) { GapReason::Upstream } else { GapReason::Evicted };
+        let lost = Some(record.tally.since(tally, cursor.filter()));
         if record.keyframe {
             read.out.lose(Gap { lane: cursor.lane, after: cursor.last, before: Some(point), reason, count: lost });
         } else {

@@ -60,7 +60,7 @@ impl CursorState {
         let Some(cursor) = self.cursors[slot].as_mut() else { return };
         let found = target.and_then(|run| Some((run, ring.get(run)?)));
         let Some((run, keyframe)) = found else {
-            let Some(record) = ring.get(number).filter(|record| record.lane == slot) else { return };
+            let Some(record) = ring.get(number).filter(|record| record.lane() == slot) else { return };
             let lost = cursor.tally.map(|tally| record.tally_after().since(tally, cursor.filter()));
             cursor.break_run(reason, lost, record.tally_after(), &mut read.out);
             cursor.advance_past(record);
@@ -112,7 +112,7 @@ impl CursorState {
         for (slot, cursor) in self.cursors.iter_mut().enumerate() {
             let Some(cursor) = cursor.as_mut().filter(|cursor| cursor.is_wanted()) else { continue };
             let lane = read.lanes.at(slot);
-            let (head, tally, origin) = (lane.head, lane.tally, lane.origin);
+            let (head, tally) = (lane.head, lane.tally);
             // The end of the ring is reached: what the lane has beyond `last` is not in the ring.
             let Some((term, sequence)) = head.filter(|head| lane.birth == cursor.birth && cursor.last < Some(*head))
             else {
@@ -122,7 +122,8 @@ impl CursorState {
             // To whoever waits without a loss, deltas are none: only keyframes count.
             let filter = if nothing_lost { Filter::Keyframes } else { cursor.filter() };
             let count = cursor.tally.map(|before| tally.since(before, filter));
-            let reason = cursor.loss_before(origin);
+            let reason =
+                if lane.lost_its_tail() { GapReason::Upstream } else { cursor.loss_before(lane.origin) };
             match cursor.state {
                 // Nothing is missing.
                 LaneState::Unwanted | LaneState::Silent => {}
@@ -153,9 +154,9 @@ impl CursorState {
     /// Does without a record for want of bandwidth: alone, when nothing depends on
     /// it, else with the rest of its run.
     pub(super) fn drop_for_bandwidth(&mut self, number: u64, record: &Record, read: &mut Read<'_>) {
-        let slot = record.lane;
+        let slot = record.lane();
         let Some(cursor) = self.cursors[slot].as_mut() else { return };
-        if cursor.has_runs() && !record.top {
+        if cursor.has_runs() && !record.is_top() {
             return self.jump(slot, number, GapReason::Bandwidth, read);
         }
         let (term, sequence) = record.position.point();

@@ -112,6 +112,11 @@ impl WakeSchedule {
         self.state.lock().subscriptions += 1;
     }
 
+    /// True while somebody reads.
+    pub(in crate::feed) fn has_readers(&self) -> bool {
+        self.state.lock().subscriptions > 0
+    }
+
     /// True for the first caller while there are subscriptions and no wake task: it has to
     /// start one.
     pub(in crate::feed) fn needs_wake_task(&self) -> bool {

@@ -18,7 +18,7 @@ pub(in crate::feed) struct Appended {
 
 impl Appended {
     pub(in crate::feed) const fn new(number: u64, record: &Record) -> Self {
-        Self { number, channel: record.position.channel, kind: record.kind(), urgent: record.urgent }
+        Self { number, channel: record.position.channel, kind: record.kind(), urgent: record.is_urgent() }
     }
 
     /// How long it may be held back from a class; `None` when the class does not get it.

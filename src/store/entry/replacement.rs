@@ -7,7 +7,7 @@ use std::ops::Bound as Limit;
 use std::sync::Arc;
 
 use super::{Bound, Entry, end_session, feed_settings, limits};
-use crate::feed::{Feed, Memory};
+use crate::feed::{Feed, Granted, Memory};
 use crate::store::Settings;
 use crate::store::wake::Wakes;
 use starling_core::Swarm;
@@ -35,7 +35,7 @@ impl Entry {
     pub(in crate::store) fn begin(&mut self, wakes: &mut Wakes) {
         let revision = self.swarm().revision();
         wakes.free_log(self.log.resume_at(revision));
-        self.feed.enforce(&self.swarm().grants(), &[], self.swarm().is_over());
+        self.feed.enforce_as(&self.swarm().grants(), Granted::by(revision), &[], self.swarm().is_over());
     }
 
     /// Puts another state of the same incarnation in place, and returns the one before.
@@ -59,7 +59,7 @@ impl Entry {
             wakes.push(self.feed.producers());
             wakes.wake_all(Arc::clone(&self.feed));
             self.feed = Feed::new(feed_settings(self.swarm(), settings.ring_bytes), Arc::clone(memory));
-            self.feed.enforce(&grants, &[], self.swarm().is_over());
+            self.feed.enforce_as(&grants, Granted::by(revision), &[], self.swarm().is_over());
             return before;
         }
         let former = before.as_deref().map(Swarm::grants).unwrap_or_default();
@@ -71,7 +71,7 @@ impl Entry {
         let mut gone: Vec<NodeId> = changed.iter().map(|grant| grant.source).collect();
         gone.retain(|node| !grants.iter().any(|grant| grant.source == *node));
         changed.extend(grants);
-        self.feed.enforce(&changed, &gone, self.swarm().is_over());
+        self.feed.enforce_as(&changed, Granted::by(revision), &gone, self.swarm().is_over());
         self.feed.set_limits(limits(self.swarm()));
         wakes.push(self.feed.producers());
         wakes.wake_all(Arc::clone(&self.feed));

@@ -1,0 +1,240 @@
+//! Who the peers are, and the connections to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use super::exchange::{self, NetworkPeers};
+use super::secret::{CarrySecret, PeerSecret};
+use super::{MAX_MESSAGE, PeerAddress};
+use crate::pb::peer::v1::peer_service_client::PeerServiceClient;
+use starling_cluster::peers::PodReport;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// How often a connection that carries calls is asked whether it lives, and how long the answer may take.
+const KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// Reports that wait to be taken; more are dropped, for each second brings new ones.
+const WAITING_REPORTS: usize = 256;
+
+/// The most peers that are known at once.
+const MAX_PEERS: usize = 256;
+
+/// Bytes of one stream that wait to be read.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes of one connection that wait to be read.
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+
+/// How peers are called.
+pub(super) type PeerClient = PeerServiceClient<InterceptedService<Channel, CarrySecret>>;
+
+/// By what peers know each other.
+#[derive(Clone, Debug)]
+pub struct PeerSettings {
+    /// The secret of the cluster.
+    pub secret: PeerSecret,
+    /// TLS, if peers speak it.
+    pub tls: Option<PeerTls>,
+}
+
+/// TLS of calls to peers.
+#[derive(Clone, Debug)]
+pub struct PeerTls {
+    /// Certificates of the authorities that may vouch for peers, in PEM.
+    pub authorities: Vec<u8>,
+    /// The name that their certificates have, whatever their addresses are.
+    pub name: String,
+}
+
+/// The peers of this process. Cheap to clone; copies are of the same network.
+#[derive(Clone)]
+pub struct PeerNetwork(Arc<Shared>);
+
+struct Shared {
+    own: AtomicU64,
+    settings: PeerSettings,
+    directory: watch::Sender<Directory>,
+    clients: Mutex<BTreeMap<String, PeerClient>>,
+    /// By address, who has answered there.
+    answered: Mutex<BTreeMap<String, u64>>,
+    outgoing: watch::Sender<PodReport>,
+    incoming: mpsc::Sender<PodReport>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Directory {
+    known: Vec<PeerAddress>,
+    seeds: Vec<String>,
+}
+
+impl PeerNetwork {
+    /// The peers of a process with this incarnation, none yet; and the way for reports to and from them.
+    pub fn new(incarnation: u64, settings: PeerSettings) -> (Self, NetworkPeers) {
+        let (incoming, reports) = mpsc::channel(WAITING_REPORTS);
+        let outgoing = watch::Sender::new(PodReport::new());
+        let peers = NetworkPeers::new(outgoing.clone(), reports);
+        let network = Self(Arc::new(Shared {
+            own: AtomicU64::new(incarnation),
+            settings,
+            directory: watch::Sender::new(Directory::default()),
+            clients: Mutex::default(),
+            answered: Mutex::default(),
+            outgoing,
+            incoming,
+        }));
+        (network, peers)
+    }
+
+    /// The incarnation of this process.
+    pub fn own(&self) -> u64 {
+        self.0.own.load(Ordering::Acquire)
+    }
+
+    /// The process has begun anew.
+    pub fn set_own(&self, incarnation: u64) {
+        self.0.own.store(incarnation, Ordering::Release);
+    }
+
+    /// The peers that the log knows.
+    pub fn set_known(&self, mut known: Vec<PeerAddress>) {
+        known.sort_unstable();
+        known.truncate(MAX_PEERS);
+        self.0.directory.send_if_modified(|directory| std::mem::replace(&mut directory.known, known.clone()) != known);
+    }
+
+    /// Addresses at which peers may be that the log does not know.
+    pub fn set_seeds(&self, mut seeds: Vec<String>) {
+        seeds.sort_unstable();
+        seeds.dedup();
+        seeds.truncate(MAX_PEERS);
+        self.0.directory.send_if_modified(|directory| std::mem::replace(&mut directory.seeds, seeds.clone()) != seeds);
+    }
+
+    /// All peers: those that the log knows, and those that have answered at other addresses.
+    pub fn peers(&self) -> Vec<PeerAddress> {
+        let own = self.own();
+        let mut peers = self.0.directory.borrow().known.clone();
+        for (address, incarnation) in &*self.0.answered.lock() {
+            if peers.iter().all(|peer| peer.incarnation != *incarnation) {
+                peers.push(PeerAddress { incarnation: *incarnation, address: address.clone() });
+            }
+        }
+        peers.retain(|peer| peer.incarnation != own);
+        peers
+    }
+
+    pub(super) fn secret(&self) -> &PeerSecret {
+        &self.0.settings.secret
+    }
+
+    pub(super) fn outgoing(&self) -> watch::Receiver<PodReport> {
+        self.0.outgoing.subscribe()
+    }
+
+    /// Hands on what a peer tells; drops it when too much waits.
+    pub(super) fn told(&self, report: PodReport) {
+        if !report.is_empty() {
+            drop(self.0.incoming.try_send(report));
+        }
+    }
+
+    /// Notes who has answered at an address; 0 = nobody does any more.
+    pub(super) fn note_answer(&self, address: &str, incarnation: u64) {
+        let mut answered = self.0.answered.lock();
+        match incarnation {
+            0 => drop(answered.remove(address)),
+            _ => drop(answered.insert(address.to_owned(), incarnation)),
+        }
+    }
+
+    /// A client for an address; `None` when it is none. The connection is made with the first call, and again when it
+    /// is lost.
+    pub(super) fn client(&self, address: &str) -> Option<PeerClient> {
+        let mut clients = self.0.clients.lock();
+        if let Some(known) = clients.get(address) {
+            return Some(known.clone());
+        }
+        let client = self.connect(address)?;
+        if clients.len() >= 2 * MAX_PEERS {
+            // Addresses of pods that are long gone: whoever uses one of them has a copy.
+            clients.clear();
+        }
+        clients.insert(address.to_owned(), client.clone());
+        Some(client)
+    }
+
+    fn connect(&self, address: &str) -> Option<PeerClient> {
+        let tls = self.0.settings.tls.as_ref();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).ok()?;
+        if let Some(PeerTls { authorities, name }) = tls {
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities)).domain_name(name);
+            endpoint = endpoint.tls_config(tls).ok()?;
+        }
+        let channel = endpoint
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .connect_lazy();
+        let client = PeerServiceClient::with_interceptor(channel, CarrySecret(self.0.settings.secret.clone()));
+        Some(client.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))
+    }
+
+    /// Exchanges reports with all peers. Never returns.
+    pub async fn run(&self) {
+        let mut directory = self.0.directory.subscribe();
+        let mut tasks = JoinSet::new();
+        let mut running: BTreeMap<String, AbortHandle> = BTreeMap::new();
+        loop {
+            let wanted = self.addresses(&directory.borrow_and_update());
+            running.retain(|address, task| {
+                let stays = wanted.contains(address);
+                if !stays {
+                    task.abort();
+                    self.note_answer(address, 0);
+                    self.0.clients.lock().remove(address);
+                }
+                stays
+            });
+            for address in wanted {
+                running
+                    .entry(address.clone())
+                    .or_insert_with(|| tasks.spawn(exchange::with_peer(self.clone(), address)));
+            }
+            tokio::select! {
+                changed = directory.changed() => changed.expect("the sender is in self"),
+                // Those that were stopped.
+                Some(_) = tasks.join_next() => {}
+            }
+        }
+    }
+
+    fn addresses(&self, directory: &Directory) -> BTreeSet<String> {
+        let own = self.own();
+        let known = directory.known.iter().filter(|peer| peer.incarnation != own).map(|peer| &peer.address);
+        known.chain(&directory.seeds).filter(|address| !address.is_empty()).cloned().collect()
+    }
+}
+
+impl fmt::Debug for PeerNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerNetwork")
+            .field("own", &self.own())
+            .field("directory", &*self.0.directory.borrow())
+            .finish_non_exhaustive()
+    }
+}
