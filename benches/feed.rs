@@ -13,6 +13,7 @@ use starling::feed::{
 };
 use starling_core::channel::Channel;
 use starling_core::event::{Gate, Grant};
+use starling_core::id::NO_HOME;
 use starling_core::interest::{Interest, InterestChange, Interests};
 use starling_core::{NodeId, SessionId};
 
@@ -37,7 +38,11 @@ fn feed() -> Arc<Feed> {
     };
     let feed = Feed::new(shape, Memory::new(1 << 30));
     let (channel, session, gate) = (Channel::Visual, SessionId::new(1), Gate::Open);
-    feed.enforce(&[Grant { source: source(), channel, term: TERM, session, gate, key: None }], &[], false);
+    feed.enforce(
+        &[Grant { source: source(), channel, term: TERM, session, home: NO_HOME, gate, key: None }],
+        &[],
+        false,
+    );
     publish(&feed, 256, true);
     feed
 }

@@ -72,7 +72,7 @@ fn main() {
     let (live, mut state) = (store(), PartitionState::default());
     let place = ShownPartition::new(Arc::clone(&live), 0).expect("it has 64 shards");
     state.show(&place);
-    let apply = |bytes: &Vec<u8>| drop(state.apply(StateChange::Command(bytes), TIME).expect("it can be decoded"));
+    let apply = |bytes: &Vec<u8>| drop(state.apply(StateChange::Command(bytes, 1), TIME).expect("it can be decoded"));
     let ((), took) = timed(|| bytes.iter().for_each(apply));
     println!("{} ns each by the state of a partition, with decoding", each(took));
 

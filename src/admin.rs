@@ -34,7 +34,7 @@ use crate::tls::Acceptor;
 use crate::transport::{self, ListenerSettings, Monitor, Plan, Protocol};
 use pages::Pages;
 
-pub use readiness::{Phase, Readiness};
+pub use readiness::{Phase, Readiness, ReadinessReport};
 
 /// Largest list of headers of a request, in bytes: scrapers and probes send a few.
 const HEADERS: u32 = 8 * 1024;

@@ -1,5 +1,6 @@
 //! The process: bind, run, drain.
 
+mod cluster;
 pub mod files;
 pub mod memory;
 
@@ -11,9 +12,11 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use self::cluster::RunningPod;
 use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
-use crate::cluster::{CommandLog, sweeper};
+use crate::cluster::condition::watch_condition;
+use crate::cluster::{ClusterLogs, CommandLog, sweeper};
 use crate::config::{AdminClientAuth, ClientAuth, Config, IdentityMode, ProxyProtocol};
 use crate::grpc::authentication::Authentication;
 use crate::grpc::health::HealthReporter;
@@ -40,15 +43,18 @@ pub struct App {
     admin: Option<(TcpListener, SocketAddr)>,
     clock: Clock,
     authentication: Authentication,
+    /// Of a cluster.
+    logs: Option<ClusterLogs>,
 }
 
 impl App {
-    /// Takes the addresses that the configuration names, where port 0 stands for a free one, and reads the files of TLS
-    /// and the keys of tokens.
+    /// Takes the addresses that the configuration names, where port 0 stands for a free one, reads the files of TLS
+    /// and the keys of tokens, and reaches the log of the cluster, if it names one.
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound, a file is of no use, or a proxy is named that cannot be one. The error names it.
+    /// When an address cannot be bound, a file is of no use, a proxy is named that cannot be one, or the log cannot be
+    /// used. The error names it.
     pub async fn bind(config: Config) -> io::Result<Self> {
         let tls = match tls_settings(&config) {
             Some(settings) => Some(Tls::load(settings).await.map_err(io::Error::other)?),
@@ -64,7 +70,9 @@ impl App {
             Some(verifier) => Authentication::by_tokens(Arc::<Verifier>::clone(verifier)),
             None => Authentication::off(),
         };
+        let logs = cluster::logs(&config.cluster).await.map_err(io::Error::other)?;
         Ok(Self {
+            logs,
             config,
             listener,
             address,
@@ -82,6 +90,12 @@ impl App {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// The same as a pod of the cluster that has these logs.
+    #[must_use]
+    pub fn with_logs(self, logs: ClusterLogs) -> Self {
+        Self { logs: Some(logs), ..self }
     }
 
     /// The same with another way to tell callers apart.
@@ -120,6 +134,7 @@ impl App {
             verifier,
             clock,
             authentication,
+            logs,
         } = self;
         let beside = usize::from(of_health.is_some()) + usize::from(of_admin.is_some());
         let connections = config.server.max_connections + beside * server::HEALTH_CONNECTIONS;
@@ -142,7 +157,14 @@ impl App {
             state_bytes: config.memory.state_bytes,
             creators: creator_shares(&config),
         }));
-        let log = CommandLog::local(Arc::clone(&store), clock);
+        let (pod, log) = match logs {
+            Some(logs) => {
+                let (pod, log) = RunningPod::start(logs, &config.cluster, &store, clock);
+                (Some(pod), log)
+            }
+            None => (None, CommandLog::local(Arc::clone(&store), clock)),
+        };
+        let handle = log.cluster().map(|cluster| cluster.pod().clone());
         let service = Service::new(log.clone(), service_settings(&config));
         let clients = Arc::new(Clients::new(client_limits(&config)));
         let edge = Edge::new(service, edge_settings(&config), authentication, shutdown.clone());
@@ -188,12 +210,25 @@ impl App {
         };
         tokio::pin!(serve, beside);
 
-        reporter.serving(true);
         readiness.set(admin::Phase::Serving);
+        let condition = async {
+            match handle {
+                Some(handle) => {
+                    let tell = |condition| {
+                        readiness.set_condition(condition);
+                        reporter.serving(readiness.report().ready);
+                    };
+                    watch_condition(handle, tell).await;
+                }
+                None => reporter.serving(true),
+            }
+            std::future::pending().await
+        };
         tracing::info!(%address, "serving");
         tokio::select! {
             () = &mut serve => unreachable!("the server serves until it is told to stop"),
             () = &mut beside => unreachable!("none of these ever ends"),
+            () = condition => unreachable!("it is watched until the server is told to stop"),
             () = shutdown.draining() => {}
         }
 
@@ -219,6 +254,10 @@ impl App {
                 let streams = shutdown.open_streams();
                 tracing::warn!(streams, timeout = ?config.drain.timeout, "dropping what did not drain in time");
             }
+        }
+        if let Some(pod) = pod {
+            // After all streams: what they have said of their sessions comes before.
+            pod.stop().await;
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod check;
+mod cluster;
 mod fault;
 mod limits;
 mod load;
@@ -22,6 +23,7 @@ mod reference;
 mod tests;
 mod text_forms;
 
+pub use cluster::{Activation, ClusterConfig};
 pub use fault::{ConfigError, ConfigFault};
 pub use limits::LimitsConfig;
 pub use reference::Reference;
@@ -53,6 +55,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// What all connections may hold.
     pub memory: MemoryConfig,
+    /// Several servers on one log.
+    pub cluster: ClusterConfig,
     /// What is logged, and how.
     pub log: LogConfig,
 }

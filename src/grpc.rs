@@ -34,6 +34,7 @@ mod rights;
 pub mod server;
 mod server_info;
 mod set_position;
+mod settled;
 mod status;
 mod stream;
 mod subscribe;

@@ -9,6 +9,7 @@ mod moderation;
 pub mod mutation;
 pub mod publish;
 mod revocation;
+pub mod settled;
 mod signature;
 pub mod subscribe;
 pub mod watch;
@@ -16,7 +17,7 @@ pub mod watch;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::cluster::CommandLog;
+use crate::cluster::{CommandLog, LogError, LogFault};
 use crate::feed::{Counts, Position};
 use crate::limits::{ClientId, Exceeded};
 use crate::store::SwarmPermit;
@@ -79,6 +80,18 @@ pub enum ServiceError {
     /// There are no tokens.
     #[error("the server knows no identities")]
     IdentityOff,
+    /// The log that several servers share did not carry it out.
+    #[error(transparent)]
+    Log(#[from] LogFault),
+}
+
+impl From<LogError> for ServiceError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Rejected(rejection) => Self::Rejected(rejection),
+            LogError::Fault(fault) => Self::Log(fault),
+        }
+    }
 }
 
 /// A livestream or group to be.
@@ -236,7 +249,9 @@ impl Service {
                 Some(false) => (None, self.log.store().state().replace(&creators)),
             };
             let outcome = match self.log.submit(id, command(new), Projection::SWARM).await {
-                Err(Rejection::Exists) if given.is_none() => return Err(Rejection::RequestReused.into()),
+                Err(LogError::Rejected(Rejection::Exists)) if given.is_none() => {
+                    return Err(Rejection::RequestReused.into());
+                }
                 outcome => outcome?,
             };
             drop(permit);
@@ -425,7 +440,7 @@ impl Service {
     ///
     /// When there is no such swarm.
     pub fn stats(&self, id: SwarmId) -> Result<(StatsSnapshot, Counts), ServiceError> {
-        let now = self.clock().now();
+        let now = self.log.now(id);
         let look = |entry: &Entry| (StatsSnapshot::new(entry.swarm(), now), entry.feed());
         let (stats, feed) = self.log.store().read(id, look).ok_or(Rejection::NoSuchSwarm)?;
         Ok((stats, feed.counts()))
@@ -444,7 +459,7 @@ impl Service {
         session: Option<SessionId>,
     ) -> Result<(u32, Epoch, u64), ServiceError> {
         let (session, ttl_ms, due, epoch, revision) = self.read(id, |swarm| {
-            let now = self.clock().now();
+            let now = self.log.now(id);
             let member = member(swarm, node, session, now)?;
             Ok::<_, Rejection>((
                 member.session,

@@ -34,7 +34,7 @@ use log::LogMemory;
 use revoked::RevokedTokens;
 pub(crate) use shard::{Panicked, Shard};
 use snapshot::{Outcome, Projection, SwarmSnapshot};
-use starling_core::id::{SessionId, SwarmId, SwarmKind};
+use starling_core::id::{NodeId, SessionId, SwarmId, SwarmKind};
 use starling_core::{Command, Rejection};
 use state::StateBudget;
 pub use state::{CreatorShare, CreatorShares};
@@ -175,6 +175,31 @@ impl Store {
                 drop(shard.apply(id, detach, at, wakes));
             }
         });
+    }
+
+    /// Counts one more stream of a session that a replicated log has attached: it ends when the session does.
+    ///
+    /// # Errors
+    ///
+    /// When the session is not a current one, or the swarm has ended or does not exist.
+    pub(crate) fn bind(&self, id: SwarmId, node: NodeId, session: SessionId) -> Result<Arc<SessionEnd>, Rejection> {
+        self.locked(id, |shard, _| {
+            let entry = shard.entry_mut(id).ok_or(Rejection::NoSuchSwarm)?;
+            let swarm = entry.swarm();
+            if swarm.is_over() {
+                return Err(Rejection::Ended);
+            }
+            let current = swarm.roster().find(node).ok_or(Rejection::NotAMember(node))?.session;
+            if current != session {
+                return Err(Rejection::SessionReplaced { node, given: session });
+            }
+            Ok(entry.attach(node, session))
+        })
+    }
+
+    /// Ends what [`Self::bind`] began.
+    pub(crate) fn unbind(&self, id: SwarmId, session: SessionId, end: &Arc<SessionEnd>) {
+        self.watchers(id, |entry| entry.unbind(session, end));
     }
 
     /// Looks at a swarm. `look` must be short: the shard is locked.

@@ -18,6 +18,7 @@ use starling_core::channel::Channel;
 use starling_core::command::{By, CreateLivestream, Join};
 use starling_core::event::{Gate, Grant};
 use starling_core::hash::splitmix64;
+use starling_core::id::NO_HOME;
 use starling_core::interest::Interests;
 use starling_core::livestream::Config;
 use starling_core::request::RequestId;
@@ -207,7 +208,15 @@ fn booked_and_allocated(case: Case) -> (usize, usize) {
             feed.chat(Message { author: source, session, muted: false, draft }, now, true).unwrap();
         } else {
             if number < sources {
-                let grant = Grant { source, channel, term: 1, session: Some(session), gate: Gate::Open, key: None };
+                let grant = Grant {
+                    source,
+                    channel,
+                    term: 1,
+                    session: Some(session),
+                    home: NO_HOME,
+                    gate: Gate::Open,
+                    key: None,
+                };
                 feed.enforce(&[grant], &[], false);
             }
             feed.publish(source, 1, draft, now).unwrap();

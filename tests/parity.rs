@@ -13,6 +13,7 @@ use elara_diffusion::{
 use fixture::{BROADCASTER, SwarmFixture, by, node, seed_node};
 use starling_core::channel::{Channel, ChannelSet, PerChannel};
 use starling_core::hash::splitmix64;
+use starling_core::id::SINGLE_POD;
 use starling_core::interest::{Interest, Interests};
 use starling_core::member::{Media, Role, ViewerMode};
 use starling_core::propagation::{Filter, Priority};
@@ -98,7 +99,7 @@ fn broadcaster_authority_and_chat_match_the_seed() {
     let media: ChannelSet = [Channel::Visual, Channel::Audio].into_iter().collect();
     for number in 1..5 {
         let session = SessionId::new(100).expect("not 0");
-        let claim = SharedCommand::Claim { by: by(number), channels: media, session, ttl_ms: 30_000 };
+        let claim = SharedCommand::Claim { by: by(number), channels: media, session, ttl_ms: 30_000, pod: SINGLE_POD };
         let may = fixture.submit(claim).is_ok();
         assert_eq!(may, seed.can_broadcast(seed_node(number)));
         assert_eq!(may, seed.authority.can_mutate_audio(seed_node(number)));

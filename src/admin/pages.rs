@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use serde::Serialize;
 use tokio::sync::Mutex;
 use tonic::body::Body;
 use tower::{Service, ServiceExt};
@@ -95,19 +96,16 @@ impl Shared {
         if self.admin.readers_only && matches!(path, "/metrics" | "/config") && !may_read() {
             return plain(StatusCode::FORBIDDEN, "this page wants a certificate that admin.reader_sans names\n");
         }
-        let state = self.admin.readiness.state();
+        let readiness = self.admin.readiness.report();
         let (status, kind, text) = match path {
             "/livez" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
-            "/readyz" => match state.reason() {
-                None => (StatusCode::OK, JSON, "{\"ready\":true,\"reasons\":[]}\n".to_owned()),
-                Some(reason) => {
-                    let text = format!("{{\"ready\":false,\"reasons\":[\"{reason}\"]}}\n");
-                    (StatusCode::SERVICE_UNAVAILABLE, JSON, text)
-                }
-            },
+            "/readyz" => {
+                let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                (status, JSON, json(&readiness))
+            }
             "/metrics" => {
                 let _one = self.scraping.lock().await;
-                let text = self.admin.metrics.scrape(state.reason().is_none()).await;
+                let text = self.admin.metrics.scrape(readiness.ready).await;
                 (StatusCode::OK, metrics::CONTENT_TYPE, text)
             }
             "/config" => (StatusCode::OK, TOML, self.admin.config.clone()),
@@ -119,6 +117,12 @@ impl Shared {
             Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "pages that are not read take all the room\n"),
         }
     }
+}
+
+/// A line of JSON.
+fn json(page: &impl Serialize) -> String {
+    // What is shown are texts and numbers.
+    serde_json::to_string(page).unwrap_or_default() + "\n"
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {

@@ -1,7 +1,11 @@
 //! Whether the server takes calls.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::cluster::PodCondition;
 
 /// What the process is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +19,8 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 3] = [Self::Starting, Self::Serving, Self::Draining];
-
     /// Why no calls are taken.
-    pub(super) const fn reason(self) -> Option<&'static str> {
+    const fn reason(self) -> Option<&'static str> {
         match self {
             Self::Starting => Some("starting"),
             Self::Serving => None,
@@ -27,24 +29,43 @@ impl Phase {
     }
 }
 
+/// What the page says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReadinessReport {
+    /// Calls are taken.
+    pub ready: bool,
+    /// Why they are not.
+    pub reasons: Vec<String>,
+    /// What is wrong all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+}
+
 /// Whether the server takes calls. Cloning it is shallow.
 #[derive(Clone, Debug)]
-pub struct Readiness(Arc<AtomicU8>);
+pub struct Readiness(Arc<Mutex<(Phase, PodCondition)>>);
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(Arc::new(AtomicU8::new(Phase::Starting as u8)))
+        Self(Arc::new(Mutex::new((Phase::Starting, PodCondition::default()))))
     }
 }
 
 impl Readiness {
     /// Says where the process is now.
-    pub fn set(&self, state: Phase) {
-        self.0.store(state as u8, Ordering::Release);
+    pub fn set(&self, phase: Phase) {
+        self.0.lock().0 = phase;
     }
 
-    /// Where the process is.
-    pub fn state(&self) -> Phase {
-        Phase::ALL[usize::from(self.0.load(Ordering::Acquire))]
+    /// Says how the server does as one of several.
+    pub fn set_condition(&self, condition: PodCondition) {
+        self.0.lock().1 = condition;
+    }
+
+    /// Whether calls are taken, and why not.
+    pub fn report(&self) -> ReadinessReport {
+        let (phase, PodCondition { mut reasons, remarks }) = self.0.lock().clone();
+        reasons.splice(0..0, phase.reason().map(str::to_owned));
+        ReadinessReport { ready: reasons.is_empty(), reasons, remarks }
     }
 }

@@ -18,6 +18,7 @@ mod tests;
 
 use std::hash::Hasher;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -29,6 +30,7 @@ use crate::sync::Mutex;
 use encoding::PartitionEncoder;
 pub use outcome::LogOutcome;
 pub use projections::{ExpectedOutcome, Projections};
+use starling_cluster::ReadableState;
 use starling_core::hash::FixedHasher;
 use starling_core::id::{PodId, SwarmId};
 use starling_core::{Command, ServerCommand, SharedCommand, Upkeep, wire};
@@ -50,6 +52,9 @@ const RAISED_REVISIONS: u64 = 1 << 20;
 
 /// What each step of a Reseed raises positions of sets by.
 const RAISED_POSITIONS: u64 = 1 << 32;
+
+/// The most that one entry moves the lease clock by.
+const LEASE_STEP: Duration = Duration::from_secs(3);
 
 /// Sessions of one swarm that are detached under one lock.
 const DETACHED_AT_ONCE: usize = 128;
@@ -82,6 +87,8 @@ pub struct ShownPartition {
     store: Arc<Store>,
     partition: usize,
     projections: Arc<Projections>,
+    /// Where the lease clock stood when an entry was applied last, and when that was.
+    lease: Arc<Mutex<(u64, Instant)>>,
 }
 
 impl ShownPartition {
@@ -95,7 +102,15 @@ impl ShownPartition {
         if store.shards() != SHARDS {
             return Err(OtherShards(store.shards()));
         }
-        Ok(Self { store, partition, projections: Arc::default() })
+        Ok(Self { store, partition, projections: Arc::default(), lease: Arc::new(Mutex::new((0, Instant::now()))) })
+    }
+
+    /// Where the lease clock stands, in milliseconds: where the last entry has put it, and what has passed since by the
+    /// pod's own clock, as far as the next entry may put it. Nothing is decided by it that the log does not decide again.
+    pub fn lease_now(&self) -> u64 {
+        let (lease, at) = *self.lease.lock();
+        let passed = at.elapsed().min(LEASE_STEP);
+        lease + u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// What outcomes of commands are to show, by those who submit them.
@@ -218,7 +233,7 @@ impl PartitionState {
         changed.result.unwrap_or(0)
     }
 
-    /// Swarms with streams on a pod, by shard.
+    /// Swarms with streams, or terms at home, on a pod, by shard.
     fn swarms_on(&self, pod: PodId) -> impl Iterator<Item = SwarmId> {
         self.shards().flat_map(move |shard| {
             let first = self.store.on_pod(shard, pod, None);
@@ -237,10 +252,10 @@ impl State for PartitionState {
 
     fn apply(&mut self, change: StateChange<'_>, at: LogTime) -> Result<LogOutcome, Undecodable> {
         match change {
-            StateChange::Command(bytes) => match wire::decode(bytes) {
+            StateChange::Command(bytes, pod) => match wire::decode(bytes) {
                 Ok((id, _, command)) => {
                     let shown = self.shown.as_ref().map(|shown| shown.projections.of(bytes));
-                    self.command(id, command, at, shown.unwrap_or(Projection::NOTHING))
+                    self.command(id, command.on_pod(pod), at, shown.unwrap_or(Projection::NOTHING))
                 }
                 Err(_) => {
                     let (_, command) = wire::server::decode(bytes).map_err(|_| Undecodable)?;
@@ -257,6 +272,10 @@ impl State for PartitionState {
     }
 
     fn carry_out_due(&mut self, at: LogTime, most: usize) -> usize {
+        // Each entry begins with this.
+        if let Some(shown) = &self.shown {
+            *shown.lease.lock() = (at.lease, Instant::now());
+        }
         let mut done = 0;
         while done < most {
             let first = self.shards().filter_map(|shard| self.due[shard]).min();
@@ -266,8 +285,7 @@ impl State for PartitionState {
         done
     }
 
-    /// The partition itself remembers which pods leave sessions behind, and the core has no homes of terms yet: nothing
-    /// is to be marked here.
+    /// The partition itself remembers which pods leave something behind: nothing is to be marked here.
     fn pod_gone(&mut self, _: PodId, _: LogTime) {}
 
     fn detach_gone(&mut self, pod: PodId, gone_at: u64, at: LogTime, most: usize) -> usize {
@@ -344,6 +362,18 @@ impl State for PartitionState {
         let mut state = encoding::decode(bytes).map_err(|_| Undecodable)?;
         state.look_at_due();
         Ok(state)
+    }
+}
+
+impl ReadableState for PartitionState {
+    /// Clients read the store.
+    type Reader = ();
+    type Place = ShownPartition;
+
+    fn reader(&self) {}
+
+    fn show(&mut self, place: &ShownPartition) {
+        Self::show(self, place);
     }
 }
 

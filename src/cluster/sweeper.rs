@@ -18,9 +18,15 @@ const AGING: Duration = Duration::from_secs(10);
 /// mostly for less than one.
 const FEEDS_PER_YIELD: usize = 8;
 
-/// Submits Expire for each swarm that falls due, and has feeds let go of what is too old, for ever.
+/// Submits Expire for each swarm that falls due, and has feeds let go of what is too old, for ever. The log of a cluster
+/// carries out by itself what falls due.
 pub async fn run(log: CommandLog) {
-    tokio::join!(expire(&log), age(&log));
+    let expire = async {
+        if log.cluster().is_none() {
+            expire(&log).await;
+        }
+    };
+    tokio::join!(expire, age(&log));
 }
 
 /// Submits Expire for each swarm that falls due: sleeps until then.

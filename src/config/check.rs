@@ -9,14 +9,16 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::Faults;
 use super::{
-    AdminClientAuth, AdminConfig, ClientAuth, Config, DrainConfig, FeedConfig, IdentityConfig, IdentityMode,
-    LimitsConfig, LogConfig, MemoryConfig, RetentionConfig, ServerConfig, StoreConfig, StreamsConfig, TlsConfig,
+    AdminClientAuth, AdminConfig, ClientAuth, ClusterConfig, Config, DrainConfig, FeedConfig, IdentityConfig,
+    IdentityMode, LimitsConfig, LogConfig, MemoryConfig, RetentionConfig, ServerConfig, StoreConfig, StreamsConfig,
+    TlsConfig,
 };
 
 impl Config {
     /// Adds what is out of its range or against a rule. The destructuring makes a new key ask for its range.
     pub(super) fn check(&self, faults: &mut Faults) {
-        let Self { server, admin, identity, tls, drain, streams, store, retention, feed, limits, memory, log } = self;
+        let Self { server, admin, identity, tls, drain, streams, store, retention, feed, limits, memory, cluster, log } =
+            self;
         server.check(faults);
         identity.check(faults);
         // First: who could not be asked for certificates needs no authority that vouches for them.
@@ -37,6 +39,7 @@ impl Config {
         feed.check(faults);
         limits.check(feed, faults);
         memory.check(limits, store, faults);
+        cluster.check(store, faults);
         log.check(faults);
     }
 }
@@ -184,6 +187,57 @@ impl TlsConfig {
             format!("{admin_sans:?} is not a list of names, divided by commas, of which none is that of a node")
         });
         faults.duration("tls.reload_interval", *reload_interval, SECOND..=HOUR);
+    }
+}
+
+impl ClusterConfig {
+    fn check(&self, store: &StoreConfig, faults: &mut Faults) {
+        let Self {
+            nats_urls: _,
+            nats_credentials_file,
+            nats_nkey_file,
+            nats_tls: _,
+            nats_tls_first: _,
+            nats_tls_ca_file: _,
+            nats_tls_cert_file,
+            nats_tls_key_file,
+            name,
+            replicas,
+            max_log_bytes,
+            max_store_bytes,
+            start_timeout,
+            peer_listen: _,
+            peer_address: _,
+            peer_seeds: _,
+            peer_secret_file: _,
+            max_staleness,
+            activate: _,
+        } = self;
+        let given = |file: &std::path::Path| !file.as_os_str().is_empty();
+        let missing = self.missing();
+        faults.rule(&["cluster.nats_urls"], !self.is_on() || missing.is_empty(), || {
+            format!("is given, so that this is one of several servers, and they need {}", missing.join(", "))
+        });
+        let keys = ["cluster.nats_nkey_file", "cluster.nats_credentials_file"];
+        faults.rule(&keys, !given(nats_credentials_file) || !given(nats_nkey_file), || {
+            "credentials and an nkey are given, and NATS knows a server by one of them".to_owned()
+        });
+        let keys = ["cluster.nats_tls_key_file", "cluster.nats_tls_cert_file"];
+        faults.rule(&keys, given(nats_tls_cert_file) == given(nats_tls_key_file), || {
+            "cluster.nats_tls_cert_file and cluster.nats_tls_key_file are given together or not at all".to_owned()
+        });
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        faults.rule(&["cluster.name"], name.len() <= 32 && name.bytes().all(is_plain), || {
+            format!("{name:?} is not 1 to 32 letters, digits, - and _")
+        });
+        faults.number("cluster.replicas", *replicas, 1..=5);
+        faults.number("cluster.max_log_bytes", *max_log_bytes, 16 << 20..=1 << 50);
+        faults.number("cluster.max_store_bytes", *max_store_bytes, 64 << 20..=1 << 50);
+        faults.duration("cluster.start_timeout", *start_timeout, SECOND..=10 * MINUTE);
+        faults.duration("cluster.max_staleness", *max_staleness, 20 * SECOND..=10 * MINUTE);
+        faults.rule(&["store.shards", "cluster.nats_urls"], !self.is_on() || store.shards == CLUSTER_SHARDS, || {
+            format!("{} is not {CLUSTER_SHARDS}, which all servers of a cluster have", store.shards)
+        });
     }
 }
 
@@ -396,6 +450,9 @@ impl Faults {
 /// 2^53 - 1, the largest integer that JavaScript's numbers hold exactly. Ids that the server draws are below it, and so
 /// must always be allowed.
 const LARGEST_EXACT_DOUBLE: u64 = (1 << 53) - 1;
+/// Shards of each server of a cluster, as `cluster::partition_state` has them.
+const CLUSTER_SHARDS: usize = 64;
+
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);

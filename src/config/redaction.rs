@@ -32,9 +32,20 @@ fn redact(table: &mut toml::Table) {
         match value {
             toml::Value::Table(inner) => redact(inner),
             value if is_secret(key) => *value = REDACTED.into(),
+            toml::Value::String(text) if key.ends_with("_urls") => *text = without_users(text),
             _ => {}
         }
     }
+}
+
+/// URLs, divided by commas, without the users and passwords in them.
+fn without_users(urls: &str) -> String {
+    let plain = |url: &str| match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{REDACTED}@{host}"),
+        (None, Some((_, host))) => format!("{REDACTED}@{host}"),
+        (_, None) => url.to_owned(),
+    };
+    urls.split(',').map(plain).collect::<Vec<_>>().join(",")
 }
 
 fn is_secret(key: &str) -> bool {
@@ -55,13 +66,13 @@ mod tests {
     fn secrets_are_left_out_and_paths_are_not() {
         let mut table: toml::Table = toml::from_str(
             "[identity]\nhs256_secret = 'hunter2'\nhs256_secret_file = '/run/secret'\ntoken_leeway = 'x'\n\
-             [tls.inner]\nprivate_key = 'PEM'\nprivate_key_file = 'key.pem'\n[log]\nfilter = 'info'\n",
+             [tls.inner]\nprivate_key = 'PEM'\nprivate_key_file = 'key.pem'\n[log]\nfilter = 'info'\n[cluster]\nnats_urls = 'nats://me:hunter2@a:1,tls://b:2'\n",
         )
         .unwrap();
         redact(&mut table);
         let text = table.to_string();
         assert!(!text.contains("hunter2") && !text.contains("PEM"), "{text}");
-        for kept in ["/run/secret", "key.pem", "info"] {
+        for kept in ["/run/secret", "key.pem", "info", "nats://[redacted]@a:1,tls://b:2"] {
             assert!(text.contains(kept), "{text}");
         }
     }

@@ -74,7 +74,7 @@ fn unknown_key_is_refused_naming_the_known_ones() {
         format!(
             "drain.spred: unknown key (from {name}); [drain] has spread, timeout\n\
              drian: unknown section (from {name}); there are {}",
-            "admin, drain, feed, identity, limits, log, memory, retention, server, store, streams, tls"
+            "admin, cluster, drain, feed, identity, limits, log, memory, retention, server, store, streams, tls"
         )
     );
 }
@@ -286,6 +286,21 @@ fn every_range_accepts_exactly_its_ends() {
         ("memory.state_address_bytes", &["1048576", "536870912"], &["1048575", "536870913"]),
         ("memory.state_identity_bytes", &["1048576", "536870912"], &["1048575", "536870913"]),
         ("memory.event_logs_bytes", &["4194304", "1099511627776"], &["1048575", "1099511627777"]),
+        ("cluster.nats_urls", &[""], &["nats://127.0.0.1:4222"]),
+        ("cluster.nats_tls_cert_file", &[""], &["tls.crt"]),
+        ("cluster.nats_tls_key_file", &[""], &["tls.key"]),
+        (
+            "cluster.name",
+            &["", "a_B-9", "12345678901234567890123456789012"],
+            &["a b", "a.b", "123456789012345678901234567890123"],
+        ),
+        ("cluster.replicas", &["1", "5"], &["0", "6"]),
+        ("cluster.max_log_bytes", &["16777216", "1125899906842624"], &["16777215", "1125899906842625"]),
+        ("cluster.max_store_bytes", &["67108864", "1125899906842624"], &["67108863", "1125899906842625"]),
+        ("cluster.start_timeout", &["1s", "10m"], &["999ms", "601s"]),
+        ("cluster.peer_listen", &["", "0.0.0.0:0", "[::1]:50061"], &["50061", "localhost:50061", "none"]),
+        ("cluster.max_staleness", &["20s", "10m"], &["19s", "601s"]),
+        ("cluster.activate", &["auto", "manual"], &["Auto", "never"]),
         ("log.filter", &["off", "warn,starling=debug"], &["starling=loud"]),
         ("log.format", &["auto", "human", "json"], &["JSON", "yaml"]),
     ];
@@ -318,6 +333,28 @@ fn settings_of_tls_fit_together() {
     assert_eq!(keys(&load_env(env(&files[..1])).unwrap_err()), ["tls.key_file"], "half a pair");
     let config = load(&[("STARLING__TLS__ADMIN_SANS", "a://b, c")]).unwrap();
     assert_eq!(config.tls.admin_sans().collect::<Vec<_>>(), ["a://b", "c"]);
+}
+
+#[test]
+fn several_servers_need_all_that_they_share() {
+    let urls = ("STARLING__CLUSTER__NATS_URLS", "nats://127.0.0.1:4222, nats://127.0.0.2:4222");
+    let error = load_env(env(&[urls])).unwrap_err().to_string();
+    assert!(error.contains("they need cluster.name, cluster.peer_listen, cluster.peer_secret_file"), "{error}");
+    let all = [
+        urls,
+        ("STARLING__CLUSTER__NAME", "live"),
+        ("STARLING__CLUSTER__PEER_LISTEN", "0.0.0.0:50061"),
+        ("STARLING__CLUSTER__PEER_SECRET_FILE", "secret"),
+    ];
+    let error = load_env(env(&all)).unwrap_err().to_string();
+    assert!(error.contains("they need cluster.peer_address"), "{error}");
+    let with =
+        |more: &[(&str, &str)]| load_env(env(&[&all, &[("STARLING__CLUSTER__PEER_ADDRESS", "a:1")], more].concat()));
+    let config = with(&[]).unwrap().cluster;
+    assert_eq!(config.nats_urls().collect::<Vec<_>>(), ["nats://127.0.0.1:4222", "nats://127.0.0.2:4222"]);
+    assert_eq!(keys(&with(&[("STARLING__STORE__SHARDS", "32")]).unwrap_err()), ["store.shards"]);
+    let both = [("STARLING__CLUSTER__NATS_NKEY_FILE", "a"), ("STARLING__CLUSTER__NATS_CREDENTIALS_FILE", "b")];
+    assert_eq!(keys(&with(&both).unwrap_err()), ["cluster.nats_nkey_file"]);
 }
 
 #[test]

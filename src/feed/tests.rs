@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::*;
 use starling_core::event::Grant;
-use starling_core::id::SessionId;
+use starling_core::id::{NO_HOME, SessionId};
 use starling_core::interest::{Interest, InterestChange};
 
 mod channels;
@@ -71,7 +71,8 @@ impl FeedFixture {
     }
 
     fn grant_to(&self, session: u64, channel: Channel, term: u64, gate: Gate) {
-        let grant = Grant { source: source(), channel, term, session: SessionId::new(session), gate, key: None };
+        let grant =
+            Grant { source: source(), channel, term, session: SessionId::new(session), home: NO_HOME, gate, key: None };
         self.feed.enforce(&[grant], &[], false);
     }
 
@@ -235,7 +236,7 @@ fn closing_a_feed_ends_its_grants_atomically() {
     let fixture = FeedFixture::new(shape(1 << 20));
     fixture.visual(true);
     let (channel, gate) = (Channel::Visual, Gate::NotActive);
-    let grant = Grant { source: source(), channel, term: 0, session: None, gate, key: None };
+    let grant = Grant { source: source(), channel, term: 0, session: None, home: NO_HOME, gate, key: None };
     fixture.feed.enforce(&[grant], &[], true);
     assert!(fixture.feed.is_closed());
     assert_eq!(fixture.publish(3, draft(true, 0)), Err(AppendError::StaleTerm));

@@ -9,7 +9,7 @@ use super::fields;
 use super::page_token::{self, List, PageToken};
 use super::publish::{self, PublishStream};
 use super::set_position;
-use super::status::{refused, unpublished, wrong_kind};
+use super::status::{refused, wrong_kind};
 use super::stream::{self, Messages};
 use super::subscribe;
 use super::watch::{EventSource, Livestream, SetSource, TargetSource};
@@ -44,7 +44,7 @@ impl LivestreamService for Edge {
     async fn get_livestream(&self, request: Request<pb::GetLivestreamRequest>) -> Answer<pb::GetLivestreamResponse> {
         let id = self.admit(request, |asked| fields::swarm_id(KIND, asked.livestream_id))?;
         let livestream =
-            wire::livestream(self.service.swarm(id).map_err(refused(KIND))?).ok_or_else(|| wrong_kind(KIND))?;
+            wire::livestream(self.look(id, |service| service.swarm(id)).await?).ok_or_else(|| wrong_kind(KIND))?;
         Ok(Response::new(pb::GetLivestreamResponse { livestream: Some(livestream) }))
     }
 
@@ -126,7 +126,7 @@ impl LivestreamService for Edge {
             let id = fields::swarm_id(KIND, livestream_id)?;
             Ok((id, fields::node("node_id", node_id)?, SessionId::new(session_id)))
         })?;
-        let (ttl_ms, epoch, revision) = self.service.renew_lease(id, node, session).await.map_err(refused(KIND))?;
+        let (ttl_ms, epoch, revision) = self.renew_lease_of(id, node, session).await?;
         Ok(Response::new(pb::RenewLeaseResponse {
             lease_ttl: Some(convert::duration(ttl_ms)),
             revision,
@@ -140,7 +140,7 @@ impl LivestreamService for Edge {
             let id = fields::swarm_id(KIND, livestream_id)?;
             Ok((id, fields::node("viewer_node_id", viewer_node_id)?, fields::view(view)?))
         })?;
-        let (member, epoch, revision) = self.service.member(id, node, view).map_err(refused(KIND))?;
+        let (member, epoch, revision) = self.look(id, |service| service.member(id, node, view)).await?;
         let viewer = Some(wire::viewer(&member, view));
         Ok(Response::new(pb::GetViewerResponse { viewer, epoch: epoch.get(), revision }))
     }
@@ -160,11 +160,11 @@ impl LivestreamService for Edge {
         let page = match named {
             Some(nodes) => {
                 let nodes: Vec<_> = nodes.iter().copied().filter_map(NodeId::new).collect();
-                self.service.named_members(id, &nodes, start.unwrap_or(0), view)
+                self.look(id, |service| service.named_members(id, &nodes, start.unwrap_or(0), view)).await
             }
-            None => self.service.list_members(id, start, limit, view),
+            None => self.look(id, |service| service.list_members(id, start, limit, view)).await,
         };
-        let page = page.map_err(refused(KIND))?;
+        let page = page?;
         let list = match named {
             Some(nodes) => List::NamedMembers(id, page.epoch, page_token::names(nodes)),
             None => List::Members(id, page.epoch),
@@ -216,7 +216,7 @@ impl LivestreamService for Edge {
         })?;
         let from = token.and_then(|token| NodeId::new(token.start()));
         let MutedPage { nodes, next, epoch, revision } =
-            self.service.list_muted(id, from, limit).map_err(refused(KIND))?;
+            self.look(id, |service| service.list_muted(id, from, limit)).await?;
         let list = List::Muted(id, epoch);
         token.map_or(Ok(()), |token| token.is_of(list))?;
         Ok(Response::new(pb::ListMutedNodesResponse {
@@ -242,7 +242,8 @@ impl LivestreamService for Edge {
             Ok((id, fields::page_size(page_size, self.settings.list_page)?, PageToken::parse(&page_token)?))
         })?;
         let from = token.and_then(|token| NodeId::new(token.start()));
-        let BanPage { bans, next, epoch, revision } = self.service.list_bans(id, from, limit).map_err(refused(KIND))?;
+        let BanPage { bans, next, epoch, revision } =
+            self.look(id, |service| service.list_bans(id, from, limit)).await?;
         let list = List::Bans(id, epoch);
         token.map_or(Ok(()), |token| token.is_of(list))?;
         Ok(Response::new(pb::ListBansResponse {
@@ -265,7 +266,7 @@ impl LivestreamService for Edge {
             let pb::GetTargetsRequest { livestream_id, of_node_id, node_id: _ } = asked;
             Ok((fields::swarm_id(KIND, livestream_id)?, NodeId::new(of_node_id).into()))
         })?;
-        let (epoch, revision, targets) = self.service.targets(id, of).map_err(refused(KIND))?;
+        let (epoch, revision, targets) = self.look(id, |service| service.targets(id, of)).await?;
         Ok(Response::new(pb::GetTargetsResponse { epoch: epoch.get(), revision, targets: Some(targets.into()) }))
     }
 
@@ -283,7 +284,7 @@ impl LivestreamService for Edge {
             Ok((id, by, draft, fields::fence(term)))
         })?;
         limits.publish(draft.payload.len())?;
-        let accepted = self.service.publish_one(id, &by, term, &draft).await.map_err(unpublished(KIND))?;
+        let accepted = self.publish_one(id, &by, term, &draft).await?;
         Ok(Response::new(pb::PublishUpdateResponse { receipt: Some(accepted.into()) }))
     }
 
@@ -296,13 +297,13 @@ impl LivestreamService for Edge {
             let id = fields::swarm_id(KIND, livestream_id)?;
             Ok((id, fields::unnamed(node_id, session_id)?, fields::picture(channel, track)?))
         })?;
-        self.service.request_keyframe(id, &by, None, channel).map_err(refused(KIND))?;
+        self.look(id, |service| service.request_keyframe(id, &by, None, channel)).await?;
         Ok(Response::new(pb::RequestKeyframeResponse {}))
     }
 
     async fn get_stats(&self, request: Request<pb::GetStatsRequest>) -> Answer<pb::GetStatsResponse> {
         let id = self.admit(request, |asked| fields::swarm_id(KIND, asked.livestream_id))?;
-        let (stats, delivery) = self.service.stats(id).map_err(refused(KIND))?;
+        let (stats, delivery) = self.look(id, |service| service.stats(id)).await?;
         Ok(Response::new(pb::GetStatsResponse {
             epoch: stats.epoch.get(),
             revision: stats.revision,
@@ -319,7 +320,7 @@ impl LivestreamService for Edge {
         let caller = stream::caller(&request);
         let resume = self.admit(request, |asked| set_position::parse(KIND, self.service.set(), asked.resume_from))?;
         let watch = self.service.watch_census(KIND, resume.as_ref());
-        Ok(Response::new(stream::run(SetSource::<Livestream>::new(watch), self.observer(caller)?)))
+        Ok(Response::new(stream::run(SetSource::<Livestream>::new(watch), self.observer(caller, None)?)))
     }
 
     type WatchTargetsStream = Messages<pb::WatchTargetsResponse>;
@@ -331,7 +332,7 @@ impl LivestreamService for Edge {
             let id = fields::swarm_id(KIND, livestream_id)?;
             Ok((id, NodeId::new(of_node_id), fields::observer(node_id, session_id)?, session_id))
         })?;
-        let watch = self.service.watch_targets(id, of.into()).map_err(refused(KIND))?;
+        let watch = self.look(id, |service| service.watch_targets(id, of.into())).await?;
         // Without a session it follows whom it watches.
         let tied = if session == 0 { of } else { node };
         let lifetime = self.lifetime(caller, id, tied, session).await?;
@@ -355,7 +356,7 @@ impl LivestreamService for Edge {
             Ok((id, node, session_id, view, selection, resume))
         })?;
         let watch =
-            self.service.watch_events(id, selection, resume, self.settings.list_page, view).map_err(refused(KIND))?;
+            self.look(id, |service| service.watch_events(id, selection, resume, self.settings.list_page, view)).await?;
         let lifetime = self.watch_lifetime(caller, id, node, session).await?;
         Ok(Response::new(stream::run(EventSource::<Livestream>::new(watch, view), lifetime)))
     }

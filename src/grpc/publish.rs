@@ -22,7 +22,7 @@ use super::client_limits::StreamLimits;
 use super::publish_requests::{Inbound, Open, RawOpen};
 use super::request_messages::RequestMessages;
 use super::rights::check_renewal;
-use super::status::{End, draining, refused, reject_reason, unpublished};
+use super::status::{End, draining, reject_reason, unpublished};
 use super::stream::{LifetimeEvent, Messages, StreamLifetime, caller};
 use super::{Edge, Settings, convert, fields};
 use crate::budget::Reservation;
@@ -111,9 +111,9 @@ impl PublishStream {
         let Open { id, node, session, channels, layers } = edge.admit_from(&identity, open, RawOpen::parse)?;
         drop(identity);
         let by = By { node, session, request: None };
-        let (handle, attachment) = edge.service.publish(id, by, channels, layers).await.map_err(refused(kind))?;
+        let (handle, attachment) = edge.publish(id, by, channels, layers).await?;
         let session_id = attachment.session().map_or(0, SessionId::get);
-        let lifetime = edge.lifetime_of(caller, Some(attachment))?;
+        let lifetime = edge.lifetime_of(caller, Some(id), Some(attachment))?;
         let granted = handle.channels().map(|(channel, PublisherState { accepted, previous, keyframe_wanted })| {
             let (before, accepted_before) = previous.unzip();
             shared::GrantedChannel {

@@ -13,6 +13,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::convert::timestamp;
 use super::fields::InvalidField;
+use crate::cluster::LogFault;
 use crate::feed::{AppendError, Rejected};
 use crate::limits::Exceeded;
 use crate::pb::swarm::v1::{self as pb, ErrorReason as Reason};
@@ -99,8 +100,29 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
         }
         ServiceError::StateMemory => retry(Code::ResourceExhausted, Reason::StateMemory, &refusal.to_string()),
         ServiceError::Exceeded(exceeded) => exceeded.into(),
+        ServiceError::Log(fault) => log_fault(fault),
         ServiceError::IdentityOff => status(Code::FailedPrecondition, Reason::IdentityOff, refusal.to_string(), &[]),
     }
+}
+
+/// The log that several servers share did not carry it out.
+fn log_fault(fault: LogFault) -> Status {
+    let message = fault.to_string();
+    match fault {
+        LogFault::QueueFull => retry(Code::ResourceExhausted, Reason::LogQueueFull, &message),
+        LogFault::NotApplied | LogFault::OutcomeUnknown | LogFault::NotServed | LogFault::Behind => {
+            retry(Code::Unavailable, Reason::LogUnreachable, &message)
+        }
+        LogFault::Panicked => {
+            tracing::error!(error = message, "failed");
+            Status::internal(message)
+        }
+    }
+}
+
+/// This server does not follow the log that several share: others may.
+pub(super) fn away_from_log() -> Status {
+    log_fault(LogFault::NotServed)
 }
 
 /// The swarm has ended, and this is where its updates did.
@@ -356,6 +378,8 @@ pub(super) enum End {
     TokenExpired,
     /// The token that opened it was revoked.
     TokenRevoked,
+    /// This server does not follow the log that several share.
+    AwayFromLog,
     /// The client does not wait any longer.
     Deadline,
 }
@@ -380,6 +404,8 @@ impl End {
             }
             Self::StaleTerm => (Why::StaleTerm, Err(stale_term())),
             Self::Draining => (Why::Draining, Err(draining())),
+            // For its client the same: others serve.
+            Self::AwayFromLog => (Why::Draining, Err(away_from_log())),
             Self::Age => {
                 let message = "the stream has reached its age; resume at once";
                 // The same process serves: nobody has to wait.
@@ -392,7 +418,7 @@ impl End {
             Self::Deadline => return (None, Err(deadline_exceeded())),
         };
         let wait = match self {
-            Self::Draining => Some(RETRY_AFTER),
+            Self::Draining | Self::AwayFromLog => Some(RETRY_AFTER),
             // With another token, at once.
             Self::Age | Self::TokenExpired | Self::TokenRevoked => Some(Duration::ZERO),
             Self::SwarmEnded | Self::Session(_) | Self::StaleTerm | Self::Deadline => None,

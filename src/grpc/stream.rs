@@ -19,10 +19,11 @@ use super::Edge;
 use super::authentication::{Authentication, RevocableToken};
 use super::client_limits::CallLimits;
 use super::convert;
-use super::status::{End, draining, refused};
+use super::status::{End, away_from_log, draining, refused};
 use super::timeout::Deadline;
 use crate::budget::Reservation;
 use crate::clock::Clock;
+use crate::cluster::PartitionGoodbyes;
 use crate::identity::Identity;
 use crate::pb::swarm::v1 as pb;
 use crate::service::attachment::Attachment;
@@ -92,6 +93,8 @@ pub(super) struct StreamLifetime {
     connection: Option<Arc<ConnectionShared>>,
     clock: Clock,
     shutdown: Shutdown,
+    /// Of a cluster: when this pod does not follow the log of the swarm any more.
+    goodbyes: Option<Box<PartitionGoodbyes>>,
     /// The drain was seen.
     leaves: bool,
     spread: Duration,
@@ -109,9 +112,9 @@ pub(super) struct StreamLifetime {
 }
 
 impl Edge {
-    /// The lifetime of a stream that belongs to nobody.
-    pub(super) fn observer(&self, caller: Caller) -> Result<StreamLifetime, Status> {
-        self.lifetime_of(caller, None)
+    /// The lifetime of a stream about a swarm, or about all of them, that belongs to nobody.
+    pub(super) fn observer(&self, caller: Caller, of: Option<SwarmId>) -> Result<StreamLifetime, Status> {
+        self.lifetime_of(caller, of, None)
     }
 
     /// The lifetime of a stream: it keeps the session alive that it names, follows
@@ -127,10 +130,10 @@ impl Edge {
             (Some(node), Some(session)) => {
                 Some(self.service.attach(id, node, session).await.map_err(refused(id.kind))?)
             }
-            (Some(node), None) => self.service.follow(id, node),
+            (Some(node), None) => self.follow(id, node).await?,
             (None, _) => None,
         };
-        self.lifetime_of(caller, attachment)
+        self.lifetime_of(caller, Some(id), attachment)
     }
 
     /// The lifetime of a stream that only a member may have.
@@ -157,17 +160,26 @@ impl Edge {
         node: Option<NodeId>,
         session: u64,
     ) -> Result<StreamLifetime, Status> {
-        let over = self.service.is_over(id).map_err(refused(id.kind))?;
+        let over = self.look(id, |service| service.is_over(id)).await?;
         match node {
             Some(node) if !over => self.member(caller, id, node, session).await,
-            _ => self.lifetime_of(caller, None),
+            _ => self.lifetime_of(caller, Some(id), None),
         }
     }
 
-    /// The lifetime of a stream of this caller, which keeps this alive.
-    pub(super) fn lifetime_of(&self, caller: Caller, attachment: Option<Attachment>) -> Result<StreamLifetime, Status> {
+    /// The lifetime of a stream of this caller, about a swarm or about all of them, which keeps this alive.
+    pub(super) fn lifetime_of(
+        &self,
+        caller: Caller,
+        of: Option<SwarmId>,
+        attachment: Option<Attachment>,
+    ) -> Result<StreamLifetime, Status> {
         if self.shutdown.is_draining() {
             return Err(draining());
+        }
+        let goodbyes = self.service.goodbyes(of);
+        if goodbyes.as_ref().is_some_and(PartitionGoodbyes::is_away) {
+            return Err(away_from_log());
         }
         let settings = &self.settings;
         let now = Instant::now();
@@ -179,6 +191,7 @@ impl Edge {
             connection,
             clock: self.service.clock().clone(),
             shutdown: self.shutdown.clone(),
+            goodbyes: goodbyes.map(Box::new),
             leaves: false,
             spread: settings.drain_spread,
             end: (!age.is_zero()).then(|| (now + age, End::Age)),
@@ -223,12 +236,6 @@ impl StreamLifetime {
     /// True when the token that opened the stream was revoked.
     pub(super) fn is_revoked(&self) -> bool {
         self.token.as_ref().is_some_and(RevocableToken::is_revoked)
-    }
-
-    /// What ends the stream if nothing does before.
-    fn end(&self) -> Option<(Instant, End)> {
-        let expires = self.expires.map(|at| (at, End::TokenExpired));
-        self.end.into_iter().chain(expires).min_by_key(|(at, _)| *at)
     }
 
     /// Ends the stream then, if it does not end before.
@@ -291,11 +298,16 @@ impl StreamLifetime {
                     }
                 }
             };
-            let end = self.end();
+            // In a box, which only streams of a cluster have.
+            let away = self.goodbyes.as_mut().map(|goodbyes| goodbyes.ended().boxed());
+            let away = async { away.unwrap_or_else(|| std::future::pending().boxed()).await };
+            let expires = self.expires.map(|at| (at, End::TokenExpired));
+            let end = self.end.into_iter().chain(expires).min_by_key(|(at, _)| *at);
             let first = end.map_or(self.next_heartbeat, |(at, _)| at.min(self.next_heartbeat));
             tokio::select! {
                 biased;
                 reason = session => return LifetimeEvent::End(End::Session(reason)),
+                () = away => return LifetimeEvent::End(End::AwayFromLog),
                 () = self.shutdown.draining(), if !self.leaves => {
                     self.leaves = true;
                     self.end_within(self.spread, End::Draining);

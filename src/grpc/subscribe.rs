@@ -14,7 +14,7 @@ use super::stream::Messages;
 use super::timeout::Deadline;
 use super::{Answer, Edge, fields, stream};
 use crate::pb::{group, livestream};
-use crate::service::subscribe;
+use crate::service::{Service, subscribe};
 use crate::transport::{AcceptsHandover, Handover, StreamProgress, WakeSet};
 use starling_core::Rejection;
 use starling_core::id::{SessionId, SwarmId, SwarmKind};
@@ -96,10 +96,10 @@ where
     // after the end.
     for last in [false, true] {
         let wakes = WakeSet::new();
-        let (subscription, greeting) =
-            edge.service.subscribe(id, request.clone(), wakes.waker(UPDATES_WAKE)).map_err(refused(id.kind))?;
+        let subscribe = |service: &Service| service.subscribe(id, request.clone(), wakes.waker(UPDATES_WAKE));
+        let (subscription, greeting) = edge.look(id, subscribe).await?;
         let lifetime = if subscription.is_after_end() {
-            edge.observer(caller.clone())?
+            edge.observer(caller.clone(), Some(id))?
         } else {
             match edge.member(caller.clone(), id, node, session).await {
                 Err(_) if !last && edge.service.is_over(id).unwrap_or(false) => continue,

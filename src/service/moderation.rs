@@ -58,7 +58,7 @@ impl Service {
     ///
     /// When there is no such swarm, or it has ended.
     pub fn list_bans(&self, id: SwarmId, from: Option<NodeId>, limit: usize) -> Result<BanPage, ServiceError> {
-        let now = self.clock().now();
+        let now = self.log.now(id);
         self.read(id, |swarm| {
             if swarm.is_over() {
                 return Err(Rejection::Ended.into());
@@ -72,7 +72,7 @@ impl Service {
 
     /// Why a node that is in no session of a swarm may not act in it.
     pub fn absence(&self, id: SwarmId, node: NodeId) -> ServiceError {
-        let now = self.clock().now();
+        let now = self.log.now(id);
         self.read(id, |swarm| swarm.absence(node, now)).map_or_else(|missing| missing, Into::into)
     }
 }

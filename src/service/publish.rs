@@ -15,7 +15,7 @@ use crate::store::snapshot::{Outcome, Projection};
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::By;
 use starling_core::event::Gate;
-use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::id::{Epoch, NodeId, SINGLE_POD, SessionId, SwarmId, SwarmKind};
 use starling_core::key::BroadcasterKey;
 use starling_core::{Rejection, Rules, SharedCommand, Swarm};
 
@@ -78,7 +78,7 @@ impl Service {
         channels: ChannelSet,
         layers: u32,
     ) -> Result<(PublishHandle, Attachment), ServiceError> {
-        let (node, now) = (by.node, self.clock().now());
+        let (node, now) = (by.node, self.log.now(id));
         let shared = |channel: Channel| id.kind == SwarmKind::Livestream && channel == Channel::Chat;
         let exclusive: ChannelSet = channels.iter().filter(|channel| !shared(*channel)).collect();
         let (epoch, term, attachment) = if exclusive.is_empty() && !self.needs_session(id, node)? {
@@ -89,7 +89,8 @@ impl Service {
             };
             (epoch, 0, attachment)
         } else {
-            let claim = SharedCommand::Claim { by, channels, session: draw_session(), ttl_ms: LEASE_MS };
+            let claim =
+                SharedCommand::Claim { by, channels, session: draw_session(), ttl_ms: LEASE_MS, pod: SINGLE_POD };
             let Outcome { epoch, revision: term, session, .. } = self.submit(id, claim, Projection::NOTHING).await?;
             let session = session.ok_or(Rejection::NotAMember(node))?;
             (epoch, term, self.attach(id, node, session).await?)
@@ -165,7 +166,7 @@ impl Service {
         let channels: ChannelSet = [channel].into_iter().collect();
         let mut draft = draft.clone();
         for _ in 0..TRIES {
-            let (held, now) = (feed.term(by.node, channel), self.clock().now());
+            let (held, now) = (feed.term(by.node, channel), self.log.now(id));
             let look = |swarm: &Swarm| {
                 let due = authority(swarm, by.node, by.session, now)?;
                 let signer = signer(swarm, by.node)?.map(|(key, session)| (swarm.epoch(), session, key));
@@ -189,7 +190,8 @@ impl Service {
                     closed => return Err(feed::AppendError::Closed(closed).uncounted().into()),
                 }
                 let session = draw_session();
-                let acquire = SharedCommand::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS };
+                let acquire =
+                    SharedCommand::Acquire { by: by.clone(), channels, session, ttl_ms: LEASE_MS, pod: SINGLE_POD };
                 self.submit(id, acquire, Projection::NOTHING).await?;
             }
             // A fenced update gets no right that it does not have.
@@ -214,7 +216,7 @@ impl Service {
         source: Option<NodeId>,
         channel: Channel,
     ) -> Result<(), ServiceError> {
-        let now = self.clock().now();
+        let now = self.log.now(id);
         let look = |entry: &Entry| {
             let swarm = entry.swarm();
             member(swarm, by.node, by.session, now)?;
@@ -280,7 +282,7 @@ fn chat(
             if !Arc::ptr_eq(feed, &entry.feed()) {
                 return Err(Rejection::Ended.into());
             }
-            let now = log.clock().now();
+            let now = log.now(id);
             let member = member(swarm, author, session, now)?;
             let muted = matches!(swarm.rules(), Rules::Livestream(livestream) if livestream.muted().contains(&author));
             let message = Message { author, session: member.session, muted, draft: draft.clone() };

@@ -43,7 +43,7 @@ impl Service {
     pub async fn revoke_tokens(&self, node: NodeId, issued_before: Option<u64>) -> Result<Revocation, ServiceError> {
         let latest = self.latest_revocation()?;
         let TokenTimes { max_age_ms, leeway_ms } = self.settings.tokens.ok_or(ServiceError::IdentityOff)?;
-        let (now, wall) = (self.clock().now(), self.clock().wall());
+        let (now, wall) = (self.log.server_now(), self.clock().wall());
         let issued_before = issued_before.unwrap_or(wall).min(latest);
         // Who issues goes by the wall clock, commands by one that goes on evenly.
         let oldest = issued_before.saturating_add(max_age_ms).saturating_add(leeway_ms).saturating_sub(wall);
@@ -63,6 +63,6 @@ impl Service {
         limit: usize,
     ) -> Result<(Vec<(NodeId, Revocation)>, Option<NodeId>), ServiceError> {
         self.settings.tokens.ok_or(ServiceError::IdentityOff)?;
-        Ok(self.revocations().list(from, limit, self.clock().now()))
+        Ok(self.revocations().list(from, limit, self.log.server_now()))
     }
 }

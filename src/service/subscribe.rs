@@ -103,7 +103,7 @@ impl Service {
             return Err(ServiceError::FeedMemory);
         }
         let found = self.log.store().read(id, |entry| {
-            let interests = reader(entry, &request, self.clock().now())?;
+            let interests = reader(entry, &request, self.log.now(id))?;
             let (swarm, feed) = (entry.swarm(), entry.feed());
             // Under the shard: no change of interest slips in between.
             let cursor = Cursor::enter(&feed, selection, interests, waker, now)

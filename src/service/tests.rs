@@ -19,7 +19,7 @@ use crate::store::{CreatorShares, Store};
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::{By, CreateLivestream, Join};
 use starling_core::event::LeaveReason;
-use starling_core::id::Epoch;
+use starling_core::id::{Epoch, SINGLE_POD};
 use starling_core::member::View;
 use starling_core::topology::Forwarder;
 use starling_core::{Command, LivestreamCommand, NodeId, SessionId, SharedCommand, SwarmId, SwarmKind, wire};
@@ -68,7 +68,7 @@ fn join(number: u64, session_number: u64) -> Command {
 fn common() -> Vec<(SwarmId, Command)> {
     let id = swarm(STAYS, 0);
     let channels: ChannelSet = [Channel::Visual].into_iter().collect();
-    let claim = SharedCommand::Claim { by: by(1), channels, session: session(1), ttl_ms: 60_000 };
+    let claim = SharedCommand::Claim { by: by(1), channels, session: session(1), ttl_ms: 60_000, pod: SINGLE_POD };
     let mut all = vec![(id, create(1)), (id, LivestreamCommand::Start(by(1)).into()), (id, claim.into())];
     all.extend([2, 3, 4].map(|number| (id, join(number, number))));
     all
@@ -168,7 +168,7 @@ fn other_state(at: u64) -> PartitionState {
     history.push((swarm(STAYS, 0), join(5, 5)));
     history.push((swarm(OTHER, 0), create(33)));
     for (id, command) in history {
-        state.apply(StateChange::Command(&wire::encode(id, 0, &command)), time).unwrap();
+        state.apply(StateChange::Command(&wire::encode(id, 0, &command), 1), time).unwrap();
     }
     state.raise(1);
     state
@@ -330,15 +330,15 @@ async fn revoked_tokens_are_those_of_the_state() {
     };
     let time = LogTime { lease: 1_000, wall: 1_000 };
     let [mut first, mut second] = [PartitionState::default(), PartitionState::default()];
-    first.apply(StateChange::Command(&revoke(1)), time).unwrap();
-    second.apply(StateChange::Command(&revoke(2)), time).unwrap();
+    first.apply(StateChange::Command(&revoke(1), 1), time).unwrap();
+    second.apply(StateChange::Command(&revoke(2), 1), time).unwrap();
     let refuses = || [1, 2, 3].map(|number| process.store.revoked().refuses(node(number), 499));
     through_bytes(&first).show(&process.place);
     assert_eq!(refuses(), [true, false, false]);
     let mut second = through_bytes(&second);
     second.show(&process.place);
     assert_eq!(refuses(), [false, true, false]);
-    second.apply(StateChange::Command(&revoke(3)), time).unwrap();
+    second.apply(StateChange::Command(&revoke(3), 1), time).unwrap();
     assert_eq!(refuses(), [false, true, true]);
     assert_eq!(through_bytes(&second).attached(1), Vec::new());
     // Other partitions have nothing of it.

@@ -67,7 +67,7 @@ pub struct Entry {
     booked: Booked,
     /// Of the swarm as it is; `None` = not known. Of a replicated log alone.
     pub(super) digest: Option<u64>,
-    /// Pods of a cluster that its shard knows to have streams of it.
+    /// Pods of a cluster that its shard knows to have streams of it, or to be the home of a term.
     pub(super) pods: Vec<PodId>,
 }
 
@@ -228,6 +228,14 @@ impl Entry {
     /// True when that was the last stream that kept the session alive.
     pub(super) fn detach(&mut self, session: SessionId) -> bool {
         count_down(&mut self.sessions, session)
+    }
+
+    /// Ends what [`Self::attach`] began, of streams that a replicated log counts. A swarm that took the place of another
+    /// knows nothing of its streams.
+    pub(super) fn unbind(&mut self, session: SessionId, end: &Arc<SessionEnd>) {
+        if self.sessions.get(&session).is_some_and(|current| Arc::ptr_eq(&current.end, end)) {
+            count_down(&mut self.sessions, session);
+        }
     }
 
     /// Binds a stream to a member, whatever its session, without keeping it alive;

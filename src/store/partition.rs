@@ -90,7 +90,7 @@ impl Store {
         self.shards[shard].lock().swarm_after(after)
     }
 
-    /// The first swarm of a shard after this one that has streams on a pod.
+    /// The first swarm of a shard after this one that has streams, or terms at home, on a pod.
     pub(crate) fn on_pod(&self, shard: usize, pod: PodId, after: Option<SwarmId>) -> Option<SwarmId> {
         self.shards[shard].lock().on_pod(pod, after)
     }

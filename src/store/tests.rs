@@ -7,7 +7,7 @@ use starling_core::SharedCommand;
 use starling_core::channel::Channel;
 use starling_core::command::{By, CreateGroup, CreateLivestream, Join, SwarmUpdate};
 use starling_core::group::Config;
-use starling_core::id::{Epoch, NodeId};
+use starling_core::id::{Epoch, NodeId, SINGLE_POD};
 use starling_core::livestream;
 
 use super::*;
@@ -104,7 +104,8 @@ fn nobody_starts_at_what_a_departed_source_published() {
     apply(SharedCommand::Join(Join::bare(node, session, 1_000)));
     let by = By { node, session: None, request: None };
     let channels = [Channel::Visual].into_iter().collect();
-    let term = apply(SharedCommand::Claim { by: by.clone(), channels, session, ttl_ms: 1_000 }).revision;
+    let term =
+        apply(SharedCommand::Claim { by: by.clone(), channels, session, ttl_ms: 1_000, pod: SINGLE_POD }).revision;
     let feed = store.read(id(1), Entry::feed).unwrap();
     feed.publish(node, term, draft(Channel::Visual, true), Micros::new(1)).unwrap();
     assert!(feed.has_start(node, Channel::Visual));

@@ -27,6 +27,7 @@ use starling::transport::ListenerSettings;
 use starling_client::Client;
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::{By, CreateGroup, CreateLivestream, Join};
+use starling_core::id::SINGLE_POD;
 use starling_core::interest::{Interest, InterestChange};
 use starling_core::request::RequestId;
 use starling_core::topology::Forwarder;
@@ -215,7 +216,10 @@ impl World {
             self.submit(group(CALL), SharedCommand::SetInterest(by(member), interests(sources.clone())));
             let session = SessionId::new(member).unwrap();
             let channels = [Channel::Visual, Channel::Audio, Channel::Chat, Channel::Data].into_iter().collect();
-            self.submit(group(CALL), SharedCommand::Claim { by: by(member), channels, session, ttl_ms: LEASE_MS });
+            self.submit(
+                group(CALL),
+                SharedCommand::Claim { by: by(member), channels, session, ttl_ms: LEASE_MS, pod: SINGLE_POD },
+            );
         }
         let open = [(livestream(TREE), streams), (livestream(STAR), star / 5), (livestream(SWITCH), star / 5)];
         for (id, members) in open.into_iter().chain([(group(CALL), participants / 5)]) {

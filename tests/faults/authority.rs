@@ -5,6 +5,7 @@ use elara_diffusion::{
     LivestreamInterest,
 };
 use starling_core::channel::{Channel, ChannelSet, PerChannel};
+use starling_core::id::SINGLE_POD;
 use starling_core::interest::{Interest, InterestChange};
 use starling_core::member::ViewerMode;
 use starling_core::propagation::Filter;
@@ -21,7 +22,7 @@ fn change(channel: Channel, level: Interest, ttl_ms: Option<u32>) -> InterestCha
 fn claim(number: u64) -> Command {
     let session = SessionId::new(1 << 40).expect("not 0");
     let channels: ChannelSet = [Channel::Visual].into_iter().collect();
-    SharedCommand::Claim { by: by(number), channels, session, ttl_ms: 30_000 }.into()
+    SharedCommand::Claim { by: by(number), channels, session, ttl_ms: 30_000, pod: SINGLE_POD }.into()
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use elara_diffusion::{LivestreamSwarm, SwarmConfig, SwarmState};
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::Join;
+use starling_core::id::SINGLE_POD;
 use starling_core::livestream::State;
 use starling_core::member::ViewerMode;
 use starling_core::topology::Topology;
@@ -19,7 +20,7 @@ fn seed() -> LivestreamSwarm {
 fn claim(number: u64) -> Command {
     let session = SessionId::new(1 << 40).expect("not 0");
     let channels: ChannelSet = [Channel::Visual, Channel::Audio].into_iter().collect();
-    SharedCommand::Claim { by: by(number), channels, session, ttl_ms: 30_000 }.into()
+    SharedCommand::Claim { by: by(number), channels, session, ttl_ms: 30_000, pod: SINGLE_POD }.into()
 }
 
 #[test]

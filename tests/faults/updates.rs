@@ -14,7 +14,7 @@ use starling::feed::{
 };
 use starling_core::channel::Channel;
 use starling_core::event::{Gate, Grant};
-use starling_core::id::SessionId;
+use starling_core::id::{NO_HOME, SessionId};
 use starling_core::interest::{Interest, InterestChange, Interests};
 
 use crate::fixture::{BROADCASTER, node, seed_node};
@@ -48,8 +48,15 @@ impl FeedFixture {
 
     fn grant(&self, term: u64) {
         let session = SessionId::new(1);
-        let grant =
-            Grant { source: node(BROADCASTER), channel: Channel::Visual, term, session, gate: Gate::Open, key: None };
+        let grant = Grant {
+            source: node(BROADCASTER),
+            channel: Channel::Visual,
+            term,
+            session,
+            home: NO_HOME,
+            gate: Gate::Open,
+            key: None,
+        };
         self.feed.enforce(&[grant], &[], false);
     }
 

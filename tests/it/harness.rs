@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use starling::app::App;
 use starling::clock::Clock;
+use starling::cluster::SharedLogs;
 use starling::config::Config;
 use starling::grpc::authentication::Authentication;
 use starling::shutdown::Shutdown;
@@ -50,6 +51,19 @@ impl Server {
         clock: Clock,
         configure: impl FnOnce(&mut Config),
     ) -> Self {
+        let pod = |app: App| match authentication {
+            Some(authentication) => app.with_authentication(authentication),
+            None => app,
+        };
+        Self::of(configure, |app| pod(app.with_clock(clock))).await
+    }
+
+    /// A server of a cluster whose logs are in this process, ready or not.
+    pub(crate) async fn pod(logs: &SharedLogs, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::of(configure, |app| app.with_logs(logs.for_pod())).await
+    }
+
+    async fn of(configure: impl FnOnce(&mut Config), make: impl FnOnce(App) -> App) -> Self {
         let mut config = Config::default();
         config.server.listen = (Ipv4Addr::LOCALHOST, 0).into();
         config.admin.listen = None;
@@ -57,11 +71,7 @@ impl Server {
         config.drain.timeout = Duration::from_secs(5);
         config.streams.heartbeat_interval = Duration::from_secs(600);
         configure(&mut config);
-        let app = App::bind(config).await.expect("a free port can be bound").with_clock(clock);
-        let app = match authentication {
-            Some(authentication) => app.with_authentication(authentication),
-            None => app,
-        };
+        let app = make(App::bind(config).await.expect("a free port can be bound"));
         let (address, health_address, admin_address) = (app.address(), app.health_address(), app.admin_address());
         let shutdown = Shutdown::new();
         let mut running = JoinSet::new();
@@ -90,6 +100,11 @@ impl Server {
     /// A connection of its own.
     pub(crate) async fn client(&self) -> Client {
         Client::connect(&self.url()).await.expect("the server accepts")
+    }
+
+    /// Ends it as the kernel would, in the middle of whatever it does.
+    pub(crate) async fn kill(mut self) {
+        self.running.shutdown().await;
     }
 
     /// Begins the drain and does not wait for it.

@@ -6,6 +6,7 @@
 //! - [`net`]: slow, dead and hostile networks;
 //! - [`proxies`]: behind proxies, who is believed about the addresses of clients;
 //! - [`tls`]: certificates, who is refused, and what stays true over TLS;
+//! - [`cluster`]: several servers on one log;
 //! - [`history`]: random runs, judged by the history checker.
 //!
 //! `cargo test --test it watch::` runs one of them.
@@ -16,6 +17,7 @@ mod harness;
 mod process;
 
 mod admin;
+mod cluster;
 mod edge;
 mod history;
 mod net;

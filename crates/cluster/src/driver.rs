@@ -51,6 +51,7 @@ pub(crate) struct Driver<S: ReadableState, L> {
     pub(crate) partition: usize,
     pub(crate) shared: Arc<PartitionShared<S>>,
     pub(crate) log: L,
+    pub(crate) place: S::Place,
     pub(crate) settings: ReplicaSettings,
     pub(crate) life: watch::Receiver<PodLife>,
     pub(crate) overs: mpsc::Sender<PodOver>,
@@ -251,6 +252,8 @@ impl<S: ReadableState, L: PartitionLog> Driver<S, L> {
                     }
                 }
                 Inbound::Activate(level) => replica.activate(level),
+                // Who asked may have gone.
+                Inbound::Status(reply) => drop(reply.send(replica.status())),
             }
         }
     }
@@ -328,6 +331,7 @@ impl<S: ReadableState, L: PartitionLog> Driver<S, L> {
                 Output::Purge { below } => calls.purge(below),
                 Output::Resolve { id, answer } => answers.push((id, answer)),
                 Output::Replaced => {
+                    replica.show(|state| state.show(&self.place));
                     self.shared.reader.send_replace(replica.readable().state.reader());
                     self.shared.tell(PodEvent::Replaced { partition });
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use starling_replica::batch::StreamSession;
 use starling_replica::output::{LogAccess, NotReady, PeerReport};
+use starling_replica::replica::status::ReplicaStatus;
 use starling_replica::{Answer, LogRequest, ReplicaSettings, State};
 use tokio::sync::{broadcast, watch};
 
@@ -24,8 +25,14 @@ pub trait ReadableState: State<Outcome: Send> + Send + 'static {
     /// How others read it.
     type Reader: Clone + Send + Sync + 'static;
 
+    /// Where clients see it, if that is outside of it.
+    type Place: Clone + Send + Sync + 'static;
+
     /// A handle to this state, which stays one to it when the replica goes over to another.
     fn reader(&self) -> Self::Reader;
+
+    /// Has clients see it there from now on, in place of what they saw before; nothing when they do.
+    fn show(&mut self, place: &Self::Place);
 }
 
 /// What the driver of a partition shares with those who hold its handle.
@@ -187,6 +194,12 @@ impl<S: ReadableState> PartitionHandle<S> {
     /// An operator's word to activate a level, once all pods can apply it.
     pub fn activate(&self, level: u32) {
         self.shared.inbox.activate(level);
+    }
+
+    /// What operators are told, as it is now; `None` while the partition is not driven: the pod stops, or leaves the
+    /// partition alone after a panic.
+    pub async fn status(&self) -> Option<ReplicaStatus> {
+        self.shared.inbox.status().await.ok()
     }
 
     /// Whether the partition can be used.

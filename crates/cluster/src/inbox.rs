@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use starling_replica::batch::StreamSession;
 use starling_replica::output::PeerReport;
+use starling_replica::replica::status::ReplicaStatus;
 use starling_replica::{Answer, LogRequest, ReplicaSettings};
 use tokio::sync::{Notify, oneshot};
 
@@ -28,6 +29,7 @@ pub(crate) enum Inbound<O> {
     Request { request: LogRequest, deadline: u64, attach: Option<AttachId>, reply: oneshot::Sender<Reply<O>> },
     Detach(AttachId, StreamSession),
     Activate(u32),
+    Status(oneshot::Sender<ReplicaStatus>),
 }
 
 #[derive(Debug)]
@@ -105,6 +107,16 @@ impl<O> Inbox<O> {
             waiting.inbound.retain(|inbound| !matches!(inbound, Inbound::Activate(_)));
             self.push(waiting, Inbound::Activate(level));
         }
+    }
+
+    /// Asks for what operators are told. A question that comes while many wait is dropped.
+    pub(crate) fn status(&self) -> oneshot::Receiver<ReplicaStatus> {
+        let (reply, receiver) = oneshot::channel();
+        let waiting = self.waiting.lock();
+        if !waiting.is_closed && waiting.inbound.len() < self.max_items {
+            self.push(waiting, Inbound::Status(reply));
+        }
+        receiver
     }
 
     fn push(&self, mut waiting: parking_lot::MutexGuard<'_, Waiting<O>>, inbound: Inbound<O>) {

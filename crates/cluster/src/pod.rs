@@ -41,14 +41,14 @@ impl<S: ReadableState> fmt::Debug for Pod<S> {
 }
 
 impl<S: ReadableState> Pod<S> {
-    /// Starts a pod on the runtime of whoever calls: a replica for each of the partitions, whose logs these are, in order.
-    /// `draw` gives 64 random bits, others each time.
+    /// Starts a pod on the runtime of whoever calls: a replica for each of the partitions, whose logs these are, in order,
+    /// with the place where clients see it. `draw` gives 64 random bits, others each time.
     ///
     /// # Panics
     ///
     /// Outside of a runtime.
     pub fn start<L: PartitionLog, P: Peers>(
-        logs: Vec<L>,
+        partitions: Vec<(L, S::Place)>,
         peers: P,
         settings: &ReplicaSettings,
         mut draw: impl FnMut() -> u64 + Send + 'static,
@@ -57,16 +57,17 @@ impl<S: ReadableState> Pod<S> {
         let life = PodLife { incarnation: PodIncarnation(draw()), is_stopping: false };
         let life = Arc::new(watch::Sender::new(life));
         let events = broadcast::Sender::new(MAX_EVENTS);
-        let (overs, over) = mpsc::channel(logs.len().max(1));
+        let (overs, over) = mpsc::channel(partitions.len().max(1));
         let mut drivers = JoinSet::new();
-        let mut partitions = Vec::new();
-        for (partition, log) in logs.into_iter().enumerate() {
+        let mut all_shared = Vec::new();
+        for (partition, (log, place)) in partitions.into_iter().enumerate() {
             let shared = Arc::new(PartitionShared::<S>::new(settings, clock, events.clone()));
-            partitions.push(Arc::clone(&shared));
+            all_shared.push(Arc::clone(&shared));
             let driver = Driver {
                 partition,
                 shared,
                 log,
+                place,
                 settings: settings.clone(),
                 life: life.subscribe(),
                 overs: overs.clone(),
@@ -75,7 +76,7 @@ impl<S: ReadableState> Pod<S> {
             };
             drivers.spawn(driver.run());
         }
-        let shared = Arc::new(PodShared { partitions, life, events });
+        let shared = Arc::new(PodShared { partitions: all_shared, life, events });
         let mut coordinator = JoinSet::new();
         coordinator.spawn(coordinate(Arc::clone(&shared), peers, over, draw));
         Self { handle: PodHandle { shared }, drivers, coordinator }

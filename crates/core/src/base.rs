@@ -5,7 +5,7 @@ use super::channel::PerChannel;
 use super::command::{By, Join};
 use super::error::Rejection;
 use super::event::{Applied, Event, SharedEvent};
-use super::id::{Epoch, MemberKey, NodeId, PodId, SessionId};
+use super::id::{Epoch, MemberKey, NodeId, SessionId};
 use super::interest::{Interest, InterestChange, InterestUpdate, Interests, MAX_OVERRIDES};
 use super::invariant::{BrokenInvariant, LARGEST, ensure};
 use super::last_members::LastMembers;
@@ -146,25 +146,6 @@ impl Base {
         let now = self.now;
         self.roster.update(key, |member| change(&mut member.lease, now));
         Ok(())
-    }
-
-    /// Detaches every session from a pod. O(members).
-    pub(super) fn pod_gone(&mut self, pod: PodId) {
-        let attached = self.roster.iter().filter(|(_, member)| member.lease.is_attached_to(pod));
-        let keys: Vec<MemberKey> = attached.map(|(key, _)| key).collect();
-        for key in keys {
-            self.roster.update(key, |member| member.lease.detach(pod, self.now));
-        }
-    }
-
-    /// Detaches up to `most` sessions from a pod of a cluster that is gone since a time, in the order of their slots, and
-    /// tells how many. O(what is detached).
-    pub(super) fn detach_gone(&mut self, pod: PodId, gone_at: u64, most: usize) -> usize {
-        let keys: Vec<MemberKey> = self.roster.attached_to(pod, MemberKey::FIRST).take(most).collect();
-        for key in &keys {
-            self.roster.update(*key, |member| member.lease.detach_gone(pod, gone_at));
-        }
-        keys.len()
     }
 
     /// Members by channel and interest, counted anew. O(n).

@@ -186,6 +186,9 @@ pub enum SharedCommand {
         session: SessionId,
         /// The lease of that session, in milliseconds.
         ttl_ms: u32,
+        /// Where it is asked: the home of the term. Of a command in a log whatever stands here gives way to the pod
+        /// that it came from, see [`Command::on_pod`].
+        pod: PodId,
     },
     /// Take the right to publish on these channels where nobody holds it.
     Acquire {
@@ -197,6 +200,9 @@ pub enum SharedCommand {
         session: SessionId,
         /// The lease of that session, in milliseconds.
         ttl_ms: u32,
+        /// Where it is asked: the home of the term. Of a command in a log whatever stands here gives way to the pod
+        /// that it came from, see [`Command::on_pod`].
+        pod: PodId,
     },
 }
 
@@ -274,6 +280,15 @@ impl Command {
             ) => Some(*node),
             Self::Shared(_) | Self::Livestream(_) | Self::Group(_) => self.by().map(|by| by.node),
         }
+    }
+
+    /// The same command, as asked on this pod.
+    #[must_use]
+    pub fn on_pod(mut self, asked_on: PodId) -> Self {
+        if let Self::Shared(SharedCommand::Claim { pod, .. } | SharedCommand::Acquire { pod, .. }) = &mut self {
+            *pod = asked_on;
+        }
+        self
     }
 
     /// Who acts, of the commands that name the actor's session and the request.

@@ -4,7 +4,7 @@ mod size;
 
 use super::channel::{Channel, ChannelSet};
 use super::config::{GroupConfig, LivestreamConfig};
-use super::id::{MemberKey, NodeId, SessionId};
+use super::id::{MemberKey, NodeId, PodId, SessionId};
 use super::interest::{InterestUpdate, Interests};
 use super::key::BroadcasterKey;
 use super::member::MemberView;
@@ -209,6 +209,8 @@ pub struct Grant {
     pub term: u64,
     /// The session that holds it; `None` = nobody may publish.
     pub session: Option<SessionId>,
+    /// The pod where it publishes; [`NO_HOME`](super::id::NO_HOME) without a term, and when that pod is gone.
+    pub home: PodId,
     /// Whether updates are taken now.
     pub gate: Gate,
     /// The key that signs the source's updates; `None` = they are not signed.

@@ -12,7 +12,7 @@ use super::config::Configured;
 pub use super::config::GroupConfig as Config;
 use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant, GroupEvent, SharedEvent};
-use super::id::{MemberKey, NodeId};
+use super::id::{MemberKey, NO_HOME, NodeId, PodId};
 use super::interest::InterestUpdate;
 use super::invariant::{BrokenInvariant, LARGEST, ensure};
 use super::member::{MemberView, View};
@@ -103,7 +103,8 @@ impl Group {
     fn revoke(tx: &mut Transaction<'_>, key: MemberKey) {
         let (source, terms) = tx.base.roster.update(key, |member| (member.node, member.terms.take()));
         if terms.is_some() {
-            let none = |channel| Grant { source, channel, term: 0, session: None, gate: Gate::Off, key: None };
+            let (session, home, gate, key) = (None, NO_HOME, Gate::Off, None);
+            let none = |channel| Grant { source, channel, term: 0, session, home, gate, key };
             tx.applied.grants.extend(Channel::ALL.map(none));
         }
     }
@@ -271,19 +272,39 @@ impl RuleSet for Group {
         GroupEvent::Updated { metadata, config: Box::new(self.config().clone()) }.into()
     }
 
-    fn unclaimed(&self, base: &Base, node: NodeId, channels: ChannelSet) -> ChannelSet {
+    fn unclaimed(&self, base: &Base, node: NodeId, channels: ChannelSet, pod: PodId) -> ChannelSet {
         let held = base.roster.find(node).and_then(|member| member.terms.as_deref());
-        channels.iter().filter(|channel| held.is_none_or(|terms| terms[*channel] == 0)).collect()
+        channels.iter().filter(|channel| held.is_none_or(|terms| terms[*channel].is_free_for(pod))).collect()
     }
 
-    fn claim(&mut self, tx: &mut Transaction<'_>, by: &By, channels: ChannelSet, _: Join) -> Result<(), Rejection> {
+    fn claim(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        by: &By,
+        channels: ChannelSet,
+        pod: PodId,
+        _: Join,
+    ) -> Result<(), Rejection> {
         let key = tx.base.member(by)?;
         // It acquires what it holds.
         if channels.is_empty() {
             return Ok(());
         }
         tx.base.admit(by, None)?;
-        self.grant_anew(tx, key, channels)
+        self.grant_anew(tx, key, channels, pod)
+    }
+
+    /// The terms are the members'.
+    fn homes(&self) -> PerChannel<PodId> {
+        PerChannel::default()
+    }
+
+    fn clear_homes(&mut self, _: &mut Transaction<'_>, _: PodId) -> bool {
+        false
+    }
+
+    fn tell_grants(&self, tx: &mut Transaction<'_>, key: MemberKey) {
+        self.tell_all_grants(tx, key);
     }
 
     fn finish(&mut self, tx: &mut Transaction<'_>, reason: EndReason) {

@@ -71,6 +71,9 @@ pub type PodId = u32;
 /// The number of a process that is alone.
 pub const SINGLE_POD: PodId = 0;
 
+/// In a cluster, the home of a term whose pod is gone. A process that is alone has the same number, and is never gone.
+pub const NO_HOME: PodId = SINGLE_POD;
+
 /// A member's slot in the roster; reused after it left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberKey(u32);

@@ -7,7 +7,7 @@
 //! From the bottom up, each file using only those before it: [`steps`] and [`counted`], by which work is
 //! counted; [`hash`], [`invariant`], [`config`] and [`state`]; [`id`], [`key`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
 //! [`propagation`], [`stats`] and [`summary`]; [`command`], what is asked, and [`wire`], its byte
-//! form; [`revocations`], which tokens are refused; [`member`], `node_index`, [`roster`] and [`last_members`], who is in
+//! form; [`revocations`], which tokens are refused; `term`, the right to publish; [`member`], `node_index`, [`roster`] and [`last_members`], who is in
 //! and who was; [`bans`], who must stay out; [`event`], what is told,
 //! and [`Applied`], what a command did. `base` is what every swarm has, `rules` carries out the
 //! commands of both kinds, [`livestream`] and [`group`] say what each kind does in its own way,
@@ -57,6 +57,7 @@ pub mod stats;
 pub mod steps;
 pub mod summary;
 pub mod swarm;
+mod term;
 pub mod topology;
 pub mod wire;
 

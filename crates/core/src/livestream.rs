@@ -16,7 +16,7 @@ pub use super::config::LivestreamConfig as Config;
 use super::counted::Set;
 use super::error::Rejection;
 use super::event::{Applied, Event, Gate, Grant, LivestreamEvent, SharedEvent};
-use super::id::{MemberKey, NodeId, SessionId};
+use super::id::{MemberKey, NodeId, PodId, SessionId};
 use super::interest::InterestUpdate;
 use super::invariant::{BrokenInvariant, LARGEST, ensure};
 use super::key::BroadcasterKey;
@@ -26,6 +26,7 @@ use super::role::{Role, ViewerMode};
 use super::rules::{RuleSet, act};
 pub use super::state::State;
 use super::state::{EndReason, LeaveReason};
+use super::term::Term;
 use super::topology::relay_tree::Parent;
 use super::topology::{Forwarder, RelayTree, TargetList, Topology};
 
@@ -46,8 +47,8 @@ pub struct Livestream {
     pub(super) keys: Option<Box<Keys>>,
     /// Since when the broadcaster has had no session.
     pub(super) absent_since: Option<u64>,
-    /// Current term per channel; 0 = none.
-    pub(super) terms: PerChannel<u64>,
+    /// Current term per channel.
+    pub(super) terms: PerChannel<Term>,
     pub(super) tree: RelayTree,
     pub(super) topology: Topology,
     pub(super) moderators: Set<NodeId>,
@@ -154,7 +155,8 @@ impl Livestream {
         Grant {
             source: self.broadcaster,
             channel,
-            term,
+            term: term.number,
+            home: term.home,
             session: self.broadcaster_session(base),
             gate,
             key: self.key(),
@@ -357,16 +359,37 @@ impl RuleSet for Livestream {
         LivestreamEvent::Updated { metadata, config: Box::new(self.config().clone()) }.into()
     }
 
-    fn unclaimed(&self, _: &Base, _: NodeId, channels: ChannelSet) -> ChannelSet {
-        channels.iter().filter(|channel| self.terms[*channel] == 0).collect()
+    fn unclaimed(&self, _: &Base, _: NodeId, channels: ChannelSet, pod: PodId) -> ChannelSet {
+        channels.iter().filter(|channel| self.terms[*channel].is_free_for(pod)).collect()
     }
 
-    fn claim(&mut self, tx: &mut Transaction<'_>, by: &By, channels: ChannelSet, join: Join) -> Result<(), Rejection> {
+    fn claim(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        by: &By,
+        channels: ChannelSet,
+        pod: PodId,
+        join: Join,
+    ) -> Result<(), Rejection> {
         tx.base.admit(by, self.authority())?;
         self.leads(by)?;
-        self.grant_anew(tx, channels, join);
+        self.grant_anew(tx, channels, pod, join);
         Ok(())
     }
+
+    fn homes(&self) -> PerChannel<PodId> {
+        PerChannel::from_fn(|channel| self.terms[channel].home)
+    }
+
+    fn clear_homes(&mut self, tx: &mut Transaction<'_>, pod: PodId) -> bool {
+        let cleared = Channel::ALL.into_iter().filter(|channel| self.terms[*channel].leave(pod));
+        let cleared: ChannelSet = cleared.collect();
+        tx.applied.grants.extend(cleared.iter().map(|channel| self.grant(tx.base, channel)));
+        !cleared.is_empty()
+    }
+
+    /// Members have none: terms are the livestream's.
+    fn tell_grants(&self, _: &mut Transaction<'_>, _: MemberKey) {}
 
     fn finish(&mut self, tx: &mut Transaction<'_>, reason: EndReason) {
         self.revoke(tx);
@@ -413,8 +436,8 @@ impl RuleSet for Livestream {
         ensure(self.config().broadcaster_timeout_ms <= LARGEST, "the broadcaster's time is below 2^60")?;
         let times = [self.absent_since, self.started_at];
         ensure(times.into_iter().flatten().all(|at| at <= now), "nothing happened after the last command")?;
-        ensure(self.terms.iter().all(|(_, term)| *term <= revision), "terms are revisions that were")?;
-        ensure(self.terms[Channel::Chat] == 0, "CHAT has no term")?;
+        self.terms.iter().try_for_each(|(_, term)| term.validate(revision))?;
+        ensure(!self.terms[Channel::Chat].is_there(), "CHAT has no term")?;
         let viewers = base.roster.iter().filter(|(_, member)| member.is_viewer()).count();
         ensure(viewers == self.tree.len(), "the tree holds exactly the viewers")?;
         base.roster.iter().try_for_each(|(key, member)| self.validate_member(key, member))?;

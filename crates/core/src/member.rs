@@ -1,13 +1,16 @@
 //! A member of a swarm: one session of one node.
 
-use super::channel::PerChannel;
+use std::borrow::Cow;
+
+use super::channel::{Channel, PerChannel};
 use super::command::Join;
 use super::hash::WordHasher;
-use super::id::{MemberKey, NodeId, PodId, SINGLE_POD, SessionId};
+use super::id::{MemberKey, NO_HOME, NodeId, PodId, SINGLE_POD, SessionId};
 use super::interest::{Interest, Interests, MAX_OVERRIDES};
 use super::invariant::{BrokenInvariant, LARGEST, ensure};
 use super::request::RequestId;
 pub use super::role::{Media, Role, ViewerMode};
+use super::term::Term;
 use super::topology::Placement;
 
 /// The least that a session lives after the last pod with a stream of it is gone, in milliseconds: a pod that is cut
@@ -44,7 +47,8 @@ impl Lease {
 
     /// When the session ends unless it attaches or is touched; `None` while attached.
     pub fn deadline(&self) -> Option<u64> {
-        (!self.is_attached()).then(|| self.since + u64::from(self.ttl_ms))
+        // What is read from bytes is put in its place before it is judged.
+        (!self.is_attached()).then(|| self.since.saturating_add(self.ttl_ms.into()))
     }
 
     pub(super) fn attach(&mut self, pod: PodId) {
@@ -109,8 +113,8 @@ pub struct Member {
     pub metadata: Box<[u8]>,
     /// The request that made this session, and its revision.
     pub(super) join_request: Option<Box<(RequestId, u64)>>,
-    /// Groups: current term per channel; 0 = none. Boxed: viewers have none.
-    pub(super) terms: Option<Box<PerChannel<u64>>>,
+    /// Groups: current term per channel. Boxed: viewers have none.
+    pub(super) terms: Option<Box<PerChannel<Term>>>,
 }
 
 /// How much of a member is copied.
@@ -213,6 +217,23 @@ impl Member {
         }
     }
 
+    /// The pods of a cluster on which it has a stream or a term its home, in order.
+    pub(super) fn pods(&self) -> Cow<'_, [PodId]> {
+        let attached = self.lease.indexed_pods();
+        let Some(terms) = self.terms.as_deref() else { return attached.into() };
+        let homes = terms.iter().map(|(_, term)| term.home).filter(|home| *home != NO_HOME);
+        let mut pods: Vec<PodId> = attached.iter().copied().chain(homes).collect();
+        pods.sort_unstable();
+        pods.dedup();
+        pods.into()
+    }
+
+    /// A pod is gone: none of its terms has its home there any more. True when one had.
+    pub(super) fn leave_home(&mut self, pod: PodId) -> bool {
+        let Some(terms) = self.terms.as_deref_mut() else { return false };
+        Channel::ALL.into_iter().filter(|channel| terms[*channel].leave(pod)).count() > 0
+    }
+
     /// What it holds outside its slot of the roster, in bytes. O(1).
     pub(super) fn heap_bytes(&self) -> usize {
         let request = self.join_request.as_ref().map_or(0, |made| size_of_val(&**made) + made.0.name.len());
@@ -250,7 +271,10 @@ impl Member {
             digest.word(*revision);
         }
         digest.word(join_request.is_some().into());
-        terms.iter().flat_map(|terms| terms.iter()).for_each(|(_, term)| digest.word(*term));
+        for (_, Term { number, home }) in terms.iter().flat_map(|terms| terms.iter()) {
+            digest.word(*number);
+            digest.word((*home).into());
+        }
         digest.finish()
     }
 
@@ -260,7 +284,8 @@ impl Member {
         ensure(self.joined_at <= now && self.lease.since <= latest, "no session is of the future")?;
         let made_at = self.join_request.as_deref().map_or(0, |(_, revision)| *revision);
         let terms = self.terms.as_deref().copied().unwrap_or_default();
-        let mut revisions = terms.iter().map(|(_, term)| *term).chain([self.place, made_at]);
+        terms.iter().try_for_each(|(_, term)| term.validate(revision))?;
+        let mut revisions = [self.place, made_at].into_iter();
         ensure(revisions.all(|given| given <= revision), "places and terms are revisions that were")?;
         let overrides = self.interests.overrides();
         ensure(overrides.len() <= MAX_OVERRIDES as usize, "overrides are bounded")?;

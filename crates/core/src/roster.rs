@@ -5,7 +5,7 @@
 //! exactly once.
 //!
 //! Invariants ([`Roster::check`]): the index names each member's slot; free
-//! slots are vacant; the timetable holds exactly the deadlines of the members; pods have those with a stream on them.
+//! slots are vacant; the timetable holds exactly the deadlines of the members; pods have those with a stream or a term on them.
 
 use std::hash::{Hash, Hasher};
 
@@ -152,7 +152,7 @@ impl Roster {
         };
         self.index.insert(member.node, key);
         self.schedule(key, &member);
-        self.attached.add(key, member.lease.indexed_pods());
+        self.attached.add(key, &member.pods());
         self.heap += member.heap_bytes();
         self.digest = self.digest.wrapping_add(member.digest(key));
         self.slots[key.index()] = Some(member);
@@ -164,7 +164,7 @@ impl Roster {
         let member = self.slots[key.index()].take().expect("only taken slots are emptied");
         self.index.remove(member.node);
         self.unschedule(key, &member);
-        self.attached.remove(key, member.lease.indexed_pods());
+        self.attached.remove(key, &member.pods());
         self.heap -= member.heap_bytes();
         self.digest = self.digest.wrapping_sub(member.digest(key)).wrapping_add(free_digest(self.free.len(), key));
         self.free.push(key);
@@ -181,7 +181,7 @@ impl Roster {
     pub(super) fn update<R>(&mut self, key: MemberKey, change: impl FnOnce(&mut Member) -> R) -> R {
         let mut member = self.slots[key.index()].take().expect("only taken slots are changed");
         let before = (member.lease.deadline(), member.interests.next_expiry());
-        let pods = member.lease.indexed_pods().to_vec();
+        let pods = member.pods().into_owned();
         self.heap -= member.heap_bytes();
         self.digest = self.digest.wrapping_sub(member.digest(key));
         let result = change(&mut member);
@@ -195,26 +195,24 @@ impl Roster {
             }
             self.schedule(key, &member);
         }
-        if pods != member.lease.indexed_pods() {
+        let pods_now = member.pods();
+        if pods != *pods_now {
             self.attached.remove(key, &pods);
-            self.attached.add(key, member.lease.indexed_pods());
+            self.attached.add(key, &pods_now);
         }
+        drop(pods_now);
         self.slots[key.index()] = Some(member);
         result
     }
 
-    /// The members that have a stream on a pod of a cluster, in the order of their slots, from one of these on.
-    pub(super) fn attached_to(&self, pod: PodId, from: MemberKey) -> impl Iterator<Item = MemberKey> {
+    /// The members that have a stream, or a term at home, on a pod of a cluster, in the order of their slots, from one of
+    /// these on.
+    pub(super) fn on_pod(&self, pod: PodId, from: MemberKey) -> impl Iterator<Item = MemberKey> {
         self.attached.on(pod, from)
     }
 
-    /// How many they are. O(log pods).
-    pub(super) fn attached_count(&self, pod: PodId) -> usize {
-        self.attached.count(pod)
-    }
-
-    /// The pods of a cluster on which anybody has a stream, in order.
-    pub(super) fn attached_pods(&self) -> impl Iterator<Item = PodId> {
+    /// The pods of a cluster that have any, in order.
+    pub(super) fn pods(&self) -> impl Iterator<Item = PodId> {
         self.attached.pods()
     }
 
@@ -245,7 +243,7 @@ impl Roster {
         let mut attached = Attached::default();
         for (key, member) in self.iter() {
             members += 1;
-            attached.add(key, member.lease.indexed_pods());
+            attached.add(key, &member.pods());
             assert_eq!(self.key(member.node), Some(key), "the index names each member's slot");
             deadlines.extend(member.lease.deadline().map(|at| (at, key, Timer::Lease)));
             deadlines.extend(member.interests.next_expiry().map(|at| (at, key, Timer::Interest)));
@@ -253,7 +251,7 @@ impl Roster {
         assert_eq!(members, self.index.len());
         assert_eq!(members + self.free.len(), self.slots.len(), "what is not taken is free");
         assert!(self.free.iter().all(|key| self.get(*key).is_none()));
-        assert_eq!(attached, self.attached, "pods have those with a stream on them");
+        assert_eq!(attached, self.attached, "pods have those with a stream or a term on them");
         assert_eq!(deadlines, self.timers, "the timetable holds exactly the members' deadlines");
         let members = self.iter().map(|(key, member)| member.digest(key));
         let free = (0..).zip(self.free.iter()).map(|(at, key)| free_digest(at, *key));

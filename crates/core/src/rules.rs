@@ -2,11 +2,11 @@
 
 use super::bans::Bans;
 use super::base::{Base, Transaction};
-use super::channel::ChannelSet;
+use super::channel::{ChannelSet, PerChannel};
 use super::command::{By, Join, MemberUpdate, SharedCommand, SwarmUpdate};
 use super::error::Rejection;
 use super::event::{Applied, Event, Grant, SharedEvent};
-use super::id::{MemberKey, NodeId, SessionId};
+use super::id::{MemberKey, NodeId, PodId};
 use super::interest::{InterestUpdate, Interests};
 use super::invariant::BrokenInvariant;
 use super::last_members::LastMembers;
@@ -62,12 +62,28 @@ pub(super) trait RuleSet {
     /// The event of other metadata, or of another configuration.
     fn updated(&self, metadata: Box<[u8]>) -> Event;
 
-    /// Those of these channels on which a node, or whoever may publish, holds no term.
-    fn unclaimed(&self, base: &Base, node: NodeId, channels: ChannelSet) -> ChannelSet;
+    /// Those of these channels on which a node, or whoever may publish, holds no term, or one whose home is gone.
+    fn unclaimed(&self, base: &Base, node: NodeId, channels: ChannelSet, pod: PodId) -> ChannelSet;
 
-    /// Grants the actor a new term on each of these channels. Begins the session of `join` if
+    /// Grants the actor a new term on each of these channels, at home on this pod. Begins the session of `join` if
     /// it has none and needs none to act.
-    fn claim(&mut self, tx: &mut Transaction<'_>, by: &By, channels: ChannelSet, join: Join) -> Result<(), Rejection>;
+    fn claim(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        by: &By,
+        channels: ChannelSet,
+        pod: PodId,
+        join: Join,
+    ) -> Result<(), Rejection>;
+
+    /// The homes of the terms that are the swarm's own, and not a member's.
+    fn homes(&self) -> PerChannel<PodId>;
+
+    /// A pod is gone: none of these terms has its home there any more. True when one had.
+    fn clear_homes(&mut self, tx: &mut Transaction<'_>, pod: PodId) -> bool;
+
+    /// Tells the rights of a member that are in force.
+    fn tell_grants(&self, tx: &mut Transaction<'_>, key: MemberKey);
 
     /// Ends what is the kind's own; the members are still in.
     fn finish(&mut self, tx: &mut Transaction<'_>, reason: EndReason);
@@ -120,10 +136,7 @@ pub(super) fn apply(base: &mut Base, rules: &mut dyn RuleSet, command: SharedCom
         SharedCommand::Detach(node, session, pod) => {
             unseen(base, |base| base.renew(node, session, |lease, now| lease.detach(pod, now)))
         }
-        SharedCommand::PodGone(pod) => {
-            base.pod_gone(pod);
-            Ok(base.unchanged())
-        }
+        SharedCommand::PodGone(pod) => Ok(pod_gone(base, rules, pod)),
         SharedCommand::Expire => Ok(expire(base, rules, EXPIRIES_AT_ONCE).0),
         SharedCommand::Forget => Ok(Applied { removed: base.ended.is_some(), ..base.unchanged() }),
         SharedCommand::SetInterest(by, mut changes) => act(base, rules, by, Method::SetInterest, |rules, tx, by| {
@@ -176,10 +189,12 @@ pub(super) fn apply(base: &mut Base, rules: &mut dyn RuleSet, command: SharedCom
             base.stats.peer_reports += 1;
             Ok(())
         }),
-        SharedCommand::Claim { by, channels, session, ttl_ms } => claim(base, rules, &by, channels, session, ttl_ms),
-        SharedCommand::Acquire { by, channels, session, ttl_ms } => {
-            let channels = rules.unclaimed(base, by.node, channels);
-            claim(base, rules, &by, channels, session, ttl_ms)
+        SharedCommand::Claim { by, channels, session, ttl_ms, pod } => {
+            claim(base, rules, &by, channels, pod, Join::bare(by.node, session, ttl_ms))
+        }
+        SharedCommand::Acquire { by, channels, session, ttl_ms, pod } => {
+            let channels = rules.unclaimed(base, by.node, channels, pod);
+            claim(base, rules, &by, channels, pod, Join::bare(by.node, session, ttl_ms))
         }
     }
 }
@@ -339,14 +354,65 @@ fn claim(
     rules: &mut dyn RuleSet,
     by: &By,
     channels: ChannelSet,
-    session: SessionId,
-    ttl_ms: u32,
+    pod: PodId,
+    join: Join,
 ) -> Result<Applied, Rejection> {
     base.not_ended()?;
     let mut tx = Transaction::new(base);
-    rules.claim(&mut tx, by, channels, Join::bare(by.node, session, ttl_ms))?;
+    rules.claim(&mut tx, by, channels, pod, join)?;
     tx.applied.session = tx.base.roster.find(by.node).map(|member| member.session);
     Ok(commit(rules, tx))
+}
+
+/// Detaches every session from a pod, which is the home of no term any more. O(members).
+fn pod_gone(base: &mut Base, rules: &mut dyn RuleSet, pod: PodId) -> Applied {
+    let mut tx = Transaction::new(base);
+    rules.clear_homes(&mut tx, pod);
+    for key in tx.base.roster.keys() {
+        let member = tx.base.roster.at(key);
+        if member.lease.is_attached_to(pod) || member.pods().contains(&pod) {
+            leave_pod(&mut tx, rules, key, pod, |lease, now| lease.detach(pod, now));
+        }
+    }
+    commit(rules, tx)
+}
+
+/// Detaches up to `most` sessions from a pod of a cluster that is gone since a time, in the order of their slots; the
+/// pod is the home of none of their terms any more, nor of the swarm's own. Tells how much it was: fewer than `most`
+/// when nothing is left. O(what is done).
+pub(super) fn detach_gone(
+    base: &mut Base,
+    rules: &mut dyn RuleSet,
+    pod: PodId,
+    gone_at: u64,
+    most: usize,
+) -> (Applied, usize) {
+    let mut tx = Transaction::new(base);
+    let of_swarm = usize::from(rules.clear_homes(&mut tx, pod));
+    let left = most.saturating_sub(of_swarm);
+    let keys: Vec<MemberKey> = tx.base.roster.on_pod(pod, MemberKey::FIRST).take(left).collect();
+    for key in &keys {
+        leave_pod(&mut tx, rules, *key, pod, |lease, _| lease.detach_gone(pod, gone_at));
+    }
+    (commit(rules, tx), of_swarm + keys.len())
+}
+
+/// A pod on which a member had streams, or the home of terms, is gone.
+fn leave_pod(
+    tx: &mut Transaction<'_>,
+    rules: &dyn RuleSet,
+    key: MemberKey,
+    pod: PodId,
+    detach: impl FnOnce(&mut Lease, u64),
+) {
+    let now = tx.base.now;
+    let has_left_home = tx.base.roster.update(key, |member| {
+        detach(&mut member.lease, now);
+        member.leave_home(pod)
+    });
+    if has_left_home {
+        rules.tell_grants(tx, key);
+    }
 }
 
 /// Ends the swarm and every session in it.

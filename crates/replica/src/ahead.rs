@@ -1,13 +1,24 @@
 //! Messages whose turn has not come: an earlier one is missing, or is being waited for.
+//!
+//! Some may be of an earlier life of the log: on their way when it was lost, they have sequences that the next life gives
+//! to others much later. Hence each is kept with whether it was read from the log by its sequence.
 
 use std::collections::BTreeMap;
 
 use crate::batch::LogMessage;
 
+/// A message, and how it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AheadMessage {
+    pub(crate) message: LogMessage,
+    /// Whether it was read from the log that this pod follows, and not only heard of.
+    pub(crate) is_fetched: bool,
+}
+
 /// Messages by their sequence, bounded in number and bytes.
 #[derive(Debug)]
 pub(crate) struct Ahead {
-    messages: BTreeMap<u64, LogMessage>,
+    messages: BTreeMap<u64, AheadMessage>,
     bytes: usize,
     max_entries: usize,
     max_bytes: usize,
@@ -19,26 +30,31 @@ impl Ahead {
     }
 
     /// Keeps a message while there is room; the one that comes next always has some. What is not kept is fetched again.
-    pub(crate) fn insert(&mut self, message: LogMessage, next: u64) {
+    pub(crate) fn insert(&mut self, message: LogMessage, is_fetched: bool, next: u64) {
         let has_room = self.messages.len() < self.max_entries && self.bytes < self.max_bytes;
         if has_room || message.sequence == next {
             self.bytes += message.bytes.len();
-            if let Some(old) = self.messages.insert(message.sequence, message) {
-                self.bytes -= old.bytes.len();
+            if let Some(old) = self.messages.insert(message.sequence, AheadMessage { message, is_fetched }) {
+                self.bytes -= old.message.bytes.len();
             }
         }
     }
 
     /// The message of a sequence; those before it are dropped.
-    pub(crate) fn take(&mut self, sequence: u64) -> Option<LogMessage> {
+    pub(crate) fn take(&mut self, sequence: u64) -> Option<AheadMessage> {
         while let Some(first) = self.messages.first_entry().filter(|first| *first.key() <= sequence) {
-            let message = first.remove();
-            self.bytes -= message.bytes.len();
-            if message.sequence == sequence {
-                return Some(message);
+            let ahead = first.remove();
+            self.bytes -= ahead.message.bytes.len();
+            if ahead.message.sequence == sequence {
+                return Some(ahead);
             }
         }
         None
+    }
+
+    /// Another life of the log begins: whatever was read may be of the one before.
+    pub(crate) fn distrust(&mut self) {
+        self.messages.values_mut().for_each(|ahead| ahead.is_fetched = false);
     }
 
     pub(crate) fn clear(&mut self) {
@@ -58,17 +74,18 @@ mod tests {
     #[test]
     fn messages_wait_within_their_bounds() {
         let mut ahead = Ahead::new(100, 50);
-        (5..20).for_each(|sequence| ahead.insert(message(sequence), 4));
+        (5..20).for_each(|sequence| ahead.insert(message(sequence), false, 4));
         assert_eq!((ahead.messages.len(), ahead.bytes), (5, 50), "in bytes");
-        ahead.insert(message(4), 4);
-        ahead.insert(message(4), 4);
+        ahead.insert(message(4), false, 4);
+        ahead.insert(message(4), true, 4);
         assert_eq!(ahead.bytes, 60, "the next has room always");
-        assert_eq!(ahead.take(4), Some(message(4)));
-        assert_eq!(ahead.take(7), Some(message(7)), "what is before it is of no use");
-        assert_eq!((ahead.take(8), ahead.take(8)), (Some(message(8)), None));
+        let taken = |sequence, is_fetched| Some(AheadMessage { message: message(sequence), is_fetched });
+        assert_eq!(ahead.take(4), taken(4, true), "the later one");
+        assert_eq!(ahead.take(7), taken(7, false), "what is before it is of no use");
+        assert_eq!((ahead.take(8), ahead.take(8)), (taken(8, false), None));
         assert_eq!(ahead.bytes, 10);
         let mut ahead = Ahead::new(3, 1_000);
-        (5..20).for_each(|sequence| ahead.insert(message(sequence), 4));
+        (5..20).for_each(|sequence| ahead.insert(message(sequence), false, 4));
         assert_eq!(ahead.messages.len(), 3, "in number");
     }
 }

@@ -319,7 +319,7 @@ impl Partition {
             let Some(registered) = self.pods.get_mut(&sender) else { break };
             match item {
                 BatchItem::Command(bytes) => {
-                    effects.outcomes.push(state.apply(StateChange::Command(bytes), at)?);
+                    effects.outcomes.push(state.apply(StateChange::Command(bytes, own), at)?);
                 }
                 BatchItem::Attach(stream) => {
                     effects.outcomes.push(state.apply(StateChange::Attach(*stream, own), at)?);

@@ -7,7 +7,7 @@
 //!
 //! The files below it: `starting` finds a snapshot that lies in the log, `following` applies entry after entry,
 //! `submitting` sends batches, `reseeding` has the log go on after a loss, `snapshots` writes what others start from,
-//! `access` says how far the pod is from the log, `due` when
+//! `access` says how far the pod is from the log, `status` tells operators, `due` when
 //! the next tick is of use.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +30,7 @@ mod following;
 mod reseeding;
 mod snapshots;
 mod starting;
+pub mod status;
 mod submitting;
 
 /// What a client wants of the log.
@@ -143,6 +144,8 @@ pub struct Replica<S: State> {
     ahead: Ahead,
     /// The highest sequence that anybody has spoken of.
     seen: u64,
+    /// How many answers since then had less.
+    short_answers: u32,
     fetched_at: Option<u64>,
     /// The last sequence when the extent was asked for: the replica has caught up once it is there.
     extent: Option<(u64, u64)>,
@@ -200,6 +203,7 @@ impl<S: State> Replica<S> {
             kept: None,
             ahead: Ahead::new(settings.ahead_entries, settings.ahead_bytes),
             seen: 0,
+            short_answers: 0,
             fetched_at: None,
             extent: None,
             verify: None,
@@ -290,6 +294,12 @@ impl<S: State> Replica<S> {
     /// Has whoever holds the state take what it notes beside it. What is part of the digest must stay as it is.
     pub fn look_at_state(&mut self, look: impl FnOnce(&mut S)) {
         look(&mut self.world.state);
+    }
+
+    /// Has whoever holds the state show what clients read ([`Replica::readable`]). What is part of the digest must stay as
+    /// it is.
+    pub fn show(&mut self, show: impl FnOnce(&mut S)) {
+        show(&mut self.kept.as_mut().unwrap_or(&mut self.world).state);
     }
 
     /// What clients read: while the log is being read again after a loss, what was held before.

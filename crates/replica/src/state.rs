@@ -8,8 +8,8 @@ use crate::batch::StreamSession;
 /// A change that the log orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateChange<'a> {
-    /// A command in the byte form of the core.
-    Command(&'a [u8]),
+    /// A command in the byte form of the core, and the pod that it came from.
+    Command(&'a [u8], PodId),
     /// The session has streams on the pod; without effect when it has already.
     Attach(StreamSession, PodId),
     /// The session has no streams on the pod; without effect when it had none.
@@ -48,12 +48,11 @@ pub trait State: Default {
     /// it was: fewer than `most` when nothing is left.
     fn carry_out_due(&mut self, at: LogTime, most: usize) -> usize;
 
-    /// A pod is gone: no term has its home there any more. O(1) beside the terms' number; its sessions follow by
-    /// [`State::detach_gone`].
+    /// A pod is gone. O(1): its sessions and the terms that have their home there follow by [`State::detach_gone`].
     fn pod_gone(&mut self, pod: PodId, at: LogTime);
 
-    /// Detaches at most `most` sessions of a pod that is gone, as of the lease clock `gone_at`. Answers how many they
-    /// were: fewer than `most` when none is left.
+    /// Detaches at most `most` sessions of a pod that is gone, as of the lease clock `gone_at`; their terms, and those of
+    /// swarms, have their home there no more. Answers how much it was: fewer than `most` when nothing is left.
     fn detach_gone(&mut self, pod: PodId, gone_at: u64, at: LogTime, most: usize) -> usize;
 
     /// The sessions that are attached to a pod, in order.

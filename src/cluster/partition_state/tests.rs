@@ -267,7 +267,7 @@ fn commands_of_other_partitions_change_nothing() {
     assert!(matches!(outcome, LogOutcome::Misrouted));
     assert_eq!(state.digest(), digest);
     for bytes in [&b""[..], b"\x01\x05", b"\x63", b"\x01\x03\x00\x09"] {
-        assert_eq!(state.apply(StateChange::Command(bytes), time_of(1)).unwrap_err(), Undecodable);
+        assert_eq!(state.apply(StateChange::Command(bytes, 1), time_of(1)).unwrap_err(), Undecodable);
     }
     assert_eq!(state.digest(), digest);
 }

@@ -143,7 +143,11 @@ fn later_source_sends_filter_then_first_keyframe() {
     let mut reader = fixture.viewer(Start::Keyframe);
     let late = NodeId::new(55).unwrap();
     let (channel, session, gate) = (Channel::Visual, SessionId::new(55), Gate::Open);
-    fixture.feed.enforce(&[Grant { source: late, channel, term: 4, session, gate, key: None }], &[], false);
+    fixture.feed.enforce(
+        &[Grant { source: late, channel, term: 4, session, home: NO_HOME, gate, key: None }],
+        &[],
+        false,
+    );
     for keyframe in [false, true, false] {
         fixture.feed.publish(late, 4, draft(keyframe, 0), fixture.now).unwrap();
     }
@@ -157,7 +161,7 @@ fn nobody_starts_at_updates_of_departed_source() {
     let fixture = FeedFixture::new(shape(1 << 20));
     fixture.visual(true);
     let (channel, gate) = (Channel::Visual, Gate::Off);
-    let revoked = Grant { source: source(), channel, term: 0, session: None, gate, key: None };
+    let revoked = Grant { source: source(), channel, term: 0, session: None, home: NO_HOME, gate, key: None };
     fixture.feed.enforce(&[revoked], &[source()], false);
     assert_eq!(fixture.viewer(Start::Keyframe).read(&fixture), []);
 }

@@ -75,7 +75,15 @@ impl SharedFeed {
 
     fn end(&self) {
         self.feed.enforce(
-            &[Grant { source: source(), channel: Channel::Data, term: 0, session: None, gate: Gate::Off, key: None }],
+            &[Grant {
+                source: source(),
+                channel: Channel::Data,
+                term: 0,
+                session: None,
+                home: NO_HOME,
+                gate: Gate::Off,
+                key: None,
+            }],
             &[],
             true,
         );

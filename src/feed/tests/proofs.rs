@@ -13,7 +13,7 @@ fn signed(number: u64, session: u64, key: BroadcasterKey) -> Draft {
 
 fn grant(fixture: &FeedFixture, session: u64, term: u64, key: Option<BroadcasterKey>) {
     let (channel, session, gate) = (Channel::Visual, SessionId::new(session), Gate::Open);
-    fixture.feed.enforce(&[Grant { source: source(), channel, term, session, gate, key }], &[], false);
+    fixture.feed.enforce(&[Grant { source: source(), channel, term, session, home: NO_HOME, gate, key }], &[], false);
 }
 
 #[test]

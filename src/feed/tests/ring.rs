@@ -152,6 +152,7 @@ fn neither_reader_nor_update_enters_a_full_memory() {
             channel: Channel::Visual,
             term: 1,
             session: SessionId::new(1),
+            home: NO_HOME,
             gate: Gate::Open,
             key: None,
         };

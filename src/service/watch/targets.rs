@@ -90,7 +90,7 @@ impl Service {
     ///
     /// When there is no such swarm, it has ended, or the node is no member.
     pub fn watch_targets(&self, id: SwarmId, of: Forwarder) -> Result<TargetWatch, ServiceError> {
-        let (store, now) = (Arc::clone(self.log.store()), self.clock().now());
+        let (store, now) = (Arc::clone(self.log.store()), self.log.now(id));
         let found = store.watchers(id, |entry| {
             let swarm = entry.swarm();
             if swarm.is_over() {
@@ -114,7 +114,7 @@ impl Service {
     ///
     /// When there is no such swarm, it has ended, or the node is no member.
     pub fn targets(&self, id: SwarmId, of: Forwarder) -> Result<(Epoch, u64, TargetList), ServiceError> {
-        let now = self.clock().now();
+        let now = self.log.now(id);
         let found = self.read(id, |swarm| {
             if swarm.is_over() {
                 return Err(Rejection::Ended);

@@ -12,7 +12,7 @@ use crate::store::Settings;
 use crate::store::wake::Wakes;
 use starling_core::Swarm;
 use starling_core::event::{Gate, Grant, LeaveReason};
-use starling_core::id::{NodeId, SessionId};
+use starling_core::id::{NO_HOME, NodeId, SessionId};
 
 /// How far the streams of a swarm are brought to another state of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,8 +65,9 @@ impl Entry {
         let former = before.as_deref().map(Swarm::grants).unwrap_or_default();
         let is_same = |a: &Grant, b: &Grant| (a.source, a.channel) == (b.source, b.channel);
         let lost = former.iter().filter(|old| !grants.iter().any(|new| is_same(old, new)));
-        let mut changed: Vec<Grant> =
-            lost.map(|old| Grant { term: 0, session: None, gate: Gate::Off, key: None, ..*old }).collect();
+        let mut changed: Vec<Grant> = lost
+            .map(|old| Grant { term: 0, session: None, home: NO_HOME, gate: Gate::Off, key: None, ..*old })
+            .collect();
         let mut gone: Vec<NodeId> = changed.iter().map(|grant| grant.source).collect();
         gone.retain(|node| !grants.iter().any(|grant| grant.source == *node));
         changed.extend(grants);

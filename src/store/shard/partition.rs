@@ -71,7 +71,7 @@ impl Shard {
         .map(|(id, _)| id)
     }
 
-    /// The first swarm after this one that has streams on a pod.
+    /// The first swarm after this one that has streams, or terms at home, on a pod.
     pub(in crate::store) fn on_pod(&self, pod: PodId, after: Option<SwarmId>) -> Option<SwarmId> {
         self.tracked.as_ref()?.on_pod(pod, after)
     }

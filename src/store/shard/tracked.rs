@@ -1,5 +1,5 @@
-//! What a shard keeps for a replicated log: of which swarms the digest is not known any more, and which have streams on
-//! which pod. A single process needs neither.
+//! What a shard keeps for a replicated log: of which swarms the digest is not known any more, and which have streams,
+//! or terms at home, on which pod. A single process needs neither.
 
 use std::hash::Hasher;
 use std::ops::Bound;
@@ -24,8 +24,8 @@ impl Tracked {
     /// A swarm is another one than before, perhaps none: its entry goes, then. O(pods).
     pub(super) fn changed(&mut self, id: SwarmId, entry: &mut Entry) {
         let Some(swarm) = entry.swarm.as_deref() else { return self.removed(id, entry) };
-        if !swarm.attached_pods().eq(entry.pods.iter().copied()) {
-            let now: Vec<PodId> = swarm.attached_pods().collect();
+        let now = swarm.pods();
+        if now != entry.pods {
             self.move_pods(id, &entry.pods, &now);
             entry.pods = now;
         }
@@ -75,7 +75,7 @@ impl Tracked {
         self.sum
     }
 
-    /// Swarms with streams on a pod, after this one.
+    /// Swarms with something on a pod, after this one.
     pub(super) fn on_pod(&self, pod: PodId, after: Option<SwarmId>) -> Option<SwarmId> {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
         let swarms = self.by_pod.get(&pod)?;

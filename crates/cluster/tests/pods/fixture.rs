@@ -55,7 +55,8 @@ impl Fixture {
         let peers = self.hub.join();
         let cut_from_peers = peers.cut();
         let mut rng = Rng::new(self.rng.bits());
-        let pod = Pod::start(logs.clone(), peers, &self.settings, move || rng.bits());
+        let partitions = logs.iter().cloned().map(|log| (log, ())).collect();
+        let pod = Pod::start(partitions, peers, &self.settings, move || rng.bits());
         TestPod { handle: pod.handle(), pod, logs, cut_from_peers }
     }
 

@@ -58,10 +58,13 @@ impl Model {
 
 impl ReadableState for Model {
     type Reader = Self;
+    type Place = ();
 
     fn reader(&self) -> Self {
         self.clone()
     }
+
+    fn show(&mut self, (): &()) {}
 }
 
 fn word(bytes: &mut &[u8]) -> Result<u64, Undecodable> {
@@ -77,7 +80,7 @@ impl State for Model {
     fn apply(&mut self, change: StateChange<'_>, _: LogTime) -> Result<usize, Undecodable> {
         let mut contents = self.lock();
         match change {
-            StateChange::Command(mut bytes) => {
+            StateChange::Command(mut bytes, _) => {
                 let id = word(&mut bytes)?;
                 let is_panic = PANICS.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                 assert!(!is_panic, "command {id} panics once");

@@ -30,7 +30,7 @@ fn due_timers_follow_leases_and_interests() {
     base.roster.update(key, |member| member.interests.set(&[brief], 100));
     assert_eq!(base.roster.next_expiry(), Some(150));
     base.now = 120;
-    base.pod_gone(3);
+    base.renew(node(1), session(1), |lease, now| lease.detach(3, now)).unwrap();
     assert_eq!(base.roster.due(2_000, 10), [(key, Timer::Interest), (key, Timer::Lease)]);
     base.now = 900;
     base.renew(node(1), session(1), Lease::touch).unwrap();

@@ -6,9 +6,10 @@ use crate::channel::{Channel, ChannelSet};
 use crate::command::By;
 use crate::error::Rejection;
 use crate::event::{Gate, Grant, GroupEvent, SharedEvent};
-use crate::id::{MemberKey, NodeId};
+use crate::id::{MemberKey, NodeId, PodId};
 use crate::member::Member;
 use crate::role::{Media, Role};
+use crate::term::Term;
 
 impl Group {
     pub(super) fn set_media(
@@ -24,7 +25,7 @@ impl Group {
         if before != after {
             tx.base.roster.update(key, |member| member.role = Role::Participant(after));
             tx.event(GroupEvent::MediaChanged { key, node: by.node, media: after });
-            self.tell_grants(tx, key);
+            self.tell_all_grants(tx, key);
         }
         Ok(())
     }
@@ -38,7 +39,7 @@ impl Group {
             None => {
                 self.sharing = Some(by.node);
                 tx.event(GroupEvent::ShareStarted { node: by.node });
-                self.tell_grants(tx, key);
+                self.tell_all_grants(tx, key);
                 Ok(())
             }
         }
@@ -49,7 +50,7 @@ impl Group {
         let key = tx.base.member(by)?;
         if self.sharing == Some(by.node) {
             self.end_share(tx);
-            self.tell_grants(tx, key);
+            self.tell_all_grants(tx, key);
         }
         Ok(())
     }
@@ -60,13 +61,14 @@ impl Group {
         }
     }
 
-    /// Grants a participant a new term on its own channels; SCREEN only while it
+    /// Grants a participant a new term on its own channels, at home on a pod; SCREEN only while it
     /// holds the share.
     pub(super) fn grant_anew(
         &self,
         tx: &mut Transaction<'_>,
         key: MemberKey,
         channels: ChannelSet,
+        home: PodId,
     ) -> Result<(), Rejection> {
         let member = tx.base.roster.at(key);
         let node = member.node;
@@ -74,7 +76,7 @@ impl Group {
         if channels.contains(Channel::Screen) {
             self.shares(node)?;
         }
-        let term = tx.base.revision + 1;
+        let term = Term { number: tx.base.revision + 1, home };
         tx.base.roster.update(key, |member| {
             let terms = member.terms.get_or_insert_default();
             channels.iter().for_each(|channel| terms[channel] = term);
@@ -121,11 +123,13 @@ impl Group {
         Channel::ALL.into_iter().filter_map(move |channel| {
             let term = terms[channel];
             let gate = self.gate_of(source, media?, channel);
-            (term != 0).then_some(Grant { source, channel, term, session: Some(session), gate, key: None })
+            let Term { number, home } = term;
+            let session = Some(session);
+            term.is_there().then_some(Grant { source, channel, term: number, session, home, gate, key: None })
         })
     }
 
-    fn tell_grants(&self, tx: &mut Transaction<'_>, key: MemberKey) {
+    pub(super) fn tell_all_grants(&self, tx: &mut Transaction<'_>, key: MemberKey) {
         tx.applied.grants.extend(self.grants_of(tx.base.roster.at(key)));
     }
 }

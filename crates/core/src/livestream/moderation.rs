@@ -6,24 +6,25 @@ use crate::channel::{Channel, ChannelSet, PerChannel};
 use crate::command::{By, Join};
 use crate::error::Rejection;
 use crate::event::{Grant, LivestreamEvent, SharedEvent};
-use crate::id::NodeId;
+use crate::id::{NodeId, PodId};
 use crate::key::BroadcasterKey;
 use crate::member::View;
 use crate::role::{Role, ViewerMode};
 use crate::rules::RuleSet;
+use crate::term::Term;
 use crate::topology::relay_tree::Parent;
 
 impl Livestream {
-    /// Grants the broadcaster a new term on `channels`, which supersedes the old
+    /// Grants the broadcaster a new term on `channels`, at home on a pod, which supersedes the old
     /// one on these alone. CHAT is open to all and has none. Begins the session of
     /// `join` if the broadcaster has none.
-    pub(super) fn grant_anew(&mut self, tx: &mut Transaction<'_>, channels: ChannelSet, join: Join) {
+    pub(super) fn grant_anew(&mut self, tx: &mut Transaction<'_>, channels: ChannelSet, home: PodId, join: Join) {
         if self.broadcaster_session(tx.base).is_none() {
             self.begin_session(tx, join);
         }
         let channels: ChannelSet = channels.iter().filter(|channel| *channel != Channel::Chat).collect();
         for channel in channels.iter() {
-            self.terms[channel] = tx.base.revision + 1;
+            self.terms[channel] = Term { number: tx.base.revision + 1, home };
             tx.applied.grants.push(self.grant(tx.base, channel));
         }
         if !channels.is_empty() {

@@ -1,10 +1,10 @@
-//! Which members have a stream on which pod: derived from their leases, so that what a pod leaves behind is found without
-//! a look at all members.
+//! Which members have a stream, or a term at home, on which pod: derived from their leases and terms, so that what a pod
+//! leaves behind is found without a look at all members.
 
 use crate::counted::{Map, Set};
 use crate::id::{MemberKey, PodId};
 
-/// Members by the pods on which they have a stream. The pod of a single process is not in it: it is never gone.
+/// Members by the pods on which they have a stream, or a term its home. The pod of a single process is not in it: it is never gone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Attached {
     by_pod: Map<PodId, Set<MemberKey>>,
@@ -31,19 +31,14 @@ impl Attached {
         }
     }
 
-    /// The members that have a stream on a pod, in the order of their slots, from one of these on.
+    /// The members that a pod has, in the order of their slots, from one of these on.
     pub(super) fn on(&self, pod: PodId, from: MemberKey) -> impl Iterator<Item = MemberKey> {
         self.by_pod.get(&pod).into_iter().flat_map(move |keys| keys.range(from..).copied())
     }
 
-    /// The pods on which anybody has a stream, in order.
+    /// The pods that have any, in order.
     pub(super) fn pods(&self) -> impl Iterator<Item = PodId> {
         self.by_pod.iter().map(|(pod, _)| *pod)
-    }
-
-    /// How many they are. O(log pods).
-    pub(super) fn count(&self, pod: PodId) -> usize {
-        self.by_pod.get(&pod).map_or(0, Set::len)
     }
 
     /// What it takes, in bytes. O(1).

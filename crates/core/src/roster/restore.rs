@@ -27,7 +27,7 @@ impl Roster {
         let key = MemberKey::from_index(self.slots.len());
         self.index.insert(member.node, key);
         self.schedule(key, &member);
-        self.attached.add(key, member.lease.indexed_pods());
+        self.attached.add(key, &member.pods());
         self.heap += member.heap_bytes();
         self.digest = self.digest.wrapping_add(member.digest(key));
         self.slots.push(Some(member));

@@ -4,7 +4,7 @@
 use super::{Former, Swarm};
 use crate::base::Base;
 use crate::event::Applied;
-use crate::id::{MemberKey, NodeId, PodId, SessionId};
+use crate::id::{MemberKey, NO_HOME, NodeId, PodId, SessionId};
 use crate::invariant::LARGEST;
 use crate::rules;
 
@@ -16,7 +16,7 @@ pub enum Upkeep {
         /// At most so much.
         most: usize,
     },
-    /// Detach sessions from a pod of a cluster that is gone.
+    /// Detach sessions from a pod of a cluster that is gone, and have no term at home there.
     DetachGone {
         /// Which.
         pod: PodId,
@@ -48,8 +48,8 @@ pub fn upkeep(slot: &mut Option<Box<Swarm>>, upkeep: Upkeep, at: u64) -> (Upkept
             Upkept { applied, done }
         }
         Upkeep::DetachGone { pod, gone_at, most } => {
-            let done = base.detach_gone(pod, gone_at, most);
-            Upkept { applied: base.unchanged(), done }
+            let (applied, done) = rules::detach_gone(base, rules.set_mut(), pod, gone_at, most);
+            Upkept { applied, done }
         }
     };
     let former = if upkept.applied.removed { slot.take() } else { None };
@@ -66,20 +66,20 @@ impl Swarm {
     /// Sessions that have a stream on a pod of a cluster, in the order of their slots, from one of these on.
     pub fn attached_to(&self, pod: PodId, from: MemberKey) -> impl Iterator<Item = (MemberKey, NodeId, SessionId)> {
         let Base { roster, .. } = &self.base;
-        roster.attached_to(pod, from).map(|key| {
-            let member = roster.at(key);
-            (key, member.node, member.session)
-        })
+        let members = roster.on_pod(pod, from).map(|key| (key, roster.at(key)));
+        let attached = members.filter(move |(_, member)| member.lease.is_attached_to(pod));
+        attached.map(|(key, member)| (key, member.node, member.session))
     }
 
-    /// The pods of a cluster on which anybody has a stream, in order.
-    pub fn attached_pods(&self) -> impl Iterator<Item = PodId> {
-        self.base.roster.attached_pods()
-    }
-
-    /// How many they are. O(log pods).
-    pub fn attached_count(&self, pod: PodId) -> usize {
-        self.base.roster.attached_count(pod)
+    /// The pods of a cluster on which anybody has a stream, or a term its home, in order: what [`Upkeep::DetachGone`]
+    /// finds something to do for. O(pods).
+    pub fn pods(&self) -> Vec<PodId> {
+        let homes = self.rules.set().homes();
+        let homes = homes.iter().map(|(_, home)| *home).filter(|home| *home != NO_HOME);
+        let mut pods: Vec<PodId> = self.base.roster.pods().chain(homes).collect();
+        pods.sort_unstable();
+        pods.dedup();
+        pods
     }
 }
 

@@ -181,7 +181,9 @@ impl Actors {
         }
         let is_kept = !matches!(
             remembered.command,
-            Command::Shared(SharedCommand::Claim { .. }) | Command::Shared(SharedCommand::ReportPeer(..))
+            Command::Shared(
+                SharedCommand::Claim { .. } | SharedCommand::Acquire { .. } | SharedCommand::ReportPeer(..)
+            )
         );
         if is_kept && remembered.command.by().is_some_and(|by| by.request.is_some()) {
             self.remembered.push_back(remembered);

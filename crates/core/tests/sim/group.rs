@@ -164,7 +164,8 @@ impl GroupRun {
             7 => SharedCommand::ReportPeer(by_anyone, object).into(),
             8 => {
                 let (channels, session) = (self.actors.channels(world), self.actors.session());
-                SharedCommand::Claim { by: by_sharer, channels, session, ttl_ms: 30_000 }.into()
+                let pod = world.rng.number(0, 2);
+                SharedCommand::Claim { by: by_sharer, channels, session, ttl_ms: 30_000, pod }.into()
             }
             9 => self.create(world),
             10 => LivestreamCommand::Mute(by_owner, object).into(),

@@ -42,7 +42,9 @@ impl Leases {
             Command::Shared(SharedCommand::Join(join)) if !applied.events.is_empty() => {
                 self.open(join.session, join.ttl_ms, now)
             }
-            Command::Shared(SharedCommand::Claim { session, ttl_ms, .. }) if applied.session == Some(*session) => {
+            Command::Shared(
+                SharedCommand::Claim { session, ttl_ms, .. } | SharedCommand::Acquire { session, ttl_ms, .. },
+            ) if applied.session == Some(*session) => {
                 self.open(*session, *ttl_ms, now);
             }
             Command::Shared(SharedCommand::Attach(_, session, pod)) => {

@@ -253,7 +253,11 @@ impl Run {
             12 => SharedCommand::ReportPeer(by_anyone, object).into(),
             13 => {
                 let (channels, session) = (self.actors.channels(world), self.actors.session());
-                SharedCommand::Claim { by: by_leader, channels, session, ttl_ms: 30_000 }.into()
+                let (by, ttl_ms, pod) = (by_leader, 30_000, world.rng.number(0, 2));
+                match world.rng.chance(30) {
+                    true => SharedCommand::Acquire { by, channels, session, ttl_ms, pod }.into(),
+                    false => SharedCommand::Claim { by, channels, session, ttl_ms, pod }.into(),
+                }
             }
             14 => self.create(world),
             15 => GroupCommand::StartShare(by_anyone).into(),

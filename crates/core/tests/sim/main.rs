@@ -2,7 +2,7 @@
 //! that must hold.
 //!
 //! `world` submits and looks, `livestream` and `group` make up what happens, `actors`
-//! who does it; `oracle`, `model`, `tree_slots`, `ownership`, `leases` and `bans` know the answers from the contract
+//! who does it; `oracle`, `model`, `tree_slots`, `ownership`, `leases`, `homes` and `bans` know the answers from the contract
 //! alone; `invariants` reads who forwards to whom; `replay` does it all again, and `twin` with what was read from bytes.
 //!
 //! `SEED=7 STEPS=100000 SEEDS=10 cargo test -p starling-core --test sim` runs more. A failure names its seed and step.
@@ -11,6 +11,7 @@ mod actors;
 mod bans;
 mod coverage;
 mod group;
+mod homes;
 mod invariants;
 mod leases;
 mod livestream;
@@ -53,7 +54,7 @@ fn groups(max: u32, seeds: Range<u64>, steps: usize) -> Coverage {
 fn small_livestreams_keep_the_contract() {
     let coverage = livestreams(Size::Small, 0..4, 10_000);
     coverage.assert_saw(
-        "AddModerator Attach Ban BanChanged Banned Claim CreateLivestream CreateSignedLivestream Detach End Expire Forget Join Leave Mute \
+        "Acquire AddModerator Attach Ban BanChanged Banned Claim CreateLivestream CreateSignedLivestream Detach End Expire Forget Join Leave Mute \
          Pause PodGone Remove RemoveModerator ReportPeer Resume SetInterest Start Touch Transfer TransferSigned Unban Unmute UpdateMember \
          UpdateSwarm BroadcasterCannotView Ended Exists Full KeyNotExpected KeyRequired NoSuchMember NoSuchSwarm NotAMember \
          NotActiveViewer NotBroadcaster NotModerator RequestReused SessionReplaced TargetIsBroadcaster \

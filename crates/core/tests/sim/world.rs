@@ -21,6 +21,7 @@ use starling_core::{
 };
 
 use crate::coverage::Coverage;
+use crate::homes::Homes;
 use crate::invariants::{Lists, all_lists, check_forwarding, lists_of};
 use crate::leases::Leases;
 use crate::model::Model;
@@ -73,6 +74,7 @@ pub(crate) struct World {
     name: String,
     made: Option<Made>,
     leases: Leases,
+    homes: Homes,
     log: Log,
     /// What was read from its bytes, and goes on beside it.
     pub(crate) twins: Twins,
@@ -93,6 +95,7 @@ impl World {
             name: format!("{name}, SEED={seed}"),
             made: None,
             leases: Leases::default(),
+            homes: Homes::default(),
             log: Log::default(),
             twins: Twins::default(),
             lists: None,
@@ -211,6 +214,7 @@ impl World {
         if applied.created {
             assert_eq!(applied.revision, 1);
             self.leases = Leases::default();
+            self.homes = Homes::default();
             (self.made, self.model) = match command {
                 Command::CreateLivestream(create) => {
                     (Some(Made::Livestream(create.clone(), None)), Some(Model::of_livestream(create, None)))
@@ -235,6 +239,7 @@ impl World {
         let concerned = model.fold(applied, after);
         let now = after.map_or(self.now, Swarm::now);
         self.leases.take(command, applied, now);
+        self.homes.take(command, applied);
         model.bans.take(command, applied);
         if let Some(swarm) = after {
             concerned.iter().for_each(|node| model.compare_member(swarm, *node));
@@ -265,6 +270,7 @@ impl World {
             swarm.check();
             model.compare(swarm);
             self.leases.compare(swarm);
+            self.homes.compare(swarm);
             let lists = all_lists(swarm);
             check_forwarding(swarm, &lists, model.tree_slots.array());
             self.digest = Some(swarm.digest());

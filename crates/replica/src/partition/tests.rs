@@ -11,7 +11,7 @@ impl State for Notes {
     type Outcome = usize;
 
     fn apply(&mut self, change: StateChange<'_>, at: LogTime) -> Result<usize, Undecodable> {
-        if change == StateChange::Command(b"?") {
+        if matches!(change, StateChange::Command(b"?", _)) {
             return Err(Undecodable);
         }
         self.0.push(format!("{change:?} at {}", at.lease));

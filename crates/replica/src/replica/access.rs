@@ -30,7 +30,7 @@ impl<S: State> Replica<S> {
             self.peers.insert(report.incarnation, HeardPeer { report, at: self.now });
         }
         if report.log == self.partition().log() {
-            self.seen = self.seen.max(report.applied);
+            self.see(report.applied);
         }
     }
 

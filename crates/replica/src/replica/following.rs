@@ -1,6 +1,7 @@
 //! How a replica follows the log: entry after entry, and what is missing by its sequence.
 
 use super::{Mode, Replica};
+use crate::ahead::AheadMessage;
 use crate::batch::{Batch, BatchItem, LogMessage};
 use crate::judgement::{Effects, Verdict, VoidReason};
 use crate::output::{Alarm, Output, OverReason, StopReason};
@@ -12,19 +13,26 @@ use crate::world::World;
 /// How many messages are asked for at once.
 const FETCH_ENTRIES: u64 = 256;
 
+/// After so many answers of a log that ends before what somebody has spoken of, it does.
+const SHORT_ANSWERS: u32 = 20;
+
 /// Time between two comparisons of an entry in question with the log.
 pub(super) const VERIFY_MS: u64 = 1_000;
 
 impl<S: State> Replica<S> {
-    /// A message of the log, whichever way it came: late, twice, never, in any order.
+    /// A message of the log as it was told when it was written: late, twice, never, in any order.
     pub fn message(&mut self, message: LogMessage) {
+        self.take_in(message, false);
+    }
+
+    fn take_in(&mut self, message: LogMessage, is_fetched: bool) {
         if self.is_verified_by(&message) {
             return;
         }
-        self.seen = self.seen.max(message.sequence);
+        self.see(message.sequence);
         let last = self.partition().position().sequence;
         if !self.is_following() || message.sequence > last {
-            self.ahead.insert(message, last + 1);
+            self.ahead.insert(message, is_fetched && self.is_following(), last + 1);
             return self.drain();
         }
         // The batch on its way cannot lie at or below what this pod had applied when it sent it.
@@ -60,8 +68,34 @@ impl<S: State> Replica<S> {
             // What this pod has not read was purged: somebody's snapshot has it.
             return self.reload();
         }
+        self.note_short_answer(messages.last().map_or(0, |last| last.sequence));
+        let was_following = self.is_following();
         for message in messages {
-            self.message(message);
+            self.take_in(message, true);
+            if was_following && !self.is_following() {
+                // It was answered from another log than this pod has read, or what came is the last that it reads.
+                return;
+            }
+        }
+    }
+
+    /// Somebody has spoken of a sequence.
+    pub(super) fn see(&mut self, sequence: u64) {
+        if sequence > self.seen {
+            (self.seen, self.short_answers) = (sequence, 0);
+        }
+    }
+
+    /// Where the log ends before what somebody has spoken of, that was of an earlier life, or is lost: it is not waited
+    /// for. What the log has in truth is heard of again, with the next message or where none comes.
+    fn note_short_answer(&mut self, last: u64) {
+        let position = self.partition().position().sequence;
+        if self.is_following() && last < self.seen.min(position + FETCH_ENTRIES) {
+            self.short_answers += 1;
+            if self.short_answers >= SHORT_ANSWERS {
+                (self.seen, self.short_answers) = (position, 0);
+                self.ahead.clear();
+            }
         }
     }
 
@@ -87,8 +121,17 @@ impl<S: State> Replica<S> {
     pub(super) fn drain(&mut self) {
         while self.is_following() && !self.is_encoding() {
             let next = self.partition().position().sequence + 1;
-            let Some(message) = self.ahead.take(next) else { break };
-            self.apply(message);
+            let Some(AheadMessage { message, is_fetched }) = self.ahead.take(next) else { break };
+            let Ok(batch) = Batch::decode(&message.bytes) else {
+                return self.stop(StopReason::Undecodable);
+            };
+            // It may have been on its way when the log was lost, and its place is another one's now. If it lies in this
+            // log nevertheless, it is fetched.
+            let partition = self.partition();
+            let is_doubtful = partition.phase() == PartitionPhase::Open && batch.header.log != partition.log();
+            if is_fetched || !is_doubtful {
+                self.apply(message, &batch);
+            }
         }
     }
 
@@ -112,19 +155,16 @@ impl<S: State> Replica<S> {
         }
     }
 
-    fn apply(&mut self, message: LogMessage) {
-        let Ok(batch) = Batch::decode(&message.bytes) else {
-            return self.stop(StopReason::Undecodable);
-        };
+    fn apply(&mut self, message: LogMessage, batch: &Batch) {
         let before = self.partition().position();
         let World { partition, state } = &mut self.world;
-        let Ok(effects) = partition.apply(&message, &batch, state) else {
+        let Ok(effects) = partition.apply(&message, batch, state) else {
             return self.stop(StopReason::Undecodable);
         };
         self.progress_at = self.now;
         self.fetched_at = None;
         match effects.verdict {
-            Verdict::Reseed => return self.begin_reseed(message, &batch),
+            Verdict::Reseed => return self.begin_reseed(message, batch),
             // Either side may be wrong: what the log has at the last entry tells.
             Verdict::Lost(_) | Verdict::Void(VoidReason::OtherLog) if before.sequence > 0 => {
                 self.verify = Some(before.sequence);
@@ -132,7 +172,7 @@ impl<S: State> Replica<S> {
             Verdict::Born => self.born_at = Some(self.now),
             _ => {}
         }
-        self.after_entry(&message, &batch, effects);
+        self.after_entry(&message, batch, effects);
     }
 
     fn after_entry(&mut self, message: &LogMessage, batch: &Batch, effects: Effects<S::Outcome>) {

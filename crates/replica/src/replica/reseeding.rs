@@ -235,6 +235,8 @@ impl<S: State> Replica<S> {
     }
 
     fn adopt(&mut self, candidate: World<S>, found: &FoundReseed) {
+        // What was read ahead may be of the log that was lost.
+        self.ahead.distrust();
         // Snapshots of before do not lie in this log.
         (self.snapshot_last, self.purge_below) = (None, None);
         let World { partition, mut state } = candidate;

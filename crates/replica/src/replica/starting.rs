@@ -36,7 +36,7 @@ impl<S: State> Replica<S> {
     /// The first and the last sequence of the log, as its leader says: (1, 0) for an empty one.
     pub fn extent(&mut self, first: u64, last: u64) {
         self.extent = Some((first, last));
-        self.seen = self.seen.max(last);
+        self.see(last);
         if matches!(self.mode, Mode::Asking { .. }) {
             self.load_newest(0);
         } else if self.is_following() {

@@ -115,7 +115,7 @@ impl<S: State> Replica<S> {
                 self.log_is_full = false;
                 let is_unseen = self.in_flight.is_some() && self.is_following() && self.kept.is_none();
                 let position = self.partition().position().sequence;
-                self.seen = self.seen.max(sequence);
+                self.see(sequence);
                 // Where it says to have put the batch this pod has read something else, perhaps.
                 if is_unseen && sequence <= position {
                     self.verify = Some(sequence);

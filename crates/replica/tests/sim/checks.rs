@@ -1,6 +1,6 @@
 //! What must hold, after each event and at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use starling_core::{Epoch, SwarmId};
 use starling_replica::batch::{LogId, StreamSession};
@@ -22,6 +22,8 @@ pub(crate) struct Checks {
     highest_revision: u64,
     /// What each revision of a swarm has told, and in which life of the log.
     told: BTreeMap<(SwarmId, Epoch, u64), (LogId, u64)>,
+    /// The lives of the log in which anything counted.
+    pub(crate) lives: BTreeSet<LogId>,
     pub(crate) loses: bool,
     /// Nothing may stop.
     pub(crate) is_strict: bool,
@@ -52,10 +54,11 @@ pub(crate) struct Coverage {
     pub(crate) told: u64,
     pub(crate) left_swarms: u64,
     pub(crate) swarm_commands: u64,
+    pub(crate) fetches: u64,
 }
 
 impl Coverage {
-    fn parts(&mut self) -> [(&'static str, &mut u64); 20] {
+    fn parts(&mut self) -> [(&'static str, &mut u64); 21] {
         [
             ("entries", &mut self.entries),
             ("applied", &mut self.applied),
@@ -77,6 +80,7 @@ impl Coverage {
             ("told", &mut self.told),
             ("left swarms", &mut self.left_swarms),
             ("swarm commands", &mut self.swarm_commands),
+            ("fetches", &mut self.fetches),
         ]
     }
 
@@ -135,6 +139,9 @@ impl Cluster {
                 let known = *self.checks.full_digests.entry((position.hash, position.sequence)).or_insert(digest);
                 assert_eq!(known, digest, "{place}: other swarms at the same history, {position:?}");
             }
+        }
+        if world.partition.phase() == PartitionPhase::Open {
+            self.checks.lives.insert(world.partition.log());
         }
         let revision = world.state.model.revision();
         let log = world.partition.log();
@@ -279,8 +286,7 @@ impl Cluster {
         }
         let (least, most) = (positions.iter().min().expect("pods"), positions.iter().max().expect("pods"));
         assert!(most - least <= 50, "{name}: all pods follow: {positions:?}");
-        let logs: std::collections::BTreeSet<_> =
-            self.pods.iter().map(|pod| pod.replica().world().partition.log()).collect();
+        let logs: BTreeSet<_> = self.pods.iter().map(|pod| pod.replica().world().partition.log()).collect();
         assert_eq!(logs.len(), 1, "{name}: one log");
         let world = self.pods[0].replica().world();
         for (id, fate) in &self.clients.fates {

@@ -295,6 +295,7 @@ impl Cluster {
                 self.log.publish(from, &bytes, expect_last, &delivery);
             }
             Output::Fetch { from, to } if !is_cut => {
+                self.coverage.fetches += 1;
                 // Any replica of the log answers, also without a leader.
                 let is_stale = self.rng.chance(self.faults.profile.stale_percent);
                 let (messages, first) = if is_stale { self.log.get_stale(from, to) } else { self.log.get(from, to) };

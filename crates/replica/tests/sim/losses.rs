@@ -1,6 +1,8 @@
 //! What a loss of the log, or the doubt whether there was one, comes to: each case by hand.
 
 use starling_replica::LogRequest;
+use starling_replica::batch::LogMessage;
+use starling_replica::memory_log::PublishFate;
 use starling_replica::output::{NotReady, SnapshotChoice};
 use starling_replica::partition::PartitionPhase;
 
@@ -75,6 +77,60 @@ fn snapshots_that_the_log_lacks_are_passed_over() {
     let history = replica(&cluster, 0).world().partition.history();
     let (messages, _) = cluster.log.get(older + 1, u64::MAX);
     assert!(messages.iter().all(|message| history.has(message) != Some(false)));
+}
+
+/// Two pods whose log was lost and lives on, and the last message of the log before.
+fn reseeded() -> (Cluster, LogMessage) {
+    let mut cluster = idle(2);
+    join(&mut cluster, 0, 7);
+    wait(&mut cluster, 15_000);
+    let last = cluster.log.last();
+    let message = cluster.log.get(last, last).0.pop().expect("a message");
+    lose_everything(&mut cluster);
+    wait(&mut cluster, 8_000);
+    (0..2).for_each(|at| assert_eq!(replica(&cluster, at).readiness(), Ok(()), "pod {at}"));
+    assert!(cluster.coverage.reseeds > 0);
+    (cluster, message)
+}
+
+#[test]
+fn messages_late_from_a_lost_log_are_not_applied() {
+    let (mut cluster, stale) = reseeded();
+    let last = cluster.log.last();
+    assert!(stale.sequence > last + 5, "{} and {last}", stale.sequence);
+    cluster.with_replica(1, |replica| replica.message(stale.clone()));
+    while cluster.log.last() < stale.sequence + 20 {
+        wait(&mut cluster, 1_000);
+        let phase = replica(&cluster, 1).world().partition.phase();
+        assert_eq!(phase, PartitionPhase::Open, "at {}", cluster.log.last());
+    }
+    assert_eq!(cluster.checks.lives.len(), 2, "the log was lost once");
+}
+
+#[test]
+fn late_copies_of_a_lost_log_are_void() {
+    let (mut cluster, stale) = reseeded();
+    let from = replica(&cluster, 0).incarnation();
+    for _ in 0..3 {
+        let delivery = PublishFate { copies: vec![0], acknowledged: None };
+        cluster.log.publish(from, &stale.bytes, None, &delivery);
+        wait(&mut cluster, 1_000);
+        (0..2).for_each(|at| assert_eq!(replica(&cluster, at).readiness(), Ok(()), "pod {at}"));
+    }
+    assert_eq!(cluster.checks.lives.len(), 2, "the log was lost once");
+}
+
+#[test]
+fn what_a_log_lacks_is_not_asked_for_ever() {
+    let (mut cluster, mut stale) = reseeded();
+    stale.sequence = 1 << 40;
+    cluster.with_replica(1, |replica| replica.message(stale.clone()));
+    wait(&mut cluster, 10_000);
+    let before = cluster.coverage.fetches;
+    wait(&mut cluster, 10_000);
+    let fetches = cluster.coverage.fetches - before;
+    assert!(fetches < 40, "{fetches} fetches of two pods in ten seconds");
+    assert_eq!(replica(&cluster, 1).readiness(), Ok(()));
 }
 
 #[test]

@@ -167,7 +167,7 @@ impl Model {
         let left = self.due.first().filter(|(due, _)| *due <= at.lease);
         assert_eq!(left, None, "what is due is carried out first");
         match change {
-            StateChange::Command(bytes) => {
+            StateChange::Command(bytes, _) => {
                 let command = Command::decode(bytes).ok_or(Undecodable)?;
                 self.note(command.id(), at.lease);
                 match command {

@@ -65,10 +65,10 @@ impl State for SimState {
     fn apply(&mut self, change: StateChange<'_>, at: LogTime) -> Result<Outcome, Undecodable> {
         assert!(self.swarms.next_due().is_none_or(|due| due > at.lease), "what is due is carried out first");
         match change {
-            StateChange::Command([OF_SWARMS, rest @ ..]) => {
+            StateChange::Command([OF_SWARMS, rest @ ..], pod) => {
                 let mut rest = rest;
                 let number = take_word(&mut rest)?;
-                let outcome = self.swarms.apply(rest, at)?;
+                let outcome = self.swarms.apply(rest, pod, at)?;
                 self.model.note(number, at.lease);
                 Ok(outcome.into())
             }
@@ -84,7 +84,7 @@ impl State for SimState {
     }
 
     fn pod_gone(&mut self, _: PodId, _: LogTime) {
-        // Neither the model nor the core knows the home of a term.
+        // Homes are cleared with the sessions.
     }
 
     fn detach_gone(&mut self, pod: PodId, gone_at: u64, at: LogTime, most: usize) -> usize {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use starling_core::channel::{Channel, ChannelSet};
 use starling_core::command::{By, CreateGroup, CreateLivestream, Join, MemberUpdate, SwarmUpdate};
 use starling_core::config::{GroupConfig, LivestreamConfig};
+use starling_core::id::SINGLE_POD;
 use starling_core::interest::{Interest, InterestChange};
 use starling_core::request::RequestId;
 use starling_core::role::ViewerMode;
@@ -98,8 +99,8 @@ fn of_both(by: By, other: NodeId, session: SessionId, rng: &mut Rng) -> Command 
     let channels: ChannelSet = [rng.pick(&Channel::ALL), rng.pick(&Channel::ALL)].into_iter().collect();
     let ttl_ms = rng.pick(&TTLS_MS);
     match rng.weighted(&[3, 2, 2, 1, 2, 2, 1, 1, 1, 1]) {
-        0 => SharedCommand::Claim { by, channels, session, ttl_ms },
-        1 => SharedCommand::Acquire { by, channels, session, ttl_ms },
+        0 => SharedCommand::Claim { by, channels, session, ttl_ms, pod: SINGLE_POD },
+        1 => SharedCommand::Acquire { by, channels, session, ttl_ms, pod: SINGLE_POD },
         2 => {
             let ttl_ms = rng.one_in(2).then_some(3_000);
             let (channel, level) = (rng.pick(&Channel::ALL), rng.pick(&Interest::ALL));

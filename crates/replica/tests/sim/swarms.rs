@@ -97,10 +97,15 @@ impl Swarms {
         result
     }
 
-    /// Carries out a command in the byte form of the core.
-    pub(crate) fn apply(&mut self, bytes: &[u8], at: LogTime) -> Result<Result<SwarmChange, Rejection>, Undecodable> {
+    /// Carries out a command in the byte form of the core that came from a pod.
+    pub(crate) fn apply(
+        &mut self,
+        bytes: &[u8],
+        pod: PodId,
+        at: LogTime,
+    ) -> Result<Result<SwarmChange, Rejection>, Undecodable> {
         let (id, _, command) = wire::decode(bytes).map_err(|_| Undecodable)?;
-        Ok(self.command(id, command, at))
+        Ok(self.command(id, command.on_pod(pod), at))
     }
 
     pub(crate) fn command(&mut self, id: SwarmId, command: Command, at: LogTime) -> Result<SwarmChange, Rejection> {
@@ -138,7 +143,7 @@ impl Swarms {
     }
 
     pub(crate) fn detach_gone(&mut self, pod: PodId, gone_at: u64, at: LogTime, most: usize) -> usize {
-        let of_pod = self.by_id.iter().filter(|(_, kept)| kept.swarm.attached_count(pod) > 0);
+        let of_pod = self.by_id.iter().filter(|(_, kept)| kept.swarm.pods().contains(&pod));
         let ids: Vec<_> = of_pod.map(|(id, _)| *id).collect();
         let mut done = 0;
         for id in ids {

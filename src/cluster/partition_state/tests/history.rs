@@ -3,7 +3,7 @@
 use starling_core::channel::Channel;
 use starling_core::command::{By, CreateGroup, CreateLivestream, Join, MemberUpdate, RevokeTokens, SwarmUpdate};
 use starling_core::group;
-use starling_core::id::Epoch;
+use starling_core::id::{Epoch, PodId, SINGLE_POD};
 use starling_core::interest::{Interest, InterestChange};
 use starling_core::livestream;
 use starling_core::{
@@ -14,6 +14,9 @@ use starling_replica::state::StateChange;
 use starling_testkit::Rng;
 
 use super::super::{SERVER_PARTITION, partition_of};
+
+/// The pod that all commands come from.
+const SENDER: PodId = 2;
 
 /// One change.
 #[derive(Clone, Debug)]
@@ -39,7 +42,7 @@ impl Step {
 
     pub(super) fn change(&self) -> StateChange<'_> {
         match self {
-            Self::Swarm(.., bytes) | Self::Server(_, bytes) => StateChange::Command(bytes),
+            Self::Swarm(.., bytes) | Self::Server(_, bytes) => StateChange::Command(bytes, SENDER),
             Self::Stream(stream, pod, true) => StateChange::Attach(*stream, *pod),
             Self::Stream(stream, pod, false) => StateChange::Detach(*stream, *pod),
         }
@@ -47,7 +50,7 @@ impl Step {
 
     pub(super) fn command(&self) -> Option<(SwarmId, Command)> {
         match self {
-            Self::Swarm(id, command, _) => Some((*id, command.clone())),
+            Self::Swarm(id, command, _) => Some((*id, command.clone().on_pod(SENDER))),
             Self::Stream(StreamSession { swarm, node, session }, pod, opens) => {
                 let attach = SharedCommand::Attach(*node, *session, *pod);
                 let command = if *opens { attach } else { SharedCommand::Detach(*node, *session, *pod) };
@@ -183,7 +186,7 @@ impl History {
                 let channels = [self.rng.pick(&Channel::ALL)].into_iter().collect();
                 self.sessions += 1;
                 let session = SessionId::new(self.sessions).unwrap();
-                Step::of(id, SharedCommand::Claim { by: by(leader), channels, session, ttl_ms: 9_000 })
+                Step::of(id, SharedCommand::Claim { by: by(leader), channels, session, ttl_ms: 9_000, pod: SINGLE_POD })
             }
             88..93 if id.kind == SwarmKind::Livestream => {
                 let by = by(leader);

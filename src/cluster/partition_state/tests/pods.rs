@@ -1,6 +1,8 @@
 //! Streams on pods, and what a pod that is gone leaves behind.
 
 use super::*;
+use starling_core::channel::Channel;
+use starling_core::id::NO_HOME;
 use starling_core::member::LEAST_AFTER_POD_GONE_MS;
 
 fn node(number: u64) -> NodeId {
@@ -56,6 +58,34 @@ fn gone_pod_leaves_nothing_behind() {
     assert_eq!((state.carry_out_due(time_of(least - 1), DUE), members()), (0, 3_500));
     while state.carry_out_due(time_of(least), DUE) == DUE {}
     assert_eq!(members(), 1, "who has a stream elsewhere stays");
+}
+
+#[test]
+fn gone_pod_is_the_home_of_no_term() {
+    let mut state = PartitionState::default();
+    let ids = [0, 1].map(|nth| history::id(SwarmKind::Livestream, nth));
+    let by = starling_core::command::By { node: node(1), session: None, request: None };
+    let channels = [Channel::Visual].into_iter().collect();
+    for id in ids {
+        enter(&mut state, &Step::create_livestream(id), time_of(1_000));
+        // Whatever the bytes say, it comes from pod 2.
+        let claim = SharedCommand::Claim { by: by.clone(), channels, session: session(7), ttl_ms: 9_000, pod: 3 };
+        enter(&mut state, &Step::of(id, claim), time_of(1_000));
+    }
+    let homes = |state: &PartitionState| {
+        let grants = |id| state.store.read(id, |entry| entry.swarm().grants()).unwrap();
+        ids.map(|id| grants(id).iter().map(|grant| grant.home).collect::<Vec<_>>())
+    };
+    assert_eq!((homes(&state), state.attached(2)), ([vec![2], vec![2]], Vec::new()));
+    let mut read = PartitionState::decode(&bytes(&state, 1_000)).unwrap();
+    for state in [&mut state, &mut read] {
+        assert_eq!(state.detach_gone(3, 2_000, time_of(2_000), DUE), 0);
+        assert_eq!(state.detach_gone(2, 2_000, time_of(2_000), 1), 1);
+        assert_eq!(state.detach_gone(2, 2_000, time_of(2_000), DUE), 1);
+        assert_eq!(homes(state), [vec![NO_HOME], vec![NO_HOME]]);
+        assert_eq!(state.detach_gone(2, 2_000, time_of(2_000), DUE), 0);
+    }
+    assert_eq!(state.digest(), read.digest());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 use super::*;
-use crate::command::{Command, CreateLivestream, Join, SharedCommand};
-use crate::config::LivestreamConfig;
-use crate::id::Epoch;
+use crate::channel::Channel;
+use crate::command::{By, Command, CreateGroup, CreateLivestream, Join, SharedCommand};
+use crate::config::{GroupConfig, LivestreamConfig};
+use crate::event::Grant;
+use crate::id::{Epoch, NO_HOME, SINGLE_POD};
 use crate::member::LEAST_AFTER_POD_GONE_MS;
 use crate::swarm::apply;
 use crate::wire::state::{self, StateVersion};
@@ -74,10 +76,10 @@ fn gone_pod_leaves_its_sessions_in_slices() {
     }
     command(&mut slot, SharedCommand::Attach(node(4), session(4), 5), NOW);
     let (gone_at, at) = (NOW + 10_000, NOW + 11_000);
-    let on_3 = |slot: &Slot| slot.as_deref().unwrap().attached_count(3);
+    let on_3 = |slot: &Slot| slot.as_deref().unwrap().attached_to(3, MemberKey::FIRST).count();
     let first = slot.as_deref().unwrap().attached_to(3, MemberKey::FIRST).next();
     assert_eq!((on_3(&slot), first), (10, Some((MemberKey::FIRST, node(2), session(2)))));
-    assert!(slot.as_deref().unwrap().attached_pods().eq([3, 5]));
+    assert_eq!(slot.as_deref().unwrap().pods(), [3, 5]);
     for (done, left) in [(4, 6), (4, 2), (2, 0), (0, 0)] {
         assert_eq!(keep(&mut slot, Upkeep::DetachGone { pod: 3, gone_at, most: 4 }, at), done);
         assert_eq!(on_3(&slot), left);
@@ -108,4 +110,82 @@ fn raised_swarm_goes_on_above_what_was() {
     slot.as_deref_mut().unwrap().raise(1 << 20);
     command(&mut slot, SharedCommand::Join(Join::bare(node(9), session(9), 1_000)), NOW);
     assert_eq!(slot.as_deref().unwrap().revision(), before + (1 << 20) + 1);
+}
+
+fn by(number: u64) -> By {
+    By { node: node(number), session: None, request: None }
+}
+
+fn claim(number: u64, pod: PodId) -> SharedCommand {
+    let channels = [Channel::Audio, Channel::Data].into_iter().collect();
+    SharedCommand::Claim { by: by(number), channels, session: session(90), ttl_ms: 1_000, pod }
+}
+
+fn acquire(number: u64, pod: PodId) -> SharedCommand {
+    let channels = [Channel::Audio].into_iter().collect();
+    SharedCommand::Acquire { by: by(number), channels, session: session(91), ttl_ms: 1_000, pod }
+}
+
+/// A group with participants 2, 3, ...
+fn group(participants: u64) -> Slot {
+    let (mut slot, config, epoch) = (None, GroupConfig::default(), Epoch::new(1).unwrap());
+    let (metadata, retention_ms, empty_ms) = (Box::default(), 10_000, 10_000);
+    let create = CreateGroup { epoch, owner: None, config, metadata, retention_ms, empty_ms };
+    command(&mut slot, Command::CreateGroup(create), NOW);
+    for number in 2..2 + participants {
+        command(&mut slot, SharedCommand::Join(Join::bare(node(number), session(number), 1_000)), NOW);
+    }
+    slot
+}
+
+/// Of all terms in force: source, term, home.
+fn homes(grants: &[Grant]) -> Vec<(u64, u64, PodId)> {
+    grants.iter().map(|grant| (grant.source.get(), grant.term, grant.home)).collect()
+}
+
+#[test]
+fn gone_home_leaves_the_term_in_force() {
+    for (mut slot, number) in [(livestream(3, 1_000), 1), (group(3), 2)] {
+        command(&mut slot, claim(number, 3), NOW);
+        let term = slot.as_deref().unwrap().revision();
+        let grants = |slot: &Slot| homes(&slot.as_deref().unwrap().grants());
+        assert_eq!(grants(&slot), [(number, term, 3); 2]);
+        assert_eq!(slot.as_deref().unwrap().pods(), [3], "nobody has a stream there");
+        assert!(slot.as_deref().unwrap().attached_to(3, MemberKey::FIRST).next().is_none());
+        command(&mut slot, acquire(number, 4), NOW);
+        assert_eq!(grants(&slot), [(number, term, 3); 2], "what is held is held on all pods");
+        let gone = Upkeep::DetachGone { pod: 3, gone_at: NOW, most: 10 };
+        let (upkept, _) = upkeep(&mut slot, gone, NOW);
+        assert_eq!((upkept.done, upkept.applied.revision), (1, term), "no event tells of it");
+        assert_eq!(homes(&upkept.applied.grants), [(number, term, NO_HOME); 2]);
+        assert_eq!((grants(&slot), keep(&mut slot, gone, NOW)), (vec![(number, term, NO_HOME); 2], 0));
+        assert_eq!(slot.as_deref().unwrap().pods(), []);
+        command(&mut slot, acquire(number, SINGLE_POD), NOW);
+        assert_eq!(grants(&slot), [(number, term, NO_HOME); 2], "the only process is never gone");
+        command(&mut slot, acquire(number, 4), NOW);
+        assert_eq!(grants(&slot), [(number, term + 1, 4), (number, term, NO_HOME)]);
+        command(&mut slot, claim(number, 5), NOW);
+        assert_eq!(grants(&slot), [(number, term + 2, 5); 2], "a claim takes its lanes to its own pod");
+        assert_eq!(slot.as_deref().unwrap().pods(), [5]);
+    }
+}
+
+#[test]
+fn homes_of_members_are_left_in_slices() {
+    let mut slot = group(8);
+    for number in 2..10 {
+        command(&mut slot, claim(number, 3), NOW);
+    }
+    command(&mut slot, SharedCommand::Attach(node(4), session(4), 3), NOW);
+    for done in [5, 3, 0] {
+        assert_eq!(keep(&mut slot, Upkeep::DetachGone { pod: 3, gone_at: NOW, most: 5 }, NOW), done);
+    }
+    let mut copy = livestream(2, 1_000);
+    command(&mut copy, claim(1, 3), NOW);
+    command(&mut copy, SharedCommand::Attach(node(2), session(2), 3), NOW);
+    for done in [1, 1, 0] {
+        assert_eq!(keep(&mut copy, Upkeep::DetachGone { pod: 3, gone_at: NOW, most: 1 }, NOW), done);
+    }
+    let bytes = state::encode(slot.as_deref().unwrap(), StateVersion::V1);
+    assert_eq!(state::decode(&bytes).unwrap().digest(), slot.as_deref().unwrap().digest());
 }

@@ -10,7 +10,7 @@ use crate::channel::{Channel, PerChannel};
 use crate::config::{Configured, GroupConfig, LivestreamConfig};
 use crate::counted::Set;
 use crate::group::Group;
-use crate::id::SwarmKind;
+use crate::id::{NO_HOME, SwarmKind};
 use crate::last_members::LastMembers;
 use crate::livestream::{Keys, Livestream};
 use crate::request::{Method, Remembered, Requests};
@@ -18,6 +18,7 @@ use crate::roster::Roster;
 use crate::state::{EndReason, State};
 use crate::stats::{EXACT, MAX_RANK, REGISTERS, Stats, Unique};
 use crate::swarm::{Rules, Swarm};
+use crate::term::Term;
 use crate::topology::{RelayTree, Topology};
 use crate::wire::{Fault, Reader, Tagged, Wire, WireError};
 
@@ -59,6 +60,24 @@ impl<T: Wire> Wire for Box<T> {
 
     fn take(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         T::take(reader).map(Self::new)
+    }
+}
+
+/// The home of none is not told.
+impl Wire for Term {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.number.put(out);
+        if self.is_there() {
+            self.home.put(out);
+        }
+    }
+
+    fn take(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        let mut term = Self { number: u64::take(reader)?, home: NO_HOME };
+        if term.is_there() {
+            term.home = reader.field("Term.home")?;
+        }
+        Ok(term)
     }
 }
 

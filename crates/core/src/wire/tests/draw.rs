@@ -60,6 +60,7 @@ impl Draw {
                 channels: self.channels(),
                 session: self.session(),
                 ttl_ms: self.small(),
+                pod: self.small(),
             }
             .into(),
             16 => LivestreamCommand::Start(self.by()).into(),
@@ -83,6 +84,7 @@ impl Draw {
                 channels: self.channels(),
                 session: self.session(),
                 ttl_ms: self.small(),
+                pod: self.small(),
             }
             .into(),
             28 => SharedCommand::Forget.into(),

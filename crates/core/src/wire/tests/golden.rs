@@ -80,8 +80,8 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         broadcaster_timeout_ms: Some(0),
     };
     let channels = [Channel::Visual, Channel::Data].into_iter().collect();
-    let claim = SharedCommand::Claim { by: by(), channels, session, ttl_ms: 30_000 }.into();
-    let acquire = SharedCommand::Acquire { by: by(), channels, session, ttl_ms: 30_000 }.into();
+    let claim = SharedCommand::Claim { by: by(), channels, session, ttl_ms: 30_000, pod: 0 }.into();
+    let acquire = SharedCommand::Acquire { by: by(), channels, session, ttl_ms: 30_000, pod: 128 }.into();
     let ban = SharedCommand::Ban { by: by(), node: other, ttl_ms: 3_600_000 }.into();
     let media = GroupCommand::SetMedia { by: by(), audio: Some(true), video: None }.into();
 
@@ -113,7 +113,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         ("0d 07 00 00", SharedCommand::End(by()).into()),
         ("0e 07 00 00 ac02", SharedCommand::Remove(by(), other).into()),
         ("0f 07 00 00 ac02", SharedCommand::ReportPeer(by(), other).into()),
-        ("10 07 00 00 11 08 b0ea01", claim),
+        ("10 07 00 00 11 08 b0ea01 00", claim),
         ("11 07 00 00", LivestreamCommand::Start(by()).into()),
         ("12 07 00 00", LivestreamCommand::Pause(by()).into()),
         ("13 07 00 00", LivestreamCommand::Resume(by()).into()),
@@ -129,7 +129,7 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
         ("19 07 00 00 01 01 00", media),
         ("1a 07 00 00", GroupCommand::StartShare(by()).into()),
         ("1b 07 00 00", GroupCommand::StopShare(by()).into()),
-        ("1c 07 00 00 11 08 b0ea01", acquire),
+        ("1c 07 00 00 11 08 b0ea01 80 01", acquire),
         ("1e 07 00 00 ac02 80dddb01", ban),
         ("1f 07 00 00 ac02", SharedCommand::Unban(by(), other).into()),
     ]

@@ -37,7 +37,7 @@ pub(super) const GOLDEN: [&str; 4] = [
         "03 02 a0c21e d00f c0843d 8407 e0a712 01 03 02 a0c21e d00f c0843d d00f e0a712 ", // configuration, the first one
         "01 0c ", // named broadcaster, broadcaster
         "01 0505050505050505050505050505050505050505050505050505050505050505 0606060606060606060606060606060606060606060606060606060606060606 ", // keys
-        "00 16 16 00 00 00 ", // absent since, terms
+        "00 16 02 16 02 00 00 00 ", // absent since, terms with their homes
         "02 01 f707 ", // topology, started at
         "02 02 01 00 02 06 ", // lengths
         "11 f2f004 ff02 948d06 ", // bans
@@ -90,8 +90,8 @@ pub(super) const GOLDEN: [&str; 4] = [
         "01 00 00 00 02 03 ", // lengths
         "ffffffffffffffffff01 c801 ", // bans
         "00 08 ", // free slots
-        "8402 09 06 ee07 04 06 b0ea01 00 0c 00 0c 00 ", // member 6
+        "8402 09 06 ee07 04 06 b0ea01 00 0c 03 00 0c 03 00 ", // member 6
         "8001 0b 03 eb07 02 02 03 00 01 03 01 ae1f 01 06 01 02 01 9627 01 08 03 05 00 ", // member 3
-        "9002 0a 08 f007 0a 02 06 63616d657261 0d 00 0d 00 00 ", // member 8
+        "9002 0a 08 f007 0a 02 06 63616d657261 0d 03 00 0d 03 00 00 ", // member 8
     ),
 ];

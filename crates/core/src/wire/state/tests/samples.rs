@@ -120,6 +120,7 @@ impl Sample {
             channels: [Channel::Visual, Channel::Audio].into_iter().collect(),
             session: session(9),
             ttl_ms: 20_000,
+            pod: 2,
         });
         sample
     }
@@ -159,7 +160,7 @@ impl Sample {
         sample.run(GroupCommand::StartShare(named(8, "share")));
         for (number, channels) in [(6, [Channel::Audio, Channel::Chat]), (8, [Channel::Screen, Channel::Visual])] {
             let (by, channels) = (by(number), channels.into_iter().collect());
-            sample.run(SharedCommand::Claim { by, channels, session: session(9), ttl_ms: 20_000 });
+            sample.run(SharedCommand::Claim { by, channels, session: session(9), ttl_ms: 20_000, pod: 3 });
         }
         sample.run(SharedCommand::SetInterest(
             by(3),

@@ -1,0 +1,116 @@
+//! Answers of a server that may not have applied yet what others have answered.
+//!
+//! Of several servers on one log each applies it in its own time. A client that was let in by one may ask the next at
+//! once: before that one says that something is not so, it waits until it has applied all that any had answered. In one
+//! process nothing here waits.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::publish::PublishError;
+use super::{Service, ServiceError};
+use crate::cluster::LogFault;
+use crate::feed::AppendError;
+use crate::store::entry::Entry;
+use starling_core::id::{Epoch, SwarmId};
+
+/// How long a server may take to apply what a request is to see.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// How long it may take to hear that it has applied all: as long as a call waits for the log.
+const BARRIER: Duration = Duration::from_secs(10);
+
+/// A refusal that may be the answer of a state that is not the newest.
+pub trait Refusal: From<LogFault> {
+    /// Whether it may.
+    fn may_be_early(&self) -> bool;
+}
+
+impl Refusal for ServiceError {
+    fn may_be_early(&self) -> bool {
+        matches!(self, Self::Rejected(_) | Self::Ended { .. })
+    }
+}
+
+impl From<LogFault> for PublishError {
+    fn from(fault: LogFault) -> Self {
+        Self::Swarm(fault.into())
+    }
+}
+
+impl Refusal for PublishError {
+    fn may_be_early(&self) -> bool {
+        match self {
+            Self::Swarm(refusal) => refusal.may_be_early(),
+            Self::Feed(rejected) => matches!(rejected.refusal, AppendError::StaleTerm | AppendError::Closed(_)),
+        }
+    }
+}
+
+/// What a client has seen of a swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenRevision {
+    /// Of this incarnation.
+    pub epoch: Epoch,
+    /// The revision.
+    pub revision: u64,
+}
+
+impl Service {
+    /// Looks, and once more where the answer may be early.
+    ///
+    /// # Errors
+    ///
+    /// What the look says, or [`ServiceError::Log`] when it may be early and nobody can tell.
+    pub async fn settled<T>(
+        &self,
+        id: SwarmId,
+        look: impl Fn(&Self) -> Result<T, ServiceError> + Send,
+    ) -> Result<T, ServiceError> {
+        match look(self) {
+            Err(refusal) if self.is_early(&refusal) => {}
+            answer => return answer,
+        }
+        self.catch_up(id).await?;
+        look(self)
+    }
+
+    /// Whether a refusal may be early here.
+    pub fn is_early(&self, refusal: &impl Refusal) -> bool {
+        self.log.cluster().is_some() && refusal.may_be_early()
+    }
+
+    /// Waits until this server has applied all that any had answered.
+    ///
+    /// # Errors
+    ///
+    /// [`LogFault`].
+    pub async fn catch_up(&self, id: SwarmId) -> Result<(), LogFault> {
+        self.log.barrier(id, BARRIER).await
+    }
+
+    /// Waits up to 1 s until what a client has seen elsewhere is applied here; at once in one process.
+    ///
+    /// # Errors
+    ///
+    /// [`LogFault::Behind`].
+    pub async fn reach(&self, id: SwarmId, seen: SeenRevision) -> Result<(), LogFault> {
+        let Some(log) = self.log.cluster() else { return Ok(()) };
+        let until = Instant::now() + CATCH_UP;
+        let mut applied = log.applied(id);
+        loop {
+            applied.borrow_and_update();
+            let look = |entry: &Entry| (entry.swarm().epoch(), entry.swarm().revision());
+            match self.log.store().read(id, look) {
+                // Of another incarnation nobody knows which came first.
+                Some((epoch, _)) if epoch != seen.epoch => return Ok(()),
+                Some((_, revision)) if revision >= seen.revision => return Ok(()),
+                _ => {}
+            }
+            if !matches!(timeout_at(until, applied.changed()).await, Ok(Ok(()))) {
+                return Err(LogFault::Behind);
+            }
+        }
+    }
+}
