@@ -238,7 +238,7 @@ impl<S: State> Replica<S> {
         // What was read ahead may be of the log that was lost.
         self.ahead.distrust();
         // Snapshots of before do not lie in this log.
-        (self.snapshot_last, self.purge_below) = (None, None);
+        (self.snapshot_last, self.purge) = (None, None);
         let World { partition, mut state } = candidate;
         state.raise(raised_steps(found.log));
         let partition = partition.reseeded(&found.message, found.replaced, found.log);

@@ -182,6 +182,14 @@ impl Cluster {
         assert!(known.1 == digest || is_of_one_life, "{place}: revision {revision} of {swarm:?} has two meanings");
     }
 
+    /// A pod deletes only what it has read itself.
+    pub(crate) fn check_purge(&self, at: usize, below: u64) {
+        let history = self.pods[at].replica().world().partition.history();
+        let (messages, _) = self.log.get(below, u64::MAX);
+        let is_other = messages.iter().any(|message| history.has(message) == Some(false));
+        assert!(!is_other, "{}, step {}: pod {at} purges another log below {below}", self.name, self.steps);
+    }
+
     /// Whether a session has a stream on a pod that is not gone, as far as any pod knows.
     pub(crate) fn is_kept(&self, stream: StreamSession) -> bool {
         let replicas = || self.pods.iter().filter_map(|pod| pod.replica.as_ref());
