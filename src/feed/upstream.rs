@@ -139,8 +139,7 @@ impl Lane {
         let (home, term) = (self.home, self.term);
         let last = self.head.filter(|(newest, _)| *newest == term).map_or(0, |(_, sequence)| sequence);
         let session = self.publisher.session();
-        self.seal =
-            Some(Box::new(Seal { home, term, last, publisher_sequence: self.publisher.accepted(), session }));
+        self.seal = Some(Box::new(Seal { home, term, last, publisher_sequence: self.publisher.accepted(), session }));
         let goes_on = next.term != 0 && next.session == session && session.is_some();
         let (open, from) = (self.gate == Gate::Open && next.gate == Gate::Open, self.granted.from());
         let has_head = self.head.is_some();

@@ -103,9 +103,9 @@ impl DemoCluster {
         let shutdown = Shutdown::new();
         let until = shutdown.clone();
         runtime.spawn(async move {
-            let app = App::bind(config).await.map(|app| match logs {
+            let app = App::bind(config).await.and_then(|app| match logs {
                 Some(logs) => app.with_logs(logs),
-                None => app,
+                None => Ok(app),
             });
             match app {
                 Ok(app) => {
