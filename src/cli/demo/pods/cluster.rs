@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::interval;
 use tonic::Code;
 
-use super::LogPlace;
+use super::log_place::LogPlace;
 use crate::app::App;
 use crate::cli::demo::ids::LIVESTREAM;
 use crate::cli::demo::progress::soon;

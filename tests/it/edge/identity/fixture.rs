@@ -253,6 +253,7 @@ fn filled(mut message: DynamicMessage, swarm: u64, node: u64) -> DynamicMessage 
             (name, Kind::Uint64) if name.ends_with("_node_id") && name != "source_node_id" => Value::U64(2),
             ("channel" | "channels" | "reason", Kind::Enum(_)) => listed(&field, Value::EnumNumber(1)),
             ("interest", Kind::Enum(_)) => Value::EnumNumber(2),
+            ("level", Kind::Uint32) => Value::U32(1),
             ("metadata", Kind::Bytes) => Value::Bytes(Bytes::from_static(b"changed")),
             ("open" | "update" | "interests", Kind::Message(inner)) => {
                 listed(&field, Value::Message(filled(DynamicMessage::new(inner), swarm, node)))
