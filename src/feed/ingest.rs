@@ -282,7 +282,7 @@ impl Lane {
     fn judge(&mut self, home: PodId, own: PodId, update: &LaneUpdate, revision: u64, now: Micros) -> Judgement {
         let point = update.position.point();
         let (term, sequence) = point;
-        let ahead = self.granted.known_until().is_some_and(|until| update.granted_at > until.max(revision));
+        let ahead = self.granted().known_until().is_some_and(|until| update.granted_at > until.max(revision));
         if ahead || term > self.newest_term && update.granted_at > revision {
             return Judgement::Not(Ingested::Ahead);
         }
@@ -327,7 +327,7 @@ impl Lane {
             return true;
         }
         if term == self.term {
-            return self.gate == Gate::Open && update.granted_at >= self.granted.from();
+            return self.gate == Gate::Open && update.granted_at >= self.granted().from();
         }
         let former = self.upstream.iter().flat_map(|upstream| &upstream.former);
         let of_term = former.into_iter().find(|former| former.term == term);
@@ -374,7 +374,7 @@ impl Lane {
     }
 
     /// True when a keyframe may be asked for at its home.
-    pub(super) const fn asks_elsewhere(&self, own: PodId) -> bool {
+    pub(super) fn asks_elsewhere(&self, own: PodId) -> bool {
         has_runs(self.id.1) && self.is_elsewhere(own) && matches!(self.gate, Gate::Open)
     }
 }

@@ -122,5 +122,5 @@ async fn end_of_the_swarm_comes_after_its_last_update() {
             }
         }
     });
-    assert_eq!(over.await, crate::service::watch::Over::SwarmEnded);
+    assert_eq!(over.await, Over::SwarmEnded);
 }
