@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use self::cluster::RunningPod;
+use self::cluster::{PodPlan, RunningPod};
 use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
 use crate::cluster::condition::watch_condition;
@@ -44,7 +44,7 @@ pub struct App {
     clock: Clock,
     authentication: Authentication,
     /// Of a cluster.
-    logs: Option<ClusterLogs>,
+    pod: Option<PodPlan>,
 }
 
 impl App {
@@ -70,9 +70,10 @@ impl App {
             Some(verifier) => Authentication::by_tokens(Arc::<Verifier>::clone(verifier)),
             None => Authentication::off(),
         };
-        let logs = cluster::logs(&config.cluster).await.map_err(io::Error::other)?;
+        let logs = cluster::logs(&config.cluster).await?;
+        let pod = logs.map(|logs| cluster::plan(logs, &config.cluster)).transpose()?;
         Ok(Self {
-            logs,
+            pod,
             config,
             listener,
             address,
@@ -93,9 +94,13 @@ impl App {
     }
 
     /// The same as a pod of the cluster that has these logs.
-    #[must_use]
-    pub fn with_logs(self, logs: ClusterLogs) -> Self {
-        Self { logs: Some(logs), ..self }
+    ///
+    /// # Errors
+    ///
+    /// When the address for the other pods cannot be bound.
+    pub fn with_logs(self, logs: ClusterLogs) -> io::Result<Self> {
+        let pod = Some(cluster::plan(logs, &self.config.cluster)?);
+        Ok(Self { pod, ..self })
     }
 
     /// The same with another way to tell callers apart.
@@ -134,7 +139,7 @@ impl App {
             verifier,
             clock,
             authentication,
-            logs,
+            pod,
         } = self;
         let beside = usize::from(of_health.is_some()) + usize::from(of_admin.is_some());
         let connections = config.server.max_connections + beside * server::HEALTH_CONNECTIONS;
@@ -157,15 +162,20 @@ impl App {
             state_bytes: config.memory.state_bytes,
             creators: creator_shares(&config),
         }));
-        let (pod, log) = match logs {
-            Some(logs) => {
-                let (pod, log) = RunningPod::start(logs, &config.cluster, &store, clock);
+        let (pod, log) = match pod {
+            Some(plan) => {
+                let (pod, log) = RunningPod::start(plan, &config.cluster, &store, clock);
                 (Some(pod), log)
             }
             None => (None, CommandLog::local(Arc::clone(&store), clock)),
         };
         let handle = log.cluster().map(|cluster| cluster.pod().clone());
         let service = Service::new(log.clone(), service_settings(&config));
+        let service = match &pod {
+            Some(pod) => service.with_cascade(pod.cascade()),
+            None => service,
+        };
+        let (peers, pod) = pod.map(|pod| pod.split(service.clone(), &config.cluster)).unzip();
         let clients = Arc::new(Clients::new(client_limits(&config)));
         let edge = Edge::new(service, edge_settings(&config), authentication, shutdown.clone());
         let edge = edge.limiting(Arc::clone(&clients));
@@ -206,11 +216,11 @@ impl App {
                 let Some(tls) = &tls else { return };
                 tls.run().await;
             };
-            let directory = async {
-                let Some(cluster) = log.cluster() else { return };
-                cluster.directory().run().await;
+            let peers = async {
+                let Some(peers) = peers else { return };
+                peers.await;
             };
-            tokio::join!(sweeper::run(log.clone()), directory, of_health, of_admin, keys, reload);
+            tokio::join!(sweeper::run(log), peers, of_health, of_admin, keys, reload);
         };
         tokio::pin!(serve, beside);
 
@@ -260,8 +270,12 @@ impl App {
             }
         }
         if let Some(pod) = pod {
-            // After all streams: what they have said of their sessions comes before.
-            pod.stop().await;
+            // After all streams: what they have said of their sessions comes before. The others may still read what
+            // was published here.
+            tokio::select! {
+                () = pod.stop() => {}
+                () = &mut beside => unreachable!("none of these ever ends"),
+            }
         }
     }
 }

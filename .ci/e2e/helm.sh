@@ -193,6 +193,18 @@ done
 count=$(chart_py config "$chart/ci/cluster-values.yaml" "$scratch/printed.toml") || fail 'the configuration of several pods is not in force'
 ok "several pods: the program takes the configuration, $count keys"
 
+# What the example of NATS allows is what a test of the cluster shows to be enough, and what the documentation says.
+allowed=0
+while read -r subject; do
+    grep -qF "\"${subject//production/a}\"" <(sed -n '/fn these_permissions_are_enough/,/^}/p' "$root/crates/cluster/tests/nats/start.rs" | tr -d '\\') ||
+        fail "no test allows $subject"
+    grep -qF "\`$subject\`" "$root/docs/cluster.md" || fail "docs/cluster.md does not allow $subject"
+    allowed=$((allowed + 1))
+done < <(sed -n '/permissions:/,/^$/s/^ *- //p' "$root/examples/nats/values.yaml")
+((allowed == 9)) || fail "the example of NATS allows $allowed subjects"
+grep -qx '  name: production' "$chart/values-production.yaml" || fail 'the example of NATS is for another cluster'
+ok "the example of NATS allows what is needed, $allowed subjects"
+
 # preStop + drain.timeout + margin.
 grace 30
 grace 119 --set shutdown.preStopSeconds=8,shutdown.marginSeconds=20 --set-string 'config.drain.timeout=1m 30s 500ms'

@@ -5,6 +5,7 @@ mod acknowledgements;
 mod call;
 mod ids;
 mod meters;
+mod pods;
 mod progress;
 mod server;
 mod verdict;
@@ -21,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::acknowledgements::note;
 use self::ids::{BROADCASTER, LIVESTREAM};
 use self::meters::Meters;
+use self::pods::LogPlace;
 use self::progress::{Progress, soon, while_counting};
 use self::server::DemoServer;
 use self::verdict::Verdict;
@@ -46,10 +48,25 @@ pub(super) struct Demo {
     /// Keep what the viewers wrote in this directory.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Show so many servers on one log instead, of which one is killed in the middle.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=7), conflicts_with = "output")]
+    pods: Option<u64>,
+    /// With --pods: have the log in NATS, at this URL or, without one, in a nats-server of the PATH that is started for
+    /// it; else it is in this process.
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", requires = "pods")]
+    nats: Option<String>,
 }
 
 impl Demo {
     pub(super) async fn run(self) -> Result<(), CliError> {
+        if let Some(pods) = self.pods {
+            let place = match self.nats {
+                None => LogPlace::Memory,
+                Some(url) if url.is_empty() => LogPlace::OwnNats,
+                Some(url) => LogPlace::Nats(url),
+            };
+            return pods::run(usize::try_from(pods).unwrap_or(usize::MAX), self.viewers, place).await;
+        }
         let server = DemoServer::start().await?;
         let mut verdict = Verdict::default();
         let livestream = self.livestream(&server, &mut verdict);

@@ -8,7 +8,8 @@ use starling_client::{Client, ClientCertificate, ConnectOptions, parse_address};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Server {
-    /// The server: https://HOST:PORT, or without TLS HOST:PORT or http://HOST:PORT.
+    /// The server: https://HOST:PORT, or without TLS HOST:PORT or http://HOST:PORT. Several of one cluster, divided by
+    /// commas, are tried in turn.
     #[arg(long = "server", value_name = "ADDRESS", env = "STARLING_SERVER", default_value = "127.0.0.1:50051", value_parser = parse_address)]
     url: String,
     /// With https: the authorities that may vouch for the server, in PEM; those of the system if not given.

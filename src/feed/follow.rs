@@ -93,7 +93,17 @@ impl LaneReader {
         feed.schedule.enter();
         let class = subscriber.class();
         let (lanes, feed) = (Map::new(), Arc::clone(feed));
-        Some(Self { feed, own, follower, subscriber, class, lanes, next: u64::MAX, read_at: Micros::ZERO, at_end: false })
+        Some(Self {
+            feed,
+            own,
+            follower,
+            subscriber,
+            class,
+            lanes,
+            next: u64::MAX,
+            read_at: Micros::ZERO,
+            at_end: false,
+        })
     }
 
     /// Reads a lane too: what comes after a point, or all that is there. False when that are too many lanes.

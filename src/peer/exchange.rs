@@ -108,8 +108,8 @@ pub(super) fn answer(
     });
     // Both until the caller ends; what is heard needs no answer.
     let both = stream::select(told, heard.chain(stream::once(async { None })));
-    let answers = both.take_while(|item| std::future::ready(item.is_some())).filter_map(|item| {
-        std::future::ready(item.filter(|item: &Result<ExchangeResponse, Status>| item.is_ok()))
-    });
+    let answers = both
+        .take_while(|item| std::future::ready(item.is_some()))
+        .filter_map(|item| std::future::ready(item.filter(|item: &Result<ExchangeResponse, Status>| item.is_ok())));
     Response::new(answers.boxed())
 }

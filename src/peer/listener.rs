@@ -46,9 +46,8 @@ const HEADERS: u32 = 16 * 1024;
 /// Serves peers, over TLS if `tls` is given, until `stop` begins and the last of them is gone. Dropping it cuts them.
 pub async fn serve(host: PeerHost, listener: TcpListener, tls: Option<Acceptor>, stop: Shutdown) {
     let check = CheckSecret(host.network.secret().clone());
-    let service = PeerServiceServer::new(host)
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
+    let service =
+        PeerServiceServer::new(host).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
     let routes = Routes::new(InterceptedService::new(service, check)).prepare();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();

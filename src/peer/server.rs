@@ -44,10 +44,7 @@ impl PeerService for PeerHost {
         Ok(exchange::answer(&self.network, request))
     }
 
-    async fn follow(
-        &self,
-        request: Request<Streaming<FollowRequest>>,
-    ) -> Result<Response<Self::FollowStream>, Status> {
+    async fn follow(&self, request: Request<Streaming<FollowRequest>>) -> Result<Response<Self::FollowStream>, Status> {
         follow::answer(self, request.into_inner()).await
     }
 

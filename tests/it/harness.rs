@@ -60,7 +60,7 @@ impl Server {
 
     /// A server of a cluster whose logs are in this process, ready or not.
     pub(crate) async fn pod(logs: &SharedLogs, configure: impl FnOnce(&mut Config)) -> Self {
-        Self::of(configure, |app| app.with_logs(logs.for_pod())).await
+        Self::of(configure, |app| app.with_logs(logs.for_pod()).expect("a free port can be bound")).await
     }
 
     async fn of(configure: impl FnOnce(&mut Config), make: impl FnOnce(App) -> App) -> Self {

@@ -16,12 +16,17 @@ pub enum AddressError {
     Malformed,
 }
 
-/// The URL that an address means: HOST:PORT, which is without TLS, or http://HOST or https://HOST with or without a port.
+/// The URL that an address means: HOST:PORT, which is without TLS, or http://HOST or https://HOST with or without a port;
+/// or several of them, divided by commas.
 ///
 /// # Errors
 ///
 /// When it is none of these.
 pub fn parse_address(address: &str) -> Result<String, AddressError> {
+    Ok(address.split(',').map(parse_one).collect::<Result<Vec<_>, _>>()?.join(","))
+}
+
+fn parse_one(address: &str) -> Result<String, AddressError> {
     let (scheme, host) = match address.split_once("://") {
         Some((scheme @ ("http" | "https"), host)) => (scheme, host),
         Some(_) => return Err(AddressError::Scheme),
@@ -57,6 +62,7 @@ mod tests {
             ("http://starling", "http://starling"),
             ("https://starling", "https://starling"),
             ("https://[::1]:50051/", "https://[::1]:50051"),
+            ("a:1,https://b,[::1]:2", "http://a:1,https://b,http://[::1]:2"),
         ] {
             assert_eq!(parse_address(address).as_deref(), Ok(meant), "{address}");
         }
@@ -76,6 +82,7 @@ mod tests {
             ("http://", "is not HOST:PORT"),
             ("http://a:1/path", "is not HOST:PORT"),
             ("me@here:1", "is not HOST:PORT"),
+            ("a:1,", "no port"),
             ("not a host:1", "is not HOST:PORT"),
         ] {
             let refused = parse_address(address).expect_err(address).to_string();

@@ -36,9 +36,39 @@ pub struct Client {
     pub groups: GroupServiceClient<TokenChannel>,
     /// For other services: health. Its calls show no token.
     pub channel: Channel,
-    url: String,
+    servers: Servers,
     token: BearerToken,
     options: Arc<ConnectOptions>,
+}
+
+/// The servers of a cluster, of which any will do, or a single one.
+#[derive(Clone, Debug)]
+struct Servers {
+    urls: Arc<[String]>,
+    /// Where the connection leads.
+    current: usize,
+}
+
+impl Servers {
+    fn url(&self) -> &str {
+        &self.urls[self.current]
+    }
+
+    fn next(&self) -> Self {
+        Self { urls: Arc::clone(&self.urls), current: (self.current + 1) % self.urls.len() }
+    }
+
+    /// Connects to the first that answers, from the current one on.
+    async fn connect(self, options: Arc<ConnectOptions>) -> Result<Client, ConnectError> {
+        let mut left = self.urls.len();
+        let mut servers = self;
+        loop {
+            match Client::connect_to(servers.clone(), Arc::clone(&options)).await {
+                Err(_) if left > 1 => (servers, left) = (servers.next(), left - 1),
+                answer => return answer,
+            }
+        }
+    }
 }
 
 impl Client {
@@ -48,7 +78,7 @@ impl Client {
     }
 
     /// Connects to `url`, such as `http://127.0.0.1:50051`, within 5 s. With `https://` the system's authorities vouch for
-    /// the server.
+    /// the server. Several URLs of one cluster, divided by commas, are tried in turn.
     ///
     /// # Errors
     ///
@@ -63,7 +93,12 @@ impl Client {
     ///
     /// As [`Self::connect`], and when the options are of no use.
     pub async fn connect_with(url: &str, options: impl Into<Arc<ConnectOptions>>) -> Result<Self, ConnectError> {
-        let options = options.into();
+        let servers = Servers { urls: url.split(',').map(str::to_owned).collect(), current: 0 };
+        servers.connect(options.into()).await
+    }
+
+    async fn connect_to(servers: Servers, options: Arc<ConnectOptions>) -> Result<Self, ConnectError> {
+        let url = servers.url();
         let failed = |error: tonic::transport::Error| ConnectError::new(url, &error);
         let mut endpoint = Endpoint::from_shared(url.to_owned()).map_err(failed)?;
         if endpoint.uri().scheme_str() == Some("https") {
@@ -81,16 +116,16 @@ impl Client {
             .connect()
             .await
             .map_err(failed)?;
-        Ok(Self::over(channel, url.to_owned(), options, BearerToken::none()))
+        Ok(Self::over(channel, servers, options, BearerToken::none()))
     }
 
-    fn over(channel: Channel, url: String, options: Arc<ConnectOptions>, token: BearerToken) -> Self {
+    fn over(channel: Channel, servers: Servers, options: Arc<ConnectOptions>, token: BearerToken) -> Self {
         let shown = TokenChannel::new(channel.clone(), token.clone());
         Self {
             livestreams: LivestreamServiceClient::new(shown.clone()).max_decoding_message_size(MAX_MESSAGE),
             groups: GroupServiceClient::new(shown).max_decoding_message_size(MAX_MESSAGE),
             channel,
-            url,
+            servers,
             token,
             options,
         }
@@ -99,7 +134,7 @@ impl Client {
     /// The same connection, each of whose calls shows a token; so do those of [`Self::again`].
     #[must_use]
     pub fn with_token(self, token: BearerToken) -> Self {
-        Self::over(self.channel, self.url, self.options, token)
+        Self::over(self.channel, self.servers, self.options, token)
     }
 
     /// The token that calls show.
@@ -107,14 +142,14 @@ impl Client {
         &self.token
     }
 
-    /// Another connection to the same URL with the same options, whose files are read again, and the same token;
-    /// behind a balancer perhaps to another server.
+    /// Another connection with the same options, whose files are read again, and the same token: to the next of several
+    /// URLs, or to the same, behind a balancer perhaps to another server.
     ///
     /// # Errors
     ///
     /// As [`Self::connect`].
     pub async fn again(&self) -> Result<Self, ConnectError> {
-        let client = Self::connect_with(&self.url, Arc::clone(&self.options)).await?;
+        let client = self.servers.next().connect(Arc::clone(&self.options)).await?;
         Ok(client.with_token(self.token.clone()))
     }
 

@@ -106,6 +106,8 @@ struct OwnReseed {
     log: LogId,
     name: String,
     digest: u64,
+    /// When it was handed to the object store.
+    handed_at: u64,
     is_stored: bool,
     sent_at: Option<u64>,
 }
@@ -117,6 +119,23 @@ enum Snapshotting {
     Encoding { encoder: WorldEncoder, position: LogPosition, digest: u64 },
     /// It is being stored, and then loaded again.
     Storing { name: String, position: LogPosition, digest: u64, since: u64 },
+}
+
+/// A purge that is decided.
+#[derive(Debug)]
+struct PendingPurge {
+    below: u64,
+    check: Option<PurgeCheck>,
+}
+
+/// What is asked to know whether the log is still the one that this pod has read.
+#[derive(Debug)]
+struct PurgeCheck {
+    /// The entry that is read again: a batch of this pod, which has just counted.
+    sequence: u64,
+    asked_at: u64,
+    has_entry: bool,
+    has_end: bool,
 }
 
 /// A peer, as it was heard last.
@@ -144,7 +163,7 @@ pub struct Replica<S: State> {
     ahead: Ahead,
     /// The highest sequence that anybody has spoken of.
     seen: u64,
-    /// How many answers since then had less.
+    /// How many answers since then had nothing new.
     short_answers: u32,
     fetched_at: Option<u64>,
     /// The last sequence when the extent was asked for: the replica has caught up once it is there.
@@ -187,7 +206,7 @@ pub struct Replica<S: State> {
     snapshot_lease: u64,
     snapshot_wanted: bool,
     /// What may be purged once the log is known to be the same still.
-    purge_below: Option<u64>,
+    purge: Option<PendingPurge>,
 }
 
 impl<S: State> Replica<S> {
@@ -235,7 +254,7 @@ impl<S: State> Replica<S> {
             snapshot_last: None,
             snapshot_lease: 0,
             snapshot_wanted: false,
-            purge_below: None,
+            purge: None,
             settings,
         };
         replica.ask_extent();

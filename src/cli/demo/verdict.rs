@@ -24,6 +24,11 @@ impl Verdict {
         self.rows.push((what.to_owned(), holds, details));
     }
 
+    /// Tells figures beside the checks.
+    pub(super) fn tell(&mut self, figures: Vec<(&'static str, String)>) {
+        self.figures = figures;
+    }
+
     pub(super) fn figures(&mut self, meters: &Meters, pictures: usize) {
         self.figures = vec![
             ("pictures published", pictures.to_string()),

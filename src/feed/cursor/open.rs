@@ -274,8 +274,7 @@ impl CursorState {
             // Sequences count updates of all kinds, in one term: they say how many were lost only to
             // whoever gets everything.
             let lost = same.filter(|_| cursor.filter() == Filter::Everything).map(|(_, head)| head - at.1);
-            let reason =
-                if lane.lost_its_tail() { GapReason::Upstream } else { cursor.loss_before(lane.origin) };
+            let reason = if lane.lost_its_tail() { GapReason::Upstream } else { cursor.loss_before(lane.origin) };
             let mut gap = Gap { lane: cursor.lane, after: Some(at), before: None, reason, count: None };
             if cursor.has_runs() {
                 let after = Some(at);

@@ -122,8 +122,7 @@ impl CursorState {
             // To whoever waits without a loss, deltas are none: only keyframes count.
             let filter = if nothing_lost { Filter::Keyframes } else { cursor.filter() };
             let count = cursor.tally.map(|before| tally.since(before, filter));
-            let reason =
-                if lane.lost_its_tail() { GapReason::Upstream } else { cursor.loss_before(lane.origin) };
+            let reason = if lane.lost_its_tail() { GapReason::Upstream } else { cursor.loss_before(lane.origin) };
             match cursor.state {
                 // Nothing is missing.
                 LaneState::Unwanted | LaneState::Silent => {}

@@ -194,9 +194,11 @@ fn revoked_grant_admits_nothing_on_a_follower() {
     let mut viewer = pods.own.viewer(Start::Keyframe);
     assert_eq!(viewer.sequences(&pods.own), [1]);
     pods.publish(HOME, 5, false, 0);
-    for revoked in
-        [grant(HOME, SESSION, 5, Gate::Paused), grant(OTHER, 71, 8, Gate::Open), Grant { term: 0, ..grant(0, 1, 0, Gate::Off) }]
-    {
+    for revoked in [
+        grant(HOME, SESSION, 5, Gate::Paused),
+        grant(OTHER, 71, 8, Gate::Open),
+        Grant { term: 0, ..grant(0, 1, 0, Gate::Off) },
+    ] {
         let mut pods = Pods::new();
         pods.publish(HOME, 5, true, 0);
         pods.flow(HOME, OWN);

@@ -13,7 +13,7 @@ use crate::world::World;
 /// How many messages are asked for at once.
 const FETCH_ENTRIES: u64 = 256;
 
-/// After so many answers of a log that ends before what somebody has spoken of, it does.
+/// After so many answers with nothing new, nothing is waited for that somebody has spoken of.
 const SHORT_ANSWERS: u32 = 20;
 
 /// Time between two comparisons of an entry in question with the log.
@@ -47,6 +47,9 @@ impl<S: State> Replica<S> {
         if self.verify == Some(message.sequence) {
             self.verify = None;
         }
+        if is_fetched {
+            self.purge_entry_read(message.sequence);
+        }
     }
 
     /// While a snapshot is being verified: whether this was its entry.
@@ -68,7 +71,7 @@ impl<S: State> Replica<S> {
             // What this pod has not read was purged: somebody's snapshot has it.
             return self.reload();
         }
-        self.note_short_answer(messages.last().map_or(0, |last| last.sequence));
+        self.note_answer(messages.last().map_or(0, |last| last.sequence));
         let was_following = self.is_following();
         for message in messages {
             self.take_in(message, true);
@@ -88,14 +91,19 @@ impl<S: State> Replica<S> {
 
     /// Where the log ends before what somebody has spoken of, that was of an earlier life, or is lost: it is not waited
     /// for. What the log has in truth is heard of again, with the next message or where none comes.
-    fn note_short_answer(&mut self, last: u64) {
+    fn note_answer(&mut self, last: u64) {
         let position = self.partition().position().sequence;
-        if self.is_following() && last < self.seen.min(position + FETCH_ENTRIES) {
-            self.short_answers += 1;
-            if self.short_answers >= SHORT_ANSWERS {
-                (self.seen, self.short_answers) = (position, 0);
-                self.ahead.clear();
-            }
+        if !self.is_following() || self.seen <= position {
+            return;
+        }
+        if last > position {
+            self.short_answers = self.short_answers.saturating_sub(1);
+            return;
+        }
+        self.short_answers += 1;
+        if self.short_answers >= SHORT_ANSWERS {
+            (self.seen, self.short_answers) = (position, 0);
+            self.ahead.clear();
         }
     }
 

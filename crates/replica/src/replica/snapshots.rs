@@ -1,6 +1,6 @@
 //! What others start from: an exact snapshot, written by the pod that comes first, and the purge that it allows.
 
-use super::{Replica, Snapshotting};
+use super::{PendingPurge, PurgeCheck, Replica, Snapshotting};
 use crate::output::{Alarm, Output, SnapshotChoice};
 use crate::partition::PartitionPhase;
 use crate::state::State;
@@ -8,6 +8,9 @@ use crate::world::{World, WorldEncoder};
 
 /// After so long without an answer of the object store, the snapshot is given up.
 pub(super) const STORE_MS: u64 = 10_000;
+
+/// Answers about a log that is to be purged are of use for so long.
+const PURGE_CHECK_MS: u64 = 1_000;
 
 impl<S: State> Replica<S> {
     pub(super) const fn is_encoding(&self) -> bool {
@@ -85,13 +88,55 @@ impl<S: State> Replica<S> {
         let is_of_this_log = |sequence| self.partition().history().first() <= sequence;
         if let Some(before) = before.filter(|before| is_of_this_log(before.sequence) && !self.partition().is_disputed())
         {
-            self.purge_below = Some(before.sequence);
+            self.purge = Some(PendingPurge { below: before.sequence, check: None });
         }
     }
 
-    /// A batch of this pod has counted: the log is what this pod has read.
-    pub(super) fn purge_same_log(&mut self) {
-        if let Some(below) = self.purge_below.take().filter(|_| !self.partition().is_disputed()) {
+    /// A batch of this pod has counted: the log was what this pod has read. It may have been lost since, while the
+    /// message was on its way or this process stood still, so that it is asked again, and no old answer is taken.
+    pub(super) fn check_purge(&mut self) {
+        let (sequence, now) = (self.partition().position().sequence, self.now);
+        let Some(PendingPurge { check, .. }) = &mut self.purge else { return };
+        if check.as_ref().is_none_or(|check| now > check.asked_at + PURGE_CHECK_MS) {
+            *check = Some(PurgeCheck { sequence, asked_at: now, has_entry: false, has_end: false });
+            self.output(Output::Fetch { from: sequence, to: sequence });
+            self.output(Output::AskExtent);
+        }
+    }
+
+    /// The log was asked for an entry, and has what this pod has read.
+    pub(super) fn purge_entry_read(&mut self, sequence: u64) {
+        if let Some(check) = self.purge_check()
+            && check.sequence == sequence
+        {
+            check.has_entry = true;
+            self.purge_same_log();
+        }
+    }
+
+    /// The log's leader has said where it ends.
+    pub(super) fn purge_end_read(&mut self, last: u64) {
+        if let Some(check) = self.purge_check()
+            && check.sequence <= last
+        {
+            check.has_end = true;
+            self.purge_same_log();
+        }
+    }
+
+    fn purge_check(&mut self) -> Option<&mut PurgeCheck> {
+        let now = self.now;
+        let check = self.purge.as_mut()?.check.as_mut()?;
+        (now <= check.asked_at + PURGE_CHECK_MS).then_some(check)
+    }
+
+    fn purge_same_log(&mut self) {
+        let may = self.is_following() && self.kept.is_none() && self.partition().phase() == PartitionPhase::Open;
+        let is_same = |check: &PurgeCheck| check.has_entry && check.has_end;
+        if let Some(PendingPurge { below, .. }) = self.purge.take_if(|purge| purge.check.as_ref().is_some_and(is_same))
+            && may
+            && !self.partition().is_disputed()
+        {
             self.output(Output::Purge { below });
         }
     }

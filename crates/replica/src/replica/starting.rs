@@ -28,13 +28,18 @@ impl<S: State> Replica<S> {
         self.ahead.clear();
         (self.verify, self.snapshotting, self.fetched_at) = (None, None, None);
         (self.snapshot_last, self.born_at, self.reseed) = (None, None, None);
-        (self.purge_below, self.streams_unsettled) = (None, true);
+        (self.purge, self.streams_unsettled) = (None, true);
         (self.seen, self.stall_asked, self.short_extents) = (0, None, 0);
         self.ask_extent();
     }
 
     /// The first and the last sequence of the log, as its leader says: (1, 0) for an empty one.
     pub fn extent(&mut self, first: u64, last: u64) {
+        self.purge_end_read(last);
+        if self.stall_asked.is_none() && self.has_caught_up() {
+            // It was asked for a purge, or twice.
+            return;
+        }
         self.extent = Some((first, last));
         self.see(last);
         if matches!(self.mode, Mode::Asking { .. }) {

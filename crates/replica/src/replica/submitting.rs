@@ -269,7 +269,7 @@ impl<S: State> Replica<S> {
     /// A batch of this incarnation has counted.
     pub(super) fn own_batch(&mut self, message: &LogMessage, batch: &Batch, outcomes: Vec<S::Outcome>) {
         self.heard_at = Some(self.now);
-        self.purge_same_log();
+        self.check_purge();
         let number = batch.header.number;
         match self.in_flight.take_if(|in_flight| in_flight.number <= number && in_flight.log == batch.header.log) {
             Some(in_flight) if in_flight.bytes == message.bytes => self.settle(in_flight, outcomes),

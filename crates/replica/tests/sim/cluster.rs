@@ -327,6 +327,7 @@ impl Cluster {
                 self.send(at, delay, Input::Stored(name, is_stored));
             }
             Output::Purge { below } if is_reached => {
+                self.check_purge(at, below);
                 self.coverage.purges += 1;
                 self.log.purge(below);
             }

@@ -232,7 +232,7 @@ fn entries_that_cannot_be_read_stop_the_partition() {
 }
 
 /// A batch of pod 0, which comes next.
-fn next_batch(cluster: &Cluster, items: Vec<BatchItem>) -> Vec<u8> {
+pub(crate) fn next_batch(cluster: &Cluster, items: Vec<BatchItem>) -> Vec<u8> {
     let own = replica(cluster, 0);
     let last = cluster.log.get(1, u64::MAX).0.pop().expect("a message");
     let mut batch = Batch::decode(&last.bytes).expect("a batch");

@@ -6,8 +6,8 @@ use starling_replica::memory_log::PublishFate;
 use starling_replica::output::{NotReady, SnapshotChoice};
 use starling_replica::partition::PartitionPhase;
 
-use crate::cluster::Cluster;
-use crate::contract::{answer, ask, idle, join, replica, said, wait};
+use crate::cluster::{Cluster, STEP_MS};
+use crate::contract::{answer, ask, idle, join, next_batch, replica, said, wait};
 use crate::model::session;
 
 fn lose_everything(cluster: &mut Cluster) {
@@ -131,6 +131,48 @@ fn what_a_log_lacks_is_not_asked_for_ever() {
     let fetches = cluster.coverage.fetches - before;
     assert!(fetches < 40, "{fetches} fetches of two pods in ten seconds");
     assert_eq!(replica(&cluster, 1).readiness(), Ok(()));
+}
+
+#[test]
+fn a_purge_decided_before_a_loss_deletes_nothing() {
+    let mut cluster = idle(2);
+    // A snapshot of pod 0 has been stored, and the one before it is what the log may be purged up to.
+    let is_decided = |cluster: &Cluster| format!("{:?}", replica(cluster, 0)).contains("purge: Some");
+    while !is_decided(&cluster) {
+        wait(&mut cluster, STEP_MS);
+        assert!(cluster.steps < 10_000);
+    }
+    let sequence = replica(&cluster, 0).world().partition.position().sequence + 1;
+    let own = LogMessage { sequence, timestamp: cluster.now, bytes: next_batch(&cluster, Vec::new()) };
+    // Its next batch is written, then the log is lost, and lives on for long until the process goes on and hears of it.
+    cluster.pods[0].paused_until = u64::MAX;
+    lose_everything(&mut cluster);
+    while cluster.log.last() < sequence + 20 {
+        wait(&mut cluster, 1_000);
+    }
+    // Whatever it purges now must be of the log that it has read.
+    cluster.with_replica(0, |replica| replica.message(own));
+    cluster.pods[0].paused_until = 0;
+    wait(&mut cluster, 10_000);
+    (0..2).for_each(|at| assert_eq!(replica(&cluster, at).readiness(), Ok(()), "pod {at}"));
+}
+
+#[test]
+fn a_candidate_without_answer_is_stored_again() {
+    let mut cluster = idle(2);
+    join(&mut cluster, 0, 7);
+    wait(&mut cluster, 1_000);
+    lose_everything(&mut cluster);
+    while (0..2).any(|at| replica(&cluster, at).world().partition.phase() != PartitionPhase::Born) {
+        wait(&mut cluster, STEP_MS);
+    }
+    // The object store has no leader either: what both pods hand to it is lost, and nothing is said of it.
+    cluster.log.elect_for(5_000);
+    wait(&mut cluster, 30_000);
+    for at in 0..2 {
+        assert_eq!(replica(&cluster, at).readiness(), Ok(()), "pod {at}");
+        assert!(replica(&cluster, at).world().state.model.applied(7).is_some(), "pod {at}");
+    }
 }
 
 #[test]

@@ -114,9 +114,10 @@ impl Link {
     /// Resolves once the server has refused something, in its words.
     pub(super) async fn refusal(&self) -> String {
         let mut refused = self.refused.clone();
-        match refused.wait_for(|text| !text.is_empty()).await {
-            Ok(text) => text.clone(),
-            Err(_) => std::future::pending().await,
+        let text = refused.wait_for(|text| !text.is_empty()).await.ok().map(|text| text.clone());
+        match text {
+            Some(text) => text,
+            None => std::future::pending().await,
         }
     }
 
