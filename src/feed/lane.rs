@@ -172,7 +172,7 @@ impl Lane {
     /// True when the publisher should begin with a keyframe: somebody waits for one, or
     /// no run of its own goes on.
     pub(super) fn wants_keyframe_first(&self) -> bool {
-        self.has_runs() && (self.publisher.accepted() == 0 || self.requests.is_requested())
+        self.has_runs() && (self.publisher.accepted() == 0 || self.requests.is_requested() || self.owes())
     }
 
     /// True when a record is to outlive the ring.

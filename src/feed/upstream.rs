@@ -169,7 +169,9 @@ impl Lane {
         let same = (grant.term, grant.gate) == (self.term, self.gate);
         let upstream = self.upstream_mut();
         upstream.granted = if same { upstream.granted.until(granted) } else { granted };
-        upstream.home = if grant.term == 0 { NO_HOME } else { grant.home };
+        let next = if grant.term == 0 { NO_HOME } else { grant.home };
+        upstream.complete &= next == home;
+        upstream.home = next;
     }
 
     pub(super) fn upstream_mut(&mut self) -> &mut Upstream {
@@ -186,7 +188,7 @@ impl Lane {
         let (open, from) = (self.gate == Gate::Open && next.gate == Gate::Open, self.granted().from());
         let has_head = self.head.is_some();
         let upstream = self.upstream_mut();
-        (upstream.seal, upstream.complete) = (Some(seal), false);
+        upstream.seal = Some(seal);
         if let Some(session) = session {
             upstream.began(term, session);
         }
@@ -212,6 +214,11 @@ impl Lane {
     /// The newest update that came, taken or not.
     pub(super) fn seen(&self) -> Option<TermSeq> {
         self.head.max(self.upstream.as_ref().and_then(|upstream| upstream.seen))
+    }
+
+    /// True when its publisher may have been told that updates were taken which never came here.
+    pub(super) fn owes(&self) -> bool {
+        self.upstream.as_ref().is_some_and(|upstream| upstream.owed)
     }
 
     /// True when it is published at another pod.
@@ -305,6 +312,12 @@ impl Lane {
         (upstream.seen, upstream.lost) = (None, Tally::default());
         (upstream.owed, upstream.owed_since, upstream.tail_told) = (false, None, true);
         true
+    }
+
+    /// True while its end is awaited, or may have to be told lost.
+    pub(super) fn may_lose_tail(&self) -> bool {
+        let of = |upstream: &Upstream| upstream.owed || upstream.lost.updates > 0 || !upstream.former.is_empty();
+        self.upstream.as_deref().is_some_and(of)
     }
 
     /// True when what is owed is to be told now; notes since when it is owed.

@@ -75,12 +75,12 @@ impl Feed {
         (ask, next)
     }
 
-    /// Notes that all that a home had at first of these lanes is here, or that it is not to be waited for.
-    pub fn note_complete(&self, lanes: &[(NodeId, Channel)]) {
+    /// Notes whether all that a home had at first of these lanes is here.
+    pub fn note_complete(&self, lanes: &[(NodeId, Channel)], complete: bool) {
         let mut state = self.state.lock();
         for (source, channel) in lanes {
             if let Some(lane) = state.lanes.get_mut((Some(*source), *channel)) {
-                lane.upstream_mut().complete = true;
+                lane.upstream_mut().complete = complete;
             }
         }
         drop(state);
