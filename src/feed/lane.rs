@@ -5,7 +5,7 @@ use super::keyframe_requests::KeyframeRequests;
 use super::numbers::Numbers;
 use super::position::{LaneId, TermSeq};
 use super::skips::Skips;
-use super::upstream::{Granted, Seal, Upstream};
+use super::upstream::{Granted, Upstream};
 use starling_core::channel::Channel;
 use starling_core::counted::{List, Queue, Table};
 use starling_core::event::{Gate, Grant};
@@ -78,13 +78,7 @@ pub(super) struct Lane {
     /// The newest one that was ever in force.
     pub(super) newest_term: u64,
     pub(super) gate: Gate,
-    /// The pod where the term in force publishes; [`NO_HOME`] = none, or this process is alone.
-    pub(super) home: PodId,
-    /// Which revision of the swarm made the grant in force.
-    pub(super) granted: Granted,
-    /// Where the last term of a home ended.
-    pub(super) seal: Option<Box<Seal>>,
-    /// What is known of updates that other pods accept.
+    /// What is known of its homes, and of updates that other pods accept; `None` in a process that is alone.
     pub(super) upstream: Option<Box<Upstream>>,
     /// Temporal layers that the publisher declared, from 1.
     pub(super) layers: u32,
@@ -117,9 +111,6 @@ impl Lane {
             term: 0,
             newest_term: 0,
             gate: Gate::NotActive,
-            home: NO_HOME,
-            granted: Granted::UNKNOWN,
-            seal: None,
             upstream: None,
             layers: 1,
             head: None,
@@ -156,15 +147,9 @@ impl Lane {
 
     /// Puts a grant in force; term 0 is none.
     fn grant(&mut self, grant: &Grant, granted: Granted, own: PodId) {
-        if grant.term != self.term && self.term != 0 && self.home != NO_HOME {
-            self.end_term_of_home(grant, own);
-        } else if grant.home == NO_HOME && self.home != NO_HOME && self.home != own && self.head.is_some() {
-            // Its home is gone, and nobody can say any more where the term ended.
-            self.upstream_mut().owed = true;
+        if grant.home != NO_HOME || self.upstream.is_some() {
+            self.grant_at_home(grant, granted, own);
         }
-        let same = (grant.term, grant.gate) == (self.term, self.gate);
-        self.granted = if same { self.granted.until(granted) } else { granted };
-        self.home = if grant.term == 0 { NO_HOME } else { grant.home };
         if let Some(session) = grant.session.filter(|_| grant.term != self.term && grant.term != 0) {
             self.layers = 1;
             if self.publisher.session() != Some(session) {
@@ -187,7 +172,7 @@ impl Lane {
     /// True when the publisher should begin with a keyframe: somebody waits for one, or
     /// no run of its own goes on.
     pub(super) fn wants_keyframe_first(&self) -> bool {
-        self.has_runs() && (self.publisher.accepted() == 0 || self.requests.is_requested())
+        self.has_runs() && (self.publisher.accepted() == 0 || self.requests.is_requested() || self.owes())
     }
 
     /// True when a record is to outlive the ring.

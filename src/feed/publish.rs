@@ -418,7 +418,7 @@ impl Feed {
         // What is lost stands between: a point that no reader has.
         let previous = if lost.updates > 0 { Some((term, sequence - 1)) } else { lane.head };
         let (tally, layers, origin) = (lane.tally, lane.layers, lane.origin);
-        let granted = granted_after(lane.granted.from(), term);
+        let granted = granted_after(lane.granted().from(), term);
         lane.head = Some((term, sequence));
         lane.caught_up();
         lane.tally.add(draft.keyframe, is_top(draft.keyframe, draft.temporal_layer, layers));

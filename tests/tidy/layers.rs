@@ -47,6 +47,9 @@ const LAYERS: &[Layer] = &[
     layer("grpc",      "budget identity limits transport tls service cluster store feed clock pb shutdown",
           "starling_core starling_signing bytes futures_util http http_body http_body_util prost prost_types rand tokio tokio_stream \
            tonic tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
+    layer("peer",      "service tls cluster store feed clock pb shutdown",
+          "starling_core starling_cluster starling_replica futures_util hyper_util parking_lot rand sha2 tokio tokio_rustls \
+           tokio_stream tokio_util tonic tracing"),
     layer("transport", "budget clock identity limits tls shutdown sync",
           "bytes futures_util http http_body hyper hyper_util ipnet parking_lot ppp rand socket2 thiserror tokio tokio_rustls \
            tower tracing"),

@@ -121,6 +121,7 @@ fn everything() -> Vec<Status> {
         End::Deadline,
     ];
     all.extend(ends.into_iter().filter_map(|end| end.goodbye_and_status().1.err()));
+    all.push(refused(SwarmKind::Group)(ServiceError::HomeUnreachable));
     let limit = ClientLimit::AddressJoins;
     all.push(Exceeded { limit, max: 1, wait: Some(Duration::from_millis(250)) }.into());
     let over = Status::out_of_range("Error, decoded message length too large: found 9 bytes, the limit is: 4 bytes");
