@@ -15,6 +15,7 @@
 //! Nobody is woken under the locks of the feed; under its shard only the wake task is.
 
 mod authors;
+mod chat;
 mod chunk_cache;
 mod counts;
 mod cursor;
@@ -26,7 +27,6 @@ mod heap;
 mod keyframe_requests;
 mod lane;
 mod memory;
-mod numbers;
 mod position;
 mod publish;
 mod record;
@@ -37,7 +37,6 @@ mod skips;
 mod state;
 mod subscriber;
 mod subscribers;
-mod token_bucket;
 mod totals;
 mod wire;
 
@@ -53,6 +52,7 @@ use starling_core::interest::Interests;
 use lane::has_runs;
 
 pub use crate::clock::Micros;
+pub use chat::OtherContent;
 pub use counts::{BUCKETS, Counts, bucket_bound};
 pub use cursor::{Cursor, Greeting, Opening, Resume, Start};
 pub use delivery::{Delivery, FilterChange};
@@ -60,13 +60,13 @@ pub use demand::Demand;
 pub use draft::{Draft, Proof, SIGNATURE_BYTES, Timestamp, Verified};
 pub use gap::{Gap, GapReason};
 pub use memory::Memory;
-pub use numbers::MAX_GIVEN;
 pub use position::{LaneId, Position, TermSeq};
 pub use publish::{Accepted, AppendError, Message, PublisherState, Rejected};
 pub use record::Record;
 pub use schedule::NextStep;
 pub use settings::{Limits, Settings};
 pub use skips::SkipReport;
+pub use starling_core::numbers::MAX_GIVEN;
 pub use state::Feed;
 pub use subscriber::{ParkedSubscriber, Selection};
 pub use subscribers::MAX_NAMED;
