@@ -22,18 +22,18 @@ use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
 use crate::cluster::condition::watch_condition;
 use crate::cluster::{ClusterLogs, CommandLog, sweeper};
-use crate::config::{AdminClientAuth, ClientAuth, Config, IdentityMode, ProxyProtocol};
+use crate::config::{AdminClientAuth, Config, IdentityMode, ProxyProtocol};
 use crate::grpc::authentication::Authentication;
 use crate::grpc::health::HealthReporter;
-use crate::grpc::{self, Edge, server};
+use crate::grpc::{Edge, server};
 use crate::identity::{KeyFaults, KeySources, Verifier, VerifierSettings};
-use crate::limits::{self, Clients, UsageLimits};
+use crate::limits::Clients;
 use crate::metrics::Sources;
-use crate::service::{self, Service, TokenTimes};
+use crate::service::Service;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
-use crate::tls::{self, CertificateRequest, ListenerKind, Protocols, SubjectNames, Tls};
-use crate::transport::{self, ForwardedHeader, ListenerSettings, Monitor, TrustedProxies};
+use crate::tls::{ListenerKind, Protocols, Tls};
+use crate::transport::{ForwardedHeader, ListenerSettings, Monitor, TrustedProxies};
 
 /// A server that has its address and does not serve yet.
 #[derive(Debug)]

@@ -20,9 +20,9 @@ pub mod watch;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::cluster::{CommandLog, LogError, LogFault};
-use crate::feed::{Counts, Position};
-use crate::limits::{ClientId, Exceeded};
+use crate::cluster::{CommandLog, LogError};
+use crate::feed::Counts;
+use crate::limits::ClientId;
 use crate::store::SwarmPermit;
 use crate::store::entry::Entry;
 use crate::store::snapshot::{Outcome, Projection, StatsSnapshot, SwarmSnapshot};

@@ -11,8 +11,9 @@ use super::shard::{Panicked, Shard};
 use super::snapshot::{Outcome, Projection};
 use super::wake::Wakes;
 use super::{Store, entry};
+use crate::clock;
 use starling_core::id::{MemberKey, NodeId, PodId, SessionId, SwarmId, SwarmKind};
-use starling_core::{Command, Rejection, Swarm, Upkeep, Upkept};
+use starling_core::{Command, LivestreamCommand, Rejection, Swarm, Upkeep, Upkept};
 
 /// Streams that are brought to another state of their swarm at once.
 const STREAMS_AT_ONCE: usize = 128;
@@ -50,6 +51,13 @@ impl Store {
         time: ChangeTime,
         projection: Projection,
     ) -> Changed<Result<Outcome, Rejection>> {
+        if let Command::Livestream(LivestreamCommand::Chat { content, .. }) = &command
+            && !self.feed_memory.has_room_for_message(content.len())
+            && let Some(feed) = self.read(id, Entry::feed)
+        {
+            // Not under the lock under which the message is taken in.
+            feed.make_room(content.len(), clock::uptime());
+        }
         self.locked(id, |shard, wakes| {
             let origin = Origin { at: time.shown, actor: command.actor() };
             let act = |slot: &mut _| starling_core::apply(slot, command, time.at);

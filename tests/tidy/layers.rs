@@ -64,7 +64,7 @@ const LAYERS: &[Layer] = &[
     layer("cluster",   "store feed clock sync",
           "starling_cluster starling_core starling_replica bytes futures_util parking_lot rand thiserror tokio tokio_util \
            tracing"),
-    layer("store",     "feed limits sync",
+    layer("store",     "feed limits sync clock",
           "starling_core bytes parking_lot::RwLock thiserror tokio::sync"),
     layer("feed",      "sync clock",
           "starling_core bytes parking_lot thiserror tokio::select tokio::spawn tokio::sync tokio::task tokio::time"),
