@@ -103,6 +103,15 @@ impl Store {
         self.shards[shard].lock().on_pod(pod, after)
     }
 
+    /// Whether a session has a stream on a pod.
+    pub(crate) fn is_attached_to(&self, id: SwarmId, node: NodeId, session: SessionId, pod: PodId) -> bool {
+        let look = |entry: &Entry| {
+            let member = entry.swarm().roster().find(node);
+            member.is_some_and(|member| member.session == session && member.lease.is_attached_to(pod))
+        };
+        self.read(id, look).unwrap_or_default()
+    }
+
     /// Sessions of a swarm that have a stream on a pod, some at a time under the lock.
     pub(crate) fn attached_to(&self, id: SwarmId, pod: PodId) -> Vec<(NodeId, SessionId)> {
         let (mut all, mut from) = (Vec::new(), Some(MemberKey::FIRST));
