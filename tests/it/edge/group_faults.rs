@@ -453,7 +453,7 @@ async fn first_fault_in_order_of_checks_is_returned() {
 #[tokio::test]
 async fn livestream_and_group_ids_are_separate() {
     let World { untouched: _server, client, .. } = every_state().await;
-    let get = starling_client::pb::livestream::v1::GetLivestreamRequest { livestream_id: CALL };
+    let get = starling_client::pb::livestream::v1::GetLivestreamRequest { livestream_id: CALL, ..Default::default() };
     let found = fault(client.clone().livestreams.get_livestream(get).await);
     assert_eq!(found, Fault::new(NotFound, "LIVESTREAM_NOT_FOUND"));
 }
