@@ -114,7 +114,7 @@ impl Service {
     }
 
     /// Waits until it is known where former terms of a source ended at other servers, whose session goes on here.
-    pub(super) async fn settle_seals(
+    pub(crate) async fn settle_seals(
         &self,
         id: SwarmId,
         epoch: Epoch,

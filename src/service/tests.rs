@@ -200,8 +200,9 @@ async fn watchers_begin_anew_with_another_state() {
     assert!(matches!(scanning.step(), Step::Item(EventItem::Reset { .. })));
     let mut targets: TargetWatch = process.service.watch_targets(stays, Forwarder::Broadcaster).unwrap();
     assert!(matches!(targets.step(), Step::Item(_)));
-    let mut census = live(process.service.watch_census(SwarmKind::Livestream, None));
-    let mut opened = process.service.watch_census(SwarmKind::Livestream, None);
+    let (epoch, _) = process.service.set().await.unwrap();
+    let mut census = live(process.service.watch_census(SwarmKind::Livestream, epoch, None));
+    let mut opened = process.service.watch_census(SwarmKind::Livestream, epoch, None);
 
     through_bytes(&other_state(process.service.clock().now())).show(&process.place);
 

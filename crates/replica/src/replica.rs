@@ -106,6 +106,8 @@ struct OwnReseed {
     log: LogId,
     name: String,
     digest: u64,
+    /// When it was handed to the object store.
+    handed_at: u64,
     is_stored: bool,
     sent_at: Option<u64>,
 }

@@ -25,6 +25,8 @@ pub struct PublisherLog {
     layers: u8,
     channels: BTreeMap<UpdateChannel, ChannelLog>,
     faults: Vec<Violation>,
+    /// Servers may die and take with them what they alone have acknowledged.
+    servers_die: bool,
 }
 
 impl PublisherLog {
@@ -32,7 +34,23 @@ impl PublisherLog {
     /// Until a stream opens, it belongs to whatever epoch the subscribers name; what
     /// is sent counts from the first stream or acknowledgement on.
     pub const fn new(node: u64) -> Self {
-        Self { node, epoch: 0, session: 0, layers: 1, channels: BTreeMap::new(), faults: Vec::new() }
+        Self {
+            node,
+            epoch: 0,
+            session: 0,
+            layers: 1,
+            channels: BTreeMap::new(),
+            faults: Vec::new(),
+            servers_die: false,
+        }
+    }
+
+    /// The same of a publisher at several servers, of which one may die and take with it what it alone has
+    /// acknowledged: the next may know less. What it lacks counts as accepted, so that subscribers must have it or be
+    /// told of its loss.
+    #[must_use]
+    pub fn at_servers_that_die(self) -> Self {
+        Self { servers_die: true, ..self }
     }
 
     /// A publish stream has opened, for the first time or again, and declared this
@@ -51,7 +69,7 @@ impl PublisherLog {
             } else {
                 (granted.previous_session_id == before).then_some(granted.previous_publisher_sequence)
             };
-            if let Some(told) = told.filter(|told| !reborn && *told < log.through) {
+            if let Some(told) = told.filter(|told| !self.servers_die && !reborn && *told < log.through) {
                 self.faults.push(Violation::Acknowledged { publisher: self.node, lane, told, known: log.through });
             }
             if !reborn {

@@ -5,6 +5,7 @@ mod cluster;
 mod judge;
 mod viewer;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,17 +108,17 @@ async fn play(
     picture: &watch::Sender<u64>,
     cluster: &mut DemoCluster,
 ) -> Result<(PublisherLog, Publisher, Duration), CliError> {
-    let mut log = PublisherLog::new(BROADCASTER);
-    log.opened(publisher.opened(), 1);
+    let mut log = SentLog { log: PublisherLog::new(BROADCASTER).at_servers_that_die(), unanswered: VecDeque::new() };
+    log.log.opened(publisher.opened(), 1);
     let mut ticks = interval(PICTURE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let (mut last_taken, mut longest) = (Instant::now(), Duration::ZERO);
-    let mut note = |log: &mut PublisherLog, event: Option<PublishEvent>| {
+    let mut note = |log: &mut SentLog, event: Option<PublishEvent>| {
         if matches!(event, Some(PublishEvent::Accepted(_) | PublishEvent::Resumed(_))) {
             longest = longest.max(last_taken.elapsed());
             last_taken = Instant::now();
         }
-        noted(log, event)
+        log.note(event)
     };
     for (number, unit) in (1..).zip(units) {
         loop {
@@ -137,24 +138,44 @@ async fn play(
             publisher_sequence: number,
             ..Default::default()
         };
-        log.sent(&draft);
+        log.log.sent(&draft);
+        log.unanswered.push_back(draft.clone());
         publisher.send(draft).map_err(|error| CliError(error.to_string()))?;
         picture.send_replace(number);
     }
-    while log.unanswered() > 0 {
+    while !log.unanswered.is_empty() {
         note(&mut log, soon("the acknowledgements", publisher.next()).await??)?;
     }
-    Ok((log, publisher, longest))
+    Ok((log.log, publisher, longest))
 }
 
-/// Notes what the publisher hears. A cut is what this is about.
-fn noted(log: &mut PublisherLog, event: Option<PublishEvent>) -> Result<(), CliError> {
-    match event {
-        Some(PublishEvent::Accepted(ack)) => log.acked(&ack),
-        Some(PublishEvent::Rejected(rejected)) => log.rejected(&rejected),
-        Some(PublishEvent::Resumed(opened)) => log.opened(&opened, 1),
-        Some(_) => {}
-        None => return Err(CliError("the livestream ended too early".into())),
+/// What was sent, and what was not answered yet: that is sent again after a cut.
+struct SentLog {
+    log: PublisherLog,
+    unanswered: VecDeque<shared::UpdateDraft>,
+}
+
+impl SentLog {
+    /// Notes what the publisher hears. A cut is what this is about.
+    fn note(&mut self, event: Option<PublishEvent>) -> Result<(), CliError> {
+        match event {
+            Some(PublishEvent::Accepted(ack)) => {
+                self.log.acked(&ack);
+                self.unanswered.retain(|draft| draft.publisher_sequence > ack.accepted_through);
+            }
+            Some(PublishEvent::Rejected(rejected)) => {
+                self.log.rejected(&rejected);
+                self.unanswered.retain(|draft| draft.publisher_sequence != rejected.publisher_sequence);
+            }
+            Some(PublishEvent::Resumed(opened)) => {
+                self.log.opened(&opened, 1);
+                let accepted = opened.channels.first().map_or(0, |granted| granted.last_publisher_sequence);
+                self.unanswered.retain(|draft| draft.publisher_sequence > accepted);
+                self.unanswered.iter().for_each(|draft| self.log.sent(draft));
+            }
+            Some(_) => {}
+            None => return Err(CliError("the livestream ended too early".into())),
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -6,6 +6,7 @@
 
 use starling_core::hash::splitmix64;
 
+use super::snapshots::STORE_MS;
 use super::{FoundReseed, Mode, OwnReseed, Replica};
 use crate::batch::{Batch, BatchHeader, BatchItem, LogId, LogMessage, LogPosition};
 use crate::output::{Alarm, Output, OverReason, SnapshotChoice};
@@ -163,10 +164,11 @@ impl<S: State> Replica<S> {
             return;
         }
         let replaced = self.partition().log();
-        if self.reseed.as_ref().is_none_or(|reseed| reseed.replaced != replaced) {
+        let (now, resend) = (self.now, self.settings.resend_ms);
+        let is_lost = |reseed: &OwnReseed| !reseed.is_stored && now >= reseed.handed_at + STORE_MS;
+        if self.reseed.as_ref().is_none_or(|reseed| reseed.replaced != replaced || is_lost(reseed)) {
             return self.store_candidate(replaced);
         }
-        let (now, resend) = (self.now, self.settings.resend_ms);
         let Some(reseed) = self.reseed.as_mut().filter(|reseed| reseed.is_stored) else { return };
         if reseed.sent_at.is_none_or(|at| now >= at + resend) {
             reseed.sent_at = Some(now);
@@ -180,7 +182,15 @@ impl<S: State> Replica<S> {
         let candidate = self.readable();
         let (bytes, digest) = (candidate.encode(self.settings.part_bytes), candidate.digest());
         let name = format!("reseed-{:016x}", log.0);
-        self.reseed = Some(OwnReseed { replaced, log, name: name.clone(), digest, is_stored: false, sent_at: None });
+        self.reseed = Some(OwnReseed {
+            replaced,
+            log,
+            name: name.clone(),
+            digest,
+            handed_at: self.now,
+            is_stored: false,
+            sent_at: None,
+        });
         self.output(Output::Store { name, bytes });
     }
 

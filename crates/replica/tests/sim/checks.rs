@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use starling_core::{Epoch, SwarmId};
 use starling_replica::batch::{LogId, StreamSession};
-use starling_replica::output::{Alarm, LogAccess, OverReason};
+use starling_replica::output::{Alarm, LogAccess, NotReady, OverReason};
 use starling_replica::partition::PartitionPhase;
 use starling_replica::{Batch, BatchItem, LogMessage, PodIncarnation};
 
@@ -120,7 +120,9 @@ impl Cluster {
         // What a process has read that began after the last loss is what the log has, unless a replica of the log that was
         // cut off before has answered it.
         let may_be_stale = self.faults.losses > 0 && self.faults.profile.stale_percent > 0;
-        if self.pods[at].losses_before == self.faults.losses && !may_be_stale {
+        // A snapshot is there before it is known whether it lies in this log.
+        let is_read = self.pods[at].replica().readiness() != Err(NotReady::Loading);
+        if is_read && self.pods[at].losses_before == self.faults.losses && !may_be_stale {
             let (sequence, last) = (position.sequence, self.log.last());
             assert!(sequence <= last, "{place}: it has applied {sequence}, and the log ends at {last}");
             let message = self.log.get(sequence, sequence).0.pop();

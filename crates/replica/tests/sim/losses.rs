@@ -158,6 +158,24 @@ fn a_purge_decided_before_a_loss_deletes_nothing() {
 }
 
 #[test]
+fn a_candidate_without_answer_is_stored_again() {
+    let mut cluster = idle(2);
+    join(&mut cluster, 0, 7);
+    wait(&mut cluster, 1_000);
+    lose_everything(&mut cluster);
+    while (0..2).any(|at| replica(&cluster, at).world().partition.phase() != PartitionPhase::Born) {
+        wait(&mut cluster, STEP_MS);
+    }
+    // The object store has no leader either: what both pods hand to it is lost, and nothing is said of it.
+    cluster.log.elect_for(5_000);
+    wait(&mut cluster, 30_000);
+    for at in 0..2 {
+        assert_eq!(replica(&cluster, at).readiness(), Ok(()), "pod {at}");
+        assert!(replica(&cluster, at).world().state.model.applied(7).is_some(), "pod {at}");
+    }
+}
+
+#[test]
 fn streams_are_attached_again_after_a_load() {
     let mut cluster = idle(3);
     join(&mut cluster, 0, 7);

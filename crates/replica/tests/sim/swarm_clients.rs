@@ -81,6 +81,18 @@ fn create(swarm: SwarmId, node: NodeId, rng: &mut Rng) -> Command {
     }
 }
 
+/// Who asks again for a swarm asks a pod, and that draws an epoch for it: the swarm may have been made the first time,
+/// and be gone since.
+fn created_anew(mut command: Command, number: u64) -> Command {
+    let drawn = Epoch::new(1 << 62 | number).expect("not 0");
+    match &mut command {
+        Command::CreateLivestream(create) | Command::CreateSignedLivestream(create, _) => create.epoch = drawn,
+        Command::CreateGroup(create) => create.epoch = drawn,
+        Command::Shared(_) | Command::Livestream(_) | Command::Group(_) => {}
+    }
+    command
+}
+
 fn join(node: NodeId, session: SessionId, request: Option<RequestId>, is_group: bool, rng: &mut Rng) -> Command {
     let mut join = Join::bare(node, session, rng.pick(&TTLS_MS));
     join.request = request;
@@ -152,7 +164,8 @@ impl SwarmClients {
         let number = cluster.clients.number();
         let Clients { rng, of_swarms, sessions, .. } = &mut cluster.clients;
         if !of_swarms.unanswered.is_empty() && rng.one_in(3) {
-            let again = of_swarms.unanswered.swap_remove(0);
+            let mut again = of_swarms.unanswered.swap_remove(0);
+            again.command = created_anew(again.command, number);
             return Self::ask(cluster, at, number, again);
         }
         let (swarm, node, other) = (swarm(rng), node(rng), node(rng));
