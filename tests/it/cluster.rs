@@ -3,4 +3,5 @@
 
 pub(crate) mod fixture;
 
+mod at_least;
 mod membership;
