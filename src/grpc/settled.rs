@@ -5,7 +5,6 @@ use tonic::Status;
 use super::Edge;
 use super::fields::{Parsed, invalid};
 use super::status::{refused, unpublished};
-use crate::cluster::LogFault;
 use crate::feed::{Accepted, Draft};
 use crate::pb::swarm::v1 as pb;
 use crate::service::attachment::Attachment;
@@ -63,12 +62,7 @@ impl Edge {
     ) -> Result<EventWatch, Status> {
         let position = resume.and_then(|(epoch, revision)| Some(SeenRevision { epoch: Epoch::new(epoch)?, revision }));
         if let Some(position) = position {
-            let reached = match self.service.reach(id, position).await {
-                // Perhaps nobody has come so far: then the watch begins anew.
-                Err(LogFault::Behind) => self.service.catch_up(id).await,
-                reached => reached,
-            };
-            reached.map_err(|fault| refused(id.kind)(fault.into()))?;
+            self.service.reach_position(id, position).await.map_err(|fault| refused(id.kind)(fault.into()))?;
         }
         self.look(id, |service| service.watch_events(id, selection, resume, self.settings.list_page, view)).await
     }

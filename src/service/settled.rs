@@ -122,4 +122,17 @@ impl Service {
             }
         }
     }
+
+    /// The same for a position that a watch goes on from, which may be none that anybody gave out. Then it is ahead of
+    /// all that is applied here once this answers, and the watch begins anew.
+    ///
+    /// # Errors
+    ///
+    /// [`LogFault`]: nobody can tell.
+    pub async fn reach_position(&self, id: SwarmId, position: SeenRevision) -> Result<(), LogFault> {
+        match self.reach(id, position).await {
+            Err(LogFault::Behind) => self.catch_up(id).await,
+            reached => reached,
+        }
+    }
 }
