@@ -207,11 +207,19 @@ impl World {
         seen.push(self.done("admin", LIVESTREAMS, "ListMutedNodes", &muted).await);
         let participants = group::ListParticipantsRequest { group_id, view, ..Default::default() };
         seen.push(self.done("admin", GROUPS, "ListParticipants", &participants).await);
-        let stats = self.done("admin", LIVESTREAMS, "GetStats", &livestream::GetStatsRequest { livestream_id }).await;
+        let stats = self
+            .done(
+                "admin",
+                LIVESTREAMS,
+                "GetStats",
+                &livestream::GetStatsRequest { livestream_id, ..Default::default() },
+            )
+            .await;
         let mut stats = livestream::GetStatsResponse::decode(stats).unwrap();
         stats.stats.as_mut().unwrap().active_time = None;
         seen.push(stats.encode_to_vec().into());
-        let stats = self.done("admin", GROUPS, "GetStats", &group::GetStatsRequest { group_id }).await;
+        let stats =
+            self.done("admin", GROUPS, "GetStats", &group::GetStatsRequest { group_id, ..Default::default() }).await;
         let mut stats = group::GetStatsResponse::decode(stats).unwrap();
         stats.stats.as_mut().unwrap().active_time = None;
         seen.push(stats.encode_to_vec().into());
