@@ -35,9 +35,10 @@ macro_rules! read {
 
 /// The revision that an answer tells.
 macro_rules! told {
-    ($answer:expr) => {
-        SeenRevision { epoch: $answer.epoch, revision: $answer.revision }
-    };
+    ($answer:expr) => {{
+        let answer = $answer;
+        SeenRevision { epoch: answer.epoch, revision: answer.revision }
+    }};
 }
 
 /// Every read of a livestream, about a viewer.
