@@ -121,6 +121,23 @@ pub struct PublisherState {
     pub keyframe_wanted: bool,
 }
 
+impl PublisherState {
+    /// What numbers say of their publisher, whose session is `session`; `None` = whichever it is.
+    pub fn of(numbers: Option<&Numbers>, session: Option<SessionId>) -> Self {
+        match numbers {
+            // The author has written nothing yet in this session.
+            Some(numbers) if session.is_some() && numbers.session() != session => {
+                let previous = numbers.session().map(|before| (before, numbers.accepted()));
+                Self { accepted: 0, previous, keyframe_wanted: false }
+            }
+            Some(numbers) => {
+                Self { accepted: numbers.accepted(), previous: numbers.previous(), keyframe_wanted: false }
+            }
+            None => Self::default(),
+        }
+    }
+}
+
 /// One message to the CHAT of a livestream, by a member.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -245,17 +262,7 @@ impl Feed {
             let lane = state.lanes.get((Some(source), channel));
             (lane.map(|lane| &lane.publisher), lane.map_or_else(|| has_runs(channel), Lane::wants_keyframe_first))
         };
-        match numbers {
-            // The author has written nothing yet in this session.
-            Some(numbers) if session.is_some() && numbers.session() != session => {
-                let previous = numbers.session().map(|before| (before, numbers.accepted()));
-                PublisherState { accepted: 0, previous, keyframe_wanted }
-            }
-            Some(numbers) => {
-                PublisherState { accepted: numbers.accepted(), previous: numbers.previous(), keyframe_wanted }
-            }
-            None => PublisherState { keyframe_wanted, ..PublisherState::default() },
-        }
+        PublisherState { keyframe_wanted, ..PublisherState::of(numbers, session) }
     }
 
     /// The term in force on a channel.

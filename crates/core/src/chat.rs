@@ -25,7 +25,7 @@ use super::token_bucket::TokenBucket;
 pub const MOST_BYTES: usize = 16 << 20;
 
 /// What one author takes, its ranges apart: itself, and its places in two trees whose nodes are half full at least.
-const AUTHOR_BYTES: usize = size_of::<Author>() + 2 * 3 * size_of::<(NodeId, usize)>();
+const AUTHOR_BYTES: usize = size_of::<Heard>() + 2 * 3 * size_of::<(NodeId, usize)>();
 
 /// What a range of its numbers takes, with the room beside it.
 const RANGE_BYTES: usize = 2 * size_of::<Range>();
@@ -202,7 +202,7 @@ impl Authors {
 
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
-        self.by_node.len() == 0
+        self.by_node.is_empty()
     }
 
     /// Authors by the message with which they were heard last, from this message on.

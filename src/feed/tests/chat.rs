@@ -156,7 +156,7 @@ fn core_and_feed_judge_messages_alike() {
             let swarm = logged.0.as_deref().unwrap();
             let starling_core::Rules::Livestream(livestream) = swarm.rules() else { panic!("it is a livestream") };
             let numbers = &livestream.chat_author(node(author)).unwrap().numbers;
-            assert_eq!((numbers.accepted(), numbers.previous()), (known.accepted, known.previous));
+            assert_eq!(PublisherState::of(Some(numbers), Some(session)), known);
         }
         assert!(kinds[..5].iter().all(|count| *count > 10), "{kinds:?}");
         let [alone, pod] = [readers[0].0.read(alone.now), readers[1].0.read(pod.now)];
