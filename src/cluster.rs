@@ -14,6 +14,7 @@ mod goodbyes;
 pub mod logs;
 pub mod partition_state;
 pub mod replicated;
+pub mod status;
 pub mod sweeper;
 
 use std::sync::Arc;

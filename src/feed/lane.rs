@@ -1,8 +1,8 @@
 //! One (source, channel): who may add to it, where it stands, what is kept of it.
 
+use super::authors::range_bytes;
 use super::heap::{allocated, table};
 use super::keyframe_requests::KeyframeRequests;
-use super::numbers::Numbers;
 use super::position::{LaneId, TermSeq};
 use super::skips::Skips;
 use super::upstream::{Granted, Upstream};
@@ -10,6 +10,7 @@ use starling_core::channel::Channel;
 use starling_core::counted::{List, Queue, Table};
 use starling_core::event::{Gate, Grant};
 use starling_core::id::{NO_HOME, PodId};
+use starling_core::numbers::Numbers;
 use starling_core::propagation::Filter;
 
 /// Lanes beyond this number take the place of one that nobody uses.
@@ -54,6 +55,13 @@ impl Tally {
         self.updates += 1;
         self.keyframes += keyframe as u64;
         self.tops += top as u64;
+    }
+
+    /// As many as a lane has carried in all.
+    const fn come_to(&mut self, updates: u64) {
+        if updates > self.updates {
+            self.updates = updates;
+        }
     }
 
     /// How many that pass `filter` came since `before`.
@@ -135,6 +143,14 @@ impl Lane {
     /// True when late joiners start at its newest keyframe.
     pub(super) const fn starts_at_keyframes(&self) -> bool {
         matches!(self.id.1, Channel::Visual | Channel::Screen | Channel::Data)
+    }
+
+    /// The CHAT of several pods has come so far, whatever came here: what did not is lost to those who read.
+    pub(super) fn come_to(&mut self, sequence: u64) {
+        if sequence > 0 {
+            self.head = Some((self.term, sequence));
+            self.tally.come_to(sequence);
+        }
     }
 
     /// The point that the next update gets.
@@ -238,7 +254,7 @@ impl Lanes {
         let slot = match idle {
             Some(slot) => {
                 self.by_key.remove(&self.slots[slot].id);
-                self.ranges -= self.slots[slot].publisher.bytes();
+                self.ranges -= range_bytes(&self.slots[slot].publisher);
                 self.slots[slot] = lane;
                 slot
             }
@@ -300,9 +316,9 @@ impl Lanes {
 
     fn changing_numbers(&mut self, slot: usize, change: impl FnOnce(&mut Lane)) {
         let lane = &mut self.slots[slot];
-        self.ranges -= lane.publisher.bytes();
+        self.ranges -= range_bytes(&lane.publisher);
         change(lane);
-        self.ranges += lane.publisher.bytes();
+        self.ranges += range_bytes(&lane.publisher);
     }
 
     /// Bytes of memory that lanes take, the queues of their records apart.

@@ -3,5 +3,6 @@
 
 pub(crate) mod fixture;
 
+mod at_least;
 mod membership;
 mod updates;

@@ -387,7 +387,7 @@ fn attacks() -> Vec<Attack> {
             "a livestream's member looks at the group of its number",
             "of-livestreams",
             of("GetGroup"),
-            &group::GetGroupRequest { group_id: THERE },
+            &group::GetGroupRequest { group_id: THERE, ..Default::default() },
             NOT_GRANTED,
         ),
     ]
