@@ -234,6 +234,10 @@ impl Outcome {
             Ok(report) => eprintln!("{report}"),
             Err(violations) => {
                 let told: Vec<_> = violations.iter().take(40).map(ToString::to_string).collect();
+                let named = |one: &&SubscriberHistory| told[0].contains(&format!("subscriber {},", one.history.node()));
+                for one in self.subscribers.iter().filter(named) {
+                    eprintln!("{}", one.told.join("\n"));
+                }
                 panic!("{} violations:\n{}", violations.len(), told.join("\n"));
             }
         }

@@ -12,6 +12,7 @@ use tokio::time::interval;
 use tonic_types::StatusExt;
 
 use crate::cluster::{Access, PODS, answered};
+use crate::time::soon;
 
 /// Each member's turn comes so often, unless the answers take longer.
 const TURN: Duration = Duration::from_millis(30);
@@ -165,13 +166,21 @@ impl Acting {
         renewed.unwrap_or_else(|error| panic!("session {session_id} of {node_id} in {livestream_id}: {error}"));
     }
 
+    /// A session that is over is refused everywhere, as soon as the server has read so in the log.
     async fn refused(&mut self, livestream_id: u64, node_id: u64, session_id: u64, reason: &str) {
-        let told = match self.renew(livestream_id, node_id, session_id).await {
-            Err(Error::Status(status)) => {
-                status.get_error_details().error_info().map_or_else(String::new, |info| info.reason.clone())
+        let client = self.client();
+        let renew = pb::RenewLeaseRequest { livestream_id, node_id, session_id };
+        let mut tries = interval(TURN);
+        let told = soon("the refusal of a session that is over", async {
+            loop {
+                match answered(&client, |mut client| async move { client.livestreams.renew_lease(renew).await }).await {
+                    Ok(_) => drop(tries.tick().await),
+                    Err(Error::Status(status)) => break status,
+                    Err(other) => panic!("{other}"),
+                }
             }
-            other => format!("{other:?}"),
-        };
+        });
+        let told = told.await.get_error_details().error_info().map_or_else(String::new, |info| info.reason.clone());
         assert_eq!(told, reason, "session {session_id} of {node_id} in {livestream_id}");
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct SubscriberHistory {
     /// Each time from a cut to the next update.
     pub(crate) interruptions: Vec<Duration>,
     pub(crate) cuts: u64,
+    /// All that came but updates, and the updates before and after.
+    pub(crate) told: Vec<String>,
 }
 
 /// Reads until the livestream ends.
@@ -44,7 +46,7 @@ pub(crate) async fn subscribe(
     let wanted =
         SubscribeOptions { channels: CHANNELS.to_vec(), retry: RETRY, ..SubscribeOptions::new(swarm, node, session) };
     let mut subscriber = Subscriber::open(client, wanted).await.expect("a member may subscribe");
-    let mut came = SubscriberHistory { history: History::new(node), interruptions: Vec::new(), cuts: 0 };
+    let mut came = SubscriberHistory { history: History::new(node), interruptions: Vec::new(), cuts: 0, told: Vec::new() };
     let mut cut_at = None;
     while let Some(event) = subscriber.next().await.unwrap_or_else(|error| panic!("subscriber {node}: {error}")) {
         match event {
@@ -56,9 +58,11 @@ pub(crate) async fn subscribe(
                     received.0[at].fetch_max(number, Ordering::Relaxed);
                     came.interruptions.extend(cut_at.take().map(|at: Instant| at.elapsed()));
                 }
+                came.note(&item);
                 came.history.record(&Delivery { item: Some(item) });
             }
-            SubscriptionEvent::Cut(_) => {
+            SubscriptionEvent::Cut(why) => {
+                came.told.push(format!("cut after {:?}: {why}", received.numbers()));
                 came.cuts += 1;
                 cut_at.get_or_insert_with(Instant::now);
                 match subscriber.progress().resume_point() {
@@ -71,4 +75,24 @@ pub(crate) async fn subscribe(
     }
     came.history.ended();
     came
+}
+
+impl SubscriberHistory {
+    /// Keeps what tells a reader of a failure how it came to it.
+    fn note(&mut self, item: &Item) {
+        match item {
+            Item::Update(update) => {
+                let position = update.position.unwrap_or_default();
+                let text = |place: &str| format!("{place} {}: {}.{}", position.channel, position.term, position.sequence);
+                let (first, last) = (text("from"), text("to"));
+                let of_channel = format!("to {}:", position.channel);
+                match self.told.iter_mut().rev().take(4).find(|told| told.starts_with(&of_channel)) {
+                    Some(told) if told.split('.').next() == last.split('.').next() => *told = last,
+                    _ => self.told.extend([first, last]),
+                }
+            }
+            Item::Heartbeat(_) => {}
+            other => self.told.push(format!("{other:?}")),
+        }
+    }
 }
