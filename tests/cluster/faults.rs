@@ -66,6 +66,11 @@ impl Fault {
         std::env::var("FAULTS").map_or_else(|_| all(), |names| names.split(',').map(Self::of).collect())
     }
 
+    /// Those of a short trial: the ones that are soon over.
+    pub(crate) fn of_short_trial() -> Vec<Self> {
+        vec![Self::KillPod, Self::StopPodLong, Self::KillLeader, Self::CutFromNats, Self::LoseDisks]
+    }
+
     fn of(name: &str) -> Self {
         let found = Self::NAMES.iter().find(|(of, _)| *of == name);
         found.unwrap_or_else(|| panic!("there is no fault {name}")).1

