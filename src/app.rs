@@ -2,7 +2,9 @@
 
 mod cluster;
 pub mod files;
+mod listen;
 pub mod memory;
+mod settings;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,22 +15,25 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use self::cluster::{PodPlan, RunningPod};
+use self::listen::{listen, listen_for_admin};
+pub use self::settings::{client_limits, edge_settings, http_settings};
+use self::settings::{creator_shares, service_settings, tls_settings};
 use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
 use crate::cluster::condition::watch_condition;
 use crate::cluster::{ClusterLogs, CommandLog, sweeper};
-use crate::config::{AdminClientAuth, ClientAuth, Config, IdentityMode, ProxyProtocol};
+use crate::config::{AdminClientAuth, Config, IdentityMode, ProxyProtocol};
 use crate::grpc::authentication::Authentication;
 use crate::grpc::health::HealthReporter;
-use crate::grpc::{self, Edge, server};
+use crate::grpc::{Edge, server};
 use crate::identity::{KeyFaults, KeySources, Verifier, VerifierSettings};
-use crate::limits::{self, Clients, UsageLimits};
+use crate::limits::Clients;
 use crate::metrics::Sources;
-use crate::service::{self, Service, TokenTimes};
+use crate::service::Service;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
-use crate::tls::{self, CertificateRequest, ListenerKind, Protocols, SubjectNames, Tls};
-use crate::transport::{self, ForwardedHeader, ListenerSettings, Monitor, TrustedProxies};
+use crate::tls::{ListenerKind, Protocols, Tls};
+use crate::transport::{ForwardedHeader, ListenerSettings, Monitor, TrustedProxies};
 
 /// A server that has its address and does not serve yet.
 #[derive(Debug)]
@@ -280,16 +285,6 @@ impl App {
     }
 }
 
-/// Listens on an address; also where that is, with the port that it got.
-fn listen(wanted: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listen = || {
-        let listener = transport::listen(wanted)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    listen().map_err(|error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}")))
-}
-
 /// Who looks at tokens; `None` where identities are off.
 ///
 /// # Errors
@@ -315,37 +310,6 @@ pub fn verifier(config: &Config) -> Result<Option<Arc<Verifier>>, KeyFaults> {
     Verifier::load(settings, sources).map(|verifier| Some(Arc::new(verifier)))
 }
 
-/// What TLS is made of; `None` = there is none.
-fn tls_settings(config: &Config) -> Option<tls::Settings> {
-    let of = &config.tls;
-    let calls = match of.client_auth {
-        ClientAuth::None => CertificateRequest::None,
-        ClientAuth::Optional => CertificateRequest::Optional,
-        ClientAuth::Required => CertificateRequest::Required,
-    };
-    // Probes show none: who reads what is asked page by page.
-    let admin = match config.admin.client_auth {
-        AdminClientAuth::None => CertificateRequest::None,
-        AdminClientAuth::Required => CertificateRequest::Optional,
-    };
-    let is_asked = [calls, admin].iter().any(|request| *request != CertificateRequest::None);
-    let client_ca = is_asked.then(|| tls::ClientCa {
-        file: of.client_ca_file.clone(),
-        calls,
-        admin,
-        names: Arc::new(SubjectNames {
-            admins: of.admin_sans().map(str::to_owned).collect(),
-            readers: config.admin.reader_sans().map(str::to_owned).collect(),
-        }),
-    });
-    of.is_on().then(|| tls::Settings {
-        cert_file: of.cert_file.clone(),
-        key_file: of.key_file.clone(),
-        client_ca,
-        reload_interval: of.reload_interval,
-    })
-}
-
 /// What connections of calls say before HTTP. Browsers without HTTP/2 are served where they are served at all.
 ///
 /// # Errors
@@ -360,125 +324,4 @@ fn listener_settings(config: &Config, tls: Option<&Arc<Tls>>) -> Result<Listener
         proxy_protocol: (of.proxy_protocol == ProxyProtocol::V2).then(|| proxies.clone()),
         forwarded: of.client_address_header()?.map(|name| Arc::new(ForwardedHeader { name, proxies })),
     })
-}
-
-/// Listens for whoever runs the server. Where the default address is taken, most likely by another server that somebody
-/// tries out, this one goes without: nobody has asked for it there.
-fn listen_for_admin(config: &Config) -> io::Result<Option<(TcpListener, SocketAddr)>> {
-    let Some(wanted) = config.admin.listen else { return Ok(None) };
-    match listen(wanted) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && config.admin == Config::default().admin => {
-            tracing::warn!(%error, "there are no admin pages: another process has their default address");
-            Ok(None)
-        }
-        listener => listener.map(Some),
-    }
-}
-
-/// Rounded up: a short time must not become none.
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
-}
-
-fn service_settings(config: &Config) -> service::Settings {
-    service::Settings {
-        max_swarms: config.store.max_swarms,
-        retention_ms: millis(config.retention.ended),
-        empty_group_ms: millis(config.retention.empty_group),
-        tokens: (config.identity.mode == IdentityMode::Jwt).then(|| TokenTimes {
-            max_age_ms: millis(config.identity.max_token_age),
-            leeway_ms: millis(config.identity.leeway),
-        }),
-    }
-}
-
-/// What the swarms of one client may be.
-const fn creator_shares(config: &Config) -> store::CreatorShares {
-    let (limits, memory) = (&config.limits, &config.memory);
-    store::CreatorShares {
-        address: store::CreatorShare { bytes: memory.state_address_bytes, swarms: limits.address_swarms },
-        identity: store::CreatorShare { bytes: memory.state_identity_bytes, swarms: limits.identity_swarms },
-    }
-}
-
-/// How much one client may do, by a configuration.
-pub const fn client_limits(config: &Config) -> limits::Settings {
-    let of = &config.limits;
-    limits::Settings {
-        address: UsageLimits {
-            // Those of an address are counted where they are accepted.
-            connections: 0,
-            streams: of.address_streams,
-            joins: of.address_joins_per_second,
-            publishes: of.address_publishes_per_second,
-            published_bytes: of.address_published_bytes_per_second,
-            renewals: 0,
-        },
-        identity: UsageLimits {
-            connections: of.identity_connections,
-            streams: of.identity_streams,
-            joins: of.identity_joins_per_second,
-            publishes: of.identity_publishes_per_second,
-            published_bytes: of.identity_published_bytes_per_second,
-            renewals: of.identity_renewals_per_second,
-        },
-        failed_tokens: of.address_failed_authentications_per_second,
-        payload_bytes: config.feed.payload_bytes,
-    }
-}
-
-/// Limits and times of the edge by a configuration.
-pub const fn edge_settings(config: &Config) -> grpc::Settings {
-    grpc::Settings {
-        list_page: config.store.list_page,
-        payload_bytes: config.feed.payload_bytes,
-        chat_payload_bytes: config.feed.chat_payload_bytes,
-        heartbeat: config.streams.heartbeat_interval,
-        max_age: config.streams.max_age,
-        drain_spread: config.drain.spread,
-        receive_bytes: config.limits.receive_bytes,
-        publish_receive_bytes: config.limits.publish_receive_bytes,
-        max_id: config.limits.max_id,
-        told: grpc::Told {
-            max_swarms: config.store.max_swarms,
-            event_log_revisions: config.store.event_log_revisions,
-            retention: config.retention.ended,
-            empty_group: config.retention.empty_group,
-            grpc_web: config.server.grpc_web,
-            reflection: config.server.reflection,
-        },
-    }
-}
-
-/// What is served, and over what, by a configuration.
-pub const fn http_settings(config: &Config) -> server::Http {
-    server::Http {
-        transport: transport::Settings {
-            max_connections: config.server.max_connections,
-            max_connections_per_address: match config.server.max_connections_per_address {
-                0 => usize::MAX,
-                share => share,
-            },
-            handshakes_per_address: config.limits.address_handshakes_per_second,
-            max_age: config.server.max_connection_age,
-            max_age_grace: config.server.max_connection_age_grace,
-            goodbye_spread: config.drain.spread,
-            stall_timeout: config.streams.stall_timeout,
-            receive_timeout: config.streams.receive_timeout,
-            max_concurrent_streams: config.server.max_concurrent_streams,
-            keepalive_interval: config.server.http2_keepalive_interval,
-            keepalive_timeout: config.server.http2_keepalive_timeout,
-            max_local_error_reset_streams: config.server.max_local_error_reset_streams,
-            max_header_list_bytes: config.server.max_header_list_bytes,
-            memory: transport::MemorySettings {
-                receiving: config.memory.receiving_bytes,
-                receiving_connection: config.memory.receiving_connection_bytes,
-                sending: config.memory.sending_bytes,
-                sending_connection: config.memory.sending_connection_bytes,
-                streams: config.memory.streams_bytes,
-            },
-        },
-        reflection: config.server.reflection,
-        grpc_web: config.server.grpc_web,
-    }
 }

@@ -18,6 +18,7 @@
 //! Nobody is woken under the locks of the feed; under its shard only the wake task is.
 
 mod authors;
+mod chat;
 mod chunk_cache;
 mod counts;
 mod cursor;
@@ -32,7 +33,6 @@ mod ingest;
 mod keyframe_requests;
 mod lane;
 mod memory;
-mod numbers;
 mod position;
 mod publish;
 mod record;
@@ -43,7 +43,6 @@ mod skips;
 mod state;
 mod subscriber;
 mod subscribers;
-mod token_bucket;
 mod totals;
 mod upstream;
 mod wants;
@@ -61,6 +60,7 @@ use starling_core::interest::Interests;
 use lane::has_runs;
 
 pub use crate::clock::Micros;
+pub use chat::OtherContent;
 pub use counts::{BUCKETS, Counts, bucket_bound};
 pub use cursor::{Cursor, Greeting, Opening, Resume, Start};
 pub use delivery::{Delivery, FilterChange};
@@ -71,13 +71,13 @@ pub use followers::{MAX_FOLLOWED_LANES, MAX_FOLLOWERS};
 pub use gap::{Gap, GapReason};
 pub use ingest::{Ingested, LaneUpdate, LeftOut};
 pub use memory::Memory;
-pub use numbers::MAX_GIVEN;
 pub use position::{LaneId, Position, TermSeq};
 pub use publish::{Accepted, AppendError, Message, PublisherState, Rejected};
 pub use record::Record;
 pub use schedule::NextStep;
 pub use settings::{Limits, Settings};
 pub use skips::SkipReport;
+pub use starling_core::numbers::MAX_GIVEN;
 pub use state::Feed;
 pub use subscriber::{ParkedSubscriber, Selection};
 pub use subscribers::MAX_NAMED;

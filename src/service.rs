@@ -6,7 +6,9 @@
 
 pub mod attachment;
 pub mod cascade;
-pub mod cluster;
+mod chat;
+mod cluster;
+mod error;
 mod moderation;
 pub mod mutation;
 pub mod publish;
@@ -19,14 +21,15 @@ pub mod watch;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::cluster::{CommandLog, LogError, LogFault};
-use crate::feed::{Counts, Position};
-use crate::limits::{ClientId, Exceeded};
+use crate::cluster::{CommandLog, LogError};
+use crate::feed::Counts;
+use crate::limits::ClientId;
 use crate::store::SwarmPermit;
 use crate::store::entry::Entry;
 use crate::store::snapshot::{Outcome, Projection, StatsSnapshot, SwarmSnapshot};
 use crate::store::state::{Creator, CreatorPermit};
 use cascade::Cascade;
+pub use error::ServiceError;
 pub use moderation::{BanPage, MutedPage};
 use mutation::Mutation;
 pub use revocation::TokenTimes;
@@ -37,7 +40,6 @@ use starling_core::key::BroadcasterKey;
 use starling_core::member::{Member, MemberView, View};
 use starling_core::request::RequestId;
 use starling_core::{Command, GroupCommand, LivestreamCommand, Rejection, SharedCommand, Swarm, group, livestream};
-use starling_replica::PodIncarnation;
 
 /// Limits and times that the use cases need.
 #[derive(Clone, Copy, Debug)]
@@ -50,66 +52,6 @@ pub struct Settings {
     pub empty_group_ms: u64,
     /// What is known of tokens; `None` = there are none.
     pub tokens: Option<TokenTimes>,
-}
-
-/// Why a request was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ServiceError {
-    /// The swarm refused.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// The swarm has ended, and the subscriber may not read what is left of it.
-    #[error("the swarm has ended")]
-    Ended {
-        /// Its incarnation.
-        epoch: Epoch,
-        /// Where its updates ended: the newest positions.
-        last: Vec<Position>,
-    },
-    /// The process has no room for the updates of one more reader.
-    #[error("the process is out of memory for updates")]
-    FeedMemory,
-    /// The process holds as many swarms as it may.
-    #[error("at most {max} swarms")]
-    TooManySwarms {
-        /// How many.
-        max: usize,
-    },
-    /// The memory for swarms is full, or what of it the swarms may take that one address or identity made.
-    #[error("the memory for swarms is full")]
-    StateMemory,
-    /// One address or identity has made as many swarms as it may.
-    #[error(transparent)]
-    Exceeded(#[from] Exceeded),
-    /// There are no tokens.
-    #[error("the server knows no identities")]
-    IdentityOff,
-    /// The server where updates of the source are taken does not answer.
-    #[error("the server where updates of this source are taken does not answer; whether it has taken it is not known")]
-    HomeUnreachable,
-    /// The server is not one of several.
-    #[error("the server is not one of several")]
-    ClusterOff,
-    /// A pod of the cluster cannot apply a level.
-    #[error("pod {:016x} can apply levels up to {highest}", pod.0)]
-    LevelNotSupported {
-        /// Which.
-        pod: PodIncarnation,
-        /// The highest that it can.
-        highest: u32,
-    },
-    /// The log that several servers share did not carry it out.
-    #[error(transparent)]
-    Log(#[from] LogFault),
-}
-
-impl From<LogError> for ServiceError {
-    fn from(error: LogError) -> Self {
-        match error {
-            LogError::Rejected(rejection) => Self::Rejected(rejection),
-            LogError::Fault(fault) => Self::Log(fault),
-        }
-    }
 }
 
 /// A livestream or group to be.

@@ -413,9 +413,14 @@ grep -qF 'grpcurl -insecure -cert client.crt -key client.key -import-path proto'
 ! grep -qE 'helm test|WARNING: config.identity.mode' "$scratch/notes" || fail 'the notes speak of a test, or of strangers'
 notes --set config.server.proxy_protocol=v2,config.server.trusted_proxies=10.0.0.0/8
 ! grep -qE '^ +(helm|kubectl|grpcurl)' "$scratch/notes" || fail 'the notes have commands that only a proxy could give'
-notes "${clustered[@]}" --set replicaCount=3,config.admin.listen=0.0.0.0:6000
-grep -qF 'exec deployment/live-starling -- starling cluster status --admin http://127.0.0.1:6000' "$scratch/notes" &&
-    ! grep -q 'memory of one pod' "$scratch/notes" || fail "the notes of several pods: $(cat "$scratch/notes")"
+notes "${clustered[@]}" --set replicaCount=3
+grep -qE 'exec deployment/live-starling -- starling cluster status --server http://live-starling:50051$' "$scratch/notes" &&
+    ! grep -qE 'memory of one pod|less than two pods' "$scratch/notes" || fail "the notes of several pods: $(cat "$scratch/notes")"
+notes --values "$chart/values-production.yaml"
+grep -qF -- '--server https://live-starling:50051 --ca /etc/starling-tls/ca.crt --token "$TOKEN"' "$scratch/notes" ||
+    fail "the notes of several pods do not say how to ask: $(cat "$scratch/notes")"
+notes "${clustered[@]}" --set config.server.proxy_protocol=v2,config.server.trusted_proxies=10.0.0.0/8
+! grep -q 'starling cluster status' "$scratch/notes" || fail 'the notes ask where only a proxy may'
 ok 'the notes say which certificate and which token are wanted, and nothing that cannot be done'
 
 for values in values full-values ipv6-values; do

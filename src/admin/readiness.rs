@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::cluster::PodCondition;
+use crate::sync::Mutex;
 
 /// What the process is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::listen::listen;
+use super::settings::millis;
 use crate::clock::Clock;
 use crate::cluster::directory::{Directory, KnownPod};
 use crate::cluster::partition_state::{PartitionState, partition_of};
@@ -54,7 +56,7 @@ pub(super) async fn logs(of: &ClusterConfig) -> io::Result<Option<ClusterLogs>> 
 /// When that cannot be bound.
 pub(super) fn plan(logs: ClusterLogs, of: &ClusterConfig) -> io::Result<PodPlan> {
     let wanted = of.peer_listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
-    let (listener, address) = super::listen(wanted)?;
+    let (listener, address) = listen(wanted)?;
     Ok(PodPlan { logs, listener, address })
 }
 
@@ -84,7 +86,7 @@ fn replica_settings(of: &ClusterConfig, address: &str) -> ReplicaSettings {
     let settings = ReplicaSettings::default();
     ReplicaSettings {
         address: address.as_bytes().to_vec(),
-        max_staleness_ms: super::millis(of.max_staleness),
+        max_staleness_ms: millis(of.max_staleness),
         activate_after_ms: settings.activate_after_ms.filter(|_| of.activate == Activation::Auto),
         ..settings
     }

@@ -3,6 +3,7 @@
 
 mod acknowledgements;
 mod call;
+mod clip;
 mod ids;
 mod meters;
 mod pods;
@@ -14,31 +15,28 @@ mod viewer;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::acknowledgements::note;
+use self::clip::PICTURE;
 use self::ids::{BROADCASTER, LIVESTREAM};
 use self::meters::Meters;
-use self::pods::LogPlace;
+use self::pods::log_place::LogPlace;
 use self::progress::{Progress, soon, while_counting};
 use self::server::DemoServer;
 use self::verdict::Verdict;
 use self::viewer::{Part, Seen};
-use super::annexb::{AccessUnit, AccessUnits};
+use super::annexb::AccessUnit;
 use super::error::{CliError, told};
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::swarm::v1 as shared;
 use starling_client::{Client, PublishOptions, Publisher, SwarmRef};
 use starling_verify::PublisherLog;
 
-/// The clip: 132 pictures, 25 a second, a keyframe every 50. See `tests/data/README.md`.
-const CLIP: &[u8] = include_bytes!("../../tests/data/bigbuckbunny-360p25.h264");
 /// How often it is played.
 const TIMES: usize = 2;
-const PICTURE: Duration = Duration::from_millis(40);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
@@ -79,12 +77,7 @@ impl Demo {
     }
 
     async fn livestream(&self, server: &DemoServer, verdict: &mut Verdict) -> Result<(), CliError> {
-        let mut units = Vec::new();
-        let mut clip = AccessUnits::new(CLIP);
-        while let Some(unit) = clip.next().await? {
-            units.push(unit);
-        }
-        let units: Vec<_> = std::iter::repeat_n(units, TIMES).flatten().collect();
+        let units = clip::played(TIMES).await?;
         let mut client = Client::connect(&server.url).await?;
         let create =
             pb::CreateLivestreamRequest { livestream_id: LIVESTREAM, node_id: BROADCASTER, ..Default::default() };

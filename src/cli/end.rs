@@ -47,13 +47,13 @@ impl End {
 }
 
 async fn broadcaster(client: &mut Client, livestream_id: u64) -> Result<u64, CliError> {
-    let get = livestream::GetLivestreamRequest { livestream_id };
+    let get = livestream::GetLivestreamRequest { livestream_id, ..Default::default() };
     let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?.into_inner();
     Ok(found.livestream.unwrap_or_default().broadcaster_node_id)
 }
 
 async fn owner(client: &mut Client, group_id: u64) -> Result<u64, CliError> {
-    let get = group::GetGroupRequest { group_id };
+    let get = group::GetGroupRequest { group_id, ..Default::default() };
     let found = client.groups.get_group(get).await.map_err(|status| told(&status))?.into_inner();
     match found.group.unwrap_or_default().owner_node_id {
         0 => Err(CliError(format!("group {group_id} has no owner yet: name one with --node"))),

@@ -191,8 +191,8 @@ async fn livestream_targets(client: Client, livestream_id: u64, node_id: u64, fo
             .watch_targets(livestream::WatchTargetsRequest {
                 livestream_id,
                 of_node_id: node_id,
-                session_id: 0,
                 node_id,
+                ..Default::default()
             })
             .await
     };
@@ -206,7 +206,9 @@ async fn livestream_targets(client: Client, livestream_id: u64, node_id: u64, fo
 async fn group_targets(client: Client, group_id: u64, node_id: u64, format: Format) -> Result<(), CliError> {
     let open = move |client: Client, _| async move {
         let Client { mut groups, .. } = client;
-        groups.watch_targets(group::WatchTargetsRequest { group_id, of_node_id: node_id, session_id: 0, node_id }).await
+        groups
+            .watch_targets(group::WatchTargetsRequest { group_id, of_node_id: node_id, node_id, ..Default::default() })
+            .await
     };
     let watch: Watch<group::WatchTargetsResponse> = Watch::open(client, 0, None, Retry::default(), open).await?;
     follow(watch, "targets", format, |message| {

@@ -22,12 +22,12 @@ impl Get {
         let mut client = self.server.connect().await?;
         match self.swarm.swarm() {
             SwarmRef::Livestream(livestream_id) => {
-                let get = livestream::GetLivestreamRequest { livestream_id };
+                let get = livestream::GetLivestreamRequest { livestream_id, ..Default::default() };
                 let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?.into_inner();
                 self.format.print(&found)
             }
             SwarmRef::Group(group_id) => {
-                let get = group::GetGroupRequest { group_id };
+                let get = group::GetGroupRequest { group_id, ..Default::default() };
                 let found = client.groups.get_group(get).await.map_err(|status| told(&status))?.into_inner();
                 self.format.print(&found)
             }

@@ -22,12 +22,12 @@ impl Stats {
         let mut client = self.server.connect().await?;
         match self.swarm.swarm() {
             SwarmRef::Livestream(livestream_id) => {
-                let get = livestream::GetStatsRequest { livestream_id };
+                let get = livestream::GetStatsRequest { livestream_id, ..Default::default() };
                 let found = client.livestreams.get_stats(get).await.map_err(|status| told(&status))?.into_inner();
                 self.format.print(&found)
             }
             SwarmRef::Group(group_id) => {
-                let get = group::GetStatsRequest { group_id };
+                let get = group::GetStatsRequest { group_id, ..Default::default() };
                 let found = client.groups.get_stats(get).await.map_err(|status| told(&status))?.into_inner();
                 self.format.print(&found)
             }

@@ -38,7 +38,7 @@ impl Tree {
     }
 
     async fn livestream(&self, client: &mut Client, livestream_id: u64) -> Result<(), CliError> {
-        let get = livestream::GetLivestreamRequest { livestream_id };
+        let get = livestream::GetLivestreamRequest { livestream_id, ..Default::default() };
         let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?;
         let found = found.into_inner().livestream.unwrap_or_default();
         let mut viewers = Vec::new();
@@ -84,7 +84,7 @@ impl Tree {
     }
 
     async fn group(&self, client: &mut Client, group_id: u64) -> Result<(), CliError> {
-        let get = group::GetGroupRequest { group_id };
+        let get = group::GetGroupRequest { group_id, ..Default::default() };
         let found = client.groups.get_group(get).await.map_err(|status| told(&status))?;
         let found = found.into_inner().group.unwrap_or_default();
         let mut participants = Vec::new();

@@ -316,6 +316,10 @@ impl State for PartitionState {
         all
     }
 
+    fn is_attached(&self, StreamSession { swarm, node, session }: StreamSession, pod: PodId) -> bool {
+        self.store.is_attached_to(swarm, node, session, pod)
+    }
+
     fn raise(&mut self, steps: u64) {
         if self.partition.is_none() {
             // No number was ever given.

@@ -3,15 +3,11 @@
 use std::ops::Bound;
 
 use super::heap::{allocated, in_tree};
-use super::numbers::Numbers;
-use super::token_bucket::TokenBucket;
 use crate::clock::Micros;
+use starling_core::chat::{self, Judgement};
 use starling_core::counted::{Map, Queue};
 use starling_core::id::{NodeId, SessionId};
-
-/// Messages per second that one member may write to the CHAT of a livestream, and how
-/// many at once.
-pub(super) const QUOTA: (u64, u64) = (5, 10);
+use starling_core::numbers::Numbers;
 
 /// So many authors that are no members any more are remembered, so that one who joins
 /// again finds its numbers and its quota as they were.
@@ -23,8 +19,7 @@ const FORGOTTEN_AT_ONCE: usize = 2;
 /// One author.
 #[derive(Debug)]
 pub(super) struct Author {
-    numbers: Numbers,
-    pub(super) quota: TokenBucket,
+    known: chat::Author,
     /// Which departure it was with which it has left; `None` = it is a member.
     departed: Option<u64>,
 }
@@ -32,8 +27,23 @@ pub(super) struct Author {
 impl Author {
     /// What became of the numbers that it gave.
     pub(super) const fn numbers(&self) -> &Numbers {
-        &self.numbers
+        &self.known.numbers
     }
+
+    /// The number of a message (`given`, unless that is 0), and what it is.
+    pub(super) fn judge(&mut self, given: u64, muted: bool, now: Micros) -> (u64, Judgement) {
+        self.known.judge(given, muted, now.get())
+    }
+
+    /// Takes a message off the quota.
+    pub(super) fn pay(&mut self) {
+        self.known.quota.take(1);
+    }
+}
+
+/// Bytes of memory of the ranges that numbers have.
+pub(super) const fn range_bytes(numbers: &Numbers) -> usize {
+    allocated(numbers.range_bytes())
 }
 
 /// All authors of one feed: the members that have written, and some that have left.
@@ -56,14 +66,14 @@ impl Authors {
     /// An author that is a member with this session, made if need be. O(log authors).
     pub(super) fn author(&mut self, node: NodeId, session: SessionId, now: Micros) -> &mut Author {
         self.forget(now);
-        let author = self.by_node.entry(node).or_insert_with(|| {
-            let (numbers, quota) = (Numbers::default(), TokenBucket::full(QUOTA.0, QUOTA.1, now));
-            Box::new(Author { numbers, quota, departed: None })
-        });
+        let author = self
+            .by_node
+            .entry(node)
+            .or_insert_with(|| Box::new(Author { known: chat::Author::new(now.get()), departed: None }));
         author.departed = None;
-        self.ranges -= author.numbers.bytes();
-        author.numbers.begin(session);
-        self.ranges += author.numbers.bytes();
+        self.ranges -= range_bytes(&author.known.numbers);
+        author.known.numbers.begin(session);
+        self.ranges += range_bytes(&author.known.numbers);
         author
     }
 
@@ -75,13 +85,14 @@ impl Authors {
     /// Notes what became of the number of a message.
     pub(super) fn note(&mut self, node: NodeId, number: u64, accepted: bool) {
         let Some(author) = self.by_node.get_mut(&node) else { return };
-        self.ranges -= author.numbers.bytes();
+        let numbers = &mut author.known.numbers;
+        self.ranges -= range_bytes(numbers);
         if accepted {
-            author.numbers.accept(number)
+            numbers.accept(number)
         } else {
-            author.numbers.reject(number)
+            numbers.reject(number)
         }
-        self.ranges += author.numbers.bytes();
+        self.ranges += range_bytes(numbers);
     }
 
     /// How many are remembered that are no members any more.
@@ -120,8 +131,8 @@ impl Authors {
             let Some(author) = self.by_node.get_mut(&node).filter(|author| author.departed == Some(departure)) else {
                 continue;
             };
-            if author.quota.is_full(now) {
-                self.ranges -= author.numbers.bytes();
+            if author.known.quota.is_full(now.get()) {
+                self.ranges -= range_bytes(&author.known.numbers);
                 self.by_node.remove(&node);
             } else {
                 // In two seconds it is; until then, a quota must not come back with a new session.

@@ -172,7 +172,7 @@ impl LaneReader {
             for key in keys {
                 let (Some(wanted), Some(lane)) = (followed.get_mut(&key), lanes.get(key)) else { continue };
                 wanted.complete = true;
-                if let Some(seal) = lane.seal.as_deref().filter(|seal| seal.home == *own && seal.term > wanted.sealed) {
+                if let Some(seal) = lane.seal().filter(|seal| seal.home == *own && seal.term > wanted.sealed) {
                     wanted.sealed = seal.term;
                     batch.seals.push((key, *seal));
                 }
@@ -239,7 +239,7 @@ impl FollowedLane {
             return None;
         }
         let flags = record.flags();
-        if flags.has(Flags::INGESTED) && lane.home != own {
+        if flags.has(Flags::INGESTED) && lane.home() != own {
             return None;
         }
         if self.birth != Some(lane.birth) {

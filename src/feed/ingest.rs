@@ -214,12 +214,12 @@ impl Feed {
         channels.iter().any(|channel| state.lanes.get((Some(source), channel)).is_some_and(Lane::awaits_seal))
     }
 
-    /// To be called each second while updates of other pods are read: gives up what was awaited for too long, and has
-    /// readers told of ends that nobody knows.
-    pub fn tend_upstream(&self, now: Micros) {
+    /// Gives up what was awaited for too long, and has readers told of ends that nobody knows. True while there is
+    /// something that falls due with time: then it is to be called each second. O(lanes).
+    pub fn tend_upstream(&self, now: Micros) -> bool {
         let mut state = self.state.lock();
         let State { ring, lanes, .. } = &mut *state;
-        let (mut told, closed) = (false, self.closed.load(Ordering::Acquire));
+        let (mut told, mut waits, closed) = (false, false, self.closed.load(Ordering::Acquire));
         for (_, lane) in lanes.iter_mut() {
             if closed && lane.awaits_seal() {
                 lane.wait_for_seals(now);
@@ -228,6 +228,7 @@ impl Feed {
             if lane.is_tail_due(now) {
                 told |= lane.lose_tail();
             }
+            waits |= lane.may_lose_tail();
         }
         if told {
             ring.note_lost_tail();
@@ -237,6 +238,7 @@ impl Feed {
         if told || settled {
             self.wake_all();
         }
+        waits
     }
 
     /// Changes what is known of the ends of terms, and wakes who waits for it.
@@ -282,7 +284,7 @@ impl Lane {
     fn judge(&mut self, home: PodId, own: PodId, update: &LaneUpdate, revision: u64, now: Micros) -> Judgement {
         let point = update.position.point();
         let (term, sequence) = point;
-        let ahead = self.granted.known_until().is_some_and(|until| update.granted_at > until.max(revision));
+        let ahead = self.granted().known_until().is_some_and(|until| update.granted_at > until.max(revision));
         if ahead || term > self.newest_term && update.granted_at > revision {
             return Judgement::Not(Ingested::Ahead);
         }
@@ -312,7 +314,9 @@ impl Lane {
             return Judgement::Duplicate;
         }
         let same_term = self.head.is_some_and(|(newest, _)| newest == term);
-        let continues = same_term || given.is_some_and(|number| self.publisher.continues_at(number));
+        // Its home has judged it behind the same update.
+        let as_there = !update.begins_anew && self.head.is_some() && update.previous == self.head;
+        let continues = same_term || as_there || given.is_some_and(|number| self.publisher.continues_at(number));
         Judgement::Take { lost: self.lost_before(update, continues), continues }
     }
 
@@ -327,7 +331,7 @@ impl Lane {
             return true;
         }
         if term == self.term {
-            return self.gate == Gate::Open && update.granted_at >= self.granted.from();
+            return self.gate == Gate::Open && update.granted_at >= self.granted().from();
         }
         let former = self.upstream.iter().flat_map(|upstream| &upstream.former);
         let of_term = former.into_iter().find(|former| former.term == term);
@@ -374,7 +378,7 @@ impl Lane {
     }
 
     /// True when a keyframe may be asked for at its home.
-    pub(super) const fn asks_elsewhere(&self, own: PodId) -> bool {
+    pub(super) fn asks_elsewhere(&self, own: PodId) -> bool {
         has_runs(self.id.1) && self.is_elsewhere(own) && matches!(self.gate, Gate::Open)
     }
 }

@@ -1,15 +1,16 @@
 //! One (source, channel): who may add to it, where it stands, what is kept of it.
 
+use super::authors::range_bytes;
 use super::heap::{allocated, table};
 use super::keyframe_requests::KeyframeRequests;
-use super::numbers::Numbers;
 use super::position::{LaneId, TermSeq};
 use super::skips::Skips;
-use super::upstream::{Granted, Seal, Upstream};
+use super::upstream::{Granted, Upstream};
 use starling_core::channel::Channel;
 use starling_core::counted::{List, Queue, Table};
 use starling_core::event::{Gate, Grant};
 use starling_core::id::{NO_HOME, PodId};
+use starling_core::numbers::Numbers;
 use starling_core::propagation::Filter;
 
 /// Lanes beyond this number take the place of one that nobody uses.
@@ -56,6 +57,13 @@ impl Tally {
         self.tops += top as u64;
     }
 
+    /// As many as a lane has carried in all.
+    const fn come_to(&mut self, updates: u64) {
+        if updates > self.updates {
+            self.updates = updates;
+        }
+    }
+
     /// How many that pass `filter` came since `before`.
     pub(super) const fn since(self, before: Self, filter: Filter) -> u64 {
         match filter {
@@ -78,13 +86,7 @@ pub(super) struct Lane {
     /// The newest one that was ever in force.
     pub(super) newest_term: u64,
     pub(super) gate: Gate,
-    /// The pod where the term in force publishes; [`NO_HOME`] = none, or this process is alone.
-    pub(super) home: PodId,
-    /// Which revision of the swarm made the grant in force.
-    pub(super) granted: Granted,
-    /// Where the last term of a home ended.
-    pub(super) seal: Option<Box<Seal>>,
-    /// What is known of updates that other pods accept.
+    /// What is known of its homes, and of updates that other pods accept; `None` in a process that is alone.
     pub(super) upstream: Option<Box<Upstream>>,
     /// Temporal layers that the publisher declared, from 1.
     pub(super) layers: u32,
@@ -117,9 +119,6 @@ impl Lane {
             term: 0,
             newest_term: 0,
             gate: Gate::NotActive,
-            home: NO_HOME,
-            granted: Granted::UNKNOWN,
-            seal: None,
             upstream: None,
             layers: 1,
             head: None,
@@ -146,6 +145,14 @@ impl Lane {
         matches!(self.id.1, Channel::Visual | Channel::Screen | Channel::Data)
     }
 
+    /// The CHAT of several pods has come so far, whatever came here: what did not is lost to those who read.
+    pub(super) fn come_to(&mut self, sequence: u64) {
+        if sequence > 0 {
+            self.head = Some((self.term, sequence));
+            self.tally.come_to(sequence);
+        }
+    }
+
     /// The point that the next update gets.
     pub(super) const fn next(&self) -> TermSeq {
         match self.head {
@@ -156,15 +163,9 @@ impl Lane {
 
     /// Puts a grant in force; term 0 is none.
     fn grant(&mut self, grant: &Grant, granted: Granted, own: PodId) {
-        if grant.term != self.term && self.term != 0 && self.home != NO_HOME {
-            self.end_term_of_home(grant, own);
-        } else if grant.home == NO_HOME && self.home != NO_HOME && self.home != own && self.head.is_some() {
-            // Its home is gone, and nobody can say any more where the term ended.
-            self.upstream_mut().owed = true;
+        if grant.home != NO_HOME || self.upstream.is_some() {
+            self.grant_at_home(grant, granted, own);
         }
-        let same = (grant.term, grant.gate) == (self.term, self.gate);
-        self.granted = if same { self.granted.until(granted) } else { granted };
-        self.home = if grant.term == 0 { NO_HOME } else { grant.home };
         if let Some(session) = grant.session.filter(|_| grant.term != self.term && grant.term != 0) {
             self.layers = 1;
             if self.publisher.session() != Some(session) {
@@ -187,7 +188,7 @@ impl Lane {
     /// True when the publisher should begin with a keyframe: somebody waits for one, or
     /// no run of its own goes on.
     pub(super) fn wants_keyframe_first(&self) -> bool {
-        self.has_runs() && (self.publisher.accepted() == 0 || self.requests.is_requested())
+        self.has_runs() && (self.publisher.accepted() == 0 || self.requests.is_requested() || self.owes())
     }
 
     /// True when a record is to outlive the ring.
@@ -253,7 +254,7 @@ impl Lanes {
         let slot = match idle {
             Some(slot) => {
                 self.by_key.remove(&self.slots[slot].id);
-                self.ranges -= self.slots[slot].publisher.bytes();
+                self.ranges -= range_bytes(&self.slots[slot].publisher);
                 self.slots[slot] = lane;
                 slot
             }
@@ -315,9 +316,9 @@ impl Lanes {
 
     fn changing_numbers(&mut self, slot: usize, change: impl FnOnce(&mut Lane)) {
         let lane = &mut self.slots[slot];
-        self.ranges -= lane.publisher.bytes();
+        self.ranges -= range_bytes(&lane.publisher);
         change(lane);
-        self.ranges += lane.publisher.bytes();
+        self.ranges += range_bytes(&lane.publisher);
     }
 
     /// Bytes of memory that lanes take, the queues of their records apart.

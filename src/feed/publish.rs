@@ -2,10 +2,9 @@
 
 use std::sync::Weak;
 
-use super::authors::{AUTHOR, Author, Authors, QUOTA};
+use super::authors::{AUTHOR, Author, Authors};
 use super::draft::Draft;
 use super::lane::{Lane, Tally, has_runs};
-use super::numbers::{Numbers, Verdict};
 use super::position::Position;
 use super::record::{Flags, Place, Record, is_top};
 use super::ring::Ring;
@@ -15,9 +14,12 @@ use super::upstream::Granted;
 use crate::clock::Micros;
 use crate::sync::atomic::Ordering;
 use starling_core::channel::{Channel, ChannelSet};
+use starling_core::chat::{ChatRefusal, Judgement};
+use starling_core::config::AUTHOR_CHAT_RATE;
 use starling_core::event::{Gate, Grant};
 use starling_core::id::{NodeId, SessionId};
 use starling_core::key::BroadcasterKey;
+use starling_core::numbers::{Numbers, Verdict};
 
 /// What became of an update that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ pub enum AppendError {
     #[error("the author is muted")]
     Muted,
     /// Too many messages.
-    #[error("at most {} messages per second", QUOTA.0)]
+    #[error("at most {} messages per second", AUTHOR_CHAT_RATE.per_second)]
     Quota,
     /// The process holds as many updates as it may.
     #[error("the process is out of memory for updates")]
@@ -73,6 +75,17 @@ pub enum AppendError {
     /// The signature is not that of the broadcaster's key over this update, or there is no key.
     #[error("the signature is not that of the broadcaster's key over this update, for this session")]
     BadSignature,
+}
+
+impl From<ChatRefusal> for AppendError {
+    fn from(refusal: ChatRefusal) -> Self {
+        match refusal {
+            ChatRefusal::Muted => Self::Muted,
+            ChatRefusal::Quota | ChatRefusal::SwarmQuota => Self::Quota,
+            ChatRefusal::OutOfOrder => Self::OutOfOrder,
+            ChatRefusal::OutcomeUnknown => Self::OutcomeUnknown,
+        }
+    }
 }
 
 impl AppendError {
@@ -106,6 +119,23 @@ pub struct PublisherState {
     pub previous: Option<(SessionId, u64)>,
     /// True when it should begin with a keyframe.
     pub keyframe_wanted: bool,
+}
+
+impl PublisherState {
+    /// What numbers say of their publisher, whose session is `session`; `None` = whichever it is.
+    pub fn of(numbers: Option<&Numbers>, session: Option<SessionId>) -> Self {
+        match numbers {
+            // The author has written nothing yet in this session.
+            Some(numbers) if session.is_some() && numbers.session() != session => {
+                let previous = numbers.session().map(|before| (before, numbers.accepted()));
+                Self { accepted: 0, previous, keyframe_wanted: false }
+            }
+            Some(numbers) => {
+                Self { accepted: numbers.accepted(), previous: numbers.previous(), keyframe_wanted: false }
+            }
+            None => Self::default(),
+        }
+    }
 }
 
 /// One message to the CHAT of a livestream, by a member.
@@ -232,17 +262,7 @@ impl Feed {
             let lane = state.lanes.get((Some(source), channel));
             (lane.map(|lane| &lane.publisher), lane.map_or_else(|| has_runs(channel), Lane::wants_keyframe_first))
         };
-        match numbers {
-            // The author has written nothing yet in this session.
-            Some(numbers) if session.is_some() && numbers.session() != session => {
-                let previous = numbers.session().map(|before| (before, numbers.accepted()));
-                PublisherState { accepted: 0, previous, keyframe_wanted }
-            }
-            Some(numbers) => {
-                PublisherState { accepted: numbers.accepted(), previous: numbers.previous(), keyframe_wanted }
-            }
-            None => PublisherState { keyframe_wanted, ..PublisherState::default() },
-        }
+        PublisherState { keyframe_wanted, ..PublisherState::of(numbers, session) }
     }
 
     /// The term in force on a channel.
@@ -371,14 +391,11 @@ impl Feed {
             });
         }
         let known = authors.author(author, session, now);
-        let number = draft.given_number().unwrap_or_else(|| known.numbers().next());
-        let refusal = match known.numbers().judge(number) {
-            Verdict::Repeat => return Ok(Accepted::before(lanes.at(slot), known.numbers(), false)),
-            Verdict::OutOfOrder => Some(AppendError::OutOfOrder),
-            Verdict::Unknown => Some(AppendError::OutcomeUnknown),
-            Verdict::Fresh if muted => Some(AppendError::Muted),
-            Verdict::Fresh if known.quota.balance(now) < 1 => Some(AppendError::Quota),
-            Verdict::Fresh => (!has_room).then_some(AppendError::Memory),
+        let (number, judgement) = known.judge(draft.publisher_sequence, muted, now);
+        let refusal = match judgement {
+            Judgement::Repeat => return Ok(Accepted::before(lanes.at(slot), known.numbers(), false)),
+            Judgement::Refused(refusal) => Some(refusal.into()),
+            Judgement::Fresh => (!has_room).then_some(AppendError::Memory),
         };
         if let Some(refusal) = refusal {
             let counts = match refusal {
@@ -392,7 +409,7 @@ impl Feed {
             }
             return Err(Rejected { publisher_sequence: number, refusal });
         }
-        known.quota.take(1);
+        known.pay();
         authors.note(author, number, true);
         let numbered = PublisherNumber { number, counted: false };
         let entry = NewEntry { slot, author: Some(author), numbered, lost: Tally::default(), at: now };
@@ -403,11 +420,11 @@ impl Feed {
     }
 
     /// Whether there is memory for an update on a lane, and for so many bytes more.
-    fn has_room(&self, ring: &Ring, lane: &Lane, draft: &Draft, more: usize) -> bool {
+    pub(super) fn has_room(&self, ring: &Ring, lane: &Lane, draft: &Draft, more: usize) -> bool {
         self.memory.has_room_for(more + ring.growth(Record::cost_at_most(draft.weight()), lane))
     }
 
-    fn append(&self, state: &mut State, entry: NewEntry, draft: &Draft) -> (Position, Appended) {
+    pub(super) fn append(&self, state: &mut State, entry: NewEntry, draft: &Draft) -> (Position, Appended) {
         let State { lanes, counts, .. } = state;
         let NewEntry { slot, author, numbered, lost, at } = entry;
         let lane = lanes.at_mut(slot);
@@ -418,7 +435,7 @@ impl Feed {
         // What is lost stands between: a point that no reader has.
         let previous = if lost.updates > 0 { Some((term, sequence - 1)) } else { lane.head };
         let (tally, layers, origin) = (lane.tally, lane.layers, lane.origin);
-        let granted = granted_after(lane.granted.from(), term);
+        let granted = granted_after(lane.granted().from(), term);
         lane.head = Some((term, sequence));
         lane.caught_up();
         lane.tally.add(draft.keyframe, is_top(draft.keyframe, draft.temporal_layer, layers));
@@ -450,20 +467,20 @@ impl Feed {
 }
 
 /// An update that is to be appended, beside what its publisher said of it.
-struct NewEntry {
-    slot: usize,
-    author: Option<NodeId>,
-    numbered: PublisherNumber,
+pub(super) struct NewEntry {
+    pub(super) slot: usize,
+    pub(super) author: Option<NodeId>,
+    pub(super) numbered: PublisherNumber,
     /// What is missing right before it.
-    lost: Tally,
-    at: Micros,
+    pub(super) lost: Tally,
+    pub(super) at: Micros,
 }
 
 /// Which number an update has by its publisher's count.
-struct PublisherNumber {
-    number: u64,
+pub(super) struct PublisherNumber {
+    pub(super) number: u64,
     /// The server counted.
-    counted: bool,
+    pub(super) counted: bool,
 }
 
 /// How many revisions after its term a grant was made.

@@ -34,6 +34,12 @@ pub struct Granted {
     until: u64,
 }
 
+impl Default for Granted {
+    fn default() -> Self {
+        Self::UNKNOWN
+    }
+}
+
 impl Granted {
     /// Nobody knows.
     pub const UNKNOWN: Self = Self { from: 0, until: u64::MAX };
@@ -90,9 +96,15 @@ pub(super) struct Former {
     pub(super) waited_since: Option<Micros>,
 }
 
-/// What is known of updates that other pods accept.
+/// What is known of the homes of a lane, and of updates that other pods accept.
 #[derive(Debug, Default)]
 pub(super) struct Upstream {
+    /// The pod where the term in force publishes.
+    home: PodId,
+    /// Which revision of the swarm made the grant in force.
+    granted: Granted,
+    /// Where the last term of a home ended.
+    seal: Option<Seal>,
     /// Terms whose end is not known yet, in order.
     pub(super) former: Vec<Former>,
     /// By term, who has published; in order.
@@ -130,21 +142,53 @@ impl Upstream {
 }
 
 impl Lane {
+    /// The pod where the term in force publishes; [`NO_HOME`] = none, or this process is alone.
+    pub(super) fn home(&self) -> PodId {
+        self.upstream.as_ref().map_or(NO_HOME, |upstream| upstream.home)
+    }
+
+    /// Which revision of the swarm made the grant in force.
+    pub(super) fn granted(&self) -> Granted {
+        self.upstream.as_ref().map(|upstream| upstream.granted).unwrap_or_default()
+    }
+
+    /// Where the last term of a home ended.
+    pub(super) fn seal(&self) -> Option<&Seal> {
+        self.upstream.as_ref()?.seal.as_ref()
+    }
+
+    /// A grant is about to be put in force, of this term or another; `own` is this pod, if it is known.
+    pub(super) fn grant_at_home(&mut self, grant: &Grant, granted: Granted, own: PodId) {
+        let home = self.home();
+        if grant.term != self.term && self.term != 0 && home != NO_HOME {
+            self.end_term_of_home(grant, own);
+        } else if grant.home == NO_HOME && home != NO_HOME && home != own && self.head.is_some() {
+            // Its home is gone, and nobody can say any more where the term ended.
+            self.upstream_mut().owed = true;
+        }
+        let same = (grant.term, grant.gate) == (self.term, self.gate);
+        let upstream = self.upstream_mut();
+        upstream.granted = if same { upstream.granted.until(granted) } else { granted };
+        let next = if grant.term == 0 { NO_HOME } else { grant.home };
+        upstream.complete &= next == home;
+        upstream.home = next;
+    }
+
     pub(super) fn upstream_mut(&mut self) -> &mut Upstream {
         self.upstream.get_or_insert_default()
     }
 
     /// The term in force ends, which has a home; `own` is this pod, if it is known.
     pub(super) fn end_term_of_home(&mut self, next: &Grant, own: PodId) {
-        let (home, term) = (self.home, self.term);
+        let (home, term) = (self.home(), self.term);
         let last = self.head.filter(|(newest, _)| *newest == term).map_or(0, |(_, sequence)| sequence);
         let session = self.publisher.session();
-        self.seal = Some(Box::new(Seal { home, term, last, publisher_sequence: self.publisher.accepted(), session }));
+        let seal = Seal { home, term, last, publisher_sequence: self.publisher.accepted(), session };
         let goes_on = next.term != 0 && next.session == session && session.is_some();
-        let (open, from) = (self.gate == Gate::Open && next.gate == Gate::Open, self.granted.from());
+        let (open, from) = (self.gate == Gate::Open && next.gate == Gate::Open, self.granted().from());
         let has_head = self.head.is_some();
         let upstream = self.upstream_mut();
-        upstream.complete = false;
+        upstream.seal = Some(seal);
         if let Some(session) = session {
             upstream.began(term, session);
         }
@@ -172,9 +216,15 @@ impl Lane {
         self.head.max(self.upstream.as_ref().and_then(|upstream| upstream.seen))
     }
 
+    /// True when its publisher may have been told that updates were taken which never came here.
+    pub(super) fn owes(&self) -> bool {
+        self.upstream.as_ref().is_some_and(|upstream| upstream.owed)
+    }
+
     /// True when it is published at another pod.
-    pub(super) const fn is_elsewhere(&self, own: PodId) -> bool {
-        own != NO_HOME && self.term != 0 && self.home != NO_HOME && self.home != own
+    pub(super) fn is_elsewhere(&self, own: PodId) -> bool {
+        let home = self.home();
+        own != NO_HOME && self.term != 0 && home != NO_HOME && home != own
     }
 
     /// True when readers were told that something after its newest record is lost.
@@ -262,6 +312,12 @@ impl Lane {
         (upstream.seen, upstream.lost) = (None, Tally::default());
         (upstream.owed, upstream.owed_since, upstream.tail_told) = (false, None, true);
         true
+    }
+
+    /// True while its end is awaited, or may have to be told lost.
+    pub(super) fn may_lose_tail(&self) -> bool {
+        let of = |upstream: &Upstream| upstream.owed || upstream.lost.updates > 0 || !upstream.former.is_empty();
+        self.upstream.as_deref().is_some_and(of)
     }
 
     /// True when what is owed is to be told now; notes since when it is owed.

@@ -47,10 +47,10 @@ impl Feed {
             let (demand, after) = (demand.unwrap_or_default(), lane.seen());
             let one = |home, is_former| WantedLane { source, channel, home, after, demand, is_former };
             if has_home && demand.subscribers > 0 {
-                wanted.push(one(lane.home, false));
+                wanted.push(one(lane.home(), false));
             }
-            if demand.subscribers > 0 || lane.home == own {
-                let others = former.filter(|home| *home != own && *home != lane.home);
+            if demand.subscribers > 0 || lane.home() == own {
+                let others = former.filter(|home| *home != own && *home != lane.home());
                 wanted.extend(others.map(|home| one(home, true)));
             }
         }
@@ -63,7 +63,7 @@ impl Feed {
         let mut state = self.state.lock();
         let own = state.own;
         let (mut ask, mut next) = (Vec::new(), None::<Micros>);
-        for (_, lane) in state.lanes.iter_mut().filter(|(_, lane)| lane.home == home && lane.asks_elsewhere(own)) {
+        for (_, lane) in state.lanes.iter_mut().filter(|(_, lane)| lane.home() == home && lane.asks_elsewhere(own)) {
             let Some(source) = lane.id.0 else { continue };
             // How long a publisher may send none is its home's business.
             if lane.requests.due(None, now).is_some_and(|due| due <= now) {
@@ -75,12 +75,12 @@ impl Feed {
         (ask, next)
     }
 
-    /// Notes that all that a home had at first of these lanes is here, or that it is not to be waited for.
-    pub fn note_complete(&self, lanes: &[(NodeId, Channel)]) {
+    /// Notes whether all that a home had at first of these lanes is here.
+    pub fn note_complete(&self, lanes: &[(NodeId, Channel)], complete: bool) {
         let mut state = self.state.lock();
         for (source, channel) in lanes {
             if let Some(lane) = state.lanes.get_mut((Some(*source), *channel)) {
-                lane.upstream_mut().complete = true;
+                lane.upstream_mut().complete = complete;
             }
         }
         drop(state);
@@ -90,7 +90,7 @@ impl Feed {
     /// Notes that what comes from a home is not all that it has any more.
     pub fn note_cut(&self, home: PodId) {
         let mut state = self.state.lock();
-        for (_, lane) in state.lanes.iter_mut().filter(|(_, lane)| lane.home == home) {
+        for (_, lane) in state.lanes.iter_mut().filter(|(_, lane)| lane.home() == home) {
             lane.upstream.iter_mut().for_each(|upstream| upstream.complete = false);
         }
     }
@@ -115,6 +115,6 @@ impl Feed {
     pub fn holder(&self, source: NodeId, channel: Channel) -> Option<(u64, PodId)> {
         let state = self.state.lock();
         let lane = state.lanes.get((Some(source), channel)).filter(|lane| lane.term != 0)?;
-        Some((lane.term, lane.home))
+        Some((lane.term, lane.home()))
     }
 }

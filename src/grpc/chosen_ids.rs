@@ -78,7 +78,8 @@ impl Settings {
                     | LivestreamCommand::RemoveModerator(..)
                     | LivestreamCommand::Unmute(..)
                     | LivestreamCommand::Transfer(..)
-                    | LivestreamCommand::TransferSigned(..),
+                    | LivestreamCommand::TransferSigned(..)
+                    | LivestreamCommand::Chat { .. },
                 )
                 | Command::Group(
                     GroupCommand::SetMedia { .. } | GroupCommand::StartShare(_) | GroupCommand::StopShare(_),

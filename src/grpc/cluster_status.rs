@@ -1,8 +1,8 @@
 //! What operators are told of a cluster.
 
 use super::convert;
+use crate::cluster::status::{ClusterStatus, PartitionStatus, PodStatus};
 use crate::pb::swarm::v1 as pb;
-use crate::service::cluster::{ClusterStatus, PartitionStatus, PodStatus};
 
 fn span(ms: u64) -> Option<prost_types::Duration> {
     Some(convert::duration(u32::try_from(ms).unwrap_or(u32::MAX)))

@@ -29,6 +29,7 @@ use super::fields;
 use super::page_token::{self, List, PageToken};
 use super::server::{self, DESCRIPTORS};
 use super::set_position;
+use super::settled;
 use crate::pb::swarm::v1 as pb;
 use starling_core::id::{Epoch, SwarmKind};
 
@@ -155,6 +156,11 @@ pub fn positions(bytes: &[u8]) {
             let known = known.expect("what is parsed was given");
             assert_eq!(set_position::token(kind, *shard, *revision), known.position);
         }
+    }
+    if let Ok(given) = pb::SeenRevision::decode(bytes)
+        && let Ok(Some(seen)) = settled::seen(Some(given))
+    {
+        assert_eq!((seen.epoch.get(), seen.revision), (given.epoch, given.revision));
     }
     if let Ok(point) = pb::SubscriptionPosition::decode(bytes) {
         let (positions, gaps) = (point.positions.len(), point.open_gaps.len());

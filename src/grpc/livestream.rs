@@ -9,6 +9,7 @@ use super::fields;
 use super::page_token::{self, List, PageToken};
 use super::publish::{self, PublishStream};
 use super::set_position;
+use super::settled;
 use super::status::{refused, wrong_kind};
 use super::stream::{self, Messages};
 use super::subscribe;
@@ -42,9 +43,11 @@ impl LivestreamService for Edge {
     }
 
     async fn get_livestream(&self, request: Request<pb::GetLivestreamRequest>) -> Answer<pb::GetLivestreamResponse> {
-        let id = self.admit(request, |asked| fields::swarm_id(KIND, asked.livestream_id))?;
-        let livestream =
-            wire::livestream(self.look(id, |service| service.swarm(id)).await?).ok_or_else(|| wrong_kind(KIND))?;
+        let (id, seen) = self.admit(request, |asked| {
+            Ok((fields::swarm_id(KIND, asked.livestream_id)?, settled::seen(asked.at_least)?))
+        })?;
+        let livestream = wire::livestream(self.look_since(id, seen, |service| service.swarm(id)).await?)
+            .ok_or_else(|| wrong_kind(KIND))?;
         Ok(Response::new(pb::GetLivestreamResponse { livestream: Some(livestream) }))
     }
 
@@ -135,34 +138,35 @@ impl LivestreamService for Edge {
     }
 
     async fn get_viewer(&self, request: Request<pb::GetViewerRequest>) -> Answer<pb::GetViewerResponse> {
-        let (id, node, view) = self.admit(request, |asked| {
-            let pb::GetViewerRequest { livestream_id, viewer_node_id, view } = asked;
+        let (id, node, view, seen) = self.admit(request, |asked| {
+            let pb::GetViewerRequest { livestream_id, viewer_node_id, view, at_least } = asked;
             let id = fields::swarm_id(KIND, livestream_id)?;
-            Ok((id, fields::node("viewer_node_id", viewer_node_id)?, fields::view(view)?))
+            let node = fields::node("viewer_node_id", viewer_node_id)?;
+            Ok((id, node, fields::view(view)?, settled::seen(at_least)?))
         })?;
-        let (member, epoch, revision) = self.look(id, |service| service.member(id, node, view)).await?;
+        let (member, epoch, revision) = self.look_since(id, seen, |service| service.member(id, node, view)).await?;
         let viewer = Some(wire::viewer(&member, view));
         Ok(Response::new(pb::GetViewerResponse { viewer, epoch: epoch.get(), revision }))
     }
 
     async fn list_viewers(&self, request: Request<pb::ListViewersRequest>) -> Answer<pb::ListViewersResponse> {
-        let (id, view, limit, token, node_ids) = self.admit(request, |asked| {
-            let pb::ListViewersRequest { livestream_id, page_size, page_token, view, node_ids } = asked;
+        let (id, view, limit, token, node_ids, seen) = self.admit(request, |asked| {
+            let pb::ListViewersRequest { livestream_id, page_size, page_token, view, node_ids, at_least } = asked;
             let id = fields::swarm_id(KIND, livestream_id)?;
             let view = fields::view(view)?;
             let limit = fields::page_size(page_size, self.settings.list_page)?;
             let token = PageToken::parse(&page_token)?;
             fields::named("node_ids", &node_ids, page_size)?;
-            Ok((id, view, limit, token, node_ids))
+            Ok((id, view, limit, token, node_ids, settled::seen(at_least)?))
         })?;
         let named = (!node_ids.is_empty()).then_some(&node_ids[..]);
         let start = token.map(PageToken::start);
         let page = match named {
             Some(nodes) => {
                 let nodes: Vec<_> = nodes.iter().copied().filter_map(NodeId::new).collect();
-                self.look(id, |service| service.named_members(id, &nodes, start.unwrap_or(0), view)).await
+                self.look_since(id, seen, |service| service.named_members(id, &nodes, start.unwrap_or(0), view)).await
             }
-            None => self.look(id, |service| service.list_members(id, start, limit, view)).await,
+            None => self.look_since(id, seen, |service| service.list_members(id, start, limit, view)).await,
         };
         let page = page?;
         let list = match named {
@@ -209,14 +213,15 @@ impl LivestreamService for Edge {
         &self,
         request: Request<pb::ListMutedNodesRequest>,
     ) -> Answer<pb::ListMutedNodesResponse> {
-        let (id, limit, token) = self.admit(request, |asked| {
-            let pb::ListMutedNodesRequest { livestream_id, page_size, page_token } = asked;
+        let (id, limit, token, seen) = self.admit(request, |asked| {
+            let pb::ListMutedNodesRequest { livestream_id, page_size, page_token, at_least } = asked;
             let id = fields::swarm_id(KIND, livestream_id)?;
-            Ok((id, fields::page_size(page_size, self.settings.list_page)?, PageToken::parse(&page_token)?))
+            let limit = fields::page_size(page_size, self.settings.list_page)?;
+            Ok((id, limit, PageToken::parse(&page_token)?, settled::seen(at_least)?))
         })?;
         let from = token.and_then(|token| NodeId::new(token.start()));
         let MutedPage { nodes, next, epoch, revision } =
-            self.look(id, |service| service.list_muted(id, from, limit)).await?;
+            self.look_since(id, seen, |service| service.list_muted(id, from, limit)).await?;
         let list = List::Muted(id, epoch);
         token.map_or(Ok(()), |token| token.is_of(list))?;
         Ok(Response::new(pb::ListMutedNodesResponse {
@@ -236,14 +241,15 @@ impl LivestreamService for Edge {
     }
 
     async fn list_bans(&self, request: Request<pb::ListBansRequest>) -> Answer<pb::ListBansResponse> {
-        let (id, limit, token) = self.admit(request, |asked| {
-            let pb::ListBansRequest { livestream_id, page_size, page_token } = asked;
+        let (id, limit, token, seen) = self.admit(request, |asked| {
+            let pb::ListBansRequest { livestream_id, page_size, page_token, at_least } = asked;
             let id = fields::swarm_id(KIND, livestream_id)?;
-            Ok((id, fields::page_size(page_size, self.settings.list_page)?, PageToken::parse(&page_token)?))
+            let limit = fields::page_size(page_size, self.settings.list_page)?;
+            Ok((id, limit, PageToken::parse(&page_token)?, settled::seen(at_least)?))
         })?;
         let from = token.and_then(|token| NodeId::new(token.start()));
         let BanPage { bans, next, epoch, revision } =
-            self.look(id, |service| service.list_bans(id, from, limit)).await?;
+            self.look_since(id, seen, |service| service.list_bans(id, from, limit)).await?;
         let list = List::Bans(id, epoch);
         token.map_or(Ok(()), |token| token.is_of(list))?;
         Ok(Response::new(pb::ListBansResponse {
@@ -262,11 +268,12 @@ impl LivestreamService for Edge {
     }
 
     async fn get_targets(&self, request: Request<pb::GetTargetsRequest>) -> Answer<pb::GetTargetsResponse> {
-        let (id, of) = self.admit(request, |asked| {
-            let pb::GetTargetsRequest { livestream_id, of_node_id, node_id: _ } = asked;
-            Ok((fields::swarm_id(KIND, livestream_id)?, NodeId::new(of_node_id).into()))
+        let (id, of, seen) = self.admit(request, |asked| {
+            let pb::GetTargetsRequest { livestream_id, of_node_id, node_id: _, at_least } = asked;
+            let id = fields::swarm_id(KIND, livestream_id)?;
+            Ok((id, NodeId::new(of_node_id).into(), settled::seen(at_least)?))
         })?;
-        let (epoch, revision, targets) = self.look(id, |service| service.targets(id, of)).await?;
+        let (epoch, revision, targets) = self.look_since(id, seen, |service| service.targets(id, of)).await?;
         Ok(Response::new(pb::GetTargetsResponse { epoch: epoch.get(), revision, targets: Some(targets.into()) }))
     }
 
@@ -302,8 +309,10 @@ impl LivestreamService for Edge {
     }
 
     async fn get_stats(&self, request: Request<pb::GetStatsRequest>) -> Answer<pb::GetStatsResponse> {
-        let id = self.admit(request, |asked| fields::swarm_id(KIND, asked.livestream_id))?;
-        let (stats, delivery) = self.look(id, |service| service.stats(id)).await?;
+        let (id, seen) = self.admit(request, |asked| {
+            Ok((fields::swarm_id(KIND, asked.livestream_id)?, settled::seen(asked.at_least)?))
+        })?;
+        let (stats, delivery) = self.look_since(id, seen, |service| service.stats(id)).await?;
         Ok(Response::new(pb::GetStatsResponse {
             epoch: stats.epoch.get(),
             revision: stats.revision,
@@ -328,12 +337,13 @@ impl LivestreamService for Edge {
 
     async fn watch_targets(&self, request: Request<pb::WatchTargetsRequest>) -> Answer<Self::WatchTargetsStream> {
         let caller = stream::caller(&request);
-        let (id, of, node, session) = self.admit(request, |asked| {
-            let pb::WatchTargetsRequest { livestream_id, of_node_id, session_id, node_id } = asked;
+        let (id, of, node, session, seen) = self.admit(request, |asked| {
+            let pb::WatchTargetsRequest { livestream_id, of_node_id, session_id, node_id, at_least } = asked;
             let id = fields::swarm_id(KIND, livestream_id)?;
-            Ok((id, NodeId::new(of_node_id), fields::observer(node_id, session_id)?, session_id))
+            let node = fields::observer(node_id, session_id)?;
+            Ok((id, NodeId::new(of_node_id), node, session_id, settled::seen(at_least)?))
         })?;
-        let watch = self.look(id, |service| service.watch_targets(id, of.into())).await?;
+        let watch = self.look_since(id, seen, |service| service.watch_targets(id, of.into())).await?;
         // Without a session it follows whom it watches.
         let tied = if session == 0 { of } else { node };
         let lifetime = self.lifetime(caller, id, tied, session).await?;
@@ -356,8 +366,7 @@ impl LivestreamService for Edge {
             let resume = resume_from.map(|position| (position.epoch, position.revision));
             Ok((id, node, session_id, view, selection, resume))
         })?;
-        let watch =
-            self.look(id, |service| service.watch_events(id, selection, resume, self.settings.list_page, view)).await?;
+        let watch = self.watch_events(id, selection, resume, view).await?;
         let lifetime = self.watch_lifetime(caller, id, node, session).await?;
         Ok(Response::new(stream::run(EventSource::<Livestream>::new(watch, view), lifetime)))
     }

@@ -3,15 +3,31 @@
 use tonic::Status;
 
 use super::Edge;
+use super::fields::{Parsed, invalid};
 use super::status::{refused, unpublished};
 use crate::feed::{Accepted, Draft};
+use crate::pb::swarm::v1 as pb;
 use crate::service::attachment::Attachment;
 use crate::service::publish::PublishHandle;
-use crate::service::watch::{CensusWatch, SetPosition};
+use crate::service::settled::SeenRevision;
+use crate::service::watch::{CensusWatch, EventSelection, EventWatch, SetPosition};
 use crate::service::{Service, ServiceError};
 use starling_core::channel::ChannelSet;
 use starling_core::command::By;
-use starling_core::id::{Epoch, NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::id::{Epoch, MAX_DRAWN_ID, NodeId, SessionId, SwarmId, SwarmKind};
+use starling_core::member::View;
+
+/// What an answer must not be behind of.
+pub(super) fn seen(at_least: Option<pb::SeenRevision>) -> Parsed<Option<SeenRevision>> {
+    let pb::SeenRevision { epoch, revision } = at_least.unwrap_or_default();
+    match (Epoch::new(epoch), revision) {
+        (None, 0) => Ok(None),
+        (None, _) => invalid("at_least.epoch", "must be given with revision"),
+        (Some(_), _) if epoch > MAX_DRAWN_ID => invalid("at_least.epoch", format!("must be at most {MAX_DRAWN_ID}")),
+        (Some(_), 0) => invalid("at_least.revision", "must be given with epoch"),
+        (Some(epoch), _) => Ok(Some(SeenRevision { epoch, revision })),
+    }
+}
 
 impl Edge {
     /// Looks at a swarm.
@@ -21,6 +37,34 @@ impl Edge {
         look: impl Fn(&Service) -> Result<T, ServiceError> + Send,
     ) -> Result<T, Status> {
         self.service.settled(id, look).await.map_err(refused(id.kind))
+    }
+
+    /// The same, once what the client has seen is here.
+    pub(super) async fn look_since<T>(
+        &self,
+        id: SwarmId,
+        seen: Option<SeenRevision>,
+        look: impl Fn(&Service) -> Result<T, ServiceError> + Send,
+    ) -> Result<T, Status> {
+        if let Some(seen) = seen {
+            self.service.reach(id, seen).await.map_err(|fault| refused(id.kind)(fault.into()))?;
+        }
+        self.look(id, look).await
+    }
+
+    /// Watches the events of a swarm, once the position is here from which the client goes on.
+    pub(super) async fn watch_events(
+        &self,
+        id: SwarmId,
+        selection: EventSelection,
+        resume: Option<(u64, u64)>,
+        view: View,
+    ) -> Result<EventWatch, Status> {
+        let position = resume.and_then(|(epoch, revision)| Some(SeenRevision { epoch: Epoch::new(epoch)?, revision }));
+        if let Some(position) = position {
+            self.service.reach_position(id, position).await.map_err(|fault| refused(id.kind)(fault.into()))?;
+        }
+        self.look(id, |service| service.watch_events(id, selection, resume, self.settings.list_page, view)).await
     }
 
     /// Waits until a refusal that may be early is none, and true when it was asked for again; false when it is final.

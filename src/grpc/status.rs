@@ -104,7 +104,7 @@ pub(super) fn refused(kind: SwarmKind) -> impl Fn(ServiceError) -> Status {
         ServiceError::Log(fault) => log_fault(fault),
         ServiceError::ClusterOff => status(Code::FailedPrecondition, Reason::ClusterOff, refusal.to_string(), &[]),
         ServiceError::LevelNotSupported { pod, highest } => {
-            let metadata = [("podId", format!("{:016x}", pod.0)), ("level", highest.to_string())];
+            let metadata = [("podId", format!("{pod:016x}")), ("level", highest.to_string())];
             status(Code::FailedPrecondition, Reason::LevelNotSupported, refusal.to_string(), &metadata)
         }
         ServiceError::IdentityOff => status(Code::FailedPrecondition, Reason::IdentityOff, refusal.to_string(), &[]),

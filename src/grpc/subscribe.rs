@@ -12,8 +12,9 @@ use super::rights::Guarded;
 use super::status::refused;
 use super::stream::Messages;
 use super::timeout::Deadline;
-use super::{Answer, Edge, fields, stream};
+use super::{Answer, Edge, fields, settled, stream};
 use crate::pb::{group, livestream};
+use crate::service::settled::SeenRevision;
 use crate::service::{Service, subscribe};
 use crate::transport::{AcceptsHandover, Handover, StreamProgress, WakeSet};
 use starling_core::Rejection;
@@ -23,6 +24,7 @@ use starling_core::id::{SessionId, SwarmId, SwarmKind};
 pub(super) struct Subscribe {
     id: SwarmId,
     request: subscribe::Request,
+    seen: Option<SeenRevision>,
 }
 
 impl TryFrom<livestream::v1::SubscribeUpdatesRequest> for Subscribe {
@@ -36,6 +38,7 @@ impl TryFrom<livestream::v1::SubscribeUpdatesRequest> for Subscribe {
             channels,
             start_from,
             resume_from,
+            at_least,
         } = request;
         Ok(Self {
             id: fields::swarm_id(SwarmKind::Livestream, livestream_id)?,
@@ -47,6 +50,7 @@ impl TryFrom<livestream::v1::SubscribeUpdatesRequest> for Subscribe {
                 start: fields::start(start_from)?,
                 resume: fields::resume(resume_from)?,
             },
+            seen: settled::seen(at_least)?,
         })
     }
 }
@@ -63,6 +67,7 @@ impl TryFrom<group::v1::SubscribeUpdatesRequest> for Subscribe {
             source_node_ids,
             start_from,
             resume_from,
+            at_least,
         } = request;
         Ok(Self {
             id: fields::swarm_id(SwarmKind::Group, group_id)?,
@@ -74,6 +79,7 @@ impl TryFrom<group::v1::SubscribeUpdatesRequest> for Subscribe {
                 start: fields::start(start_from)?,
                 resume: fields::resume(resume_from)?,
             },
+            seen: settled::seen(at_least)?,
         })
     }
 }
@@ -90,14 +96,14 @@ where
     let handover = asked.extensions().get::<AcceptsHandover>().is_some();
     let deadline = asked.extensions().get::<Deadline>().copied();
     let record = asked.extensions().get::<Arc<CallRecord>>().cloned();
-    let Subscribe { id, request } = edge.admit(asked, A::try_into)?;
+    let Subscribe { id, request, seen } = edge.admit(asked, A::try_into)?;
     let (node, session) = (request.node, request.session.map_or(0, SessionId::get));
     // Its swarm may end between the two steps; then there is one more, as for all who come
     // after the end.
     for last in [false, true] {
         let wakes = WakeSet::new();
         let enter = |service: &Service| service.enter(id, request.clone(), wakes.waker(UPDATES_WAKE));
-        let (subscription, greeting) = edge.look(id, enter).await?.begin().await;
+        let (subscription, greeting) = edge.look_since(id, seen, enter).await?.begin().await;
         let lifetime = if subscription.is_after_end() {
             edge.observer(caller.clone(), Some(id))?
         } else {

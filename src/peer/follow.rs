@@ -10,12 +10,13 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tonic::{Response, Status, Streaming};
 
+use super::Homes;
 use super::convert::{self, lane, seal_message, term_seq, update_message};
 use super::server::PeerHost;
 use crate::clock;
 use crate::feed::{LaneBatch, LaneReader};
 use crate::pb::peer::v1::{FollowRequest, FollowResponse, LaneRequest};
-use starling_core::id::NO_HOME;
+use starling_core::id::{NO_HOME, PodId, SwarmId};
 
 /// How long the first message may take to come.
 const FIRST: Duration = Duration::from_secs(5);
@@ -30,6 +31,10 @@ struct FollowerStream {
     complete: u64,
     /// A message that cannot be followed.
     failed: Option<Status>,
+    homes: Arc<dyn Homes>,
+    id: SwarmId,
+    /// This server's number when the stream began.
+    own: PodId,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +67,9 @@ pub(super) async fn answer(
     let reader = LaneReader::enter(&feed, own, Waker::from(Arc::clone(&wake)))
         .ok_or_else(|| Status::resource_exhausted("too many servers follow the swarm here"))?;
     feed.start_wake_task();
-    let mut follower = FollowerStream { reader, inbound, wake, requested: 0, complete: 0, failed: None };
+    let homes = Arc::clone(&host.homes);
+    let mut follower =
+        FollowerStream { reader, inbound, wake, requested: 0, complete: 0, failed: None, homes, id, own };
     follower.take(first);
     let responses = stream::unfold(follower, |mut follower| async {
         let response = follower.next().await?;
@@ -92,6 +99,11 @@ impl FollowerStream {
             if complete || !batch.is_empty() {
                 return Some(Ok(response(batch, if complete { self.complete } else { 0 })));
             }
+            let feed = self.reader.feed();
+            if self.requested > 0 && feed.is_closed() && !batch.has_more || self.homes.own(self.id) != self.own {
+                // Another state of the swarm may have taken its place, or this server has begun anew.
+                return None;
+            }
             if batch.has_more {
                 // It had much to pass over, and others of the thread get their turn first.
                 tokio::task::yield_now().await;
@@ -113,7 +125,10 @@ impl FollowerStream {
         let asked = message.lanes.into_iter().try_for_each(|request| self.want(request));
         let keyframes = message.keyframes.into_iter().try_for_each(|wanted| {
             let (source, channel) = lane(wanted.source_node_id, wanted.channel)?;
-            self.reader.feed().request_keyframe(source, channel);
+            // A lane that is not here is not made for it.
+            if self.reader.feed().holder(source, channel).is_some() {
+                self.reader.feed().request_keyframe(source, channel);
+            }
             Ok(())
         });
         self.failed = asked.and(keyframes).err();

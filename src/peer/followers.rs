@@ -39,8 +39,10 @@ pub(super) struct Followers {
 }
 
 /// A swarm that is followed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Followed {
+    /// Another one may take its place, with another state of the swarm.
+    feed: Arc<Feed>,
     leases: Mutex<usize>,
     /// Notified when the last of them goes.
     released: Notify,
@@ -90,13 +92,13 @@ impl Followers {
     /// Follows a swarm while the lease lives, and for a while after.
     pub(super) fn follow(self: &Arc<Self>, id: SwarmId, epoch: Epoch, feed: &Arc<Feed>) -> FollowLease {
         let mut swarms = self.swarms.lock();
-        if let Some(followed) = swarms.get(&(id, epoch)) {
+        if let Some(followed) = swarms.get(&(id, epoch)).filter(|followed| Arc::ptr_eq(&followed.feed, feed)) {
             return Lease::new(followed);
         }
-        let followed: Arc<Followed> = Arc::default();
+        let followed = Arc::new(Followed { feed: Arc::clone(feed), leases: Mutex::default(), released: Notify::new() });
         let lease = Lease::new(&followed);
         swarms.insert((id, epoch), Arc::clone(&followed));
-        let task = run(Arc::downgrade(self), id, epoch, Arc::clone(feed), followed);
+        let task = run(Arc::downgrade(self), id, epoch, followed);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             tokio::select! {
@@ -114,10 +116,10 @@ impl Followers {
     }
 
     /// Forgets a swarm, unless somebody wants it again. True when it is forgotten.
-    fn forget(&self, id: SwarmId, epoch: Epoch, followed: &Followed) -> bool {
+    fn forget(&self, id: SwarmId, epoch: Epoch, followed: &Arc<Followed>) -> bool {
         let mut swarms = self.swarms.lock();
         let over = !followed.is_wanted();
-        if over {
+        if over && swarms.get(&(id, epoch)).is_some_and(|known| Arc::ptr_eq(known, followed)) {
             swarms.remove(&(id, epoch));
         }
         over
@@ -131,7 +133,8 @@ impl Drop for Followers {
 }
 
 /// Follows one swarm, each of its homes by a task of its own.
-async fn run(followers: Weak<Followers>, id: SwarmId, epoch: Epoch, feed: Arc<Feed>, followed: Arc<Followed>) {
+async fn run(followers: Weak<Followers>, id: SwarmId, epoch: Epoch, followed: Arc<Followed>) {
+    let feed = Arc::clone(&followed.feed);
     let Some((network, homes)) = followers.upgrade().map(|all| (all.network.clone(), Arc::clone(&all.homes))) else {
         return;
     };
@@ -152,7 +155,7 @@ async fn run(followers: Weak<Followers>, id: SwarmId, epoch: Epoch, feed: Arc<Fe
                 streams.spawn(home_stream::run(stream));
             }
         }
-        feed.tend_upstream(clock::uptime());
+        let ticks = feed.tend_upstream(clock::uptime());
         unwanted_since = if followed.is_wanted() { None } else { unwanted_since.or_else(|| Some(Instant::now())) };
         let until = unwanted_since.map(|since| since + LINGER);
         if until.is_some_and(|until| until <= Instant::now()) {
@@ -161,6 +164,8 @@ async fn run(followers: Weak<Followers>, id: SwarmId, epoch: Epoch, feed: Arc<Fe
                 return;
             }
         }
+        let tick = ticks.then(|| Instant::now() + TICK);
+        let next = [until, tick].into_iter().flatten().min();
         tokio::select! {
             () = changed => sleep(PAUSE).await,
             Some(ended) = streams.join_next() => {
@@ -170,7 +175,7 @@ async fn run(followers: Weak<Followers>, id: SwarmId, epoch: Epoch, feed: Arc<Fe
                 sleep(PAUSE).await;
             }
             () = followed.released.notified() => {}
-            () = sleep_until(until.unwrap_or_else(|| Instant::now() + TICK).min(Instant::now() + TICK)) => {}
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
     }
 }

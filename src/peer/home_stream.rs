@@ -13,7 +13,7 @@ use super::Homes;
 use super::convert::{self, lane_update, point};
 use super::network::PeerNetwork;
 use crate::clock::{self, Micros};
-use crate::feed::{Demand, Feed, Ingested, LaneUpdate, Seal, TermSeq};
+use crate::feed::{Demand, Feed, Ingested, LaneUpdate, Seal, TermSeq, WantedLane};
 use crate::pb::peer::v1::{FollowRequest, FollowResponse, KeyframeWanted, LaneRequest};
 use starling_core::channel::Channel;
 use starling_core::id::{Epoch, NodeId, PodId, SwarmId};
@@ -59,6 +59,15 @@ struct AskedLane {
     /// The message with which it was asked for.
     number: u64,
     unwanted_since: Option<Instant>,
+    /// Only the end of a term was wanted.
+    is_former: bool,
+}
+
+/// What is wanted of a lane.
+struct Wanted {
+    after: Option<TermSeq>,
+    demand: Demand,
+    is_former: bool,
 }
 
 /// One connection of the stream.
@@ -70,6 +79,8 @@ struct Connected<'a> {
     waiting: VecDeque<Item>,
     requests: mpsc::Sender<FollowRequest>,
     inbound: Streaming<FollowResponse>,
+    /// What is wanted may be otherwise than what was asked for; looked at from this time on.
+    is_due: bool,
     look_at: Instant,
     keyframes_at: Option<Micros>,
 }
@@ -101,10 +112,15 @@ impl HomeStream {
     }
 
     /// What is wanted of the home now.
-    fn wanted(&self) -> BTreeMap<LaneKey, (Option<TermSeq>, Demand)> {
+    fn wanted(&self) -> BTreeMap<LaneKey, Wanted> {
         let wanted = self.feed.wanted_lanes().into_iter().filter(|lane| lane.home == self.home);
-        let demand = |lane: &crate::feed::WantedLane| if lane.is_former { Demand::default() } else { lane.demand };
-        wanted.map(|lane| ((lane.source, lane.channel), (lane.after, demand(&lane)))).collect()
+        wanted
+            .map(|WantedLane { source, channel, after, demand, is_former, .. }| {
+                // What is published elsewhere by now is demanded there.
+                let demand = if is_former { Demand::default() } else { demand };
+                ((source, channel), Wanted { after, demand, is_former })
+            })
+            .collect()
     }
 
     async fn connect(&self) -> Result<Connected<'_>, Status> {
@@ -118,7 +134,8 @@ impl HomeStream {
         let answer = timeout(ANSWER, client.follow(ReceiverStream::new(outbound))).await;
         let inbound = answer.map_err(|_| Status::deadline_exceeded("no answer"))??.into_inner();
         let (asked, waiting, look_at) = (BTreeMap::new(), VecDeque::new(), Instant::now());
-        Ok(Connected { of: self, asked, number: 0, waiting, requests, inbound, look_at, keyframes_at: None })
+        let (number, is_due, keyframes_at) = (0, true, None);
+        Ok(Connected { of: self, asked, number, waiting, requests, inbound, is_due, look_at, keyframes_at })
     }
 }
 
@@ -133,8 +150,11 @@ pub(super) async fn run(stream: HomeStream) -> PodId {
         }
         match stream.connect().await {
             Ok(mut connected) => {
-                pause = PAUSE;
+                let began = Instant::now();
                 let end = connected.serve().await;
+                if began.elapsed() > LONGEST_PAUSE {
+                    pause = PAUSE;
+                }
                 feed.note_cut(home);
                 match end {
                     End::Unwanted => return home,
@@ -160,8 +180,8 @@ impl Connected<'_> {
             tokio::pin!(changed);
             changed.as_mut().enable();
             let now = Instant::now();
-            if self.look_at <= now {
-                self.look_at = now + LOOK_PAUSE;
+            if self.is_due && self.look_at <= now {
+                (self.is_due, self.look_at) = (false, now + LOOK_PAUSE);
                 match self.ask(now) {
                     Ok(true) => {}
                     Ok(false) => return End::Unwanted,
@@ -175,18 +195,17 @@ impl Connected<'_> {
                 retry_at.map(wait),
                 self.keyframes_at.map(wait),
                 lingers.map(|since| since + LINGER),
-                (self.look_at > now).then_some(self.look_at),
+                self.is_due.then_some(self.look_at),
             ];
-            let next = timers.into_iter().flatten().min().unwrap_or_else(|| now + RETRY);
+            let next = timers.into_iter().flatten().min();
             tokio::select! {
-                biased;
                 // Whatever may have become otherwise is looked at when the pause is over, or at once.
-                () = changed => {}
+                () = changed => self.is_due = true,
                 message = self.inbound.message(), if self.waiting.is_empty() => match message {
                     Ok(Some(response)) => if self.note(response).is_err() { return End::Lost },
                     Ok(None) | Err(_) => return End::Lost,
                 },
-                () = sleep_until(next) => {}
+                () = sleep_until(next.unwrap_or(now)), if next.is_some() => self.is_due = true,
             }
         }
     }
@@ -194,21 +213,23 @@ impl Connected<'_> {
     /// Tells the home what is wanted otherwise than before. False when nothing is wanted any more.
     fn ask(&mut self, now: Instant) -> Result<bool, ()> {
         let Ok(slot) = self.requests.try_reserve() else {
-            // What was said last is not sent yet; this is found again.
+            // What was said last is not sent yet: this is found again.
+            self.is_due = true;
             return if self.requests.is_closed() { Err(()) } else { Ok(true) };
         };
         let (feed, home) = (&self.of.feed, self.of.home);
         let wanted = self.of.wanted();
         let (mut lanes, number) = (Vec::new(), self.number + 1);
-        for (key, (after, demand)) in &wanted {
-            let anew = !self.asked.contains_key(key);
-            let asked = self.asked.entry(*key).or_insert_with(|| AskedLane {
-                fresh: after.is_none(),
-                demand: Demand::default(),
-                number,
-                unwanted_since: None,
-            });
-            asked.unwanted_since = None;
+        for (key, Wanted { after, demand, is_former }) in &wanted {
+            // It may have been published elsewhere in between.
+            let anew = self.asked.get(key).is_none_or(|asked| asked.is_former && !is_former);
+            if anew {
+                let (fresh, demand) = (after.is_none(), Demand::default());
+                let lane = AskedLane { fresh, demand, number, unwanted_since: None, is_former: *is_former };
+                self.asked.insert(*key, lane);
+            }
+            let Some(asked) = self.asked.get_mut(key) else { continue };
+            (asked.unwanted_since, asked.is_former) = (None, *is_former);
             if anew || asked.demand != *demand {
                 asked.demand = *demand;
                 let after = after.filter(|_| anew).map(point);
@@ -219,8 +240,11 @@ impl Connected<'_> {
             if wanted.contains_key(key) {
                 return true;
             }
+            asked.is_former |= feed.holder(key.0, key.1).is_none_or(|(_, now)| now != home);
             let over = *asked.unwanted_since.get_or_insert(now) + LINGER <= now;
             if over {
+                // Whoever wants it again has to wait for what comes meanwhile.
+                feed.note_complete(&[*key], false);
                 lanes.push(lane_request(*key, Demand::default()));
             } else if asked.demand != Demand::default() {
                 asked.demand = Demand::default();
@@ -279,7 +303,7 @@ impl Connected<'_> {
                 Item::Seal(source, channel, seal) => feed.seal(*source, *channel, seal),
                 Item::Complete(number) => {
                     let complete = self.asked.iter().filter(|(_, asked)| asked.number <= *number);
-                    feed.note_complete(&complete.map(|(key, _)| *key).collect::<Vec<_>>());
+                    feed.note_complete(&complete.map(|(key, _)| *key).collect::<Vec<_>>(), true);
                 }
             }
             self.waiting.pop_front();

@@ -31,10 +31,10 @@ const WAITING_REPORTS: usize = 256;
 const MAX_PEERS: usize = 256;
 
 /// Bytes of one stream that wait to be read.
-const STREAM_WINDOW: u32 = 1024 * 1024;
+const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// Bytes of one connection that wait to be read.
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// Bytes of one connection that wait to be read: streams that wait for the log must not hold up the others.
+const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 
 /// How peers are called.
 pub(super) type PeerClient = PeerServiceClient<InterceptedService<Channel, CarrySecret>>;

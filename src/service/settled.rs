@@ -92,25 +92,47 @@ impl Service {
 
     /// Waits up to 1 s until what a client has seen elsewhere is applied here; at once in one process.
     ///
+    /// What is of another incarnation than the swarm has here, or of a swarm that is not here, is no revision to wait for:
+    /// which of the two came first, only the log knows. So this waits until all is applied that any server had answered,
+    /// and what is here then is the newest.
+    ///
     /// # Errors
     ///
-    /// [`LogFault::Behind`].
+    /// [`LogFault::Behind`], or what [`Self::catch_up`] says.
     pub async fn reach(&self, id: SwarmId, seen: SeenRevision) -> Result<(), LogFault> {
         let Some(log) = self.log.cluster() else { return Ok(()) };
         let until = Instant::now() + CATCH_UP;
         let mut applied = log.applied(id);
+        let mut has_all = false;
         loop {
             applied.borrow_and_update();
             let look = |entry: &Entry| (entry.swarm().epoch(), entry.swarm().revision());
-            match self.log.store().read(id, look) {
-                // Of another incarnation nobody knows which came first.
-                Some((epoch, _)) if epoch != seen.epoch => return Ok(()),
+            let here = self.log.store().read(id, look).filter(|(epoch, _)| *epoch == seen.epoch);
+            match here {
                 Some((_, revision)) if revision >= seen.revision => return Ok(()),
-                _ => {}
+                Some(_) => match timeout_at(until, applied.changed()).await {
+                    Ok(Ok(())) => {}
+                    _ => return Err(LogFault::Behind),
+                },
+                None if has_all => return Ok(()),
+                None => {
+                    self.log.barrier(id, until.saturating_duration_since(Instant::now())).await?;
+                    has_all = true;
+                }
             }
-            if !matches!(timeout_at(until, applied.changed()).await, Ok(Ok(()))) {
-                return Err(LogFault::Behind);
-            }
+        }
+    }
+
+    /// The same for a position that a watch goes on from, which may be none that anybody gave out. Then it is ahead of
+    /// all that is applied here once this answers, and the watch begins anew.
+    ///
+    /// # Errors
+    ///
+    /// [`LogFault`]: nobody can tell.
+    pub async fn reach_position(&self, id: SwarmId, position: SeenRevision) -> Result<(), LogFault> {
+        match self.reach(id, position).await {
+            Err(LogFault::Behind) => self.catch_up(id).await,
+            reached => reached,
         }
     }
 }

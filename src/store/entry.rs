@@ -13,6 +13,7 @@ use super::counts::Counted;
 use super::log::{EventLog, LogMemory, Origin, Revision};
 use super::state::{Booked, CreatorPermit, StateBudget};
 use super::wake::Wakes;
+use crate::clock;
 use crate::feed::{self, Feed, Granted, Limits, Memory, Micros};
 use crate::sync::Mutex;
 use starling_core::counted::Map;
@@ -283,6 +284,10 @@ impl Entry {
         self.feed.enforce_as(&applied.grants, granted, &applied.former_sources, over);
         if !applied.grants.is_empty() {
             wakes.push(self.feed.producers());
+        }
+        if let Some(message) = applied.message.take() {
+            // What is lost here for want of memory is told to those who read by a gap.
+            self.feed.append_chat(*message, origin.at, clock::uptime());
         }
         if applied.updated {
             self.feed.set_limits(limits(self.swarm()));

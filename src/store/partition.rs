@@ -11,8 +11,9 @@ use super::shard::{Panicked, Shard};
 use super::snapshot::{Outcome, Projection};
 use super::wake::Wakes;
 use super::{Store, entry};
+use crate::clock;
 use starling_core::id::{MemberKey, NodeId, PodId, SessionId, SwarmId, SwarmKind};
-use starling_core::{Command, Rejection, Swarm, Upkeep, Upkept};
+use starling_core::{Command, LivestreamCommand, Rejection, Swarm, Upkeep, Upkept};
 
 /// Streams that are brought to another state of their swarm at once.
 const STREAMS_AT_ONCE: usize = 128;
@@ -50,6 +51,13 @@ impl Store {
         time: ChangeTime,
         projection: Projection,
     ) -> Changed<Result<Outcome, Rejection>> {
+        if let Command::Livestream(LivestreamCommand::Chat { content, .. }) = &command
+            && !self.feed_memory.has_room_for_message(content.len())
+            && let Some(feed) = self.read(id, Entry::feed)
+        {
+            // Not under the lock under which the message is taken in.
+            feed.make_room(content.len(), clock::uptime());
+        }
         self.locked(id, |shard, wakes| {
             let origin = Origin { at: time.shown, actor: command.actor() };
             let act = |slot: &mut _| starling_core::apply(slot, command, time.at);
@@ -93,6 +101,15 @@ impl Store {
     /// The first swarm of a shard after this one that has streams, or terms at home, on a pod.
     pub(crate) fn on_pod(&self, shard: usize, pod: PodId, after: Option<SwarmId>) -> Option<SwarmId> {
         self.shards[shard].lock().on_pod(pod, after)
+    }
+
+    /// Whether a session has a stream on a pod.
+    pub(crate) fn is_attached_to(&self, id: SwarmId, node: NodeId, session: SessionId, pod: PodId) -> bool {
+        let look = |entry: &Entry| {
+            let member = entry.swarm().roster().find(node);
+            member.is_some_and(|member| member.session == session && member.lease.is_attached_to(pod))
+        };
+        self.read(id, look).unwrap_or_default()
     }
 
     /// Sessions of a swarm that have a stream on a pod, some at a time under the lock.

@@ -5,6 +5,7 @@
 //! copied: what is not asked for costs nothing.
 
 use starling_core::channel::PerChannel;
+use starling_core::chat::ChatOutcome;
 use starling_core::event::{EndReason, LeaveReason};
 use starling_core::group::{self, Group};
 use starling_core::id::{Epoch, NodeId, SessionId, SwarmId};
@@ -76,6 +77,9 @@ pub struct Outcome {
     pub targets: Option<TargetList>,
     /// The first of those who are listed; see [`Projection::members`].
     pub members: Vec<MemberView>,
+    /// What became of a message to the CHAT: [`Accepted::of_chat`](crate::feed::Accepted::of_chat) says it as the feed of
+    /// a single process does.
+    pub chat: Option<ChatOutcome>,
 }
 
 impl Outcome {
@@ -96,6 +100,7 @@ impl Outcome {
                 0 => Vec::new(),
                 limit => swarm.page(0, limit, usize::MAX, View::Basic).0,
             },
+            chat: applied.chat,
         }
     }
 }

@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use super::log::{EventLog, Revision};
 use crate::feed::{Feed, ParkedSubscriber};
+use starling_core::chat::Authors;
 use starling_core::roster::Roster;
 use starling_core::steps::count;
 use starling_core::{Applied, Swarm};
@@ -20,6 +21,8 @@ pub struct Wakes {
     gone: Vec<Arc<Feed>>,
     #[expect(clippy::vec_box, reason = "a roster is handed over as it comes, boxed")]
     retired: Vec<Box<Roster>>,
+    #[expect(clippy::vec_box, reason = "authors are handed over as they come, boxed")]
+    authors: Vec<Box<Authors>>,
     #[expect(clippy::vec_box, reason = "a swarm is handed over as it comes, boxed")]
     former: Vec<Box<Swarm>>,
     revisions: Vec<Arc<Revision>>,
@@ -57,6 +60,7 @@ impl Wakes {
     /// Keeps what a command left behind until it can be freed without hurry.
     pub(super) fn retire(&mut self, applied: Applied) {
         self.retired.extend(applied.retired);
+        self.authors.extend(applied.retired_authors);
     }
 
     /// Keeps revisions that a log has given up until they can be freed without hurry.

@@ -43,7 +43,7 @@ fn interests(interest: shared::Interest) -> Vec<shared::ChannelInterest> {
 
 pub(crate) async fn get_group(world: &mut World) {
     let mut api = world.client.groups.clone();
-    flat(world, "", api.get_group(pb::GetGroupRequest { group_id: CALL })).await;
+    flat(world, "", api.get_group(pb::GetGroupRequest { group_id: CALL, ..Default::default() })).await;
 }
 
 /// All who subscribe look again.
@@ -101,7 +101,7 @@ pub(crate) async fn renew_lease(world: &mut World) {
 pub(crate) async fn get_participant(world: &mut World) {
     let mut api = world.client.groups.clone();
     let view = shared::MemberView::Full.into();
-    let request = pb::GetParticipantRequest { group_id: CALL, participant_node_id: QUIET, view };
+    let request = pb::GetParticipantRequest { group_id: CALL, participant_node_id: QUIET, view, ..Default::default() };
     flat(world, "", api.get_participant(request)).await;
 }
 
@@ -378,7 +378,7 @@ pub(crate) async fn watch_group(world: &mut World) {
 
 pub(crate) async fn get_stats(world: &mut World) {
     let mut api = world.client.groups.clone();
-    flat(world, "", api.get_stats(pb::GetStatsRequest { group_id: CALL })).await;
+    flat(world, "", api.get_stats(pb::GetStatsRequest { group_id: CALL, ..Default::default() })).await;
 }
 
 /// Everybody gets another target list, and what all want of it goes with a source.

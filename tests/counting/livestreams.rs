@@ -28,7 +28,7 @@ fn interests() -> Vec<shared::ChannelInterest> {
 
 pub(crate) async fn get_livestream(world: &mut World) {
     let mut api = world.client.livestreams.clone();
-    flat(world, "", api.get_livestream(pb::GetLivestreamRequest { livestream_id: TREE })).await;
+    flat(world, "", api.get_livestream(pb::GetLivestreamRequest { livestream_id: TREE, ..Default::default() })).await;
 }
 
 /// All who subscribe look again.
@@ -108,7 +108,17 @@ pub(crate) async fn renew_lease(world: &mut World) {
 pub(crate) async fn get_viewer(world: &mut World) {
     let mut api = world.client.livestreams.clone();
     let view = shared::MemberView::Full.into();
-    flat(world, "", api.get_viewer(pb::GetViewerRequest { livestream_id: TREE, viewer_node_id: VIEWER, view })).await;
+    flat(
+        world,
+        "",
+        api.get_viewer(pb::GetViewerRequest {
+            livestream_id: TREE,
+            viewer_node_id: VIEWER,
+            view,
+            ..Default::default()
+        }),
+    )
+    .await;
 }
 
 pub(crate) async fn list_viewers(world: &mut World) {
@@ -407,7 +417,7 @@ pub(crate) async fn watch_livestream(world: &mut World) {
 
 pub(crate) async fn get_stats(world: &mut World) {
     let mut api = world.client.livestreams.clone();
-    flat(world, "", api.get_stats(pb::GetStatsRequest { livestream_id: TREE })).await;
+    flat(world, "", api.get_stats(pb::GetStatsRequest { livestream_id: TREE, ..Default::default() })).await;
 }
 
 pub(crate) async fn leave_livestream(world: &mut World) {

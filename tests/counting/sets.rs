@@ -5,7 +5,7 @@ use starling_client::pb::livestream::v1 as livestream;
 use starling_client::pb::swarm::v1::{self as shared, server_service_client::ServerServiceClient};
 
 use crate::meter::Allowed;
-use crate::table::{flat, request_id, unary};
+use crate::table::{flat, refused, request_id, unary};
 use crate::world::{OTHERS, ROOT, World};
 
 const NEW: u64 = 500;

@@ -3,4 +3,7 @@
 
 pub(crate) mod fixture;
 
+mod at_least;
+mod chat;
 mod membership;
+mod updates;

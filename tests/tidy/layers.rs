@@ -28,24 +28,28 @@ const LAYERS: &[Layer] = &[
     layer("fuzzing",   "cli app grpc identity tls config service cluster store clock shutdown",
           "starling_client starling_core starling_signing starling_verify arbitrary base64 prost serde_json tempfile \
            tokio tonic"),
-    layer("cli",       "app clock config identity pb shutdown telemetry",
+    layer("cli",       "app clock cluster config identity pb shutdown telemetry",
           "starling_client starling_verify adts_reader bytes clap clap_complete futures_util humantime indicatif ogg prost \
-           prost_reflect prost_types rand serde_json tokio tonic tonic_health \
+           prost_reflect prost_types rand serde_json tempfile tokio tonic tonic_health \
            tracing"),
-    layer("app",       "admin metrics grpc identity limits transport tls service cluster store feed clock config telemetry shutdown",
-          "starling_core bytes futures_util rand rlimit thiserror tokio tokio_stream tokio_util tonic \
+    layer("app",       "admin metrics grpc peer identity limits transport tls service cluster store feed clock config telemetry shutdown",
+          "starling_cluster starling_core starling_replica bytes futures_util rand rlimit thiserror tokio tokio_stream tokio_util tonic \
            tonic_health tower tower_http tracing"),
-    layer("admin",     "metrics budget identity grpc transport tls shutdown",
-          "bytes futures_util http http_body http_body_util tokio::net tokio::sync tonic tonic_health tower"),
+    layer("admin",     "metrics budget cluster identity grpc transport tls shutdown sync",
+          "bytes futures_util http http_body http_body_util serde serde_json tokio::net tokio::sync tonic tonic_health \
+           tower"),
     layer("metrics",   "grpc limits transport store feed",
           "starling_core prometheus_client rlimit tokio::runtime tokio::task"),
     layer("telemetry", "config",
           "parking_lot thiserror tokio::time tracing tracing_subscriber"),
     layer("config",    "",
           "clap config http::HeaderName http::header humantime ipnet serde thiserror toml tracing_subscriber"),
-    layer("grpc",      "budget identity limits transport tls service store feed clock pb shutdown",
+    layer("grpc",      "budget identity limits transport tls service cluster store feed clock pb shutdown",
           "starling_core starling_signing bytes futures_util http http_body http_body_util prost prost_types rand tokio tokio_stream \
            tonic tonic_health tonic_reflection tonic_types tonic_web tower tower_http tracing"),
+    layer("peer",      "service tls cluster store feed clock pb shutdown",
+          "starling_core starling_cluster starling_replica futures_util hyper_util parking_lot rand sha2 tokio tokio_rustls \
+           tokio_stream tokio_util tonic tracing"),
     layer("transport", "budget clock identity limits tls shutdown sync",
           "bytes futures_util http http_body hyper hyper_util ipnet parking_lot ppp rand socket2 thiserror tokio tokio_rustls \
            tower tracing"),
@@ -58,8 +62,9 @@ const LAYERS: &[Layer] = &[
     layer("service",   "cluster limits store feed clock",
           "starling_core starling_signing bytes futures_util parking_lot rand thiserror tokio tokio_util tracing"),
     layer("cluster",   "store feed clock sync",
-          "starling_core starling_replica bytes parking_lot thiserror tokio tokio_util tracing"),
-    layer("store",     "feed limits sync",
+          "starling_cluster starling_core starling_replica bytes futures_util parking_lot rand thiserror tokio tokio_util \
+           tracing"),
+    layer("store",     "feed limits sync clock",
           "starling_core bytes parking_lot::RwLock thiserror tokio::sync"),
     layer("feed",      "sync clock",
           "starling_core bytes parking_lot thiserror tokio::select tokio::spawn tokio::sync tokio::task tokio::time"),

@@ -307,7 +307,7 @@ impl Shared {
     }
 
     async fn call(&self, mut client: Client, due: Instant) -> Result<u64, AbuseError> {
-        let request = pb::GetLivestreamRequest { livestream_id: LIVESTREAM };
+        let request = pb::GetLivestreamRequest { livestream_id: LIVESTREAM, ..Default::default() };
         timeout(PATIENCE, client.livestreams.get_livestream(request)).await??;
         Ok(self.since_start(Instant::now()) - self.since_start(due))
     }

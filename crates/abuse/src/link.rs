@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn message_has_its_length_before_it() {
-        assert_eq!(framed(&GetLivestreamRequest { livestream_id: 7 })[..], [0, 0, 0, 0, 2, 8, 7]);
+        assert_eq!(framed(&GetLivestreamRequest { livestream_id: 7, ..Default::default() })[..], [0, 0, 0, 0, 2, 8, 7]);
         assert_eq!(prefix(0x0102_0304), [0, 1, 2, 3, 4]);
     }
 }

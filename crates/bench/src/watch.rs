@@ -190,6 +190,7 @@ impl Watch {
             of_node_id: node(watcher),
             session_id,
             node_id: node(watcher),
+            ..Default::default()
         });
         let open = Watchers::open(livestream.address, watches.collect(), Arc::clone(&join_times));
         let late = |_| BenchError(format!("not every watch had its snapshot within {} s", SETUP_TIMEOUT.as_secs()));

@@ -113,7 +113,9 @@ impl Subscriber {
         // At the same time: the key costs no round trip of its own.
         let asked = async {
             let Some(livestream_id) = verifier.asks_about() else { return Ok(None) };
-            let found = livestreams.get_livestream(livestream::GetLivestreamRequest { livestream_id }).await?;
+            let found = livestreams
+                .get_livestream(livestream::GetLivestreamRequest { livestream_id, ..Default::default() })
+                .await?;
             Ok::<_, Status>(found.into_inner().livestream)
         };
         let (link, found) = future::join(subscribed, asked).boxed().await;
@@ -251,7 +253,10 @@ impl Subscriber {
 /// Asks for a livestream until it is answered.
 async fn look_up(client: Client, livestream_id: u64, retry: Retry) -> Result<livestream::Livestream, Error> {
     let call = |mut client: Client| async move {
-        client.livestreams.get_livestream(livestream::GetLivestreamRequest { livestream_id }).await
+        client
+            .livestreams
+            .get_livestream(livestream::GetLivestreamRequest { livestream_id, ..Default::default() })
+            .await
     };
     Ok(client.until_answered(retry, call).await?.livestream.unwrap_or_default())
 }
@@ -294,6 +299,7 @@ async fn subscribe(
                 channels,
                 start_from,
                 resume_from,
+                ..Default::default()
             };
             let answers = livestreams.subscribe_updates(request).await?.into_inner();
             answers.map_ok(|answer| answer.deliveries).boxed()
@@ -307,6 +313,7 @@ async fn subscribe(
                 source_node_ids: subscription.sources,
                 start_from,
                 resume_from,
+                ..Default::default()
             };
             let answers = groups.subscribe_updates(request).await?.into_inner();
             answers.map_ok(|answer| answer.deliveries).boxed()

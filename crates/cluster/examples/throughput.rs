@@ -32,10 +32,13 @@ struct Counter(Arc<AtomicU64>);
 
 impl ReadableState for Counter {
     type Reader = Arc<AtomicU64>;
+    type Place = ();
 
     fn reader(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.0)
     }
+
+    fn show(&mut self, (): &()) {}
 }
 
 impl State for Counter {
@@ -97,7 +100,7 @@ async fn measure(partitions: usize) {
     for _ in 0..PODS {
         next += 1_000_000;
         let mut draws = next..;
-        let logs = logs.iter().map(SharedMemoryLog::for_pod).collect();
+        let logs = logs.iter().map(|log| (log.for_pod(), ())).collect();
         let draw = move || draws.next().unwrap_or_default();
         pods.push(Pod::<Counter>::start(logs, hub.join(), &settings, draw));
     }

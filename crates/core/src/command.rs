@@ -227,6 +227,16 @@ pub enum LivestreamCommand {
     Transfer(By, NodeId),
     /// Hand authority to an active viewer, who signs its updates with this key.
     TransferSigned(By, NodeId, BroadcasterKey),
+    /// Write to the CHAT: where pods are several, and have one order of it. Whether it was taken says
+    /// [`Applied::chat`](super::event::Applied::chat); refused as a command is only who may not write at all.
+    Chat {
+        /// Who; the request is not looked at.
+        by: By,
+        /// The author's number of it; 0 = count for the author.
+        publisher_sequence: u64,
+        /// Opaque.
+        content: Box<[u8]>,
+    },
 }
 
 /// What can happen to groups alone.
@@ -338,7 +348,8 @@ impl LivestreamCommand {
             | Self::Mute(by, _)
             | Self::Unmute(by, _)
             | Self::Transfer(by, _)
-            | Self::TransferSigned(by, ..) => by,
+            | Self::TransferSigned(by, ..)
+            | Self::Chat { by, .. } => by,
         }
     }
 }

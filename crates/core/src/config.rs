@@ -1,5 +1,20 @@
 //! How livestreams and groups behave.
 
+/// How often something may be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// So often per second, in the long run.
+    pub per_second: u64,
+    /// So often at once.
+    pub burst: u64,
+}
+
+/// How often one member may write to the CHAT of a livestream.
+pub const AUTHOR_CHAT_RATE: Rate = Rate { per_second: 5, burst: 10 };
+
+/// How often all members together may, where the messages go through a replicated log.
+pub const CHAT_RATE: Rate = Rate { per_second: 200, burst: 400 };
+
 /// How a livestream behaves. Shape and fan-out are fixed when it is made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LivestreamConfig {

@@ -3,6 +3,7 @@
 mod size;
 
 use super::channel::{Channel, ChannelSet};
+use super::chat::{AcceptedMessage, Authors, ChatOutcome};
 use super::config::{GroupConfig, LivestreamConfig};
 use super::id::{MemberKey, NodeId, PodId, SessionId};
 use super::interest::{InterestUpdate, Interests};
@@ -285,6 +286,12 @@ pub struct Applied {
     pub removed: bool,
     /// What a large swarm left behind, to be dropped outside any lock.
     pub retired: Option<Box<Roster>>,
+    /// What became of a message to the CHAT of a livestream.
+    pub chat: Option<ChatOutcome>,
+    /// The same message, when it was taken. Who reads must find it in this step, at its position.
+    pub message: Option<Box<AcceptedMessage>>,
+    /// Authors of a CHAT that is over, to be dropped outside any lock.
+    pub retired_authors: Option<Box<Authors>>,
 }
 
 /// What an event is about; watchers choose by it.

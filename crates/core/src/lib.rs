@@ -6,7 +6,7 @@
 //!
 //! From the bottom up, each file using only those before it: [`steps`] and [`counted`], by which work is
 //! counted; [`hash`], [`invariant`], [`config`] and [`state`]; [`id`], [`key`] and [`channel`]; [`interest`] and [`error`]; [`role`], [`request`], [`topology`],
-//! [`propagation`], [`stats`] and [`summary`]; [`command`], what is asked, and [`wire`], its byte
+//! [`propagation`], [`stats`] and [`summary`]; [`numbers`], [`token_bucket`] and [`chat`], what members write to each other; [`command`], what is asked, and [`wire`], its byte
 //! form; [`revocations`], which tokens are refused; `term`, the right to publish; [`member`], `node_index`, [`roster`] and [`last_members`], who is in
 //! and who was; [`bans`], who must stay out; [`event`], what is told,
 //! and [`Applied`], what a command did. `base` is what every swarm has, `rules` carries out the
@@ -30,6 +30,7 @@ macro_rules! from_parts {
 pub mod bans;
 mod base;
 pub mod channel;
+pub mod chat;
 pub mod command;
 pub mod config;
 pub mod counted;
@@ -46,6 +47,7 @@ pub mod leb128;
 pub mod livestream;
 pub mod member;
 mod node_index;
+pub mod numbers;
 pub mod propagation;
 pub mod request;
 pub mod revocations;
@@ -58,6 +60,7 @@ pub mod steps;
 pub mod summary;
 pub mod swarm;
 mod term;
+pub mod token_bucket;
 pub mod topology;
 pub mod wire;
 

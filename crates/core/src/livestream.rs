@@ -3,6 +3,7 @@
 //! Invariants (`validate`): the tree holds exactly the viewers, as relays those
 //! that can forward; the shape follows the thresholds; the broadcaster is no viewer.
 
+mod chat;
 mod lifecycle;
 mod membership;
 mod moderation;
@@ -10,6 +11,7 @@ mod placement;
 
 use super::base::{Base, Transaction};
 use super::channel::{Channel, ChannelSet, PerChannel};
+use super::chat::{self as messages, Chat};
 use super::command::{By, CreateLivestream, Join, LivestreamCommand, SwarmUpdate};
 use super::config::Configured;
 pub use super::config::LivestreamConfig as Config;
@@ -54,6 +56,8 @@ pub struct Livestream {
     pub(super) moderators: Set<NodeId>,
     pub(super) muted: Set<NodeId>,
     pub(super) started_at: Option<u64>,
+    /// What members write, where that goes through a replicated log.
+    pub(super) chat: Option<Box<Chat>>,
 }
 
 /// Keys of broadcasters.
@@ -80,6 +84,7 @@ impl Livestream {
             moderators: Set::new(),
             muted: Set::new(),
             started_at: None,
+            chat: None,
         };
         let created = LivestreamEvent::StateChanged { state: State::Initializing, reason: None };
         (Base::new(epoch, metadata, retention_ms, now), livestream, created.into())
@@ -89,7 +94,8 @@ impl Livestream {
     pub(super) fn heap_bytes(&self) -> usize {
         // Sets of entries of 8 bytes, whose nodes are half full at least.
         let keys = if self.keys.is_some() { size_of::<Keys>() } else { 0 };
-        self.tree.heap_bytes() + (self.moderators.len() + self.muted.len()) * 16 + keys
+        let chat = self.chat.as_ref().map_or(0, |chat| chat.heap_bytes());
+        self.tree.heap_bytes() + (self.moderators.len() + self.muted.len()) * 16 + keys + chat
     }
 
     /// True when creating with `command` and `key` would make the same livestream.
@@ -128,6 +134,9 @@ impl Livestream {
             }
             LivestreamCommand::TransferSigned(by, node, key) => {
                 act(base, self, by, Method::Transfer, |l, tx, by| l.transfer(tx, by, node, Some(key)))
+            }
+            LivestreamCommand::Chat { by, publisher_sequence, content } => {
+                self.write(base, &by, publisher_sequence, content)
             }
         }
     }
@@ -397,6 +406,10 @@ impl RuleSet for Livestream {
         self.absent_since.get_or_insert(tx.base.now);
         self.tree = RelayTree::new(self.config().tree_fanout);
         self.topology = Topology::Star;
+        if let Some(chat) = &mut self.chat {
+            // Nobody writes any more; where it has come to stays.
+            tx.applied.retired_authors = Some(Box::new(std::mem::take(&mut chat.authors)));
+        }
     }
 
     fn ends_at(&self) -> Option<(u64, EndReason)> {
@@ -429,6 +442,7 @@ impl RuleSet for Livestream {
 
     fn check(&self, _: &Base) {
         self.tree.check();
+        self.chat.iter().for_each(|chat| chat.check());
     }
 
     fn validate(&self, base: &Base) -> Result<(), BrokenInvariant> {
@@ -456,6 +470,9 @@ impl RuleSet for Livestream {
         let bounded = self.moderators.len() <= MAX_MODERATORS as usize && self.muted.len() <= MAX_MUTES as usize;
         ensure(bounded, "moderators and mutes are bounded")?;
         let free = !self.moderators.contains(&self.broadcaster) && !self.muted.contains(&self.broadcaster);
-        ensure(free, "the broadcaster is no moderator, and not muted")
+        ensure(free, "the broadcaster is no moderator, and not muted")?;
+        let Some(chat) = &self.chat else { return Ok(()) };
+        ensure(state != State::Ended || chat.authors.is_empty(), "nobody writes to what is over")?;
+        chat.validate(messages::micros(now))
     }
 }

@@ -47,8 +47,7 @@ impl Lease {
 
     /// When the session ends unless it attaches or is touched; `None` while attached.
     pub fn deadline(&self) -> Option<u64> {
-        // What is read from bytes is put in its place before it is judged.
-        (!self.is_attached()).then(|| self.since.saturating_add(self.ttl_ms.into()))
+        (!self.is_attached()).then(|| self.since + u64::from(self.ttl_ms))
     }
 
     pub(super) fn attach(&mut self, pod: PodId) {

@@ -200,6 +200,7 @@ wire_enum!(LivestreamCommand {
     23 => Unmute(by, node),
     24 => Transfer(by, node),
     33 => TransferSigned(by, node, key),
+    34 => Chat { by, publisher_sequence, content },
 });
 
 wire_enum!(GroupCommand {

@@ -58,6 +58,11 @@ pub trait State: Default {
     /// The sessions that are attached to a pod, in order.
     fn attached(&self, pod: PodId) -> Vec<StreamSession>;
 
+    /// Whether a session is attached to a pod.
+    fn is_attached(&self, stream: StreamSession, pod: PodId) -> bool {
+        self.attached(pod).binary_search(&stream).is_ok()
+    }
+
     /// After a Reseed: raises every revision by `steps` times 2^20 and all positions of sets by `steps` times 2^32, so
     /// that no number gets a second meaning. There are 1 to 2^16 steps.
     fn raise(&mut self, steps: u64);

@@ -174,7 +174,7 @@ pub(crate) enum FurtherStream {
     First,
     /// The Attach that is on its way.
     Pending,
-    /// Nothing.
+    /// Nothing, if the Attach that came back was not refused.
     Attached,
 }
 
@@ -193,6 +193,11 @@ impl StreamCounts {
             }
             None => FurtherStream::Attached,
         }
+    }
+
+    /// Another Attach is sent for a session that has streams already.
+    pub(crate) fn attach_again(&mut self, stream: StreamSession, id: SubmissionId) {
+        self.by_session.entry(stream).or_default().pending = Some((id, Vec::new()));
     }
 
     /// True when it was the last one: a Detach has to be sent.

@@ -461,7 +461,7 @@ be there before. With several pods the upgrade would stand still.
 {{- fail (printf "config.store.shards: %d is not 64, which all pods of a cluster have" $shards) }}
 {{- end }}
 {{- if eq .Values.config.admin.listen "off" }}
-{{- fail "config.admin.listen is off: with cluster.enabled the kubelet asks there whether a pod is ready, and `starling cluster` too" }}
+{{- fail "config.admin.listen is off: with cluster.enabled the kubelet asks there whether a pod is ready" }}
 {{- end }}
 {{- end }}
 

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod judge;
+pub(super) mod log_place;
 mod viewer;
 
 use std::collections::VecDeque;
@@ -14,12 +15,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::cluster::DemoCluster;
+use self::log_place::LogPlace;
 use self::viewer::Viewing;
+use super::clip::{self, PICTURE};
 use super::ids::{BROADCASTER, LIVESTREAM};
 use super::progress::soon;
 use super::verdict::Verdict;
-use super::{CLIP, PICTURE};
-use crate::cli::annexb::{AccessUnit, AccessUnits};
+use crate::cli::annexb::AccessUnit;
 use crate::cli::error::{CliError, told};
 use crate::cli::terminal::remark;
 use starling_client::pb::livestream::v1 as pb;
@@ -33,20 +35,9 @@ const TIMES: usize = 3;
 /// The first viewer's node.
 const FIRST: u64 = 1_000;
 
-/// Where the log of the demo is.
-#[derive(Clone, Debug)]
-pub(super) enum LogPlace {
-    /// In this process.
-    Memory,
-    /// In a NATS that runs.
-    Nats(String),
-    /// In a NATS that is started for it: `nats-server` from the PATH.
-    OwnNats,
-}
-
 /// Shows that a livestream outlives the death of a server.
 pub(super) async fn run(pods: usize, viewers: u64, place: LogPlace) -> Result<(), CliError> {
-    let units = clip().await?;
+    let units = clip::played(TIMES).await?;
     remark!("{pods} servers start on one log");
     let mut cluster = DemoCluster::start(pods, place).await?;
     let mut client = Client::connect(&cluster.urls(0)).await?;
@@ -81,15 +72,6 @@ pub(super) async fn run(pods: usize, viewers: u64, place: LogPlace) -> Result<()
     drop((seen, publisher));
     cluster.stop().await;
     verdict.print()
-}
-
-async fn clip() -> Result<Vec<AccessUnit>, CliError> {
-    let mut units = Vec::new();
-    let mut clip = AccessUnits::new(CLIP);
-    while let Some(unit) = clip.next().await? {
-        units.push(unit);
-    }
-    Ok(std::iter::repeat_n(units, TIMES).flatten().collect())
 }
 
 async fn go_live(client: &mut Client) -> Result<(), CliError> {

@@ -53,10 +53,10 @@ impl DemoServer {
             leaks.push(format!("{} streams", self.shutdown.open_streams()));
         }
         let mut client = Client::connect(&self.url).await?;
-        let get = pb::GetLivestreamRequest { livestream_id: LIVESTREAM };
+        let get = pb::GetLivestreamRequest { livestream_id: LIVESTREAM, ..Default::default() };
         let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?.into_inner();
         let viewers = found.livestream.unwrap_or_default().viewer_count;
-        let get = group::GetGroupRequest { group_id: GROUP };
+        let get = group::GetGroupRequest { group_id: GROUP, ..Default::default() };
         let found = client.groups.get_group(get).await.map_err(|status| told(&status))?.into_inner();
         let participants = found.group.unwrap_or_default().participant_count;
         if viewers > 0 || participants > 0 {
@@ -99,7 +99,7 @@ pub(super) async fn judge_tree(
         equal == nodes.len() && equal > 0,
         format!("{equal} of {}", nodes.len()),
     );
-    let get = pb::GetStatsRequest { livestream_id };
+    let get = pb::GetStatsRequest { livestream_id, ..Default::default() };
     let stats = client.livestreams.get_stats(get).await.map_err(|status| told(&status))?.into_inner();
     let stats = stats.stats.unwrap_or_default();
     // The least depth that holds so many with a fan-out of 5.

@@ -127,7 +127,13 @@ pub(super) async fn watch(
     };
     let session_id =
         client.livestreams.join_livestream(join).await.map_err(|status| told(&status))?.into_inner().session_id;
-    let targets = pb::WatchTargetsRequest { livestream_id: LIVESTREAM, of_node_id: node_id, session_id, node_id };
+    let targets = pb::WatchTargetsRequest {
+        livestream_id: LIVESTREAM,
+        of_node_id: node_id,
+        session_id,
+        node_id,
+        ..Default::default()
+    };
     let targets = client.livestreams.watch_targets(targets).await.map_err(|status| told(&status))?.into_inner();
     let subscribe = pb::SubscribeUpdatesRequest {
         livestream_id: LIVESTREAM,

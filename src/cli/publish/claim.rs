@@ -58,7 +58,7 @@ impl Claim {
                 (answer.livestream.unwrap_or_default(), answer.created)
             }
             Err(status) if status.code() == tonic::Code::AlreadyExists => {
-                let get = livestream::GetLivestreamRequest { livestream_id };
+                let get = livestream::GetLivestreamRequest { livestream_id, ..Default::default() };
                 let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?;
                 (found.into_inner().livestream.unwrap_or_default(), false)
             }
@@ -122,7 +122,7 @@ impl Claim {
                 (answer.group.unwrap_or_default(), answer.created)
             }
             Err(status) if status.code() == tonic::Code::AlreadyExists => {
-                let get = group::GetGroupRequest { group_id };
+                let get = group::GetGroupRequest { group_id, ..Default::default() };
                 let found = client.groups.get_group(get).await.map_err(|status| told(&status))?;
                 (found.into_inner().group.unwrap_or_default(), false)
             }

@@ -118,7 +118,10 @@ async fn until<M: Send>(
 
 async fn viewers_of(client: &Client, livestream_id: u64) -> Result<u64, Error> {
     let get = |mut client: Client| async move {
-        client.livestreams.get_livestream(livestream::GetLivestreamRequest { livestream_id }).await
+        client
+            .livestreams
+            .get_livestream(livestream::GetLivestreamRequest { livestream_id, ..Default::default() })
+            .await
     };
     let found = client.until_answered(Retry::default(), get).await?;
     Ok(found.livestream.unwrap_or_default().viewer_count)
@@ -126,7 +129,9 @@ async fn viewers_of(client: &Client, livestream_id: u64) -> Result<u64, Error> {
 
 /// Participants without the one that waits.
 async fn others_in(client: &Client, group_id: u64) -> Result<u64, Error> {
-    let get = |mut client: Client| async move { client.groups.get_group(group::GetGroupRequest { group_id }).await };
+    let get = |mut client: Client| async move {
+        client.groups.get_group(group::GetGroupRequest { group_id, ..Default::default() }).await
+    };
     let found = client.until_answered(Retry::default(), get).await?;
     Ok(u64::from(found.group.unwrap_or_default().participant_count.saturating_sub(1)))
 }

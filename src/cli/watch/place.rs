@@ -29,7 +29,12 @@ impl Place {
         let open = move |client: Client, _| async move {
             let Client { mut livestreams, .. } = client;
             livestreams
-                .watch_targets(WatchTargetsRequest { livestream_id, of_node_id: node, session_id: 0, node_id: node })
+                .watch_targets(WatchTargetsRequest {
+                    livestream_id,
+                    of_node_id: node,
+                    node_id: node,
+                    ..Default::default()
+                })
                 .await
         };
         let watch = Watch::open(client, 0, None, Retry::default(), open).await.ok();

@@ -1,5 +1,6 @@
 //! What the state of a partition is, whichever way it came about.
 
+mod chat;
 mod history;
 mod pods;
 mod portions;

@@ -9,10 +9,10 @@ use crate::feed::lane::{Lane, Tally, has_runs};
 use crate::feed::position::{LaneId, TermSeq};
 use crate::feed::record::{Flags, Record};
 use crate::feed::skips::Counted;
-use crate::feed::token_bucket::TokenBucket;
 use starling_core::channel::Channel;
 use starling_core::interest::Interest;
 use starling_core::propagation::Filter;
+use starling_core::token_bucket::TokenBucket;
 
 /// What one cursor knows of one lane.
 #[derive(Debug)]
@@ -181,6 +181,6 @@ impl LaneCursor {
             Channel::Visual | Channel::Screen => burst / 8,
             Channel::Audio => 0,
         };
-        bucket.balance(now) > least
+        bucket.balance(now.get()) > least
     }
 }

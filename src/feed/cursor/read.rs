@@ -11,8 +11,8 @@ use crate::feed::lane::Lanes;
 use crate::feed::position::LaneId;
 use crate::feed::record::{Flags, Record};
 use crate::feed::state::State;
-use crate::feed::token_bucket::TokenBucket;
 use starling_core::propagation::Filter;
+use starling_core::token_bucket::TokenBucket;
 
 /// Records that are looked at under one lock: some 100 us, and more than a segment can have.
 pub(super) const LOOKED_AT_ONCE: usize = 4_096;

@@ -9,9 +9,9 @@ use crate::feed::heap::allocated;
 use crate::feed::settings::Limits;
 use crate::feed::state::State;
 use crate::feed::subscriber::{DeliveryClass, Subscriber};
-use crate::feed::token_bucket::TokenBucket;
 use starling_core::counted::List;
 use starling_core::id::NodeId;
+use starling_core::token_bucket::TokenBucket;
 
 /// What a cursor knows; all it does is done under the feed's lock.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl CursorState {
     /// Acts on these limits from now on, with a second's worth of bytes to begin with.
     pub(super) fn set_limits(&mut self, limits: Limits, now: Micros) {
         self.limits = limits;
-        self.budget = self.limits.bandwidth.map(|bytes| TokenBucket::full(bytes, bytes, now));
+        self.budget = self.limits.bandwidth.map(|bytes| TokenBucket::full(bytes, bytes, now.get()));
     }
 
     /// What is known of a lane, if anything is.

@@ -113,7 +113,8 @@ impl Server {
         let ask = || async {
             let mut livestreams = self.other.livestreams.clone();
             // No input makes this one: the ids that clients choose end below.
-            let asked = livestreams.get_livestream(GetLivestreamRequest { livestream_id: u64::MAX });
+            let asked =
+                livestreams.get_livestream(GetLivestreamRequest { livestream_id: u64::MAX, ..Default::default() });
             let answer = timeout(PATIENCE, asked).await.expect("the server answers");
             answer.expect_err("there is no such livestream")
         };

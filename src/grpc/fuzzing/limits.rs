@@ -9,6 +9,7 @@ use starling_core::command::{
 use starling_core::id::SwarmKind;
 use starling_core::interest::InterestChange;
 use starling_core::member::ViewerMode;
+use starling_core::numbers::MAX_GIVEN;
 use starling_core::request::RequestId;
 
 const BANDWIDTH: RangeInclusive<u64> = 1_000..=1_000_000_000;
@@ -28,6 +29,9 @@ pub fn beyond_limits(kind: SwarmKind, command: &Command) -> Option<&'static str>
         Command::CreateLivestream(create) | Command::CreateSignedLivestream(create, _) => livestream(create),
         Command::CreateGroup(create) => group(create),
         Command::Shared(command) => shared(kind, command),
+        Command::Livestream(LivestreamCommand::Chat { publisher_sequence, .. }) => {
+            first([(*publisher_sequence <= MAX_GIVEN, "publisher_sequence")])
+        }
         Command::Livestream(
             LivestreamCommand::Start(_)
             | LivestreamCommand::Pause(_)

@@ -81,6 +81,17 @@ fn everything() -> Vec<Status> {
         let limit = ClientLimit::IdentitySwarms;
         all.push(refused(kind)(ServiceError::Exceeded(Exceeded { limit, max: 1, wait: None })));
         all.push(refused(kind)(ServiceError::IdentityOff));
+        all.push(refused(kind)(ServiceError::ClusterOff));
+        all.push(refused(kind)(ServiceError::HomeUnreachable));
+        all.push(refused(kind)(ServiceError::LevelNotSupported { pod: 1, highest: 1 }));
+        let faults = [
+            LogFault::QueueFull,
+            LogFault::NotApplied,
+            LogFault::OutcomeUnknown,
+            LogFault::NotServed,
+            LogFault::Behind,
+        ];
+        all.extend(faults.map(|fault| refused(kind)(fault.into())));
         all.push(refused(kind)(ServiceError::Ended { epoch: Epoch::new(1).unwrap(), last: Vec::new() }));
     }
     let untaken = [
@@ -103,12 +114,14 @@ fn everything() -> Vec<Status> {
         End::Session(LeaveReason::Timeout),
         End::StaleTerm,
         End::Draining,
+        End::AwayFromLog,
         End::Age,
         End::TokenExpired,
         End::TokenRevoked,
         End::Deadline,
     ];
     all.extend(ends.into_iter().filter_map(|end| end.goodbye_and_status().1.err()));
+    all.push(refused(SwarmKind::Group)(ServiceError::HomeUnreachable));
     let limit = ClientLimit::AddressJoins;
     all.push(Exceeded { limit, max: 1, wait: Some(Duration::from_millis(250)) }.into());
     let over = Status::out_of_range("Error, decoded message length too large: found 9 bytes, the limit is: 4 bytes");

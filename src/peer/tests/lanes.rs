@@ -1,6 +1,7 @@
 //! Lanes that are published at one server and read at another.
 
 use super::*;
+use crate::service::watch::Over;
 
 #[tokio::test]
 async fn update_of_one_server_reaches_viewers_of_another() {

@@ -10,9 +10,9 @@ use super::{Bound, Entry, end_session, feed_settings, limits};
 use crate::feed::{Feed, Granted, Memory};
 use crate::store::Settings;
 use crate::store::wake::Wakes;
-use starling_core::Swarm;
 use starling_core::event::{Gate, Grant, LeaveReason};
 use starling_core::id::{NO_HOME, NodeId, SessionId};
+use starling_core::{Rules, Swarm};
 
 /// How far the streams of a swarm are brought to another state of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +36,7 @@ impl Entry {
         let revision = self.swarm().revision();
         wakes.free_log(self.log.resume_at(revision));
         self.feed.enforce_as(&self.swarm().grants(), Granted::by(revision), &[], self.swarm().is_over());
+        self.feed.advance_chat(chat_sequence(self.swarm()));
     }
 
     /// Puts another state of the same incarnation in place, and returns the one before.
@@ -53,13 +54,15 @@ impl Entry {
         self.targets.values().for_each(|watched| wakes.push(watched.touch()));
         let grants = self.swarm().grants();
         let has_reopened = self.feed.is_closed() && !self.swarm().is_over();
-        if has_reopened || self.feed.newest_term() > self.swarm().revision() {
-            // Its terms, or its end, are of another history: the terms will come a second time.
+        let chat = chat_sequence(self.swarm());
+        if has_reopened || self.feed.newest_term() > self.swarm().revision() || self.feed.chat_sequence() > chat {
+            // Its terms, its messages or its end are of another history: terms and positions will come a second time.
             self.feed.enforce(&[], &[], true);
             wakes.push(self.feed.producers());
             wakes.wake_all(Arc::clone(&self.feed));
             self.feed = Feed::new(feed_settings(self.swarm(), settings.ring_bytes), Arc::clone(memory));
             self.feed.enforce_as(&grants, Granted::by(revision), &[], self.swarm().is_over());
+            self.feed.advance_chat(chat);
             return before;
         }
         let former = before.as_deref().map(Swarm::grants).unwrap_or_default();
@@ -72,6 +75,7 @@ impl Entry {
         gone.retain(|node| !grants.iter().any(|grant| grant.source == *node));
         changed.extend(grants);
         self.feed.enforce_as(&changed, Granted::by(revision), &gone, self.swarm().is_over());
+        self.feed.advance_chat(chat);
         self.feed.set_limits(limits(self.swarm()));
         wakes.push(self.feed.producers());
         wakes.wake_all(Arc::clone(&self.feed));
@@ -83,6 +87,7 @@ impl Entry {
         if let Some(swarm) = self.swarm.as_deref_mut() {
             swarm.raise(by);
         }
+        self.feed.advance_chat(chat_sequence(self.swarm()));
         let revision = self.swarm().revision();
         wakes.free_log(self.log.resume_at(revision));
         wakes.push(Arc::clone(&self.changed));
@@ -146,6 +151,14 @@ impl Entry {
     /// Why who was in is not: to its client it is as if its lease had ended.
     fn absence(&self) -> LeaveReason {
         if self.swarm().is_over() { LeaveReason::Ended } else { LeaveReason::Timeout }
+    }
+}
+
+/// How far the CHAT of a livestream has come that goes through the log.
+fn chat_sequence(swarm: &Swarm) -> u64 {
+    match swarm.rules() {
+        Rules::Livestream(livestream) => livestream.chat_sequence(),
+        Rules::Group(_) => 0,
     }
 }
 

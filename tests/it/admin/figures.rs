@@ -30,7 +30,11 @@ async fn known_run_has_exact_figures() {
     for reader in &mut readers {
         assert_eq!(reader.places(10).await.len(), 10);
     }
-    let refused = client.clone().livestreams.get_livestream(pb::GetLivestreamRequest { livestream_id: 99 }).await;
+    let refused = client
+        .clone()
+        .livestreams
+        .get_livestream(pb::GetLivestreamRequest { livestream_id: 99, ..Default::default() })
+        .await;
     assert!(refused.is_err());
 
     let scrape = Scrape::of(&server).await;

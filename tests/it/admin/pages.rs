@@ -71,7 +71,8 @@ async fn admin_listener_answers_for_health() {
     let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await.unwrap();
     assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
     let mut client = Client::connect(&url).await.unwrap();
-    let refused = client.livestreams.get_livestream(pb::GetLivestreamRequest { livestream_id: 7 }).await;
+    let refused =
+        client.livestreams.get_livestream(pb::GetLivestreamRequest { livestream_id: 7, ..Default::default() }).await;
     assert_eq!(refused.unwrap_err().code(), Unimplemented, "nothing else is served there");
 }
 

@@ -57,7 +57,7 @@ async fn answers(client: &Client) {
     let mut changes = tokio::time::interval(std::time::Duration::from_millis(20));
     for livestream_id in 1..=64 {
         loop {
-            let get = pb::GetLivestreamRequest { livestream_id };
+            let get = pb::GetLivestreamRequest { livestream_id, ..Default::default() };
             match client.clone().livestreams.get_livestream(get).await {
                 Err(status) if status.code() == Code::Unavailable => drop(changes.tick().await),
                 _ => break,

@@ -47,7 +47,7 @@ async fn members_outlive_the_server_that_let_them_in() {
     answered(clients[1].clone().livestreams.renew_lease(renew).await);
     let new = pods.add().await;
     answered(new.clone().livestreams.renew_lease(renew).await);
-    let get = pb::GetLivestreamRequest { livestream_id: 7 };
+    let get = pb::GetLivestreamRequest { livestream_id: 7, ..Default::default() };
     let found = answered(new.clone().livestreams.get_livestream(get).await).livestream.unwrap();
     assert_eq!(found.viewer_count, 1);
 }

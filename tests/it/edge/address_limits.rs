@@ -53,7 +53,13 @@ async fn streams_of_one_address_are_limited() {
         let refused = client.clone().groups.watch_groups(group::WatchGroupsRequest::default()).await.unwrap_err();
         assert_refused(&refused, "CLIENT_LIMIT", "address_streams");
     }
-    assert!(answered(other.clone().livestreams.get_stats(pb::GetStatsRequest { livestream_id: 7 }).await).epoch != 0);
+    assert!(
+        answered(
+            other.clone().livestreams.get_stats(pb::GetStatsRequest { livestream_id: 7, ..Default::default() }).await
+        )
+        .epoch
+            != 0
+    );
     drop(held);
     soon(async { while other.clone().groups.watch_groups(group::WatchGroupsRequest::default()).await.is_err() {} })
         .await;
@@ -70,7 +76,9 @@ async fn joins_of_one_address_are_limited() {
     })
     .await;
     assert_refused(&refused, "RATE_LIMITED", "address_joins_per_second");
-    let stats = answered(client.clone().livestreams.get_stats(pb::GetStatsRequest { livestream_id: 7 }).await);
+    let stats = answered(
+        client.clone().livestreams.get_stats(pb::GetStatsRequest { livestream_id: 7, ..Default::default() }).await,
+    );
     assert_eq!(stats.stats.unwrap().joins, node_id - 2, "none for the one that was refused");
 }
 
@@ -85,7 +93,14 @@ async fn swarms_of_one_address_are_limited() {
     let create = group::CreateGroupRequest { group_id: 8, ..Default::default() };
     let refused = client.clone().groups.create_group(create).await.unwrap_err();
     assert_refused(&refused, "CLIENT_LIMIT", "address_swarms");
-    assert!(client.clone().livestreams.get_livestream(pb::GetLivestreamRequest { livestream_id: 9 }).await.is_err());
+    assert!(
+        client
+            .clone()
+            .livestreams
+            .get_livestream(pb::GetLivestreamRequest { livestream_id: 9, ..Default::default() })
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]

@@ -246,7 +246,7 @@ async fn unaccepted_updates_do_not_count_as_published() {
     let client = server.client().await;
     exists(&client, 7).await;
     let stats = || async {
-        let stats = livestream::GetStatsRequest { livestream_id: 7 };
+        let stats = livestream::GetStatsRequest { livestream_id: 7, ..Default::default() };
         answered(client.clone().livestreams.get_stats(stats).await).stats.unwrap().delivery.unwrap().published
     };
     while stats().await < 1 {
@@ -361,7 +361,7 @@ async fn a_group_is_published_in_and_watched() {
     assert!(said.contains("node 5 has a session in group 10"), "{said}");
     let publish = [&publish[..], &["--take-over"]].concat();
     assert!(told(Running::spawn(starling(&publish))).await.contains("published 10 access units"));
-    let get = starling_client::pb::group::v1::GetGroupRequest { group_id: 10 };
+    let get = starling_client::pb::group::v1::GetGroupRequest { group_id: 10, ..Default::default() };
     let group = answered(server.client().await.groups.get_group(get).await).group.unwrap();
     assert_eq!((group.state(), group.participant_count), (starling_client::pb::group::v1::GroupState::Active, 0));
 }

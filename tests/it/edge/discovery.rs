@@ -158,11 +158,11 @@ async fn draining_server_accepts_only_leaves() {
     assert_eq!(retry_delay(&refused), Some(Duration::from_secs(1)));
     let subscribe = pb::SubscribeUpdatesRequest { livestream_id: 7, node_id: 2, ..Default::default() };
     assert_eq!(fault(livestreams.subscribe_updates(subscribe).await), Fault::new(Unavailable, "DRAINING"));
-    let get = starling_client::pb::group::v1::GetGroupRequest { group_id: 7 };
+    let get = starling_client::pb::group::v1::GetGroupRequest { group_id: 7, ..Default::default() };
     assert_eq!(fault(client.clone().groups.get_group(get).await), Fault::new(Unavailable, "DRAINING"));
     // Also on a connection that comes now.
     let late = server.client().await;
-    let get = pb::GetLivestreamRequest { livestream_id: 7 };
+    let get = pb::GetLivestreamRequest { livestream_id: 7, ..Default::default() };
     assert_eq!(fault(late.clone().livestreams.get_livestream(get).await), Fault::new(Unavailable, "DRAINING"));
     assert_eq!(health(&late, "").await, ServingStatus::NotServing);
 

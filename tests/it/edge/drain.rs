@@ -48,7 +48,13 @@ async fn open_streams(client: &Client, first: u64, endings: &mut JoinSet<Ending>
     for node_id in first..first + STREAMS {
         let session_id = join_livestream(client, 7, node_id).await;
 
-        let request = pb::WatchTargetsRequest { livestream_id: 7, of_node_id: node_id, session_id, node_id };
+        let request = pb::WatchTargetsRequest {
+            livestream_id: 7,
+            of_node_id: node_id,
+            session_id,
+            node_id,
+            ..Default::default()
+        };
         let mut targets = answered(livestreams.watch_targets(request).await);
         soon(targets.message()).await.unwrap().expect("a snapshot");
         endings.spawn(read_goodbye(targets, |message| match message.event {
@@ -107,7 +113,7 @@ async fn never_reads(server: &Serving, publisher: &mut Publisher) -> Streaming<p
 /// Waits until the server says that it does not serve.
 async fn draining(client: &Client, watch: &mut Streaming<tonic_health::pb::HealthCheckResponse>) {
     while soon(watch.message()).await.unwrap().expect("the watch goes on").status() != ServingStatus::NotServing {}
-    let get = pb::GetLivestreamRequest { livestream_id: 7 };
+    let get = pb::GetLivestreamRequest { livestream_id: 7, ..Default::default() };
     let refused = client.clone().livestreams.get_livestream(get).await;
     assert_eq!(crate::harness::fault(refused), Fault::new(Unavailable, "DRAINING"));
 }

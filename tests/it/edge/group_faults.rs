@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost_types::Duration;
 use starling_client::Client;
 use starling_client::pb::group::v1 as pb;
-use starling_client::pb::swarm::v1::{ChannelInterest, Interest, PeerReportReason, UpdateChannel};
+use starling_client::pb::swarm::v1::{ChannelInterest, Interest, PeerReportReason, SeenRevision, UpdateChannel};
 use tonic::Code::{AlreadyExists, FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted};
 
 use crate::edge::refusals::{Call, Untouched, calls};
@@ -170,6 +170,23 @@ async fn zero_id_is_refused_by_field() {
     untouched.refuses_all(watch, &expected).await;
     untouched.refuses_all(removing(&client, CALL, OWNER, 0, 0), &Fault::field("participant_node_id")).await;
     untouched.refuses_all(reporting(&client, CALL, OWNER, 0, 0), &Fault::field("peer_node_id")).await;
+}
+
+#[tokio::test]
+async fn revision_needs_an_epoch() {
+    let World { untouched, client, .. } = every_state().await;
+    let seen = Some(SeenRevision { epoch: 0, revision: 1 });
+    let calls = calls! { client, Groups;
+        get_group GetGroupRequest { group_id: CALL, at_least: seen }
+        get_participant GetParticipantRequest { group_id: CALL, participant_node_id: MEMBER, at_least: seen }
+        list_participants ListParticipantsRequest { group_id: CALL, at_least: seen }
+        list_bans ListBansRequest { group_id: CALL, at_least: seen }
+        get_targets GetTargetsRequest { group_id: CALL, of_node_id: MEMBER, at_least: seen }
+        watch_targets WatchTargetsRequest { group_id: CALL, of_node_id: MEMBER, at_least: seen }
+        subscribe_updates SubscribeUpdatesRequest { group_id: CALL, node_id: MEMBER, at_least: seen }
+        get_stats GetStatsRequest { group_id: CALL, at_least: seen }
+    };
+    untouched.refuses_all(calls, &Fault::field("at_least.epoch")).await;
 }
 
 #[tokio::test]
@@ -453,7 +470,7 @@ async fn first_fault_in_order_of_checks_is_returned() {
 #[tokio::test]
 async fn livestream_and_group_ids_are_separate() {
     let World { untouched: _server, client, .. } = every_state().await;
-    let get = starling_client::pb::livestream::v1::GetLivestreamRequest { livestream_id: CALL };
+    let get = starling_client::pb::livestream::v1::GetLivestreamRequest { livestream_id: CALL, ..Default::default() };
     let found = fault(client.clone().livestreams.get_livestream(get).await);
     assert_eq!(found, Fault::new(NotFound, "LIVESTREAM_NOT_FOUND"));
 }

@@ -78,7 +78,7 @@ async fn a_listener_sends_nothing() {
     let share = pb::StartScreenShareRequest { group_id: 7, node_id: 3, ..Default::default() };
     assert_eq!(fault(groups.start_screen_share(share).await), listens);
     let view = MemberView::Full.into();
-    let get = pb::GetParticipantRequest { group_id: 7, participant_node_id: 3, view };
+    let get = pb::GetParticipantRequest { group_id: 7, participant_node_id: 3, view, ..Default::default() };
     let seen = answered(groups.get_participant(get).await).participant.unwrap();
     assert_eq!((seen.mode(), seen.interests.len()), (pb::ParticipantMode::Listener, 5));
 }

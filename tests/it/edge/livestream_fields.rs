@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost_types::Duration;
 use starling_client::pb::livestream::v1 as pb;
-use starling_client::pb::swarm::v1::{ChannelInterest, Gap, SubscriptionPosition, UpdatePosition};
+use starling_client::pb::swarm::v1::{ChannelInterest, Gap, SeenRevision, SubscriptionPosition, UpdatePosition};
 
 use crate::edge::livestream_calls::{interest, join, looks, looks_at_members, of_members, on_target, reporting};
 use crate::edge::refusals::{Untouched, calls};
@@ -237,6 +237,28 @@ async fn unknown_enum_value_is_refused() {
     let fields =
         ["mode", "mode", "reason", "reason", "kinds[1]", "kinds[2]", "start_from", "channels[1]", "channels[0]"];
     world.refuses_each(calls, &fields.map(Fault::field)).await;
+}
+
+#[tokio::test]
+async fn revision_needs_epoch_and_number() {
+    let world = on_air().await;
+    let seen = |epoch, revision| Some(SeenRevision { epoch, revision });
+    let calls = calls! { world.client, Livestreams;
+        get_livestream GetLivestreamRequest { livestream_id: 7, at_least: seen(0, 1) }
+        get_viewer GetViewerRequest { livestream_id: 7, viewer_node_id: 2, at_least: seen(0, 1) }
+        list_viewers ListViewersRequest { livestream_id: 7, at_least: seen(0, 1) }
+        list_muted_nodes ListMutedNodesRequest { livestream_id: 7, at_least: seen(0, 1) }
+        list_bans ListBansRequest { livestream_id: 7, at_least: seen(0, 1) }
+        get_targets GetTargetsRequest { livestream_id: 7, at_least: seen(0, 1) }
+        watch_targets WatchTargetsRequest { livestream_id: 7, at_least: seen(0, 1) }
+        subscribe_updates SubscribeUpdatesRequest { livestream_id: 7, node_id: 2, at_least: seen(0, 1) }
+        get_stats GetStatsRequest { livestream_id: 7, at_least: seen(1 << 53, 1) }
+    };
+    world.refuses_all(calls, &Fault::field("at_least.epoch")).await;
+    let calls = calls! { world.client, Livestreams;
+        get_stats GetStatsRequest { livestream_id: 7, at_least: seen(1, 0) }
+    };
+    world.refuses_all(calls, &Fault::field("at_least.revision")).await;
 }
 
 #[tokio::test]

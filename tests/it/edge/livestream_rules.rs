@@ -324,7 +324,7 @@ async fn time_on_air_advances_only_on_air() {
     let client = server.client().await;
     go_live(&client, ON_AIR).await;
     let on_air = async || {
-        let stats = pb::GetStatsRequest { livestream_id: ON_AIR };
+        let stats = pb::GetStatsRequest { livestream_id: ON_AIR, ..Default::default() };
         let stats = answered(client.clone().livestreams.get_stats(stats).await).stats.unwrap();
         std::time::Duration::try_from(stats.active_time.unwrap()).unwrap()
     };

@@ -94,7 +94,7 @@ async fn publishes_undisturbed(server: &Serving, midway: impl FnOnce()) {
     }
     enough.store(true, Ordering::Relaxed);
     soon(reporter.join_all()).await;
-    let get = pb::GetLivestreamRequest { livestream_id: 7 };
+    let get = pb::GetLivestreamRequest { livestream_id: 7, ..Default::default() };
     let livestream = answered(soon(client.clone().livestreams.get_livestream(get)).await).livestream;
     assert_eq!(livestream.map(|livestream| livestream.viewer_count), Some(CONNECTIONS * VIEWERS + 2));
 }

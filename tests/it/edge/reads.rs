@@ -27,7 +27,8 @@ async fn one_viewer_is_read_by_its_node() {
     let own = joined.viewer.unwrap();
     assert_eq!((&own.endpoint, own.interests.len()), (&endpoint(), 5), "whoever joins sees itself in full");
     let get = async |viewer_node_id: u64, view: MemberView| {
-        let request = pb::GetViewerRequest { livestream_id: 7, viewer_node_id, view: view.into() };
+        let request =
+            pb::GetViewerRequest { livestream_id: 7, viewer_node_id, view: view.into(), ..Default::default() };
         client.clone().livestreams.get_viewer(request).await
     };
     let full = answered(get(2, MemberView::Full).await);
@@ -39,7 +40,7 @@ async fn one_viewer_is_read_by_its_node() {
     assert_eq!(fault(get(9, MemberView::Full).await), Fault::new(NotFound, "MEMBER_NOT_FOUND"));
     assert_eq!(fault(get(1, MemberView::Full).await), Fault::new(FailedPrecondition, "TARGET_IS_BROADCASTER"));
     assert_eq!(fault(get(0, MemberView::Full).await), Fault::field("viewer_node_id"));
-    let request = pb::GetViewerRequest { livestream_id: 7, viewer_node_id: 2, view: 3 };
+    let request = pb::GetViewerRequest { livestream_id: 7, viewer_node_id: 2, view: 3, ..Default::default() };
     assert_eq!(fault(client.clone().livestreams.get_viewer(request).await), Fault::field("view"));
     answered(client.clone().livestreams.end_livestream(end(7)).await);
     assert_eq!(fault(get(2, MemberView::Full).await), Fault::new(FailedPrecondition, "ENDED"));
@@ -54,7 +55,8 @@ async fn one_participant_is_read_by_its_node() {
     let joined = answered(client.clone().groups.join_group(join).await);
     let own = joined.participant.unwrap();
     let get = async |participant_node_id: u64, view: MemberView| {
-        let request = group::GetParticipantRequest { group_id: 7, participant_node_id, view: view.into() };
+        let request =
+            group::GetParticipantRequest { group_id: 7, participant_node_id, view: view.into(), ..Default::default() };
         client.clone().groups.get_participant(request).await
     };
     assert_eq!(answered(get(2, MemberView::Full).await).participant.as_ref(), Some(&own));
@@ -128,7 +130,7 @@ async fn muted_nodes_are_listed_page_by_page() {
     let leave = pb::LeaveLivestreamRequest { livestream_id: 7, node_id: 5, ..Default::default() };
     answered(client.clone().livestreams.leave_livestream(leave).await);
     let page = async |page_token: String| {
-        let request = pb::ListMutedNodesRequest { livestream_id: 7, page_size: 4, page_token };
+        let request = pb::ListMutedNodesRequest { livestream_id: 7, page_size: 4, page_token, ..Default::default() };
         client.clone().livestreams.list_muted_nodes(request).await
     };
     let (mut nodes, mut token, mut pages) = (Vec::new(), String::new(), 0);

@@ -268,7 +268,7 @@ async fn call_is_retried_until_answered_or_refused() {
             if tries.fetch_add(1, Ordering::Relaxed) < broken {
                 return Err(Status::cancelled("the connection is gone"));
             }
-            client.livestreams.get_livestream(pb::GetLivestreamRequest { livestream_id }).await
+            client.livestreams.get_livestream(pb::GetLivestreamRequest { livestream_id, ..Default::default() }).await
         }
     };
     let found = soon(client.until_answered(RETRY, get(7, 3))).await.expect("it is answered in the end");
@@ -390,7 +390,7 @@ async fn clip_is_published_over_a_breaking_connection() {
     assert!(watched.status.success(), "{}", text(&watched.stderr));
     assert!(text(&watched.stderr).contains("place: parent 1, no backup parent, depth 1"));
     // Each time the viewers wait for a keyframe of the new term; the server has every update once.
-    let stats = pb::GetStatsRequest { livestream_id: 7 };
+    let stats = pb::GetStatsRequest { livestream_id: 7, ..Default::default() };
     let stats = crate::edge::world::answered(client.clone().livestreams.get_stats(stats).await).stats.unwrap();
     let delivery = stats.delivery.unwrap();
     assert_eq!((delivery.published, delivery.published_bytes), (132, 471_993));

@@ -114,7 +114,7 @@ async fn large_headers_are_refused_without_closing_connection() {
     let (_server, client) = swarms().await;
     let mut livestreams = client.livestreams.clone();
     let with = |bytes: usize| {
-        let mut request = tonic::Request::new(pb::GetLivestreamRequest { livestream_id: 7 });
+        let mut request = tonic::Request::new(pb::GetLivestreamRequest { livestream_id: 7, ..Default::default() });
         request.metadata_mut().insert("x-large", "x".repeat(bytes).parse().unwrap());
         request
     };

@@ -46,14 +46,14 @@ async fn full_memory_refuses_growth_and_admits_ends() {
     assert!(!answered(livestreams.create_livestream(create(1)).await).created);
     let refused = livestreams.join_livestream(join(1, 2)).await.unwrap_err();
     assert_eq!(Fault::of(&refused), Fault::new(ResourceExhausted, "STATE_MEMORY"));
-    let stats = livestreams.get_stats(pb::GetStatsRequest { livestream_id: 1 }).await;
+    let stats = livestreams.get_stats(pb::GetStatsRequest { livestream_id: 1, ..Default::default() }).await;
     assert_eq!(answered(stats).stats.expect("it has statistics").joins, 0);
     // An ended one is kept for its retention, unless its memory is wanted.
     let end = |livestream_id| pb::EndLivestreamRequest { livestream_id, node_id: BROADCASTER, ..Default::default() };
     answered(livestreams.end_livestream(end(7)).await);
     answered(livestreams.end_livestream(end(9)).await);
     assert!(answered(livestreams.create_livestream(create(count + 1)).await).created);
-    let get = |livestream_id| pb::GetLivestreamRequest { livestream_id };
+    let get = |livestream_id| pb::GetLivestreamRequest { livestream_id, ..Default::default() };
     assert!(livestreams.get_livestream(get(7)).await.is_err(), "the one that ended first goes");
     answered(livestreams.get_livestream(get(9)).await);
     answered(livestreams.join_livestream(join(1, 2)).await);

@@ -184,7 +184,7 @@ async fn every_subscriber_gets_each_update_once_in_order() {
     let ((), places) = tokio::join!(publishing, reading);
     let expected: Vec<_> = (1..=UPDATES).map(|sequence| (term, sequence)).collect();
     assert!(places.iter().all(|places| *places == expected));
-    let stats = pb::GetStatsRequest { livestream_id: 7 };
+    let stats = pb::GetStatsRequest { livestream_id: 7, ..Default::default() };
     let delivery = answered(client.clone().livestreams.get_stats(stats).await).stats.unwrap().delivery.unwrap();
     assert_eq!((delivery.published, delivery.published_bytes), (UPDATES, UPDATES * 8));
     assert_eq!(delivery.delivered, 10 * UPDATES);

@@ -314,7 +314,7 @@ async fn statistics_count_what_was_published_and_delivered() {
     publisher.run(1, "KddK").await;
     viewer.places(4).await;
     lurker.places(2).await;
-    let request = pb::GetStatsRequest { livestream_id: 7 };
+    let request = pb::GetStatsRequest { livestream_id: 7, ..Default::default() };
     let stats = answered(client.clone().livestreams.get_stats(request).await).stats.unwrap();
     let delivery = stats.delivery.unwrap();
     assert_eq!((delivery.published, delivery.published_bytes, delivery.delivered), (4, 32, 6));

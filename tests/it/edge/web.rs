@@ -26,7 +26,7 @@ async fn a_browser_calls_a_method() {
 #[tokio::test]
 async fn browser_is_told_why_a_call_fails() {
     let server = Server::start().await;
-    let get = pb::GetLivestreamRequest { livestream_id: 99 };
+    let get = pb::GetLivestreamRequest { livestream_id: 99, ..Default::default() };
     let mut exchange = Exchange::call(&server, "GetLivestream", get).await;
     assert_eq!(exchange.status, 200);
     let trailers = exchange.refused().await;
@@ -84,7 +84,7 @@ async fn a_browser_watches_a_livestream_to_its_end() {
 async fn disabled_grpc_web_refuses_browsers() {
     let server = Server::with(|config| config.server.grpc_web = false).await;
     go_live(&server.client().await, 7).await;
-    let get = pb::GetLivestreamRequest { livestream_id: 7 };
+    let get = pb::GetLivestreamRequest { livestream_id: 7, ..Default::default() };
     let exchange = Exchange::call(&server, "GetLivestream", get).await;
     assert!(exchange.status != 200 || exchange.header("grpc-status") != "0", "{:?}", exchange.headers);
     assert_eq!(exchange.header("access-control-allow-origin"), "");

@@ -143,13 +143,13 @@ pub(crate) async fn join_group(client: &Client, group_id: u64, node_id: u64) -> 
 
 /// A livestream as it is.
 pub(crate) async fn livestream(client: &Client, livestream_id: u64) -> livestream::Livestream {
-    let request = livestream::GetLivestreamRequest { livestream_id };
+    let request = livestream::GetLivestreamRequest { livestream_id, ..Default::default() };
     answered(client.clone().livestreams.get_livestream(request).await).livestream.expect("there is one")
 }
 
 /// A group as it is.
 pub(crate) async fn group(client: &Client, group_id: u64) -> group::Group {
-    let request = group::GetGroupRequest { group_id };
+    let request = group::GetGroupRequest { group_id, ..Default::default() };
     answered(client.clone().groups.get_group(request).await).group.expect("there is one")
 }
 
@@ -163,7 +163,7 @@ pub(crate) async fn everything(client: &Client) -> String {
     for found in answered(livestreams.list_livestreams(list).await).livestreams {
         let livestream_id = found.livestream_id;
         see(&found);
-        let stats = livestream::GetStatsRequest { livestream_id };
+        let stats = livestream::GetStatsRequest { livestream_id, ..Default::default() };
         let mut found = answered(livestreams.get_stats(stats).await);
         found.stats.as_mut().expect("there are some").active_time = None;
         see(&found);
@@ -175,7 +175,7 @@ pub(crate) async fn everything(client: &Client) -> String {
     for found in answered(groups.list_groups(list).await).groups {
         let group_id = found.group_id;
         see(&found);
-        let stats = group::GetStatsRequest { group_id };
+        let stats = group::GetStatsRequest { group_id, ..Default::default() };
         let mut found = answered(groups.get_stats(stats).await);
         found.stats.as_mut().expect("there are some").active_time = None;
         see(&found);

@@ -121,7 +121,7 @@ impl Call {
     }
 
     async fn owner(&mut self) -> u64 {
-        let look = pb::GetGroupRequest { group_id: SWARM };
+        let look = pb::GetGroupRequest { group_id: SWARM, ..Default::default() };
         let found = self.client.groups.get_group(look).await.unwrap().into_inner().group.unwrap();
         found.owner_node_id
     }

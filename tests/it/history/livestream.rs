@@ -131,7 +131,7 @@ async fn outlive_the_lease(client: &mut Client, publisher: &mut LoggedPublisher)
     let mut looks = interval(Duration::from_millis(50));
     loop {
         looks.tick().await;
-        let look = pb::GetLivestreamRequest { livestream_id: SWARM };
+        let look = pb::GetLivestreamRequest { livestream_id: SWARM, ..Default::default() };
         let found = client.livestreams.get_livestream(look).await.unwrap().into_inner().livestream.unwrap();
         if !found.broadcaster_present {
             return;

@@ -132,7 +132,7 @@ async fn old_connection_with_unread_answers_is_closed() {
     let client = server.client().await;
     go_live(&client, Duration::from_secs(1)).await;
     let mut wire = Wire::connect(server.address(), 1).await;
-    let get = pb::GetLivestreamRequest { livestream_id: LIVESTREAM };
+    let get = pb::GetLivestreamRequest { livestream_id: LIVESTREAM, ..Default::default() };
     // The server has said all, and HTTP/2 holds it.
     let _unread = wire.call("GetLivestream", &get).await.unwrap();
     drop(wire.ended().await);

@@ -146,7 +146,7 @@ impl Wire {
 
     /// Waits until the server tells it to go, and takes no more streams.
     pub(crate) async fn told_to_go(&mut self) {
-        let get = pb::GetLivestreamRequest { livestream_id: 99 };
+        let get = pb::GetLivestreamRequest { livestream_id: 99, ..Default::default() };
         let why = soon(async {
             loop {
                 if let Err(why) = self.call("GetLivestream", &get).await {

@@ -54,7 +54,7 @@ async fn on_air(configure: fn(&mut Config), max_lag: Duration) -> (Server, Clien
 
 /// How many were cut off because they did not read, as the statistics have it.
 pub(crate) async fn slow_readers(client: &Client) -> u64 {
-    let request = pb::GetStatsRequest { livestream_id: LIVESTREAM };
+    let request = pb::GetStatsRequest { livestream_id: LIVESTREAM, ..Default::default() };
     let response = client.clone().livestreams.get_stats(request).await.unwrap().into_inner();
     response.stats.unwrap().delivery.unwrap().slow_readers
 }

@@ -118,7 +118,7 @@ impl LivestreamFixture {
     }
 
     pub(crate) async fn get(&self) -> pb::Livestream {
-        let request = pb::GetLivestreamRequest { livestream_id: self.id };
+        let request = pb::GetLivestreamRequest { livestream_id: self.id, ..Default::default() };
         self.client.clone().get_livestream(request).await.unwrap().into_inner().livestream.unwrap()
     }
 
@@ -298,7 +298,7 @@ impl LivestreamFixture {
     }
 
     pub(crate) async fn stats(&self) -> shared::SwarmStats {
-        let request = pb::GetStatsRequest { livestream_id: self.id };
+        let request = pb::GetStatsRequest { livestream_id: self.id, ..Default::default() };
         self.client.clone().get_stats(request).await.unwrap().into_inner().stats.unwrap()
     }
 
@@ -317,6 +317,7 @@ impl LivestreamFixture {
             of_node_id: node.unwrap_or_default(),
             session_id,
             node_id: node.unwrap_or_default(),
+            ..Default::default()
         };
         self.client.clone().watch_targets(request).await.unwrap().into_inner()
     }

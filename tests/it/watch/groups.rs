@@ -114,12 +114,18 @@ impl GroupFixture {
     }
 
     async fn get(&self) -> pb::Group {
-        let request = pb::GetGroupRequest { group_id: self.id };
+        let request = pb::GetGroupRequest { group_id: self.id, ..Default::default() };
         self.client.clone().get_group(request).await.unwrap().into_inner().group.unwrap()
     }
 
     async fn watch_targets(&self, node: u64, session_id: u64) -> Streaming<pb::WatchTargetsResponse> {
-        let request = pb::WatchTargetsRequest { group_id: self.id, of_node_id: node, session_id, node_id: node };
+        let request = pb::WatchTargetsRequest {
+            group_id: self.id,
+            of_node_id: node,
+            session_id,
+            node_id: node,
+            ..Default::default()
+        };
         self.client.clone().watch_targets(request).await.unwrap().into_inner()
     }
 

@@ -103,8 +103,13 @@ async fn expired_session_cannot_be_attached_again() {
     let mut log = livestream.watch().await;
     let session = livestream.join_briefly(10).await.session_id;
     assert_eq!(next_leave(&mut log).await, (10, session, LeaveReason::Timeout));
-    let request =
-        pb::WatchTargetsRequest { livestream_id: livestream.id, of_node_id: 10, session_id: session, node_id: 10 };
+    let request = pb::WatchTargetsRequest {
+        livestream_id: livestream.id,
+        of_node_id: 10,
+        session_id: session,
+        node_id: 10,
+        ..Default::default()
+    };
     let refused = fault(livestream.client.clone().watch_targets(request).await);
     assert_eq!(refused, Fault::new(Code::FailedPrecondition, "NOT_A_MEMBER"));
     // It joins again, and then the old session is another's.

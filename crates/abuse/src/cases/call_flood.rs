@@ -23,8 +23,10 @@ pub(super) async fn call_again(
     token: impl Fn(u64) -> Option<HeaderValue>,
 ) -> Result<u64, Ending> {
     let (began, next) = (Instant::now(), AtomicU64::new(0));
-    let (method, request) =
-        (livestream_method("GetLivestream"), GetLivestreamRequest { livestream_id: HEALTHY_LIVESTREAM });
+    let (method, request) = (
+        livestream_method("GetLivestream"),
+        GetLivestreamRequest { livestream_id: HEALTHY_LIVESTREAM, ..Default::default() },
+    );
     while Instant::now() < ends {
         let link = attacker.link_of(None).await?;
         let again = || async {

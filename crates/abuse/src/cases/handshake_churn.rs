@@ -49,7 +49,8 @@ impl Case for HandshakeChurn {
                 config.map(TlsConnector::from).map_err(|_| Ending::Closed)
             };
             let connectors = [connector(ONLY_1_2)?, connector(ONLY_1_3)?];
-            let (method, request) = (livestream_method("GetLivestream"), GetLivestreamRequest { livestream_id });
+            let (method, request) =
+                (livestream_method("GetLivestream"), GetLivestreamRequest { livestream_id, ..Default::default() });
             let began = Instant::now();
             let again = async |number: usize| {
                 let mut calls = 0_u64;

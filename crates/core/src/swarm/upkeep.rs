@@ -1,7 +1,7 @@
 //! What a replicated log does to swarms without a command of anybody: it follows from the log's own time and from what it
 //! says of pods, and is cut into slices, so that no entry does much at once.
 
-use super::{Former, Swarm};
+use super::{Former, Rules, Swarm};
 use crate::base::Base;
 use crate::event::Applied;
 use crate::id::{MemberKey, NO_HOME, NodeId, PodId, SessionId};
@@ -57,10 +57,16 @@ pub fn upkeep(slot: &mut Option<Box<Swarm>>, upkeep: Upkeep, at: u64) -> (Upkept
 }
 
 impl Swarm {
-    /// Raises its revision: what was a revision of another history gets no second meaning. Nothing else is changed, and
-    /// no event tells of it.
+    /// Raises its revision, and the position of its CHAT if somebody has written: what was of another history gets no
+    /// second meaning. Nothing else is changed, and no event tells of it.
     pub fn raise(&mut self, by: u64) {
-        self.base.revision = self.base.revision.saturating_add(by).min(LARGEST);
+        let raised = |number: u64| number.saturating_add(by).min(LARGEST);
+        self.base.revision = raised(self.base.revision);
+        if let Rules::Livestream(livestream) = &mut self.rules
+            && let Some(chat) = &mut livestream.chat
+        {
+            chat.sequence = raised(chat.sequence);
+        }
     }
 
     /// Sessions that have a stream on a pod of a cluster, in the order of their slots, from one of these on.

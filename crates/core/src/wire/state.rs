@@ -8,7 +8,7 @@
 //! state    = version head section*
 //! version  = 1                    one byte, see [`StateVersion`]
 //! head     = kind base rules lengths
-//! sections = bans, moderators, mutes, last members, free slots, members, relay tree
+//! sections = bans, moderators, mutes, last members, free slots, members, relay tree, authors
 //! ```
 //!
 //! Numbers, ids, strings, options and lists are those of commands ([`wire`](super)). A section is a list whose length is
@@ -38,6 +38,7 @@ use crate::swarm::{Rules, Swarm};
 use member::Before;
 use section::Section;
 
+mod chat;
 mod decoder;
 mod error;
 mod head;
@@ -71,7 +72,7 @@ pub struct StateEncoder {
     section: Section,
     /// Entries of the section that are passed; of the members', slots.
     at: usize,
-    /// The node, or the slot, of the last entry; 0 before the first one.
+    /// The node, the slot, or the message, of the last entry; 0 before the first one.
     last: u64,
     before: Before,
     /// Of which state the pieces are.
@@ -161,6 +162,15 @@ impl StateEncoder {
             Section::Tree => {
                 let keys = livestream.into_iter().flat_map(|livestream| livestream.tree.keys_from(at));
                 self.write(keys, piece, |encoder, key, out| encoder.put_slot(key.index() as u64, out))
+            }
+            Section::Authors => {
+                let authors = livestream.and_then(|livestream| livestream.chat.as_ref()).map(|chat| &chat.authors);
+                let from = self.last + 1;
+                let heard = authors.into_iter().flat_map(|authors| authors.heard_from(from));
+                self.write(heard, piece, |encoder, heard, out| {
+                    chat::put_author(encoder.last, heard, now, out);
+                    encoder.last = heard.0;
+                })
             }
             Section::End => true,
         }

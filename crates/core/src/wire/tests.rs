@@ -9,7 +9,7 @@ use draw::Draw;
 use golden::golden;
 
 /// How many variants [`Command`] has; their tags are 1 to this.
-const COMMANDS: u8 = 33;
+const COMMANDS: u8 = 34;
 
 /// What precedes the command in most of the bytes here: version 1, livestream 5, time 6.
 const HEADER: [u8; 4] = [1, 1, 5, 6];
@@ -151,7 +151,7 @@ fn an_error_says_what_is_wrong_and_where() {
         ("01 01 05 ff ff ff ff ff ff ff ff ff 02 09", "byte 3, at: a number above 18446744073709551615"),
         ("01 01 05 ff ff ff ff ff ff ff ff ff 81 00 09", "byte 3, at: a number above 18446744073709551615"),
         ("01 01 05 06 00", "byte 4, command: tag 0 is unknown"),
-        ("01 01 05 06 22", "byte 4, command: tag 34 is unknown"),
+        ("01 01 05 06 23", "byte 4, command: tag 35 is unknown"),
         ("01 01 05 06 09 07", "byte 5, end: bytes left over: 1"),
         ("01 01 05 06 05 07 00", "byte 6, Touch.session: an id is 0"),
         ("01 01 05 06 08 80 80 80 80 10", "byte 5, PodGone.pod: a number above 4294967295"),

@@ -47,12 +47,22 @@ impl<S: State> Replica<S> {
                 FurtherStream::First => self.enqueue(BatchItem::Attach(stream), Some(id), false),
                 // It has been sent, or will be before anybody can give up.
                 FurtherStream::Pending => self.waiters.set_sent(id, true),
-                FurtherStream::Attached => self.answer(id, Answer::AlreadyAttached),
+                FurtherStream::Attached if self.is_attached(stream) => self.answer(id, Answer::AlreadyAttached),
+                // Its Attach was refused, or its session is over, and whoever has the first stream has not closed it yet.
+                FurtherStream::Attached => {
+                    self.counts.attach_again(stream, id);
+                    self.enqueue(BatchItem::Attach(stream), Some(id), false);
+                }
             },
             LogRequest::Detach(_) => {}
         }
         self.pump();
         Ok(())
+    }
+
+    fn is_attached(&self, stream: StreamSession) -> bool {
+        let World { partition, state } = self.readable();
+        partition.pod(self.incarnation).is_some_and(|own| state.is_attached(stream, own.pod))
     }
 
     fn detach(&mut self, stream: StreamSession) {

@@ -92,6 +92,25 @@ fn streams_are_counted_when_they_open_and_close() {
 }
 
 #[test]
+fn a_stream_beside_a_refused_one_is_refused() {
+    let mut cluster = idle(2);
+    let first = ask(&mut cluster, 0, LogRequest::Attach(session(7)));
+    wait(&mut cluster, 1_000);
+    assert_eq!(answer(&cluster, first), Some(&Answer::Applied(Outcome::NoSuchSession)));
+    // Its caller has not closed it yet.
+    let second = ask(&mut cluster, 0, LogRequest::Attach(session(7)));
+    wait(&mut cluster, 1_000);
+    assert_eq!(answer(&cluster, second), Some(&Answer::Applied(Outcome::NoSuchSession)));
+    join(&mut cluster, 0, 7);
+    wait(&mut cluster, 1_000);
+    let [third, fourth] = [0, 1].map(|_| ask(&mut cluster, 0, LogRequest::Attach(session(7))));
+    wait(&mut cluster, 1_000);
+    assert_eq!(revision(&cluster, third), revision(&cluster, fourth), "one Attach for both");
+    let fifth = ask(&mut cluster, 0, LogRequest::Attach(session(7)));
+    assert_eq!(answer(&cluster, fifth), Some(&Answer::AlreadyAttached));
+}
+
+#[test]
 fn a_detach_follows_an_attach_without_answer() {
     let mut cluster = idle(2);
     join(&mut cluster, 0, 7);

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::interval;
 use tonic::Code;
 
-use super::LogPlace;
+use super::log_place::LogPlace;
 use crate::app::App;
 use crate::cli::demo::ids::LIVESTREAM;
 use crate::cli::demo::progress::soon;
@@ -166,7 +166,7 @@ impl DemoCluster {
 
 async fn livestream(url: &str) -> Result<pb::Livestream, CliError> {
     let mut client = Client::connect(url).await?;
-    let get = pb::GetLivestreamRequest { livestream_id: LIVESTREAM };
+    let get = pb::GetLivestreamRequest { livestream_id: LIVESTREAM, ..Default::default() };
     let found = client.livestreams.get_livestream(get).await.map_err(|status| told(&status))?;
     Ok(found.into_inner().livestream.unwrap_or_default())
 }
@@ -179,7 +179,7 @@ async fn ready(url: &str) -> Result<(), CliError> {
         // Each of 64 ids falls into some partition, and none is left out.
         for livestream_id in 1_001..=1_064 {
             loop {
-                let get = pb::GetLivestreamRequest { livestream_id };
+                let get = pb::GetLivestreamRequest { livestream_id, ..Default::default() };
                 match client.livestreams.get_livestream(get).await {
                     Err(status) if status.code() == Code::Unavailable => drop(asks.tick().await),
                     _ => break,

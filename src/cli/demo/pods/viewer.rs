@@ -55,7 +55,13 @@ impl Viewing {
         let session_id =
             client.livestreams.join_livestream(join).await.map_err(|status| told(&status))?.into_inner().session_id;
         let open = move |mut client: Client, session_id| async move {
-            let watch = pb::WatchTargetsRequest { livestream_id: LIVESTREAM, of_node_id: node_id, session_id, node_id };
+            let watch = pb::WatchTargetsRequest {
+                livestream_id: LIVESTREAM,
+                of_node_id: node_id,
+                session_id,
+                node_id,
+                ..Default::default()
+            };
             client.livestreams.watch_targets(watch).await
         };
         let targets = Watch::open(client.clone(), session_id, None, Retry::default(), open).await?;

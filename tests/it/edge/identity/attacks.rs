@@ -50,7 +50,7 @@ fn open(livestream_id: u64, channels: &[UpdateChannel]) -> pb::PublishUpdatesReq
 
 /// Of livestream 7.
 macro_rules! of_it {
-    ($Request:ident {}) => { pb::$Request { livestream_id: THERE } };
+    ($Request:ident {}) => { pb::$Request { livestream_id: THERE, ..Default::default() } };
     ($Request:ident { $($field:ident: $value:expr),* }) => {
         pb::$Request { livestream_id: THERE, $($field: $value,)* ..Default::default() }
     };
@@ -387,7 +387,7 @@ fn attacks() -> Vec<Attack> {
             "a livestream's member looks at the group of its number",
             "of-livestreams",
             of("GetGroup"),
-            &group::GetGroupRequest { group_id: THERE },
+            &group::GetGroupRequest { group_id: THERE, ..Default::default() },
             NOT_GRANTED,
         ),
     ]

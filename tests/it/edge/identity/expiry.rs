@@ -133,7 +133,9 @@ async fn token_that_expires_before_the_message_opens_nothing() {
         world.set_clock(NOW);
         let mut exchange = world.begin("passing", &path(method)).await;
         // Whoever is answered has been let in by then.
-        world.done("admin", LIVESTREAMS, "GetStats", &pb::GetStatsRequest { livestream_id: THERE }).await;
+        world
+            .done("admin", LIVESTREAMS, "GetStats", &pb::GetStatsRequest { livestream_id: THERE, ..Default::default() })
+            .await;
         world.set_clock(NOW + LEFT);
         exchange.send(framed(&request(method, THERE, 1)), true);
         assert_eq!(exchange.answer().await.fault(), token_expired(), "{}", method.full_name());

@@ -207,11 +207,19 @@ impl World {
         seen.push(self.done("admin", LIVESTREAMS, "ListMutedNodes", &muted).await);
         let participants = group::ListParticipantsRequest { group_id, view, ..Default::default() };
         seen.push(self.done("admin", GROUPS, "ListParticipants", &participants).await);
-        let stats = self.done("admin", LIVESTREAMS, "GetStats", &livestream::GetStatsRequest { livestream_id }).await;
+        let stats = self
+            .done(
+                "admin",
+                LIVESTREAMS,
+                "GetStats",
+                &livestream::GetStatsRequest { livestream_id, ..Default::default() },
+            )
+            .await;
         let mut stats = livestream::GetStatsResponse::decode(stats).unwrap();
         stats.stats.as_mut().unwrap().active_time = None;
         seen.push(stats.encode_to_vec().into());
-        let stats = self.done("admin", GROUPS, "GetStats", &group::GetStatsRequest { group_id }).await;
+        let stats =
+            self.done("admin", GROUPS, "GetStats", &group::GetStatsRequest { group_id, ..Default::default() }).await;
         let mut stats = group::GetStatsResponse::decode(stats).unwrap();
         stats.stats.as_mut().unwrap().active_time = None;
         seen.push(stats.encode_to_vec().into());
@@ -253,6 +261,7 @@ fn filled(mut message: DynamicMessage, swarm: u64, node: u64) -> DynamicMessage 
             (name, Kind::Uint64) if name.ends_with("_node_id") && name != "source_node_id" => Value::U64(2),
             ("channel" | "channels" | "reason", Kind::Enum(_)) => listed(&field, Value::EnumNumber(1)),
             ("interest", Kind::Enum(_)) => Value::EnumNumber(2),
+            ("level", Kind::Uint32) => Value::U32(1),
             ("metadata", Kind::Bytes) => Value::Bytes(Bytes::from_static(b"changed")),
             ("open" | "update" | "interests", Kind::Message(inner)) => {
                 listed(&field, Value::Message(filled(DynamicMessage::new(inner), swarm, node)))

@@ -14,7 +14,7 @@ use crate::exchange::Exchange;
 use crate::harness::{Fault, Server};
 use crate::net::rules::raw::{Connection, Head};
 
-const GET: pb::GetLivestreamRequest = pb::GetLivestreamRequest { livestream_id: THERE };
+const GET: pb::GetLivestreamRequest = pb::GetLivestreamRequest { livestream_id: THERE, at_least: None };
 
 /// Names and values.
 type Headers<'a> = &'a [(&'static str, &'a str)];

@@ -45,7 +45,7 @@ fn shown(client: &Client, token: &str) -> Client {
 }
 
 async fn look(client: &Client) -> Result<(), Fault> {
-    let get = pb::GetLivestreamRequest { livestream_id: THERE };
+    let get = pb::GetLivestreamRequest { livestream_id: THERE, ..Default::default() };
     let got = client.clone().livestreams.get_livestream(get).await;
     if got.is_ok() { Ok(()) } else { Err(fault(got)) }
 }

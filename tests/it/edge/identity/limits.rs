@@ -125,14 +125,16 @@ async fn joins_of_one_identity_are_limited() {
     // Others of the same address, and over the same connection.
     world.done("second", LIVESTREAMS, "JoinLivestream", &join_livestream()).await;
     world.done("second", GROUPS, "JoinGroup", &join_group()).await;
-    world.done("first", LIVESTREAMS, "GetStats", &pb::GetStatsRequest { livestream_id: THERE }).await;
+    world
+        .done("first", LIVESTREAMS, "GetStats", &pb::GetStatsRequest { livestream_id: THERE, ..Default::default() })
+        .await;
 }
 
 #[tokio::test]
 async fn refused_join_changes_nothing() {
     let world = world(|config| config.limits.identity_joins_per_second = 1).await;
     let joins = async || {
-        let stats = pb::GetStatsRequest { livestream_id: THERE };
+        let stats = pb::GetStatsRequest { livestream_id: THERE, ..Default::default() };
         let stats = world.done("admin", LIVESTREAMS, "GetStats", &stats).await;
         pb::GetStatsResponse::decode(stats).unwrap().stats.unwrap().joins
     };
@@ -156,7 +158,9 @@ async fn streams_of_one_identity_are_limited() {
         let answer = world.call("first", &path(&method), &request(&method, THERE, 11)).await;
         assert_count(&answer, "identity_streams", 1);
     }
-    world.done("first", LIVESTREAMS, "GetStats", &pb::GetStatsRequest { livestream_id: THERE }).await;
+    world
+        .done("first", LIVESTREAMS, "GetStats", &pb::GetStatsRequest { livestream_id: THERE, ..Default::default() })
+        .await;
     let second = watch(&world.connection, "second").await;
     assert!(second.is_ok(), "another identity has streams of its own");
     held.reset(h2::Reason::CANCEL);
@@ -220,7 +224,7 @@ async fn connections_of_one_identity_are_limited() {
     let other = Connection::open(world.server.address()).await;
     let stats = async |token: &str, connection: &Connection| {
         let head = Head::path(&format!("{LIVESTREAMS}GetStats")).with("authorization", format!("Bearer {token}"));
-        connection.unary(head, &pb::GetStatsRequest { livestream_id: THERE }).await
+        connection.unary(head, &pb::GetStatsRequest { livestream_id: THERE, ..Default::default() }).await
     };
     assert_count(&stats("first", &other).await, "identity_connections", 1);
     assert_count(&watch(&other, "first").await.unwrap_err(), "identity_connections", 1);
@@ -254,7 +258,7 @@ async fn swarms_of_one_identity_are_limited() {
     let end = pb::EndLivestreamRequest { livestream_id: 20, ..Default::default() };
     world.done("first", LIVESTREAMS, "EndLivestream", &end).await;
     world.done("first", LIVESTREAMS, "CreateLivestream", &create(22)).await;
-    let get = pb::GetLivestreamRequest { livestream_id: 20 };
+    let get = pb::GetLivestreamRequest { livestream_id: 20, ..Default::default() };
     let gone = world.refused("first", LIVESTREAMS, "GetLivestream", &get).await;
     assert_eq!(gone.reason, "LIVESTREAM_NOT_FOUND");
     let answer = world.call("first", &format!("{GROUPS}CreateGroup"), &create_group(23)).await;
@@ -350,7 +354,9 @@ async fn updates_beyond_the_rate_wait_on_a_stream() {
     let chat = draft(UpdateChannel::Chat, 8);
     let chat = pb::PublishUpdateRequest { livestream_id: THERE, update: chat, ..Default::default() };
     world.done("viewer", LIVESTREAMS, "PublishUpdate", &chat).await;
-    world.done("owner", LIVESTREAMS, "GetStats", &pb::GetStatsRequest { livestream_id: THERE }).await;
+    world
+        .done("owner", LIVESTREAMS, "GetStats", &pb::GetStatsRequest { livestream_id: THERE, ..Default::default() })
+        .await;
     let mut accepted = 0;
     while accepted < 60 {
         match said(&mut incoming).await {
@@ -428,7 +434,7 @@ async fn forged_tokens_of_one_address_are_limited() {
     let world = world(|config| config.limits.address_failed_authentications_per_second = 1).await;
     world.issue("known-viewer", super::fixture::viewer(2));
     world.issue_faulty("late", TokenRefused::Expired);
-    let stats = pb::GetStatsRequest { livestream_id: THERE };
+    let stats = pb::GetStatsRequest { livestream_id: THERE, ..Default::default() };
     let call = async |token: &str| world.call(token, &format!("{LIVESTREAMS}GetStats"), &stats).await;
     let mut reasons = BTreeMap::<String, usize>::new();
     // While it is refused; each refusal tells how long.

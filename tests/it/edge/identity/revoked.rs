@@ -65,7 +65,7 @@ async fn revocation_ends_streams_and_refuses_calls() {
     let revoked = Fault::new(Code::Unauthenticated, "TOKEN_REVOKED");
     assert_eq!(Fault::of(&last(watched).await), revoked);
     assert_eq!(Fault::of(&last(published).await), revoked);
-    let get = pb::GetLivestreamRequest { livestream_id: THERE };
+    let get = pb::GetLivestreamRequest { livestream_id: THERE, ..Default::default() };
     assert_eq!(fault(calls.get_livestream(get).await), revoked);
     // One that was issued since is as good as ever, and so is another node's.
     for token in [minted("1", now - 10, false), minted("2", now - 100, false)] {

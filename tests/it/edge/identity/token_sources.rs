@@ -121,7 +121,13 @@ async fn streams_go_on_across_two_expiries() {
     let options = SubscribeOptions { channels: vec![UpdateChannel::Data], ..SubscribeOptions::new(SWARM, 2, session) };
     let mut subscriber = soon(Subscriber::open(client.clone(), options)).await.unwrap();
     let mut watch = Watch::open(client, session, None, Retry::default(), |mut client, session_id| async move {
-        let watch = pb::WatchTargetsRequest { livestream_id: THERE, node_id: 2, session_id, of_node_id: 2 };
+        let watch = pb::WatchTargetsRequest {
+            livestream_id: THERE,
+            node_id: 2,
+            session_id,
+            of_node_id: 2,
+            ..Default::default()
+        };
         client.livestreams.watch_targets(watch).await
     })
     .await
@@ -261,7 +267,7 @@ async fn revoked_token_is_followed_by_a_newer_one() {
 
     // So it is with a call, and with one whose token has no successor.
     let get = |mut client: Client| async move {
-        client.livestreams.get_livestream(pb::GetLivestreamRequest { livestream_id: THERE }).await
+        client.livestreams.get_livestream(pb::GetLivestreamRequest { livestream_id: THERE, ..Default::default() }).await
     };
     let keeper = issuer.clone();
     let first = AtomicU64::new(100);
@@ -306,7 +312,10 @@ async fn source_that_fails_is_told_with_its_words() {
     let refused = soon(Subscriber::open(client.clone(), options)).await.expect_err("there is no token");
     assert!(matches!(&refused, Error::Token(why) if why.to_string().contains("the issuer is away")), "{refused:?}");
     let mut calls = client.livestreams;
-    let status = calls.get_livestream(pb::GetLivestreamRequest { livestream_id: THERE }).await.unwrap_err();
+    let status = calls
+        .get_livestream(pb::GetLivestreamRequest { livestream_id: THERE, ..Default::default() })
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
     assert!(status.message().contains("the issuer is away"), "{status}");
 }

@@ -113,7 +113,7 @@ async fn gone(fixture: &ResumeFixture, session_id: u64) {
         while client.renew_lease(fixture.swarm, VIEWER, fixture.viewer_session).await.is_ok() {
             let present = match fixture.swarm {
                 SwarmRef::Livestream(livestream_id) => {
-                    let get = livestream::GetLivestreamRequest { livestream_id };
+                    let get = livestream::GetLivestreamRequest { livestream_id, ..Default::default() };
                     answered(client.livestreams.get_livestream(get).await).livestream.unwrap().broadcaster_present
                 }
                 SwarmRef::Group(group_id) => {

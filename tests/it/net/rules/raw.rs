@@ -98,7 +98,9 @@ impl Connection {
 
     /// Whether the livestream is there.
     pub(crate) async fn exists(&self, livestream_id: u64) -> bool {
-        let found = self.unary(Head::call("GetLivestream"), &pb::GetLivestreamRequest { livestream_id }).await;
+        let found = self
+            .unary(Head::call("GetLivestream"), &pb::GetLivestreamRequest { livestream_id, ..Default::default() })
+            .await;
         match found.status() {
             "0" => true,
             "5" => false,

@@ -22,7 +22,7 @@ async fn live() -> (Server, Connection) {
 #[tokio::test]
 async fn a_response_has_headers_a_message_and_trailers() {
     let (_server, connection) = live().await;
-    let get = pb::GetLivestreamRequest { livestream_id: LIVESTREAM };
+    let get = pb::GetLivestreamRequest { livestream_id: LIVESTREAM, ..Default::default() };
     let answer = connection.unary(Head::call("GetLivestream"), &get).await;
     assert_eq!((answer.http.as_u16(), answer.messages.len()), (200, 1));
     assert_eq!(answer.headers["content-type"], "application/grpc");
@@ -33,7 +33,7 @@ async fn a_response_has_headers_a_message_and_trailers() {
 #[tokio::test]
 async fn an_immediate_error_is_trailers_only() {
     let (_server, connection) = live().await;
-    let get = pb::GetLivestreamRequest { livestream_id: 99 };
+    let get = pb::GetLivestreamRequest { livestream_id: 99, ..Default::default() };
     let answer = connection.unary(Head::call("GetLivestream"), &get).await;
     assert_eq!((answer.http.as_u16(), answer.messages.len(), answer.status()), (200, 0, "5"));
     assert_eq!(answer.headers["content-type"], "application/grpc");
@@ -129,6 +129,7 @@ async fn deadlines_end_every_kind_of_call() {
         of_node_id: 10,
         session_id: session,
         node_id: 10,
+        ..Default::default()
     });
     let health = framed(&tonic_health::pb::HealthCheckRequest::default());
     let publish = framed(&pb::PublishUpdatesRequest {
@@ -182,6 +183,7 @@ async fn deadline_releases_the_session() {
         of_node_id: 10,
         session_id: joined.session_id,
         node_id: 10,
+        ..Default::default()
     };
     let mut events = {
         let watch = pb::WatchLivestreamRequest { livestream_id: LIVESTREAM, ..Default::default() };

@@ -93,7 +93,7 @@ async fn web_trailers_are_the_last_frame() {
 #[tokio::test]
 async fn a_web_error_is_in_the_headers() {
     let server = Server::start().await;
-    let get = pb::GetLivestreamRequest { livestream_id: 99 };
+    let get = pb::GetLivestreamRequest { livestream_id: 99, ..Default::default() };
     let exchange = Exchange::call(&server, "GetLivestream", get).await;
     assert_eq!((exchange.status, exchange.header("grpc-status")), (200, "5"));
     assert!(exchange.header("content-type").starts_with("application/grpc-web"), "{exchange:?}");

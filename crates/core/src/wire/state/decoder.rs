@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use super::chat::take_author;
 use super::error::StateError;
 use super::head::take_head;
 use super::member::{Before, take_last};
@@ -45,7 +46,7 @@ struct Body {
     section: Section,
     /// Entries of the section that are to come.
     left: u64,
-    /// The node, or the slot, of the last entry; 0 before the first one.
+    /// The node, the slot, or the message, of the last entry; 0 before the first one.
     last: u64,
     before: Before,
     /// Free slots; in ascending order once all are known, and then without those that have their place.
@@ -197,6 +198,7 @@ impl Body {
                 self.pass_free();
                 self.viewers
             }
+            Section::Authors => self.lengths.authors,
         };
         self.section = section;
         self.last = 0;
@@ -262,6 +264,14 @@ impl Body {
             Section::Tree => {
                 let key = self.take_slot("tree", reader)?;
                 self.tree.push(key);
+            }
+            Section::Authors => {
+                // A group has none: its head was refused otherwise.
+                if let Rules::Livestream(livestream) = &mut self.rules
+                    && let Some(chat) = &mut livestream.chat
+                {
+                    self.last = take_author(self.last, self.base.now, &mut chat.authors, reader)?;
+                }
             }
             Section::Head | Section::End => {}
         }

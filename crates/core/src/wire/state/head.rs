@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::chat::{put_chat, take_chat};
 use super::order::{put_ascending, take_ascending};
 use super::section::Lengths;
 use crate::bans::Bans;
@@ -245,7 +246,7 @@ impl Wire for Base {
     }
 }
 
-/// Without what has sections of its own: the tree, moderators, mutes.
+/// Without what has sections of its own: the tree, moderators, mutes; and without the CHAT, which follows.
 impl Wire for Livestream {
     fn put(&self, out: &mut Vec<u8>) {
         let Self {
@@ -261,6 +262,7 @@ impl Wire for Livestream {
             moderators: _,
             muted: _,
             started_at,
+            chat: _,
         } = self;
         state.put(out);
         config.put(out);
@@ -295,6 +297,7 @@ impl Wire for Livestream {
             moderators: Set::new(),
             muted: Set::new(),
             started_at: reader.field("Livestream.started_at")?,
+            chat: None,
         })
     }
 }
@@ -331,7 +334,10 @@ pub(super) fn put_head(swarm: &Swarm, out: &mut Vec<u8>) {
     swarm.kind().put(out);
     base.put(out);
     match rules {
-        Rules::Livestream(livestream) => livestream.put(out),
+        Rules::Livestream(livestream) => {
+            livestream.put(out);
+            put_chat(livestream.chat.as_deref(), base.now, out);
+        }
         Rules::Group(group) => group.put(out),
     }
     Lengths::of(swarm).put(out);
@@ -342,12 +348,17 @@ pub(super) fn take_head(reader: &mut Reader<'_>) -> Result<(Base, Rules, Lengths
     let kind = reader.field("kind")?;
     let base = Base::take(reader)?;
     let rules = match kind {
-        SwarmKind::Livestream => Rules::Livestream(Livestream::take(reader)?),
+        SwarmKind::Livestream => {
+            let mut livestream = Livestream::take(reader)?;
+            livestream.chat = take_chat(base.now, reader)?;
+            Rules::Livestream(livestream)
+        }
         SwarmKind::Group => Rules::Group(Group::take(reader)?),
     };
     let start = reader.offset;
     let lengths = Lengths::take(reader)?;
-    if kind == SwarmKind::Group && lengths.moderators + lengths.muted > 0 {
+    let has_chat = matches!(&rules, Rules::Livestream(livestream) if livestream.chat.is_some());
+    if kind == SwarmKind::Group && lengths.moderators + lengths.muted > 0 || !has_chat && lengths.authors > 0 {
         return Err(reader.fault(start, Fault::OutOfRange { max: 0 }));
     }
     Ok((base, rules, lengths))

@@ -11,6 +11,7 @@ use super::order::{put_distance, take_distance};
 use crate::channel::PerChannel;
 use crate::id::NodeId;
 use crate::interest::{Interest, InterestOverride, Interests};
+use crate::invariant::LARGEST;
 use crate::last_members::LastMember;
 use crate::member::{Lease, Member};
 use crate::role::{Media, Role, ViewerMode};
@@ -236,6 +237,11 @@ impl Before {
                 return redundant(reader, start);
             }
             lease.since = joined_at.wrapping_add(later);
+        }
+        if lease.since > LARGEST {
+            // Its end is looked at before the swarm is judged.
+            reader.what = "Lease.since";
+            return Err(reader.fault(reader.offset, Fault::OutOfRange { max: LARGEST }));
         }
         if flags & TTL != 0 {
             let start = reader.offset;

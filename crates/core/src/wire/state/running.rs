@@ -75,6 +75,11 @@ impl RunningDigest {
         let mut hasher = std::mem::take(&mut self.bytes).finish();
         hasher.write_u64(base.roster.digest());
         hasher.write_u64(tree);
+        if let Rules::Livestream(livestream) = rules
+            && let Some(chat) = &livestream.chat
+        {
+            hasher.write_u64(chat.authors.digest());
+        }
         Some(hasher.finish())
     }
 }

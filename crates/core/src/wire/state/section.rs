@@ -22,6 +22,8 @@ pub(super) enum Section {
     Members,
     /// Slots of the viewers, in the order of the relay tree.
     Tree,
+    /// Authors of the CHAT, by when each was heard last.
+    Authors,
     /// Nothing follows.
     End,
 }
@@ -36,7 +38,8 @@ impl Section {
             Self::LastMembers => Self::Free,
             Self::Free => Self::Members,
             Self::Members => Self::Tree,
-            Self::Tree | Self::End => Self::End,
+            Self::Tree => Self::Authors,
+            Self::Authors | Self::End => Self::End,
         }
     }
 }
@@ -50,14 +53,18 @@ pub(super) struct Lengths {
     pub(super) last_members: u64,
     pub(super) free: u64,
     pub(super) members: u64,
+    pub(super) authors: u64,
 }
 
 impl Lengths {
     pub(super) fn of(swarm: &Swarm) -> Self {
         let (base, rules) = swarm.parts();
-        let (moderators, muted) = match rules {
-            Rules::Livestream(livestream) => (livestream.moderators.len(), livestream.muted.len()),
-            Rules::Group(_) => (0, 0),
+        let (moderators, muted, authors) = match rules {
+            Rules::Livestream(livestream) => {
+                let authors = livestream.chat.as_ref().map_or(0, |chat| chat.authors.len());
+                (livestream.moderators.len(), livestream.muted.len(), authors)
+            }
+            Rules::Group(_) => (0, 0, 0),
         };
         Self {
             bans: base.bans.len() as u64,
@@ -66,6 +73,7 @@ impl Lengths {
             last_members: base.last_members.all().len() as u64,
             free: base.roster.free_len() as u64,
             members: base.roster.len() as u64,
+            authors: authors as u64,
         }
     }
 
@@ -77,8 +85,8 @@ impl Lengths {
 
 impl Wire for Lengths {
     fn put(&self, out: &mut Vec<u8>) {
-        let Self { bans, moderators, muted, last_members, free, members } = self;
-        [bans, moderators, muted, last_members, free, members].into_iter().for_each(|length| length.put(out));
+        let Self { bans, moderators, muted, last_members, free, members, authors } = self;
+        [bans, moderators, muted, last_members, free, members, authors].into_iter().for_each(|length| length.put(out));
     }
 
     /// Each of them is below 2^32, and so is the number of slots.
@@ -91,6 +99,7 @@ impl Wire for Lengths {
             last_members: length("Lengths.last_members")?,
             free: length("Lengths.free")?,
             members: length("Lengths.members")?,
+            authors: length("Lengths.authors")?,
         };
         let max = u64::from(u32::MAX);
         if lengths.slots() > max { Err(reader.fault(reader.offset, Fault::OutOfRange { max })) } else { Ok(lengths) }

@@ -92,6 +92,10 @@ impl Draw {
             30 => SharedCommand::Unban(self.by(), self.node()).into(),
             31 => Command::CreateSignedLivestream(self.create_livestream(), self.key()),
             32 => LivestreamCommand::TransferSigned(self.by(), self.node(), self.key()).into(),
+            33 => {
+                let (by, publisher_sequence, content) = (self.by(), self.number(u64::MAX), self.bytes());
+                LivestreamCommand::Chat { by, publisher_sequence, content }.into()
+            }
             other => panic!("no command is drawn for {other}"),
         }
     }

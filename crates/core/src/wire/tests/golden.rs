@@ -126,6 +126,15 @@ pub(super) fn golden() -> Vec<(&'static str, Command)> {
             "21 07 00 00 ac02 30313233343536373839616263646566 30313233343536373839616263646566",
             LivestreamCommand::TransferSigned(by(), other, key).into(),
         ),
+        (
+            "22 07 01 08 00 ac02 03 686921",
+            LivestreamCommand::Chat {
+                by: By { session: Some(session), ..by() },
+                publisher_sequence: 300,
+                content: b"hi!".as_slice().into(),
+            }
+            .into(),
+        ),
         ("19 07 00 00 01 01 00", media),
         ("1a 07 00 00", GroupCommand::StartShare(by()).into()),
         ("1b 07 00 00", GroupCommand::StopShare(by()).into()),

@@ -19,18 +19,19 @@ pub(super) const GOLDEN: [&str; 4] = [
         "00 ", // keys
         "01 e907 00 00 00 00 00 ", // absent since, terms
         "01 00 ", // topology, started at
-        "00 00 00 00 00 00 ", // lengths
+        "00 ", // CHAT
+        "00 00 00 00 00 00 00 ", // lengths
     ),
     // `Sample::full_livestream`
     concat!(
         "01 01 ", // version, kind
-        "4d 16 8308 ", // epoch, revision, now
+        "4d 16 8908 ", // epoch, revision, now
         "05 7469746c65 e0d403 ", // metadata, retention
         "02 ", // requests
         "f607 10 02 09 696e74657265737473 09 0a ", // at, node, method, name, fingerprint, revision
         "f707 01 08 02 676f 02 0b ", // at, node, method, name, fingerprint, revision
         "08 01 00 01 00 00 08 ", // joins, leaves, peak
-        "09 01 8108 09 01 ", // time on air, since when, reparentings, reports
+        "0f 01 8708 09 01 ", // time on air, since when, reparentings, reports
         "01 08 01 0b 02 01 01 01 01 9a02 ", // unique nodes
         "e907 00 ", // created at, ended
         "02 ", // state
@@ -39,7 +40,8 @@ pub(super) const GOLDEN: [&str; 4] = [
         "01 0505050505050505050505050505050505050505050505050505050505050505 0606060606060606060606060606060606060606060606060606060606060606 ", // keys
         "00 16 02 16 02 00 00 00 ", // absent since, terms with their homes
         "02 01 f707 ", // topology, started at
-        "02 02 01 00 02 06 ", // lengths
+        "01 04 06 80e09abd01 9f9c01 ", // CHAT: sequence, judged, quota
+        "02 02 01 00 02 06 04 ", // lengths
         "11 f2f004 ff02 948d06 ", // bans
         "0e 9e02 ", // moderators
         "0f ", // mutes
@@ -51,6 +53,10 @@ pub(super) const GOLDEN: [&str; 4] = [
         "08 05 0f f707 02 02 0d 3230332e302e3131332e373a35 ", // member 15
         "e801 04 10 f807 02 02 0d 3230332e302e3131332e373a35 04 02 04 03 03 07 6a6f696e2d3136 07 07 02 00 01 05 01 fe2e 00 05 01 01 9e4e ", // member 16
         "0a 05 03 08 01 ", // tree
+        "02 0e 01 f607 01 01 00 00 00 c0a8a504 8fcb01 ", // author 14
+        "01 0f 01 f707 00 02 00 00 01 02 02 01 80ade204 bfbb01 ", // author 15, who is muted
+        "02 ac02 01 940a 01 01 00 00 00 c0a8a504 9f9c01 ", // author 300
+        "01 10 01 f807 09 09 00 00 02 01 02 00 04 08 00 9899e903 efab01 ", // author 16
     ),
     // `Sample::ended_livestream`
     concat!(
@@ -69,7 +75,8 @@ pub(super) const GOLDEN: [&str; 4] = [
         "00 ", // keys
         "01 e907 00 00 00 00 00 ", // absent since, terms
         "01 00 ", // topology, started at
-        "00 00 00 02 00 00 ", // lengths
+        "00 ", // CHAT
+        "00 00 00 02 00 00 00 ", // lengths
         "04 ec07 04 04 04 03 03 01 00 04 04 01 a70d ", // last member
         "05 f107 04 04 04 03 03 01 00 04 04 01 a60d ", // last member
     ),
@@ -87,7 +94,7 @@ pub(super) const GOLDEN: [&str; 4] = [
         "e907 00 ", // created at, ended
         "10 a0c21e d00f d00f 00 ", // configuration, the first one
         "b0ea01 01 02 01 06 01 08 00 ", // time when empty, named owner, owner, who shares, empty since
-        "01 00 00 00 02 03 ", // lengths
+        "01 00 00 00 02 03 00 ", // lengths
         "ffffffffffffffffff01 c801 ", // bans
         "00 08 ", // free slots
         "8402 09 06 ee07 04 06 b0ea01 00 0c 03 00 0c 03 00 ", // member 6

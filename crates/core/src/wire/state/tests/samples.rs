@@ -107,6 +107,10 @@ impl Sample {
         sample.run(LivestreamCommand::AddModerator(by(1), node(14)));
         sample.run(LivestreamCommand::AddModerator(by(1), node(300)));
         sample.run(LivestreamCommand::Mute(by(14), node(15)));
+        for (number, publisher_sequence) in [(16, 3), (14, 0), (15, 2), (16, 9), (300, 1), (16, 5)] {
+            let (by, content) = (by(number), b"hi".as_slice().into());
+            sample.run(LivestreamCommand::Chat { by, publisher_sequence, content });
+        }
         sample.run(SharedCommand::Leave(by(18)));
         sample.run(SharedCommand::Ban { by: by(14), node: node(17), ttl_ms: 40_000 });
         sample.run(SharedCommand::Ban { by: by(1), node: node(400), ttl_ms: 50_000 });

@@ -7,8 +7,8 @@
 //! and lie together: they are kept as ranges, at most [`RANGES`] of them. When there are
 //! more, the lowest is given up, and what lies up to its end is not known any more.
 
-use super::heap::allocated;
-use starling_core::id::SessionId;
+use super::id::SessionId;
+use super::invariant::{BrokenInvariant, LARGEST, ensure};
 
 /// The most ranges of numbers that were not accepted, for one source and channel.
 pub(super) const RANGES: usize = 64;
@@ -18,17 +18,17 @@ pub(super) const RANGES: usize = 64;
 pub const MAX_GIVEN: u64 = i64::MAX as u64;
 
 /// Numbers that were not accepted: `first..=last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range {
-    first: u64,
-    last: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Range {
+    pub(super) first: u64,
+    pub(super) last: u64,
     /// The publisher was told; otherwise the numbers were never used.
-    rejected: bool,
+    pub(super) rejected: bool,
 }
 
 /// What a number says about the update that carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// It may be accepted.
     Fresh,
     /// It was accepted before.
@@ -40,25 +40,25 @@ pub(super) enum Verdict {
 }
 
 /// What became of the numbers of one session.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Numbers {
-    session: Option<SessionId>,
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Numbers {
+    pub(super) session: Option<SessionId>,
     /// The highest one accepted; 0 = none.
-    accepted: u64,
+    pub(super) accepted: u64,
     /// The highest one accepted or rejected, from which the server counts on.
-    highest: u64,
+    pub(super) highest: u64,
     /// What is not accepted, in order. Below `accepted` these are all numbers but the
     /// accepted ones; above it, those that were rejected.
-    missing: Vec<Range>,
+    pub(super) missing: Vec<Range>,
     /// What became of the numbers up to this one is forgotten, where no range says it.
-    forgotten: u64,
+    pub(super) forgotten: u64,
     /// The session before, and the highest number accepted from it.
-    previous: Option<(SessionId, u64)>,
+    pub(super) previous: Option<(SessionId, u64)>,
 }
 
 impl Numbers {
     /// Begins to count for a session; goes on when it is the one of before.
-    pub(super) fn begin(&mut self, session: SessionId) {
+    pub fn begin(&mut self, session: SessionId) {
         if self.session == Some(session) {
             return;
         }
@@ -67,33 +67,38 @@ impl Numbers {
     }
 
     /// The session whose numbers these are.
-    pub(super) const fn session(&self) -> Option<SessionId> {
+    pub const fn session(&self) -> Option<SessionId> {
         self.session
     }
 
     /// The session before, and the highest number accepted from it.
-    pub(super) const fn previous(&self) -> Option<(SessionId, u64)> {
+    pub const fn previous(&self) -> Option<(SessionId, u64)> {
         self.previous
     }
 
     /// The highest number accepted; 0 = none.
-    pub(super) const fn accepted(&self) -> u64 {
+    pub const fn accepted(&self) -> u64 {
         self.accepted
     }
 
     /// The number of an update whose publisher gives none. Never a repeat.
-    pub(super) const fn next(&self) -> u64 {
+    pub const fn next(&self) -> u64 {
         // Given numbers end at MAX_GIVEN: there are 2^63 more.
         self.highest + 1
     }
 
-    /// Bytes of memory of its ranges.
-    pub(super) const fn bytes(&self) -> usize {
-        allocated(self.missing.capacity() * size_of::<Range>())
+    /// Bytes that its ranges have room for.
+    pub const fn range_bytes(&self) -> usize {
+        self.missing.capacity() * size_of::<Range>()
+    }
+
+    /// How many ranges there are: the same wherever the same numbers came.
+    pub(super) const fn ranges(&self) -> usize {
+        self.missing.len()
     }
 
     /// What a number says about its update. O(log ranges).
-    pub(super) fn judge(&self, number: u64) -> Verdict {
+    pub fn judge(&self, number: u64) -> Verdict {
         if number > self.accepted {
             Verdict::Fresh
         } else if self.range_of(number).is_ok() {
@@ -107,7 +112,7 @@ impl Numbers {
 
     /// True when every number between the last accepted one and this one was rejected:
     /// the publisher has left nothing out. False before the first one.
-    pub(super) fn continues_at(&self, number: u64) -> bool {
+    pub fn continues_at(&self, number: u64) -> bool {
         let mut expected = self.accepted + 1;
         while expected < number {
             match self.range_of(expected) {
@@ -119,7 +124,7 @@ impl Numbers {
     }
 
     /// Notes that a fresh number was accepted.
-    pub(super) fn accept(&mut self, number: u64) {
+    pub fn accept(&mut self, number: u64) {
         debug_assert_eq!(self.judge(number), Verdict::Fresh);
         self.remove(number);
         let mut from = self.accepted + 1;
@@ -142,7 +147,7 @@ impl Numbers {
 
     /// Notes that a fresh number was rejected. It may come again before a higher one is
     /// accepted.
-    pub(super) fn reject(&mut self, number: u64) {
+    pub fn reject(&mut self, number: u64) {
         debug_assert_eq!(self.judge(number), Verdict::Fresh);
         self.highest = self.highest.max(number);
         let Err(at) = self.range_of(number) else { return };
@@ -177,6 +182,21 @@ impl Numbers {
         }
     }
 
+    /// Refuses what no numbers come to.
+    pub(super) fn validate(&self) -> Result<(), BrokenInvariant> {
+        let Self { session: _, accepted, highest, missing, forgotten, previous } = self;
+        ensure(missing.len() <= RANGES, "ranges of numbers are bounded")?;
+        ensure(missing.iter().all(|range| 0 < range.first && range.first <= range.last), "a range has numbers")?;
+        ensure(missing.windows(2).all(|pair| pair[0].last < pair[1].first), "ranges are in order, and apart")?;
+        let passed = |range: &Range| range.last < *accepted || *accepted < range.first && range.rejected;
+        ensure(missing.iter().all(passed), "what was accepted is not missing, and what was not used is below")?;
+        let last = missing.last().map_or(0, |range| range.last);
+        ensure(*accepted.max(&last) <= *highest && *highest <= MAX_GIVEN + LARGEST, "no number is above the highest")?;
+        ensure(forgotten < accepted || *forgotten == 0, "what is forgotten was passed over")?;
+        let before = previous.map_or(0, |(_, accepted)| accepted);
+        ensure(before <= MAX_GIVEN + LARGEST, "no number is above the highest")
+    }
+
     fn forget_surplus(&mut self) {
         let surplus = self.missing.len().saturating_sub(RANGES);
         let accepted = self.accepted;
@@ -191,7 +211,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use starling_core::hash::splitmix64;
+    use crate::hash::splitmix64;
 
     fn session(number: u64) -> SessionId {
         SessionId::new(number).unwrap()
