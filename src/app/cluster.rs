@@ -164,6 +164,9 @@ impl RunningPod {
         let seeds: Vec<String> = of.peer_seeds().map(str::to_owned).collect();
         let host = PeerHost::new(network.clone(), service, homes);
         let beside = async move {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "serving the other servers");
+            }
             let directory = log.directory();
             tokio::join!(
                 directory.run(),
