@@ -19,6 +19,7 @@ mod followers;
 mod home_stream;
 mod listener;
 mod network;
+mod network_peers;
 mod secret;
 mod server;
 #[cfg(test)]
@@ -30,9 +31,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 pub use cascade::PeerCascade;
-pub use exchange::NetworkPeers;
 pub use listener::serve;
 pub use network::{PeerNetwork, PeerSettings, PeerTls};
+pub use network_peers::NetworkPeers;
 pub use secret::PeerSecret;
 pub use server::PeerHost;
 use starling_core::id::{PodId, SwarmId};
