@@ -125,11 +125,11 @@ fn core_and_feed_judge_messages_alike() {
                 sessions[who] = 0;
                 continue;
             } else if draw(40) == 0 {
-                muted[who] = !muted[who];
+                muted[who] = draw(4) == 0;
                 let command = if muted[who] { LivestreamCommand::Mute } else { LivestreamCommand::Unmute };
                 logged.run(command(by(100), node(author)), at);
             }
-            let given = if draw(3) == 0 { 0 } else { 1 + draw(step / 4 + 4) };
+            let given = if draw(3) > 0 { 0 } else { 1 + draw(step / 4 + 4) };
             let accept_time = Timestamp {
                 seconds: i64::try_from(at / 1_000).unwrap(),
                 nanos: i32::try_from(at % 1_000 * 1_000_000).unwrap(),
@@ -158,7 +158,7 @@ fn core_and_feed_judge_messages_alike() {
             let numbers = &livestream.chat_author(node(author)).unwrap().numbers;
             assert_eq!(PublisherState::of(Some(numbers), Some(session)), known);
         }
-        assert!(kinds[..5].iter().all(|count| *count > 10), "{kinds:?}");
+        assert!(kinds[..5].iter().all(|count| *count > 3), "seed {seed}: {kinds:?}");
         let [alone, pod] = [readers[0].0.read(alone.now), readers[1].0.read(pod.now)];
         assert!(!alone.is_empty() && format!("{alone:?}") == format!("{pod:?}"), "seed {seed}: the same is read");
     }
