@@ -143,7 +143,7 @@ impl CursorState {
         // A position counts if the lane has come so far. One before the first update of a term
         // (sequence 0) need not be on the lane: a grant leaves no update. Nor need one of a term that lasts or
         // lasted at another pod: what was read there may not be here.
-        let is_ours = |term| begin.own == NO_HOME || term == lane.term && lane.home == begin.own;
+        let is_ours = |term| begin.own == NO_HOME || term == lane.term && lane.home() == begin.own;
         let known = given.filter(|given| {
             let may_be = given.term <= lane.newest_term && (given.sequence == 0 || !is_ours(given.term));
             begin.resume.is_some_and(|resume| resume.same_epoch) && (lane.head >= Some(given.point()) || may_be)
