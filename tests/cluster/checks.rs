@@ -22,7 +22,10 @@ impl Shown {
     async fn by(client: &Client, livestream_id: u64) -> Result<Self, String> {
         let failed = |status: tonic::Status| status.to_string();
         let mut calls = client.livestreams.clone();
-        let found = calls.get_livestream(pb::GetLivestreamRequest { livestream_id }).await.map_err(failed)?;
+        let found = calls
+            .get_livestream(pb::GetLivestreamRequest { livestream_id, ..Default::default() })
+            .await
+            .map_err(failed)?;
         let livestream = found.into_inner().livestream.unwrap_or_default();
         let (mut viewers, mut page_token) = (Vec::new(), String::new());
         loop {

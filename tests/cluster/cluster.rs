@@ -184,7 +184,7 @@ pub(crate) async fn go_live(client: &Client, livestream_id: u64, node_id: u64) {
 pub(crate) async fn shown(clients: &[Client], livestream_id: u64) {
     until("every server shows the livestream", async || {
         for client in clients {
-            let get = pb::GetLivestreamRequest { livestream_id };
+            let get = pb::GetLivestreamRequest { livestream_id, ..Default::default() };
             client.clone().livestreams.get_livestream(get).await.map_err(|status| status.to_string())?;
         }
         Ok(())

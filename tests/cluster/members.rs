@@ -204,7 +204,7 @@ impl Acting {
         assert_eq!(made[0], made[1], "one request makes one livestream");
         let (livestream_id, epoch) = made[0];
         let client = self.client();
-        let get = pb::GetLivestreamRequest { livestream_id };
+        let get = pb::GetLivestreamRequest { livestream_id, ..Default::default() };
         let found = answered(&client, |mut client| async move { client.livestreams.get_livestream(get).await }).await;
         let found = found.unwrap_or_else(|error| panic!("livestream {livestream_id}: {error}")).livestream.unwrap();
         assert_eq!(found.epoch, epoch);

@@ -20,7 +20,13 @@ pub(crate) async fn watch_targets(
     fold: SharedFold,
 ) -> u64 {
     let open = move |mut client: Client, session_id| async move {
-        let watch = pb::WatchTargetsRequest { livestream_id, of_node_id: node, session_id, node_id: node };
+        let watch = pb::WatchTargetsRequest {
+            livestream_id,
+            of_node_id: node,
+            session_id,
+            node_id: node,
+            ..Default::default()
+        };
         client.livestreams.watch_targets(watch).await
     };
     let mut watch = Watch::open(client, session, None, RETRY, open).await.expect("a member may watch");
