@@ -32,6 +32,7 @@ mod heap;
 mod ingest;
 mod keyframe_requests;
 mod lane;
+mod lane_homes;
 mod memory;
 mod position;
 mod publish;
@@ -43,6 +44,7 @@ mod skips;
 mod state;
 mod subscriber;
 mod subscribers;
+mod tally;
 mod totals;
 mod upstream;
 mod wants;
@@ -140,7 +142,9 @@ impl Feed {
     /// and for each follower.
     pub fn demand(&self, source: NodeId, channels: ChannelSet) -> Vec<(Channel, Demand)> {
         let mut demand = self.subscribers.demand(source, channels);
-        self.add_followers(&mut demand, source);
+        for (channel, demand) in &mut demand {
+            self.followers.add_to(demand, (Some(source), *channel));
+        }
         demand
     }
 

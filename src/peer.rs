@@ -17,8 +17,10 @@ mod exchange;
 mod follow;
 mod followers;
 mod home_stream;
+mod host;
 mod listener;
 mod network;
+mod reports;
 mod secret;
 mod server;
 #[cfg(test)]
@@ -27,11 +29,11 @@ mod tests;
 use std::fmt;
 
 pub use cascade::PeerCascade;
-pub use exchange::NetworkPeers;
+pub use host::PeerHost;
 pub use listener::serve;
 pub use network::{PeerNetwork, PeerSettings, PeerTls};
+pub use reports::NetworkPeers;
 pub use secret::PeerSecret;
-pub use server::PeerHost;
 use starling_core::id::{PodId, SwarmId};
 
 /// The largest message among peers, in bytes: the largest update, and what surrounds it.

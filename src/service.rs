@@ -8,6 +8,7 @@ pub mod attachment;
 pub mod cascade;
 mod cluster;
 mod error;
+mod homes;
 mod moderation;
 pub mod mutation;
 pub mod publish;

@@ -12,7 +12,7 @@ use tonic::{Response, Status, Streaming};
 
 use super::Homes;
 use super::convert::{self, lane, seal_message, term_seq, update_message};
-use super::server::PeerHost;
+use super::host::PeerHost;
 use crate::clock;
 use crate::feed::{LaneBatch, LaneReader};
 use crate::pb::peer::v1::{FollowRequest, FollowResponse, LaneRequest};

@@ -16,8 +16,8 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 
 use super::MAX_MESSAGE;
+use super::host::PeerHost;
 use super::secret::CheckSecret;
-use super::server::PeerHost;
 use crate::pb::peer::v1::peer_service_server::PeerServiceServer;
 use crate::shutdown::Shutdown;
 use crate::tls::Acceptor;

@@ -1,36 +1,18 @@
 //! What peers ask this server.
 
-use std::sync::Arc;
-
 use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{self, accepted_message, forwarded_update, rejected_message};
-use super::network::PeerNetwork;
-use super::{Homes, exchange, follow};
+use super::host::PeerHost;
+use super::{exchange, follow};
 use crate::pb::peer::v1::peer_service_server::PeerService;
 use crate::pb::peer::v1::{
     ExchangeRequest, ExchangeResponse, FollowRequest, FollowResponse, PublishRequest, PublishResponse, StatsRequest,
     StatsResponse,
 };
-use crate::service::Service;
 use crate::service::publish::PublishError;
 use starling_core::id::NO_HOME;
-
-/// What peers ask for, at this server.
-#[derive(Clone, Debug)]
-pub struct PeerHost {
-    pub(super) network: PeerNetwork,
-    pub(super) service: Service,
-    pub(super) homes: Arc<dyn Homes>,
-}
-
-impl PeerHost {
-    /// A server with these swarms.
-    pub fn new(network: PeerNetwork, service: Service, homes: Arc<dyn Homes>) -> Self {
-        Self { network, service, homes }
-    }
-}
 
 #[tonic::async_trait]
 impl PeerService for PeerHost {

@@ -5,7 +5,8 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use super::cascade::{FollowLease, wait_while};
+use super::cascade::FollowLease;
+use super::homes::wait_while;
 use super::watch::{Over, Step};
 use super::{Service, ServiceError, member};
 use crate::clock;
