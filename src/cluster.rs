@@ -93,6 +93,23 @@ impl CommandLog {
         Ok(self.store.apply(id, command, at, projection)?)
     }
 
+    /// The same of a message to CHAT in a cluster: whatever is about membership goes before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::submit`].
+    pub async fn submit_chat(
+        &self,
+        id: SwarmId,
+        command: Command,
+        projection: Projection,
+    ) -> Result<Outcome, LogError> {
+        match &self.replicated {
+            Some(log) => log.submit_chat(id, &command, projection).await,
+            None => self.submit(id, command, projection).await,
+        }
+    }
+
     /// Refuses tokens of a node, on all pods. Answers with what is in force of it then.
     ///
     /// # Errors

@@ -28,6 +28,9 @@ mod tests;
 
 use std::fmt;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
 pub use cascade::PeerCascade;
 pub use host::PeerHost;
 pub use listener::serve;
@@ -55,4 +58,9 @@ pub trait Homes: fmt::Debug + Send + Sync + 'static {
 
     /// Where the server with this number in the partition of a swarm is; `None` when it is gone.
     fn peer(&self, id: SwarmId, home: PodId) -> Option<PeerAddress>;
+
+    /// Asks the log anew who is where.
+    fn refresh(&self) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
 }

@@ -6,6 +6,7 @@
 
 pub mod attachment;
 pub mod cascade;
+mod chat;
 mod cluster;
 mod error;
 mod homes;

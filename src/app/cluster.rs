@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use starling_cluster::{JetStreamSettings, JetStreamTls, Pod, PodLife};
 use starling_replica::ReplicaSettings;
 use tokio::net::TcpListener;
@@ -162,6 +164,9 @@ impl RunningPod {
         let seeds: Vec<String> = of.peer_seeds().map(str::to_owned).collect();
         let host = PeerHost::new(network.clone(), service, homes);
         let beside = async move {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "serving the other servers");
+            }
             let directory = log.directory();
             tokio::join!(
                 directory.run(),
@@ -236,5 +241,9 @@ impl Homes for LogHomes {
 
     fn peer(&self, id: SwarmId, home: PodId) -> Option<PeerAddress> {
         self.0.pod(partition_of(id), home).map(address_of)
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, ()> {
+        self.0.refresh().boxed()
     }
 }

@@ -84,6 +84,18 @@ impl ReplicatedLog {
         swarm_outcome(self.partition(id).submit(bytes, CALL_PATIENCE).await?)
     }
 
+    /// The same of a message to CHAT.
+    pub(super) async fn submit_chat(
+        &self,
+        id: SwarmId,
+        command: &Command,
+        projection: Projection,
+    ) -> Result<Outcome, LogError> {
+        let bytes = wire::encode(id, 0, command);
+        let _expected = self.places[partition_of(id)].projections().expect(&bytes, projection);
+        swarm_outcome(self.partition(id).chat(bytes, CALL_PATIENCE).await?)
+    }
+
     /// Refuses tokens of a node, on all pods.
     pub(super) async fn revoke(&self, command: ServerCommand) -> Result<Revocation, LogError> {
         let bytes = wire::server::encode(0, &command);

@@ -1,6 +1,16 @@
 //! The CHAT of a livestream whose order several pods have in common: the core numbers and judges the messages, and each
 //! pod's feed takes them in at their positions. Nothing is refused here: what there is no memory for is lost to those
 //! who read, and told by a gap.
+//!
+//! Whoever writes over a replicated log
+//!
+//! 1. refuses a draft with a proof ([`Draft::check_proof`]), and asks
+//!    [`Livestream::chat_refusal`](starling_core::Livestream::chat_refusal), so that what is refused anyhow is no entry;
+//! 2. submits [`LivestreamCommand::Chat`](starling_core::LivestreamCommand::Chat) with [`Draft::chat_content`];
+//! 3. answers what [`Accepted::of_chat`] makes of `Outcome::chat` of the store.
+//!
+//! What is known of an author before its first message says [`PublisherState::of`](super::PublisherState::of) with the
+//! numbers of [`Livestream::chat_author`](starling_core::Livestream::chat_author).
 
 use bytes::Bytes;
 

@@ -134,6 +134,8 @@ impl Feed {
         lane.layers = update.layers;
         lane.tally = lane.tally.plus(lost);
         let previous = match update.previous {
+            // Of a lane of which nothing was here its home knows more.
+            before if lane.head.is_none() => before,
             _ if lost.updates == 0 => lane.head,
             // What is lost stands between: a point that no reader has.
             Some(previous) if Some(previous) != lane.head => Some(previous),
@@ -314,8 +316,8 @@ impl Lane {
             return Judgement::Duplicate;
         }
         let same_term = self.head.is_some_and(|(newest, _)| newest == term);
-        // Its home has judged it behind the same update.
-        let as_there = !update.begins_anew && self.head.is_some() && update.previous == self.head;
+        // Its home has judged it behind the same update, or behind one that nobody misses here.
+        let as_there = !update.begins_anew && (self.head.is_none() || update.previous == self.head);
         let continues = same_term || as_there || given.is_some_and(|number| self.publisher.continues_at(number));
         Judgement::Take { lost: self.lost_before(update, continues), continues }
     }

@@ -19,7 +19,7 @@ use starling_core::config::AUTHOR_CHAT_RATE;
 use starling_core::event::{Gate, Grant};
 use starling_core::id::{NodeId, SessionId};
 use starling_core::key::BroadcasterKey;
-use starling_core::numbers::{Numbers, Verdict};
+use starling_core::numbers::{NumberVerdict, Numbers};
 
 /// What became of an update that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,23 @@ pub struct PublisherState {
     pub previous: Option<(SessionId, u64)>,
     /// True when it should begin with a keyframe.
     pub keyframe_wanted: bool,
+}
+
+impl PublisherState {
+    /// What numbers say of their publisher, whose session is `session`; `None` = whichever it is.
+    pub fn of(numbers: Option<&Numbers>, session: Option<SessionId>) -> Self {
+        match numbers {
+            // The author has written nothing yet in this session.
+            Some(numbers) if session.is_some() && numbers.session() != session => {
+                let previous = numbers.session().map(|before| (before, numbers.accepted()));
+                Self { accepted: 0, previous, keyframe_wanted: false }
+            }
+            Some(numbers) => {
+                Self { accepted: numbers.accepted(), previous: numbers.previous(), keyframe_wanted: false }
+            }
+            None => Self::default(),
+        }
+    }
 }
 
 /// One message to the CHAT of a livestream, by a member.
@@ -245,17 +262,7 @@ impl Feed {
             let lane = state.lanes.get((Some(source), channel));
             (lane.map(|lane| &lane.publisher), lane.map_or_else(|| has_runs(channel), Lane::wants_keyframe_first))
         };
-        match numbers {
-            // The author has written nothing yet in this session.
-            Some(numbers) if session.is_some() && numbers.session() != session => {
-                let previous = numbers.session().map(|before| (before, numbers.accepted()));
-                PublisherState { accepted: 0, previous, keyframe_wanted }
-            }
-            Some(numbers) => {
-                PublisherState { accepted: numbers.accepted(), previous: numbers.previous(), keyframe_wanted }
-            }
-            None => PublisherState { keyframe_wanted, ..PublisherState::default() },
-        }
+        PublisherState { keyframe_wanted, ..PublisherState::of(numbers, session) }
     }
 
     /// The term in force on a channel.
@@ -310,12 +317,12 @@ impl Feed {
         let given = draft.given_number();
         let number = given.unwrap_or_else(|| lane.publisher.next());
         match lane.publisher.judge(number) {
-            Verdict::Fresh => {}
-            Verdict::Repeat => return Ok(Accepted::before(lane, &lane.publisher, wanted)),
-            Verdict::OutOfOrder => {
+            NumberVerdict::Fresh => {}
+            NumberVerdict::Repeat => return Ok(Accepted::before(lane, &lane.publisher, wanted)),
+            NumberVerdict::OutOfOrder => {
                 return Err(Rejected { publisher_sequence: number, refusal: AppendError::OutOfOrder });
             }
-            Verdict::Unknown => {
+            NumberVerdict::Unknown => {
                 return Err(Rejected { publisher_sequence: number, refusal: AppendError::OutcomeUnknown });
             }
         }

@@ -9,6 +9,7 @@ use starling_core::id::{NO_HOME, SessionId};
 use starling_core::interest::{Interest, InterestChange};
 
 mod channels;
+mod chat;
 mod demand;
 mod ingest;
 mod loss;

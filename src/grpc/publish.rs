@@ -5,13 +5,16 @@
 //! acknowledgements is not read from. Nor is one whose client publishes more than it may: what it has sent waits, and
 //! flow control holds the rest back, so that a publisher that is a little too fast loses nothing.
 
+mod subscribers;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, FuturesOrdered, StreamExt};
 use prost::Message;
 use tokio::time::Instant;
 use tonic::{Request, Status, Streaming};
@@ -26,13 +29,12 @@ use super::status::{End, draining, reject_reason, unpublished};
 use super::stream::{LifetimeEvent, Messages, StreamLifetime, caller};
 use super::{Edge, Settings, convert, fields};
 use crate::budget::Reservation;
-use crate::clock;
-use crate::feed::{Accepted, PublisherState, Rejected, SkipReport};
+use crate::feed::{Accepted, PublisherState, Rejected};
 use crate::limits::{Exceeded, UpdateCharge};
 // The same events in both services.
 use crate::pb::livestream::v1::publish_updates_response::Event;
 use crate::pb::swarm::v1 as shared;
-use crate::service::publish::{PublishError, PublishHandle};
+use crate::service::publish::{PublishError, PublishHandle, Sent};
 use crate::transport::{ConnectionShared, StreamProgress};
 use starling_core::Rejection;
 use starling_core::channel::{Channel, PerChannel};
@@ -42,14 +44,11 @@ use starling_core::id::{SessionId, SwarmKind};
 /// The most updates that one acknowledgement covers.
 const UPDATES_PER_ACK: usize = 64;
 
-/// Changes of demand are gathered for this long.
-const DEMAND_PAUSE: Duration = Duration::from_millis(100);
-
 /// What is beyond a limit waits so long at least.
 const HELD_AT_LEAST: Duration = Duration::from_millis(1);
 
-/// What subscribers skip is gathered for this long.
-const SKIPS_PAUSE: Duration = Duration::from_secs(1);
+/// Messages to CHAT of one stream that may be on their way through the log of a cluster.
+const MAX_IN_LOG: usize = 64;
 
 /// One publisher and its stream.
 pub(super) struct PublishStream {
@@ -74,6 +73,10 @@ pub(super) struct PublishStream {
     /// When it may be told again who skips updates.
     skips_at: Instant,
     ready: VecDeque<Event>,
+    /// Messages to CHAT that go through the log of a cluster, in order.
+    in_log: FuturesOrdered<BoxFuture<'static, Result<Accepted, PublishError>>>,
+    /// The client has said all it had to say.
+    is_complete: bool,
     ended: Option<Result<(), Status>>,
 }
 
@@ -153,6 +156,8 @@ impl PublishStream {
             demand_at: Instant::now(),
             skips_at: Instant::now(),
             ready: VecDeque::from([Event::Opened(opened)]),
+            in_log: FuturesOrdered::new(),
+            is_complete: false,
             ended: None,
         })
     }
@@ -161,6 +166,13 @@ impl PublishStream {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(Ok(event));
+            }
+            // Who has said all hears of all.
+            if self.is_complete
+                && let Some(answer) = self.in_log.next().await
+            {
+                self.answer_chat(answer);
+                continue;
             }
             if let Some(status) = &mut self.ended {
                 return std::mem::replace(status, Ok(())).err().map(Err);
@@ -194,7 +206,11 @@ impl PublishStream {
                 LifetimeEvent::Beat => self.give_sign(),
             },
             () = changed => {}
-            message = self.inbound.next(), if held_until.is_none() => self.take_all(message),
+            Some(answer) = self.in_log.next() => self.answer_chat(answer),
+            // What waits for the log is bounded: its author waits, too.
+            message = self.inbound.next(), if held_until.is_none() && self.in_log.len() < MAX_IN_LOG => {
+                self.take_all(message);
+            }
             () = wait_until(held_until), if held_until.is_some() => self.take_held(),
             () = wait_until(wanted) => {}
         }
@@ -205,63 +221,6 @@ impl PublishStream {
         let server_time = Some(self.lifetime.server_time());
         let epoch = self.handle.epoch().get();
         self.ready.push_back(Event::Heartbeat(shared::FeedHeartbeat { epoch, server_time, ..Default::default() }));
-    }
-
-    /// Tells what the publisher should know of its subscribers. Answers when to look again.
-    fn tell_of_subscribers(&mut self) -> Option<Instant> {
-        [self.tell_interests(), self.tell_skips()].into_iter().flatten().min()
-    }
-
-    /// Tells who skips updates.
-    fn tell_skips(&mut self) -> Option<Instant> {
-        if !self.handle.has_skips() {
-            return None;
-        }
-        let now = Instant::now();
-        if self.skips_at > now {
-            return Some(self.skips_at);
-        }
-        self.skips_at = now + SKIPS_PAUSE;
-        let skips = self.handle.take_skips().into_iter();
-        let channels = skips.map(|(channel, SkipReport { reason, subscribers, updates })| shared::ChannelSkips {
-            channel: shared::UpdateChannel::from(channel).into(),
-            reason: shared::GapReason::from(reason).into(),
-            subscribers,
-            updates,
-            track: 0,
-        });
-        self.ready.push_back(Event::Skips(shared::Skips { channels: channels.collect() }));
-        None
-    }
-
-    /// Tells which keyframes are wanted, and who wants what when that has changed.
-    fn tell_interests(&mut self) -> Option<Instant> {
-        let (channels, next) = self.handle.keyframes_due();
-        self.ready.extend(channels.into_iter().map(|channel| {
-            Event::KeyframeRequest(shared::KeyframeRequest {
-                channel: shared::UpdateChannel::from(channel).into(),
-                track: 0,
-            })
-        }));
-        let now = Instant::now();
-        let keyframes = next.map(|at| now + Duration::from(at.saturating_sub(clock::uptime())));
-        if !self.handle.may_want_else() {
-            return keyframes;
-        }
-        if self.demand_at > now {
-            return [keyframes, Some(self.demand_at)].into_iter().flatten().min();
-        }
-        self.demand_at = now + DEMAND_PAUSE;
-        if let Some(demand) = self.handle.demand() {
-            let channels = demand.iter().map(|(channel, demand)| shared::ChannelDemand {
-                channel: shared::UpdateChannel::from(*channel).into(),
-                highest_interest: shared::Interest::from(demand.highest).into(),
-                subscribers: demand.subscribers,
-                track: 0,
-            });
-            self.ready.push_back(Event::Demand(shared::Demand { channels: channels.collect() }));
-        }
-        keyframes
     }
 
     /// Takes what was held back, if it may be taken now, and what is ready behind it.
@@ -328,12 +287,14 @@ impl PublishStream {
                 None => {
                     self.skips_at = Instant::now();
                     self.tell_skips();
+                    self.is_complete = true;
                     self.ended = Some(Ok(()));
                 }
                 Some(Err(status)) => self.ended = Some(Err(status)),
             }
             // Before the next one is asked for: what is asked for must be taken.
-            if self.ended.is_some() || renews || taken == UPDATES_PER_ACK {
+            let is_full = self.in_log.len() >= MAX_IN_LOG;
+            if self.ended.is_some() || renews || is_full || taken == UPDATES_PER_ACK {
                 break;
             }
             match self.inbound.next().now_or_never() {
@@ -365,12 +326,24 @@ impl PublishStream {
         };
         let channel = draft.channel;
         match self.handle.send(draft) {
-            Ok(accepted) => self.accepted[channel] = Some(accepted),
+            Ok(Sent::Accepted(accepted)) => self.accepted[channel] = Some(accepted),
+            Ok(Sent::InLog(answer)) => self.in_log.push_back(answer),
             Err(refusal) => {
                 // In order: what was taken before is acknowledged before.
                 self.acknowledge();
                 self.refuse(channel, refusal);
             }
+        }
+    }
+
+    /// Notes what became of a message that went through the log of a cluster.
+    fn answer_chat(&mut self, answer: Result<Accepted, PublishError>) {
+        match answer {
+            Ok(accepted) => {
+                self.accepted[Channel::Chat] = Some(accepted);
+                self.acknowledge();
+            }
+            Err(refusal) => self.refuse(Channel::Chat, refusal),
         }
     }
 

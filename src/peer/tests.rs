@@ -21,7 +21,7 @@ use crate::cluster::partition_state::SHARDS;
 use crate::feed::{AppendError, Delivery, Demand, Draft, Feed, Gap, GapReason, Start, TermSeq, Timestamp};
 use crate::service::publish::PublishError;
 use crate::service::subscribe::{Request, Subscription};
-use crate::service::watch::{Over, Step};
+use crate::service::watch::Step;
 use crate::service::{self, Service, ServiceError};
 use crate::shutdown::Shutdown;
 use crate::store::snapshot::Projection;

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::attachment::Attachment;
 use super::cascade::{ForwardError, ForwardedUpdate};
+use super::chat::{Written, write_chat};
 use super::signature::SignatureVerifier;
 use super::{Service, ServiceError, draw_session, is_due, member};
 use crate::clock;
-use crate::cluster::CommandLog;
-use crate::feed::{self, Accepted, Demand, Draft, Feed, Limits, Message, Micros, PublisherState, SkipReport};
+use crate::cluster::{CommandLog, LogFault};
+use crate::feed::{self, Accepted, Demand, Draft, Feed, Limits, Micros, PublisherState, SkipReport};
 use crate::store::entry::Entry;
 use crate::store::snapshot::{Outcome, Projection};
 use starling_core::channel::{Channel, ChannelSet};
@@ -18,7 +21,7 @@ use starling_core::command::By;
 use starling_core::event::Gate;
 use starling_core::id::{Epoch, NO_HOME, NodeId, SINGLE_POD, SessionId, SwarmId, SwarmKind};
 use starling_core::key::BroadcasterKey;
-use starling_core::{Rejection, Rules, SharedCommand, Swarm};
+use starling_core::{Rejection, SharedCommand, Swarm};
 
 /// The lease of a session that publishing makes, in milliseconds.
 const LEASE_MS: u32 = 30_000;
@@ -41,6 +44,15 @@ impl From<Rejection> for PublishError {
     fn from(rejection: Rejection) -> Self {
         Self::Swarm(rejection.into())
     }
+}
+
+/// What became of an update that was sent.
+#[expect(missing_debug_implementations, reason = "an answer that is awaited has none")]
+pub enum Sent {
+    /// It was taken.
+    Accepted(Accepted),
+    /// It is on its way through the log of a cluster, and whether it is taken says this.
+    InLog(BoxFuture<'static, Result<Accepted, PublishError>>),
 }
 
 /// The right to publish, while it lasts.
@@ -163,7 +175,10 @@ impl Service {
         let channel = draft.channel;
         let feed = self.log.store().read(id, Entry::feed).ok_or(Rejection::NoSuchSwarm)?;
         if feed.is_shared(channel) {
-            return chat(&self.log, id, &feed, by.node, by.session, draft);
+            return match write_chat(&self.log, id, &feed, by.node, by.session, draft)? {
+                Written::Here(accepted, due) => Ok((accepted, due)),
+                Written::InLog(answer) => answer.await,
+            };
         }
         let channels: ChannelSet = [channel].into_iter().collect();
         let mut draft = draft.clone();
@@ -289,39 +304,14 @@ fn signer(swarm: &Swarm, node: NodeId) -> Result<Option<(BroadcasterKey, Session
     Ok(Some((key, session)))
 }
 
-/// Writes to the CHAT of a livestream, in one step with the look at who is muted. Answers
-/// the session too when its lease is to be renewed.
-fn chat(
-    log: &CommandLog,
-    id: SwarmId,
-    feed: &Arc<Feed>,
-    author: NodeId,
-    session: Option<SessionId>,
-    draft: &Draft,
-) -> Result<(Accepted, Option<SessionId>), PublishError> {
-    let attempt = |last: bool| {
-        let write = |entry: &Entry| -> Result<_, PublishError> {
-            let swarm = entry.swarm();
-            // Another incarnation may have taken its place.
-            if !Arc::ptr_eq(feed, &entry.feed()) {
-                return Err(Rejection::Ended.into());
-            }
-            let now = log.now(id);
-            let member = member(swarm, author, session, now)?;
-            let muted = matches!(swarm.rules(), Rules::Livestream(livestream) if livestream.muted().contains(&author));
-            let message = Message { author, session: member.session, muted, draft: draft.clone() };
-            let accepted = feed.chat(message, clock::uptime(), last)?;
-            Ok((accepted, is_due(member, now).then_some(member.session)))
-        };
-        log.store().read(id, write).ok_or_else(|| PublishError::from(Rejection::NoSuchSwarm))?
+/// A log that does not answer refuses a message and ends no stream: video may go on beside.
+fn of_message(refusal: PublishError, publisher_sequence: u64) -> PublishError {
+    let refusal = match refusal {
+        PublishError::Swarm(ServiceError::Log(LogFault::OutcomeUnknown)) => feed::AppendError::OutcomeUnknown,
+        PublishError::Swarm(ServiceError::Log(_)) => feed::AppendError::Quota,
+        refusal => return refusal,
     };
-    match attempt(false) {
-        Err(PublishError::Feed(feed::Rejected { refusal: feed::AppendError::Memory, .. })) => {
-            feed.make_room(draft.payload.len(), clock::uptime());
-            attempt(true)
-        }
-        outcome => outcome,
-    }
+    feed::Rejected { publisher_sequence, refusal }.into()
 }
 
 impl PublishHandle {
@@ -393,15 +383,25 @@ impl PublishHandle {
     /// # Errors
     ///
     /// When the feed does not take the update; the stream may go on. See [`PublishError`].
-    pub fn send(&self, mut draft: Draft) -> Result<Accepted, PublishError> {
+    pub fn send(&self, mut draft: Draft) -> Result<Sent, PublishError> {
         if self.feed.is_shared(draft.channel) {
-            let (accepted, _) = chat(&self.log, self.id, &self.feed, self.source, self.session, &draft)?;
-            return Ok(accepted);
+            let number = draft.publisher_sequence;
+            let written = write_chat(&self.log, self.id, &self.feed, self.source, self.session, &draft);
+            return Ok(match written.map_err(|refusal| of_message(refusal, number))? {
+                Written::Here(accepted, _) => Sent::Accepted(accepted),
+                Written::InLog(answer) => {
+                    let told = move |answer: Result<(Accepted, _), _>| match answer {
+                        Ok((accepted, _)) => Ok(accepted),
+                        Err(refusal) => Err(of_message(refusal, number)),
+                    };
+                    Sent::InLog(answer.map(told).boxed())
+                }
+            });
         }
         if let Some(verifier) = &self.verifier {
             verifier.verify(&mut draft);
         }
-        Ok(self.feed.publish(self.source, self.term, draft, clock::uptime())?)
+        Ok(Sent::Accepted(self.feed.publish(self.source, self.term, draft, clock::uptime())?))
     }
 
     /// The channels on which a keyframe is to be asked for now, and when to look

@@ -4,5 +4,6 @@
 pub(crate) mod fixture;
 
 mod at_least;
+mod chat;
 mod membership;
 mod updates;

@@ -18,14 +18,14 @@ use super::counted::Map;
 use super::hash::WordHasher;
 use super::id::{NodeId, SessionId};
 use super::invariant::{BrokenInvariant, LARGEST, ensure};
-use super::numbers::{MAX_GIVEN, Numbers, Range, Verdict};
+use super::numbers::{MAX_GIVEN, NumberVerdict, Numbers, Range};
 use super::token_bucket::TokenBucket;
 
 /// What all authors together may take, in bytes.
 pub const MOST_BYTES: usize = 16 << 20;
 
 /// What one author takes, its ranges apart: itself, and its places in two trees whose nodes are half full at least.
-const AUTHOR_BYTES: usize = size_of::<Author>() + 2 * 3 * size_of::<(NodeId, usize)>();
+const AUTHOR_BYTES: usize = size_of::<Heard>() + 2 * 3 * size_of::<(NodeId, usize)>();
 
 /// What a range of its numbers takes, with the room beside it.
 const RANGE_BYTES: usize = 2 * size_of::<Range>();
@@ -119,12 +119,12 @@ impl Author {
         let judgement = match self.numbers.judge(number) {
             // Nobody could count on after it.
             _ if given > MAX_GIVEN => Judgement::Refused(ChatRefusal::OutOfOrder),
-            Verdict::Repeat => Judgement::Repeat,
-            Verdict::OutOfOrder => Judgement::Refused(ChatRefusal::OutOfOrder),
-            Verdict::Unknown => Judgement::Refused(ChatRefusal::OutcomeUnknown),
-            Verdict::Fresh if muted => Judgement::Refused(ChatRefusal::Muted),
-            Verdict::Fresh if self.quota.balance(now) < 1 => Judgement::Refused(ChatRefusal::Quota),
-            Verdict::Fresh => Judgement::Fresh,
+            NumberVerdict::Repeat => Judgement::Repeat,
+            NumberVerdict::OutOfOrder => Judgement::Refused(ChatRefusal::OutOfOrder),
+            NumberVerdict::Unknown => Judgement::Refused(ChatRefusal::OutcomeUnknown),
+            NumberVerdict::Fresh if muted => Judgement::Refused(ChatRefusal::Muted),
+            NumberVerdict::Fresh if self.quota.balance(now) < 1 => Judgement::Refused(ChatRefusal::Quota),
+            NumberVerdict::Fresh => Judgement::Fresh,
         };
         (number, judgement)
     }
@@ -202,7 +202,7 @@ impl Authors {
 
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
-        self.by_node.len() == 0
+        self.by_node.is_empty()
     }
 
     /// Authors by the message with which they were heard last, from this message on.

@@ -1,6 +1,7 @@
 //! Settings that need each other.
 
 use super::{env, keys, load_env};
+use crate::config::ClientAuth;
 
 #[test]
 fn settings_of_tls_fit_together() {

@@ -32,6 +32,8 @@ pub(super) struct LaneCursor {
     pub(super) tally: Option<Tally>,
     /// The last update that came.
     pub(super) delivered: Option<TermSeq>,
+    /// `last` was read at another pod, and what this one has begins or ends elsewhere.
+    pub(super) from_elsewhere: bool,
     pub(super) state: LaneState,
     pub(super) skips: Counted,
 }
@@ -48,6 +50,7 @@ impl LaneCursor {
             last: None,
             tally: Some(Tally::default()),
             delivered: None,
+            from_elsewhere: false,
             state: LaneState::start(wanted, interest),
             skips: Counted::default(),
         }
@@ -81,12 +84,14 @@ impl LaneCursor {
     pub(super) const fn advance_past(&mut self, record: &Record) {
         self.last = Some(record.position.point());
         self.tally = Some(record.tally_after());
+        self.from_elsewhere = false;
     }
 
     /// Goes on at this record, whatever came before.
     pub(super) const fn continue_at(&mut self, record: &Record) {
         self.last = record.previous();
         self.tally = Some(record.tally);
+        self.from_elsewhere = false;
     }
 
     /// The run is lost after `self.last`, and nothing comes before the next keyframe: tells
@@ -137,6 +142,8 @@ impl LaneCursor {
     /// Why updates are missing before one whose publisher began anew in the term `origin`.
     pub(super) fn loss_before(&self, origin: u64) -> GapReason {
         match self.last {
+            // Nobody here can say what came after it.
+            Some(_) if self.from_elsewhere => GapReason::Upstream,
             // What was read last is of an earlier publisher: authority passed on before the rest was.
             Some((term, _)) if term < origin => GapReason::TermChanged,
             Some(_) | None => GapReason::Evicted,

@@ -10,7 +10,7 @@ use crate::feed::position::{LaneId, Position, TermSeq};
 use crate::feed::ring::Ring;
 use crate::feed::state::State;
 use starling_core::channel::Channel;
-use starling_core::id::{NodeId, PodId};
+use starling_core::id::{NO_HOME, NodeId, PodId};
 use starling_core::interest::Interests;
 use starling_core::propagation::Filter;
 use starling_core::steps::count;
@@ -141,10 +141,12 @@ impl CursorState {
         (cursor.last, cursor.tally) = (lane.head, Some(lane.tally));
         let given = begin.resume.and_then(|resume| resume.position(lane.id));
         // A position counts if the lane has come so far. One before the first update of a term
-        // (sequence 0) need not be on the lane: a grant leaves no update.
+        // (sequence 0) need not be on the lane: a grant leaves no update. Nor need one of a term that lasts or
+        // lasted at another pod: what was read there may not be here.
+        let is_ours = |term| begin.own == NO_HOME || term == lane.term && lane.home == begin.own;
         let known = given.filter(|given| {
-            begin.resume.is_some_and(|resume| resume.same_epoch)
-                && (lane.head >= Some(given.point()) || given.sequence == 0 && given.term <= lane.newest_term)
+            let may_be = given.term <= lane.newest_term && (given.sequence == 0 || !is_ours(given.term));
+            begin.resume.is_some_and(|resume| resume.same_epoch) && (lane.head >= Some(given.point()) || may_be)
         });
         if wanted {
             let (lane, interest, layers) = (lane.id, cursor.interest, lane.layers);
@@ -245,18 +247,25 @@ impl CursorState {
         let open_gap = begin.resume.and_then(|resume| resume.open_gap(cursor.lane));
         let first = lane.first_that(|number| ring.get(number).is_some_and(|record| record.position.point() > at));
         (cursor.last, cursor.delivered) = (Some(at), Some(at));
+        let one_of_several = begin.own != NO_HOME;
         // `counted`: what the lane had carried where the reader goes on.
         let (gone, counted) = match first.and_then(|number| Some((number, ring.get(number)?))) {
             Some((number, record)) => {
                 // A point alone does not say what the lane had carried with it: that is known only
                 // when the record after it is there.
-                let nothing_between = record.previous() == Some(at) || at.1 == 0 && record.previous() < Some(at);
+                // Nor does the first record of a lane that was elsewhere before.
+                let is_first = one_of_several && record.previous().is_none();
+                let nothing_before = at.1 == 0 && !is_first && record.previous() < Some(at);
+                let nothing_between = record.previous() == Some(at) || nothing_before;
                 cursor.tally = nothing_between.then_some(record.tally);
+                cursor.from_elsewhere = is_first;
                 self.next = self.next.min(number);
                 (false, record.tally)
             }
             None => {
-                cursor.tally = Some(lane.tally);
+                // What is not here yet is not counted here either.
+                cursor.from_elsewhere = one_of_several && lane.head < Some(at);
+                cursor.tally = (!cursor.from_elsewhere).then_some(lane.tally);
                 (lane.head > Some(at), lane.tally)
             }
         };

@@ -94,7 +94,7 @@ fn lost(after: TermSeq, before: Option<TermSeq>, count: Option<u64>) -> Got {
 }
 
 #[test]
-fn lane_is_taken_as_it_is_at_home() {
+fn lane_is_taken_as_at_its_home() {
     let mut pods = Pods::new();
     for number in 1..=4 {
         pods.publish(HOME, 5, number == 1, 0);
@@ -316,6 +316,68 @@ fn late_joiner_starts_with_what_the_home_has() {
     pods.grant_all(8, &grant(HOME, SESSION, 5, Gate::Open));
     assert_eq!(pods.flow(HOME, OWN), [Ingested::Taken; 2]);
     assert_eq!(pods.own.viewer(Start::Keyframe).sequences(&pods.own), [1, 2]);
+}
+
+#[test]
+fn resume_ahead_of_a_follower_goes_back_nowhere() {
+    let mut pods = Pods::new();
+    for number in 1..=2 {
+        pods.publish(HOME, 5, number == 1, number);
+    }
+    pods.flow(HOME, OWN);
+    for number in 3..=5 {
+        pods.publish(HOME, 5, number == 3, number);
+    }
+    // It has read 4 at the home.
+    let mut resumed = pods.own.resumed(Channel::Visual, (5, 4));
+    assert_eq!(resumed.read(&pods.own), []);
+    assert_eq!(pods.flow(HOME, OWN), [Ingested::Taken; 3]);
+    assert_eq!(resumed.read(&pods.own), [visual(5, 5)]);
+    // The home dies, and nobody here knows whether 5 was the last.
+    pods.grant_all(8, &grant(0, SESSION, 5, Gate::Open));
+    let mut resumed = pods.own.resumed(Channel::Visual, (5, 7));
+    pods.grant_all(9, &grant(OTHER, SESSION, 9, Gate::Open));
+    pods.publish(OTHER, 9, true, 8);
+    assert_eq!(pods.flow(OTHER, OWN), [Ingested::Taken]);
+    assert_eq!(resumed.read(&pods.own), [lost((5, 7), Some((9, 1)), None), visual(9, 1)]);
+    // Of what is published here, nobody has more.
+    let mut unknown = pods.other.resumed(Channel::Visual, (9, 2));
+    assert!(matches!(unknown.read(&pods.other)[..], [Got::Lost(None, _, GapReason::UnknownPosition, _), ..]));
+}
+
+#[test]
+fn fresh_follower_tells_what_it_never_had() {
+    for at in [(5, 0), (5, 2)] {
+        let mut pods = Pods::new();
+        for number in 1..=3 {
+            pods.publish(HOME, 5, number == 1, number);
+        }
+        // It is told where it goes on before anything is here.
+        let mut resumed = pods.own.resumed(Channel::Visual, at);
+        pods.grant_all(8, &grant(0, SESSION, 5, Gate::Open));
+        pods.grant_all(9, &grant(OTHER, 71, 9, Gate::Open));
+        pods.publish(OTHER, 9, true, 1);
+        assert_eq!(pods.flow(OTHER, OWN), [Ingested::Taken]);
+        assert_eq!(resumed.read(&pods.own), [lost(at, Some((9, 1)), None), visual(9, 1)]);
+    }
+}
+
+#[test]
+fn fresh_follower_goes_on_after_a_reopening() {
+    let mut pods = Pods::new();
+    for number in 1..=3 {
+        pods.publish(HOME, 5, number == 1, number);
+    }
+    pods.grant_all(9, &grant(OTHER, SESSION, 9, Gate::Open));
+    assert_eq!(pods.flow(HOME, OTHER), [Ingested::Taken; 3]);
+    pods.publish(OTHER, 9, false, 4);
+    pods.publish(OTHER, 9, true, 5);
+    // What the term before had is not here.
+    let batch = pods.batch(OTHER, OWN);
+    pods.own.feed.give_up_seals(source(), [Channel::Visual].into_iter().collect());
+    assert_eq!(pods.ingest(OTHER, OWN, &batch.updates[3..]), [Ingested::Taken; 2]);
+    let mut resumed = pods.own.resumed(Channel::Visual, (5, 3));
+    assert_eq!(resumed.read(&pods.own), [visual(9, 1), visual(9, 2)]);
 }
 
 #[test]

@@ -49,7 +49,7 @@ async fn publisher_goes_on_at_another_server() {
 }
 
 #[tokio::test]
-async fn updates_of_a_dead_server_become_a_gap() {
+async fn tail_of_a_dead_server_is_a_gap() {
     let mut cluster = Cluster::start(3).await;
     let term = cluster.claim(1);
     let home = cluster.server(1);

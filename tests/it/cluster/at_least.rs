@@ -35,9 +35,10 @@ macro_rules! read {
 
 /// The revision that an answer tells.
 macro_rules! told {
-    ($answer:expr) => {
-        SeenRevision { epoch: $answer.epoch, revision: $answer.revision }
-    };
+    ($answer:expr) => {{
+        let answer = $answer;
+        SeenRevision { epoch: answer.epoch, revision: answer.revision }
+    }};
 }
 
 /// Every read of a livestream, about a viewer.
@@ -239,7 +240,9 @@ async fn watches_go_on_where_another_server_stopped() {
         let [first, second, third] = [0, 1, 2].map(|at: u64| &clients[usize::try_from((id + at) % 3).unwrap()]);
         go_live(first, id).await;
         let seen = join_livestream(second, id, 2).await;
-        let next = async || drop(join_livestream(first, id, 3).await);
+        let next = async || {
+            join_livestream(first, id, 3).await;
+        };
         let (revision, event) = first_event(third, id, seen, next).await;
         assert!(matches!(event, Event::Batch(_)), "{event:?}");
         assert_eq!(revision, seen.revision + 1);

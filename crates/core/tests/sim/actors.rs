@@ -183,7 +183,7 @@ impl Actors {
             remembered.command,
             Command::Shared(
                 SharedCommand::Claim { .. } | SharedCommand::Acquire { .. } | SharedCommand::ReportPeer(..)
-            )
+            ) | Command::Livestream(LivestreamCommand::Chat { .. })
         );
         if is_kept && remembered.command.by().is_some_and(|by| by.request.is_some()) {
             self.remembered.push_back(remembered);

@@ -237,7 +237,7 @@ impl Run {
         let object = self.object(world);
         let by_leader = self.actors.by(world, leader);
         let by_anyone = self.actors.by(world, anyone);
-        match world.rng.weighted(&[60, 20, 10, 15, 15, 15, 12, 12, 25, 20, 20, 12, 8, 25, 4, 2, 15, 10, 3]) {
+        match world.rng.weighted(&[60, 20, 10, 15, 15, 15, 12, 12, 25, 20, 20, 12, 8, 25, 4, 2, 15, 10, 3, 25]) {
             0 => SharedCommand::SetInterest(by_anyone, self.actors.interest_changes(world)).into(),
             1 => SharedCommand::UpdateMember(by_anyone, member_update(world)).into(),
             2 => SharedCommand::UpdateSwarm(by_leader, swarm_update(world, self.create.config.max_viewers)).into(),
@@ -263,6 +263,10 @@ impl Run {
             15 => GroupCommand::StartShare(by_anyone).into(),
             16 => self.actors.ban(world, by_leader, object),
             17 => self.actors.unban(world, by_leader, object),
+            19 => {
+                let publisher_sequence = world.rng.below(9);
+                LivestreamCommand::Chat { by: by_anyone, publisher_sequence, content: Box::from([7]) }.into()
+            }
             _ if world.rng.chance(50) => SharedCommand::Forget.into(),
             _ => SharedCommand::Expire.into(),
         }

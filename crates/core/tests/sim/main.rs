@@ -54,7 +54,7 @@ fn groups(max: u32, seeds: Range<u64>, steps: usize) -> Coverage {
 fn small_livestreams_keep_the_contract() {
     let coverage = livestreams(Size::Small, 0..4, 10_000);
     coverage.assert_saw(
-        "Acquire AddModerator Attach Ban BanChanged Banned Claim CreateLivestream CreateSignedLivestream Detach End Expire Forget Join Leave Mute \
+        "Acquire AddModerator Attach Ban BanChanged Banned Chat Claim CreateLivestream CreateSignedLivestream Detach End Expire Forget Join Leave Mute \
          Pause PodGone Remove RemoveModerator ReportPeer Resume SetInterest Start Touch Transfer TransferSigned Unban Unmute UpdateMember \
          UpdateSwarm BroadcasterCannotView Ended Exists Full KeyNotExpected KeyRequired NoSuchMember NoSuchSwarm NotAMember \
          NotActiveViewer NotBroadcaster NotModerator RequestReused SessionReplaced TargetIsBroadcaster \

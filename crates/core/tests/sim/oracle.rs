@@ -110,6 +110,10 @@ fn livestream(model: &Model, command: &Command) -> Verdict {
         | Command::Shared(SharedCommand::Acquire { by, .. }) => acts(by).and_then(|()| leads(by)),
         Command::Shared(SharedCommand::End(by)) if model.ended.is_some() && by.node == broadcaster => Ok(()),
         Command::Shared(SharedCommand::End(by)) => acts(by).and_then(|()| leads(by)),
+        Command::Livestream(LivestreamCommand::Chat { by, .. }) => {
+            not_ended()?;
+            admit(model, by, None)
+        }
         Command::Livestream(LivestreamCommand::Start(by)) => {
             acts(by).and_then(|()| leads(by))?;
             in_state(&[State::Initializing, State::Active])

@@ -134,7 +134,8 @@ fn of_both(by: By, other: NodeId, session: SessionId, rng: &mut Rng) -> Command 
 }
 
 fn of_livestreams(by: By, other: NodeId, rng: &mut Rng) -> Command {
-    match rng.below(8) {
+    match rng.below(11) {
+        8..=10 => LivestreamCommand::Chat { by, publisher_sequence: rng.below(5), content: bytes(rng) },
         0 | 1 => LivestreamCommand::Start(by),
         2 => LivestreamCommand::Pause(by),
         3 => LivestreamCommand::Resume(by),

@@ -190,11 +190,16 @@ impl History {
             }
             88..93 if id.kind == SwarmKind::Livestream => {
                 let by = by(leader);
-                let command = match self.rng.below(5) {
+                let command = match self.rng.below(8) {
                     0 => LivestreamCommand::Pause(by),
                     1 => LivestreamCommand::Mute(by, other),
                     2 => LivestreamCommand::AddModerator(by, other),
                     3 => LivestreamCommand::Resume(by),
+                    4..=6 => {
+                        let by = By { node, session: None, request: None };
+                        let (publisher_sequence, content) = (self.rng.below(6), Box::from([0, 0, b'!']));
+                        LivestreamCommand::Chat { by, publisher_sequence, content }
+                    }
                     _ => LivestreamCommand::Start(by),
                 };
                 Step::of(id, command)

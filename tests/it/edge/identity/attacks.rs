@@ -50,7 +50,7 @@ fn open(livestream_id: u64, channels: &[UpdateChannel]) -> pb::PublishUpdatesReq
 
 /// Of livestream 7.
 macro_rules! of_it {
-    ($Request:ident {}) => { pb::$Request { livestream_id: THERE } };
+    ($Request:ident {}) => { pb::$Request { livestream_id: THERE, ..Default::default() } };
     ($Request:ident { $($field:ident: $value:expr),* }) => {
         pb::$Request { livestream_id: THERE, $($field: $value,)* ..Default::default() }
     };
