@@ -99,6 +99,13 @@ impl Counts {
         self.figures().to_vec()
     }
 
+    /// Adds what another process has counted.
+    pub fn add(&mut self, other: &Self) {
+        let (mut sum, more) = (self.figures(), other.figures());
+        sum.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.saturating_add(more));
+        *self = Self::from_figures(&sum);
+    }
+
     /// The counts of another process; `None` when it counts other things.
     pub fn of_figures(figures: &[u64]) -> Option<Self> {
         Some(Self::from_figures(figures.try_into().ok()?))

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::feed;
 use crate::pb::swarm::v1 as pb;
+use crate::service::cascade::PeerCounts;
 use crate::service::watch::{Removal, ResetReason, TargetDelta};
 use crate::store::snapshot::StatsSnapshot;
 use starling_core::Event;
@@ -371,8 +372,12 @@ fn delivery(counts: &feed::Counts) -> pb::DeliveryStats {
     }
 }
 
-/// What a swarm and its feed have counted.
-pub(super) fn stats(stats: &StatsSnapshot, counts: &feed::Counts) -> pb::SwarmStats {
+/// What a swarm counts, and its updates on this server and on the others that answered.
+pub(super) fn stats(stats: &StatsSnapshot, mut counts: feed::Counts, peers: &PeerCounts) -> pb::SwarmStats {
+    peers.answers.iter().for_each(|answer| counts.add(answer));
+    let number = |peers: usize| u32::try_from(peers + 1).unwrap_or(u32::MAX);
+    let servers = (peers.asked > 0).then(|| (number(peers.asked), number(peers.answers.len())));
+    let (servers, servers_answered) = servers.unwrap_or_default();
     let leaves = LeaveReason::ALL.into_iter().zip(stats.leaves).filter(|(_, count)| *count > 0);
     let mut interests = Vec::new();
     for (channel, counts) in stats.interests.iter() {
@@ -395,7 +400,9 @@ pub(super) fn stats(stats: &StatsSnapshot, counts: &feed::Counts) -> pb::SwarmSt
         tree_depth: stats.depth,
         reparentings: stats.reparentings,
         peer_reports: stats.peer_reports,
-        delivery: Some(delivery(counts)),
+        delivery: Some(delivery(&counts)),
+        servers,
+        servers_answered,
     }
 }
 

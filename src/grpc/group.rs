@@ -262,10 +262,11 @@ impl GroupService for Edge {
         let (id, seen) =
             self.admit(request, |asked| Ok((fields::swarm_id(KIND, asked.group_id)?, settled::seen(asked.at_least)?)))?;
         let (stats, delivery) = self.look_since(id, seen, |service| service.stats(id)).await?;
+        let peers = self.service.peer_counts(id).await.map_err(refused(KIND))?;
         Ok(Response::new(pb::GetStatsResponse {
             epoch: stats.epoch.get(),
             revision: stats.revision,
-            stats: Some(convert::stats(&stats, &delivery)),
+            stats: Some(convert::stats(&stats, delivery, &peers)),
         }))
     }
 

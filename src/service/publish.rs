@@ -22,7 +22,7 @@ use starling_core::command::By;
 use starling_core::event::Gate;
 use starling_core::id::{Epoch, NO_HOME, NodeId, SINGLE_POD, SessionId, SwarmId, SwarmKind};
 use starling_core::key::BroadcasterKey;
-use starling_core::{Rejection, SharedCommand, Swarm};
+use starling_core::{Rejection, Rules, SharedCommand, Swarm};
 
 /// The lease of a session that publishing makes, in milliseconds.
 const LEASE_MS: u32 = 30_000;
@@ -326,7 +326,22 @@ impl PublishHandle {
 
     /// The channels that are still ours, and what is known of their publisher.
     pub fn channels(&self) -> impl Iterator<Item = (Channel, PublisherState)> {
-        self.channels.iter().map(|channel| (*channel, self.feed.publisher(self.source, self.session, *channel)))
+        self.channels.iter().map(|channel| (*channel, self.publisher(*channel)))
+    }
+
+    fn publisher(&self, channel: Channel) -> PublisherState {
+        if !self.feed.is_shared(channel) || self.log.cluster().is_none() {
+            return self.feed.publisher(self.source, self.session, channel);
+        }
+        // Several servers have one order of CHAT: its authors are the swarm's.
+        let look = |entry: &Entry| match entry.swarm().rules() {
+            Rules::Livestream(livestream) => {
+                let author = livestream.chat_author(self.source);
+                PublisherState::of(author.map(|author| &author.numbers), self.session)
+            }
+            Rules::Group(_) => PublisherState::default(),
+        };
+        self.log.store().read(self.id, look).unwrap_or_default()
     }
 
     /// The channels that are still ours.
