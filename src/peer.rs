@@ -19,6 +19,7 @@ mod followers;
 mod home_stream;
 mod listener;
 mod network;
+mod network_peers;
 mod secret;
 mod server;
 #[cfg(test)]
@@ -26,10 +27,13 @@ mod tests;
 
 use std::fmt;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
 pub use cascade::PeerCascade;
-pub use exchange::NetworkPeers;
 pub use listener::serve;
 pub use network::{PeerNetwork, PeerSettings, PeerTls};
+pub use network_peers::NetworkPeers;
 pub use secret::PeerSecret;
 pub use server::PeerHost;
 use starling_core::id::{PodId, SwarmId};
@@ -53,4 +57,9 @@ pub trait Homes: fmt::Debug + Send + Sync + 'static {
 
     /// Where the server with this number in the partition of a swarm is; `None` when it is gone.
     fn peer(&self, id: SwarmId, home: PodId) -> Option<PeerAddress>;
+
+    /// Asks the log anew who is where.
+    fn refresh(&self) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
 }

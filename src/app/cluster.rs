@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use starling_cluster::{JetStreamSettings, JetStreamTls, Pod, PodLife};
 use starling_replica::ReplicaSettings;
 use tokio::net::TcpListener;
@@ -239,5 +241,9 @@ impl Homes for LogHomes {
 
     fn peer(&self, id: SwarmId, home: PodId) -> Option<PeerAddress> {
         self.0.pod(partition_of(id), home).map(address_of)
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, ()> {
+        self.0.refresh().boxed()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use starling_cluster::PodHandle;
 use starling_core::id::{Epoch, PodId};
@@ -17,6 +17,9 @@ use super::partition_state::{PARTITIONS, PartitionState, SERVER_PARTITION};
 
 /// How often the log is asked which pods there are.
 const REFRESH: Duration = Duration::from_secs(1);
+
+/// The same while this pod is not registered everywhere.
+const SOON: Duration = Duration::from_millis(20);
 
 /// A pod, as the others know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +58,17 @@ impl Directory {
         let mut refreshes = interval(REFRESH);
         refreshes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            refreshes.tick().await;
             self.refresh().await;
+            tokio::select! {
+                _ = refreshes.tick() => {}
+                // Until it knows itself nobody can publish here.
+                () = sleep(SOON), if !self.knows_itself() => {}
+            }
         }
+    }
+
+    fn knows_itself(&self) -> bool {
+        self.known.borrow().iter().all(|partition| partition.own.is_some())
     }
 
     /// Asks the log, as far as it is applied here.

@@ -2,11 +2,8 @@
 
 use super::demand::Demand;
 use super::position::LaneId;
-use super::state::Feed;
 use crate::sync::Mutex;
-use starling_core::channel::Channel;
 use starling_core::counted::Map;
-use starling_core::id::NodeId;
 
 /// The most followers of one feed.
 pub const MAX_FOLLOWERS: usize = 64;
@@ -55,7 +52,7 @@ impl Followers {
     }
 
     /// Adds what all of them want of a lane. O(followers * log lanes).
-    fn add_to(&self, demand: &mut Demand, lane: LaneId) {
+    pub(super) fn add_to(&self, demand: &mut Demand, lane: LaneId) {
         for wanted in self.state.lock().by_number.values().filter_map(|wanted| wanted.get(&lane)) {
             demand.highest = demand.highest.max(wanted.highest);
             demand.subscribers += wanted.subscribers;
@@ -65,14 +62,5 @@ impl Followers {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.state.lock().by_number.len()
-    }
-}
-
-impl Feed {
-    /// What subscribers on all pods want of a source, as far as their pods follow this one.
-    pub(super) fn add_followers(&self, demand: &mut [(Channel, Demand)], source: NodeId) {
-        for (channel, demand) in demand {
-            self.followers.add_to(demand, (Some(source), *channel));
-        }
     }
 }

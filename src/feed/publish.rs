@@ -19,7 +19,7 @@ use starling_core::config::AUTHOR_CHAT_RATE;
 use starling_core::event::{Gate, Grant};
 use starling_core::id::{NodeId, SessionId};
 use starling_core::key::BroadcasterKey;
-use starling_core::numbers::{Numbers, Verdict};
+use starling_core::numbers::{NumberVerdict, Numbers};
 
 /// What became of an update that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,12 +317,12 @@ impl Feed {
         let given = draft.given_number();
         let number = given.unwrap_or_else(|| lane.publisher.next());
         match lane.publisher.judge(number) {
-            Verdict::Fresh => {}
-            Verdict::Repeat => return Ok(Accepted::before(lane, &lane.publisher, wanted)),
-            Verdict::OutOfOrder => {
+            NumberVerdict::Fresh => {}
+            NumberVerdict::Repeat => return Ok(Accepted::before(lane, &lane.publisher, wanted)),
+            NumberVerdict::OutOfOrder => {
                 return Err(Rejected { publisher_sequence: number, refusal: AppendError::OutOfOrder });
             }
-            Verdict::Unknown => {
+            NumberVerdict::Unknown => {
                 return Err(Rejected { publisher_sequence: number, refusal: AppendError::OutcomeUnknown });
             }
         }

@@ -26,6 +26,13 @@ pub struct WantedLane {
 }
 
 impl Feed {
+    /// What subscribers on all pods want of a source, as far as their pods follow this one.
+    pub(super) fn add_followers(&self, demand: &mut [(Channel, Demand)], source: NodeId) {
+        for (channel, demand) in demand {
+            self.followers.add_to(demand, (Some(source), *channel));
+        }
+    }
+
     /// The lanes that are wanted of other pods: those that somebody here subscribes to, and ends of terms whose publisher
     /// goes on here. O(lanes).
     pub fn wanted_lanes(&self) -> Vec<WantedLane> {

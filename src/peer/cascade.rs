@@ -51,9 +51,15 @@ impl Cascade for PeerCascade {
     }
 
     fn forward(&self, home: PodId, update: ForwardedUpdate) -> BoxFuture<'static, Result<Accepted, ForwardError>> {
-        let address = self.followers.homes().peer(update.id, home);
-        let client = address.and_then(|at| Some((at.incarnation, self.followers.network().client(&at.address)?)));
+        let (homes, network) = (Arc::clone(self.followers.homes()), self.followers.network().clone());
         async move {
+            let mut address = homes.peer(update.id, home);
+            if address.is_none() {
+                // It may have come a moment ago.
+                homes.refresh().await;
+                address = homes.peer(update.id, home);
+            }
+            let client = address.and_then(|at| Some((at.incarnation, network.client(&at.address)?)));
             let (incarnation, mut client) = client.ok_or(ForwardError::Unreachable)?;
             let (source, channel) = (update.by.node, update.draft.channel);
             let answer = timeout(PUBLISH, client.publish(publish_request(incarnation, update))).await;

@@ -1,11 +1,12 @@
 //! Reports among peers, each second.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use rand::RngExt as _;
-use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -13,7 +14,6 @@ use tonic::{Request, Response, Status, Streaming};
 use super::convert::{pod_report, reports};
 use super::network::PeerNetwork;
 use crate::pb::peer::v1::{ExchangeRequest, ExchangeResponse};
-use starling_cluster::peers::{Peers, PodReport};
 
 /// How long a peer may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -27,35 +27,36 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The way for reports to and from all peers.
-#[derive(Debug)]
-pub struct NetworkPeers {
-    outgoing: watch::Sender<PodReport>,
-    incoming: mpsc::Receiver<PodReport>,
-}
-
-impl NetworkPeers {
-    pub(super) const fn new(outgoing: watch::Sender<PodReport>, incoming: mpsc::Receiver<PodReport>) -> Self {
-        Self { outgoing, incoming }
-    }
-}
-
-impl Peers for NetworkPeers {
-    fn send(&mut self, report: PodReport) {
-        // A peer that is slow gets the newest one.
-        self.outgoing.send_replace(report);
-    }
-
-    async fn receive(&mut self) -> PodReport {
-        match self.incoming.recv().await {
-            Some(report) => report,
-            None => std::future::pending().await,
+impl PeerNetwork {
+    /// Exchanges reports with all peers. Never returns.
+    pub async fn run(&self) {
+        let mut directory = self.directory();
+        let mut tasks = JoinSet::new();
+        let mut running: BTreeMap<String, AbortHandle> = BTreeMap::new();
+        loop {
+            let wanted = self.addresses(&directory.borrow_and_update());
+            running.retain(|address, task| {
+                let stays = wanted.contains(address);
+                if !stays {
+                    task.abort();
+                    self.forget(address);
+                }
+                stays
+            });
+            for address in wanted {
+                running.entry(address.clone()).or_insert_with(|| tasks.spawn(with_peer(self.clone(), address)));
+            }
+            tokio::select! {
+                changed = directory.changed() => changed.expect("the sender is in self"),
+                // Those that were stopped.
+                Some(_) = tasks.join_next() => {}
+            }
         }
     }
 }
 
 /// Exchanges reports with whoever is at an address, again and again.
-pub(super) async fn with_peer(network: PeerNetwork, address: String) {
+async fn with_peer(network: PeerNetwork, address: String) {
     let mut pause = PAUSE;
     loop {
         if once(&network, &address).await.is_ok() {

@@ -12,10 +12,10 @@ use tonic::{Response, Status, Streaming};
 
 use super::Homes;
 use super::convert::{self, lane, seal_message, term_seq, update_message};
-use super::server::PeerHost;
 use crate::clock;
 use crate::feed::{LaneBatch, LaneReader};
 use crate::pb::peer::v1::{FollowRequest, FollowResponse, LaneRequest};
+use crate::service::Service;
 use starling_core::id::{NO_HOME, PodId, SwarmId};
 
 /// How long the first message may take to come.
@@ -52,14 +52,15 @@ impl Wake for StreamWake {
 
 /// Opens a follower's stream.
 pub(super) async fn answer(
-    host: &PeerHost,
+    service: &Service,
+    homes: &Arc<dyn Homes>,
     mut inbound: Streaming<FollowRequest>,
 ) -> Result<Response<BoxStream<'static, Result<FollowResponse, Status>>>, Status> {
     let first = timeout(FIRST, inbound.message()).await.map_err(|_| Status::deadline_exceeded("no first message"))?;
     let mut first = first?.ok_or_else(|| Status::invalid_argument("no first message"))?;
     let (id, epoch) = convert::swarm(first.swarm.take())?;
-    let own = host.homes.own(id);
-    let feed = host.service.feed(id, epoch).filter(|_| own != NO_HOME);
+    let own = homes.own(id);
+    let feed = service.feed(id, epoch).filter(|_| own != NO_HOME);
     let feed = feed.ok_or_else(|| Status::not_found("there is no such swarm here"))?;
     // From here on what other servers accept is known from what this one does.
     feed.follow_as(own);
@@ -67,7 +68,7 @@ pub(super) async fn answer(
     let reader = LaneReader::enter(&feed, own, Waker::from(Arc::clone(&wake)))
         .ok_or_else(|| Status::resource_exhausted("too many servers follow the swarm here"))?;
     feed.start_wake_task();
-    let homes = Arc::clone(&host.homes);
+    let homes = Arc::clone(homes);
     let mut follower =
         FollowerStream { reader, inbound, wake, requested: 0, complete: 0, failed: None, homes, id, own };
     follower.take(first);

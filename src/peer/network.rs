@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
-use super::exchange::{self, NetworkPeers};
+use super::network_peers::NetworkPeers;
 use super::secret::{CarrySecret, PeerSecret};
 use super::{MAX_MESSAGE, PeerAddress};
 use crate::pb::peer::v1::peer_service_client::PeerServiceClient;
@@ -73,7 +72,7 @@ struct Shared {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Directory {
+pub(super) struct Directory {
     known: Vec<PeerAddress>,
     seeds: Vec<String>,
 }
@@ -194,36 +193,19 @@ impl PeerNetwork {
         Some(client.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))
     }
 
-    /// Exchanges reports with all peers. Never returns.
-    pub async fn run(&self) {
-        let mut directory = self.0.directory.subscribe();
-        let mut tasks = JoinSet::new();
-        let mut running: BTreeMap<String, AbortHandle> = BTreeMap::new();
-        loop {
-            let wanted = self.addresses(&directory.borrow_and_update());
-            running.retain(|address, task| {
-                let stays = wanted.contains(address);
-                if !stays {
-                    task.abort();
-                    self.note_answer(address, 0);
-                    self.0.clients.lock().remove(address);
-                }
-                stays
-            });
-            for address in wanted {
-                running
-                    .entry(address.clone())
-                    .or_insert_with(|| tasks.spawn(exchange::with_peer(self.clone(), address)));
-            }
-            tokio::select! {
-                changed = directory.changed() => changed.expect("the sender is in self"),
-                // Those that were stopped.
-                Some(_) = tasks.join_next() => {}
-            }
-        }
+    /// Who the peers are, as it changes.
+    pub(super) fn directory(&self) -> watch::Receiver<Directory> {
+        self.0.directory.subscribe()
     }
 
-    fn addresses(&self, directory: &Directory) -> BTreeSet<String> {
+    /// Nobody is wanted at an address any more.
+    pub(super) fn forget(&self, address: &str) {
+        self.note_answer(address, 0);
+        self.0.clients.lock().remove(address);
+    }
+
+    /// Where reports are exchanged.
+    pub(super) fn addresses(&self, directory: &Directory) -> BTreeSet<String> {
         let own = self.own();
         let known = directory.known.iter().filter(|peer| peer.incarnation != own).map(|peer| &peer.address);
         known.chain(&directory.seeds).filter(|address| !address.is_empty()).cloned().collect()

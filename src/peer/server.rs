@@ -45,7 +45,7 @@ impl PeerService for PeerHost {
     }
 
     async fn follow(&self, request: Request<Streaming<FollowRequest>>) -> Result<Response<Self::FollowStream>, Status> {
-        follow::answer(self, request.into_inner()).await
+        follow::answer(&self.service, &self.homes, request.into_inner()).await
     }
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {

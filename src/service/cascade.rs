@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
-use super::publish::PublishError;
+use super::error::PublishError;
 use super::{Service, ServiceError};
 use crate::feed::{Accepted, AppendError, Counts, Draft, Feed, Rejected};
 use crate::store::entry::Entry;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::publish::PublishError;
+use super::error::PublishError;
 use super::{ServiceError, is_due, member};
 use crate::clock;
 use crate::cluster::CommandLog;

@@ -1,7 +1,7 @@
 //! Why a request was refused.
 
 use crate::cluster::{LogError, LogFault};
-use crate::feed::Position;
+use crate::feed::{self, Position};
 use crate::limits::Exceeded;
 use starling_core::Rejection;
 use starling_core::id::Epoch;
@@ -63,5 +63,22 @@ impl From<LogError> for ServiceError {
             LogError::Rejected(rejection) => Self::Rejected(rejection),
             LogError::Fault(fault) => Self::Log(fault),
         }
+    }
+}
+
+/// Why an update was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The swarm refused its publisher.
+    #[error(transparent)]
+    Swarm(#[from] ServiceError),
+    /// The feed refused the update.
+    #[error(transparent)]
+    Feed(#[from] feed::Rejected),
+}
+
+impl From<Rejection> for PublishError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Swarm(rejection.into())
     }
 }

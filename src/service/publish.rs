@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::attachment::Attachment;
 use super::cascade::{ForwardError, ForwardedUpdate};
 use super::chat::{Written, write_chat};
+pub use super::error::PublishError;
 use super::signature::SignatureVerifier;
 use super::{Service, ServiceError, draw_session, is_due, member};
 use crate::clock;
@@ -28,23 +29,6 @@ const LEASE_MS: u32 = 30_000;
 
 /// How often one update is tried again when its right to publish passes on meanwhile.
 const TRIES: usize = 8;
-
-/// Why an update was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    /// The swarm refused its publisher.
-    #[error(transparent)]
-    Swarm(#[from] ServiceError),
-    /// The feed refused the update.
-    #[error(transparent)]
-    Feed(#[from] feed::Rejected),
-}
-
-impl From<Rejection> for PublishError {
-    fn from(rejection: Rejection) -> Self {
-        Self::Swarm(rejection.into())
-    }
-}
 
 /// What became of an update that was sent.
 #[expect(missing_debug_implementations, reason = "an answer that is awaited has none")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::publish::PublishError;
+use super::error::PublishError;
 use super::{Service, ServiceError};
 use crate::cluster::LogFault;
 use crate::feed::AppendError;

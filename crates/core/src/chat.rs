@@ -18,7 +18,7 @@ use super::counted::Map;
 use super::hash::WordHasher;
 use super::id::{NodeId, SessionId};
 use super::invariant::{BrokenInvariant, LARGEST, ensure};
-use super::numbers::{MAX_GIVEN, Numbers, Range, Verdict};
+use super::numbers::{MAX_GIVEN, NumberVerdict, Numbers, Range};
 use super::token_bucket::TokenBucket;
 
 /// What all authors together may take, in bytes.
@@ -119,12 +119,12 @@ impl Author {
         let judgement = match self.numbers.judge(number) {
             // Nobody could count on after it.
             _ if given > MAX_GIVEN => Judgement::Refused(ChatRefusal::OutOfOrder),
-            Verdict::Repeat => Judgement::Repeat,
-            Verdict::OutOfOrder => Judgement::Refused(ChatRefusal::OutOfOrder),
-            Verdict::Unknown => Judgement::Refused(ChatRefusal::OutcomeUnknown),
-            Verdict::Fresh if muted => Judgement::Refused(ChatRefusal::Muted),
-            Verdict::Fresh if self.quota.balance(now) < 1 => Judgement::Refused(ChatRefusal::Quota),
-            Verdict::Fresh => Judgement::Fresh,
+            NumberVerdict::Repeat => Judgement::Repeat,
+            NumberVerdict::OutOfOrder => Judgement::Refused(ChatRefusal::OutOfOrder),
+            NumberVerdict::Unknown => Judgement::Refused(ChatRefusal::OutcomeUnknown),
+            NumberVerdict::Fresh if muted => Judgement::Refused(ChatRefusal::Muted),
+            NumberVerdict::Fresh if self.quota.balance(now) < 1 => Judgement::Refused(ChatRefusal::Quota),
+            NumberVerdict::Fresh => Judgement::Fresh,
         };
         (number, judgement)
     }

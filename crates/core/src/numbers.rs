@@ -28,7 +28,7 @@ pub(super) struct Range {
 
 /// What a number says about the update that carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum NumberVerdict {
     /// It may be accepted.
     Fresh,
     /// It was accepted before.
@@ -98,15 +98,15 @@ impl Numbers {
     }
 
     /// What a number says about its update. O(log ranges).
-    pub fn judge(&self, number: u64) -> Verdict {
+    pub fn judge(&self, number: u64) -> NumberVerdict {
         if number > self.accepted {
-            Verdict::Fresh
+            NumberVerdict::Fresh
         } else if self.range_of(number).is_ok() {
-            Verdict::OutOfOrder
+            NumberVerdict::OutOfOrder
         } else if number <= self.forgotten {
-            Verdict::Unknown
+            NumberVerdict::Unknown
         } else {
-            Verdict::Repeat
+            NumberVerdict::Repeat
         }
     }
 
@@ -125,7 +125,7 @@ impl Numbers {
 
     /// Notes that a fresh number was accepted.
     pub fn accept(&mut self, number: u64) {
-        debug_assert_eq!(self.judge(number), Verdict::Fresh);
+        debug_assert_eq!(self.judge(number), NumberVerdict::Fresh);
         self.remove(number);
         let mut from = self.accepted + 1;
         let mut at = self.missing.partition_point(|range| range.last < from);
@@ -148,7 +148,7 @@ impl Numbers {
     /// Notes that a fresh number was rejected. It may come again before a higher one is
     /// accepted.
     pub fn reject(&mut self, number: u64) {
-        debug_assert_eq!(self.judge(number), Verdict::Fresh);
+        debug_assert_eq!(self.judge(number), NumberVerdict::Fresh);
         self.highest = self.highest.max(number);
         let Err(at) = self.range_of(number) else { return };
         let joins_last = at.checked_sub(1).is_some_and(|before| {
@@ -228,11 +228,11 @@ mod tests {
         let mut numbers = numbers();
         numbers.accept(1);
         numbers.reject(2);
-        assert_eq!(numbers.judge(2), Verdict::Fresh, "nothing above it was accepted");
+        assert_eq!(numbers.judge(2), NumberVerdict::Fresh, "nothing above it was accepted");
         numbers.accept(3);
         assert_eq!(
             [1, 2, 3].map(|number| numbers.judge(number)),
-            [Verdict::Repeat, Verdict::OutOfOrder, Verdict::Repeat]
+            [NumberVerdict::Repeat, NumberVerdict::OutOfOrder, NumberVerdict::Repeat]
         );
     }
 
@@ -242,7 +242,7 @@ mod tests {
         numbers.accept(10);
         assert_eq!(
             [1, 9, 10, 11].map(|number| numbers.judge(number)),
-            [Verdict::OutOfOrder, Verdict::OutOfOrder, Verdict::Repeat, Verdict::Fresh]
+            [NumberVerdict::OutOfOrder, NumberVerdict::OutOfOrder, NumberVerdict::Repeat, NumberVerdict::Fresh]
         );
     }
 
@@ -267,7 +267,7 @@ mod tests {
         let mut numbers = numbers();
         assert_eq!(numbers.next(), 1);
         numbers.accept(MAX_GIVEN);
-        assert_eq!(numbers.judge(numbers.next()), Verdict::Fresh);
+        assert_eq!(numbers.judge(numbers.next()), NumberVerdict::Fresh);
         numbers.reject(MAX_GIVEN + 1);
         assert_eq!(numbers.next(), MAX_GIVEN + 2);
     }
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!((numbers.accepted(), numbers.previous()), (7, None));
         numbers.begin(session(2));
         assert_eq!((numbers.accepted(), numbers.previous()), (0, Some((session(1), 7))));
-        assert_eq!(numbers.judge(1), Verdict::Fresh);
+        assert_eq!(numbers.judge(1), NumberVerdict::Fresh);
         assert!(!numbers.continues_at(8));
     }
 
@@ -292,10 +292,10 @@ mod tests {
             if number % 2 == 0 { numbers.reject(number) } else { numbers.accept(number) }
         }
         assert!(numbers.missing.len() <= RANGES);
-        assert_eq!(numbers.judge(3), Verdict::Unknown);
-        assert_eq!(numbers.judge(2), Verdict::Unknown);
-        assert_eq!(numbers.judge(398), Verdict::OutOfOrder);
-        assert_eq!(numbers.judge(399), Verdict::Repeat);
+        assert_eq!(numbers.judge(3), NumberVerdict::Unknown);
+        assert_eq!(numbers.judge(2), NumberVerdict::Unknown);
+        assert_eq!(numbers.judge(398), NumberVerdict::OutOfOrder);
+        assert_eq!(numbers.judge(399), NumberVerdict::Repeat);
     }
 
     /// Held against a memory without bounds: where it answers, it answers the truth.
@@ -325,10 +325,10 @@ mod tests {
                 let old = 1 + draw(accepted.max(1));
                 if old <= accepted {
                     match numbers.judge(old) {
-                        Verdict::Repeat => assert_eq!(truth.get(&old), Some(&true), "seed {seed}: {old}"),
-                        Verdict::OutOfOrder => assert_ne!(truth.get(&old), Some(&true), "seed {seed}: {old}"),
-                        Verdict::Unknown => {}
-                        Verdict::Fresh => panic!("seed {seed}: {old} is not above {accepted}"),
+                        NumberVerdict::Repeat => assert_eq!(truth.get(&old), Some(&true), "seed {seed}: {old}"),
+                        NumberVerdict::OutOfOrder => assert_ne!(truth.get(&old), Some(&true), "seed {seed}: {old}"),
+                        NumberVerdict::Unknown => {}
+                        NumberVerdict::Fresh => panic!("seed {seed}: {old} is not above {accepted}"),
                     }
                 }
                 assert!(numbers.missing.len() <= RANGES);

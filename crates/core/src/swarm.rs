@@ -35,6 +35,7 @@ pub struct Swarm {
 
 /// What only one kind of swarm has.
 #[derive(Clone, Debug, Hash)]
+#[expect(clippy::large_enum_variant, reason = "a swarm has one, and is boxed itself")]
 pub enum Rules {
     /// One broadcaster, many viewers.
     Livestream(Livestream),

@@ -11,7 +11,8 @@ pub struct TokenBucket {
     at: u64,
 }
 
-const MILLIONTHS: i128 = 1_000_000;
+const PER_TOKEN: u64 = 1_000_000;
+const MILLIONTHS: i128 = PER_TOKEN as i128;
 
 impl TokenBucket {
     /// A full one: `per_second` tokens come, at most `burst` pile up.
@@ -50,7 +51,7 @@ impl TokenBucket {
 
     /// The most of that.
     pub(super) const fn most(&self) -> u64 {
-        self.burst.saturating_mul(MILLIONTHS as u64)
+        self.burst.saturating_mul(PER_TOKEN)
     }
 
     /// One that held so much at a time; `None` when that is more than may pile up.

@@ -3,7 +3,6 @@
 
 mod cluster;
 mod judge;
-pub(super) mod log_place;
 mod viewer;
 
 use std::collections::VecDeque;
@@ -15,10 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::cluster::DemoCluster;
-use self::log_place::LogPlace;
 use self::viewer::Viewing;
 use super::clip::{self, PICTURE};
 use super::ids::{BROADCASTER, LIVESTREAM};
+use super::log_place::LogPlace;
 use super::progress::soon;
 use super::verdict::Verdict;
 use crate::cli::annexb::AccessUnit;

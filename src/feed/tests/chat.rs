@@ -76,9 +76,9 @@ fn message_without_memory_is_a_gap() {
     assert!(!fixture.feed.append_chat(other, 1, SECOND), "nor can what is no message be shown");
     let update = |sequence| Got::Update(Channel::Chat, 0, sequence);
     let lost = |after, before| Got::Lost(Some((0, after)), Some((0, before)), GapReason::Evicted, Some(1));
-    assert_eq!(reader.read(&fixture), [update(1), lost(1, 3), update(3), lost(3, 5)]);
+    assert_eq!((reader.read(&fixture), fixture.feed.chat_sequence()), (vec![update(1), lost(1, 3), update(3)], 4));
     assert!(put(5, 10));
-    assert_eq!((reader.read(&fixture), fixture.feed.chat_sequence()), (vec![update(5)], 5));
+    assert_eq!(reader.read(&fixture), [lost(3, 5), update(5)], "the next one tells");
 }
 
 /// A livestream under the commands of a log.
@@ -111,7 +111,7 @@ fn core_and_feed_judge_messages_alike() {
         logged.run(Command::CreateLivestream(create), at);
         let (mut sessions, mut muted, mut kinds) = ([0; 8], [false; 8], [0; 6]);
         for step in 1..1_200 {
-            at += 10 + draw(60);
+            at += 1 + draw(20);
             (alone.now, pod.now) = (Micros::from_millis(at), Micros::from_millis(at));
             let who = usize::try_from(draw(8)).unwrap();
             let author = who as u64 + 1;
@@ -125,11 +125,11 @@ fn core_and_feed_judge_messages_alike() {
                 sessions[who] = 0;
                 continue;
             } else if draw(40) == 0 {
-                muted[who] = !muted[who];
+                muted[who] = draw(4) == 0;
                 let command = if muted[who] { LivestreamCommand::Mute } else { LivestreamCommand::Unmute };
                 logged.run(command(by(100), node(author)), at);
             }
-            let given = if draw(3) == 0 { 0 } else { 1 + draw(step / 4 + 4) };
+            let given = if draw(3) > 0 { 0 } else { 1 + draw(step / 4 + 4) };
             let accept_time = Timestamp {
                 seconds: i64::try_from(at / 1_000).unwrap(),
                 nanos: i32::try_from(at % 1_000 * 1_000_000).unwrap(),
@@ -158,7 +158,7 @@ fn core_and_feed_judge_messages_alike() {
             let numbers = &livestream.chat_author(node(author)).unwrap().numbers;
             assert_eq!(PublisherState::of(Some(numbers), Some(session)), known);
         }
-        assert!(kinds[..5].iter().all(|count| *count > 10), "{kinds:?}");
+        assert!(kinds[..5].iter().all(|count| *count > 3), "seed {seed}: {kinds:?}");
         let [alone, pod] = [readers[0].0.read(alone.now), readers[1].0.read(pod.now)];
         assert!(!alone.is_empty() && format!("{alone:?}") == format!("{pod:?}"), "seed {seed}: the same is read");
     }

@@ -94,7 +94,7 @@ fn lost(after: TermSeq, before: Option<TermSeq>, count: Option<u64>) -> Got {
 }
 
 #[test]
-fn lane_is_taken_as_it_lies_at_its_home() {
+fn lane_is_taken_as_at_its_home() {
     let mut pods = Pods::new();
     for number in 1..=4 {
         pods.publish(HOME, 5, number == 1, 0);
@@ -282,7 +282,7 @@ fn owed_gap_is_told_after_thirty_seconds() {
 }
 
 #[test]
-fn seal_tells_how_much_is_missing_at_the_end() {
+fn seal_tells_how_much_is_missing() {
     let mut pods = Pods::new();
     pods.publish(HOME, 5, true, 0);
     pods.flow(HOME, OWN);

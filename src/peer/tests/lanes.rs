@@ -49,7 +49,7 @@ async fn publisher_goes_on_at_another_server() {
 }
 
 #[tokio::test]
-async fn what_a_dead_server_took_is_an_announced_gap() {
+async fn tail_of_a_dead_server_is_a_gap() {
     let mut cluster = Cluster::start(3).await;
     let term = cluster.claim(1);
     let home = cluster.server(1);
@@ -106,7 +106,7 @@ async fn demand_and_keyframe_requests_go_up() {
 }
 
 #[tokio::test]
-async fn end_of_the_swarm_comes_after_its_last_update() {
+async fn swarm_ends_after_its_last_update() {
     let cluster = Cluster::start(2).await;
     let term = cluster.claim(1);
     cluster.server(1).publish(term, true, 1);

@@ -355,7 +355,7 @@ fn changed_partitions_are_refused_or_canonical() {
 fn the_bytes_of_a_partition_do_not_change() {
     let bytes = Partition::default().encode();
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, "01010000000000000000000000000000000000000000010000000001000000010000000000000000");
+    assert_eq!(hex, "010100000000000000000000000000000000000000010000000001000000010000000000000000");
     let hex: String = busy().encode().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, GOLDEN);
 }

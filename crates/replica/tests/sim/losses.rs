@@ -94,7 +94,7 @@ fn reseeded() -> (Cluster, LogMessage) {
 }
 
 #[test]
-fn messages_late_from_a_lost_log_are_not_applied() {
+fn late_messages_of_a_lost_log_are_dropped() {
     let (mut cluster, stale) = reseeded();
     let last = cluster.log.last();
     assert!(stale.sequence > last + 5, "{} and {last}", stale.sequence);
@@ -121,7 +121,7 @@ fn late_copies_of_a_lost_log_are_void() {
 }
 
 #[test]
-fn what_a_log_lacks_is_not_asked_for_ever() {
+fn asking_for_what_a_log_lacks_ends() {
     let (mut cluster, mut stale) = reseeded();
     stale.sequence = 1 << 40;
     cluster.with_replica(1, |replica| replica.message(stale.clone()));

@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 use tokio::time::interval;
 use tonic::Code;
 
-use super::log_place::LogPlace;
 use crate::app::App;
 use crate::cli::demo::ids::LIVESTREAM;
+use crate::cli::demo::log_place::LogPlace;
 use crate::cli::demo::progress::soon;
 use crate::cli::error::{CliError, told};
 use crate::cluster::SharedLogs;

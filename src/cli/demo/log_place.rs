@@ -2,7 +2,7 @@
 
 /// Where the log of the demo is.
 #[derive(Clone, Debug)]
-pub(in crate::cli::demo) enum LogPlace {
+pub(super) enum LogPlace {
     /// In this process.
     Memory,
     /// In a NATS that runs.
