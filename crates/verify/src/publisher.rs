@@ -76,7 +76,9 @@ impl PublisherLog {
                 log.settle_run(told.unwrap_or(log.through));
             }
             let goes_on = !reborn && opened.session_id == before;
-            log.reopen(opened.epoch, granted.term, granted.last_publisher_sequence, goes_on);
+            // What a server took with it is not sent again: who has it reads on behind it.
+            let had = if self.servers_die && goes_on { log.through } else { 0 };
+            log.reopen(opened.epoch, granted.term, granted.last_publisher_sequence.max(had), goes_on);
         }
     }
 
