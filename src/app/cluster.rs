@@ -13,7 +13,7 @@ use starling_cluster::{JetStreamSettings, JetStreamTls, Pod, PodLife};
 use starling_replica::ReplicaSettings;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::listen::listen;
 use super::settings::millis;
@@ -28,6 +28,15 @@ use crate::service::cascade::Cascade;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use starling_core::id::{NO_HOME, PodId, SwarmId};
+
+/// How long a pod that stops waits until those who published there do so elsewhere.
+const MOVED_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often it looks whether they do.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long others may take then to fetch what was published last: as long as a publisher waits for it there.
+const FETCHED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a secret is, in bytes.
 const SECRET_BYTES: RangeInclusive<usize> = 32..=4_096;
@@ -161,6 +170,7 @@ impl RunningPod {
     ) -> (impl Future<Output = ()> + use<>, StoppablePod) {
         let homes = self.homes();
         let Self { pod, network, log, listener } = self;
+        let used = Arc::clone(&log);
         let seeds: Vec<String> = of.peer_seeds().map(str::to_owned).collect();
         let host = PeerHost::new(network.clone(), service, homes);
         let beside = async move {
@@ -176,18 +186,35 @@ impl RunningPod {
                 keep_seeds(&network, &seeds),
             );
         };
-        (beside, StoppablePod(pod))
+        (beside, StoppablePod { pod, log: used })
     }
 }
 
 /// A pod that can be stopped.
 #[derive(Debug)]
-pub(super) struct StoppablePod(Pod<PartitionState>);
+pub(super) struct StoppablePod {
+    pod: Pod<PartitionState>,
+    log: Arc<ReplicatedLog>,
+}
 
 impl StoppablePod {
-    /// Stops, and says so in the log.
+    /// Stops, and says so in the log: once those who published here do so elsewhere, and what they had published here
+    /// last was fetched from there; they may also not come back.
     pub(super) async fn stop(self) {
-        self.0.stop(GOODBYE).await;
+        let Self { pod, log } = self;
+        let moved = async {
+            if !log.is_in_use() {
+                return;
+            }
+            while log.is_in_use() {
+                sleep(LOOK_EVERY).await;
+            }
+            sleep(FETCHED_WITHIN).await;
+        };
+        if timeout(MOVED_WITHIN, moved).await.is_err() {
+            tracing::info!("some who published here do not yet do so elsewhere");
+        }
+        pod.stop(GOODBYE).await;
     }
 }
 

@@ -113,6 +113,11 @@ impl ShownPartition {
         lease + u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Whether a swarm has streams on a pod, or a term that is used there. O(shards).
+    pub fn has_swarms_on(&self, pod: PodId) -> bool {
+        self.shards().any(|shard| self.store.on_pod(shard, pod, None).is_some())
+    }
+
     /// What outcomes of commands are to show, by those who submit them.
     pub const fn projections(&self) -> &Arc<Projections> {
         &self.projections

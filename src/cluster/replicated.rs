@@ -52,6 +52,15 @@ impl ReplicatedLog {
         self.goodbyes.of(of.map(partition_of))
     }
 
+    /// Whether a session has streams on this pod, or a term is used here, by the log. O(shards).
+    pub fn is_in_use(&self) -> bool {
+        let own = |partition| self.directory.own(partition);
+        self.places
+            .iter()
+            .enumerate()
+            .any(|(partition, place)| own(partition).is_some_and(|pod| place.has_swarms_on(pod)))
+    }
+
     /// The last sequence of a swarm's partition that is applied here.
     pub fn applied(&self, id: SwarmId) -> watch::Receiver<u64> {
         self.partition(id).applied()
