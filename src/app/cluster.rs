@@ -66,7 +66,7 @@ pub(super) async fn logs(of: &ClusterConfig) -> io::Result<Option<ClusterLogs>> 
 ///
 /// When that cannot be bound.
 pub(super) fn plan(logs: ClusterLogs, of: &ClusterConfig) -> io::Result<PodPlan> {
-    let wanted = of.peer_listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+    let wanted = of.peer_listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
     let (listener, address) = listen(wanted)?;
     Ok(PodPlan { logs, listener, address })
 }
@@ -220,15 +220,14 @@ impl StoppablePod {
 
 /// Tells the network who this pod is and which others the log knows, whenever that changes.
 async fn keep_known(network: &PeerNetwork, directory: &Directory, mut life: watch::Receiver<PodLife>) {
-    let mut changes = directory.changes();
     loop {
+        // Asked for before the look, so that what changes after it is heard.
+        let changed = directory.changed();
         network.set_own(life.borrow_and_update().incarnation.0);
-        changes.borrow_and_update();
         network.set_known(directory.others().into_iter().map(address_of).collect());
         tokio::select! {
-            Ok(()) = changes.changed() => {}
+            () = changed => {}
             Ok(()) = life.changed() => {}
-            else => std::future::pending().await,
         }
     }
 }

@@ -45,7 +45,7 @@ impl Serve {
             Ok(log) => log,
             Err(error) => return unheard(&error),
         };
-        let served = serve(config, &log).await;
+        let served = Box::pin(serve(config, &log)).await;
         if let Err(CliError(text)) = &served {
             tell(&log, text);
         }

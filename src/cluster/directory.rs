@@ -107,12 +107,14 @@ impl Directory {
         others.map(|pod| (pod.incarnation, pod.clone())).collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
-    /// Notified when it knows something else.
-    pub fn changes(&self) -> watch::Receiver<()> {
+    /// Resolves when it knows something else than it did when this was asked for.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut known = self.known.subscribe();
-        let (sender, changes) = watch::channel(());
-        tokio::spawn(async move { while known.changed().await.is_ok() && sender.send(()).is_ok() {} });
-        changes
+        async move {
+            if known.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Which history the set of swarms has, the same on all pods; waits until it is known.

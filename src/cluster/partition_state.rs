@@ -18,9 +18,10 @@ mod tests;
 
 use std::hash::Hasher;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::store::partition::ChangeTime;
 use crate::store::revoked::RevokedTokens;

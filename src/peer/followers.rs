@@ -53,7 +53,7 @@ struct Followed {
 struct Lease(Arc<Followed>);
 
 impl Lease {
-    fn new(followed: &Arc<Followed>) -> FollowLease {
+    fn begin(followed: &Arc<Followed>) -> FollowLease {
         *followed.leases.lock() += 1;
         FollowLease::new(Arc::new(Self(Arc::clone(followed))))
     }
@@ -93,10 +93,10 @@ impl Followers {
     pub(super) fn follow(self: &Arc<Self>, id: SwarmId, epoch: Epoch, feed: &Arc<Feed>) -> FollowLease {
         let mut swarms = self.swarms.lock();
         if let Some(followed) = swarms.get(&(id, epoch)).filter(|followed| Arc::ptr_eq(&followed.feed, feed)) {
-            return Lease::new(followed);
+            return Lease::begin(followed);
         }
         let followed = Arc::new(Followed { feed: Arc::clone(feed), leases: Mutex::default(), released: Notify::new() });
-        let lease = Lease::new(&followed);
+        let lease = Lease::begin(&followed);
         swarms.insert((id, epoch), Arc::clone(&followed));
         let task = run(Arc::downgrade(self), id, epoch, followed);
         let stop = self.stop.clone();

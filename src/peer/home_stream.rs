@@ -34,7 +34,7 @@ const LINGER: Duration = Duration::from_secs(10);
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// How often what waits for a grant is tried again without a sign of one.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Micros = Micros::from_millis(500);
 
 /// Messages to the home that wait to be sent.
 const WAITING_REQUESTS: usize = 8;
@@ -297,7 +297,7 @@ impl Connected<'_> {
                     Ingested::Taken | Ingested::Repeat | Ingested::Stale | Ingested::NoMemory => {}
                     Ingested::Malformed => return Err(Status::invalid_argument("no update")),
                     // The log brings the grant; whatever else comes waits at the home, by flow control.
-                    Ingested::Ahead => return Ok(Some(now + Micros::from_millis(RETRY.as_millis() as u64))),
+                    Ingested::Ahead => return Ok(Some(now + RETRY)),
                     Ingested::AwaitsSeal(until) => return Ok(Some(until)),
                 },
                 Item::Seal(source, channel, seal) => feed.seal(*source, *channel, seal),

@@ -188,7 +188,7 @@ impl Service {
                 .check_proof(key, session)
                 .map_err(|refusal| feed::Rejected { publisher_sequence: draft.publisher_sequence, refusal })?;
             if let Some((cascade, home)) = held.and_then(|(_, home)| self.other_home(id, home)) {
-                let current = term.or(held.map(|(held, _)| held)).unwrap_or(0);
+                let current = term.or_else(|| held.map(|(held, _)| held)).unwrap_or(0);
                 let update = ForwardedUpdate { id, epoch, by: by.clone(), term: current, draft };
                 return match cascade.forward(home, update).await {
                     Ok(accepted) => Ok((accepted, due)),
@@ -218,7 +218,7 @@ impl Service {
                 }
             }
             // A fenced update gets no right that it does not have.
-            let current = term.or(held.map(|(held, _)| held)).or_else(|| feed.term(by.node, channel));
+            let current = term.or_else(|| held.map(|(held, _)| held)).or_else(|| feed.term(by.node, channel));
             match feed.publish(by.node, current.unwrap_or(0), draft.clone(), clock::uptime()) {
                 Err(feed::Rejected { refusal: feed::AppendError::StaleTerm, .. }) if term.is_none() => {}
                 outcome => return Ok((outcome?, due)),

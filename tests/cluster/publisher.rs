@@ -101,12 +101,12 @@ struct Publishing {
 
 impl Publishing {
     fn send(&mut self) {
-        for at in 0..CHANNELS.len() {
+        for (at, channel) in CHANNELS.into_iter().enumerate() {
             if self.publisher.room() == 0 {
                 return;
             }
             self.numbers[at] += 1;
-            let (number, channel) = (self.numbers[at], CHANNELS[at]);
+            let number = self.numbers[at];
             let is_picture = channel == UpdateChannel::Visual;
             let keyframe = is_picture && (number % KEYFRAMES == 1 || self.keyframe_wanted);
             self.keyframe_wanted &= !is_picture;

@@ -28,6 +28,7 @@ async fn rolling_upgrade_loses_no_member_and_no_word() {
     let Some(outcome) = upgrade().await else { return };
     assert_eq!(outcome.resets, 0, "watches go on where they stopped");
     // Each is announced. They come where the publisher goes to a server that has just begun and the old one has ended.
+    assert_eq!(outcome.gaps(), 0, "what the old server had last was fetched");
     if let Some(missed) = outcome.subscribers.iter().find(|one| one.history.totals().all_gaps() > 0) {
         eprintln!("{} gaps; one subscriber was told:\n{}", outcome.gaps(), missed.told.join("\n"));
     }

@@ -272,7 +272,7 @@ fn owed_gap_is_told_after_thirty_seconds() {
     pods.own.feed.tend_upstream(pods.own.now);
     pods.own.feed.tend_upstream(pods.own.now + SECOND * 29);
     assert_eq!(viewer.read(&pods.own), []);
-    pods.own.now = pods.own.now + SECOND * 30;
+    pods.own.now += SECOND * 30;
     pods.own.feed.tend_upstream(pods.own.now);
     assert_eq!(viewer.read(&pods.own), [lost((5, 1), None, None)]);
     pods.grant_all(9, &grant(OTHER, SESSION, 9, Gate::Open));

@@ -1,7 +1,7 @@
 //! What a client was told by one server, and names when it asks the next.
 
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use starling_client::Client;
@@ -9,6 +9,7 @@ use starling_client::pb::livestream::v1::watch_livestream_response::Event;
 use starling_client::pb::swarm::v1::delivery::Item;
 use starling_client::pb::swarm::v1::{EventPosition, ResetReason, SeenRevision};
 use starling_client::pb::{group::v1 as group, livestream::v1 as livestream};
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::cluster::fixture::Pods;
@@ -23,6 +24,7 @@ macro_rules! read {
     ($api:expr, $seen:expr, $package:ident $method:ident $Request:ident { $($field:ident $(: $value:expr)?),* },
         $answer:ident => $told:expr) => {{
         let mut api = $api.clone();
+        #[allow(clippy::needless_update, reason = "some have no other fields")]
         let request = $package::$Request { $($field $(: $value)?,)* at_least: Some($seen), ..Default::default() };
         let read: Read = Box::pin(async move {
             #[allow(unused_mut, reason = "some answers are streams")]

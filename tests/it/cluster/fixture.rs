@@ -1,7 +1,6 @@
 //! Servers of one cluster, whose log is in this process.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use starling::clock::Clock;
 use starling::cluster::SharedLogs;
 use starling::config::Config;
 use starling_client::Client;
@@ -19,8 +18,7 @@ pub(crate) struct Pods {
 impl Pods {
     /// So many servers that are ready.
     pub(crate) async fn start(count: usize) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-        let logs = SharedLogs::new(u64::try_from(now).expect("before the year 500 million"));
+        let logs = SharedLogs::new(Clock::system().wall());
         let mut pods = Self { logs, servers: Vec::new() };
         for _ in 0..count {
             pods.add().await;

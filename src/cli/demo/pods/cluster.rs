@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -17,6 +17,7 @@ use crate::cli::demo::ids::LIVESTREAM;
 use crate::cli::demo::log_place::LogPlace;
 use crate::cli::demo::progress::soon;
 use crate::cli::error::{CliError, told};
+use crate::clock::Clock;
 use crate::cluster::SharedLogs;
 use crate::config::{Config, Overrides};
 use crate::shutdown::Shutdown;
@@ -38,7 +39,7 @@ pub(super) struct DemoCluster {
 
 enum Logs {
     Memory(SharedLogs),
-    Nats(NatsPlace),
+    Nats(Box<NatsPlace>),
 }
 
 struct NatsPlace {
@@ -61,12 +62,9 @@ impl DemoCluster {
     /// So many servers that are ready.
     pub(super) async fn start(pods: usize, place: LogPlace) -> Result<Self, CliError> {
         let logs = match place {
-            LogPlace::Memory => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-                Logs::Memory(SharedLogs::new(u64::try_from(now).unwrap_or(u64::MAX)))
-            }
-            LogPlace::Nats(url) => Logs::Nats(NatsPlace::new(url, TempDir::new()?, None)?),
-            LogPlace::OwnNats => Logs::Nats(start_nats().await?),
+            LogPlace::Memory => Logs::Memory(SharedLogs::new(Clock::system().wall())),
+            LogPlace::Nats(url) => Logs::Nats(Box::new(NatsPlace::new(url, TempDir::new()?, None)?)),
+            LogPlace::OwnNats => Logs::Nats(Box::new(start_nats().await?)),
         };
         let mut cluster = Self { logs, pods: Vec::new(), urls: Vec::new() };
         for _ in 0..pods {
@@ -110,7 +108,7 @@ impl DemoCluster {
             match app {
                 Ok(app) => {
                     drop(bound.send(Ok(app.address())));
-                    app.run(until).await;
+                    Box::pin(app.run(until)).await;
                     // Nobody waits for a server that was killed.
                     let _ = end.send(());
                 }

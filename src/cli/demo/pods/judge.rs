@@ -17,7 +17,7 @@ pub(super) fn cluster(verdict: &mut Verdict, before: &pb::Livestream, after: &[p
     let has_epoch = after.iter().all(|found| found.epoch == before.epoch && found.revision >= before.revision);
     verdict.check("the livestream goes on, with its epoch and revision", has_epoch, format!("{} servers", after.len()));
     let counts: Vec<String> = after.iter().map(|found| found.viewer_count.to_string()).collect();
-    let is_complete = after.iter().all(|found| u64::from(found.viewer_count) == viewers);
+    let is_complete = after.iter().all(|found| found.viewer_count == viewers);
     verdict.check("every server has every viewer", is_complete, counts.join(", "));
 }
 
