@@ -197,7 +197,9 @@ fn chat_goes_on_from_bytes_and_raised() {
 
 #[test]
 fn chat_that_no_commands_make_is_refused() {
-    let spoiled: [(fn(&mut Chat), &str); 5] = [
+    /// Puts a CHAT into a state that no command makes.
+    type Spoil = fn(&mut Chat);
+    let spoiled: [(Spoil, &str); 5] = [
         (|chat| chat.judged = 0, "authors were heard with a message"),
         (|chat| chat.sequence = LARGEST + 1, "messages are below 2^60"),
         (|chat| chat.quota = TokenBucket::full(1, 1, u64::MAX >> 1), "nothing was written after the last command"),
