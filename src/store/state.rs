@@ -15,7 +15,7 @@ use starling_core::id::SwarmId;
 
 /// What surrounds a swarm in its shard, in bytes: the entry, an empty feed and log, places in maps
 /// (`tests/memory.rs` compares with what is allocated).
-const ENTRY: usize = 2_048;
+const ENTRY: usize = 2_560;
 
 /// When a swarm ended, and which.
 type Ended = (u64, SwarmId);
