@@ -8,7 +8,6 @@ mod settings;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -17,7 +16,7 @@ use tokio::time::Instant;
 use self::cluster::{PodPlan, RunningPod};
 use self::listen::{listen, listen_for_admin};
 pub use self::settings::{client_limits, edge_settings, http_settings};
-use self::settings::{creator_shares, service_settings, tls_settings};
+use self::settings::{creator_shares, given, service_settings, tls_settings};
 use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
 use crate::cluster::condition::watch_condition;
@@ -301,7 +300,6 @@ pub fn verifier(config: &Config) -> Result<Option<Arc<Verifier>>, KeyFaults> {
         leeway: of.leeway,
         max_age: of.max_token_age,
     };
-    let given = |file: &PathBuf| Some(file.clone()).filter(|file| !file.as_os_str().is_empty());
     let sources = KeySources {
         jwks_file: given(&of.jwks_file),
         keys_dir: given(&of.keys_dir),

@@ -29,6 +29,7 @@ pub use fault::{LogError, LogFault};
 pub use goodbyes::PartitionGoodbyes;
 pub use logs::{ClusterLogs, SharedLogs};
 pub use replicated::{LoggedStream, ReplicatedLog};
+pub use starling_cluster::CALL_PATIENCE;
 use starling_core::command::RevokeTokens;
 use starling_core::id::{NodeId, SINGLE_POD, SessionId, SwarmId};
 use starling_core::revocations::Revocation;
@@ -91,23 +92,6 @@ impl CommandLog {
         }
         let (id, at, command) = logged(id, self.clock.now(), command);
         Ok(self.store.apply(id, command, at, projection)?)
-    }
-
-    /// The same of a message to CHAT in a cluster: whatever is about membership goes before it.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::submit`].
-    pub async fn submit_chat(
-        &self,
-        id: SwarmId,
-        command: Command,
-        projection: Projection,
-    ) -> Result<Outcome, LogError> {
-        match &self.replicated {
-            Some(log) => log.submit_chat(id, &command, projection).await,
-            None => self.submit(id, command, projection).await,
-        }
     }
 
     /// Refuses tokens of a node, on all pods. Answers with what is in force of it then.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::listen::listen;
-use super::settings::millis;
+use super::settings::{given, millis};
 use crate::clock::Clock;
 use crate::cluster::directory::{Directory, KnownPod};
 use crate::cluster::partition_state::{PartitionState, partition_of};
@@ -72,7 +72,6 @@ pub(super) fn plan(logs: ClusterLogs, of: &ClusterConfig) -> io::Result<PodPlan>
 }
 
 fn jetstream_settings(of: &ClusterConfig) -> JetStreamSettings {
-    let given = |file: &PathBuf| Some(file.clone()).filter(|file| !file.as_os_str().is_empty());
     let has_tls = of.nats_tls || of.nats_tls_first || given(&of.nats_tls_ca_file).is_some();
     let certificate = given(&of.nats_tls_cert_file).zip(given(&of.nats_tls_key_file));
     let tls = (has_tls || certificate.is_some()).then(|| JetStreamTls {

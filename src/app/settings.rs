@@ -1,5 +1,6 @@
 //! What the parts of the process are told, by its configuration.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,11 @@ use crate::limits::{self, UsageLimits};
 use crate::service::{self, TokenTimes};
 use crate::tls::{self, CertificateRequest, SubjectNames};
 use crate::{store, transport};
+
+/// The file that a configuration names; `None` = none.
+pub(super) fn given(file: &Path) -> Option<PathBuf> {
+    (!file.as_os_str().is_empty()).then(|| file.to_owned())
+}
 
 /// What TLS is made of; `None` = there is none.
 pub(super) fn tls_settings(config: &Config) -> Option<tls::Settings> {

@@ -10,6 +10,7 @@ mod meters;
 mod pods;
 mod progress;
 mod server;
+mod targets;
 mod verdict;
 mod viewer;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use starling_cluster::{CALL_PATIENCE, PartitionHandle, PodHandle, StreamAttachment};
 use starling_core::id::{NodeId, SessionId, SwarmId};
 use starling_core::revocations::Revocation;
-use starling_core::{Command, Rejection, ServerCommand, wire};
+use starling_core::{Command, LivestreamCommand, ServerCommand, wire};
 use starling_replica::batch::StreamSession;
 use tokio::sync::watch;
 
@@ -80,7 +80,7 @@ impl ReplicatedLog {
         self.pod.of_shard(partition_of(id))
     }
 
-    /// Submits a command, and answers once this pod has applied it.
+    /// Submits a command, and answers once this pod has applied it. Whatever is about membership goes before CHAT.
     pub(super) async fn submit(
         &self,
         id: SwarmId,
@@ -90,19 +90,11 @@ impl ReplicatedLog {
         // The time of a command is that of the entry that it comes in.
         let bytes = wire::encode(id, 0, command);
         let _expected = self.places[partition_of(id)].projections().expect(&bytes, projection);
-        swarm_outcome(self.partition(id).submit(bytes, CALL_PATIENCE).await?)
-    }
-
-    /// The same of a message to CHAT.
-    pub(super) async fn submit_chat(
-        &self,
-        id: SwarmId,
-        command: &Command,
-        projection: Projection,
-    ) -> Result<Outcome, LogError> {
-        let bytes = wire::encode(id, 0, command);
-        let _expected = self.places[partition_of(id)].projections().expect(&bytes, projection);
-        swarm_outcome(self.partition(id).chat(bytes, CALL_PATIENCE).await?)
+        let partition = self.partition(id);
+        swarm_outcome(match command {
+            Command::Livestream(LivestreamCommand::Chat { .. }) => partition.chat(bytes, CALL_PATIENCE).await?,
+            _ => partition.submit(bytes, CALL_PATIENCE).await?,
+        })
     }
 
     /// Refuses tokens of a node, on all pods.
@@ -138,7 +130,7 @@ impl ReplicatedLog {
 fn swarm_outcome(outcome: LogOutcome) -> Result<Outcome, LogError> {
     match outcome {
         LogOutcome::Swarm(Ok(outcome)) => Ok(*outcome),
-        LogOutcome::Swarm(Err(rejection)) => Err(Rejection::into(rejection)),
+        LogOutcome::Swarm(Err(rejection)) => Err(rejection.into()),
         // A command is sent to its own partition.
         LogOutcome::Revoked(_) | LogOutcome::Misrouted | LogOutcome::Panicked => Err(LogFault::Panicked.into()),
     }

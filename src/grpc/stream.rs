@@ -300,7 +300,12 @@ impl StreamLifetime {
             };
             // In a box, which only streams of a cluster have.
             let away = self.goodbyes.as_mut().map(|goodbyes| goodbyes.ended().boxed());
-            let away = async { away.unwrap_or_else(|| std::future::pending().boxed()).await };
+            let away = async {
+                match away {
+                    Some(away) => away.await,
+                    None => std::future::pending().await,
+                }
+            };
             let expires = self.expires.map(|at| (at, End::TokenExpired));
             let end = self.end.into_iter().chain(expires).min_by_key(|(at, _)| *at);
             let first = end.map_or(self.next_heartbeat, |(at, _)| at.min(self.next_heartbeat));

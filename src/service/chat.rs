@@ -66,7 +66,7 @@ pub(super) fn write_chat(
     let command = LivestreamCommand::Chat { by, publisher_sequence: draft.publisher_sequence, content };
     let log = log.clone();
     let mut answer = async move {
-        let outcome = log.submit_chat(id, command.into(), Projection::NOTHING).await.map_err(ServiceError::from)?;
+        let outcome = log.submit(id, command.into(), Projection::NOTHING).await.map_err(ServiceError::from)?;
         let outcome = outcome.chat.ok_or(Rejection::NoSuchSwarm)?;
         Ok((Accepted::of_chat(outcome)?, due))
     }

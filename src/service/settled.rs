@@ -10,16 +10,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::PublishError;
 use super::{Service, ServiceError};
-use crate::cluster::LogFault;
+use crate::cluster::{CALL_PATIENCE, LogFault};
 use crate::feed::AppendError;
 use crate::store::entry::Entry;
 use starling_core::id::{Epoch, SwarmId};
 
 /// How long a server may take to apply what a request is to see.
 pub(super) const CATCH_UP: Duration = Duration::from_secs(1);
-
-/// How long it may take to hear that it has applied all: as long as a call waits for the log.
-const BARRIER: Duration = Duration::from_secs(10);
 
 /// A refusal that may be the answer of a state that is not the newest.
 pub trait Refusal: From<LogFault> {
@@ -87,7 +84,7 @@ impl Service {
     ///
     /// [`LogFault`].
     pub async fn catch_up(&self, id: SwarmId) -> Result<(), LogFault> {
-        self.log.barrier(id, BARRIER).await
+        self.log.barrier(id, CALL_PATIENCE).await
     }
 
     /// Waits up to 1 s until what a client has seen elsewhere is applied here; at once in one process.

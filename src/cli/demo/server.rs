@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::ids::{GROUP, LIVESTREAM};
 use super::meters::Meters;
 use super::progress::soon;
+use super::targets::sorted;
 use super::verdict::Verdict;
 use crate::app::App;
 use crate::cli::error::{CliError, told};
@@ -16,7 +17,6 @@ use crate::shutdown::Shutdown;
 use starling_client::Client;
 use starling_client::pb::group::v1 as group;
 use starling_client::pb::livestream::v1 as pb;
-use starling_client::pb::swarm::v1::{Target, TargetList};
 
 /// The server, on a free port.
 pub(super) struct DemoServer {
@@ -113,10 +113,4 @@ pub(super) async fn judge_tree(
     let fits = most <= 5 && stats.tree_depth == best;
     verdict.check("fan-out and depth are right", fits, format!("at most {most} targets, depth {}", stats.tree_depth));
     Ok(())
-}
-
-fn sorted(list: &TargetList) -> (Vec<Target>, i32) {
-    let mut targets = list.targets.clone();
-    targets.sort_unstable_by_key(|target| target.node_id);
-    (targets, list.topology)
 }

@@ -10,10 +10,11 @@ use tonic::transport::Endpoint;
 
 use super::ids::LIVESTREAM;
 use super::meters::Meters;
+use super::targets::apply;
 use crate::cli::error::{CliError, told};
 use starling_client::pb::livestream::v1::livestream_service_client::LivestreamServiceClient;
 use starling_client::pb::livestream::v1::{self as pb, watch_targets_response::Event};
-use starling_client::pb::swarm::v1::{self as shared, TargetDelta, TargetList, delivery::Item};
+use starling_client::pb::swarm::v1::{self as shared, TargetList, delivery::Item};
 use starling_client::{Client, TokenChannel};
 use starling_verify::History;
 
@@ -246,15 +247,4 @@ async fn fold(
         meters.fold(node, Some((change.revision, list.clone())));
     }
     std::future::pending().await
-}
-
-fn apply(list: &mut TargetList, delta: TargetDelta) {
-    let TargetDelta { topology, placement, added, updated, removed, parent, backup_parent } = delta;
-    (list.topology, list.placement) = (topology, placement);
-    (list.parent, list.backup_parent) = (parent, backup_parent);
-    list.targets.retain(|target| removed.iter().all(|gone| gone.node_id != target.node_id));
-    for new in updated.into_iter().chain(added) {
-        list.targets.retain(|target| target.node_id != new.node_id);
-        list.targets.push(new);
-    }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::cluster::DemoCluster;
-use super::viewer::{Seen, same};
+use super::viewer::Seen;
 use crate::cli::demo::ids::LIVESTREAM;
 use crate::cli::demo::progress::soon;
+use crate::cli::demo::targets::sorted;
 use crate::cli::demo::verdict::{Verdict, judge_histories};
 use crate::cli::error::{CliError, told};
 use starling_client::Client;
@@ -33,7 +34,7 @@ pub(super) async fn lists(verdict: &mut Verdict, cluster: &DemoCluster, seen: &m
             let wanted = answer.targets.unwrap_or_default();
             soon("the targets of a viewer", one.fold_until(answer.revision, &wanted)).await??;
             all += 1;
-            equal += u64::from(same(&one.targets, &wanted));
+            equal += u64::from(sorted(&one.targets) == sorted(&wanted));
         }
     }
     let details = format!("{equal} of {all}");

@@ -7,11 +7,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::cli::demo::ids::LIVESTREAM;
+use crate::cli::demo::targets::{apply, sorted};
 use crate::cli::error::{CliError, told};
 use starling_client::pb::livestream::v1 as pb;
 use starling_client::pb::livestream::v1::watch_targets_response::Event;
 use starling_client::pb::swarm::v1::delivery::Item;
-use starling_client::pb::swarm::v1::{self as shared, Delivery, TargetDelta, TargetList};
+use starling_client::pb::swarm::v1::{self as shared, Delivery, TargetList};
 use starling_client::{Client, Retry, SubscribeOptions, Subscriber, SubscriptionEvent, SwarmRef, Watch};
 use starling_verify::History;
 
@@ -129,7 +130,7 @@ impl Seen {
 
     /// Reads what its list of targets becomes until this revision.
     pub(super) async fn fold_until(&mut self, revision: u64, wanted: &TargetList) -> Result<(), CliError> {
-        while self.revision < revision && !same(&self.targets, wanted) {
+        while self.revision < revision && sorted(&self.targets) != sorted(wanted) {
             let message = self.watch.next().await?.ok_or_else(|| CliError("a watch of targets ended".into()))?;
             self.fold(message);
         }
@@ -144,23 +145,4 @@ impl Seen {
             _ => {}
         }
     }
-}
-
-fn apply(list: &mut TargetList, delta: TargetDelta) {
-    let gone = delta.removed.iter().map(|removal| removal.node_id);
-    let gone: Vec<u64> = gone.chain(delta.updated.iter().map(|target| target.node_id)).collect();
-    list.targets.retain(|target| !gone.contains(&target.node_id));
-    list.targets.extend(delta.added.into_iter().chain(delta.updated));
-    (list.topology, list.placement) = (delta.topology, delta.placement);
-    (list.parent, list.backup_parent) = (delta.parent, delta.backup_parent);
-}
-
-/// Whether two lists name the same targets.
-pub(super) fn same(one: &TargetList, other: &TargetList) -> bool {
-    let nodes = |list: &TargetList| {
-        let mut nodes: Vec<u64> = list.targets.iter().map(|target| target.node_id).collect();
-        nodes.sort_unstable();
-        (nodes, list.topology)
-    };
-    nodes(one) == nodes(other)
 }
