@@ -229,16 +229,17 @@ impl App {
         tokio::pin!(serve, beside);
 
         readiness.set(admin::Phase::Serving);
+        if handle.is_none() {
+            // Before the first connection is taken: without a log nothing is waited for.
+            reporter.serving(true);
+        }
         let condition = async {
-            match handle {
-                Some(handle) => {
-                    let tell = |condition| {
-                        readiness.set_condition(condition);
-                        reporter.serving(readiness.report().ready);
-                    };
-                    watch_condition(handle, tell).await;
-                }
-                None => reporter.serving(true),
+            if let Some(handle) = handle {
+                let tell = |condition| {
+                    readiness.set_condition(condition);
+                    reporter.serving(readiness.report().ready);
+                };
+                watch_condition(handle, tell).await;
             }
             std::future::pending().await
         };

@@ -2,7 +2,7 @@
 import { type ChannelCredentials, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { readFileSync } from "node:fs";
 import { Status } from "./gen/google/rpc/status";
-import { LivestreamServiceClient } from "./gen/starling/livestream/v1/livestream";
+import { LivestreamServiceClient, WatchTargetsRequest } from "./gen/starling/livestream/v1/livestream";
 import type { ServerLimits } from "./gen/starling/swarm/v1/server";
 import { type Goodbye, GoodbyeReason } from "./gen/starling/swarm/v1/swarm";
 
@@ -48,7 +48,8 @@ export const who = (story: Story, nodeId: number) =>
   ({ livestreamId: ID, nodeId, sessionId: story.sessions.get(nodeId) ?? 0 });
 
 /** A node that watches its own targets. */
-export const targetsOf = (story: Story, nodeId: number) => ({ ...who(story, nodeId), ofNodeId: nodeId });
+export const targetsOf = (story: Story, nodeId: number): WatchTargetsRequest =>
+  WatchTargetsRequest.fromPartial({ ...who(story, nodeId), ofNodeId: nodeId });
 
 export function expect(holds: boolean, ...what: unknown[]): void {
   if (!holds) {

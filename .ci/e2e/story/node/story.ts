@@ -14,10 +14,10 @@ import {
 import { Fold, foldRoster, foldTargets, sessions, sorted } from "./folds";
 import { ErrorInfo, RetryInfo } from "./gen/google/rpc/error_details";
 import {
-  CreateLivestreamRequest, type GetTargetsResponse, JoinLivestreamRequest, type JoinLivestreamResponse,
-  LeaveLivestreamRequest, type ListViewersResponse, LivestreamServiceClient, ListViewersRequest,
-  PublishUpdateRequest, type PublishUpdatesResponse, StartLivestreamRequest, type SubscribeUpdatesResponse,
-  type WatchTargetsResponse,
+  CreateLivestreamRequest, GetLivestreamRequest, GetTargetsRequest, type GetTargetsResponse, JoinLivestreamRequest,
+  type JoinLivestreamResponse, LeaveLivestreamRequest, type ListViewersResponse, LivestreamServiceClient,
+  ListViewersRequest, PublishUpdateRequest, type PublishUpdatesResponse, StartLivestreamRequest,
+  type SubscribeUpdatesResponse, type WatchTargetsResponse,
 } from "./gen/starling/livestream/v1/livestream";
 import { type GetServerInfoResponse, ServerServiceClient } from "./gen/starling/swarm/v1/server";
 import { type Goodbye, GoodbyeReason, type TargetList, UpdateChannel } from "./gen/starling/swarm/v1/swarm";
@@ -45,7 +45,8 @@ function join(story: Story, nodeId: number, livestreamId = ID): Promise<JoinLive
 }
 
 const getTargets = (story: Story): Promise<GetTargetsResponse> =>
-  ask((done) => as(story, WATCHED).getTargets({ livestreamId: ID, nodeId: 0, ofNodeId: WATCHED }, done));
+  ask((done) => as(story, WATCHED).getTargets(
+    GetTargetsRequest.fromPartial({ livestreamId: ID, ofNodeId: WATCHED }), done));
 
 const listViewers = (story: Story): Promise<ListViewersResponse> =>
   ask((done) => as(story, BROADCASTER).listViewers(ListViewersRequest.fromPartial({ livestreamId: ID }), done));
@@ -111,7 +112,7 @@ async function refusals(story: Story, address: string): Promise<void> {
     expect(error.code === code && found === reason, reason, "is", error);
   };
   const wrong = new LivestreamServiceClient(address, credentialsOf("wrong"));
-  const get = ask((done) => wrong.getLivestream({ livestreamId: ID }, done));
+  const get = ask((done) => wrong.getLivestream(GetLivestreamRequest.fromPartial({ livestreamId: ID }), done));
   await refused(get, status.UNAUTHENTICATED, "TOKEN_INVALID");
   wrong.close();
   const viewer = as(story, SUBSCRIBER);
