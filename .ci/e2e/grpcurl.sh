@@ -788,6 +788,8 @@ example() {
         Watch* | SubscribeUpdates) watched "$method" "$request" 'len(r) >= 1' ;;
         # There are no tokens here.
         RevokeTokens | ListRevocations) refused "$method" "$request" FAILED_PRECONDITION IDENTITY_OFF ;;
+        # Nor are there several servers.
+        GetClusterStatus | ActivateLevel) refused "$method" "$request" FAILED_PRECONDITION CLUSTER_OFF ;;
         *) call "$method" "$request" && ok "$name" ;;
     esac
 }
