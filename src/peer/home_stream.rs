@@ -145,8 +145,15 @@ pub(super) async fn run(stream: HomeStream) -> PodId {
     let mut pause = PAUSE;
     while !stream.wanted().is_empty() {
         if stream.homes.peer(stream.id, home).is_none() {
-            // Nobody will ever say where its terms ended.
-            feed.abandon(home);
+            // It may have begun just now.
+            stream.homes.refresh().await;
+            if stream.homes.peer(stream.id, home).is_none() {
+                // Nobody will ever say where its terms ended.
+                feed.abandon(home);
+                if stream.wanted().is_empty() {
+                    return home;
+                }
+            }
         }
         match stream.connect().await {
             Ok(mut connected) => {
