@@ -4,6 +4,7 @@ mod cluster;
 pub mod files;
 mod listen;
 pub mod memory;
+mod pod_condition;
 mod settings;
 
 use std::io;
@@ -19,7 +20,6 @@ pub use self::settings::{client_limits, edge_settings, http_settings};
 use self::settings::{creator_shares, given, service_settings, tls_settings};
 use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
-use crate::cluster::condition::watch_condition;
 use crate::cluster::{ClusterLogs, CommandLog, sweeper};
 use crate::config::{AdminClientAuth, Config, IdentityMode, ProxyProtocol};
 use crate::grpc::authentication::Authentication;
@@ -173,7 +173,7 @@ impl App {
             }
             None => (None, CommandLog::local(Arc::clone(&store), clock)),
         };
-        let handle = log.cluster().map(|cluster| cluster.pod().clone());
+        let source = pod.as_ref().map(RunningPod::condition_source);
         let service = Service::new(log.clone(), service_settings(&config));
         let service = match &pod {
             Some(pod) => service.with_cascade(pod.cascade()),
@@ -229,17 +229,17 @@ impl App {
         tokio::pin!(serve, beside);
 
         readiness.set(admin::Phase::Serving);
-        if handle.is_none() {
+        if source.is_none() {
             // Before the first connection is taken: without a log nothing is waited for.
             reporter.serving(true);
         }
         let condition = async {
-            if let Some(handle) = handle {
+            if let Some(source) = source {
                 let tell = |condition| {
                     readiness.set_condition(condition);
                     reporter.serving(readiness.report().ready);
                 };
-                watch_condition(handle, tell).await;
+                source.watch(tell).await;
             }
             std::future::pending().await
         };

@@ -32,7 +32,7 @@ use futures_util::future::BoxFuture;
 
 pub use cascade::PeerCascade;
 pub use listener::serve;
-pub use network::{PeerNetwork, PeerSettings, PeerTls};
+pub use network::{Admission, PeerNetwork, PeerSettings, PeerTls};
 pub use network_peers::NetworkPeers;
 pub use secret::PeerSecret;
 pub use server::PeerHost;

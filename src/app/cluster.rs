@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::listen::listen;
+use super::pod_condition::{ConditionSource, known_others};
 use super::settings::{given, millis};
 use crate::clock::Clock;
 use crate::cluster::directory::{Directory, KnownPod};
@@ -157,6 +158,11 @@ impl RunningPod {
         PeerCascade::new(self.network.clone(), self.homes())
     }
 
+    /// Where it is asked whether the process can be used.
+    pub(super) fn condition_source(&self) -> ConditionSource {
+        ConditionSource::new(self.log.pod().clone(), self.log.directory().clone(), self.network.clone())
+    }
+
     fn homes(&self) -> Arc<dyn Homes> {
         Arc::new(LogHomes(self.log.directory().clone()))
     }
@@ -223,7 +229,7 @@ async fn keep_known(network: &PeerNetwork, directory: &Directory, mut life: watc
         // Asked for before the look, so that what changes after it is heard.
         let changed = directory.changed();
         network.set_own(life.borrow_and_update().incarnation.0);
-        network.set_known(directory.others().into_iter().map(address_of).collect());
+        network.set_known(known_others(directory));
         tokio::select! {
             () = changed => {}
             Ok(()) = life.changed() => {}

@@ -67,7 +67,8 @@ impl Directory {
         }
     }
 
-    fn knows_itself(&self) -> bool {
+    /// True when this pod is registered everywhere, and it is known who else was then.
+    pub fn knows_itself(&self) -> bool {
         self.known.borrow().iter().all(|partition| partition.own.is_some())
     }
 

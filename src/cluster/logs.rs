@@ -39,6 +39,12 @@ impl SharedLogs {
         Self { logs, secret: rand::random() }
     }
 
+    /// The same logs, for pods that know each other by another secret.
+    #[must_use]
+    pub fn with_secret(&self, secret: [u8; 32]) -> Self {
+        Self { logs: self.logs.clone(), secret }
+    }
+
     /// As a further pod has them.
     pub fn for_pod(&self) -> ClusterLogs {
         let logs = self.logs.iter().map(SharedMemoryLog::for_pod).collect();

@@ -342,7 +342,17 @@ pub(super) fn not_your_node(node: u64) -> Status {
 
 /// The process is about to stop and takes nothing new.
 pub(super) fn draining() -> Status {
-    retry(Code::Unavailable, Reason::Draining, "this process is shutting down")
+    draining_for(RETRY_AFTER)
+}
+
+fn draining_for(wait: Duration) -> Status {
+    retry_after(Code::Unavailable, Reason::Draining, "this process is shutting down", wait)
+}
+
+/// For how long a stream's client waits: where nobody else serves, for another process to begin. The drain is spread as
+/// it is, so nobody else has to be spared.
+const fn draining_wait(others_serve: bool) -> Duration {
+    if others_serve { Duration::ZERO } else { RETRY_AFTER }
 }
 
 /// All channels of a publish stream were lost.
@@ -376,8 +386,8 @@ pub(super) enum End {
     Session(LeaveReason),
     /// Every channel of a publish stream was lost.
     StaleTerm,
-    /// The process is about to stop.
-    Draining,
+    /// The process is about to stop; others of its cluster may serve.
+    Draining { others_serve: bool },
     /// The stream has lived long enough.
     Age,
     /// The identity that opened it has expired.
@@ -409,7 +419,7 @@ impl End {
                 (Why::LeaseExpired, Err(status(Code::FailedPrecondition, Reason::NotAMember, message, &[])))
             }
             Self::StaleTerm => (Why::StaleTerm, Err(stale_term())),
-            Self::Draining => (Why::Draining, Err(draining())),
+            Self::Draining { others_serve } => (Why::Draining, Err(draining_for(draining_wait(others_serve)))),
             // For its client the same: others serve.
             Self::AwayFromLog => (Why::Draining, Err(away_from_log())),
             Self::Age => {
@@ -424,7 +434,8 @@ impl End {
             Self::Deadline => return (None, Err(deadline_exceeded())),
         };
         let wait = match self {
-            Self::Draining | Self::AwayFromLog => Some(RETRY_AFTER),
+            Self::Draining { others_serve } => Some(draining_wait(others_serve)),
+            Self::AwayFromLog => Some(RETRY_AFTER),
             // With another token, at once.
             Self::Age | Self::TokenExpired | Self::TokenRevoked => Some(Duration::ZERO),
             Self::SwarmEnded | Self::Session(_) | Self::StaleTerm | Self::Deadline => None,

@@ -250,6 +250,11 @@ impl StreamLifetime {
         self.end_by(Instant::now() + spread.mul_f64(rand::random_range(0.0..=1.0)), why);
     }
 
+    /// How the stream ends when the process is about to stop.
+    const fn draining(&self) -> End {
+        End::Draining { others_serve: self.goodbyes.is_some() }
+    }
+
     /// How often an idle stream gives a sign of life.
     pub(super) const fn heartbeat(&self) -> Duration {
         self.heartbeat
@@ -315,7 +320,7 @@ impl StreamLifetime {
                 () = away => return LifetimeEvent::End(End::AwayFromLog),
                 () = self.shutdown.draining(), if !self.leaves => {
                     self.leaves = true;
-                    self.end_within(self.spread, End::Draining);
+                    self.end_within(self.spread, self.draining());
                 }
                 spread = goodbye => {
                     self.connection = None;
@@ -323,7 +328,7 @@ impl StreamLifetime {
                 }
                 () = tokio::time::sleep_until(first) => return match end.filter(|(at, _)| *at <= first) {
                     // Whoever comes back at once must not find a server that goes.
-                    Some((_, End::Age)) if self.shutdown.is_draining() => LifetimeEvent::End(End::Draining),
+                    Some((_, End::Age)) if self.shutdown.is_draining() => LifetimeEvent::End(self.draining()),
                     Some((_, end)) => LifetimeEvent::End(end),
                     // Told with the next sign at the latest, so that no stream has to wait for a revocation.
                     None if self.is_revoked() => LifetimeEvent::End(End::TokenRevoked),

@@ -9,10 +9,10 @@ use rand::RngExt as _;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::WatchStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::convert::{pod_report, reports};
-use super::network::PeerNetwork;
+use super::network::{PeerAnswer, PeerNetwork};
 use crate::pb::peer::v1::{ExchangeRequest, ExchangeResponse};
 
 /// How long a peer may take to answer.
@@ -59,10 +59,14 @@ impl PeerNetwork {
 async fn with_peer(network: PeerNetwork, address: String) {
     let mut pause = PAUSE;
     loop {
-        if once(&network, &address).await.is_ok() {
-            pause = PAUSE;
-        }
-        network.note_answer(&address, 0);
+        let refused = match once(&network, &address).await {
+            Ok(()) => {
+                pause = PAUSE;
+                None
+            }
+            Err(error) => (error.code() == Code::Unauthenticated).then_some(PeerAnswer::Refusal),
+        };
+        network.note_answer(&address, refused);
         let jitter = rand::rng().random_range(0.5..1.0);
         sleep(pause.mul_f64(jitter)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -83,7 +87,7 @@ async fn once(network: &PeerNetwork, address: &str) -> Result<(), Status> {
     let mut answered = false;
     while let Ok(Ok(Some(response))) = timeout(SILENCE, inbound.message()).await {
         answered = true;
-        network.note_answer(address, response.incarnation);
+        network.note_answer(address, Some(PeerAnswer::Incarnation(response.incarnation)));
         // A seed may be the address of this process.
         if response.incarnation != network.own() {
             network.told(pod_report(&response.reports));

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::stream::{self, Stream, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::WatchStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
@@ -65,10 +67,32 @@ struct Shared {
     settings: PeerSettings,
     directory: watch::Sender<Directory>,
     clients: Mutex<BTreeMap<String, PeerClient>>,
-    /// By address, who has answered there.
-    answered: Mutex<BTreeMap<String, u64>>,
+    /// By address, what was said there last.
+    answers: watch::Sender<BTreeMap<String, PeerAnswer>>,
     outgoing: watch::Sender<PodReport>,
     incoming: mpsc::Sender<PodReport>,
+}
+
+/// What was said at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PeerAnswer {
+    /// A process of this cluster with this incarnation is there.
+    Incarnation(u64),
+    /// Whoever is there has another secret.
+    Refusal,
+}
+
+/// What the peers make of this process, all together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// There are none.
+    Alone,
+    /// None of them has said anything.
+    Unknown,
+    /// Some answer; those at these addresses, if any, have another secret.
+    Admitted(Vec<String>),
+    /// All that say anything have another secret; where.
+    Refused(Vec<String>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +112,7 @@ impl PeerNetwork {
             settings,
             directory: watch::Sender::new(Directory::default()),
             clients: Mutex::default(),
-            answered: Mutex::default(),
+            answers: watch::Sender::new(BTreeMap::new()),
             outgoing,
             incoming,
         }));
@@ -124,9 +148,11 @@ impl PeerNetwork {
     pub fn peers(&self) -> Vec<PeerAddress> {
         let own = self.own();
         let mut peers = self.0.directory.borrow().known.clone();
-        for (address, incarnation) in &*self.0.answered.lock() {
-            if peers.iter().all(|peer| peer.incarnation != *incarnation) {
-                peers.push(PeerAddress { incarnation: *incarnation, address: address.clone() });
+        for (address, answer) in &*self.0.answers.borrow() {
+            if let PeerAnswer::Incarnation(incarnation) = *answer
+                && peers.iter().all(|peer| peer.incarnation != incarnation)
+            {
+                peers.push(PeerAddress { incarnation, address: address.clone() });
             }
         }
         peers.retain(|peer| peer.incarnation != own);
@@ -148,13 +174,41 @@ impl PeerNetwork {
         }
     }
 
-    /// Notes who has answered at an address; 0 = nobody does any more.
-    pub(super) fn note_answer(&self, address: &str, incarnation: u64) {
-        let mut answered = self.0.answered.lock();
-        match incarnation {
-            0 => drop(answered.remove(address)),
-            _ => drop(answered.insert(address.to_owned(), incarnation)),
+    /// Notes what was said at an address; `None` = nobody answers any more.
+    pub(super) fn note_answer(&self, address: &str, answer: Option<PeerAnswer>) {
+        self.0.answers.send_if_modified(|answers| {
+            let before = match answer {
+                Some(answer) => answers.insert(address.to_owned(), answer),
+                None => answers.remove(address),
+            };
+            before != answer
+        });
+    }
+
+    /// What the peers make of this process. O(peers).
+    pub fn admission(&self) -> Admission {
+        let wanted = self.addresses(&self.0.directory.borrow());
+        let (own, answers) = (self.own(), self.0.answers.borrow());
+        let of_own = |address: &String| answers.get(address) == Some(&PeerAnswer::Incarnation(own));
+        let mut others = wanted.iter().filter(|address| !of_own(address)).peekable();
+        if others.peek().is_none() {
+            return Admission::Alone;
         }
+        let said: Vec<_> = others.filter_map(|address| answers.get_key_value(address)).collect();
+        let refusals = said.iter().filter(|(_, answer)| **answer == PeerAnswer::Refusal);
+        let refusals: Vec<String> = refusals.map(|(address, _)| (*address).clone()).collect();
+        match (said.len(), refusals.len()) {
+            (0, _) => Admission::Unknown,
+            (all, refused) if refused == all => Admission::Refused(refusals),
+            _ => Admission::Admitted(refusals),
+        }
+    }
+
+    /// Yields whenever [`Self::admission`] may have become another one; several changes may be told by one item.
+    pub fn admission_changes(&self) -> impl Stream<Item = ()> + Unpin + use<> {
+        let answers = WatchStream::from_changes(self.0.answers.subscribe()).map(drop);
+        let directory = WatchStream::from_changes(self.0.directory.subscribe()).map(drop);
+        stream::select(answers, directory)
     }
 
     /// A client for an address; `None` when it is none. The connection is made with the first call, and again when it
@@ -200,7 +254,7 @@ impl PeerNetwork {
 
     /// Nobody is wanted at an address any more.
     pub(super) fn forget(&self, address: &str) {
-        self.note_answer(address, 0);
+        self.note_answer(address, None);
         self.0.clients.lock().remove(address);
     }
 

@@ -6,4 +6,5 @@ pub(crate) mod fixture;
 mod at_least;
 mod chat;
 mod membership;
+mod secret;
 mod updates;

@@ -113,7 +113,8 @@ fn everything() -> Vec<Status> {
         End::Session(LeaveReason::Removed),
         End::Session(LeaveReason::Timeout),
         End::StaleTerm,
-        End::Draining,
+        End::Draining { others_serve: false },
+        End::Draining { others_serve: true },
         End::AwayFromLog,
         End::Age,
         End::TokenExpired,
@@ -183,6 +184,16 @@ fn every_error_is_as_the_schema_says() {
     }
     let known: BTreeSet<_> = schema.into_keys().collect();
     assert_eq!(seen, known, "every reason of the schema comes");
+}
+
+#[test]
+fn clients_wait_only_where_nobody_else_serves() {
+    for (others_serve, seconds) in [(true, 0), (false, 1)] {
+        let (goodbye, status) = End::Draining { others_serve }.goodbye_and_status();
+        let told = status.unwrap_err().get_error_details().retry_info().unwrap().retry_delay;
+        assert_eq!(told, Some(Duration::from_secs(seconds)));
+        assert_eq!(goodbye.unwrap().retry_after.map(|wait| wait.seconds), i64::try_from(seconds).ok());
+    }
 }
 
 #[test]

@@ -40,6 +40,11 @@ impl Pods {
         client
     }
 
+    /// One more server, whose secret is another one, as soon as it listens.
+    pub(crate) async fn add_stranger(&self, configure: impl FnOnce(&mut Config)) -> Server {
+        Server::pod(&self.logs.with_secret([7; 32]), configure).await
+    }
+
     /// A connection to each server, in order.
     pub(crate) async fn clients(&self) -> Vec<Client> {
         let mut clients = Vec::new();
