@@ -143,18 +143,21 @@ impl<S: State> Replica<S> {
         if !self.is_following() || self.is_encoding() {
             return;
         }
+        // A proof has the number of the next batch: none is sent where the doubt is over.
+        self.settle_kept();
+        if !self.is_following() {
+            return;
+        }
         if self.kept.is_some() || matches!(self.partition().phase(), PartitionPhase::Broken { .. }) {
             return self.publish_proof();
         }
-        if self.partition().phase() != PartitionPhase::Open {
+        // While the log is read again, batches of this incarnation come whose numbers a new one would have too: what is in
+        // it would be sent once for each of them, and a rewind of the log could have several of these count.
+        if self.partition().phase() != PartitionPhase::Open || !self.has_caught_up() {
             return;
         }
         let log = self.partition().log();
         if let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.log != log) {
-            if !self.has_caught_up() {
-                self.in_flight = Some(in_flight);
-                return;
-            }
             // It was for a log that this one does not go on from: it is not in here, and never will be.
             self.send_again(in_flight);
         }

@@ -1,14 +1,14 @@
 //! What a loss of the log, or the doubt whether there was one, comes to: each case by hand.
 
-use starling_replica::LogRequest;
 use starling_replica::batch::LogMessage;
 use starling_replica::memory_log::PublishFate;
 use starling_replica::output::{NotReady, SnapshotChoice};
 use starling_replica::partition::PartitionPhase;
+use starling_replica::{Answer, LogRequest};
 
 use crate::cluster::{Cluster, STEP_MS};
 use crate::contract::{answer, ask, idle, join, next_batch, replica, said, wait};
-use crate::model::session;
+use crate::model::{Command, session};
 
 fn lose_everything(cluster: &mut Cluster) {
     cluster.log.lose_all();
@@ -128,6 +128,29 @@ fn a_life_that_was_rewound_away_is_left() {
     wait(&mut cluster, 10_000);
     assert_eq!(of(&cluster, 0), of(&cluster, 1));
     (0..2).for_each(|at| assert_eq!(replica(&cluster, at).readiness(), Ok(()), "pod {at}"));
+}
+
+#[test]
+fn nothing_is_sent_while_the_log_is_read() {
+    let (mut cluster, _) = reseeded();
+    for number in 20..28 {
+        join(&mut cluster, 0, number);
+        wait(&mut cluster, 200);
+    }
+    // No snapshot is of use, so that it reads all from the Reseed on.
+    cluster.log.damage_newest_object();
+    let last = replica(&cluster, 0).world().partition.position().sequence;
+    let mut other = cluster.log.get(last, last).0.pop().expect("a message");
+    other.timestamp += 1;
+    cluster.with_replica(0, |replica| replica.message(other));
+    assert_eq!(replica(&cluster, 0).readiness(), Err(NotReady::Loading));
+    // Its own batches, which it reads again, are no answer to what it is asked for now.
+    let asked = join(&mut cluster, 0, 28);
+    wait(&mut cluster, 5_000);
+    assert!(matches!(answer(&cluster, asked), Some(Answer::Applied(_))));
+    let bytes = Command::Join(28, session(28)).encode();
+    let has = |message: &&LogMessage| message.bytes.windows(bytes.len()).any(|part| part == bytes);
+    assert_eq!(cluster.log.get(1, u64::MAX).0.iter().filter(has).count(), 1, "batches that it is in");
 }
 
 #[test]
