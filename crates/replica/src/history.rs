@@ -58,6 +58,11 @@ impl LogHistory {
         self.first
     }
 
+    /// The entry that the chain begins with, while nothing was dropped of it.
+    pub(crate) fn beginning(&self) -> Option<u64> {
+        (self.first > 0 && self.hashes.len() < HISTORY_ENTRIES).then_some(self.first)
+    }
+
     /// Takes the next entry, whose sequence is one above the last.
     pub(crate) fn push(&mut self, message: &LogMessage) {
         let hash = chained(self.last().hash, message);

@@ -101,6 +101,8 @@ struct Waiter {
     deadline: u64,
     /// Whether a batch with it has been sent that may still count.
     is_sent: bool,
+    /// The same in another life of the log: only in its own life can be seen that a batch never counts.
+    is_sent_elsewhere: bool,
 }
 
 impl Waiters {
@@ -113,7 +115,7 @@ impl Waiters {
         match self.by_id.entry(id) {
             Entry::Occupied(_) => false,
             Entry::Vacant(slot) => {
-                slot.insert(Waiter { deadline, is_sent: false });
+                slot.insert(Waiter { deadline, is_sent: false, is_sent_elsewhere: false });
                 self.by_deadline.insert((deadline, id))
             }
         }
@@ -127,6 +129,17 @@ impl Waiters {
         if let Some(waiter) = self.by_id.get_mut(&id) {
             waiter.is_sent = is_sent;
         }
+    }
+
+    /// What was sent in a life of the log that this pod has left may have counted there, and may be gone on from.
+    pub(crate) fn set_sent_elsewhere(&mut self, id: SubmissionId) {
+        if let Some(waiter) = self.by_id.get_mut(&id) {
+            waiter.is_sent_elsewhere = true;
+        }
+    }
+
+    pub(crate) fn may_be_applied(&self, id: SubmissionId) -> bool {
+        self.by_id.get(&id).is_some_and(Waiter::may_be_applied)
     }
 
     /// True when it waited.
@@ -150,7 +163,13 @@ impl Waiters {
         }
         self.by_deadline.remove(&(deadline, id));
         let waiter = self.by_id.remove(&id)?;
-        Some((id, waiter.is_sent))
+        Some((id, waiter.may_be_applied()))
+    }
+}
+
+impl Waiter {
+    const fn may_be_applied(&self) -> bool {
+        self.is_sent || self.is_sent_elsewhere
     }
 }
 

@@ -49,7 +49,7 @@ impl<S: State> Replica<S> {
         if self.verify.is_some() {
             due = due.min(self.verified_at.map_or(self.now, |at| at + following::VERIFY_MS));
         }
-        let is_settled = self.kept.is_none() && partition.phase() == PartitionPhase::Open;
+        let is_settled = self.kept.is_none() && partition.phase() == PartitionPhase::Open && self.has_caught_up();
         match &self.in_flight {
             Some(in_flight) if is_settled && in_flight.log == partition.log() => {
                 due.min(in_flight.sent_at + self.settings.resend_ms)

@@ -174,8 +174,13 @@ impl<S: State> Replica<S> {
         match effects.verdict {
             Verdict::Reseed => return self.begin_reseed(message, batch),
             // Either side may be wrong: what the log has at the last entry tells.
-            Verdict::Lost(_) | Verdict::Void(VoidReason::OtherLog) if before.sequence > 0 => {
-                self.verify = Some(before.sequence);
+            Verdict::Lost(_) if before.sequence > 0 => self.verify = Some(before.sequence),
+            // Where the log was rewound to before the beginning of this life, and has begun another one since, all that
+            // came later is the same in both: only the beginning tells.
+            Verdict::Void(VoidReason::OtherLog) if before.sequence > 0 => {
+                let is_whole = !self.partition().goes_on_from(batch.header.log);
+                let first = self.partition().history().beginning().filter(|_| is_whole);
+                self.verify = Some(first.unwrap_or(before.sequence));
             }
             Verdict::Born => self.born_at = Some(self.now),
             _ => {}

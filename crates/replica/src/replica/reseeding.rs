@@ -68,7 +68,7 @@ impl<S: State> Replica<S> {
     }
 
     /// Whether what is kept is of use.
-    fn settle_kept(&mut self) {
+    pub(super) fn settle_kept(&mut self) {
         let Some(kept) = &self.kept else { return };
         let position = kept.partition.counted_position();
         if self.partition().history().at(position.sequence) == Some(position.hash) {

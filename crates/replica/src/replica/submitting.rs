@@ -109,12 +109,19 @@ impl<S: State> Replica<S> {
         let is_settled = self.partition().is_gone(self.incarnation);
         if let Some(InFlight { items, barriers, .. }) = self.in_flight.take() {
             for id in items.into_iter().filter_map(|queued| queued.waiting) {
-                self.answer(id, if is_settled { Answer::NotApplied } else { Answer::Unknown });
+                if is_settled {
+                    self.waiters.set_sent(id, false);
+                }
+                let may_be_applied = self.waiters.may_be_applied(id);
+                self.answer(id, if may_be_applied { Answer::Unknown } else { Answer::NotApplied });
             }
             barriers.into_iter().for_each(|id| self.answer(id, Answer::NotApplied));
         }
         let queued: Vec<_> = self.queue.take().filter_map(|queued| queued.waiting).collect();
-        queued.into_iter().for_each(|id| self.answer(id, Answer::NotApplied));
+        for id in queued {
+            let may_be_applied = self.waiters.may_be_applied(id);
+            self.answer(id, if may_be_applied { Answer::Unknown } else { Answer::NotApplied });
+        }
         std::mem::take(&mut self.barriers).into_iter().for_each(|id| self.answer(id, Answer::NotApplied));
     }
 
@@ -143,20 +150,23 @@ impl<S: State> Replica<S> {
         if !self.is_following() || self.is_encoding() {
             return;
         }
+        // A proof has the number of the next batch: none is sent where the doubt is over.
+        self.settle_kept();
+        if !self.is_following() {
+            return;
+        }
         if self.kept.is_some() || matches!(self.partition().phase(), PartitionPhase::Broken { .. }) {
             return self.publish_proof();
         }
-        if self.partition().phase() != PartitionPhase::Open {
+        // While the log is read again, batches of this incarnation come whose numbers a new one would have too: what is in
+        // it would be sent once for each of them, and a rewind of the log could have several of these count.
+        if self.partition().phase() != PartitionPhase::Open || !self.has_caught_up() {
             return;
         }
         let log = self.partition().log();
         if let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.log != log) {
-            if !self.has_caught_up() {
-                self.in_flight = Some(in_flight);
-                return;
-            }
             // It was for a log that this one does not go on from: it is not in here, and never will be.
-            self.send_again(in_flight);
+            self.send_in_other_life(in_flight);
         }
         match &mut self.in_flight {
             Some(in_flight) if self.now >= in_flight.sent_at + self.settings.resend_ms => {
@@ -328,6 +338,14 @@ impl<S: State> Replica<S> {
         self.barriers.extend(barriers);
     }
 
+    /// The same for a batch of another life of the log: it may have counted there, and others may go on from that.
+    fn send_in_other_life(&mut self, in_flight: InFlight) {
+        for id in in_flight.items.iter().filter_map(|queued| queued.waiting) {
+            self.waiters.set_sent_elsewhere(id);
+        }
+        self.send_again(in_flight);
+    }
+
     /// A batch that has not counted until its time never will.
     pub(super) fn give_up_late_batch(&mut self) {
         let (log, clock) = (self.partition().log(), self.partition().clock().now());
@@ -362,7 +380,7 @@ impl<S: State> Replica<S> {
             } else if in_flight.log == log {
                 self.in_flight = Some(in_flight);
             } else {
-                self.send_again(in_flight);
+                self.send_in_other_life(in_flight);
             }
         }
         self.announce_streams(pod);

@@ -1,14 +1,14 @@
 //! What a loss of the log, or the doubt whether there was one, comes to: each case by hand.
 
-use starling_replica::LogRequest;
 use starling_replica::batch::LogMessage;
 use starling_replica::memory_log::PublishFate;
 use starling_replica::output::{NotReady, SnapshotChoice};
 use starling_replica::partition::PartitionPhase;
+use starling_replica::{Answer, LogRequest};
 
 use crate::cluster::{Cluster, STEP_MS};
 use crate::contract::{answer, ask, idle, join, next_batch, replica, said, wait};
-use crate::model::session;
+use crate::model::{Command, session};
 
 fn lose_everything(cluster: &mut Cluster) {
     cluster.log.lose_all();
@@ -95,16 +95,62 @@ fn reseeded() -> (Cluster, LogMessage) {
 
 #[test]
 fn late_messages_of_a_lost_log_are_dropped() {
-    let (mut cluster, stale) = reseeded();
-    let last = cluster.log.last();
-    assert!(stale.sequence > last + 5, "{} and {last}", stale.sequence);
+    let (mut cluster, mut stale) = reseeded();
+    // It is its turn now. A pod that takes it finds that soon, reads the log again, and is ready again at once.
+    stale.sequence = cluster.log.last() + 1;
     cluster.with_replica(1, |replica| replica.message(stale.clone()));
+    assert_eq!(replica(&cluster, 1).world().partition.position().sequence, cluster.log.last());
     while cluster.log.last() < stale.sequence + 20 {
-        wait(&mut cluster, 1_000);
-        let phase = replica(&cluster, 1).world().partition.phase();
-        assert_eq!(phase, PartitionPhase::Open, "at {}", cluster.log.last());
+        wait(&mut cluster, STEP_MS);
+        assert_eq!(replica(&cluster, 1).readiness(), Ok(()), "at {}", cluster.log.last());
     }
     assert_eq!(cluster.checks.lives.len(), 2, "the log was lost once");
+}
+
+#[test]
+fn a_life_that_was_rewound_away_is_left() {
+    let (mut cluster, _) = reseeded();
+    let of = |cluster: &Cluster, at| replica(cluster, at).world().partition.log();
+    assert_eq!(of(&cluster, 0), of(&cluster, 1));
+    // Pod 1 hears nothing while the log is lost and grows again, as far as it had read, and from there on all.
+    let position = replica(&cluster, 1).world().partition.position().sequence;
+    (cluster.pods[1].paused_until, cluster.pods[1].is_cut_from_log) = (u64::MAX, true);
+    lose_everything(&mut cluster);
+    while cluster.log.last() <= position + 2 {
+        wait(&mut cluster, STEP_MS);
+    }
+    let (later, _) = cluster.log.get(position + 1, u64::MAX);
+    assert_ne!(of(&cluster, 0), of(&cluster, 1), "the other pod has gone on");
+    for message in later {
+        cluster.with_replica(1, |replica| replica.fetched(vec![message], 1));
+    }
+    (cluster.pods[1].paused_until, cluster.pods[1].is_cut_from_log) = (0, false);
+    wait(&mut cluster, 10_000);
+    assert_eq!(of(&cluster, 0), of(&cluster, 1));
+    (0..2).for_each(|at| assert_eq!(replica(&cluster, at).readiness(), Ok(()), "pod {at}"));
+}
+
+#[test]
+fn nothing_is_sent_while_the_log_is_read() {
+    let (mut cluster, _) = reseeded();
+    for number in 20..28 {
+        join(&mut cluster, 0, number);
+        wait(&mut cluster, 200);
+    }
+    // No snapshot is of use, so that it reads all from the Reseed on.
+    cluster.log.damage_newest_object();
+    let last = replica(&cluster, 0).world().partition.position().sequence;
+    let mut other = cluster.log.get(last, last).0.pop().expect("a message");
+    other.timestamp += 1;
+    cluster.with_replica(0, |replica| replica.message(other));
+    assert_eq!(replica(&cluster, 0).readiness(), Err(NotReady::Loading));
+    // Its own batches, which it reads again, are no answer to what it is asked for now.
+    let asked = join(&mut cluster, 0, 28);
+    wait(&mut cluster, 5_000);
+    assert!(matches!(answer(&cluster, asked), Some(Answer::Applied(_))));
+    let bytes = Command::Join(28, session(28)).encode();
+    let has = |message: &&LogMessage| message.bytes.windows(bytes.len()).any(|part| part == bytes);
+    assert_eq!(cluster.log.get(1, u64::MAX).0.iter().filter(has).count(), 1, "batches that it is in");
 }
 
 #[test]
@@ -147,9 +193,14 @@ fn a_purge_decided_before_a_loss_deletes_nothing() {
     // Its next batch is written, then the log is lost, and lives on for long until the process goes on and hears of it.
     cluster.pods[0].paused_until = u64::MAX;
     lose_everything(&mut cluster);
-    while cluster.log.last() < sequence + 20 {
-        wait(&mut cluster, 1_000);
+    for number in 1_000.. {
+        if cluster.log.last() > sequence + 5 {
+            break;
+        }
+        join(&mut cluster, 1, number);
+        wait(&mut cluster, 2 * STEP_MS);
     }
+    assert_eq!(cluster.log.first(), 1, "nothing of this life was purged");
     // Whatever it purges now must be of the log that it has read.
     cluster.with_replica(0, |replica| replica.message(own));
     cluster.pods[0].paused_until = 0;

@@ -81,16 +81,30 @@ fn create(swarm: SwarmId, node: NodeId, rng: &mut Rng) -> Command {
     }
 }
 
-/// Who asks again for a swarm asks a pod, and that draws an epoch for it: the swarm may have been made the first time,
-/// and be gone since.
-fn created_anew(mut command: Command, number: u64) -> Command {
-    let drawn = Epoch::new(1 << 62 | number).expect("not 0");
+/// Who asks again asks a pod, and that draws what the command makes: it may have been made the first time, and be over
+/// since. A session that was over and began again would have kept its name, which no pod does.
+fn drawn_anew(mut command: Command, number: u64) -> Command {
+    let epoch = Epoch::new(1 << 62 | number).expect("not 0");
+    let drawn = SessionId::new(number).expect("not 0");
     match &mut command {
-        Command::CreateLivestream(create) | Command::CreateSignedLivestream(create, _) => create.epoch = drawn,
-        Command::CreateGroup(create) => create.epoch = drawn,
+        Command::CreateLivestream(create) | Command::CreateSignedLivestream(create, _) => create.epoch = epoch,
+        Command::CreateGroup(create) => create.epoch = epoch,
+        Command::Shared(SharedCommand::Join(join)) => join.session = drawn,
+        Command::Shared(SharedCommand::Claim { session, .. } | SharedCommand::Acquire { session, .. }) => {
+            *session = drawn;
+        }
         Command::Shared(_) | Command::Livestream(_) | Command::Group(_) => {}
     }
     command
+}
+
+#[test]
+fn what_is_asked_again_is_drawn_anew() {
+    let mut rng = Rng::new(1);
+    let (first, again) = (SessionId::new(7).expect("not 0"), SessionId::new(8).expect("not 0"));
+    let command = join(NodeId::new(1).expect("not 0"), first, None, true, &mut rng);
+    let Command::Shared(SharedCommand::Join(join)) = drawn_anew(command, 8) else { panic!("it was a Join") };
+    assert_eq!(join.session, again);
 }
 
 fn join(node: NodeId, session: SessionId, request: Option<RequestId>, is_group: bool, rng: &mut Rng) -> Command {
@@ -166,7 +180,7 @@ impl SwarmClients {
         let Clients { rng, of_swarms, sessions, .. } = &mut cluster.clients;
         if !of_swarms.unanswered.is_empty() && rng.one_in(3) {
             let mut again = of_swarms.unanswered.swap_remove(0);
-            again.command = created_anew(again.command, number);
+            again.command = drawn_anew(again.command, number);
             return Self::ask(cluster, at, number, again);
         }
         let (swarm, node, other) = (swarm(rng), node(rng), node(rng));
