@@ -5,5 +5,6 @@ pub(crate) mod fixture;
 
 mod at_least;
 mod chat;
+mod identity;
 mod membership;
 mod updates;
