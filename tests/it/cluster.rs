@@ -5,6 +5,7 @@ pub(crate) mod fixture;
 
 mod at_least;
 mod chat;
+mod identity;
 mod membership;
 mod secret;
 mod updates;

@@ -60,7 +60,23 @@ impl Server {
 
     /// A server of a cluster whose logs are in this process, ready or not.
     pub(crate) async fn pod(logs: &SharedLogs, configure: impl FnOnce(&mut Config)) -> Self {
-        Self::of(configure, |app| app.with_logs(logs.for_pod()).expect("a free port can be bound")).await
+        Self::pod_asking(None, logs, configure).await
+    }
+
+    /// The same, with callers told apart by other means than the configuration says.
+    pub(crate) async fn pod_asking(
+        authentication: Option<Authentication>,
+        logs: &SharedLogs,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
+        Self::of(configure, |app| {
+            let app = app.with_logs(logs.for_pod()).expect("a free port can be bound");
+            match authentication {
+                Some(authentication) => app.with_authentication(authentication),
+                None => app,
+            }
+        })
+        .await
     }
 
     async fn of(configure: impl FnOnce(&mut Config), make: impl FnOnce(App) -> App) -> Self {

@@ -1,9 +1,9 @@
 //! Who may do what, where callers bring tokens. What a token must be is tested where it is read; here a token is most
 //! often a name of an identity that the test has made. All attacks together are `docs/identity-attacks.md`.
 
-mod attacks;
+pub(crate) mod attacks;
 mod document;
-mod evasion;
+pub(crate) mod evasion;
 pub(crate) mod expiry;
 pub(crate) mod fixture;
 mod forged_tokens;

@@ -399,7 +399,11 @@ pub(super) fn rows() -> Vec<Row> {
 
 #[tokio::test]
 async fn attacks_are_refused_and_leave_no_trace() {
-    let world = World::new().await;
+    attempt_all(&World::new().await).await;
+}
+
+/// All attacks of the table.
+pub(crate) async fn attempt_all(world: &World) {
     let here = |rights: &[Right], channels: &[Channel]| permission(THERE..=THERE, rights, channels);
     world.issue("muted", viewer(3));
     world.issue("silent", node(2, vec![here(&[Right::Join], &[])]));

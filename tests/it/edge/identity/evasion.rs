@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use prost_types::Timestamp;
-use starling::identity::{IdRanges, Identity, Nodes};
+use starling::identity::{IdRanges, Identity, KeyPair, Nodes};
 use starling_client::pb::group::v1 as group;
 use starling_client::pb::livestream::v1::{self as pb, publish_updates_request::Message};
 use starling_client::pb::swarm::v1::{GoodbyeReason, RenewToken, RevokeTokensRequest, UpdateChannel, UpdateDraft};
@@ -14,6 +14,7 @@ use starling_core::channel::Channel;
 use super::expiry::said;
 use super::fixture::{EVERY_RIGHT, GROUPS, LIVESTREAMS, THERE, World, jwt_server, node, permission};
 use super::refusal::{Refusal, Row};
+use crate::harness::Server;
 use crate::net::frames::framed;
 use crate::net::rules::raw::{Connection, Exchange, Head, Incoming};
 
@@ -86,7 +87,11 @@ pub(super) fn return_rows() -> Vec<Row> {
 
 #[tokio::test]
 async fn banned_node_finds_no_way_back() {
-    let world = World::new().await;
+    return_in_every_way(&World::new().await).await;
+}
+
+/// All that a removed node tries.
+pub(crate) async fn return_in_every_way(world: &World) {
     world.issue("again", node(2, vec![permission(THERE..=THERE, EVERY_RIGHT, &Channel::ALL)]));
     let range: IdRanges = [2..=3].into_iter().collect();
     world.issue("gateway", Identity { nodes: Nodes::Within(range), ..super::fixture::owner() });
@@ -148,6 +153,11 @@ async fn publish(connection: &Connection, token: &str) -> (Exchange, Incoming) {
 async fn revoked_token_finds_no_way_back() {
     let (server, signer, _keys) =
         jwt_server(|config| config.streams.heartbeat_interval = Duration::from_millis(50)).await;
+    use_revoked_tokens([&server, &server], &signer).await;
+}
+
+/// What who has revoked tokens tries with the second server; they are revoked by the first one.
+pub(crate) async fn use_revoked_tokens([home, server]: [&Server; 2], signer: &KeyPair) {
     let now = starling::clock::Clock::system().wall() / 1_000;
     let minted = |sub: &str, issued: u64, exp: u64, members: serde_json::Value| {
         let may = ["create", "join", "moderate", "administer"];
@@ -164,8 +174,10 @@ async fn revoked_token_finds_no_way_back() {
     let (old, new) = (minted("1", now - 100, now + 600, nothing()), minted("1", now - 10, now + 600, nothing()));
     let operator = minted("operator", now, now + 600, serde_json::json!({ "act_for": "*" }));
     let connection = Connection::open(server.address()).await;
+    let homes = Connection::open(home.address()).await;
     let call = async |token: &str, path: &str, request: Bytes| {
-        let mut exchange = begin(&connection, token, path).await;
+        let connection = if token == operator { &homes } else { &connection };
+        let mut exchange = begin(connection, token, path).await;
         exchange.send(request, true);
         exchange.answer().await
     };
@@ -212,7 +224,11 @@ pub(super) const fn during_row() -> Row {
 
 #[tokio::test]
 async fn ban_ends_streams_whatever_renews_them() {
-    let world = World::new().await;
+    stay_in_spite_of_a_ban(&World::new().await).await;
+}
+
+/// What a node tries whose stream is open when it is removed.
+pub(crate) async fn stay_in_spite_of_a_ban(world: &World) {
     let open =
         pb::PublishOpen { livestream_id: THERE, channels: vec![UpdateChannel::Chat.into()], ..Default::default() };
     let mut exchange = world.begin("viewer", &format!("{LIVESTREAMS}PublishUpdates")).await;

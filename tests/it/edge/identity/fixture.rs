@@ -9,6 +9,7 @@ use http::HeaderMap;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MethodDescriptor, ReflectMessage, Value};
 use starling::clock::Clock;
+use starling::cluster::SharedLogs;
 use starling::config::{Config, IdentityMode};
 use starling::grpc::authentication::{Authentication, Authenticator};
 use starling::identity::{Identity, KeyKind, KeyPair, Nodes, Permission, Permissions, Right, TokenRefused};
@@ -17,24 +18,35 @@ use starling_core::channel::Channel;
 use starling_core::id::NodeId;
 use tempfile::TempDir;
 
-use crate::harness::{Fault, Server};
+use crate::harness::{Fault, Server, soon};
 use crate::net::frames::framed;
 use crate::net::rules::raw::{Answer, Connection, Exchange, Head};
 
 /// A server of mode jwt, the key whose tokens it takes, and the directory of that key.
 pub(crate) async fn jwt_server(change: impl FnOnce(&mut Config)) -> (Server, KeyPair, TempDir) {
-    let keys = TempDir::new().unwrap();
-    let signer = KeyPair::generate(KeyKind::Ed25519).unwrap();
-    std::fs::write(keys.path().join("dev.jwk"), signer.public_jwk("dev").unwrap().to_string()).unwrap();
+    let (signer, keys) = jwt_keys();
     let server = Server::with(|config| {
-        config.identity.mode = IdentityMode::Jwt;
-        config.identity.issuer = "us".to_owned();
-        config.identity.audience = "starling".to_owned();
-        config.identity.keys_dir = keys.path().to_owned();
+        ask_for_jwt(config, &keys);
         change(config);
     })
     .await;
     (server, signer, keys)
+}
+
+/// A key, and the directory from which servers know it.
+pub(crate) fn jwt_keys() -> (KeyPair, TempDir) {
+    let keys = TempDir::new().unwrap();
+    let signer = KeyPair::generate(KeyKind::Ed25519).unwrap();
+    std::fs::write(keys.path().join("dev.jwk"), signer.public_jwk("dev").unwrap().to_string()).unwrap();
+    (signer, keys)
+}
+
+/// Mode jwt with the keys of a directory.
+pub(crate) fn ask_for_jwt(config: &mut Config, keys: &TempDir) {
+    config.identity.mode = IdentityMode::Jwt;
+    config.identity.issuer = "us".to_owned();
+    config.identity.audience = "starling".to_owned();
+    config.identity.keys_dir = keys.path().to_owned();
 }
 
 /// What the wall clock of the server says until it is set: it does not go by itself.
@@ -104,6 +116,8 @@ pub(crate) struct World {
     tokens: Arc<Tokens>,
     wall: Arc<AtomicU64>,
     pub(crate) connection: Connection,
+    /// Another server of the same cluster, for all but the attackers.
+    home: Option<(Server, Connection)>,
 }
 
 impl World {
@@ -121,10 +135,43 @@ impl World {
         let authentication = Authentication::by_tokens(Arc::<Tokens>::clone(&tokens));
         let server = Server::asking(Some(authentication), clock, configure).await;
         let connection = Connection::open(server.address()).await;
-        let world = Self { server, tokens, wall, connection };
+        let world = Self { server, tokens, wall, connection, home: None };
+        world.issue_first();
+        world.fill().await;
+        world
+    }
+
+    /// The same on two servers of one cluster: attackers, and `viewer`, call one of them; all others call the other.
+    pub(crate) async fn on_two_pods() -> Self {
+        let (tokens, wall) = (Arc::<Tokens>::default(), Arc::new(AtomicU64::new(NOW)));
+        let logs = SharedLogs::new(Clock::system().wall());
+        let authentication = || Some(Authentication::by_tokens(Arc::<Tokens>::clone(&tokens)));
+        let home = Server::pod_asking(authentication(), &logs, |_| ()).await;
+        let server = Server::pod_asking(authentication(), &logs, |_| ()).await;
+        let (homes, connection) = (Connection::open(home.address()).await, Connection::open(server.address()).await);
+        let world = Self { server, tokens, wall, connection, home: Some((home, homes)) };
+        world.issue_first();
+        for connection in [world.home(), &world.connection] {
+            until_ready(connection, "admin").await;
+        }
+        world.fill().await;
+        world
+    }
+
+    /// Where all but the attackers call.
+    fn home(&self) -> &Connection {
+        self.home.as_ref().map_or(&self.connection, |(_, connection)| connection)
+    }
+
+    fn issue_first(&self) {
+        let world = self;
         world.issue("admin", Identity::ANYBODY);
         world.issue("owner", owner());
         world.issue("viewer", viewer(2));
+    }
+
+    async fn fill(&self) {
+        let world = self;
         for livestream_id in [OVER, THERE] {
             let create = livestream::CreateLivestreamRequest { livestream_id, node_id: 1, ..Default::default() };
             world.done("admin", LIVESTREAMS, "CreateLivestream", &create).await;
@@ -146,7 +193,6 @@ impl World {
         let mute =
             livestream::MuteViewerRequest { livestream_id: THERE, node_id: 1, viewer_node_id: 3, ..Default::default() };
         world.done("admin", LIVESTREAMS, "MuteViewer", &mute).await;
-        world
     }
 
     /// Makes a token.
@@ -172,14 +218,24 @@ impl World {
 
     /// The whole answer to a call of one message.
     pub(crate) async fn call(&self, token: &str, path: &str, request: &impl Message) -> Answer {
-        let mut exchange = self.begin(token, path).await;
-        exchange.send(framed(request), true);
-        exchange.answer().await
+        call(&self.connection, token, path, request).await
     }
 
     /// Makes a call that must succeed.
     pub(crate) async fn done(&self, token: &str, service: &str, method: &str, request: &impl Message) -> Bytes {
-        let answer = self.call(token, &format!("{service}{method}"), request).await;
+        let connection = if token == "viewer" { &self.connection } else { self.home() };
+        self.done_by(connection, token, service, method, request).await
+    }
+
+    async fn done_by(
+        &self,
+        connection: &Connection,
+        token: &str,
+        service: &str,
+        method: &str,
+        request: &impl Message,
+    ) -> Bytes {
+        let answer = call(connection, token, &format!("{service}{method}"), request).await;
         assert_eq!(answer.status(), "0", "{method}: {:?}", answer.last());
         answer.messages.into_iter().next().unwrap()
     }
@@ -191,24 +247,33 @@ impl World {
         answer.fault()
     }
 
-    /// Everything that can be seen of the swarms; the time on air excepted, which goes on by itself.
+    /// Everything that can be seen of the swarms, on each server; the time on air excepted, which goes on by itself.
     pub(crate) async fn seen(&self) -> Vec<Bytes> {
+        let mut seen = self.seen_by(self.home()).await;
+        if self.home.is_some() {
+            seen.extend(self.seen_by(&self.connection).await);
+        }
+        seen
+    }
+
+    async fn seen_by(&self, connection: &Connection) -> Vec<Bytes> {
         let livestream_id = THERE;
         let group_id = THERE;
         let view = starling_client::pb::swarm::v1::MemberView::Full.into();
         let mut seen = Vec::new();
         for set in [livestream::ListLivestreamsRequest::default()] {
-            seen.push(self.done("admin", LIVESTREAMS, "ListLivestreams", &set).await);
+            seen.push(self.done_by(connection, "admin", LIVESTREAMS, "ListLivestreams", &set).await);
         }
-        seen.push(self.done("admin", GROUPS, "ListGroups", &group::ListGroupsRequest::default()).await);
+        seen.push(self.done_by(connection, "admin", GROUPS, "ListGroups", &group::ListGroupsRequest::default()).await);
         let viewers = livestream::ListViewersRequest { livestream_id, view, ..Default::default() };
-        seen.push(self.done("admin", LIVESTREAMS, "ListViewers", &viewers).await);
+        seen.push(self.done_by(connection, "admin", LIVESTREAMS, "ListViewers", &viewers).await);
         let muted = livestream::ListMutedNodesRequest { livestream_id, ..Default::default() };
-        seen.push(self.done("admin", LIVESTREAMS, "ListMutedNodes", &muted).await);
+        seen.push(self.done_by(connection, "admin", LIVESTREAMS, "ListMutedNodes", &muted).await);
         let participants = group::ListParticipantsRequest { group_id, view, ..Default::default() };
-        seen.push(self.done("admin", GROUPS, "ListParticipants", &participants).await);
+        seen.push(self.done_by(connection, "admin", GROUPS, "ListParticipants", &participants).await);
         let stats = self
-            .done(
+            .done_by(
+                connection,
                 "admin",
                 LIVESTREAMS,
                 "GetStats",
@@ -218,13 +283,44 @@ impl World {
         let mut stats = livestream::GetStatsResponse::decode(stats).unwrap();
         stats.stats.as_mut().unwrap().active_time = None;
         seen.push(stats.encode_to_vec().into());
-        let stats =
-            self.done("admin", GROUPS, "GetStats", &group::GetStatsRequest { group_id, ..Default::default() }).await;
+        let stats = self
+            .done_by(
+                connection,
+                "admin",
+                GROUPS,
+                "GetStats",
+                &group::GetStatsRequest { group_id, ..Default::default() },
+            )
+            .await;
         let mut stats = group::GetStatsResponse::decode(stats).unwrap();
         stats.stats.as_mut().unwrap().active_time = None;
         seen.push(stats.encode_to_vec().into());
         seen
     }
+}
+
+/// The whole answer to a call of one message.
+async fn call(connection: &Connection, token: &str, path: &str, request: &impl Message) -> Answer {
+    let head = Head::path(path).with("authorization", format!("Bearer {token}"));
+    let mut exchange = connection.begin(head, false).await;
+    exchange.send(framed(request), true);
+    exchange.answer().await
+}
+
+/// Waits until a server of a cluster knows what is not there, in a livestream of each partition.
+pub(crate) async fn until_ready(connection: &Connection, token: &str) {
+    let path = format!("{LIVESTREAMS}GetLivestream");
+    let mut looks = tokio::time::interval(std::time::Duration::from_millis(20));
+    let unavailable = (tonic::Code::Unavailable as i32).to_string();
+    soon(async {
+        for livestream_id in 1..=64 {
+            let get = livestream::GetLivestreamRequest { livestream_id, ..Default::default() };
+            while call(connection, token, &path, &get).await.status() == unavailable {
+                looks.tick().await;
+            }
+        }
+    })
+    .await;
 }
 
 /// The methods of the three services, by the schema.
