@@ -135,19 +135,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_with_another_secret_is_not_ready() {
+    async fn server_with_another_secret_is_not_ready() {
         let refused = Admission::Refused(refused_at("a"));
         assert_eq!(told(&[refused.clone(), refused, Admission::Alone]).await, [(false, 0), (false, 0), (true, 0)]);
     }
 
     #[tokio::test]
-    async fn a_ready_server_stays_so_when_refused() {
+    async fn ready_server_stays_so_when_refused() {
         let (some, all) = (Admission::Admitted(refused_at("b")), Admission::Refused(refused_at("b")));
         assert_eq!(told(&[Admission::Admitted(Vec::new()), some, all]).await, [(true, 0), (true, 1), (true, 1)]);
     }
 
     #[tokio::test]
-    async fn a_server_not_in_the_log_is_not_ready() {
+    async fn server_not_in_the_log_is_not_ready() {
         let (_of_log, conditions) = watch::channel(PodCondition::default());
         let mut reasons = Vec::new();
         Entry::new(conditions, |condition: PodCondition| reasons = condition.reasons).tell(None);
