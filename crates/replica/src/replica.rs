@@ -184,6 +184,8 @@ pub struct Replica<S: State> {
     counts: StreamCounts,
     /// Whether what the log says of this pod's streams is to be compared with these.
     streams_unsettled: bool,
+    /// The life of the log in which a batch of this incarnation has counted last.
+    registered_in: Option<LogId>,
     alive_at: Option<u64>,
     heard_at: Option<u64>,
     proof_at: Option<u64>,
@@ -236,6 +238,7 @@ impl<S: State> Replica<S> {
             barriers: Vec::new(),
             counts: StreamCounts::default(),
             streams_unsettled: true,
+            registered_in: None,
             alive_at: None,
             heard_at: None,
             proof_at: None,
@@ -268,7 +271,7 @@ impl<S: State> Replica<S> {
         self.incarnation = incarnation;
         self.counts.clear();
         (self.alive_at, self.heard_at, self.proof_at) = (None, None, None);
-        (self.stopping, self.activate, self.digest_due) = (false, None, None);
+        (self.stopping, self.activate, self.digest_due, self.registered_in) = (false, None, None, None);
         match self.mode {
             Mode::Stopped(StopReason::Over(OverReason::DeclaredGone | OverReason::Stopped)) => {
                 self.mode = Mode::Following;

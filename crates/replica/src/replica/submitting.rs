@@ -4,7 +4,7 @@ use starling_core::id::PodId;
 
 use super::{LogRequest, PublishFault, Replica, SubmitQueueFull};
 use crate::batch::{Batch, BatchHeader, BatchItem, LogMessage, LogPosition, StreamSession};
-use crate::output::{Answer, Output, SubmissionId};
+use crate::output::{Answer, Output, OverReason, SubmissionId};
 use crate::partition::{POD_GONE_AFTER_MS, PartitionPhase};
 use crate::state::State;
 use crate::submissions::{FurtherStream, InFlight, QueuedItem};
@@ -164,9 +164,12 @@ impl<S: State> Replica<S> {
             return;
         }
         let log = self.partition().log();
+        if self.registered_in == Some(log) && self.partition().pod(self.incarnation).is_none() {
+            // It was declared gone, for so long that this is forgotten: its sessions have run out since.
+            return self.over(OverReason::DeclaredGone);
+        }
         if let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.log != log) {
-            // It was for a log that this one does not go on from: it is not in here, and never will be.
-            self.send_in_other_life(in_flight);
+            self.give_up_in_other_life(in_flight);
         }
         match &mut self.in_flight {
             Some(in_flight) if self.now >= in_flight.sent_at + self.settings.resend_ms => {
@@ -288,7 +291,7 @@ impl<S: State> Replica<S> {
 
     /// A batch of this incarnation has counted.
     pub(super) fn own_batch(&mut self, message: &LogMessage, batch: &Batch, outcomes: Vec<S::Outcome>) {
-        self.heard_at = Some(self.now);
+        (self.heard_at, self.registered_in) = (Some(self.now), Some(batch.header.log));
         self.check_purge();
         let number = batch.header.number;
         match self.in_flight.take_if(|in_flight| in_flight.number <= number && in_flight.log == batch.header.log) {
@@ -338,8 +341,13 @@ impl<S: State> Replica<S> {
         self.barriers.extend(barriers);
     }
 
-    /// The same for a batch of another life of the log: it may have counted there, and others may go on from that.
-    fn send_in_other_life(&mut self, in_flight: InFlight) {
+    /// A batch of another life of the log: it may have counted there, and this pod may come back to that life, or others
+    /// may go on from it. Its commands are not sent a second time.
+    fn give_up_in_other_life(&mut self, mut in_flight: InFlight) {
+        let is_command = |queued: &mut QueuedItem| matches!(queued.item, BatchItem::Command(_));
+        for queued in in_flight.items.extract_if(.., is_command).collect::<Vec<_>>() {
+            queued.waiting.into_iter().for_each(|id| self.answer(id, Answer::Unknown));
+        }
         for id in in_flight.items.iter().filter_map(|queued| queued.waiting) {
             self.waiters.set_sent_elsewhere(id);
         }
@@ -380,7 +388,7 @@ impl<S: State> Replica<S> {
             } else if in_flight.log == log {
                 self.in_flight = Some(in_flight);
             } else {
-                self.send_in_other_life(in_flight);
+                self.give_up_in_other_life(in_flight);
             }
         }
         self.announce_streams(pod);
