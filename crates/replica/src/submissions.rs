@@ -99,10 +99,9 @@ pub(crate) struct Waiters {
 #[derive(Debug)]
 struct Waiter {
     deadline: u64,
-    /// Whether a batch with it has been sent that may still count.
+    /// Whether a batch with it has been sent. Also one that never counts in this life of the log may count after a loss,
+    /// where the clock of the log is behind, or a pod's end is not in it.
     is_sent: bool,
-    /// The same in another life of the log: only in its own life can be seen that a batch never counts.
-    is_sent_elsewhere: bool,
 }
 
 impl Waiters {
@@ -115,7 +114,7 @@ impl Waiters {
         match self.by_id.entry(id) {
             Entry::Occupied(_) => false,
             Entry::Vacant(slot) => {
-                slot.insert(Waiter { deadline, is_sent: false, is_sent_elsewhere: false });
+                slot.insert(Waiter { deadline, is_sent: false });
                 self.by_deadline.insert((deadline, id))
             }
         }
@@ -125,21 +124,14 @@ impl Waiters {
         self.by_id.contains_key(&id)
     }
 
-    pub(crate) fn set_sent(&mut self, id: SubmissionId, is_sent: bool) {
+    pub(crate) fn set_sent(&mut self, id: SubmissionId) {
         if let Some(waiter) = self.by_id.get_mut(&id) {
-            waiter.is_sent = is_sent;
-        }
-    }
-
-    /// What was sent in a life of the log that this pod has left may have counted there, and may be gone on from.
-    pub(crate) fn set_sent_elsewhere(&mut self, id: SubmissionId) {
-        if let Some(waiter) = self.by_id.get_mut(&id) {
-            waiter.is_sent_elsewhere = true;
+            waiter.is_sent = true;
         }
     }
 
     pub(crate) fn may_be_applied(&self, id: SubmissionId) -> bool {
-        self.by_id.get(&id).is_some_and(Waiter::may_be_applied)
+        self.by_id.get(&id).is_some_and(|waiter| waiter.is_sent)
     }
 
     /// True when it waited.
@@ -163,13 +155,7 @@ impl Waiters {
         }
         self.by_deadline.remove(&(deadline, id));
         let waiter = self.by_id.remove(&id)?;
-        Some((id, waiter.may_be_applied()))
-    }
-}
-
-impl Waiter {
-    const fn may_be_applied(&self) -> bool {
-        self.is_sent || self.is_sent_elsewhere
+        Some((id, waiter.is_sent))
     }
 }
 

@@ -46,7 +46,7 @@ impl<S: State> Replica<S> {
             LogRequest::Attach(stream) => match self.counts.open(stream, id) {
                 FurtherStream::First => self.enqueue(BatchItem::Attach(stream), Some(id), false),
                 // It has been sent, or will be before anybody can give up.
-                FurtherStream::Pending => self.waiters.set_sent(id, true),
+                FurtherStream::Pending => self.waiters.set_sent(id),
                 FurtherStream::Attached if self.is_attached(stream) => self.answer(id, Answer::AlreadyAttached),
                 // Its Attach was refused, or its session is over, and whoever has the first stream has not closed it yet.
                 FurtherStream::Attached => {
@@ -105,24 +105,14 @@ impl<S: State> Replica<S> {
 
     /// Answers everybody: the incarnation is over.
     pub(super) fn answer_all(&mut self) {
-        // What was sent and is not applied before the pod's end is void.
-        let is_settled = self.partition().is_gone(self.incarnation);
-        if let Some(InFlight { items, barriers, .. }) = self.in_flight.take() {
-            for id in items.into_iter().filter_map(|queued| queued.waiting) {
-                if is_settled {
-                    self.waiters.set_sent(id, false);
-                }
-                let may_be_applied = self.waiters.may_be_applied(id);
-                self.answer(id, if may_be_applied { Answer::Unknown } else { Answer::NotApplied });
-            }
-            barriers.into_iter().for_each(|id| self.answer(id, Answer::NotApplied));
-        }
-        let queued: Vec<_> = self.queue.take().filter_map(|queued| queued.waiting).collect();
-        for id in queued {
+        let (items, barriers) = self.in_flight.take().map(|InFlight { items, barriers, .. }| (items, barriers)).unzip();
+        let unanswered = items.into_iter().flatten().chain(self.queue.take());
+        for id in unanswered.filter_map(|queued| queued.waiting).collect::<Vec<_>>() {
             let may_be_applied = self.waiters.may_be_applied(id);
             self.answer(id, if may_be_applied { Answer::Unknown } else { Answer::NotApplied });
         }
-        std::mem::take(&mut self.barriers).into_iter().for_each(|id| self.answer(id, Answer::NotApplied));
+        let barriers = barriers.into_iter().flatten().chain(std::mem::take(&mut self.barriers)).collect::<Vec<_>>();
+        barriers.into_iter().for_each(|id| self.answer(id, Answer::NotApplied));
     }
 
     /// The log has answered a publish with the sequence that it gave, or why it did not take it.
@@ -201,7 +191,7 @@ impl<S: State> Replica<S> {
             return;
         }
         for id in items.iter().filter_map(|queued| queued.waiting) {
-            self.waiters.set_sent(id, true);
+            self.waiters.set_sent(id);
         }
         let World { partition, .. } = &self.world;
         let number = partition.pod(self.incarnation).map_or(0, |pod| pod.number) + 1;
@@ -328,9 +318,6 @@ impl<S: State> Replica<S> {
         let InFlight { items, barriers, .. } = in_flight;
         let mut wanted = Vec::new();
         for queued in items {
-            if let Some(id) = queued.waiting {
-                self.waiters.set_sent(id, false);
-            }
             // A client that was told that the outcome is unknown must find it settled.
             let is_wanted = queued.waiting.is_some_and(|id| self.waiters.contains(id));
             if is_wanted || !matches!(queued.item, BatchItem::Command(_)) {
@@ -347,9 +334,6 @@ impl<S: State> Replica<S> {
         let is_command = |queued: &mut QueuedItem| matches!(queued.item, BatchItem::Command(_));
         for queued in in_flight.items.extract_if(.., is_command).collect::<Vec<_>>() {
             queued.waiting.into_iter().for_each(|id| self.answer(id, Answer::Unknown));
-        }
-        for id in in_flight.items.iter().filter_map(|queued| queued.waiting) {
-            self.waiters.set_sent_elsewhere(id);
         }
         self.send_again(in_flight);
     }
